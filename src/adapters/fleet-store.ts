@@ -1,0 +1,245 @@
+import { appendFile, lstat, open, readdir, readFile, rm, rmdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { CowherdError } from '../core/errors.js';
+import { type FleetRecord, parseFleetRecord, parseState } from '../core/fleet.js';
+import { namePattern } from '../core/names.js';
+import { type Operation, operationLogLine, operationSchema, parseOperationLog, type Unfinished } from '../core/operation.js';
+import type { MemberFiles } from '../core/template.js';
+import type { FleetLock, FleetStore } from '../ports.js';
+import { allocatedBytes, isMissing, makeDirectory, placeImage, Shears, scratchName, storeError, writeJson } from './files.js';
+import { fleetLayout, logEnding, overlayEnding, partialEnding, storeLayout } from './layout.js';
+import { FileLock } from './lock.js';
+
+const consoleChunkBytes = 64 * 1024;
+/** libvirt's log daemon keeps up to three older logs of 2 MiB each, as set in virtlogd.conf; removing a fleet looks for more. */
+const logRotations = ['', '.0', '.1', '.2', '.3'];
+
+export class FleetDirectory implements FleetStore {
+  readonly root: string;
+  readonly #held = new Set<FileLock>();
+
+  constructor(root: string) {
+    this.root = root;
+  }
+
+  /** Descriptors of the locks that are held now, for children that work under them. */
+  heldDescriptors(): number[] {
+    return [...this.#held].map((lock) => lock.descriptor);
+  }
+
+  async list(): Promise<string[]> {
+    const entries = await listDirectory(storeLayout(this.root).fleets);
+    return entries.filter((name) => namePattern.test(name)).sort();
+  }
+
+  async read(fleet: string): Promise<FleetRecord | undefined> {
+    const text = await readIfThere(fleetLayout(this.root, fleet).record);
+    return text === undefined ? undefined : parseFleetRecord(fleet, text);
+  }
+
+  async write(record: FleetRecord): Promise<void> {
+    const { directory, record: path } = fleetLayout(this.root, record.name);
+    await makeDirectory(directory);
+    await writeJson(path, record).catch((cause: unknown) => {
+      throw storeError(`write ${path}`, cause);
+    });
+  }
+
+  async lock(fleet: string): Promise<FleetLock> {
+    await makeDirectory(storeLayout(this.root).fleets);
+    const lock = await FileLock.take(fleetLayout(this.root, fleet).lock, `Fleet ${fleet}`, 0);
+    this.#held.add(lock);
+    return {
+      release: async () => {
+        this.#held.delete(lock);
+        await lock.release();
+      },
+    };
+  }
+
+  readTemplate(fleet: string): Promise<string | undefined> {
+    return readIfThere(fleetLayout(this.root, fleet).template);
+  }
+
+  async writeTemplate(fleet: string, source: string): Promise<void> {
+    const { directory, template } = fleetLayout(this.root, fleet);
+    await makeDirectory(directory);
+    await placeText(template, source);
+  }
+
+  files(fleet: string, member: string): MemberFiles {
+    const { overlays, logs } = fleetLayout(this.root, fleet);
+    return { overlay: join(overlays, member + overlayEnding), consoleLog: join(logs, member + logEnding) };
+  }
+
+  async overlaySizes(fleet: string): Promise<Map<string, number>> {
+    const { overlays } = fleetLayout(this.root, fleet);
+    const names = (await listDirectory(overlays)).filter((name) => name.endsWith(overlayEnding) && !name.startsWith('.'));
+    const sizes = await Promise.all(
+      names.map(async (name) => {
+        const stats = await lstat(join(overlays, name)).catch(() => undefined);
+        return stats?.isFile() ? ([name.slice(0, -overlayEnding.length), allocatedBytes(stats)] as const) : undefined;
+      }),
+    );
+    return new Map(sizes.filter((entry) => entry !== undefined));
+  }
+
+  async scratchPath(fleet: string): Promise<string> {
+    const { overlays } = fleetLayout(this.root, fleet);
+    await makeDirectory(overlays);
+    return scratchName(overlays);
+  }
+
+  async placeOverlay(fleet: string, member: string, image: Buffer): Promise<number> {
+    const { overlays } = fleetLayout(this.root, fleet);
+    return placeImage(join(overlays, member + overlayEnding), join(overlays, member + partialEnding), image);
+  }
+
+  async measureOverlay(fleet: string, image: Buffer): Promise<number> {
+    const path = await this.scratchPath(fleet);
+    const bytes = await placeImage(path, `${path}.new`, image);
+    await new Shears(fleetLayout(this.root, fleet).directory).unlink(path);
+    return bytes;
+  }
+
+  async freshConsoleLog(fleet: string, member: string): Promise<void> {
+    const { consoleLog } = this.files(fleet, member);
+    const { logs, directory } = fleetLayout(this.root, fleet);
+    try {
+      await makeDirectory(logs);
+      await new Shears(directory).unlink(consoleLog);
+      await (await open(consoleLog, 'wx', 0o600)).close();
+    } catch (cause) {
+      throw storeError(`make the console log ${consoleLog}`, cause);
+    }
+  }
+
+  async readConsole(fleet: string, member: string, fromByte: number): Promise<{ text: string; nextByte: number }> {
+    const { consoleLog } = this.files(fleet, member);
+    let handle: Awaited<ReturnType<typeof open>>;
+    try {
+      handle = await open(consoleLog, 'r');
+    } catch (cause) {
+      if (isMissing(cause)) return { text: '', nextByte: 0 };
+      throw storeError(`read the console log ${consoleLog}`, cause);
+    }
+    try {
+      const { size } = await handle.stat();
+      // Shorter than before: libvirt's log daemon has begun a new file.
+      const start = fromByte > size ? 0 : fromByte;
+      const { bytesRead, buffer } = await handle.read(Buffer.alloc(Math.min(consoleChunkBytes, size - start)), { position: start });
+      return { text: buffer.subarray(0, bytesRead).toString('utf8'), nextByte: start + bytesRead };
+    } finally {
+      await handle.close();
+    }
+  }
+
+  async removeMemberFiles(fleet: string, member: string): Promise<void> {
+    const { directory, overlays, logs } = fleetLayout(this.root, fleet);
+    const shears = new Shears(directory);
+    await shears.unlink(join(overlays, member + overlayEnding));
+    await shears.unlink(join(overlays, member + partialEnding));
+    for (const rotation of logRotations) await shears.unlink(join(logs, member + logEnding + rotation));
+  }
+
+  async removeFleet(fleet: string): Promise<string[]> {
+    const layout = fleetLayout(this.root, fleet);
+    const shears = new Shears(layout.directory);
+    for (const name of await listDirectory(layout.overlays)) {
+      if (name.startsWith('.fresh-') || name.endsWith(partialEnding)) await shears.unlink(join(layout.overlays, name));
+    }
+    for (const name of await listDirectory(layout.logs)) {
+      if (/\.log(\.\d+)?$/.test(name)) await shears.unlink(join(layout.logs, name));
+    }
+    for (const path of [layout.template, layout.record, layout.operationLog, layout.operation]) await shears.unlink(path);
+    for (const directory of [layout.overlays, layout.logs, layout.directory]) {
+      await rmdir(directory).catch((error: NodeJS.ErrnoException) => {
+        if (error.code !== 'ENOTEMPTY' && !isMissing(error)) throw storeError(`remove ${directory}`, error);
+      });
+    }
+    const left = await Promise.all(
+      [layout.directory, layout.overlays, layout.logs].map(async (directory) =>
+        (await listDirectory(directory)).map((name) => join(directory, name)),
+      ),
+    );
+    if (left.every((paths) => paths.length === 0)) await rm(layout.lock, { force: true });
+    return left.flat().filter((path) => path !== layout.overlays && path !== layout.logs);
+  }
+
+  async beginOperation(fleet: string, operation: Operation): Promise<void> {
+    const { directory, operation: path, operationLog } = fleetLayout(this.root, fleet);
+    try {
+      await makeDirectory(directory);
+      await new Shears(directory).unlink(operationLog);
+      await writeJson(path, operation);
+    } catch (cause) {
+      throw storeError(`write ${path}`, cause);
+    }
+  }
+
+  async markDone(fleet: string, index: number): Promise<void> {
+    const { operationLog } = fleetLayout(this.root, fleet);
+    await appendFile(operationLog, operationLogLine(index)).catch((cause: unknown) => {
+      throw storeError(`write ${operationLog}`, cause);
+    });
+  }
+
+  async endOperation(fleet: string): Promise<void> {
+    const { directory, operation, operationLog } = fleetLayout(this.root, fleet);
+    const shears = new Shears(directory);
+    // The log goes last: a log without an operation means nothing, an operation without its log would be done again.
+    await shears.unlink(operation);
+    await shears.unlink(operationLog);
+  }
+
+  async unfinished(fleet: string): Promise<Unfinished | undefined> {
+    const { operation: path, operationLog } = fleetLayout(this.root, fleet);
+    const text = await readIfThere(path);
+    if (text === undefined) return undefined;
+    const operation = parseState(
+      operationSchema,
+      fleet,
+      'operation.json',
+      text,
+      `Look at ${path}; when nothing of it is needed, remove that file and run the verb again.`,
+    );
+    return { operation, done: parseOperationLog((await readIfThere(operationLog)) ?? '') };
+  }
+}
+
+export async function listDirectory(path: string): Promise<string[]> {
+  try {
+    return await readdir(path);
+  } catch (cause) {
+    if (isMissing(cause)) return [];
+    throw storeError(`read the directory ${path}`, cause);
+  }
+}
+
+export async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (cause) {
+    if (isMissing(cause)) return undefined;
+    throw storeError(`read ${path}`, cause);
+  }
+}
+
+async function placeText(path: string, text: string): Promise<void> {
+  const { default: writeFileAtomic } = await import('write-file-atomic');
+  await writeFileAtomic(path, text, { mode: 0o644 }).catch((cause: unknown) => {
+    throw storeError(`write ${path}`, cause);
+  });
+}
+
+/** Reads a file that a person named. @throws FILE_NOT_FOUND */
+export async function readNamedFile(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (cause) {
+    throw new CowherdError('FILE_NOT_FOUND', `${path} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`, {
+      hint: 'Check the path and its permissions.',
+      cause,
+    });
+  }
+}

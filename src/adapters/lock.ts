@@ -1,0 +1,65 @@
+import { type FileHandle, open, readFile, stat } from 'node:fs/promises';
+import { CowherdError } from '../core/errors.js';
+import { runTool } from './process.js';
+
+/**
+ * A lock that the kernel frees when its holder dies: flock(1) takes it on a descriptor of ours that it inherits, so it belongs
+ * to our open file and stays when flock is gone. Children that inherit the descriptor keep it held until they end too: after a
+ * kill -9 nobody else starts while a call of ours is still under way.
+ */
+export class FileLock {
+  readonly #handle: FileHandle;
+
+  private constructor(handle: FileHandle) {
+    this.#handle = handle;
+  }
+
+  get descriptor(): number {
+    return this.#handle.fd;
+  }
+
+  /**
+   * @param waitSeconds how long to wait for another holder
+   * @param subject what is locked, for the message
+   * @throws LOCKED
+   */
+  static async take(path: string, subject: string, waitSeconds: number): Promise<FileLock> {
+    for (;;) {
+      const lock = await FileLock.#tryTake(path, subject, waitSeconds);
+      // The last holder may have removed the file while we waited for it: such a lock keeps nobody out.
+      const [ours, theirs] = await Promise.all([lock.#handle.stat(), stat(path).catch(() => undefined)]);
+      if (ours.ino === theirs?.ino) return lock;
+      await lock.#handle.close();
+    }
+  }
+
+  static async #tryTake(path: string, subject: string, waitSeconds: number): Promise<FileLock> {
+    const handle = await open(path, 'a+', 0o644);
+    try {
+      const { exitCode } = await runTool('flock', ['--exclusive', '--conflict-exit-code', '75', '--wait', String(waitSeconds), '3'], {
+        acceptedExitCodes: [0, 75],
+        timeoutMs: (waitSeconds + 30) * 1000,
+        inherit: [handle.fd],
+      });
+      if (exitCode === 75) {
+        const holder = (await readFile(path, 'utf8')).trim();
+        throw new CowherdError('LOCKED', `${subject} is locked by another run${holder === '' ? '' : ` (${holder})`}`, {
+          hint: 'Wait until it is done. The lock goes away by itself when that process ends.',
+        });
+      }
+      await handle.truncate(0);
+      await handle.write(`pid ${process.pid}\n`, 0);
+      return new FileLock(handle);
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
+  }
+
+  async release(): Promise<void> {
+    await this.#handle.truncate(0);
+    // Not by closing alone: children may still hold the same open file.
+    await runTool('flock', ['--unlock', '3'], { inherit: [this.#handle.fd] });
+    await this.#handle.close();
+  }
+}

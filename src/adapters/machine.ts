@@ -1,0 +1,122 @@
+import { access, constants, readdir, readFile, stat, statfs } from 'node:fs/promises';
+import { userInfo } from 'node:os';
+import { dirname, resolve } from 'node:path';
+import type { DiskSpace, Machine, PathObstacle } from '../ports.js';
+import { runTool } from './process.js';
+
+const architectures: Record<string, string> = { x64: 'x86_64', arm64: 'aarch64' };
+
+export class LocalMachine implements Machine {
+  readonly arch = architectures[process.arch] ?? process.arch;
+
+  async memory(): Promise<{ totalBytes: number; availableBytes: number }> {
+    const text = await readFile('/proc/meminfo', 'utf8');
+    const kib = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? 0);
+    return { totalBytes: kib('MemTotal') * 1024, availableBytes: kib('MemAvailable') * 1024 };
+  }
+
+  async diskSpace(path: string): Promise<DiskSpace> {
+    const { blocks, bavail, bsize } = await statfs(await nearestExisting(path));
+    return { totalBytes: blocks * bsize, freeBytes: bavail * bsize };
+  }
+
+  async qemuStartTimes(): Promise<Map<string, number>> {
+    const times = new Map<string, number>();
+    const bootTime = Number(/^btime (\d+)/m.exec(await readFile('/proc/stat', 'utf8'))?.[1] ?? 0);
+    const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+    await Promise.all(
+      pids.map(async (pid) => {
+        // Processes come and go; what cannot be read is not there any more, or not ours to see.
+        const status = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
+        if (!/^\d+ \(qemu/.test(status)) return;
+        const command = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0');
+        const uuid = command[command.indexOf('-uuid') + 1];
+        // Field 22 of proc(5): ticks of 1/100 s since boot. Counted behind the name, which may hold anything.
+        const ticks = Number(status.slice(status.lastIndexOf(')') + 2).split(' ')[19]);
+        if (uuid !== undefined) times.set(uuid, (bootTime + ticks / 100) * 1000);
+      }),
+    );
+    return times;
+  }
+
+  async obstacleFor(user: { uid: number; gid: number }, directory: string): Promise<PathObstacle | undefined> {
+    const gids = new Set([user.gid, ...(await groupsOf(user.uid))]);
+    const components: string[] = [];
+    for (let path = resolve(directory); ; path = dirname(path)) {
+      components.unshift(path);
+      if (path === dirname(path)) break;
+    }
+    for (const path of components) {
+      const stats = await stat(path).catch(() => undefined);
+      // Not there yet: cowherd makes it, passable for others.
+      if (stats === undefined) return undefined;
+      const bit = stats.uid === user.uid ? 0o100 : gids.has(stats.gid) ? 0o010 : 0o001;
+      if (user.uid !== 0 && (stats.mode & bit) === 0) {
+        const mode = (stats.mode & 0o7777).toString(8).padStart(4, '0');
+        return { path, reason: `its mode is ${mode}, and uid ${user.uid} may not pass through it` };
+      }
+    }
+    return undefined;
+  }
+
+  async writeObstacle(directory: string): Promise<string | undefined> {
+    const existing = await nearestExisting(directory);
+    try {
+      await access(existing, constants.W_OK | constants.X_OK);
+      return undefined;
+    } catch {
+      return existing === resolve(directory) ? `${existing} is not writable` : `${directory} is not there, and ${existing} is not writable`;
+    }
+  }
+
+  isRoot(): boolean {
+    return process.getuid?.() === 0;
+  }
+
+  userName(): string {
+    return userInfo().username;
+  }
+
+  async groups(): Promise<string[]> {
+    const mine = new Set(process.getgroups?.() ?? []);
+    const lines = (await readFile('/etc/group', 'utf8').catch(() => '')).split('\n').map((line) => line.split(':'));
+    return lines.filter((fields) => mine.has(Number(fields[2]))).map((fields) => fields[0] ?? '');
+  }
+
+  async libvirtdLimits(): Promise<{ openFiles?: number; maxClients?: number; maxWorkers?: number; maxRequests?: number }> {
+    const { stdout } = await runTool('pidof', ['-s', 'libvirtd', 'virtqemud'], { acceptedExitCodes: [0, 1] }).catch(() => ({ stdout: '' }));
+    const pid = stdout.trim();
+    const limits = pid === '' ? '' : await readFile(`/proc/${pid}/limits`, 'utf8').catch(() => '');
+    const openFiles = Number(/^Max open files\s+(\d+)/m.exec(limits)?.[1]);
+    const settings = await readFile('/etc/libvirt/libvirtd.conf', 'utf8').catch(() => '');
+    const setting = (name: string, fallback: number): number =>
+      Number(new RegExp(`^\\s*${name}\\s*=\\s*(\\d+)`, 'm').exec(settings)?.[1] ?? fallback);
+    return {
+      ...(Number.isNaN(openFiles) ? {} : { openFiles }),
+      maxClients: setting('max_clients', 5000),
+      maxWorkers: setting('max_workers', 20),
+      maxRequests: setting('max_client_requests', 5),
+    };
+  }
+}
+
+async function nearestExisting(path: string): Promise<string> {
+  for (let candidate = resolve(path); ; candidate = dirname(candidate)) {
+    if ((await stat(candidate).catch(() => undefined)) !== undefined || candidate === dirname(candidate)) return candidate;
+  }
+}
+
+/** Supplementary groups of a user, from /etc/group: QEMU's user is a local one. */
+async function groupsOf(uid: number): Promise<number[]> {
+  const [passwd, group] = await Promise.all(['/etc/passwd', '/etc/group'].map((path) => readFile(path, 'utf8').catch(() => '')));
+  const name = (passwd ?? '')
+    .split('\n')
+    .find((line) => line.split(':')[2] === String(uid))
+    ?.split(':')[0];
+  if (name === undefined) return [];
+  return (group ?? '')
+    .split('\n')
+    .map((line) => line.split(':'))
+    .filter((fields) => (fields[3] ?? '').split(',').includes(name))
+    .map((fields) => Number(fields[2]));
+}

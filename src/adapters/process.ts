@@ -1,0 +1,134 @@
+import { type ExecaError, execa } from 'execa';
+import { CowherdError } from '../core/errors.js';
+
+/** The one door to child processes: argument arrays, never a shell; one locale; a time-out; bounded output; a debug trace. */
+
+export interface RunOptions {
+  timeoutMs?: number;
+  signal?: AbortSignal | undefined;
+  env?: Record<string, string | undefined>;
+  /** Exit codes that are answers, not failures. */
+  acceptedExitCodes?: number[];
+  /** File descriptors that the child inherits as 3, 4, … */
+  inherit?: number[];
+  onStdout?: (chunk: string) => void;
+}
+
+export interface RunResult {
+  stdout: string;
+  stderr: string;
+  exitCode: number;
+}
+
+const maxOutputBytes = 64 * 1024 * 1024;
+
+const packageOf: Record<string, string> = {
+  virsh: 'libvirt-clients',
+  'qemu-img': 'qemu-utils',
+  flock: 'util-linux',
+};
+
+const trace =
+  process.env.COWHERD_TRACE === undefined || process.env.COWHERD_TRACE === ''
+    ? undefined
+    : (line: string): void => void process.stderr.write(`cowherd: ${line}\n`);
+
+function environment(env: Record<string, string | undefined> = {}): Record<string, string | undefined> {
+  // LC_ALL wins over LANG; LANGUAGE would win over it for translated messages.
+  return { ...process.env, LC_ALL: 'C', LANGUAGE: undefined, ...env };
+}
+
+/**
+ * Runs a tool to its end.
+ * @throws TOOL_MISSING, TOOL_TIMEOUT, TOOL_FAILED (quoting the call and what it said), INTERRUPTED
+ */
+export async function runTool(command: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
+  const { timeoutMs = 60_000, signal, acceptedExitCodes = [0], inherit = [], onStdout } = options;
+  trace?.([command, ...args].join(' '));
+  const child = execa(command, args, {
+    env: environment(options.env),
+    extendEnv: false,
+    timeout: timeoutMs,
+    forceKillAfterDelay: 2_000,
+    maxBuffer: maxOutputBytes,
+    reject: false,
+    stripFinalNewline: false,
+    // A Ctrl-C at the terminal goes to cowherd alone, which then decides what its children do.
+    detached: true,
+    cleanup: true,
+    ...(signal === undefined ? {} : { cancelSignal: signal }),
+    stdio: ['ignore', 'pipe', 'pipe', ...inherited(inherit)],
+  });
+  if (onStdout !== undefined) child.stdout?.on('data', (chunk: Buffer) => onStdout(chunk.toString()));
+  const result = await child;
+  const stderr = String(result.stderr ?? '');
+  if (!result.failed || (result.exitCode !== undefined && acceptedExitCodes.includes(result.exitCode))) {
+    return { stdout: String(result.stdout ?? ''), stderr, exitCode: result.exitCode ?? 0 };
+  }
+  throw failureOf(command, args, result as unknown as ExecaError, stderr, timeoutMs);
+}
+
+function failureOf(command: string, args: readonly string[], result: ExecaError, stderr: string, timeoutMs: number): CowherdError {
+  const call = [command, ...args].join(' ');
+  if (result.code === 'ENOENT') return missingTool(command);
+  if (result.isCanceled) return new CowherdError('INTERRUPTED', `Interrupted while running ${command}`);
+  if (result.timedOut) {
+    return new CowherdError('TOOL_TIMEOUT', `${call} gave no answer within ${timeoutMs / 1000} s`, {
+      hint: 'Is the disk or the daemon overloaded? Try the call by hand.',
+    });
+  }
+  const said = stderr.trim().split('\n').slice(-5);
+  return new CowherdError('TOOL_FAILED', `${command} failed: ${said[0] ?? result.shortMessage}`, {
+    details: [`call: ${call}`, ...said.slice(1)],
+    hint: 'Run the call by hand to see more.',
+    cause: result,
+  });
+}
+
+function missingTool(command: string): CowherdError {
+  const name = packageOf[command];
+  return new CowherdError('TOOL_MISSING', `${command} is not installed`, {
+    hint: name === undefined ? `Put ${command} on PATH.` : `On Debian and Ubuntu: sudo apt-get install ${name}`,
+  });
+}
+
+/** execa passes descriptors on; its types know them for the first three only. */
+function inherited(descriptors: number[]): 'inherit'[] {
+  return descriptors as unknown as 'inherit'[];
+}
+
+/** A child that stays and is talked to. */
+export interface Conversation {
+  write(text: string): void;
+  onStdout(listener: (chunk: string) => void): void;
+  onStderr(listener: (chunk: string) => void): void;
+  /** Called once, when the child is gone or could not be started. */
+  onEnd(listener: (error: CowherdError | undefined) => void): void;
+  kill(): void;
+}
+
+/** Starts a tool and leaves its standard streams open. */
+export function openTool(command: string, args: readonly string[], options: Pick<RunOptions, 'env' | 'inherit'> = {}): Conversation {
+  trace?.(`${[command, ...args].join(' ')} (kept open)`);
+  const child = execa(command, args, {
+    env: environment(options.env),
+    extendEnv: false,
+    reject: false,
+    buffer: false,
+    detached: true,
+    cleanup: true,
+    stdio: ['pipe', 'pipe', 'pipe', ...inherited(options.inherit ?? [])],
+  });
+  child.stdout.setEncoding('utf8');
+  child.stderr.setEncoding('utf8');
+  // EPIPE when the child died first: its end is reported below.
+  child.stdin.on('error', () => undefined);
+  return {
+    write: (text) => void child.stdin.write(text),
+    onStdout: (listener) => void child.stdout.on('data', listener),
+    onStderr: (listener) => void child.stderr.on('data', listener),
+    onEnd: (listener) =>
+      void child.then((result) => listener((result as unknown as ExecaError).code === 'ENOENT' ? missingTool(command) : undefined)),
+    kill: () => void child.kill('SIGKILL'),
+  };
+}

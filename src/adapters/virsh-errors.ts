@@ -1,0 +1,86 @@
+import { CowherdError, type ErrorCode } from '../core/errors.js';
+
+/** What virsh's words mean. virsh exits 1 for everything and has no codes: this table is the only place that reads its text. */
+
+export type VirshFault = 'domain not found' | 'already running' | 'not running' | 'already defined' | 'disconnected' | 'other';
+
+const faults: Array<[VirshFault, RegExp]> = [
+  ['domain not found', /failed to get domain|Domain not found|no domain with matching/i],
+  ['already running', /domain is already (running|active)|Domain is already active/i],
+  ['not running', /domain is not running/i],
+  ['already defined', /already exists with uuid|already defined with uuid|already being started/i],
+  [
+    'disconnected',
+    /Disconnected from|client socket is closed|End of file while reading|Cannot recv data|Connection reset|failed to connect|Failed to connect socket/i,
+  ],
+];
+
+export function faultOf(error: string): VirshFault {
+  return faults.find(([, pattern]) => pattern.test(error))?.[0] ?? 'other';
+}
+
+const explanations: Array<{ pattern: RegExp; code: ErrorCode; hint: string }> = [
+  {
+    pattern: /authentication unavailable|authentication failed|no polkit agent|polkit/i,
+    code: 'CONNECTION_FAILED',
+    hint: 'This user may not use the system daemon. Join the libvirt group (sudo usermod -aG libvirt $USER, then log in again), or use --connect qemu:///session.',
+  },
+  {
+    pattern: /Permission denied|Could not open .*: Operation not permitted/i,
+    code: 'TOOL_FAILED',
+    hint: 'QEMU runs as a user of its own, and cannot reach that file. "cowherd doctor" shows which directory keeps it out.',
+  },
+  {
+    pattern: /No space left on device/i,
+    code: 'TOOL_FAILED',
+    hint: 'The disk is full. Free some space ("cowherd report" shows who uses it), then run the command again.',
+  },
+  {
+    pattern: /Cannot allocate memory|cannot set up guest memory/i,
+    code: 'TOOL_FAILED',
+    hint: 'The host has no memory left for this guest. Start fewer, or give each less memory.',
+  },
+  {
+    pattern: /write" lock|shared "write" lock/i,
+    code: 'TOOL_FAILED',
+    hint: 'Another process has the disk open. Two domains must not share one overlay.',
+  },
+  {
+    pattern: /network '.*' is not active/i,
+    code: 'TOOL_FAILED',
+    hint: 'Start the network first: virsh net-start NAME (and net-autostart NAME to keep it).',
+  },
+  { pattern: /Network not found/i, code: 'TOOL_FAILED', hint: 'See which networks there are with "virsh net-list --all".' },
+  {
+    pattern: /does not match the schema|failed to validate|XML document failed/i,
+    code: 'BAD_TEMPLATE',
+    hint: 'libvirt does not accept the XML of the template. Start again from "cowherd template eject".',
+  },
+  {
+    pattern: /already exists with uuid|already defined with uuid/i,
+    code: 'FOREIGN_DOMAIN',
+    hint: 'A domain of that name exists that is not of this fleet. Rename it, or choose another fleet name.',
+  },
+  {
+    pattern: /Failed to connect socket|failed to connect to the hypervisor|Connection refused/i,
+    code: 'CONNECTION_FAILED',
+    hint: 'libvirtd does not answer. Start it (sudo systemctl start libvirtd), or use --connect qemu:///session.',
+  },
+];
+
+/** Turns virsh's complaint into an error with a code and a hint. @param doing e.g. `start lab-001` */
+export function virshError(doing: string, error: string): CowherdError {
+  const lines = error
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '');
+  // "Failed to start domain 'x'" is what we know already; the reason is the last "error:" of the chain.
+  const reason = lines.find((line) => !/^(Failed to|Requested operation is not valid$)/i.test(line)) ?? lines[0] ?? 'no reason given';
+  const explained = explanations.find(({ pattern }) => pattern.test(error));
+  return new CowherdError(explained?.code ?? 'TOOL_FAILED', `libvirt could not ${doing}: ${reason}`, {
+    details: lines.filter((line) => line !== reason).slice(0, 6),
+    ...(explained === undefined
+      ? { hint: 'libvirtd\'s log may say more; "cowherd doctor" checks the usual causes.' }
+      : { hint: explained.hint }),
+  });
+}

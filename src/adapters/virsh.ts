@@ -1,0 +1,292 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { homedir, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { XMLParser } from 'fast-xml-parser';
+import pLimit, { type LimitFunction } from 'p-limit';
+import { metadataNamespace, parseMemberMark } from '../core/domain-xml.js';
+import { CowherdError } from '../core/errors.js';
+import type { DomainState, MemberMark } from '../core/observation.js';
+import type { Platform } from '../core/template.js';
+import type { DomainDefinition, Hypervisor } from '../ports.js';
+import { runTool } from './process.js';
+import { faultOf, virshError } from './virsh-errors.js';
+import { quote, type Reply, VirshSession } from './virsh-session.js';
+
+export interface VirshOptions {
+  uri: string;
+  /** How many virsh processes, each with one connection, are kept at most. */
+  sessions: number;
+  timeoutMs: number;
+  /** Descriptors that every virsh inherits: a lock on them lasts until the last call that was under way is over. */
+  inherit: () => number[];
+}
+
+// virDomainState and its reasons, of libvirt-domain.h; domstats prints the numbers.
+const stateNames: Record<number, DomainState['state']> = {
+  1: 'running',
+  2: 'running',
+  3: 'paused',
+  4: 'running',
+  5: 'shutOff',
+  6: 'shutOff',
+  7: 'paused',
+};
+const reasonNames: Record<DomainState['state'], Record<number, string>> = {
+  running: { 1: 'booted', 2: 'migrated', 3: 'restored', 4: 'from snapshot', 5: 'unpaused', 8: 'woken up', 9: 'crashed', 10: 'post-copy' },
+  paused: {
+    1: 'by the user',
+    2: 'migrating',
+    3: 'saving',
+    4: 'dumping',
+    5: 'I/O error',
+    6: 'watchdog',
+    7: 'from snapshot',
+    8: 'shutting down',
+    9: 'taking a snapshot',
+    10: 'guest crashed',
+    11: 'starting up',
+  },
+  shutOff: { 1: 'shut down', 2: 'destroyed', 3: 'crashed', 4: 'migrated', 5: 'saved', 6: 'failed', 7: 'from snapshot', 8: 'daemon' },
+  other: {},
+};
+
+const machineOf: Record<string, string> = { x86_64: 'pc', aarch64: 'virt' };
+
+export class Virsh implements Hypervisor {
+  readonly uri: string;
+  readonly #options: VirshOptions;
+  readonly #limit: LimitFunction;
+  readonly #sessions: VirshSession[] = [];
+  readonly #busy = new Set<VirshSession>();
+  #env: Promise<Record<string, string | undefined>> | undefined;
+  #scratch: Promise<string> | undefined;
+
+  constructor(options: VirshOptions) {
+    this.uri = options.uri;
+    this.#options = options;
+    this.#limit = pLimit(options.sessions);
+  }
+
+  get isSystem(): boolean {
+    return /\/system$/.test(this.uri);
+  }
+
+  async listDomains(): Promise<DomainState[]> {
+    const [identities, states] = await Promise.all([
+      this.#ask('list --all --name --uuid', 'list domains'),
+      this.#ask('domstats --state --nowait', 'list the states of domains'),
+    ]);
+    const stateOf = parseDomainStates(states);
+    return identities.split('\n').flatMap((line) => {
+      // uuid, space, name: libvirt allows blanks in names, so only the first word is split off.
+      const match = /^([0-9a-f-]{36})\s+(.+?)\s*$/.exec(line);
+      if (match === null) return [];
+      const [, uuid = '', name = ''] = match;
+      return [{ name, uuid, ...(stateOf.get(name) ?? { state: 'other' as const, reason: 'unknown' }) }];
+    });
+  }
+
+  async readMarks(names: readonly string[]): Promise<Map<string, MemberMark>> {
+    const marks = new Map<string, MemberMark>();
+    await this.#readEach(
+      names,
+      (name) => `metadata ${quote(name)} ${metadataNamespace}`,
+      (name, reply) => {
+        const mark = reply.error === '' ? parseMemberMark(reply.stdout) : undefined;
+        if (mark !== undefined) marks.set(name, mark);
+      },
+    );
+    return marks;
+  }
+
+  async readXml(names: readonly string[]): Promise<Map<string, string>> {
+    const documents = new Map<string, string>();
+    await this.#readEach(
+      names,
+      (name) => `dumpxml --inactive ${quote(name)}`,
+      (name, reply) => {
+        if (reply.error === '') documents.set(name, reply.stdout);
+      },
+    );
+    return documents;
+  }
+
+  async define({ name, xml }: DomainDefinition, { validate = false } = {}): Promise<void> {
+    await this.#withFile(name, xml, async (path) => {
+      const reply = await this.#run(`define ${validate ? '--validate ' : ''}${quote(path)}`);
+      if (reply.error !== '') throw virshError(`define ${name}`, reply.error);
+    });
+  }
+
+  async createTransient({ name, xml }: DomainDefinition): Promise<void> {
+    await this.#withFile(name, xml, async (path) => {
+      const reply = await this.#run(`create ${quote(path)}`);
+      if (reply.error !== '') throw virshError(`create ${name}`, reply.error);
+    });
+  }
+
+  async start(name: string): Promise<void> {
+    const reply = await this.#run(`start ${quote(name)}`);
+    if (reply.error !== '' && faultOf(reply.error) !== 'already running') throw virshError(`start ${name}`, reply.error);
+  }
+
+  async destroy(name: string): Promise<void> {
+    const reply = await this.#run(`destroy ${quote(name)}`);
+    if (reply.error !== '' && !['domain not found', 'not running'].includes(faultOf(reply.error))) {
+      throw virshError(`stop ${name}`, reply.error);
+    }
+  }
+
+  async shutdown(name: string): Promise<void> {
+    const reply = await this.#run(`shutdown ${quote(name)}`);
+    if (reply.error !== '' && faultOf(reply.error) !== 'not running') throw virshError(`shut down ${name}`, reply.error);
+  }
+
+  async undefine(name: string): Promise<void> {
+    const flags = '--managed-save --snapshots-metadata --checkpoints-metadata --nvram';
+    let reply = await this.#run(`undefine ${quote(name)} ${flags} --tpm`);
+    // --tpm is of libvirt 8.9; before it a TPM's state went with its domain.
+    if (/--tpm|unknown option/.test(reply.error)) reply = await this.#run(`undefine ${quote(name)} ${flags}`);
+    if (reply.error !== '' && faultOf(reply.error) !== 'domain not found') throw virshError(`undefine ${name}`, reply.error);
+  }
+
+  async platform(virtType: 'kvm' | 'qemu'): Promise<Platform> {
+    const xml = await this.#ask(`domcapabilities --virttype ${virtType}`, `run ${virtType} guests`);
+    const capabilities = (new XMLParser({ parseTagValue: false }).parse(xml) as { domainCapabilities?: Record<string, unknown> })
+      .domainCapabilities;
+    const arch = String(capabilities?.arch ?? 'x86_64');
+    return { virtType, arch, machine: machineOf[arch] ?? String(capabilities?.machine ?? ''), emulator: String(capabilities?.path ?? '') };
+  }
+
+  async versions(): Promise<{ libvirt: string; hypervisor: string }> {
+    const said = await this.#ask('version', 'tell its version');
+    return {
+      libvirt: /^Using library: libvirt (\S+)/m.exec(said)?.[1] ?? 'unknown',
+      hypervisor: /^Running hypervisor: (.+)$/m.exec(said)?.[1] ?? 'unknown',
+    };
+  }
+
+  async qemuUser(): Promise<{ uid: number; gid: number } | undefined> {
+    if (!this.isSystem) return undefined;
+    const xml = await this.#ask('capabilities', 'tell its capabilities');
+    const label = /<model>dac<\/model>[\s\S]*?<baselabel[^>]*>\+(\d+):\+(\d+)</.exec(xml);
+    return label === null ? undefined : { uid: Number(label[1]), gid: Number(label[2]) };
+  }
+
+  async networkState(name: string): Promise<'active' | 'inactive' | 'missing'> {
+    const reply = await this.#run(`net-info ${quote(name)}`);
+    if (reply.error !== '') return 'missing';
+    return /^Active:\s+yes/m.test(reply.stdout) ? 'active' : 'inactive';
+  }
+
+  async close(): Promise<void> {
+    for (const session of this.#sessions.splice(0)) session.close();
+    const scratch = this.#scratch;
+    this.#scratch = undefined;
+    if (scratch !== undefined) await rm(await scratch, { recursive: true, force: true });
+  }
+
+  async #ask(command: string, doing: string): Promise<string> {
+    const reply = await this.#run(command);
+    if (reply.error !== '') throw virshError(doing, reply.error);
+    return reply.stdout;
+  }
+
+  /** Many small reads at once: one session carries them all, one after the other without waiting. */
+  async #readEach(names: readonly string[], command: (name: string) => string, take: (name: string, reply: Reply) => void): Promise<void> {
+    const batch = 200;
+    for (let from = 0; from < names.length; from += batch) {
+      const part = names.slice(from, from + batch);
+      const replies = await this.#withSession((session) => Promise.all(part.map((name) => session.run(command(name)))));
+      for (const [position, reply] of replies.entries()) take(part[position] ?? '', reply);
+    }
+  }
+
+  #run(command: string): Promise<Reply> {
+    return this.#withSession((session) => session.run(command));
+  }
+
+  /**
+   * Runs calls on a free session. A lost connection is tried once more on a new one: all our calls can be repeated, since
+   * "already running", "not running" and "not found" count as done where they are what was asked for.
+   */
+  #withSession<T>(work: (session: VirshSession) => Promise<T>): Promise<T> {
+    return this.#limit(async () => {
+      for (let attempt = 1; ; attempt++) {
+        const session = await this.#free();
+        try {
+          return await work(session);
+        } catch (error) {
+          this.#drop(session);
+          if (attempt > 1 || !(error instanceof CowherdError) || error.code !== 'CONNECTION_FAILED') throw error;
+        } finally {
+          this.#busy.delete(session);
+        }
+      }
+    });
+  }
+
+  async #free(): Promise<VirshSession> {
+    const env = await (this.#env ??= this.#prepareEnvironment());
+    let session = this.#sessions.find((candidate) => !this.#busy.has(candidate) && candidate.isUsable);
+    if (session === undefined) {
+      session = new VirshSession(this.uri, { env, timeoutMs: this.#options.timeoutMs, inherit: this.#options.inherit() });
+      this.#sessions.push(session);
+    }
+    this.#busy.add(session);
+    return session;
+  }
+
+  #drop(session: VirshSession): void {
+    session.close();
+    const position = this.#sessions.indexOf(session);
+    if (position >= 0) this.#sessions.splice(position, 1);
+  }
+
+  /**
+   * virsh keeps a history of what is typed; ours must not push the person's own out of it. The history follows XDG_CACHE_HOME,
+   * and so does the socket of a session daemon where XDG_RUNTIME_DIR is unset: that one is pinned.
+   */
+  async #prepareEnvironment(): Promise<Record<string, string | undefined>> {
+    const cache = process.env.XDG_CACHE_HOME || join(homedir(), '.cache');
+    const reply = await runTool('virsh', ['-q', '-c', this.uri, 'uri'], { timeoutMs: 30_000, acceptedExitCodes: [0, 1] });
+    if (reply.exitCode !== 0) throw connectionError(this.uri, reply.stderr);
+    return { XDG_RUNTIME_DIR: process.env.XDG_RUNTIME_DIR || cache, XDG_CACHE_HOME: await this.#scratchDirectory() };
+  }
+
+  #scratchDirectory(): Promise<string> {
+    return (this.#scratch ??= mkdtemp(join(tmpdir(), 'cowherd-')));
+  }
+
+  async #withFile<T>(name: string, content: string, work: (path: string) => Promise<T>): Promise<T> {
+    const path = join(await this.#scratchDirectory(), `${name}.xml`);
+    await writeFile(path, content, { mode: 0o600 });
+    try {
+      return await work(path);
+    } finally {
+      await rm(path, { force: true });
+    }
+  }
+}
+
+export function connectionError(uri: string, stderr: string): CowherdError {
+  const error = virshError(`be reached at ${uri}`, stderr.replace(/^error: /gm, ''));
+  return error.code === 'CONNECTION_FAILED'
+    ? error
+    : new CowherdError('CONNECTION_FAILED', error.message, {
+        details: error.details,
+        hint: 'Is libvirtd running? "cowherd doctor" checks it.',
+      });
+}
+
+/** Reads `virsh domstats --state`. */
+export function parseDomainStates(output: string): Map<string, Pick<DomainState, 'state' | 'reason'>> {
+  const states = new Map<string, Pick<DomainState, 'state' | 'reason'>>();
+  for (const block of output.split(/^Domain: /m).slice(1)) {
+    const name = /^'(.*)'$/m.exec(block)?.[1];
+    if (name === undefined) continue;
+    const state = stateNames[Number(/^\s*state\.state=(\d+)/m.exec(block)?.[1])] ?? 'other';
+    states.set(name, { state, reason: reasonNames[state][Number(/^\s*state\.reason=(\d+)/m.exec(block)?.[1])] ?? 'unknown' });
+  }
+  return states;
+}

@@ -1,0 +1,63 @@
+import { z } from 'zod';
+import { CowherdError } from './errors.js';
+import { type BaseRef, baseRefSchema } from './fleet.js';
+
+/** <digest12>.json beside a base image: where it came from, and what it must look like for ever. */
+export const baseRecordSchema = z.strictObject({
+  version: z.literal(1),
+  ...baseRefSchema.shape,
+  format: z.enum(['qcow2', 'raw']),
+  /** Size of the guest's disk in bytes. */
+  virtualBytes: z.number().int().positive(),
+  importedAt: z.iso.datetime(),
+  source: z.strictObject({
+    path: z.string(),
+    /** Identity of the source file when it was read, so that importing it again need not read it. */
+    fingerprint: z.string(),
+  }),
+  /** What the sealed file looked like; a difference means that somebody touched it. mtime in nanoseconds as a string. */
+  seal: z.strictObject({ size: z.number().int().nonnegative(), mtimeNs: z.string(), inode: z.string() }),
+  /** Bytes on disk (st_blocks × 512). */
+  allocatedBytes: z.number().int().nonnegative(),
+});
+export type BaseRecord = z.infer<typeof baseRecordSchema>;
+
+/** A base image in the store. A type of its own: no function of cowherd takes one to write to. */
+export interface BaseImage extends BaseRecord {
+  readonly path: string;
+}
+
+export function shortDigest(digest: string): string {
+  return digest.slice(0, 12);
+}
+
+/** `golden@1a2b3c4d5e6f`: names one base image exactly; the name alone means its newest import. */
+export function formatBaseRef({ name, digest }: BaseRef): string {
+  return `${name}@${shortDigest(digest)}`;
+}
+
+export interface Seal {
+  size: number;
+  mtimeNs: string;
+  inode: string;
+}
+
+/** @returns what differs between the record and the file, in words; empty where nothing does */
+export function sealDifferences(recorded: Seal, seen: Seal | undefined): string[] {
+  if (seen === undefined) return ['the file is gone'];
+  const differences: string[] = [];
+  if (seen.size !== recorded.size) differences.push(`size ${recorded.size} → ${seen.size} bytes`);
+  if (seen.mtimeNs !== recorded.mtimeNs) differences.push('modification time');
+  if (seen.inode !== recorded.inode) differences.push('it is another file (inode)');
+  return differences;
+}
+
+/** @throws BASE_CHANGED */
+export function verifySeal(base: BaseImage, seen: Seal | undefined): void {
+  const differences = sealDifferences(base.seal, seen);
+  if (differences.length === 0) return;
+  throw new CowherdError('BASE_CHANGED', `Base image ${formatBaseRef(base)} is not what was imported: ${differences.join(', ')}`, {
+    details: [base.path],
+    hint: `Every overlay on it may be corrupt. Run "cowherd base verify ${formatBaseRef(base)}" to compare its content, and bring back the original file.`,
+  });
+}

@@ -1,0 +1,169 @@
+import { createHash } from 'node:crypto';
+import { XMLParser, XMLValidator } from 'fast-xml-parser';
+import type { BaseImage } from './base.js';
+import { CowherdError } from './errors.js';
+import type { FleetRecord } from './fleet.js';
+import type { MemberIdentity } from './identity.js';
+import type { MemberMark } from './observation.js';
+
+export const metadataNamespace = 'urn:cowherd:domain:1';
+
+// Values stay strings (a name "007" is not a number), repeated elements are arrays even when there is one of them.
+const parser = new XMLParser({
+  ignoreAttributes: false,
+  attributeNamePrefix: '@',
+  removeNSPrefix: true,
+  parseTagValue: false,
+  parseAttributeValue: false,
+  htmlEntities: true,
+  isArray: (_name, path) => typeof path === 'string' && /^domain\.devices\.\w+$/.test(path),
+});
+
+type XmlNode = { [key: string]: XmlNode | XmlNode[] | string | undefined };
+
+const definitionPlaceholder = '@definition@';
+
+/** The `<metadata>` content of one member. The definition's digest is a placeholder until {@link sealDefinition}. */
+export function memberMetadata(record: FleetRecord, member: MemberIdentity): string {
+  const attributes = {
+    version: '1',
+    fleet: record.name,
+    fleetId: record.id,
+    index: String(member.index),
+    baseName: record.base.name,
+    base: `sha256:${record.base.digest}`,
+    definition: definitionPlaceholder,
+  };
+  const written = Object.entries(attributes).map(([key, value]) => `${key}="${escapeXml(value)}"`);
+  const spec = escapeXml(JSON.stringify(record.spec));
+  return `<cowherd:member xmlns:cowherd="${metadataNamespace}" ${written.join(' ')}><cowherd:spec>${spec}</cowherd:spec></cowherd:member>`;
+}
+
+export interface MemberDefinition {
+  xml: string;
+  /** First 16 hex digits of the sha256 of the XML: what the metadata records, so that a change can be seen. */
+  definition: string;
+}
+
+/** Puts the digest of a rendered domain into its own metadata. */
+export function sealDefinition(rendered: string): MemberDefinition {
+  const definition = createHash('sha256').update(rendered).digest('hex').slice(0, 16);
+  return { xml: rendered.replaceAll(definitionPlaceholder, definition), definition };
+}
+
+/** Reads what `virsh metadata` prints. @returns undefined where it is not ours or not whole */
+export function parseMemberMark(xml: string): MemberMark | undefined {
+  if (XMLValidator.validate(xml) !== true) return undefined;
+  const member = child(parser.parse(xml) as XmlNode, 'member');
+  return member === undefined ? undefined : markOf(member);
+}
+
+function markOf(member: XmlNode): MemberMark | undefined {
+  const index = Number(text(member['@index']));
+  const base = /^sha256:([0-9a-f]{64})$/.exec(text(member['@base']));
+  if (!Number.isInteger(index) || index < 1 || base === null) return undefined;
+  return {
+    fleet: text(member['@fleet']),
+    fleetId: text(member['@fleetId']),
+    index,
+    baseName: text(member['@baseName']),
+    baseDigest: base[1] ?? '',
+    definition: text(member['@definition']),
+    spec: text(member.spec),
+  };
+}
+
+/** The path of the first disk's file. @returns undefined where there is none */
+export function firstDiskFile(xml: string): string | undefined {
+  const domain = child(parser.parse(xml) as XmlNode, 'domain');
+  const disk = list(child(domain, 'devices')?.disk)[0];
+  const file = text(child(disk, 'source')?.['@file']);
+  return file === '' ? undefined : file;
+}
+
+export interface ExpectedDomain {
+  record: FleetRecord;
+  member: MemberIdentity;
+  overlayPath: string;
+  base: Pick<BaseImage, 'path' | 'format'>;
+}
+
+/**
+ * Checks that a rendered template is the domain of this member and of nobody else: well-formed, its name, uuid and mark, one
+ * overlay with explicit formats and an ended backing chain, and nothing else of the store attached.
+ * @throws BAD_TEMPLATE, one detail per finding
+ */
+export function verifyRenderedDomain(xml: string, expected: ExpectedDomain): void {
+  const problems: string[] = [];
+  const wellFormed = XMLValidator.validate(xml);
+  if (wellFormed !== true) {
+    problems.push(`not well-formed at line ${wellFormed.err.line}: ${wellFormed.err.msg}`);
+  } else if (/<!DOCTYPE/i.test(xml)) {
+    problems.push('it has a document type declaration');
+  } else {
+    problems.push(...domainProblems(parser.parse(xml) as XmlNode, expected));
+  }
+  if (problems.length > 0) {
+    throw new CowherdError('BAD_TEMPLATE', `The template does not give a usable domain for ${expected.member.name}`, {
+      details: problems,
+      hint: `See what it gives with "cowherd template render ${expected.record.name}"; start again from "cowherd template eject".`,
+    });
+  }
+}
+
+function domainProblems(document: XmlNode, { record, member, overlayPath, base }: ExpectedDomain): string[] {
+  const domain = child(document, 'domain');
+  if (domain === undefined) return ['its root is not <domain>'];
+  const problems: string[] = [];
+  const expectText = (what: string, seen: string, wanted: string): void => {
+    if (seen !== wanted) problems.push(`${what} is ${JSON.stringify(seen)}, not ${JSON.stringify(wanted)}`);
+  };
+  expectText('<name>', text(domain.name), member.name);
+  expectText('<uuid>', text(domain.uuid), member.uuid);
+
+  const marked = child(child(domain, 'metadata'), 'member');
+  const mark = marked === undefined ? undefined : markOf(marked);
+  if (mark === undefined) {
+    problems.push("<metadata> lacks cowherd's mark: keep {{{metadata}}} in the template");
+  } else if (mark.fleetId !== record.id || mark.index !== member.index || mark.baseDigest !== record.base.digest) {
+    problems.push("<metadata> has another member's mark: keep {{{metadata}}} in the template");
+  }
+
+  const disks = list(child(domain, 'devices')?.disk);
+  const own = disks.filter((disk) => text(child(disk, 'source')?.['@file']) === overlayPath);
+  if (own.length !== 1) {
+    problems.push(`${own.length} disks have the overlay as their source, not 1: keep <source file="{{overlay}}"/>`);
+  }
+  for (const disk of own) {
+    expectText('the driver type of the overlay', text(child(disk, 'driver')?.['@type']), 'qcow2');
+    const backing = child(disk, 'backingStore');
+    expectText('the backing file', text(child(backing, 'source')?.['@file']), base.path);
+    expectText('the format of the backing file', text(child(backing, 'format')?.['@type']), base.format);
+    if (backing?.backingStore !== '') problems.push('the backing chain is not ended: put <backingStore/> into the <backingStore>');
+  }
+  for (const disk of disks) {
+    if (text(child(disk, 'source')?.['@file']) === base.path) problems.push('a disk has the base image itself as its source');
+  }
+  return problems;
+}
+
+export function escapeXml(value: string): string {
+  return value.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
+}
+
+function child(node: XmlNode | undefined, name: string): XmlNode | undefined {
+  const value = node?.[name];
+  const first = Array.isArray(value) ? value[0] : value;
+  return typeof first === 'object' ? first : undefined;
+}
+
+function list(value: XmlNode | XmlNode[] | string | undefined): XmlNode[] {
+  if (Array.isArray(value)) return value;
+  return typeof value === 'object' ? [value] : [];
+}
+
+function text(value: XmlNode | XmlNode[] | string | undefined): string {
+  if (typeof value === 'string') return value;
+  if (typeof value === 'object' && !Array.isArray(value)) return text(value['#text']);
+  return '';
+}

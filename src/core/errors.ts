@@ -1,0 +1,80 @@
+/**
+ * Every error that a person can meet, with its exit code. Codes are API: programs match on them.
+ * Anything that is not a {@link CowherdError} is a bug and exits 1 with its stack.
+ */
+export const exitCodeOf = {
+  BAD_USAGE: 2,
+  BAD_SPEC: 2,
+  BAD_TEMPLATE: 2,
+  NOT_SUPPORTED: 2,
+  PREFLIGHT_FAILED: 3,
+  UNFINISHED_OPERATION: 3,
+  BASE_IN_USE: 3,
+  CONFIRMATION_NEEDED: 3,
+  PARTIAL: 4,
+  FLEET_NOT_FOUND: 5,
+  MEMBER_NOT_FOUND: 5,
+  BASE_NOT_FOUND: 5,
+  FILE_NOT_FOUND: 5,
+  LOCKED: 6,
+  BASE_CHANGED: 7,
+  BASE_REFUSED: 7,
+  FOREIGN_DOMAIN: 7,
+  STATE_DAMAGED: 7,
+  CONNECTION_FAILED: 8,
+  TOOL_FAILED: 8,
+  TOOL_MISSING: 8,
+  TOOL_TIMEOUT: 8,
+  STORE_FAILED: 8,
+  NOT_READY: 8,
+  NOT_STOPPED: 8,
+  INTERRUPTED: 130,
+} as const;
+
+export type ErrorCode = keyof typeof exitCodeOf;
+
+export interface ErrorReport {
+  code: string;
+  message: string;
+  hint?: string;
+  details?: string[];
+}
+
+export interface ErrorExtras {
+  /** What the person can do about it, as a sentence or a command. */
+  hint?: string;
+  /** Further lines: one finding each. */
+  details?: string[];
+  cause?: unknown;
+}
+
+export class CowherdError extends Error {
+  readonly code: ErrorCode;
+  readonly hint: string | undefined;
+  readonly details: string[];
+
+  constructor(code: ErrorCode, message: string, { hint, details, cause }: ErrorExtras = {}) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.name = 'CowherdError';
+    this.code = code;
+    this.hint = hint;
+    this.details = details ?? [];
+  }
+
+  get exitCode(): number {
+    return exitCodeOf[this.code];
+  }
+}
+
+/** The shape in which an error appears in JSON documents and per-member outcomes. */
+export function reportOf(error: unknown): ErrorReport {
+  if (error instanceof CowherdError) {
+    return {
+      code: error.code,
+      message: error.message,
+      ...(error.hint === undefined ? {} : { hint: error.hint }),
+      ...(error.details.length === 0 ? {} : { details: error.details }),
+    };
+  }
+  return { code: 'BUG', message: error instanceof Error ? error.message : String(error) };
+}

@@ -1,0 +1,64 @@
+import { z } from 'zod';
+import { CowherdError } from './errors.js';
+import { type MemberIdentity, memberIdentity } from './identity.js';
+import { namePattern } from './names.js';
+import { domainSpecSchema } from './spec.js';
+
+const digest = z.string().regex(/^[0-9a-f]{64}$/);
+
+/** How a fleet, a domain or an operation refers to its base image. */
+export const baseRefSchema = z.strictObject({ name: z.string().regex(namePattern), digest });
+export type BaseRef = z.infer<typeof baseRefSchema>;
+
+/** fleet.json: what the fleet is meant to be. Never what libvirt or the disk say. */
+export const fleetRecordSchema = z.strictObject({
+  version: z.literal(1),
+  /** Random; every identity is derived from it. */
+  id: z.uuid(),
+  name: z.string().regex(namePattern),
+  base: baseRefSchema,
+  spec: domainSpecSchema,
+  createdAt: z.iso.datetime(),
+  /** Bytes that a fresh overlay takes on this disk: where drift starts. */
+  freshOverlayBytes: z.number().int().nonnegative(),
+  members: z.array(z.strictObject({ index: z.number().int().positive(), name: z.string(), uuid: z.uuid(), macs: z.array(z.string()) })),
+});
+export type FleetRecord = z.infer<typeof fleetRecordSchema>;
+
+/** @throws STATE_DAMAGED */
+export function parseFleetRecord(fleet: string, text: string): FleetRecord {
+  return parseState(
+    fleetRecordSchema,
+    fleet,
+    'fleet.json',
+    text,
+    `Run "cowherd status ${fleet} --recover" to rebuild it from the domains.`,
+  );
+}
+
+/** @throws STATE_DAMAGED, naming the file and the first finding */
+export function parseState<T>(schema: z.ZodType<T>, fleet: string, file: string, text: string, hint: string): T {
+  let document: unknown;
+  try {
+    document = JSON.parse(text);
+  } catch (cause) {
+    throw new CowherdError('STATE_DAMAGED', `${file} of ${fleet} is damaged: it is not JSON`, { hint, cause });
+  }
+  const result = schema.safeParse(document);
+  if (!result.success) {
+    const issue = result.error.issues[0];
+    throw new CowherdError('STATE_DAMAGED', `${file} of ${fleet} is damaged: ${issue?.path.join('.') ?? ''} ${issue?.message ?? ''}`, {
+      hint,
+    });
+  }
+  return result.data;
+}
+
+/** Members 1…count, keeping what is recorded beyond it. */
+export function growMembers(fleet: string, fleetId: string, recorded: readonly MemberIdentity[], count: number): MemberIdentity[] {
+  const byIndex = new Map(recorded.map((member) => [member.index, member]));
+  for (let index = 1; index <= count; index++) {
+    if (!byIndex.has(index)) byIndex.set(index, memberIdentity(fleet, fleetId, index));
+  }
+  return [...byIndex.values()].sort((a, b) => a.index - b.index);
+}

@@ -1,0 +1,35 @@
+import { CowherdError } from './errors.js';
+
+/** Names of fleets and base images: safe in paths, in XML, in host names and on every command line. */
+export const namePattern = /^[a-z0-9][a-z0-9-]{0,39}$/;
+
+export const nameRule = 'lower-case letters, digits and hyphens, starting with a letter or digit, at most 40 characters';
+
+export function verifyName(kind: 'fleet' | 'base', name: string): string {
+  if (!namePattern.test(name)) {
+    throw new CowherdError('BAD_USAGE', `${JSON.stringify(clip(name))} is not a ${kind} name`, {
+      hint: `A ${kind} name has ${nameRule}.`,
+    });
+  }
+  return name;
+}
+
+/** The nearest valid base name for a file name; undefined where nothing of it can be kept. */
+export function baseNameFromFile(fileName: string): string | undefined {
+  const name = fileName
+    .replace(/\.[A-Za-z0-9]{1,8}$/, '')
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .replace(/^-+/, '')
+    .slice(0, 40)
+    .replace(/-+$/, '');
+  return name === '' ? undefined : name;
+}
+
+export function memberName(fleet: string, index: number): string {
+  return `${fleet}-${String(index).padStart(3, '0')}`;
+}
+
+function clip(text: string): string {
+  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
+}

@@ -1,0 +1,50 @@
+import { z } from 'zod';
+import { type FleetRecord, fleetRecordSchema } from './fleet.js';
+import type { StepName } from './plan.js';
+
+/** operation.json: a verb that is under way, with all that is needed to finish it after a crash. */
+export const operationSchema = z.strictObject({
+  version: z.literal(1),
+  id: z.string(),
+  verb: z.enum(['spawn', 'reset', 'teardown']),
+  startedAt: z.iso.datetime(),
+  /** Indexes of the members that it is about. */
+  targets: z.array(z.number().int().positive()),
+  /** Indexes of the targets that were on when it began, for start policy "same". */
+  wasOn: z.array(z.number().int().positive()),
+  start: z.enum(['all', 'none', 'same']),
+  /** spawn: what the fleet is to be. */
+  record: fleetRecordSchema.optional(),
+  /** teardown: the whole fleet goes, and its base image with it. */
+  wholeFleet: z.boolean(),
+  withBase: z.boolean(),
+});
+export type Operation = z.infer<typeof operationSchema> & { record?: FleetRecord | undefined };
+
+export type OperationVerb = Operation['verb'];
+
+/** An operation that began and did not end, as status and resume see it. */
+export interface Unfinished {
+  operation: Operation;
+  /** Indexes of members that are done. */
+  done: Set<number>;
+}
+
+/** operation.log: one line per finished member. A last line that was cut short does not count. */
+export function parseOperationLog(text: string): Set<number> {
+  const lines = text.split('\n').slice(0, -1);
+  return new Set(lines.flatMap((line) => (/^done \d{1,7}$/.test(line) ? [Number(line.slice(5))] : [])));
+}
+
+export function operationLogLine(index: number): string {
+  return `done ${index}\n`;
+}
+
+export type StageName = StepName | 'import' | 'prepare';
+
+export interface StageTime {
+  name: StageName;
+  /** From the first member's begin to the last one's end, wall clock; stages overlap. */
+  seconds: number;
+  count: number;
+}

@@ -1,0 +1,27 @@
+/** Size of the pieces in which an overlay is written, in bytes: ext4's and XFS's usual block. */
+export const blockBytes = 4096;
+
+export interface Segment {
+  offset: number;
+  bytes: Buffer;
+}
+
+/**
+ * The blocks of a file that hold anything but zeros, neighbours joined. A fresh overlay is 192 KiB of which three blocks matter:
+ * written this way it takes 12 KiB on disk instead of 196.
+ */
+export function nonZeroSegments(bytes: Buffer): Segment[] {
+  const segments: Segment[] = [];
+  let start = -1;
+  for (let offset = 0; offset <= bytes.length; offset += blockBytes) {
+    const block = bytes.subarray(offset, offset + blockBytes);
+    const used = block.length > 0 && block.some((byte) => byte !== 0);
+    if (used && start < 0) start = offset;
+    if (!used && start >= 0) {
+      segments.push({ offset: start, bytes: bytes.subarray(start, offset) });
+      start = -1;
+    }
+  }
+  if (start >= 0) segments.push({ offset: start, bytes: bytes.subarray(start) });
+  return segments;
+}

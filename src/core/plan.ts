@@ -1,0 +1,144 @@
+import type { MemberMark, ObservedMember } from './observation.js';
+import { isOn } from './observation.js';
+
+/** What can be done to one member, in the order in which it is done. */
+export type StepName = 'stop' | 'overlay' | 'define' | 'start' | 'undefine' | 'unlink' | 'shutdown' | 'wait';
+
+export interface MemberPlan {
+  index: number;
+  name: string;
+  steps: StepName[];
+  /** Why the steps are needed, for people. */
+  why: string;
+  /** Steps whose effect waits for the member's next start: it runs on its old definition until then. */
+  atNextStart: boolean;
+}
+
+export interface Plan {
+  members: MemberPlan[];
+  unchanged: string[];
+  /** Members that nothing may be done to by this verb, and why. */
+  refused: Array<{ name: string; reason: string; hint: string }>;
+}
+
+/** A member together with the mark in its domain's metadata; undefined where there is no domain or no mark. */
+export interface MarkedMember extends ObservedMember {
+  mark: MemberMark | undefined;
+}
+
+export interface SpawnSubject extends MarkedMember {
+  /** Digest of the definition that the spec asks for. */
+  definition: string;
+}
+
+/**
+ * The steps from what is observed to what the spec says: create what is missing, redefine what has changed, start what is off,
+ * leave the rest. Planning again after the steps were applied gives an empty plan.
+ */
+export function planSpawn(subjects: readonly SpawnSubject[], fleetId: string): Plan {
+  const plan: Plan = { members: [], unchanged: [], refused: [] };
+  for (const subject of subjects) {
+    const { domain, mark, index, name } = subject;
+    if (isForeign(subject, fleetId)) {
+      plan.refused.push(foreign(name));
+      continue;
+    }
+    const running = isOn(domain);
+    if (running && subject.overlayBytes === undefined) {
+      plan.refused.push({
+        name,
+        reason: `its overlay is missing under the running domain`,
+        hint: `Save what you need from the guest, then "cowherd reset" ${name}.`,
+      });
+      continue;
+    }
+    const steps: StepName[] = [];
+    const why: string[] = [];
+    if (subject.overlayBytes === undefined) {
+      steps.push('overlay');
+      why.push('no overlay');
+    }
+    const changed = domain !== undefined && mark?.definition !== subject.definition;
+    if (domain === undefined || changed) {
+      steps.push('define');
+      why.push(changed ? 'definition changed' : 'no domain');
+    }
+    if (!running) {
+      steps.push('start');
+      why.push('off');
+    }
+    if (steps.length === 0) plan.unchanged.push(name);
+    else plan.members.push({ index, name, steps, why: why.join(', '), atNextStart: changed && running });
+  }
+  return plan;
+}
+
+/** Which members a verb starts again at the end. */
+export type StartPolicy = 'all' | 'none' | 'same';
+
+/** Reset: stop, fresh overlay in place of the old one, start those that ran. A member without a domain only gets its overlay. */
+export function planReset(members: readonly MarkedMember[], fleetId: string, start: StartPolicy, wasOn: ReadonlySet<string>): Plan {
+  const plan: Plan = { members: [], unchanged: [], refused: [] };
+  for (const member of members) {
+    const { domain, index, name } = member;
+    if (domain === undefined) {
+      plan.refused.push({ name, reason: 'it has no domain', hint: 'Run "cowherd spawn" again: it makes what is missing.' });
+      continue;
+    }
+    if (isForeign(member, fleetId)) {
+      plan.refused.push(foreign(name));
+      continue;
+    }
+    const steps: StepName[] = isOn(domain) ? ['stop', 'overlay'] : ['overlay'];
+    if (start === 'all' || (start === 'same' && wasOn.has(name))) steps.push('start');
+    plan.members.push({ index, name, steps, why: 'reset', atNextStart: false });
+  }
+  return plan;
+}
+
+export function planTeardown(members: readonly MarkedMember[], fleetId: string): Plan {
+  const plan: Plan = { members: [], unchanged: [], refused: [] };
+  for (const member of members) {
+    const { domain, index, name } = member;
+    // A foreign domain under the member's name is left alone; what is the member's own still goes.
+    const own = domain !== undefined && !isForeign(member, fleetId);
+    const steps: StepName[] = own && isOn(domain) ? ['stop', 'undefine', 'unlink'] : own ? ['undefine', 'unlink'] : ['unlink'];
+    plan.members.push({ index, name, steps, why: 'teardown', atNextStart: false });
+  }
+  return plan;
+}
+
+export function planPower(members: readonly MarkedMember[], fleetId: string, verb: 'start' | 'stop'): Plan {
+  const plan: Plan = { members: [], unchanged: [], refused: [] };
+  for (const member of members) {
+    const { domain, index, name, overlayBytes } = member;
+    if (domain === undefined) {
+      plan.refused.push({ name, reason: 'it has no domain', hint: 'Run "cowherd spawn" again: it makes what is missing.' });
+    } else if (isForeign(member, fleetId)) {
+      plan.refused.push(foreign(name));
+    } else if (isOn(domain) === (verb === 'start')) {
+      plan.unchanged.push(name);
+    } else if (verb === 'start' && overlayBytes === undefined) {
+      plan.refused.push({ name, reason: 'its overlay is missing', hint: `Run "cowherd reset" on it for a fresh one.` });
+    } else {
+      plan.members.push({ index, name, steps: [verb === 'start' ? 'start' : 'shutdown'], why: verb, atNextStart: false });
+    }
+  }
+  return plan;
+}
+
+/**
+ * Whether a domain under a member's name is somebody else's. Both must agree, the UUID that was derived for the member and the
+ * mark in the domain: the first is not enough after "virsh edit", the second can be copied with a domain.
+ */
+export function isForeign({ domain, mark, uuid, index }: MarkedMember, fleetId: string): boolean {
+  return domain !== undefined && (domain.uuid !== uuid || mark?.fleetId !== fleetId || mark.index !== index);
+}
+
+function foreign(name: string): Plan['refused'][number] {
+  return {
+    name,
+    reason: `the domain named ${name} is not of this fleet`,
+    hint: `cowherd does not touch it. Rename it ("virsh domrename ${name} NEW") to bring the member back.`,
+  };
+}

@@ -1,0 +1,107 @@
+import { CowherdError } from './errors.js';
+
+/** What the first bytes of an image say. Read before any tool opens the file, since opening follows the names in it. */
+export interface Qcow2Header {
+  version: number;
+  /** Bytes. */
+  virtualBytes: bigint;
+  hasBackingFile: boolean;
+  encrypted: boolean;
+  dirty: boolean;
+  corrupt: boolean;
+  externalDataFile: boolean;
+  internalSnapshots: number;
+}
+
+export const headerBytes = 512;
+
+const otherFormats: Array<{ name: string; offset: number; magic: Buffer }> = [
+  { name: 'vmdk', offset: 0, magic: Buffer.from('KDMV') },
+  { name: 'vmdk', offset: 0, magic: Buffer.from('# Disk DescriptorFile') },
+  { name: 'vhdx', offset: 0, magic: Buffer.from('vhdxfile') },
+  { name: 'vpc (VHD)', offset: 0, magic: Buffer.from('conectix') },
+  { name: 'qed', offset: 0, magic: Buffer.from('QED\0') },
+  { name: 'vdi', offset: 0x40, magic: Buffer.from('7f10dabe', 'hex') },
+  { name: 'luks', offset: 0, magic: Buffer.from('LUKS\xba\xbe', 'latin1') },
+  { name: 'gzip', offset: 0, magic: Buffer.from('1f8b', 'hex') },
+  { name: 'xz', offset: 0, magic: Buffer.from('fd377a585a00', 'hex') },
+  { name: 'zstd', offset: 0, magic: Buffer.from('28b52ffd', 'hex') },
+];
+
+/**
+ * The format of an image file: what the person told, held against the first bytes.
+ * @param head the file's first {@link headerBytes} bytes
+ * @throws BASE_REFUSED
+ */
+export function imageFormat(path: string, head: Buffer, told: 'qcow2' | 'raw' | undefined): 'qcow2' | 'raw' {
+  const isQcow2 = head.subarray(0, 4).equals(Buffer.from('QFI\xfb', 'latin1'));
+  if (isQcow2) {
+    if (told === 'raw') {
+      throw new CowherdError('BASE_REFUSED', `${path} is a qcow2 image, not raw as --format says`, {
+        hint: 'Use --format qcow2. A raw disk whose content begins like a qcow2 image cannot be told apart and is not accepted.',
+      });
+    }
+    return 'qcow2';
+  }
+  const other = otherFormats.find(({ offset, magic }) => head.subarray(offset, offset + magic.length).equals(magic));
+  if (other !== undefined) {
+    const compressed = ['gzip', 'xz', 'zstd'].includes(other.name);
+    throw new CowherdError('BASE_REFUSED', `${path} is ${other.name === 'luks' ? 'encrypted (LUKS)' : `in the format ${other.name}`}`, {
+      hint: compressed
+        ? 'Uncompress it first.'
+        : other.name === 'luks'
+          ? 'cowherd takes unencrypted images only: its overlays would need the key of the base.'
+          : `Convert it: qemu-img convert -O qcow2 ${path} golden.qcow2`,
+    });
+  }
+  if (told === 'qcow2' || (told === undefined && /\.qcow2?$/i.test(path))) {
+    throw new CowherdError('BASE_REFUSED', `${path} is not a qcow2 image: its first bytes are not QFI`, {
+      hint: told === undefined ? 'If it is a raw disk, say --format raw.' : 'Leave out --format, or say --format raw.',
+    });
+  }
+  return 'raw';
+}
+
+/**
+ * @param head the file's first {@link headerBytes} bytes
+ * @throws BASE_REFUSED where it is too short or of an unknown version
+ * Source: QEMU docs/interop/qcow2.txt
+ */
+export function parseQcow2Header(path: string, head: Buffer): Qcow2Header {
+  const version = head.length >= 72 ? head.readUInt32BE(4) : 0;
+  if (version !== 2 && version !== 3) {
+    throw new CowherdError('BASE_REFUSED', `${path} has no readable qcow2 header`, {
+      hint: 'The file is cut short or damaged. Copy it again from where it came, and check it with "qemu-img check".',
+    });
+  }
+  const incompatible = version === 3 && head.length >= 104 ? head.readBigUInt64BE(72) : 0n;
+  return {
+    version,
+    virtualBytes: head.readBigUInt64BE(24),
+    hasBackingFile: head.readBigUInt64BE(8) !== 0n,
+    encrypted: head.readUInt32BE(32) !== 0,
+    internalSnapshots: head.readUInt32BE(60),
+    dirty: (incompatible & 1n) !== 0n,
+    corrupt: (incompatible & 2n) !== 0n,
+    externalDataFile: (incompatible & 4n) !== 0n,
+  };
+}
+
+/**
+ * Refuses what must not become a base image, saying why.
+ * @param trustChain accept backing and data files; they are flattened on import
+ * @throws BASE_REFUSED
+ */
+export function verifyImportable(path: string, header: Qcow2Header, trustChain: boolean): void {
+  const refuse = (reason: string, hint: string): never => {
+    throw new CowherdError('BASE_REFUSED', `${path} ${reason}`, { hint });
+  };
+  if (header.virtualBytes === 0n) refuse('is a disk of zero bytes', 'A base image needs a disk to share.');
+  if (header.encrypted) refuse('is encrypted', 'cowherd takes unencrypted images only: its overlays would need the key of the base.');
+  if (header.corrupt) refuse('is marked corrupt', `Try "qemu-img check -r all ${path}" on a copy of it.`);
+  if (header.dirty) refuse('was not closed cleanly', `Shut down what uses it, then run "qemu-img check -r all ${path}".`);
+  if (trustChain) return;
+  const flatten = 'If you trust it, import with --trust-chain: cowherd then flattens it into one file.';
+  if (header.hasBackingFile) refuse('has a backing file of its own', flatten);
+  if (header.externalDataFile) refuse('keeps its data in an external file', flatten);
+}

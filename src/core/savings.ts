@@ -1,0 +1,96 @@
+/** All sizes in bytes on disk (st_blocks × 512) unless called virtual. */
+export interface FleetUsage {
+  fleet: string;
+  base: { path: string; digest: string; allocatedBytes: number; virtualBytes: number };
+  freshOverlayBytes: number;
+  members: Array<{ name: string; allocatedBytes: number }>;
+}
+
+export interface Savings {
+  members: number;
+  overlays: { allocatedBytes: number; driftBytes: number };
+  /** What one full copy of the base per member would take: as little as a sparse copy does, and as much as the guest sees. */
+  fullCopies: { allocatedBytes: number; virtualBytes: number };
+  /** Against sparse full copies, with the base itself on our side of the account. Negative where overlays have outgrown them. */
+  saved: { bytes: number; percent: number };
+}
+
+export interface FleetReport extends Savings {
+  fleet: string;
+  base: FleetUsage['base'];
+  perMember: Array<{ name: string; allocatedBytes: number; driftBytes: number }>;
+}
+
+export function reportFleet(usage: FleetUsage): FleetReport {
+  const perMember = usage.members
+    .map(({ name, allocatedBytes }) => ({ name, allocatedBytes, driftBytes: Math.max(0, allocatedBytes - usage.freshOverlayBytes) }))
+    .sort((a, b) => b.driftBytes - a.driftBytes || (a.name < b.name ? -1 : 1));
+  const count = perMember.length;
+  const overlays = {
+    allocatedBytes: sum(perMember.map((member) => member.allocatedBytes)),
+    driftBytes: sum(perMember.map((member) => member.driftBytes)),
+  };
+  const fullCopies = { allocatedBytes: count * usage.base.allocatedBytes, virtualBytes: count * usage.base.virtualBytes };
+  return {
+    fleet: usage.fleet,
+    members: count,
+    base: usage.base,
+    overlays,
+    fullCopies,
+    saved: savedAgainst(fullCopies.allocatedBytes, usage.base.allocatedBytes + overlays.allocatedBytes),
+    perMember,
+  };
+}
+
+/** Several fleets together: a base image that they share is counted once. */
+export function totalSavings(reports: readonly FleetReport[]): Savings & { bases: number; baseBytes: number } {
+  const bases = new Map(reports.map((report) => [report.base.path, report.base.allocatedBytes]));
+  const baseBytes = sum([...bases.values()]);
+  const overlays = {
+    allocatedBytes: sum(reports.map((report) => report.overlays.allocatedBytes)),
+    driftBytes: sum(reports.map((report) => report.overlays.driftBytes)),
+  };
+  const fullCopies = {
+    allocatedBytes: sum(reports.map((report) => report.fullCopies.allocatedBytes)),
+    virtualBytes: sum(reports.map((report) => report.fullCopies.virtualBytes)),
+  };
+  return {
+    members: sum(reports.map((report) => report.members)),
+    bases: bases.size,
+    baseBytes,
+    overlays,
+    fullCopies,
+    saved: savedAgainst(fullCopies.allocatedBytes, baseBytes + overlays.allocatedBytes),
+  };
+}
+
+function savedAgainst(fullBytes: number, ownBytes: number): { bytes: number; percent: number } {
+  const bytes = fullBytes - ownBytes;
+  return { bytes, percent: fullBytes === 0 ? 0 : Math.round((bytes / fullBytes) * 1000) / 10 };
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}
+
+export interface HistogramBin {
+  fromBytes: number;
+  toBytes: number;
+  count: number;
+}
+
+/** Drift in bins that double in width from 64 KiB on: most members drift little, a few a lot. */
+export function driftHistogram(driftBytes: readonly number[]): HistogramBin[] {
+  const bins: HistogramBin[] = [];
+  for (const drift of driftBytes) {
+    let position = 0;
+    while (drift >= 65_536 * 2 ** position) position++;
+    while (bins.length <= position) {
+      const from = bins.length === 0 ? 0 : 65_536 * 2 ** (bins.length - 1);
+      bins.push({ fromBytes: from, toBytes: 65_536 * 2 ** bins.length, count: 0 });
+    }
+    const bin = bins[position];
+    if (bin !== undefined) bin.count++;
+  }
+  return bins;
+}

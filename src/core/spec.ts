@@ -1,0 +1,164 @@
+import { z } from 'zod';
+import { CowherdError } from './errors.js';
+import { namePattern, nameRule } from './names.js';
+
+export const maxMembers = 10_000;
+export const minMemoryMiB = 4;
+
+const units: Record<string, number> = { m: 1, mb: 1, mib: 1, g: 1024, gb: 1024, gib: 1024 };
+
+/** `512`, `512MiB`, `2GiB` → MiB; undefined where it is none of these. */
+export function parseMemoryMiB(text: string): number | undefined {
+  const match = /^(\d{1,7})\s*([a-z]*)$/i.exec(text.trim());
+  if (match === null) return undefined;
+  const unit = match[2] === '' ? 1 : units[(match[2] ?? '').toLowerCase()];
+  return unit === undefined ? undefined : Number(match[1]) * unit;
+}
+
+// Anything but what the Char production of XML 1.0 allows.
+const forbiddenInXml = /[^\t\n\r\u{20}-\u{d7ff}\u{e000}-\u{fffd}\u{10000}-\u{10ffff}]/u;
+
+const variable = z
+  .union([z.string().max(10_000), z.number(), z.boolean()])
+  .refine((value) => typeof value !== 'string' || !forbiddenInXml.test(value), 'has a control character, which no domain XML can carry');
+
+const memory = z
+  .union([z.number().int(), z.string()])
+  .describe('Guest memory: a number of MiB, or a string such as "512MiB" or "2GiB".')
+  .transform((value, context) => {
+    const mib = typeof value === 'number' ? value : parseMemoryMiB(value);
+    if (mib === undefined || mib < minMemoryMiB || mib > 16 * 1024 * 1024) {
+      context.addIssue({
+        code: 'custom',
+        message: `is not an amount of memory: write MiB as a number, or "512MiB", "2GiB" (at least ${minMemoryMiB} MiB)`,
+      });
+      return z.NEVER;
+    }
+    return mib;
+  });
+
+const network = z
+  .string()
+  .regex(
+    /^(none|user|(network|bridge)=[A-Za-z0-9][A-Za-z0-9_.-]{0,62})$/,
+    'is not a network: write none, user, network=NAME or bridge=NAME',
+  )
+  .describe('none, user (QEMU user-mode networking), network=NAME (a libvirt network) or bridge=NAME (a host bridge).');
+
+const name = z.string().regex(namePattern, `is not a name: ${nameRule}`);
+
+/** What defines a member's domain: the part of the spec that is kept in the fleet's record and in every domain's metadata. */
+export const domainSpecSchema = z.strictObject({
+  memoryMiB: z.number().int().min(minMemoryMiB),
+  vcpus: z.number().int().min(1).max(512),
+  virtType: z.enum(['auto', 'kvm', 'qemu']),
+  network,
+  diskCache: z.enum(['writeback', 'unsafe', 'none', 'writethrough', 'directsync']),
+  lean: z.boolean(),
+  variables: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,39}$/, 'is not a variable name: letters, digits and _'), variable),
+  /** sha256 of the fleet's own template; absent for the built-in one. */
+  template: z.string().optional(),
+});
+export type DomainSpec = z.infer<typeof domainSpecSchema>;
+
+export const defaultDomainSpec: DomainSpec = {
+  memoryMiB: 512,
+  vcpus: 1,
+  virtType: 'auto',
+  network: 'user',
+  diskCache: 'writeback',
+  lean: true,
+  variables: {},
+};
+
+const concurrency = z.number().int().min(1).max(256);
+
+/** One fleet as written in a fleet file. */
+export const fleetSchema = z.strictObject({
+  name: name.describe(`Name of the fleet: ${nameRule}.`),
+  base: z.string().min(1).describe('The base image: a file (relative to this file), or the name of one in the store.'),
+  format: z.enum(['qcow2', 'raw']).optional().describe('Format of the base image file; told from its first bytes when left out.'),
+  trustChain: z.boolean().optional().describe('Accept a base that has a backing file of its own, and flatten it on import.'),
+  count: z.number().int().min(1).max(maxMembers).describe('How many members the fleet has.'),
+  memory: memory.optional(),
+  vcpus: z.number().int().min(1).max(512).optional().describe('Virtual CPUs of each member (default 1).'),
+  virtType: z.enum(['auto', 'kvm', 'qemu']).optional().describe('auto (default) runs a probe guest to see whether KVM works.'),
+  network: network.optional(),
+  diskCache: domainSpecSchema.shape.diskCache
+    .optional()
+    .describe("QEMU's cache mode of the overlays (default writeback; unsafe is faster and forgets more when the host crashes)."),
+  lean: z.boolean().optional().describe('Leave out what makes starts slow: USB, the option ROM, the CPU feature query (default true).'),
+  template: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('A domain XML template of your own (relative to this file); see "cowherd template eject".'),
+  variables: domainSpecSchema.shape.variables.optional().describe('Further variables for the template, as {{vars.NAME}}.'),
+  concurrency: concurrency.optional().describe('How many members are worked on at once (default 16).'),
+  bootConcurrency: concurrency.optional().describe('How many domains start at once (default 8).'),
+});
+export type FleetInput = z.output<typeof fleetSchema>;
+
+/** A fleet file: one fleet, or a lab of several. */
+export const fleetFileSchema = z.union([
+  z.strictObject({ fleets: z.array(fleetSchema).min(1).max(100) }).describe('A lab: several fleets, each with its own role.'),
+  fleetSchema,
+]);
+
+/**
+ * Checks a parsed fleet file.
+ * @throws BAD_SPEC, one detail line per finding, each with its path in the file
+ */
+export function parseFleetFile(document: unknown, where: string): FleetInput[] {
+  // Chosen by hand, not by the union: its message would speak of both shapes at once.
+  const isLab = typeof document === 'object' && document !== null && 'fleets' in document;
+  const schema = isLab ? fleetFileSchema.options[0] : fleetSchema;
+  const result = schema.safeParse(document);
+  if (!result.success) {
+    throw new CowherdError('BAD_SPEC', `${where} is not a fleet file`, {
+      details: result.error.issues.slice(0, 20).map((issue) => `${formatPath(issue.path)}: ${issue.message}`),
+      hint: 'A fleet needs at least name, base and count. The schema is schemas/fleet.schema.json.',
+    });
+  }
+  const fleets = 'fleets' in result.data ? result.data.fleets : [result.data];
+  const seen = new Map<string, number>();
+  for (const [position, fleet] of fleets.entries()) {
+    const earlier = seen.get(fleet.name);
+    if (earlier !== undefined) {
+      throw new CowherdError('BAD_SPEC', `${where} is not a fleet file`, {
+        details: [`fleets[${position}].name: ${fleet.name} is the name of fleets[${earlier}] already`],
+        hint: 'Give each fleet a name of its own.',
+      });
+    }
+    seen.set(fleet.name, position);
+  }
+  return fleets;
+}
+
+/** Checks values that came as flags with the schema of the file, so that both speak alike. */
+export function parseFlagValues<T extends Partial<z.input<typeof fleetSchema>>>(values: T): Partial<FleetInput> {
+  const result = fleetSchema.partial().safeParse(values);
+  if (!result.success) {
+    throw new CowherdError('BAD_USAGE', 'A flag has a value that cannot be used', {
+      details: result.error.issues.slice(0, 20).map((issue) => `${formatPath(issue.path)}: ${issue.message}`),
+      hint: 'See "cowherd spawn --help".',
+    });
+  }
+  return result.data;
+}
+
+function formatPath(path: readonly PropertyKey[]): string {
+  if (path.length === 0) return 'the document';
+  return path.map((part, position) => (typeof part === 'number' ? `[${part}]` : `${position === 0 ? '' : '.'}${String(part)}`)).join('');
+}
+
+export interface NetworkChoice {
+  kind: 'none' | 'user' | 'network' | 'bridge';
+  /** Name of the libvirt network or the bridge; empty for the others. */
+  source: string;
+}
+
+export function parseNetwork(text: string): NetworkChoice {
+  const [kind = 'none', source = ''] = text.split('=', 2);
+  return { kind: kind as NetworkChoice['kind'], source };
+}

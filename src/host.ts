@@ -1,0 +1,63 @@
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { BootSectorProbe } from './adapters/accelerator.js';
+import { BaseDirectory } from './adapters/base-store.js';
+import { systemClock } from './adapters/clock.js';
+import { chooseConnection } from './adapters/connection.js';
+import { FleetDirectory, readNamedFile } from './adapters/fleet-store.js';
+import { systemStore } from './adapters/layout.js';
+import { LocalMachine } from './adapters/machine.js';
+import { QemuImg } from './adapters/qemu-img.js';
+import { readBuiltInTemplate } from './adapters/templates.js';
+import { Virsh } from './adapters/virsh.js';
+import type { Ports } from './ports.js';
+
+export interface HostOptions {
+  /** libvirt connection URI; chosen by what this user may use when left out. */
+  connect?: string | undefined;
+  /** The store's directory; follows the connection when left out. */
+  store?: string | undefined;
+  /** Connections to libvirt, hence calls at once (default 8). */
+  sessions?: number | undefined;
+  /** Longest wait for one answer of libvirt, in milliseconds (default 120 s). */
+  timeoutMs?: number | undefined;
+}
+
+export interface Host extends Ports {
+  close(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** Wires the real adapters for one host and one connection. The only place that knows them all. */
+export async function openHost(options: HostOptions = {}): Promise<Host> {
+  const machine = new LocalMachine();
+  const uri = await chooseConnection(options.connect, machine.isRoot());
+  const root = resolve(options.store ?? (process.env.COWHERD_STORE || defaultStore(uri)));
+  const fleets = new FleetDirectory(root);
+  const hypervisor = new Virsh({
+    uri,
+    sessions: options.sessions ?? 8,
+    timeoutMs: options.timeoutMs ?? 120_000,
+    inherit: () => fleets.heldDescriptors(),
+  });
+  const images = new QemuImg();
+  const close = (): Promise<void> => hypervisor.close();
+  return {
+    hypervisor,
+    images,
+    bases: new BaseDirectory(root, images),
+    fleets,
+    machine,
+    accelerator: new BootSectorProbe(root, hypervisor, systemClock),
+    clock: systemClock,
+    readFile: readNamedFile,
+    builtInTemplate: readBuiltInTemplate,
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+function defaultStore(uri: string): string {
+  if (/\/system$/.test(uri)) return systemStore;
+  return join(process.env.XDG_DATA_HOME || join(homedir(), '.local', 'share'), 'cowherd');
+}

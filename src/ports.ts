@@ -1,0 +1,196 @@
+import type { BaseImage, Seal } from './core/base.js';
+import type { BaseRef, FleetRecord } from './core/fleet.js';
+import type { DomainState, MemberMark } from './core/observation.js';
+import type { Operation, Unfinished } from './core/operation.js';
+import type { MemberFiles, Platform } from './core/template.js';
+
+/**
+ * The few calls that the services need from the outside. An instance belongs to one host and one connection. Every call may
+ * fail with a CowherdError; what is already as asked is success.
+ */
+
+export interface Clock {
+  /** Milliseconds, monotonic. */
+  monotonic(): number;
+  /** Wall clock. */
+  now(): Date;
+  /** Resolves after the time or at once on abort; never rejects. */
+  sleep(milliseconds: number, signal?: AbortSignal): Promise<void>;
+}
+
+export interface DomainDefinition {
+  name: string;
+  xml: string;
+}
+
+export interface Hypervisor {
+  readonly uri: string;
+  /** Whether it is the system daemon, which runs QEMU as a user of its own. */
+  readonly isSystem: boolean;
+  listDomains(): Promise<DomainState[]>;
+  /** The marks of those domains that carry one. Domains that went away meanwhile are left out. */
+  readMarks(names: readonly string[]): Promise<Map<string, MemberMark>>;
+  /** The XML of domains as they are defined. Domains that went away meanwhile are left out. */
+  readXml(names: readonly string[]): Promise<Map<string, string>>;
+  /** @param options.validate hold it against libvirt's schema first */
+  define(definition: DomainDefinition, options?: { validate?: boolean }): Promise<void>;
+  /** Starts a domain that is not kept when it ends: for probes. */
+  createTransient(definition: DomainDefinition): Promise<void>;
+  start(name: string): Promise<void>;
+  /** Ends the guest at once. */
+  destroy(name: string): Promise<void>;
+  /** Asks the guest to shut down, by its agent if it answers, else by ACPI; returns when asked. */
+  shutdown(name: string): Promise<void>;
+  /** With NVRAM, TPM state, managed save, and the records of snapshots and checkpoints. Never touches disks. */
+  undefine(name: string): Promise<void>;
+  platform(virtType: 'kvm' | 'qemu'): Promise<Platform>;
+  versions(): Promise<{ libvirt: string; hypervisor: string }>;
+  /** uid and gid that QEMU runs as; undefined where libvirt does not change them. */
+  qemuUser(): Promise<{ uid: number; gid: number } | undefined>;
+  networkState(name: string): Promise<'active' | 'inactive' | 'missing'>;
+  close(): Promise<void>;
+}
+
+export interface ImageInfo {
+  format: string;
+  virtualBytes: number;
+}
+
+export interface ImageTool {
+  version(): Promise<string>;
+  info(path: string, format: 'qcow2' | 'raw'): Promise<ImageInfo>;
+  /** @throws BASE_REFUSED where it is corrupt; @returns a warning where clusters are leaked */
+  check(path: string): Promise<string | undefined>;
+  /** The bytes of a fresh, empty overlay on a base image. */
+  freshOverlay(base: BaseImage, scratchPath: string): Promise<Buffer>;
+  /** Copies an image with everything below it into one new qcow2 file. */
+  flatten(source: string, target: string, onProgress: (percent: number) => void, signal?: AbortSignal): Promise<void>;
+}
+
+export interface ImportProgress {
+  doneBytes: number;
+  totalBytes: number;
+}
+
+export interface ImportRequest {
+  path: string;
+  format?: 'qcow2' | 'raw' | undefined;
+  trustChain: boolean;
+  name?: string | undefined;
+  onProgress?: ((progress: ImportProgress) => void) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+export interface ImportResult {
+  base: BaseImage;
+  how: 'reflinked' | 'copied' | 'flattened' | 'already there';
+  warning?: string;
+}
+
+export interface BaseStore {
+  list(): Promise<{ bases: BaseImage[]; damaged: Array<{ path: string; reason: string }> }>;
+  /** @param ref `name`, `name@digest12` or a digest of at least 12 digits; @throws BASE_NOT_FOUND */
+  find(ref: string): Promise<BaseImage>;
+  /** The one that a record means; undefined where it is gone. */
+  get(ref: BaseRef): Promise<BaseImage | undefined>;
+  import(request: ImportRequest): Promise<ImportResult>;
+  /** What the file looks like now; undefined where it is gone. */
+  seal(base: BaseImage): Promise<Seal | undefined>;
+  /** Reads the whole file again. @returns its sha256 */
+  digest(base: BaseImage, onProgress?: (progress: ImportProgress) => void, signal?: AbortSignal): Promise<string>;
+  remove(base: BaseImage): Promise<void>;
+  /**
+   * Runs while no base image is imported or removed: lets a fleet bind itself to one, or one be removed, without a race.
+   * @throws LOCKED
+   */
+  locked<T>(work: () => Promise<T>): Promise<T>;
+}
+
+export interface FleetLock {
+  release(): Promise<void>;
+}
+
+export interface FleetStore {
+  readonly root: string;
+  /** Names of all fleets that have a directory. */
+  list(): Promise<string[]>;
+  /** @returns undefined where there is none; @throws STATE_DAMAGED */
+  read(fleet: string): Promise<FleetRecord | undefined>;
+  write(record: FleetRecord): Promise<void>;
+  /** @throws LOCKED, naming the holder */
+  lock(fleet: string): Promise<FleetLock>;
+  readTemplate(fleet: string): Promise<string | undefined>;
+  writeTemplate(fleet: string, source: string): Promise<void>;
+  files(fleet: string, member: string): MemberFiles;
+  /** Bytes on disk of every overlay of the fleet, by member name. One pass, no process. */
+  overlaySizes(fleet: string): Promise<Map<string, number>>;
+  /** A path for a file that lives for a moment, in the directory where the overlays are. */
+  scratchPath(fleet: string): Promise<string>;
+  /** Puts a fresh overlay in place, all or nothing: written beside, synced, renamed over the old one. @returns bytes on disk of the new one */
+  placeOverlay(fleet: string, member: string, image: Buffer): Promise<number>;
+  /** Bytes on disk that an overlay of these bytes takes; writes one and removes it. */
+  measureOverlay(fleet: string, image: Buffer): Promise<number>;
+  /** Makes an empty console log that libvirt's log daemon appends to and this user can read. */
+  freshConsoleLog(fleet: string, member: string): Promise<void>;
+  /** The console log from an offset on, at most 64 KiB of it. */
+  readConsole(fleet: string, member: string, fromByte: number): Promise<{ text: string; nextByte: number }>;
+  /** Removes what belongs to a member; what is gone already is fine. */
+  removeMemberFiles(fleet: string, member: string): Promise<void>;
+  /** Removes the fleet's directory. @returns paths in it that are not cowherd's, and therefore stay */
+  removeFleet(fleet: string): Promise<string[]>;
+  beginOperation(fleet: string, operation: Operation): Promise<void>;
+  /** Notes that a member is done. */
+  markDone(fleet: string, index: number): Promise<void>;
+  endOperation(fleet: string): Promise<void>;
+  /** @throws STATE_DAMAGED */
+  unfinished(fleet: string): Promise<Unfinished | undefined>;
+}
+
+export interface DiskSpace {
+  totalBytes: number;
+  freeBytes: number;
+}
+
+export interface PathObstacle {
+  path: string;
+  reason: string;
+}
+
+/** Facts about the machine that cowherd runs on. */
+export interface Machine {
+  readonly arch: string;
+  memory(): Promise<{ totalBytes: number; availableBytes: number }>;
+  /** Of the file system that holds the nearest existing ancestor of the path. */
+  diskSpace(path: string): Promise<DiskSpace>;
+  /** Start times in ms since the epoch of running QEMU processes, by domain UUID; what is not visible is left out. */
+  qemuStartTimes(): Promise<Map<string, number>>;
+  /** The first component that keeps a user from a directory; undefined where nothing does. */
+  obstacleFor(user: { uid: number; gid: number }, directory: string): Promise<PathObstacle | undefined>;
+  /** What keeps this user from writing into a directory, or from making it; undefined where nothing does. */
+  writeObstacle(directory: string): Promise<string | undefined>;
+  isRoot(): boolean;
+  userName(): string;
+  groups(): Promise<string[]>;
+  /** Limits of the running libvirt daemon where they can be seen. */
+  libvirtdLimits(): Promise<{ openFiles?: number; maxClients?: number; maxWorkers?: number; maxRequests?: number }>;
+}
+
+/** Answers whether a guest really runs with KVM here. */
+export interface AcceleratorProbe {
+  /** @param fresh run the probe even if an answer is remembered */
+  choose(options?: { fresh?: boolean }): Promise<{ virtType: 'kvm' | 'qemu'; why: string }>;
+}
+
+/** Everything that services may use; put together in host.ts. */
+export interface Ports {
+  hypervisor: Hypervisor;
+  images: ImageTool;
+  bases: BaseStore;
+  fleets: FleetStore;
+  machine: Machine;
+  accelerator: AcceleratorProbe;
+  clock: Clock;
+  /** Reads a file that the person named. @throws FILE_NOT_FOUND */
+  readFile(path: string): Promise<string>;
+  builtInTemplate(): Promise<string>;
+}

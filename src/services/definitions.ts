@@ -1,0 +1,71 @@
+import { createHash } from 'node:crypto';
+import type { BaseImage } from '../core/base.js';
+import { type MemberDefinition, sealDefinition, verifyRenderedDomain } from '../core/domain-xml.js';
+import { CowherdError } from '../core/errors.js';
+import type { FleetRecord } from '../core/fleet.js';
+import type { MemberIdentity } from '../core/identity.js';
+import { compileDomainTemplate, type Platform } from '../core/template.js';
+import type { Ports } from '../ports.js';
+
+/** A template as text, and where it is from. */
+export interface TemplateSource {
+  text: string;
+  origin: string;
+  /** sha256 of a fleet's own template; undefined for the built-in one. */
+  digest: string | undefined;
+}
+
+export const builtInOrigin = 'built-in';
+
+/** @param path a template that the person named; else the fleet's own one, else the built-in one */
+export async function loadTemplate(
+  ports: Pick<Ports, 'readFile' | 'fleets' | 'builtInTemplate'>,
+  record: Pick<FleetRecord, 'name' | 'spec'> | undefined,
+  path: string | undefined,
+): Promise<TemplateSource> {
+  if (path !== undefined) {
+    const text = await ports.readFile(path);
+    return { text, origin: path, digest: createHash('sha256').update(text).digest('hex') };
+  }
+  if (record?.spec.template !== undefined) {
+    const text = await ports.fleets.readTemplate(record.name);
+    if (text === undefined) {
+      throw new CowherdError('STATE_DAMAGED', `The template of fleet ${record.name} is gone`, {
+        hint: 'Name it again with --template FILE.',
+      });
+    }
+    return { text, origin: `of fleet ${record.name}`, digest: record.spec.template };
+  }
+  return { text: await ports.builtInTemplate(), origin: builtInOrigin, digest: undefined };
+}
+
+/** Which platform the spec's virtType means here. */
+export async function choosePlatform(
+  ports: Pick<Ports, 'hypervisor' | 'accelerator'>,
+  virtType: 'auto' | 'kvm' | 'qemu',
+): Promise<Platform> {
+  return ports.hypervisor.platform(virtType === 'auto' ? (await ports.accelerator.choose()).virtType : virtType);
+}
+
+/**
+ * Renders the domains of members and checks each.
+ * @throws BAD_TEMPLATE
+ */
+export function renderDefinitions(
+  ports: Pick<Ports, 'fleets'>,
+  record: FleetRecord,
+  members: readonly MemberIdentity[],
+  base: BaseImage,
+  platform: Platform,
+  template: TemplateSource,
+): Map<string, MemberDefinition> {
+  const render = compileDomainTemplate(template.text, template.origin, base, platform);
+  const definitions = new Map<string, MemberDefinition>();
+  for (const member of members) {
+    const files = ports.fleets.files(record.name, member.name);
+    const rendered = render(record, member, files);
+    verifyRenderedDomain(rendered, { record, member, overlayPath: files.overlay, base });
+    definitions.set(member.name, sealDefinition(rendered));
+  }
+  return definitions;
+}

@@ -1,0 +1,101 @@
+import { type BaseImage, formatBaseRef, verifySeal } from '../core/base.js';
+import { CowherdError } from '../core/errors.js';
+import type { BaseRef, FleetRecord } from '../core/fleet.js';
+import { verifyName } from '../core/names.js';
+import type { ObservedMember } from '../core/observation.js';
+import { observeMembers } from '../core/observation.js';
+import type { Unfinished } from '../core/operation.js';
+import type { MarkedMember } from '../core/plan.js';
+import type { ProgressListener } from '../core/progress.js';
+import type { Ports } from '../ports.js';
+
+/** Options that every long verb takes. */
+export interface WorkOptions {
+  /** Aborting it is Ctrl-C: take up nothing new, finish what runs, report. */
+  signal?: AbortSignal | undefined;
+  onProgress?: ProgressListener | undefined;
+  concurrency?: number | undefined;
+  bootConcurrency?: number | undefined;
+}
+
+export const defaultConcurrency = 16;
+export const defaultBootConcurrency = 8;
+
+/** @throws FLEET_NOT_FOUND, STATE_DAMAGED */
+export async function loadFleet(ports: Pick<Ports, 'fleets'>, fleet: string): Promise<FleetRecord> {
+  verifyName('fleet', fleet);
+  const record = await ports.fleets.read(fleet);
+  if (record !== undefined) return record;
+  const known = await ports.fleets.list();
+  if (known.includes(fleet)) {
+    const unfinished = await ports.fleets.unfinished(fleet);
+    throw new CowherdError('FLEET_NOT_FOUND', `Fleet ${fleet} has a directory but no fleet.json`, {
+      details: [`in ${ports.fleets.root}`],
+      hint:
+        unfinished === undefined
+          ? `Rebuild it from the domains: cowherd status ${fleet} --recover`
+          : `Its ${unfinished.operation.verb} was interrupted: cowherd resume ${fleet}`,
+    });
+  }
+  throw new CowherdError('FLEET_NOT_FOUND', `There is no fleet ${fleet} in ${ports.fleets.root}`, {
+    hint:
+      known.length === 0
+        ? `Make one: cowherd spawn ${fleet} --base golden.qcow2 --count 10. If its state was lost: cowherd status ${fleet} --recover`
+        : `There are ${known.slice(0, 10).join(', ')}. If its state was lost: cowherd status ${fleet} --recover`,
+  });
+}
+
+/** Runs work while no other run of cowherd changes this fleet. @throws LOCKED */
+export async function withFleetLock<T>(ports: Pick<Ports, 'fleets'>, fleet: string, work: () => Promise<T>): Promise<T> {
+  verifyName('fleet', fleet);
+  const lock = await ports.fleets.lock(fleet);
+  try {
+    return await work();
+  } finally {
+    await lock.release();
+  }
+}
+
+/** @throws UNFINISHED_OPERATION unless nothing is unfinished, or what is may be superseded */
+export async function verifyNothingUnfinished(
+  ports: Pick<Ports, 'fleets'>,
+  fleet: string,
+  supersedes: (unfinished: Unfinished) => boolean,
+): Promise<void> {
+  const unfinished = await ports.fleets.unfinished(fleet);
+  if (unfinished === undefined || supersedes(unfinished)) return;
+  const { verb, startedAt, targets } = unfinished.operation;
+  throw new CowherdError(
+    'UNFINISHED_OPERATION',
+    `A ${verb} of fleet ${fleet} was interrupted: ${unfinished.done.size} of ${targets.length} members are done`,
+    {
+      details: [`it began ${startedAt}`],
+      hint: `Finish it first: cowherd resume ${fleet}`,
+    },
+  );
+}
+
+/** Looks at libvirt and the disk now; nothing is remembered between looks. */
+export async function observeFleet(ports: Pick<Ports, 'hypervisor' | 'fleets'>, record: FleetRecord): Promise<ObservedMember[]> {
+  const [domains, sizes] = await Promise.all([ports.hypervisor.listDomains(), ports.fleets.overlaySizes(record.name)]);
+  return observeMembers(record, domains, sizes);
+}
+
+/** As {@link observeFleet}, with the mark in each domain's metadata: for verbs that change something. */
+export async function observeWithMarks(ports: Pick<Ports, 'hypervisor' | 'fleets'>, record: FleetRecord): Promise<MarkedMember[]> {
+  const members = await observeFleet(ports, record);
+  const marks = await ports.hypervisor.readMarks(members.filter((member) => member.domain !== undefined).map((member) => member.name));
+  return members.map((member) => ({ ...member, mark: marks.get(member.name) }));
+}
+
+/** The base image of a record, compared with its seal. @throws BASE_CHANGED where it is gone or differs */
+export async function verifiedBase(ports: Pick<Ports, 'bases'>, ref: BaseRef): Promise<BaseImage> {
+  const base = await ports.bases.get(ref);
+  if (base === undefined) {
+    throw new CowherdError('BASE_CHANGED', `Base image ${formatBaseRef(ref)} is not in the store any more`, {
+      hint: `Bring back the file with sha256 ${ref.digest} by importing it under the name ${ref.name}.`,
+    });
+  }
+  verifySeal(base, await ports.bases.seal(base));
+  return base;
+}

@@ -1,0 +1,123 @@
+import { randomUUID } from 'node:crypto';
+import { type BaseImage, formatBaseRef, verifySeal } from '../core/base.js';
+import { CowherdError } from '../core/errors.js';
+import { type FleetRecord, growMembers } from '../core/fleet.js';
+import { memberMac } from '../core/identity.js';
+import { namePattern } from '../core/names.js';
+import { formatIndexes } from '../core/selection.js';
+import { type DomainSpec, defaultDomainSpec } from '../core/spec.js';
+import type { Ports } from '../ports.js';
+import type { TemplateSource } from './definitions.js';
+import { verifiedBase } from './fleet-access.js';
+import type { SpawnOptions } from './spawn.js';
+
+/** From what was asked for to what the fleet is meant to be. */
+
+export function verifyCount(fleet: string, recorded: FleetRecord | undefined, count: number | undefined): void {
+  if (recorded === undefined) {
+    if (count === undefined)
+      throw new CowherdError('BAD_USAGE', `How many members should fleet ${fleet} have?`, { hint: 'Say --count N.' });
+    return;
+  }
+  const beyond = recorded.members.map((member) => member.index).filter((index) => count !== undefined && index > count);
+  if (beyond.length > 0) {
+    throw new CowherdError('BAD_USAGE', `Fleet ${fleet} has ${recorded.members.length} members; spawn does not remove any`, {
+      hint: `To shrink it: cowherd teardown ${fleet} ${formatIndexes(beyond)}`,
+    });
+  }
+}
+
+export async function resolveBase(
+  ports: Ports,
+  options: SpawnOptions,
+  recorded: FleetRecord | undefined,
+): Promise<{ base: BaseImage; notes: string[] }> {
+  const asked = options.base;
+  if (asked === undefined) {
+    if (recorded === undefined)
+      throw new CowherdError('BAD_USAGE', `Which base image should fleet ${options.fleet} stand on?`, {
+        hint: 'Say --base FILE or --base NAME.',
+      });
+    return { base: await verifiedBase(ports, recorded.base), notes: [] };
+  }
+  const { base, notes } =
+    namePattern.test(asked) || /^[a-z0-9-]+@[0-9a-f]+$/.test(asked)
+      ? { base: await ports.bases.find(asked), notes: [] }
+      : await importBase(ports, asked, options);
+  if (recorded !== undefined && recorded.base.digest !== base.digest) {
+    throw new CowherdError(
+      'BAD_USAGE',
+      `Fleet ${recorded.name} stands on ${formatBaseRef(recorded.base)}, and ${asked} is ${formatBaseRef(base)}`,
+      {
+        hint: `Leave out --base to keep the fleet's own, tear the fleet down first, or make another fleet.`,
+      },
+    );
+  }
+  verifySeal(base, await ports.bases.seal(base));
+  return { base, notes };
+}
+
+async function importBase(
+  ports: Ports,
+  path: string,
+  { format, trustChain, signal, onProgress, dryRun }: SpawnOptions,
+): Promise<{ base: BaseImage; notes: string[] }> {
+  if (dryRun === true) onProgress?.({ kind: 'note', text: `importing ${path}: a dry run, too, needs the base image in the store` });
+  const { base, how, warning } = await ports.bases.locked(() =>
+    ports.bases.import({
+      path,
+      format,
+      trustChain: trustChain === true,
+      signal,
+      onProgress: (progress) => onProgress?.({ kind: 'bytes', what: `importing ${path}`, ...progress }),
+    }),
+  );
+  const note =
+    how === 'already there' ? `base ${formatBaseRef(base)} was in the store already` : `base ${formatBaseRef(base)} imported (${how})`;
+  return { base, notes: [note, ...(warning === undefined ? [] : [warning])] };
+}
+
+export async function composeRecord(
+  ports: Ports,
+  options: SpawnOptions,
+  recorded: FleetRecord | undefined,
+  base: BaseImage,
+  template: TemplateSource,
+): Promise<FleetRecord> {
+  const { template: _old, ...inherited } = recorded?.spec ?? defaultDomainSpec;
+  const given = Object.fromEntries(Object.entries(options.spec ?? {}).filter(([, value]) => value !== undefined));
+  const spec: DomainSpec = { ...inherited, ...given, ...(template.digest === undefined ? {} : { template: template.digest }) };
+  const count = options.count ?? 0;
+  if (recorded !== undefined) {
+    return { ...recorded, spec, members: growMembers(recorded.name, recorded.id, recorded.members, count) };
+  }
+  const id = await unusedFleetId(ports, count);
+  return {
+    version: 1,
+    id,
+    name: options.fleet,
+    base: { name: base.name, digest: base.digest },
+    spec,
+    createdAt: ports.clock.now().toISOString(),
+    freshOverlayBytes: 0,
+    members: growMembers(options.fleet, id, [], count),
+  };
+}
+
+/** A fleet id whose members' addresses no domain of this host has. */
+async function unusedFleetId(ports: Ports, count: number): Promise<string> {
+  const names = (await ports.hypervisor.listDomains()).map((domain) => domain.name);
+  const documents = await ports.hypervisor.readXml(names);
+  const taken = new Set(
+    [...documents.values()].flatMap((xml) =>
+      [...xml.matchAll(/<mac address=['"]([0-9a-fA-F:]{17})['"]/g)].map((match) => match[1]?.toLowerCase()),
+    ),
+  );
+  for (let attempt = 0; attempt < 100; attempt++) {
+    const id = randomUUID();
+    let free = true;
+    for (let index = 1; index <= count && free; index++) free = !taken.has(memberMac(id, index));
+    if (free) return id;
+  }
+  throw new CowherdError('PREFLIGHT_FAILED', 'No range of MAC addresses is free on this host', { hint: 'Make the fleet smaller.' });
+}

@@ -1,0 +1,55 @@
+import type { MemberDefinition } from '../core/domain-xml.js';
+import type { MemberIdentity } from '../core/identity.js';
+import type { StepName } from '../core/plan.js';
+import type { Ports } from '../ports.js';
+import type { Performer } from './engine.js';
+
+/** What each step does to the world. Every one may be run twice. */
+
+export interface StepContext {
+  fleet: string;
+  /** Bytes of a fresh overlay; needed by plans with overlay steps. */
+  freshOverlay?: Buffer;
+  /** Needed by plans with define steps. */
+  definitions?: ReadonlyMap<string, MemberDefinition>;
+  /** What a shutdown waits for, and what it does when that does not come. */
+  shutdown?: (member: MemberIdentity) => Promise<void>;
+  /** Called when an overlay was put in place, with its bytes on disk. */
+  onOverlay?: (member: MemberIdentity, bytes: number) => void;
+  /** Whether done members are written to the operation's log. */
+  journaled: boolean;
+}
+
+export function stepPerformer(ports: Pick<Ports, 'hypervisor' | 'fleets'>, context: StepContext): Performer<MemberIdentity> {
+  const { hypervisor, fleets } = ports;
+  const { fleet } = context;
+  const perform: Partial<Record<StepName, (member: MemberIdentity) => Promise<void>>> = {
+    stop: ({ name }) => hypervisor.destroy(name),
+    overlay: async (member) => {
+      const bytes = await fleets.placeOverlay(fleet, member.name, needed(context.freshOverlay, 'fresh overlay'));
+      context.onOverlay?.(member, bytes);
+    },
+    define: async ({ name }) => {
+      const { xml } = needed(context.definitions?.get(name), `definition of ${name}`);
+      await hypervisor.define({ name, xml });
+    },
+    start: async ({ name }) => {
+      await fleets.freshConsoleLog(fleet, name);
+      await hypervisor.start(name);
+    },
+    shutdown: (member) => needed(context.shutdown, 'way to shut down')(member),
+    undefine: ({ name }) => hypervisor.undefine(name),
+    unlink: ({ name }) => fleets.removeMemberFiles(fleet, name),
+  };
+  return {
+    step: (step, member) => needed(perform[step], `way to ${step}`)(member),
+    finish: async ({ index }) => {
+      if (context.journaled) await fleets.markDone(fleet, index);
+    },
+  };
+}
+
+function needed<T>(value: T | undefined, what: string): T {
+  if (value === undefined) throw new Error(`no ${what} was prepared`);
+  return value;
+}
