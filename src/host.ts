@@ -4,7 +4,7 @@ import { BootSectorProbe } from './adapters/accelerator.js';
 import { BaseDirectory } from './adapters/base-store.js';
 import { systemClock } from './adapters/clock.js';
 import { chooseConnection } from './adapters/connection.js';
-import { FleetDirectory, readNamedFile } from './adapters/fleet-store.js';
+import { FleetDirectory, readNamedFile, writeNewFile } from './adapters/fleet-store.js';
 import { systemStore } from './adapters/layout.js';
 import { LocalMachine } from './adapters/machine.js';
 import { QemuImg } from './adapters/qemu-img.js';
@@ -51,6 +51,7 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
     accelerator: new BootSectorProbe(root, hypervisor, systemClock),
     clock: systemClock,
     readFile: readNamedFile,
+    writeNewFile,
     builtInTemplate: readBuiltInTemplate,
     close,
     [Symbol.asyncDispose]: close,

@@ -192,5 +192,7 @@ export interface Ports {
   clock: Clock;
   /** Reads a file that the person named. @throws FILE_NOT_FOUND */
   readFile(path: string): Promise<string>;
+  /** Writes a file that the person named. @throws BAD_USAGE where it exists */
+  writeNewFile(path: string, text: string): Promise<void>;
   builtInTemplate(): Promise<string>;
 }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { type BigIntStats, constants } from 'node:fs';
 import { chmod, copyFile, type FileHandle, lstat, open, readFile, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
-import { type BaseImage, type BaseRecord, baseRecordSchema, formatBaseRef, type Seal, shortDigest } from '../core/base.js';
+import { type BaseImage, type BaseRecord, baseRecordSchema, type Seal, sealDifferences } from '../core/base.js';
 import { CowherdError } from '../core/errors.js';
 import { type BaseRef, parseState } from '../core/fleet.js';
 import { baseNameFromFile, namePattern, verifyName } from '../core/names.js';
@@ -118,10 +118,14 @@ export class BaseDirectory implements BaseStore {
     verifyName('base', name);
 
     const known = (await this.list()).bases.find((base) => base.source.fingerprint === fingerprint && base.name === name);
-    if (known !== undefined) return { base: known, how: 'already there' };
+    if (known !== undefined && (await this.#isIntact(known))) return { base: known, how: 'already there' };
 
     const { format, warning } = await this.#inspect(path, request);
     return this.#bringIn({ path, name, format, stats, fingerprint, request, warning });
+  }
+
+  async #isIntact(base: BaseImage): Promise<boolean> {
+    return sealDifferences(base.seal, await this.seal(base)).length === 0;
   }
 
   async #identify(path: string): Promise<{ stats: BigIntStats; fingerprint: string }> {
@@ -175,12 +179,13 @@ export class BaseDirectory implements BaseStore {
       }
       const existing = await this.get({ name, digest });
       const { virtualBytes } = await this.#images.info(partial, format);
-      if (existing !== undefined) {
+      if (existing !== undefined && (await this.#isIntact(existing))) {
         await rm(partial);
         // Remember this source too, so that the next time is instant.
         await writeJson(baseLayout(this.#root, existing, existing.format).record, recordOf(existing, { path, fingerprint }));
         return { base: existing, how: 'already there' };
       }
+      // Otherwise it goes in, also in place of one that was touched: its content is what the overlays there were made on.
       if (virtualBytes === 0)
         throw new CowherdError('BASE_REFUSED', `${path} is a disk of zero bytes`, { hint: 'A base image needs a disk to share.' });
       const layout = baseLayout(this.#root, { name, digest }, format);
@@ -307,9 +312,4 @@ async function writeNonZero(to: FileHandle, bytes: Buffer, position: number): Pr
     }
   }
   if (start >= 0) await to.write(bytes, start, bytes.length - start, position + start);
-}
-
-/** How a base image is named to a person. */
-export function describeBase(base: BaseImage): string {
-  return `${formatBaseRef(base)} (${base.format}, sha256 ${shortDigest(base.digest)})`;
 }

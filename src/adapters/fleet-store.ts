@@ -1,5 +1,6 @@
-import { appendFile, lstat, open, readdir, readFile, rm, rmdir } from 'node:fs/promises';
+import { appendFile, lstat, open, readdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import writeFileAtomic from 'write-file-atomic';
 import { CowherdError } from '../core/errors.js';
 import { type FleetRecord, parseFleetRecord, parseState } from '../core/fleet.js';
 import { namePattern } from '../core/names.js';
@@ -225,8 +226,19 @@ export async function readIfThere(path: string): Promise<string | undefined> {
   }
 }
 
+/** Writes a file that a person named. @throws BAD_USAGE where it exists */
+export async function writeNewFile(path: string, text: string): Promise<void> {
+  try {
+    await writeFile(path, text, { flag: 'wx' });
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'EEXIST') {
+      throw new CowherdError('BAD_USAGE', `${path} exists already`, { hint: 'Name another file, or remove it first.', cause });
+    }
+    throw storeError(`write ${path}`, cause);
+  }
+}
+
 async function placeText(path: string, text: string): Promise<void> {
-  const { default: writeFileAtomic } = await import('write-file-atomic');
   await writeFileAtomic(path, text, { mode: 0o644 }).catch((cause: unknown) => {
     throw storeError(`write ${path}`, cause);
   });

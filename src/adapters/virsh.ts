@@ -227,7 +227,8 @@ export class Virsh implements Hypervisor {
   }
 
   async #free(): Promise<VirshSession> {
-    const env = await (this.#env ??= this.#prepareEnvironment());
+    this.#env ??= this.#prepareEnvironment();
+    const env = await this.#env;
     let session = this.#sessions.find((candidate) => !this.#busy.has(candidate) && candidate.isUsable);
     if (session === undefined) {
       session = new VirshSession(this.uri, { env, timeoutMs: this.#options.timeoutMs, inherit: this.#options.inherit() });
@@ -255,7 +256,8 @@ export class Virsh implements Hypervisor {
   }
 
   #scratchDirectory(): Promise<string> {
-    return (this.#scratch ??= mkdtemp(join(tmpdir(), 'cowherd-')));
+    this.#scratch ??= mkdtemp(join(tmpdir(), 'cowherd-'));
+    return this.#scratch;
   }
 
   async #withFile<T>(name: string, content: string, work: (path: string) => Promise<T>): Promise<T> {

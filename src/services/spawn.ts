@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import type { BaseImage } from '../core/base.js';
 import type { MemberDefinition } from '../core/domain-xml.js';
 import { CowherdError } from '../core/errors.js';
@@ -9,6 +8,7 @@ import { isForeign, type MarkedMember, type Plan, planSpawn } from '../core/plan
 import { formatIndexes } from '../core/selection.js';
 import type { DomainSpec } from '../core/spec.js';
 import type { Ports } from '../ports.js';
+import { byName, memberOf, newOperation } from './change.js';
 import { checkDisk, checkMemory, checkNetwork, checkStore, verifyChecks } from './checks.js';
 import { choosePlatform, loadTemplate, renderDefinitions, type TemplateSource } from './definitions.js';
 import { isAborted, type RunResult, runMembers } from './engine.js';
@@ -95,23 +95,17 @@ async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnCon
   verifyNoForeign(record, observed);
   const subjects = observed.map((member) => ({ ...member, definition: definitions.get(member.name)?.definition ?? '' }));
   const plan = withoutStarts(planSpawn(subjects, record.id), options.start !== false);
-  const operation: Operation = {
-    version: 1,
-    id: randomUUID(),
-    verb: 'spawn',
-    startedAt: ports.clock.now().toISOString(),
+  const operation = newOperation(ports, 'spawn', {
     targets: plan.members.map((member) => member.index),
-    wasOn: [],
     start: options.start === false ? 'none' : 'all',
     record,
     wholeFleet: true,
-    withBase: false,
-  };
+  });
   const starting = plan.members.filter((member) => member.steps.includes('start')).length;
   const creating = plan.members.filter((member) => member.steps.includes('overlay')).length;
   const demand = { starting, creating, memoryMiB: record.spec.memoryMiB, virtualBytes: base.virtualBytes };
   const checks = [await checkMemory(ports, demand), ...(await checkDisk(ports, demand)), await checkNetwork(ports, record.spec.network)];
-  const before = new Map(observed.map((member) => [member.name, member]));
+  const before = byName(observed);
   const compose = (run: RunResult, notes: string[], waiting: Waiting = { late: new Map(), stages: [] }): Outcome =>
     composeOutcome({
       verb: 'spawn',
@@ -239,10 +233,4 @@ function withoutStarts(plan: Plan, start: boolean): Plan {
     members: members.filter((member) => member.steps.length > 0),
     unchanged: [...plan.unchanged, ...members.filter((member) => member.steps.length === 0).map((member) => member.name)],
   };
-}
-
-function memberOf(members: ReadonlyMap<string, MarkedMember>, name: string): MarkedMember {
-  const member = members.get(name);
-  if (member === undefined) throw new Error(`${name} is in the plan and not among the members`);
-  return member;
 }

@@ -1,0 +1,139 @@
+import { Command, Flags } from '@oclif/core';
+import { CowherdError, type ErrorReport, reportOf } from './core/errors.js';
+import type { ProgressListener } from './core/progress.js';
+import { parseTargets, type Targets } from './core/targets.js';
+import { type Host, openHost } from './host.js';
+import type { WorkOptions } from './services/fleet-access.js';
+import { readFleetFile } from './services/fleet-file.js';
+import { renderError } from './ui/errors.js';
+import { noProgress, showProgress } from './ui/progress.js';
+
+export interface HostFlags {
+  connect?: string | undefined;
+  store?: string | undefined;
+}
+
+type ConcurrencyFlags = { concurrency?: number | undefined; 'boot-concurrency'?: number | undefined };
+
+/** What all commands share: where the host is, cancellation, progress, and one exit for errors, plain and as JSON. */
+export abstract class BaseCommand extends Command {
+  static override enableJsonFlag = true;
+  static override baseFlags = {
+    connect: Flags.string({
+      char: 'c',
+      description: 'libvirt connection URI [default: by what you may use]',
+      helpGroup: 'GLOBAL',
+      helpValue: 'URI',
+    }),
+    store: Flags.directory({
+      description: "the store's directory [default: follows the connection]",
+      env: 'COWHERD_STORE',
+      helpGroup: 'GLOBAL',
+      helpValue: 'DIR',
+    }),
+  };
+
+  /** Opens the host, runs the work with cancellation and progress, and closes the host whatever happens. */
+  protected async onHost<T>(
+    flags: HostFlags & ConcurrencyFlags,
+    work: (host: Host, options: Required<Pick<WorkOptions, 'signal' | 'onProgress'>> & WorkOptions) => Promise<T>,
+  ): Promise<T> {
+    const progress = this.jsonEnabled() ? noProgress : showProgress(process.stderr);
+    const cancellation = new AbortController();
+    const onSignal = (): void => {
+      // The second time means it: the journal holds what is left.
+      if (cancellation.signal.aborted) process.exit(130);
+      cancellation.abort();
+      progress.listener({ kind: 'note', text: 'Interrupted: finishing what runs. Once more to leave at once.' });
+    };
+    const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+    for (const signal of signals) process.on(signal, onSignal);
+    const host = await openHost({ connect: flags.connect, store: flags.store, sessions: flags['boot-concurrency'] });
+    try {
+      const onProgress: ProgressListener = progress.listener;
+      return await work(host, {
+        signal: cancellation.signal,
+        onProgress,
+        concurrency: flags.concurrency,
+        bootConcurrency: flags['boot-concurrency'],
+      });
+    } finally {
+      progress.stop();
+      for (const signal of signals) process.off(signal, onSignal);
+      await host.close();
+    }
+  }
+
+  /** Fleets and members from the words behind a verb, or from a fleet file. */
+  protected async targets(host: Host, words: readonly string[], file: string | undefined): Promise<Targets> {
+    return parseTargets(words, file === undefined ? undefined : (await readFleetFile(host, file)).map((fleet) => fleet.name));
+  }
+
+  /**
+   * Runs a verb for each fleet, one after the other, and shows each result. With several fleets, one that fails does not keep
+   * the others from being done.
+   * @returns the document of the one fleet, or `{fleets: [...]}`
+   */
+  protected async eachFleet<T extends object>(
+    fleets: readonly string[],
+    verb: (fleet: string) => Promise<T>,
+    show: (result: T) => string,
+    exitCodeOf: (result: T) => number = () => 0,
+  ): Promise<T | { fleets: Array<T | { fleet: string; error: ErrorReport }> }> {
+    const [only] = fleets;
+    if (fleets.length === 1 && only !== undefined) {
+      const result = await verb(only);
+      this.log(show(result));
+      this.exitWith(exitCodeOf(result));
+      return result;
+    }
+    const results: Array<T | { fleet: string; error: ErrorReport }> = [];
+    for (const [position, fleet] of fleets.entries()) {
+      if (position > 0) this.log('');
+      try {
+        const result = await verb(fleet);
+        results.push(result);
+        this.log(show(result));
+        this.exitWith(exitCodeOf(result));
+        if (exitCodeOf(result) === 130) break;
+      } catch (error) {
+        if (!(error instanceof CowherdError)) throw error;
+        results.push({ fleet, error: reportOf(error) });
+        this.logToStderr(`${fleet}: ${renderError(reportOf(error))}`);
+        this.exitWith(4);
+      }
+    }
+    return { fleets: results };
+  }
+
+  /** Sets the exit code of the process, keeping the gravest. */
+  protected exitWith(code: number): void {
+    process.exitCode = Math.max(Number(process.exitCode ?? 0), code);
+  }
+
+  /** oclif's own handling loses the exit code under --json and shows a stack for errors that a person can mend. */
+  override async catch(error: Error & { oclif?: { exit?: number }; exitCode?: number }): Promise<void> {
+    const isOurs = error instanceof CowherdError;
+    const usage = !isOurs && (error.oclif?.exit !== undefined || error.constructor.name.endsWith('ParserError'));
+    if (usage && error.oclif?.exit === 0) throw error;
+    if (error.name === 'AbortError')
+      return this.catch(new CowherdError('INTERRUPTED', 'Interrupted', { hint: 'Run the same command again; what was done is kept.' }));
+    const report: ErrorReport = isOurs
+      ? reportOf(error)
+      : usage
+        ? { code: 'BAD_USAGE', message: firstLine(error.message), hint: `See "cowherd ${this.id?.replaceAll(':', ' ') ?? ''} --help".` }
+        : { code: 'BUG', message: error.message };
+    process.exitCode = isOurs ? error.exitCode : usage ? 2 : 1;
+    if (this.jsonEnabled()) {
+      this.logJson({ error: report });
+      return;
+    }
+    this.logToStderr(renderError(report));
+    if (report.code === 'BUG')
+      this.logToStderr(`${error.stack}\n→ This is a bug in cowherd ${this.config.version}. Please report it with the lines above.`);
+  }
+}
+
+function firstLine(message: string): string {
+  return message.split('\n').slice(0, 2).join(' ').trim();
+}

@@ -1,0 +1,17 @@
+import { BaseCommand } from '../../base-command.js';
+import { listBases } from '../../services/bases.js';
+import { renderBases } from '../../ui/bases.js';
+
+export default class BaseList extends BaseCommand {
+  static override summary = 'List the base images of the store, and which fleets stand on them.';
+  static override examples = ['<%= config.bin %> <%= command.id %>'];
+
+  async run() {
+    const { flags } = await this.parse(BaseList);
+    return this.onHost(flags, async (host) => {
+      const result = await listBases(host);
+      this.log(renderBases(result.bases, result.damaged));
+      return result;
+    });
+  }
+}

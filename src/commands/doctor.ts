@@ -1,0 +1,38 @@
+import { Flags } from '@oclif/core';
+import { BaseCommand } from '../base-command.js';
+import { parseFlagValues } from '../core/spec.js';
+import { doctor } from '../services/doctor.js';
+import { renderChecks } from '../ui/checks.js';
+
+export default class Doctor extends BaseCommand {
+  static override summary = 'Check all that a fleet needs from this host, and say what to do about each.';
+  static override examples = [
+    '<%= config.bin %> <%= command.id %>',
+    { description: 'Would a hundred guests of 2 GiB fit?', command: '<%= config.bin %> <%= command.id %> --count 100 --memory 2GiB' },
+  ];
+  static override flags = {
+    count: Flags.integer({ description: 'number of guests that are meant to run', default: 0, min: 0 }),
+    memory: Flags.string({ description: 'memory of each', default: '512' }),
+    disk: Flags.string({ description: 'virtual disk size of each', default: '10GiB' }),
+    network: Flags.string({ description: 'network of each', default: 'user' }),
+  };
+
+  async run() {
+    const { flags } = await this.parse(Doctor);
+    const { memory = 512, network = 'user' } = parseFlagValues({ memory: flags.memory, network: flags.network });
+    const { memory: diskMiB = 0 } = parseFlagValues({ memory: flags.disk });
+    return this.onHost(flags, async (host) => {
+      const checks = await doctor(host, {
+        sessions: 8,
+        count: flags.count,
+        memoryMiB: memory,
+        virtualBytes: diskMiB * 1024 ** 2,
+        network,
+        fresh: true,
+      });
+      this.log(renderChecks(checks));
+      if (checks.some((check) => check.status === 'failed')) this.exitWith(3);
+      return { connection: host.hypervisor.uri, store: host.fleets.root, checks };
+    });
+  }
+}

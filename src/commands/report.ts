@@ -1,0 +1,40 @@
+import { Args, Flags } from '@oclif/core';
+import { BaseCommand } from '../base-command.js';
+import { CowherdError } from '../core/errors.js';
+import { fileFlag } from '../flags.js';
+import { report, reportAll } from '../services/report.js';
+import { renderReport, renderStoreReport, reportCsv } from '../ui/report.js';
+
+export default class Report extends BaseCommand {
+  static override summary = 'How much disk a fleet saves, and how far each member has drifted.';
+  static override description =
+    `All sizes are bytes on disk. Savings are against one sparse full copy of the base per member, with the base itself on
+cowherd's side of the account. Drift is what an overlay has grown beyond a fresh one.`;
+  static override examples = [
+    { description: 'One fleet', command: '<%= config.bin %> <%= command.id %> lab' },
+    { description: 'All fleets; a base that they share is counted once', command: '<%= config.bin %> <%= command.id %>' },
+    { description: 'For a spreadsheet', command: '<%= config.bin %> <%= command.id %> lab --csv' },
+  ];
+  static override strict = false;
+  static override args = { fleet: Args.string({ description: 'name of the fleet, or several [default: all]' }) };
+  static override flags = { ...fileFlag, csv: Flags.boolean({ description: 'a line per member, as CSV', exclusive: ['json'] }) };
+
+  async run() {
+    const { argv, flags } = await this.parse(Report);
+    return this.onHost(flags, async (host) => {
+      const named = argv.length === 0 && flags.file === undefined ? undefined : await this.targets(host, argv as string[], flags.file);
+      if (named !== undefined && named.members.length > 0) {
+        throw new CowherdError('BAD_USAGE', 'report is about whole fleets', { hint: `Try: cowherd report ${named.fleets[0]}` });
+      }
+      if (named?.fleets.length === 1) {
+        const result = await report(host, named.fleets[0] ?? '');
+        this.log(flags.csv ? reportCsv([result]) : renderReport(result));
+        return result;
+      }
+      const result = await reportAll(host, named?.fleets);
+      this.log(flags.csv ? reportCsv(result.fleets) : renderStoreReport(result));
+      if (result.failed.length > 0) this.exitWith(4);
+      return result;
+    });
+  }
+}

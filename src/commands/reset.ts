@@ -1,0 +1,47 @@
+import { Args, Flags } from '@oclif/core';
+import { BaseCommand } from '../base-command.js';
+import { exitCodeOfOutcome } from '../core/outcome.js';
+import { concurrencyFlags, dryRunFlag, fileFlag } from '../flags.js';
+import { reset } from '../services/reset.js';
+import { renderOutcome } from '../ui/outcome.js';
+
+export default class Reset extends BaseCommand {
+  static override summary = 'Put members back to clean: a fresh overlay for each.';
+  static override description =
+    `Everything that the guests have written is given up; names, UUIDs and MAC addresses stay. It takes as long for a guest that
+wrote gigabytes as for one that wrote nothing. Members that ran are started again.`;
+  static override examples = [
+    { description: 'The whole fleet', command: '<%= config.bin %> <%= command.id %> lab' },
+    { description: 'Some members', command: '<%= config.bin %> <%= command.id %> lab 1-10,17' },
+    { description: 'All fleets of a lab, and leave them off', command: '<%= config.bin %> <%= command.id %> --file lab.yaml --start none' },
+  ];
+  static override strict = false;
+  static override args = {
+    fleet: Args.string({ description: 'name of the fleet' }),
+    members: Args.string({ description: 'names, numbers or ranges: 1-10,17 [default: all]' }),
+  };
+  static override flags = {
+    ...fileFlag,
+    start: Flags.option({
+      description: 'who runs afterwards: all, none, or those that ran',
+      options: ['all', 'none', 'same'] as const,
+      default: 'same',
+    })(),
+    ...concurrencyFlags,
+    ...dryRunFlag,
+    force: Flags.boolean({ description: 'go on although a preflight check failed' }),
+  };
+
+  async run() {
+    const { argv, flags } = await this.parse(Reset);
+    return this.onHost(flags, async (host, work) => {
+      const { fleets, members } = await this.targets(host, argv as string[], flags.file);
+      return this.eachFleet(
+        fleets,
+        (fleet) => reset(host, { ...work, fleet, members, start: flags.start, dryRun: flags['dry-run'], force: flags.force }),
+        renderOutcome,
+        exitCodeOfOutcome,
+      );
+    });
+  }
+}

@@ -1,0 +1,108 @@
+import { Args, Flags } from '@oclif/core';
+import { BaseCommand } from '../base-command.js';
+import { CowherdError } from '../core/errors.js';
+import { exitCodeOfOutcome } from '../core/outcome.js';
+import { type FleetInput, parseFlagValues } from '../core/spec.js';
+import { concurrencyFlags, dryRunFlag, fileFlag, timeoutFlag } from '../flags.js';
+import { readFleetFile } from '../services/fleet-file.js';
+import { parseWaitFor } from '../services/readiness.js';
+import { type SpawnOptions, spawn } from '../services/spawn.js';
+import { parseVariables, specFlags } from '../spec-flags.js';
+import { renderOutcome } from '../ui/outcome.js';
+
+export default class Spawn extends BaseCommand {
+  static override summary = 'Make a fleet: N running VMs, each on its own overlay of one base image.';
+  static override description =
+    `Imports the base image once, creates what is missing, starts what is off, and leaves the rest alone: run it again after
+a failure, or with a larger --count to grow the fleet. For a fleet that exists, whatever you leave out stays as it is.`;
+  static override examples = [
+    { description: 'A hundred VMs', command: '<%= config.bin %> <%= command.id %> lab --base golden.qcow2 --count 100' },
+    { description: 'Grow the fleet', command: '<%= config.bin %> <%= command.id %> lab --count 120' },
+    { description: 'See what would be done', command: '<%= config.bin %> <%= command.id %> lab --base golden.qcow2 --count 100 --dry-run' },
+    {
+      description: 'Wait until each console shows a login prompt',
+      command: '<%= config.bin %> <%= command.id %> lab --base golden.qcow2 --count 5 --wait "console=login:"',
+    },
+    { description: 'A lab of several fleets', command: '<%= config.bin %> <%= command.id %> --file lab.yaml' },
+  ];
+  static override args = { fleet: Args.string({ description: 'name of the fleet' }) };
+  static override flags = {
+    base: Flags.string({ char: 'b', description: 'base image: a file, or a name in the store', helpValue: 'FILE|NAME' }),
+    count: Flags.integer({ char: 'N', description: 'number of members', min: 1 }),
+    ...fileFlag,
+    ...specFlags,
+    format: Flags.option({
+      description: 'format of the base image file [default: told by its first bytes]',
+      options: ['qcow2', 'raw'] as const,
+    })(),
+    'trust-chain': Flags.boolean({ description: 'accept a base with a backing file of its own, and flatten it' }),
+    start: Flags.boolean({ description: 'start the members', default: true, allowNo: true }),
+    wait: Flags.string({ description: 'what to wait for: running, or console=REGEX', default: 'running' }),
+    ...timeoutFlag('how long to wait for readiness [default: 5m]'),
+    ...concurrencyFlags,
+    ...dryRunFlag,
+    force: Flags.boolean({ description: 'go on although a preflight check failed' }),
+  };
+
+  async run() {
+    const { args, flags } = await this.parse(Spawn);
+    const given = parseFlagValues({ memory: flags.memory, network: flags.network, variables: parseVariables(flags.var) });
+    const wait = parseWaitFor(flags.wait);
+    return this.onHost(flags, async (host, work) => {
+      const inputs = await this.inputs(host, args.fleet, flags.file);
+      const options = (input: Partial<FleetInput> & { name: string }): SpawnOptions => ({
+        ...work,
+        fleet: input.name,
+        base: flags.base ?? input.base,
+        count: flags.count ?? input.count,
+        format: flags.format ?? input.format,
+        trustChain: flags['trust-chain'] || input.trustChain,
+        template: flags.template ?? input.template,
+        spec: {
+          memoryMiB: given.memory ?? input.memory,
+          vcpus: flags.vcpus ?? input.vcpus,
+          virtType: flags['virt-type'] ?? input.virtType,
+          network: given.network ?? input.network,
+          diskCache: flags['disk-cache'] ?? input.diskCache,
+          lean: flags.lean ?? input.lean,
+          variables: given.variables ?? input.variables,
+        },
+        concurrency: flags.concurrency ?? input.concurrency,
+        bootConcurrency: flags['boot-concurrency'] ?? input.bootConcurrency,
+        start: flags.start,
+        wait,
+        timeoutMs: flags.timeout,
+        dryRun: flags['dry-run'],
+        force: flags.force,
+      });
+      const byName = new Map(inputs.map((input) => [input.name, input]));
+      return this.eachFleet(
+        [...byName.keys()],
+        (fleet) => spawn(host, options(byName.get(fleet) ?? { name: fleet })),
+        renderOutcome,
+        exitCodeOfOutcome,
+      );
+    });
+  }
+
+  /** The fleets that are asked for; of a file all, or the one that is named beside it. */
+  private async inputs(
+    host: Parameters<typeof readFleetFile>[0],
+    fleet: string | undefined,
+    file: string | undefined,
+  ): Promise<Array<Partial<FleetInput> & { name: string }>> {
+    if (file === undefined) {
+      if (fleet !== undefined) return [{ name: fleet }];
+      throw new CowherdError('BAD_USAGE', 'Which fleet?', {
+        hint: 'Name it: cowherd spawn lab --base golden.qcow2 --count 10, or describe it in a file: --file lab.yaml',
+      });
+    }
+    const inFile = await readFleetFile(host, file);
+    if (fleet === undefined) return inFile;
+    const chosen = inFile.find((input) => input.name === fleet);
+    if (chosen !== undefined) return [chosen];
+    throw new CowherdError('BAD_USAGE', `${file} has no fleet ${fleet}`, {
+      hint: `It has ${inFile.map((input) => input.name).join(', ')}.`,
+    });
+  }
+}

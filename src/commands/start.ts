@@ -1,0 +1,37 @@
+import { Args, Flags } from '@oclif/core';
+import { BaseCommand } from '../base-command.js';
+import { exitCodeOfOutcome } from '../core/outcome.js';
+import { concurrencyFlags, fileFlag } from '../flags.js';
+import { start } from '../services/power.js';
+import { renderOutcome } from '../ui/outcome.js';
+
+export default class Start extends BaseCommand {
+  static override summary = 'Start members that are off.';
+  static override examples = [
+    { description: 'All of them', command: '<%= config.bin %> <%= command.id %> lab' },
+    { description: 'Two of them', command: '<%= config.bin %> <%= command.id %> lab 3,7' },
+  ];
+  static override strict = false;
+  static override args = {
+    fleet: Args.string({ description: 'name of the fleet' }),
+    members: Args.string({ description: 'names, numbers or ranges: 1-10,17 [default: all]' }),
+  };
+  static override flags = {
+    ...fileFlag,
+    ...concurrencyFlags,
+    force: Flags.boolean({ description: 'go on although the memory will not do' }),
+  };
+
+  async run() {
+    const { argv, flags } = await this.parse(Start);
+    return this.onHost(flags, async (host, work) => {
+      const { fleets, members } = await this.targets(host, argv as string[], flags.file);
+      return this.eachFleet(
+        fleets,
+        (fleet) => start(host, { ...work, fleet, members, force: flags.force }),
+        renderOutcome,
+        exitCodeOfOutcome,
+      );
+    });
+  }
+}

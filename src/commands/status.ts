@@ -1,0 +1,47 @@
+import { Args, Flags } from '@oclif/core';
+import { BaseCommand } from '../base-command.js';
+import { CowherdError } from '../core/errors.js';
+import { fileFlag } from '../flags.js';
+import { recoverFleet } from '../services/recover.js';
+import { status } from '../services/status.js';
+import { renderStatus, renderWatchFrame } from '../ui/status.js';
+
+const watchMs = 2_000;
+
+export default class Status extends BaseCommand {
+  static override summary = 'Show the members of a fleet: state, uptime, overlay size, drift, and what is wrong.';
+  static override description =
+    `Looks at libvirt and the disk now. With --recover, fleet.json is rebuilt from the domains' own metadata after it was lost.`;
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> lab',
+    '<%= config.bin %> <%= command.id %> lab --watch',
+    '<%= config.bin %> <%= command.id %> lab --json',
+    { description: 'After fleet.json was lost', command: '<%= config.bin %> <%= command.id %> lab --recover' },
+  ];
+  static override strict = false;
+  static override args = { fleet: Args.string({ description: 'name of the fleet, or several' }) };
+  static override flags = {
+    ...fileFlag,
+    watch: Flags.boolean({ char: 'w', description: 'look again every 2 s until Ctrl-C', exclusive: ['json'] }),
+    recover: Flags.boolean({ description: 'rebuild a lost fleet.json from the domains' }),
+  };
+
+  async run() {
+    const { argv, flags } = await this.parse(Status);
+    return this.onHost(flags, async (host, { signal }) => {
+      const { fleets, members } = await this.targets(host, argv as string[], flags.file);
+      if (members.length > 0)
+        throw new CowherdError('BAD_USAGE', 'status is about whole fleets', { hint: `Try: cowherd status ${fleets[0]}` });
+      if (flags.recover) for (const fleet of fleets) await recoverFleet(host, fleet);
+      while (flags.watch && !signal?.aborted) {
+        const frames: string[] = [];
+        for (const fleet of fleets)
+          frames.push(renderWatchFrame(await status(host, fleet), Math.floor((process.stdout.rows ?? 50) / fleets.length)));
+        this.log(`${process.stdout.isTTY ? '\u001b[H\u001b[2J' : ''}${frames.join('\n\n')}`);
+        await host.clock.sleep(watchMs, signal);
+      }
+      if (flags.watch) return undefined;
+      return this.eachFleet(fleets, (fleet) => status(host, fleet), renderStatus);
+    });
+  }
+}

@@ -1,0 +1,61 @@
+import { Args, Flags } from '@oclif/core';
+import { BaseCommand } from '../base-command.js';
+import { CowherdError } from '../core/errors.js';
+import { exitCodeOfOutcome } from '../core/outcome.js';
+import { concurrencyFlags, dryRunFlag, fileFlag } from '../flags.js';
+import { teardown } from '../services/teardown.js';
+import { confirm, isTerminal } from '../ui/confirm.js';
+import { renderOutcome } from '../ui/outcome.js';
+
+export default class Teardown extends BaseCommand {
+  static override summary = 'Take a fleet down: its domains, overlays, logs and state. The base image stays.';
+  static override description =
+    `Removes what cowherd made for the fleet, and nothing else. With members named, only those go: that is how a fleet shrinks.
+Asks on a terminal; elsewhere --yes is needed.`;
+  static override examples = [
+    { description: 'The whole fleet', command: '<%= config.bin %> <%= command.id %> lab --yes' },
+    { description: 'Shrink it', command: '<%= config.bin %> <%= command.id %> lab 81-100 --yes' },
+    {
+      description: 'With its base image, if no other fleet stands on it',
+      command: '<%= config.bin %> <%= command.id %> lab --with-base --yes',
+    },
+  ];
+  static override strict = false;
+  static override args = {
+    fleet: Args.string({ description: 'name of the fleet' }),
+    members: Args.string({ description: 'names, numbers or ranges: 1-10,17 [default: the whole fleet]' }),
+  };
+  static override flags = {
+    ...fileFlag,
+    yes: Flags.boolean({ char: 'y', description: 'do not ask' }),
+    'with-base': Flags.boolean({ description: 'remove the base image too, unless another fleet stands on it' }),
+    ...concurrencyFlags,
+    ...dryRunFlag,
+  };
+
+  async run() {
+    const { argv, flags } = await this.parse(Teardown);
+    return this.onHost(flags, async (host, work) => {
+      const { fleets, members } = await this.targets(host, argv as string[], flags.file);
+      if (!flags.yes && !flags['dry-run']) await this.ask(fleets, members);
+      return this.eachFleet(
+        fleets,
+        (fleet) => teardown(host, { ...work, fleet, members, withBase: flags['with-base'], dryRun: flags['dry-run'] }),
+        renderOutcome,
+        exitCodeOfOutcome,
+      );
+    });
+  }
+
+  private async ask(fleets: readonly string[], members: readonly string[]): Promise<void> {
+    const what = members.length > 0 ? `members ${members.join(',')} of ${fleets[0]}` : fleets.join(', ');
+    if (!isTerminal() || this.jsonEnabled()) {
+      throw new CowherdError('CONFIRMATION_NEEDED', `Tearing down ${what} cannot be undone, and there is nobody to ask`, {
+        hint: 'Say --yes, or look first with --dry-run.',
+      });
+    }
+    if (!(await confirm(`Tear down ${what}, with all that the guests have written?`))) {
+      throw new CowherdError('CONFIRMATION_NEEDED', 'Nothing was changed', { hint: 'Answer y to go on.' });
+    }
+  }
+}

@@ -1,0 +1,48 @@
+import { Args, Flags } from '@oclif/core';
+import { BaseCommand } from '../../base-command.js';
+import { parseFlagValues } from '../../core/spec.js';
+import { renderMember } from '../../services/templates.js';
+import { parseVariables, specFlags } from '../../spec-flags.js';
+
+export default class TemplateRender extends BaseCommand {
+  static override summary = "Print one member's domain XML as spawn would define it. Changes nothing.";
+  static override examples = [
+    { description: 'Of a fleet that exists', command: '<%= config.bin %> <%= command.id %> lab 3' },
+    {
+      description: 'Of one that does not yet',
+      command: '<%= config.bin %> <%= command.id %> lab --base golden --template domain.xml.hbs --memory 1GiB',
+    },
+  ];
+  static override args = {
+    fleet: Args.string({ description: 'name of the fleet', required: true }),
+    member: Args.integer({ description: 'number of the member', default: 1, min: 1 }),
+  };
+  static override flags = {
+    base: Flags.string({ char: 'b', description: 'base image in the store, for a fleet that does not exist yet', helpValue: 'NAME' }),
+    ...specFlags,
+  };
+
+  async run() {
+    const { args, flags } = await this.parse(TemplateRender);
+    const given = parseFlagValues({ memory: flags.memory, network: flags.network, variables: parseVariables(flags.var) });
+    return this.onHost(flags, async (host) => {
+      const result = await renderMember(host, {
+        fleet: args.fleet,
+        index: args.member,
+        base: flags.base,
+        template: flags.template,
+        spec: {
+          memoryMiB: given.memory,
+          vcpus: flags.vcpus,
+          virtType: flags['virt-type'],
+          network: given.network,
+          diskCache: flags['disk-cache'],
+          lean: flags.lean,
+          variables: given.variables,
+        },
+      });
+      this.log(result.xml.trimEnd());
+      return result;
+    });
+  }
+}

@@ -1,0 +1,81 @@
+import { randomUUID } from 'node:crypto';
+import type { FleetRecord } from '../core/fleet.js';
+import type { MemberIdentity } from '../core/identity.js';
+import type { ObservedMember } from '../core/observation.js';
+import type { Operation } from '../core/operation.js';
+import type { Outcome } from '../core/outcome.js';
+import type { Plan } from '../core/plan.js';
+import type { Ports } from '../ports.js';
+import { isAborted, type RunResult, runMembers } from './engine.js';
+import { defaultBootConcurrency, defaultConcurrency, type WorkOptions } from './fleet-access.js';
+import { composeOutcome, type OutcomeParts } from './outcome.js';
+import { type StepContext, stepPerformer } from './steps.js';
+
+/** What reset, teardown, start and stop share: run a plan over members that exist, and tell the outcome. */
+
+export interface Change {
+  verb: string;
+  id: string;
+  record: FleetRecord;
+  plan: Plan;
+  before: ReadonlyMap<string, ObservedMember>;
+  doneAs: OutcomeParts['doneAs'];
+  context: Omit<StepContext, 'fleet'>;
+  /** clock.monotonic() when the verb began. */
+  began: number;
+}
+
+export async function runChange(ports: Ports, change: Change, options: WorkOptions): Promise<{ run: RunResult; outcome: Outcome }> {
+  const { record, plan, before } = change;
+  const run = await runMembers(
+    plan.members.map(({ name, steps }) => ({ member: memberOf(before, name), steps })),
+    stepPerformer(ports, { ...change.context, fleet: record.name }),
+    {
+      concurrency: options.concurrency ?? defaultConcurrency,
+      bootConcurrency: options.bootConcurrency ?? defaultBootConcurrency,
+      clock: ports.clock,
+      signal: options.signal,
+      onProgress: options.onProgress,
+    },
+  );
+  return { run, outcome: outcomeOf(ports, change, run, options) };
+}
+
+/** The outcome of a plan that is only shown. */
+export function dryOutcome(ports: Pick<Ports, 'clock'>, change: Omit<Change, 'context'>): Outcome {
+  return { ...outcomeOf(ports, change, { results: [], stages: [] }, {}), plan: change.plan };
+}
+
+function outcomeOf(ports: Pick<Ports, 'clock'>, change: Omit<Change, 'context'>, run: RunResult, options: WorkOptions): Outcome {
+  const { verb, id, record, plan, before, doneAs } = change;
+  const seconds = (ports.clock.monotonic() - change.began) / 1000;
+  return composeOutcome({ verb, id, record, plan, run, before, seconds, interrupted: isAborted(options.signal), doneAs });
+}
+
+export function newOperation(
+  ports: Pick<Ports, 'clock'>,
+  verb: Operation['verb'],
+  parts: Pick<Operation, 'targets'> & Partial<Operation>,
+): Operation {
+  return {
+    version: 1,
+    id: randomUUID(),
+    verb,
+    startedAt: ports.clock.now().toISOString(),
+    wasOn: [],
+    start: 'same',
+    wholeFleet: false,
+    withBase: false,
+    ...parts,
+  };
+}
+
+export function byName<M extends MemberIdentity>(members: readonly M[]): Map<string, M> {
+  return new Map(members.map((member) => [member.name, member]));
+}
+
+export function memberOf<M extends MemberIdentity>(members: ReadonlyMap<string, M>, name: string): M {
+  const member = members.get(name);
+  if (member === undefined) throw new Error(`${name} is in the plan and not among the members`);
+  return member;
+}

@@ -1,0 +1,41 @@
+import type { Ports } from '../ports.js';
+import {
+  type Check,
+  checkAccelerator,
+  checkDaemonLimits,
+  checkDisk,
+  checkMemory,
+  checkNetwork,
+  checkStore,
+  checkTools,
+  checkUser,
+} from './checks.js';
+
+export interface DoctorOptions {
+  /** Connections that cowherd opens at most. */
+  sessions: number;
+  /** Number and size of the guests that are meant to run; 0 to leave that out. */
+  count: number;
+  memoryMiB: number;
+  virtualBytes: number;
+  network: string;
+  /** Run the accelerator probe even if its answer is remembered. */
+  fresh: boolean;
+}
+
+/** All preflight checks, each by itself: one that fails does not keep the others from being made. */
+export async function doctor(ports: Ports, options: DoctorOptions): Promise<Check[]> {
+  const { count, memoryMiB, virtualBytes, network } = options;
+  const tools = await checkTools(ports);
+  const demand = count === 0 ? undefined : { starting: count, creating: count, memoryMiB, virtualBytes };
+  const local = [...(await checkStore(ports)), ...(await checkDisk(ports, demand)), await checkMemory(ports, demand)];
+  if (tools.some((check) => check.name === 'libvirt' && check.status === 'failed')) return [...tools, ...local];
+  return [
+    ...tools,
+    await checkUser(ports),
+    await checkAccelerator(ports, options.fresh),
+    ...local,
+    await checkNetwork(ports, network),
+    ...(await checkDaemonLimits(ports, options.sessions, count)),
+  ];
+}

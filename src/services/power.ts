@@ -1,0 +1,102 @@
+import { CowherdError } from '../core/errors.js';
+import type { MemberIdentity } from '../core/identity.js';
+import { type DomainState, isOn } from '../core/observation.js';
+import type { Outcome } from '../core/outcome.js';
+import { planPower } from '../core/plan.js';
+import { selectMembers } from '../core/selection.js';
+import type { Ports } from '../ports.js';
+import { byName, runChange } from './change.js';
+import { checkMemory, verifyChecks } from './checks.js';
+import { isAborted } from './engine.js';
+import { loadFleet, observeWithMarks, verifiedBase, type WorkOptions, withFleetLock } from './fleet-access.js';
+
+export interface PowerOptions extends WorkOptions {
+  fleet: string;
+  members?: readonly string[] | undefined;
+  /** stop: end the guest at once where it did not shut down in time. start: over-commit memory. */
+  force?: boolean | undefined;
+  /** stop: how long a guest may take to shut down. */
+  timeoutMs?: number | undefined;
+}
+
+export const defaultShutdownMs = 60_000;
+const pollMs = 250;
+
+export function start(ports: Ports, options: PowerOptions): Promise<Outcome> {
+  return power(ports, 'start', options);
+}
+
+/** Asks guests to shut down, by their agent or by ACPI, and waits. Nothing is ended by force unless that was asked for. */
+export function stop(ports: Ports, options: PowerOptions): Promise<Outcome> {
+  return power(ports, 'stop', options);
+}
+
+function power(ports: Ports, verb: 'start' | 'stop', options: PowerOptions): Promise<Outcome> {
+  return withFleetLock(ports, options.fleet, async () => {
+    const began = ports.clock.monotonic();
+    const record = await loadFleet(ports, options.fleet);
+    const chosen = selectMembers(record.name, record.members, options.members ?? []);
+    const observed = await observeWithMarks(ports, { ...record, members: chosen });
+    const plan = planPower(observed, record.id, verb);
+    if (verb === 'start') {
+      const base = await verifiedBase(ports, record.base);
+      const demand = { starting: plan.members.length, memoryMiB: record.spec.memoryMiB, creating: 0, virtualBytes: base.virtualBytes };
+      verifyChecks([await checkMemory(ports, demand)], options.force === true);
+    }
+    const { outcome } = await runChange(
+      ports,
+      {
+        verb,
+        id: '',
+        record,
+        plan,
+        before: byName(observed),
+        doneAs: () => (verb === 'start' ? 'started' : 'stopped'),
+        began,
+        context: { journaled: false, shutdown: shutdownBy(ports, options) },
+      },
+      // Waiting for guests costs nothing: all of them may shut down at once.
+      verb === 'stop' ? { ...options, concurrency: options.concurrency ?? Math.max(1, plan.members.length) } : options,
+    );
+    return outcome;
+  });
+}
+
+function shutdownBy(ports: Ports, options: PowerOptions): (member: MemberIdentity) => Promise<void> {
+  const timeoutMs = options.timeoutMs ?? defaultShutdownMs;
+  const states = new SharedStates(ports);
+  return async ({ name }) => {
+    const deadline = ports.clock.monotonic() + timeoutMs;
+    await ports.hypervisor.shutdown(name);
+    while (isOn(await states.of(name))) {
+      if (isAborted(options.signal)) throw new CowherdError('INTERRUPTED', `Interrupted while ${name} was shutting down`);
+      if (ports.clock.monotonic() >= deadline) {
+        if (options.force === true) return ports.hypervisor.destroy(name);
+        throw new CowherdError('NOT_STOPPED', `${name} did not shut down within ${timeoutMs / 1000} s`, {
+          hint: 'Its guest may ignore the power button. Give it longer with --timeout, or end it with --force.',
+        });
+      }
+      await ports.clock.sleep(pollMs, options.signal);
+    }
+  };
+}
+
+/** One listing of the host serves all members that wait at that moment. */
+class SharedStates {
+  readonly #ports: Pick<Ports, 'hypervisor' | 'clock'>;
+  #listing: Promise<Map<string, DomainState>> | undefined;
+  #takenAt = 0;
+
+  constructor(ports: Pick<Ports, 'hypervisor' | 'clock'>) {
+    this.#ports = ports;
+  }
+
+  async of(name: string): Promise<DomainState | undefined> {
+    const now = this.#ports.clock.monotonic();
+    if (this.#listing === undefined || now - this.#takenAt >= pollMs) {
+      this.#takenAt = now;
+      this.#listing = this.#ports.hypervisor.listDomains().then((domains) => new Map(domains.map((domain) => [domain.name, domain])));
+    }
+    return (await this.#listing).get(name);
+  }
+}

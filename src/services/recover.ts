@@ -1,0 +1,76 @@
+import { firstDiskFile } from '../core/domain-xml.js';
+import { CowherdError } from '../core/errors.js';
+import type { FleetRecord } from '../core/fleet.js';
+import { memberIdentity } from '../core/identity.js';
+import type { MemberMark } from '../core/observation.js';
+import { domainSpecSchema } from '../core/spec.js';
+import type { Ports } from '../ports.js';
+import { verifiedBase, withFleetLock } from './fleet-access.js';
+
+/**
+ * Rebuilds fleet.json from what the domains themselves say. Only domains are believed whose UUID follows from their mark and
+ * whose disk is the member's overlay in this store.
+ * @returns the record that was written
+ * @throws FLEET_NOT_FOUND where no domain says that it belongs to the fleet; BAD_USAGE where nothing is lost
+ */
+export function recoverFleet(ports: Ports, fleet: string): Promise<FleetRecord> {
+  return withFleetLock(ports, fleet, async () => {
+    const existing = await ports.fleets.read(fleet).catch(() => undefined);
+    if (existing !== undefined) {
+      throw new CowherdError('BAD_USAGE', `Nothing of fleet ${fleet} is lost: its fleet.json is whole`, {
+        hint: `See "cowherd status ${fleet}".`,
+      });
+    }
+    const marks = await believableMarks(ports, fleet);
+    const first = marks[0];
+    if (first === undefined) {
+      throw new CowherdError(
+        'FLEET_NOT_FOUND',
+        `No domain at ${ports.hypervisor.uri} says that it belongs to fleet ${fleet} in ${ports.fleets.root}`,
+        {
+          hint: 'Is it another connection (--connect) or another store (--store)?',
+        },
+      );
+    }
+    const base = { name: first.baseName, digest: first.baseDigest };
+    const image = await verifiedBase(ports, base);
+    const spec = domainSpecSchema.parse(JSON.parse(first.spec));
+    if (spec.template !== undefined && (await ports.fleets.readTemplate(fleet)) === undefined) delete spec.template;
+    const freshOverlay = await ports.images.freshOverlay(image, await ports.fleets.scratchPath(fleet));
+    const record: FleetRecord = {
+      version: 1,
+      id: first.fleetId,
+      name: fleet,
+      base,
+      spec,
+      createdAt: ports.clock.now().toISOString(),
+      freshOverlayBytes: await ports.fleets.measureOverlay(fleet, freshOverlay),
+      members: marks.map((mark) => memberIdentity(fleet, mark.fleetId, mark.index)).sort((a, b) => a.index - b.index),
+    };
+    await ports.fleets.write(record);
+    return record;
+  });
+}
+
+async function believableMarks(ports: Ports, fleet: string): Promise<MemberMark[]> {
+  const domains = await ports.hypervisor.listDomains();
+  const marks = await ports.hypervisor.readMarks(domains.map((domain) => domain.name));
+  const claiming = domains.filter((domain) => marks.get(domain.name)?.fleet === fleet);
+  const documents = await ports.hypervisor.readXml(claiming.map((domain) => domain.name));
+  const believable: MemberMark[] = [];
+  for (const { name, uuid } of claiming) {
+    const mark = marks.get(name);
+    if (mark === undefined) continue;
+    const identity = memberIdentity(fleet, mark.fleetId, mark.index);
+    const disk = firstDiskFile(documents.get(name) ?? '<domain/>');
+    if (identity.name === name && identity.uuid === uuid && disk === ports.fleets.files(fleet, name).overlay) believable.push(mark);
+  }
+  const ids = new Set(believable.map((mark) => mark.fleetId));
+  if (ids.size > 1) {
+    throw new CowherdError('STATE_DAMAGED', `Domains of ${ids.size} different fleets call themselves ${fleet}`, {
+      details: believable.map((mark) => `index ${mark.index}: fleet id ${mark.fleetId}`).slice(0, 10),
+      hint: 'Undefine those that do not belong to it, then try again.',
+    });
+  }
+  return believable;
+}

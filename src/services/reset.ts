@@ -1,0 +1,98 @@
+import { isOn } from '../core/observation.js';
+import type { Operation } from '../core/operation.js';
+import type { Outcome } from '../core/outcome.js';
+import { planReset, type StartPolicy } from '../core/plan.js';
+import { selectMembers } from '../core/selection.js';
+import type { Ports } from '../ports.js';
+import { byName, dryOutcome, newOperation, runChange } from './change.js';
+import { checkDisk, verifyChecks } from './checks.js';
+import { isAborted } from './engine.js';
+import { loadFleet, observeWithMarks, verifiedBase, verifyNothingUnfinished, type WorkOptions, withFleetLock } from './fleet-access.js';
+
+export interface ResetOptions extends WorkOptions {
+  fleet: string;
+  /** Names, numbers or ranges; all members where there are none. */
+  members?: readonly string[] | undefined;
+  /** Which members run afterwards: all, none, or those that ran (the default). */
+  start?: StartPolicy | undefined;
+  dryRun?: boolean | undefined;
+  force?: boolean | undefined;
+}
+
+/**
+ * Puts members back to clean: a fresh overlay in place of the old one. Takes as long for a member that wrote gigabytes as for
+ * one that wrote nothing. Name, UUID and MAC stay; domains are not redefined.
+ */
+export async function reset(ports: Ports, options: ResetOptions): Promise<Outcome> {
+  const { fleet } = options;
+  if (options.dryRun === true) return begin(ports, options);
+  return withFleetLock(ports, fleet, async () => {
+    await verifyNothingUnfinished(ports, fleet, () => false);
+    return begin(ports, options);
+  });
+}
+
+async function begin(ports: Ports, options: ResetOptions): Promise<Outcome> {
+  const began = ports.clock.monotonic();
+  const record = await loadFleet(ports, options.fleet);
+  const chosen = selectMembers(record.name, record.members, options.members ?? []);
+  const observed = await observeWithMarks(ports, { ...record, members: chosen });
+  const operation = newOperation(ports, 'reset', {
+    targets: chosen.map((member) => member.index),
+    wasOn: observed.filter((member) => isOn(member.domain)).map((member) => member.index),
+    start: options.start ?? 'same',
+  });
+  if (options.dryRun === true) {
+    const plan = planReset(observed, record.id, operation.start, namesOf(observed, operation.wasOn));
+    return dryOutcome(ports, { verb: 'reset', id: operation.id, record, plan, before: byName(observed), doneAs: () => 'reset', began });
+  }
+  await verifiedBase(ports, record.base);
+  verifyChecks(await checkDisk(ports), options.force === true);
+  await ports.fleets.beginOperation(record.name, operation);
+  return finishReset(ports, operation, new Set(), { ...options, fleet: record.name });
+}
+
+/** Does what is left of a reset whose intent is written. The fleet is locked. */
+export async function finishReset(
+  ports: Ports,
+  operation: Operation,
+  done: ReadonlySet<number>,
+  options: WorkOptions & { fleet: string },
+): Promise<Outcome> {
+  const began = ports.clock.monotonic();
+  const record = await loadFleet(ports, options.fleet);
+  const left = record.members.filter((member) => operation.targets.includes(member.index) && !done.has(member.index));
+  const base = await verifiedBase(ports, record.base);
+  const observed = await observeWithMarks(ports, { ...record, members: left });
+  const plan = planReset(observed, record.id, operation.start, namesOf(observed, operation.wasOn));
+  const before = byName(observed);
+  let freedBytes = 0;
+  const freshOverlay = await ports.images.freshOverlay(base, await ports.fleets.scratchPath(record.name));
+  const { outcome } = await runChange(
+    ports,
+    {
+      verb: 'reset',
+      id: operation.id,
+      record,
+      plan,
+      before,
+      doneAs: () => 'reset',
+      began,
+      context: {
+        freshOverlay,
+        journaled: true,
+        onOverlay: ({ name }, bytes) => {
+          freedBytes += Math.max(0, (before.get(name)?.overlayBytes ?? bytes) - bytes);
+        },
+      },
+    },
+    options,
+  );
+  if (!isAborted(options.signal)) await ports.fleets.endOperation(record.name);
+  return { ...outcome, freedBytes };
+}
+
+function namesOf(members: readonly { index: number; name: string }[], indexes: readonly number[]): Set<string> {
+  const wanted = new Set(indexes);
+  return new Set(members.filter((member) => wanted.has(member.index)).map((member) => member.name));
+}

@@ -1,0 +1,31 @@
+import { CowherdError } from '../core/errors.js';
+import type { Outcome } from '../core/outcome.js';
+import type { Ports } from '../ports.js';
+import { type WorkOptions, withFleetLock } from './fleet-access.js';
+import { finishReset } from './reset.js';
+import { spawn } from './spawn.js';
+import { finishTeardown } from './teardown.js';
+
+export interface ResumeOptions extends WorkOptions {
+  fleet: string;
+  force?: boolean | undefined;
+}
+
+/** Finishes the operation of a fleet that was interrupted, by Ctrl-C or a crash. @throws FLEET_NOT_FOUND where nothing is unfinished */
+export async function resume(ports: Ports, options: ResumeOptions): Promise<Outcome> {
+  const { fleet } = options;
+  const unfinished = await ports.fleets.unfinished(fleet);
+  if (unfinished?.operation.verb === 'spawn') {
+    // Spawn converges by itself; its intent holds what the fleet is to be.
+    return spawn(ports, { ...options, start: unfinished.operation.start !== 'none' });
+  }
+  return withFleetLock(ports, fleet, async () => {
+    const current = await ports.fleets.unfinished(fleet);
+    if (current === undefined) {
+      throw new CowherdError('FLEET_NOT_FOUND', `Nothing of fleet ${fleet} is unfinished`, { hint: `See "cowherd status ${fleet}".` });
+    }
+    const { operation, done } = current;
+    if (operation.verb === 'reset') return finishReset(ports, operation, done, options);
+    return finishTeardown(ports, operation, done, options);
+  });
+}

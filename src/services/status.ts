@@ -1,0 +1,126 @@
+import { formatBaseRef, sealDifferences } from '../core/base.js';
+import { reportOf } from '../core/errors.js';
+import { judgeMember, type MemberState } from '../core/observation.js';
+import type { Ports } from '../ports.js';
+import { loadFleet, observeFleet } from './fleet-access.js';
+
+export interface MemberStatus {
+  index: number;
+  name: string;
+  uuid: string;
+  mac: string;
+  state: MemberState;
+  /** libvirt's word for why the domain is as it is. */
+  reason: string;
+  overlayBytes: number;
+  driftBytes: number;
+  /** Seconds since QEMU started; null where it is off or not visible. */
+  uptimeSeconds: number | null;
+  problems: string[];
+}
+
+export interface FleetStatus {
+  fleet: string;
+  base: { name: string; digest: string; problem: string | null };
+  counts: Record<MemberState, number>;
+  /** An operation that was begun and not ended; `running` ones too. */
+  unfinished?: { verb: string; startedAt: string; done: number; total: number };
+  members: MemberStatus[];
+}
+
+/** Looks at libvirt and the disk. One broken member, or a broken base, never hides the others. */
+export async function status(ports: Ports, fleet: string): Promise<FleetStatus> {
+  const record = await loadFleet(ports, fleet);
+  const [observed, started, problem, unfinished] = await Promise.all([
+    observeFleet(ports, record),
+    ports.machine.qemuStartTimes().catch(() => new Map<string, number>()),
+    baseProblem(ports, record.base),
+    ports.fleets.unfinished(fleet),
+  ]);
+  const now = ports.clock.now().getTime();
+  const counts: Record<MemberState, number> = { running: 0, shutOff: 0, paused: 0, broken: 0, missing: 0 };
+  const members = observed.map((member): MemberStatus => {
+    const { index, name, uuid, macs, state, reason, overlayBytes, driftBytes, problems } = judgeMember(
+      member,
+      record.freshOverlayBytes,
+      problem === null ? undefined : 'base changed',
+    );
+    counts[state]++;
+    const since = started.get(uuid);
+    return {
+      index,
+      name,
+      uuid,
+      mac: macs[0] ?? '',
+      state,
+      reason,
+      overlayBytes: overlayBytes ?? 0,
+      driftBytes,
+      uptimeSeconds: since === undefined ? null : Math.max(0, Math.round((now - since) / 1000)),
+      problems,
+    };
+  });
+  return {
+    fleet,
+    base: { ...record.base, problem },
+    counts,
+    ...(unfinished === undefined
+      ? {}
+      : {
+          unfinished: {
+            verb: unfinished.operation.verb,
+            startedAt: unfinished.operation.startedAt,
+            done: unfinished.done.size,
+            total: unfinished.operation.targets.length,
+          },
+        }),
+    members,
+  };
+}
+
+/** What is wrong with a base image, as words; null where nothing is. */
+async function baseProblem(ports: Ports, ref: { name: string; digest: string }): Promise<string | null> {
+  try {
+    const base = await ports.bases.get(ref);
+    if (base === undefined) return `base image ${formatBaseRef(ref)} is not in the store any more`;
+    const differences = sealDifferences(base.seal, await ports.bases.seal(base));
+    return differences.length === 0 ? null : `base image ${formatBaseRef(ref)} has changed: ${differences.join(', ')}`;
+  } catch (error) {
+    return reportOf(error).message;
+  }
+}
+
+export interface FleetSummary {
+  fleet: string;
+  members: number;
+  base: string;
+  counts: Record<MemberState, number> | null;
+  overlayBytes: number;
+  unfinished: string | null;
+  /** Why the fleet cannot be told more about. */
+  problem: string | null;
+}
+
+/** All fleets of the store, also those that are damaged. */
+export async function listFleets(ports: Ports): Promise<FleetSummary[]> {
+  const summaries: FleetSummary[] = [];
+  for (const fleet of await ports.fleets.list()) {
+    try {
+      const { base, counts, members, unfinished } = await status(ports, fleet);
+      const overlayBytes = members.reduce((sum, member) => sum + member.overlayBytes, 0);
+      summaries.push({
+        fleet,
+        members: members.length,
+        base: formatBaseRef(base),
+        counts,
+        overlayBytes,
+        unfinished: unfinished?.verb ?? null,
+        problem: base.problem,
+      });
+    } catch (error) {
+      const { message } = reportOf(error);
+      summaries.push({ fleet, members: 0, base: '', counts: null, overlayBytes: 0, unfinished: null, problem: message });
+    }
+  }
+  return summaries;
+}

@@ -1,0 +1,125 @@
+import { formatBaseRef } from '../core/base.js';
+import { reportOf } from '../core/errors.js';
+import type { FleetRecord } from '../core/fleet.js';
+import type { Operation } from '../core/operation.js';
+import type { Outcome } from '../core/outcome.js';
+import { planTeardown } from '../core/plan.js';
+import { selectMembers } from '../core/selection.js';
+import type { Ports } from '../ports.js';
+import { removeBase } from './bases.js';
+import { byName, dryOutcome, newOperation, runChange } from './change.js';
+import { isAborted } from './engine.js';
+import { loadFleet, observeWithMarks, verifyNothingUnfinished, type WorkOptions, withFleetLock } from './fleet-access.js';
+
+export interface TeardownOptions extends WorkOptions {
+  fleet: string;
+  /** Names, numbers or ranges; the whole fleet where there are none. */
+  members?: readonly string[] | undefined;
+  /** Remove the base image too, if no other fleet stands on it. */
+  withBase?: boolean | undefined;
+  dryRun?: boolean | undefined;
+}
+
+/** Takes members down: domains with all that libvirt keeps of them, overlays, logs, and for a whole fleet its state. Nothing else. */
+export async function teardown(ports: Ports, options: TeardownOptions): Promise<Outcome> {
+  const { fleet } = options;
+  if (options.dryRun === true) return begin(ports, options);
+  return withFleetLock(ports, fleet, async () => {
+    // Taking all of it down makes whatever was under way pointless.
+    await verifyNothingUnfinished(ports, fleet, () => options.members === undefined || options.members.length === 0);
+    return begin(ports, options);
+  });
+}
+
+async function begin(ports: Ports, options: TeardownOptions): Promise<Outcome> {
+  const began = ports.clock.monotonic();
+  const record = await meantFleet(ports, options.fleet);
+  const wholeFleet = options.members === undefined || options.members.length === 0;
+  const chosen = selectMembers(record.name, record.members, options.members ?? []);
+  const operation = newOperation(ports, 'teardown', {
+    targets: chosen.map((member) => member.index),
+    start: 'none',
+    // The members of an interrupted spawn are known from its intent alone.
+    record,
+    wholeFleet,
+    withBase: options.withBase === true,
+  });
+  if (options.dryRun === true) {
+    const observed = await observeWithMarks(ports, { ...record, members: chosen });
+    const plan = planTeardown(observed, record.id);
+    return dryOutcome(ports, {
+      verb: 'teardown',
+      id: operation.id,
+      record,
+      plan,
+      before: byName(observed),
+      doneAs: () => 'removed',
+      began,
+    });
+  }
+  await ports.fleets.beginOperation(record.name, operation);
+  return finishTeardown(ports, operation, new Set(), options);
+}
+
+/** The record, or what an interrupted spawn meant it to be. */
+async function meantFleet(ports: Ports, fleet: string): Promise<FleetRecord> {
+  return (await ports.fleets.unfinished(fleet))?.operation.record ?? loadFleet(ports, fleet);
+}
+
+/** Does what is left of a teardown whose intent is written. The fleet is locked. */
+export async function finishTeardown(
+  ports: Ports,
+  operation: Operation,
+  done: ReadonlySet<number>,
+  options: WorkOptions & { fleet: string },
+): Promise<Outcome> {
+  const began = ports.clock.monotonic();
+  const record = operation.record ?? (await loadFleet(ports, options.fleet));
+  const left = record.members.filter((member) => operation.targets.includes(member.index) && !done.has(member.index));
+  const observed = await observeWithMarks(ports, { ...record, members: left });
+  const before = byName(observed);
+  const { run, outcome } = await runChange(
+    ports,
+    {
+      verb: 'teardown',
+      id: operation.id,
+      record,
+      plan: planTeardown(observed, record.id),
+      before,
+      doneAs: () => 'removed',
+      began,
+      context: { journaled: true },
+    },
+    options,
+  );
+  const gone = new Set([...done, ...run.results.filter((result) => result.kind === 'done').map((result) => result.member.index)]);
+  const freedBytes = observed.reduce((sum, member) => sum + (gone.has(member.index) ? (member.overlayBytes ?? 0) : 0), 0);
+  if (isAborted(options.signal)) return { ...outcome, freedBytes };
+
+  const remaining = record.members.filter((member) => !gone.has(member.index));
+  const notes =
+    operation.wholeFleet && remaining.length === 0 ? await removeRest(ports, record, operation) : await keepRest(ports, record, remaining);
+  return { ...outcome, freedBytes, notes: [...outcome.notes, ...notes] };
+}
+
+async function keepRest(ports: Ports, record: FleetRecord, remaining: FleetRecord['members']): Promise<string[]> {
+  await ports.fleets.write({ ...record, members: remaining });
+  await ports.fleets.endOperation(record.name);
+  return [];
+}
+
+async function removeRest(ports: Ports, record: FleetRecord, operation: Operation): Promise<string[]> {
+  const notes: string[] = [];
+  const left = await ports.fleets.removeFleet(record.name);
+  if (left.length > 0) notes.push(`kept ${left.length} files that are not cowherd's: ${left.slice(0, 3).join(', ')}`);
+  const base = await ports.bases.get(record.base);
+  if (operation.withBase && base !== undefined) {
+    try {
+      await removeBase(ports, formatBaseRef(base));
+      notes.push(`base ${formatBaseRef(base)} removed`);
+    } catch (error) {
+      notes.push(`base kept: ${reportOf(error).message}`);
+    }
+  }
+  return notes;
+}

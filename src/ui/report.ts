@@ -1,0 +1,85 @@
+import { shortDigest } from '../core/base.js';
+import { driftHistogram, type FleetReport, type Savings } from '../core/savings.js';
+import type { StoreReport } from '../services/report.js';
+import { bytes, plural, table } from './format.js';
+
+const barWidth = 40;
+const shownMembers = 5;
+
+export function renderReport(report: FleetReport): string {
+  const { fleet, members, base, overlays, fullCopies, saved, perMember } = report;
+  const used = base.allocatedBytes + overlays.allocatedBytes;
+  const lines = [
+    `${fleet}: ${plural(members, 'member')} on ${shortDigest(base.digest)}`,
+    '',
+    bar(
+      'full copies',
+      fullCopies.allocatedBytes,
+      fullCopies.allocatedBytes,
+      `${plural(members, 'sparse copy').replace('copys', 'copies')} of the base`,
+    ),
+    bar('cowherd', used, fullCopies.allocatedBytes, `base ${bytes(base.allocatedBytes)} + overlays ${bytes(overlays.allocatedBytes)}`),
+    bar('of it drift', overlays.driftBytes, fullCopies.allocatedBytes, 'what the guests have written since they were clean'),
+    '',
+    savedLine(saved),
+    `The guests see ${bytes(fullCopies.virtualBytes)} of disk.`,
+  ];
+  if (perMember.length > 0) {
+    lines.push('', 'Drift per member', ...histogram(perMember.map((member) => member.driftBytes)));
+    lines.push(
+      '',
+      table(perMember.slice(0, shownMembers), [
+        { title: 'LARGEST', value: (member) => member.name },
+        { title: 'OVERLAY', value: (member) => bytes(member.allocatedBytes), align: 'right' },
+        { title: 'DRIFT', value: (member) => bytes(member.driftBytes), align: 'right' },
+      ]),
+    );
+    if (perMember.length > shownMembers) lines.push(`… and ${perMember.length - shownMembers} more: see --json or --csv`);
+  }
+  return lines.join('\n');
+}
+
+function savedLine(saved: Savings['saved']): string {
+  if (saved.bytes >= 0) return `Saved: ${bytes(saved.bytes)}, ${saved.percent} % of what full copies would take.`;
+  return `Nothing saved: the overlays take ${bytes(-saved.bytes)} more than full copies would. A reset brings that back.`;
+}
+
+export function renderStoreReport({ fleets, total, failed }: StoreReport): string {
+  if (fleets.length === 0 && failed.length === 0) return 'There is nothing to report: the store has no fleets.';
+  const rows = fleets.map((report) => ({ ...report, baseName: shortDigest(report.base.digest) }));
+  const lines = [
+    table(rows, [
+      { title: 'FLEET', value: (row) => row.fleet },
+      { title: 'MEMBERS', value: (row) => String(row.members), align: 'right' },
+      { title: 'BASE', value: (row) => row.baseName },
+      { title: 'OVERLAYS', value: (row) => bytes(row.overlays.allocatedBytes), align: 'right' },
+      { title: 'DRIFT', value: (row) => bytes(row.overlays.driftBytes), align: 'right' },
+      { title: 'FULL COPIES', value: (row) => bytes(row.fullCopies.allocatedBytes), align: 'right' },
+      { title: 'SAVED', value: (row) => `${row.saved.percent} %`, align: 'right' },
+    ]),
+    '',
+    `Together ${plural(total.members, 'member')} on ${plural(total.bases, 'base image')} (${bytes(total.baseBytes)}, each counted once). ${savedLine(total.saved)}`,
+  ];
+  for (const { fleet, error } of failed) lines.push(`${fleet} is left out: ${error.message}`);
+  return lines.join('\n');
+}
+
+export function reportCsv(reports: readonly FleetReport[]): string {
+  const rows = reports.flatMap(({ fleet, perMember }) =>
+    perMember.map(({ name, allocatedBytes, driftBytes }) => [fleet, name, allocatedBytes, driftBytes].join(',')),
+  );
+  return ['fleet,member,allocated_bytes,drift_bytes', ...rows].join('\n');
+}
+
+function bar(label: string, value: number, whole: number, text: string): string {
+  const width = whole === 0 ? 0 : Math.min(barWidth, Math.ceil((value / whole) * barWidth));
+  return `${label.padEnd(12)} ${'█'.repeat(width).padEnd(barWidth, '░')} ${bytes(value).padStart(10)}  ${text}`;
+}
+
+function histogram(drifts: readonly number[]): string[] {
+  const bins = driftHistogram(drifts);
+  const most = Math.max(...bins.map((bin) => bin.count), 1);
+  const label = (bin: { fromBytes: number; toBytes: number }): string =>
+    bin.fromBytes === 0 ? `under ${bytes(bin.toBytes)}` : `${bytes(bin.fromBytes)} to ${bytes(bin.toBytes)}`;
+  return bins.map((bin) => `  ${label(bin).padStart(20)} ${'█'.repeat(Math.ceil((bin.count / most) * barWidth))} ${bin.count}`);
+}

@@ -1,0 +1,56 @@
+import { formatBaseRef } from '../core/base.js';
+import type { FleetStatus, FleetSummary, MemberStatus } from '../services/status.js';
+import { bytes, countsLine, duration, plural, table } from './format.js';
+
+const stateWords: Record<string, string> = { shutOff: 'off' };
+
+export function renderStatus(status: FleetStatus): string {
+  const { fleet, base, counts, unfinished, members } = status;
+  const lines = [`${fleet}: ${countsLine(counts, stateWords)}, on ${formatBaseRef(base)}`];
+  if (base.problem !== null) lines.push(`  ! ${base.problem}. Check it: cowherd base verify ${formatBaseRef(base)}`);
+  if (unfinished !== undefined) {
+    lines.push(
+      `  ! a ${unfinished.verb} that began ${unfinished.startedAt} is under way or was interrupted: ${unfinished.done} of ${unfinished.total} done. If nothing runs: cowherd resume ${fleet}`,
+    );
+  }
+  if (members.length === 0) return lines.join('\n');
+  lines.push(
+    '',
+    table<MemberStatus>(members, [
+      { title: 'MEMBER', value: (member) => member.name },
+      { title: 'STATE', value: (member) => stateWords[member.state] ?? member.state },
+      { title: 'UPTIME', value: (member) => (member.uptimeSeconds === null ? '-' : duration(member.uptimeSeconds)), align: 'right' },
+      { title: 'OVERLAY', value: (member) => bytes(member.overlayBytes), align: 'right' },
+      { title: 'DRIFT', value: (member) => bytes(member.driftBytes), align: 'right' },
+      { title: 'REASON', value: (member) => (member.problems.length > 0 ? member.problems.join('; ') : member.reason) },
+    ]),
+  );
+  return lines.join('\n');
+}
+
+export function renderFleets(fleets: readonly FleetSummary[], root: string): string {
+  if (fleets.length === 0) return `No fleets in ${root}. Make one: cowherd spawn lab --base golden.qcow2 --count 10`;
+  return table<FleetSummary>(fleets, [
+    { title: 'FLEET', value: (row) => row.fleet },
+    { title: 'MEMBERS', value: (row) => String(row.members), align: 'right' },
+    { title: 'BASE', value: (row) => row.base },
+    { title: 'OVERLAYS', value: (row) => bytes(row.overlayBytes), align: 'right' },
+    {
+      title: 'STATE',
+      value: (row) =>
+        [
+          row.counts === null ? undefined : countsLine(row.counts, stateWords),
+          row.unfinished === null ? undefined : `unfinished ${row.unfinished}`,
+          row.problem ?? undefined,
+        ]
+          .filter((part) => part !== undefined)
+          .join('; '),
+    },
+  ]);
+}
+
+export function renderWatchFrame(status: FleetStatus, rows: number): string {
+  const lines = renderStatus(status).split('\n');
+  const room = Math.max(5, rows - 2);
+  return lines.length <= room ? lines.join('\n') : [...lines.slice(0, room), `… ${plural(lines.length - room, 'more line')}`].join('\n');
+}
