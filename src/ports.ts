@@ -177,8 +177,11 @@ export interface Machine {
 
 /** Answers whether a guest really runs with KVM here. */
 export interface AcceleratorProbe {
-  /** @param fresh run the probe even if an answer is remembered */
-  choose(options?: { fresh?: boolean }): Promise<{ virtType: 'kvm' | 'qemu'; why: string }>;
+  /**
+   * @param options.fresh run the probe even if an answer is remembered
+   * @param options.onProbe called before a probe runs: it may take some seconds
+   */
+  choose(options?: { fresh?: boolean; onProbe?: () => void }): Promise<{ virtType: 'kvm' | 'qemu'; why: string }>;
 }
 
 /** Everything that services may use; put together in host.ts. */

@@ -31,7 +31,7 @@ export class BootSectorProbe implements AcceleratorProbe {
     this.#clock = clock;
   }
 
-  async choose({ fresh = false } = {}): Promise<{ virtType: 'kvm' | 'qemu'; why: string }> {
+  async choose({ fresh = false, onProbe }: { fresh?: boolean; onProbe?: () => void } = {}): Promise<{ virtType: 'kvm' | 'qemu'; why: string }> {
     let platform: Platform;
     try {
       platform = await this.#hypervisor.platform('kvm');
@@ -43,6 +43,7 @@ export class BootSectorProbe implements AcceleratorProbe {
     const key = await this.#key(platform);
     const remembered = fresh ? undefined : await this.#remembered(path, key);
     if (remembered !== undefined) return remembered;
+    onProbe?.();
     const answer = await this.#run(platform);
     // A store that cannot be written to yet only means that the next run probes again.
     await writeJson(path, { key, ...answer }).catch(() => undefined);

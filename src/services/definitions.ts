@@ -4,6 +4,7 @@ import { type MemberDefinition, sealDefinition, verifyRenderedDomain } from '../
 import { CowherdError } from '../core/errors.js';
 import type { FleetRecord } from '../core/fleet.js';
 import type { MemberIdentity } from '../core/identity.js';
+import type { ProgressListener } from '../core/progress.js';
 import { compileDomainTemplate, type Platform } from '../core/template.js';
 import type { Ports } from '../ports.js';
 
@@ -43,8 +44,11 @@ export async function loadTemplate(
 export async function choosePlatform(
   ports: Pick<Ports, 'hypervisor' | 'accelerator'>,
   virtType: 'auto' | 'kvm' | 'qemu',
+  onProgress?: ProgressListener,
 ): Promise<Platform> {
-  return ports.hypervisor.platform(virtType === 'auto' ? (await ports.accelerator.choose()).virtType : virtType);
+  if (virtType !== 'auto') return ports.hypervisor.platform(virtType);
+  const onProbe = (): void => onProgress?.({ kind: 'note', text: 'running a probe guest, once, to see whether KVM works' });
+  return ports.hypervisor.platform((await ports.accelerator.choose({ onProbe })).virtType);
 }
 
 /**

@@ -89,7 +89,7 @@ interface SpawnContext {
 async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnContext): Promise<Outcome> {
   const { base, template, recorded } = context;
   let { record } = context;
-  const platform = await choosePlatform(ports, record.spec.virtType);
+  const platform = await choosePlatform(ports, record.spec.virtType, options.onProgress);
   const definitions = renderDefinitions(ports, record, record.members, base, platform, template);
   const observed = await observeWithMarks(ports, record);
   verifyNoForeign(record, observed);

@@ -1,0 +1,119 @@
+#!/usr/bin/env bash
+# Makes a Debian or Ubuntu machine ready to run cowherd from this checkout: packages, node_modules, dist, a running libvirtd.
+# Says what is missing before it installs it; does nothing where nothing is missing; reconfigures nothing that it did not start.
+#
+#   setup.sh [--bench]     --bench also installs what only the benchmarks need
+#
+# Exit 3: something is missing that it cannot install.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+give_up() { say "$*"; exit 3; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+if [ "$(id -u)" = 0 ]; then
+  as_root() { "$@"; }
+  can_be_root=yes
+elif have sudo && { sudo -n true 2>/dev/null || [ -t 0 ]; }; then
+  as_root() { sudo -- "$@"; }
+  can_be_root=yes
+else
+  as_root() { return 1; }
+  can_be_root=no
+fi
+
+# --- Node -----------------------------------------------------------------------------------------------------------------
+have node && have npm || give_up "Node.js and npm are missing. Install Node 20.20 or newer."
+node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 20) ? 0 : 1)' ||
+  give_up "Node $(node --version) is too old: cowherd needs 20.20 or newer."
+
+# --- Debian packages ------------------------------------------------------------------------------------------------------
+service_manager=none
+[ -d /run/systemd/system ] && service_manager=systemd
+
+declare -A package_of=(
+  [virsh]=libvirt-clients
+  [libvirtd]=libvirt-daemon-system
+  [qemu-img]=qemu-utils
+  [qemu-system-x86_64]=qemu-system-x86
+  [flock]=util-linux
+)
+[ "$service_manager" = none ] && package_of[tini]=tini
+
+missing=()
+PATH=$PATH:/usr/sbin:/sbin
+for tool in "${!package_of[@]}"; do
+  have "$tool" || missing+=("${package_of[$tool]}")
+done
+# libvirtd alone comes with libvirt-daemon; the users, groups and networks come with this one.
+have libvirtd && ! getent group libvirt >/dev/null && missing+=(libvirt-daemon-system)
+if [ "${1:-}" = --bench ] && ! /usr/bin/python3 -c 'import libvirt' 2>/dev/null; then
+  missing+=(python3-libvirt)
+fi
+
+if [ ${#missing[@]} -gt 0 ]; then
+  mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
+  say "missing packages: ${missing[*]}"
+  have apt-get || give_up "This is not Debian or Ubuntu. Install the equivalents of: ${missing[*]}"
+  [ "$can_be_root" = yes ] || give_up "Installing them needs root: sudo apt-get install ${missing[*]}"
+  say "installing them with apt-get"
+  install_packages() {
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  }
+  # Package lists may be absent or old; they are fetched only where they are needed.
+  install_packages 2>/dev/null || { as_root apt-get update -qq && install_packages; } || give_up "apt-get could not install ${missing[*]}"
+fi
+
+# --- node_modules and dist ------------------------------------------------------------------------------------------------
+if [ ! -f node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
+  say "installing npm packages (npm ci)"
+  npm ci --no-audit --no-fund --loglevel=error
+  touch node_modules/.package-lock.json
+fi
+if [ ! -f dist/.built ] || [ -n "$(find src package.json tsconfig.json -newer dist/.built -print -quit)" ]; then
+  say "building"
+  npm run --silent build
+  touch dist/.built
+fi
+
+# --- libvirtd -------------------------------------------------------------------------------------------------------------
+answers() { LC_ALL=C as_root timeout 20 virsh -q -c qemu:///system uri >/dev/null 2>&1; }
+
+start_by_hand() {
+  local run=/run/cowherd-setup
+  as_root mkdir -p "$run"
+  if [ -c /dev/kvm ] && [ "$(stat -c %a:%G /dev/kvm)" != 660:kvm ]; then
+    # What udev does elsewhere. Without it libvirt finds its cache of QEMU's abilities invalid at every call.
+    say "giving /dev/kvm to the group kvm, mode 660"
+    as_root chgrp kvm /dev/kvm && as_root chmod 660 /dev/kvm
+  fi
+  # Members of the group libvirt may connect, as with a service manager and polkit; there is neither here.
+  printf '%s\n' 'unix_sock_group = "libvirt"' 'unix_sock_rw_perms = "0770"' 'auth_unix_rw = "none"' |
+    as_root tee "$run/libvirtd.conf" >/dev/null
+  # tini reaps QEMU processes at once; a slow init makes every stop take two seconds.
+  # shellcheck disable=SC2016
+  as_root sh -c '
+    ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -Hn)"
+    pidof virtlogd >/dev/null || setsid tini -s -- virtlogd </dev/null >"$1/virtlogd.log" 2>&1 &
+    setsid tini -s -- libvirtd --config "$1/libvirtd.conf" </dev/null >"$1/libvirtd.log" 2>&1 &
+  ' sh "$run"
+  for _ in $(seq 60); do
+    answers && return
+    sleep 0.5
+  done
+  give_up "libvirtd did not start; see $run/libvirtd.log"
+}
+
+if [ "$can_be_root" = no ]; then
+  say "no root here: leaving the system's libvirtd alone; qemu:///session needs no set-up"
+elif ! answers; then
+  if [ "$service_manager" = systemd ]; then
+    say "starting libvirtd (systemctl start libvirtd)"
+    as_root systemctl start libvirtd
+    answers || give_up "libvirtd does not answer; see: journalctl -u libvirtd"
+  else
+    say "starting virtlogd and libvirtd (there is no service manager); they stay until you end them"
+    start_by_hand
+  fi
+fi

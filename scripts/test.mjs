@@ -1,0 +1,48 @@
+// Every check, one after the other: `npm test`. The last line is `N passed, N failed`.
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { execa } from 'execa';
+
+const counts = { passed: 0, failed: 0, skipped: 0 };
+const scratch = await mkdtemp(join(tmpdir(), 'cowherd-test-'));
+
+/** End-to-end tests make users, stores and domains: they run as root. */
+const asRoot = process.getuid() === 0 ? [] : ['sudo', '-E', 'env', `PATH=${process.env.PATH}`];
+
+async function check(name, command, args) {
+  console.log(`\n== ${name}`);
+  const { exitCode } = await execa(command, args, { stdio: 'inherit', reject: false, preferLocal: true });
+  counts[exitCode === 0 ? 'passed' : 'failed']++;
+}
+
+async function tests(name, prefix = []) {
+  console.log(`\n== ${name} tests`);
+  const report = join(scratch, `${name}.json`);
+  const call = [...prefix, process.execPath, 'node_modules/vitest/vitest.mjs', 'run', '--project', name];
+  const [command, ...args] = [...call, '--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
+  const { exitCode } = await execa(command, args, { stdio: 'inherit', reject: false });
+  const result = await readFile(report, 'utf8').then(JSON.parse, () => undefined);
+  if (result === undefined) {
+    counts.failed++;
+    return;
+  }
+  counts.passed += result.numPassedTests;
+  counts.failed += result.numFailedTests;
+  counts.skipped += result.numPendingTests + result.numTodoTests;
+  // A file that could not be loaded, or a teardown that failed, counts no test: it must not pass for green.
+  if (exitCode !== 0 && result.numFailedTests === 0) counts.failed++;
+}
+
+try {
+  await check('lint', 'biome', ['check', '--error-on-warnings']);
+  await check('types', 'tsc', ['-p', 'test/tsconfig.json']);
+  await tests('unit');
+  await tests('integration');
+  await tests('e2e', asRoot);
+} finally {
+  await rm(scratch, { recursive: true, force: true });
+}
+const skipped = counts.skipped === 0 ? '' : `, ${counts.skipped} skipped`;
+console.log(`\n${counts.passed} passed, ${counts.failed} failed${skipped}`);
+process.exitCode = counts.failed === 0 ? 0 : 1;

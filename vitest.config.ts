@@ -1,0 +1,23 @@
+import { defineConfig } from 'vitest/config';
+
+const slow = { testTimeout: 300_000, hookTimeout: 300_000 };
+
+export default defineConfig({
+  test: {
+    projects: [
+      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'] } },
+      { test: { name: 'integration', include: ['test/integration/**/*.test.ts'], testTimeout: 60_000 } },
+      {
+        test: {
+          name: 'e2e',
+          include: ['test/e2e/**/*.test.ts'],
+          // Two cores and one libvirtd: files take turns, so that time-outs mean something.
+          fileParallelism: false,
+          globalSetup: ['test/e2e/global-setup.ts'],
+          ...slow,
+        },
+      },
+    ],
+    disableConsoleIntercept: true,
+  },
+});
