@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { Command, Flags } from '@oclif/core';
 import { CowherdError, type ErrorReport, reportOf } from './core/errors.js';
 import type { ProgressListener } from './core/progress.js';
@@ -40,6 +41,8 @@ export abstract class BaseCommand extends Command {
   ): Promise<T> {
     const progress = this.jsonEnabled() ? noProgress : showProgress(process.stderr);
     const cancellation = new AbortController();
+    // A fleet of members waits on it at once.
+    setMaxListeners(0, cancellation.signal);
     const onSignal = (): void => {
       // The second time means it: the journal holds what is left.
       if (cancellation.signal.aborted) process.exit(130);

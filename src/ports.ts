@@ -126,8 +126,13 @@ export interface FleetStore {
   overlaySizes(fleet: string): Promise<Map<string, number>>;
   /** A path for a file that lives for a moment, in the directory where the overlays are. */
   scratchPath(fleet: string): Promise<string>;
-  /** Puts a fresh overlay in place, all or nothing: written beside, synced, renamed over the old one. @returns bytes on disk of the new one */
-  placeOverlay(fleet: string, member: string, image: Buffer): Promise<number>;
+  /**
+   * Writes fresh overlays beside where they will be, and syncs them all at once: after it, putting each in place is one rename,
+   * and a full disk has been found out before anything was given up.
+   */
+  stageOverlays(fleet: string, members: readonly string[], image: Buffer): Promise<void>;
+  /** Renames a staged overlay over what is there. */
+  placeOverlay(fleet: string, member: string): Promise<void>;
   /** Bytes on disk that an overlay of these bytes takes; writes one and removes it. */
   measureOverlay(fleet: string, image: Buffer): Promise<number>;
   /** Makes an empty console log that libvirt's log daemon appends to and this user can read. */

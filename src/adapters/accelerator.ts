@@ -31,7 +31,13 @@ export class BootSectorProbe implements AcceleratorProbe {
     this.#clock = clock;
   }
 
-  async choose({ fresh = false, onProbe }: { fresh?: boolean; onProbe?: () => void } = {}): Promise<{ virtType: 'kvm' | 'qemu'; why: string }> {
+  async choose({
+    fresh = false,
+    onProbe,
+  }: {
+    fresh?: boolean;
+    onProbe?: () => void;
+  } = {}): Promise<{ virtType: 'kvm' | 'qemu'; why: string }> {
     let platform: Platform;
     try {
       platform = await this.#hypervisor.platform('kvm');

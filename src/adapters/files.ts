@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { lstat, mkdir, open, realpath, rename, rm, unlink } from 'node:fs/promises';
+import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs';
+import { lstat, mkdir, realpath, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
 import { CowherdError } from '../core/errors.js';
-import { nonZeroSegments } from '../core/overlay.js';
+import type { Segment } from '../core/overlay.js';
 
 /** Bytes that a file takes on disk. */
 export function allocatedBytes(stats: { blocks: number | bigint }): number {
@@ -45,26 +46,16 @@ export function storeError(doing: string, cause: unknown): CowherdError {
 }
 
 /**
- * Writes an image whole or not at all: beside the target, without the zeros, synced, then renamed over it.
- * @returns bytes on disk
+ * Writes an image to a new file, without its zeros. Not synced. Blocks, for some 50 µs: five calls through the thread pool
+ * would take three times as long.
  */
-export async function placeImage(target: string, partial: string, image: Buffer): Promise<number> {
+export function writeImage(path: string, segments: readonly Segment[], length: number): void {
+  const descriptor = openSync(path, 'wx', 0o600);
   try {
-    await rm(partial, { force: true });
-    const handle = await open(partial, 'wx', 0o600);
-    try {
-      for (const { offset, bytes } of nonZeroSegments(image)) await handle.write(bytes, 0, bytes.length, offset);
-      await handle.truncate(image.length);
-      await handle.sync();
-      const bytesOnDisk = allocatedBytes(await handle.stat());
-      await rename(partial, target);
-      return bytesOnDisk;
-    } finally {
-      await handle.close();
-    }
-  } catch (cause) {
-    await rm(partial, { force: true }).catch(() => undefined);
-    throw storeError(`write ${target}`, cause);
+    for (const { offset, bytes } of segments) writeSync(descriptor, bytes, 0, bytes.length, offset);
+    ftruncateSync(descriptor, length);
+  } finally {
+    closeSync(descriptor);
   }
 }
 

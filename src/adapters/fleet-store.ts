@@ -1,16 +1,23 @@
-import { appendFile, lstat, open, readdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
+import { appendFile, lstat, open, readdir, readFile, rename, rm, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import writeFileAtomic from 'write-file-atomic';
 import { CowherdError } from '../core/errors.js';
 import { type FleetRecord, parseFleetRecord, parseState } from '../core/fleet.js';
 import { namePattern } from '../core/names.js';
 import { type Operation, operationLogLine, operationSchema, parseOperationLog, type Unfinished } from '../core/operation.js';
+import { nonZeroSegments } from '../core/overlay.js';
 import type { MemberFiles } from '../core/template.js';
 import type { FleetLock, FleetStore } from '../ports.js';
-import { allocatedBytes, isMissing, makeDirectory, placeImage, Shears, scratchName, storeError, writeJson } from './files.js';
+import { allocatedBytes, isMissing, makeDirectory, Shears, scratchName, storeError, writeImage, writeJson } from './files.js';
 import { fleetLayout, logEnding, overlayEnding, partialEnding, storeLayout } from './layout.js';
 import { FileLock } from './lock.js';
+import { runTool } from './process.js';
 
+/** Overlays written before the event loop has its turn: about a millisecond's worth. */
+const stagedAtOnce = 16;
+/** Other writers of the same file system may have much to sync. */
+const syncMs = 10 * 60_000;
 const consoleChunkBytes = 64 * 1024;
 /** libvirt's log daemon keeps up to three older logs of 2 MiB each, as set in virtlogd.conf; removing a fleet looks for more. */
 const logRotations = ['', '.0', '.1', '.2', '.3'];
@@ -91,16 +98,50 @@ export class FleetDirectory implements FleetStore {
     return scratchName(overlays);
   }
 
-  async placeOverlay(fleet: string, member: string, image: Buffer): Promise<number> {
+  async stageOverlays(fleet: string, members: readonly string[], image: Buffer): Promise<void> {
+    const { directory, overlays } = fleetLayout(this.root, fleet);
+    await makeDirectory(overlays);
+    const shears = new Shears(directory);
+    const segments = nonZeroSegments(image);
+    const partials = members.map((member) => join(overlays, member + partialEnding));
+    try {
+      const stale = new Set(
+        (await listDirectory(overlays)).filter((name) => name.endsWith(partialEnding)).map((name) => join(overlays, name)),
+      );
+      for (const [position, path] of partials.entries()) {
+        if (stale.has(path)) await shears.unlink(path);
+        writeImage(path, segments, image.length);
+        if (position % stagedAtOnce === 0) await setImmediate();
+      }
+      // One call for all of them: an fsync each costs more than the writing.
+      if (members.length > 0) await runTool('sync', ['--file-system', overlays], { timeoutMs: syncMs });
+    } catch (cause) {
+      for (const path of partials) await shears.unlink(path).catch(() => undefined);
+      throw storeError(`write fresh overlays to ${overlays}`, cause);
+    }
+  }
+
+  async placeOverlay(fleet: string, member: string): Promise<void> {
     const { overlays } = fleetLayout(this.root, fleet);
-    return placeImage(join(overlays, member + overlayEnding), join(overlays, member + partialEnding), image);
+    const target = join(overlays, member + overlayEnding);
+    try {
+      await rename(join(overlays, member + partialEnding), target);
+    } catch (cause) {
+      throw storeError(`put the fresh overlay ${target} in place`, cause);
+    }
   }
 
   async measureOverlay(fleet: string, image: Buffer): Promise<number> {
     const path = await this.scratchPath(fleet);
-    const bytes = await placeImage(path, `${path}.new`, image);
-    await new Shears(fleetLayout(this.root, fleet).directory).unlink(path);
-    return bytes;
+    const shears = new Shears(fleetLayout(this.root, fleet).directory);
+    try {
+      writeImage(path, nonZeroSegments(image), image.length);
+      return allocatedBytes(await lstat(path));
+    } catch (cause) {
+      throw storeError(`write ${path}`, cause);
+    } finally {
+      await shears.unlink(path);
+    }
   }
 
   async freshConsoleLog(fleet: string, member: string): Promise<void> {
@@ -147,7 +188,7 @@ export class FleetDirectory implements FleetStore {
     const layout = fleetLayout(this.root, fleet);
     const shears = new Shears(layout.directory);
     for (const name of await listDirectory(layout.overlays)) {
-      if (name.startsWith('.fresh-') || name.endsWith(partialEnding)) await shears.unlink(join(layout.overlays, name));
+      if (isScratch(name)) await shears.unlink(join(layout.overlays, name));
     }
     for (const name of await listDirectory(layout.logs)) {
       if (/\.log(\.\d+)?$/.test(name)) await shears.unlink(join(layout.logs, name));
@@ -186,8 +227,10 @@ export class FleetDirectory implements FleetStore {
   }
 
   async endOperation(fleet: string): Promise<void> {
-    const { directory, operation, operationLog } = fleetLayout(this.root, fleet);
+    const { directory, operation, operationLog, overlays } = fleetLayout(this.root, fleet);
     const shears = new Shears(directory);
+    // Staged for members that failed before theirs was put in place.
+    for (const name of (await listDirectory(overlays)).filter(isScratch)) await shears.unlink(join(overlays, name));
     // The log goes last: a log without an operation means nothing, an operation without its log would be done again.
     await shears.unlink(operation);
     await shears.unlink(operationLog);
@@ -206,6 +249,11 @@ export class FleetDirectory implements FleetStore {
     );
     return { operation, done: parseOperationLog((await readIfThere(operationLog)) ?? '') };
   }
+}
+
+/** Files among the overlays that live for the length of an operation. */
+function isScratch(name: string): boolean {
+  return name.startsWith('.fresh-') || name.endsWith(partialEnding);
 }
 
 export async function listDirectory(path: string): Promise<string[]> {

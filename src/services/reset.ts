@@ -8,6 +8,7 @@ import { byName, dryOutcome, newOperation, runChange } from './change.js';
 import { checkDisk, verifyChecks } from './checks.js';
 import { isAborted } from './engine.js';
 import { loadFleet, observeWithMarks, verifiedBase, verifyNothingUnfinished, type WorkOptions, withFleetLock } from './fleet-access.js';
+import { stagePlannedOverlays } from './steps.js';
 
 export interface ResetOptions extends WorkOptions {
   fleet: string;
@@ -66,9 +67,9 @@ export async function finishReset(
   const observed = await observeWithMarks(ports, { ...record, members: left });
   const plan = planReset(observed, record.id, operation.start, namesOf(observed, operation.wasOn));
   const before = byName(observed);
-  let freedBytes = 0;
   const freshOverlay = await ports.images.freshOverlay(base, await ports.fleets.scratchPath(record.name));
-  const { outcome } = await runChange(
+  await stagePlannedOverlays(ports, record.name, plan, freshOverlay);
+  const { run, outcome } = await runChange(
     ports,
     {
       verb: 'reset',
@@ -79,17 +80,16 @@ export async function finishReset(
       doneAs: () => 'reset',
       began,
       context: {
-        freshOverlay,
         journaled: true,
-        onOverlay: ({ name }, bytes) => {
-          freedBytes += Math.max(0, (before.get(name)?.overlayBytes ?? bytes) - bytes);
-        },
       },
     },
     options,
   );
   if (!isAborted(options.signal)) await ports.fleets.endOperation(record.name);
-  return { ...outcome, freedBytes };
+  const freed = run.results.map(({ kind, member }) =>
+    kind === 'done' ? (before.get(member.name)?.overlayBytes ?? 0) - record.freshOverlayBytes : 0,
+  );
+  return { ...outcome, freedBytes: freed.reduce((sum, bytes) => sum + Math.max(0, bytes), 0) };
 }
 
 function namesOf(members: readonly { index: number; name: string }[], indexes: readonly number[]): Set<string> {

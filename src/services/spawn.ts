@@ -24,7 +24,7 @@ import {
 import { composeOutcome } from './outcome.js';
 import { type WaitFor, waitForConsoles } from './readiness.js';
 import { composeRecord, resolveBase, verifyCount } from './spawn-inputs.js';
-import { stepPerformer } from './steps.js';
+import { stagePlannedOverlays, stepPerformer } from './steps.js';
 
 export interface SpawnOptions extends WorkOptions {
   fleet: string;
@@ -135,7 +135,7 @@ async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnCon
   // From here on the world changes.
   const performed = await prepare(ports, { record, recorded, operation, plan, definitions, base, template });
   record = performed.record;
-  const performer = stepPerformer(ports, { fleet: record.name, freshOverlay: performed.freshOverlay, definitions, journaled: true });
+  const performer = stepPerformer(ports, { fleet: record.name, definitions, journaled: true });
   const run = await runMembers(
     plan.members.map(({ name, steps }) => ({
       member: memberOf(before, name),
@@ -188,7 +188,7 @@ async function prepare(
     base: BaseImage;
     template: TemplateSource;
   },
-): Promise<{ record: FleetRecord; freshOverlay: Buffer; defined: string | undefined }> {
+): Promise<{ record: FleetRecord; defined: string | undefined }> {
   const { operation, plan, definitions, base, template, recorded } = work;
   const fleet = work.record.name;
   // The base is bound to the fleet while nobody can remove it: from here on it counts as in use.
@@ -206,8 +206,9 @@ async function prepare(
         ? work.record
         : { ...work.record, freshOverlayBytes: await ports.fleets.measureOverlay(fleet, freshOverlay) };
     if (template.digest !== undefined) await ports.fleets.writeTemplate(fleet, template.text);
+    await stagePlannedOverlays(ports, fleet, plan, freshOverlay);
     await ports.fleets.write(record);
-    return { record, freshOverlay, defined: first };
+    return { record, defined: first };
   } catch (error) {
     if (recorded === undefined) await ports.fleets.removeFleet(fleet);
     else await ports.fleets.endOperation(fleet);

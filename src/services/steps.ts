@@ -1,21 +1,17 @@
 import type { MemberDefinition } from '../core/domain-xml.js';
 import type { MemberIdentity } from '../core/identity.js';
-import type { StepName } from '../core/plan.js';
+import type { Plan, StepName } from '../core/plan.js';
 import type { Ports } from '../ports.js';
 import type { Performer } from './engine.js';
 
-/** What each step does to the world. Every one may be run twice. */
+/** What each step does to the world. Every one may be run twice; overlays are staged before. */
 
 export interface StepContext {
   fleet: string;
-  /** Bytes of a fresh overlay; needed by plans with overlay steps. */
-  freshOverlay?: Buffer;
   /** Needed by plans with define steps. */
   definitions?: ReadonlyMap<string, MemberDefinition>;
   /** What a shutdown waits for, and what it does when that does not come. */
   shutdown?: (member: MemberIdentity) => Promise<void>;
-  /** Called when an overlay was put in place, with its bytes on disk. */
-  onOverlay?: (member: MemberIdentity, bytes: number) => void;
   /** Whether done members are written to the operation's log. */
   journaled: boolean;
 }
@@ -25,10 +21,7 @@ export function stepPerformer(ports: Pick<Ports, 'hypervisor' | 'fleets'>, conte
   const { fleet } = context;
   const perform: Partial<Record<StepName, (member: MemberIdentity) => Promise<void>>> = {
     stop: ({ name }) => hypervisor.destroy(name),
-    overlay: async (member) => {
-      const bytes = await fleets.placeOverlay(fleet, member.name, needed(context.freshOverlay, 'fresh overlay'));
-      context.onOverlay?.(member, bytes);
-    },
+    overlay: ({ name }) => fleets.placeOverlay(fleet, name),
     define: async ({ name }) => {
       const { xml } = needed(context.definitions?.get(name), `definition of ${name}`);
       await hypervisor.define({ name, xml });
@@ -52,4 +45,10 @@ export function stepPerformer(ports: Pick<Ports, 'hypervisor' | 'fleets'>, conte
 function needed<T>(value: T | undefined, what: string): T {
   if (value === undefined) throw new Error(`no ${what} was prepared`);
   return value;
+}
+
+/** Writes the fresh overlays that a plan will put in place. */
+export async function stagePlannedOverlays(ports: Pick<Ports, 'fleets'>, fleet: string, plan: Plan, image: Buffer): Promise<void> {
+  const members = plan.members.filter((member) => member.steps.includes('overlay')).map((member) => member.name);
+  await ports.fleets.stageOverlays(fleet, members, image);
 }
