@@ -31,7 +31,7 @@ const packageOf: Record<string, string> = {
 const trace =
   process.env.COWHERD_TRACE === undefined || process.env.COWHERD_TRACE === ''
     ? undefined
-    : (line: string): void => void process.stderr.write(`cowherd: ${line}\n`);
+    : (line: string): void => void process.stderr.write(`cowherd ${performance.now().toFixed(0)} ms: ${line}\n`);
 
 function environment(env: Record<string, string | undefined> = {}): Record<string, string | undefined> {
   // LC_ALL wins over LANG; LANGUAGE would win over it for translated messages.

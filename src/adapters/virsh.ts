@@ -250,8 +250,11 @@ export class Virsh implements Hypervisor {
    */
   async #prepareEnvironment(): Promise<Record<string, string | undefined>> {
     const cache = process.env.XDG_CACHE_HOME || join(homedir(), '.cache');
-    const reply = await runTool('virsh', ['-q', '-c', this.uri, 'uri'], { timeoutMs: 30_000, acceptedExitCodes: [0, 1] });
-    if (reply.exitCode !== 0) throw connectionError(this.uri, reply.stderr);
+    if (!this.isSystem) {
+      // A session daemon starts with its first client and inherits its environment: that must not be ours.
+      const reply = await runTool('virsh', ['-q', '-c', this.uri, 'uri'], { timeoutMs: 30_000, acceptedExitCodes: [0, 1] });
+      if (reply.exitCode !== 0) throw connectionError(this.uri, reply.stderr);
+    }
     return { XDG_RUNTIME_DIR: process.env.XDG_RUNTIME_DIR || cache, XDG_CACHE_HOME: await this.#scratchDirectory() };
   }
 
