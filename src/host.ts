@@ -1,9 +1,10 @@
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { BootSectorProbe } from './adapters/accelerator.js';
+import { AgentSockets } from './adapters/agent-sockets.js';
 import { BaseDirectory } from './adapters/base-store.js';
 import { systemClock } from './adapters/clock.js';
-import { chooseConnection } from './adapters/connection.js';
+import { chooseConnection, isSystemUri } from './adapters/connection.js';
 import { FleetDirectory, readNamedFile, writeNewFile } from './adapters/fleet-store.js';
 import { systemStore } from './adapters/layout.js';
 import { LocalMachine } from './adapters/machine.js';
@@ -33,7 +34,7 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
   const machine = new LocalMachine();
   const uri = await chooseConnection(options.connect, machine.isRoot());
   const root = resolve(options.store ?? (process.env.COWHERD_STORE || defaultStore(uri)));
-  const fleets = new FleetDirectory(root);
+  const fleets = new FleetDirectory(root, new AgentSockets(isSystemUri(uri)));
   const hypervisor = new Virsh({
     uri,
     sessions: options.sessions ?? 8,
@@ -59,6 +60,6 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
 }
 
 function defaultStore(uri: string): string {
-  if (/\/system$/.test(uri)) return systemStore;
+  if (isSystemUri(uri)) return systemStore;
   return join(process.env.XDG_DATA_HOME || join(homedir(), '.local', 'share'), 'cowherd');
 }

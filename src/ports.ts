@@ -135,8 +135,8 @@ export interface FleetStore {
   placeOverlay(fleet: string, member: string): Promise<void>;
   /** Bytes on disk that an overlay of these bytes takes; writes one and removes it. */
   measureOverlay(fleet: string, image: Buffer): Promise<number>;
-  /** Makes an empty console log that libvirt's log daemon appends to and this user can read. */
-  freshConsoleLog(fleet: string, member: string): Promise<void>;
+  /** Makes ready what a start needs: an empty console log that libvirt's log daemon appends to and this user can read. */
+  prepareStart(fleet: string, member: string): Promise<void>;
   /** The console log from an offset on, at most 64 KiB of it. */
   readConsole(fleet: string, member: string, fromByte: number): Promise<{ text: string; nextByte: number }>;
   /** Removes what belongs to a member; what is gone already is fine. */

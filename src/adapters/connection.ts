@@ -4,6 +4,10 @@ import { runTool } from './process.js';
 export const systemUri = 'qemu:///system';
 export const sessionUri = 'qemu:///session';
 
+export function isSystemUri(uri: string): boolean {
+  return /\/system(\?.*)?$/.test(uri);
+}
+
 /**
  * The connection to use: what was asked for, else LIBVIRT_DEFAULT_URI, else the system daemon if this user may use it, else the
  * user's own session daemon.

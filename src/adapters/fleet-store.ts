@@ -9,6 +9,7 @@ import { type Operation, operationLogLine, operationSchema, parseOperationLog, t
 import { nonZeroSegments } from '../core/overlay.js';
 import type { MemberFiles } from '../core/template.js';
 import type { FleetLock, FleetStore } from '../ports.js';
+import type { AgentSockets } from './agent-sockets.js';
 import { allocatedBytes, isMissing, makeDirectory, Shears, scratchName, storeError, writeImage, writeJson } from './files.js';
 import { fleetLayout, logEnding, overlayEnding, partialEnding, storeLayout } from './layout.js';
 import { FileLock } from './lock.js';
@@ -26,8 +27,11 @@ export class FleetDirectory implements FleetStore {
   readonly root: string;
   readonly #held = new Set<FileLock>();
 
-  constructor(root: string) {
+  readonly #agentSockets: AgentSockets;
+
+  constructor(root: string, agentSockets: AgentSockets) {
     this.root = root;
+    this.#agentSockets = agentSockets;
   }
 
   /** Descriptors of the locks that are held now, for children that work under them. */
@@ -77,7 +81,11 @@ export class FleetDirectory implements FleetStore {
 
   files(fleet: string, member: string): MemberFiles {
     const { overlays, logs } = fleetLayout(this.root, fleet);
-    return { overlay: join(overlays, member + overlayEnding), consoleLog: join(logs, member + logEnding) };
+    return {
+      overlay: join(overlays, member + overlayEnding),
+      consoleLog: join(logs, member + logEnding),
+      agentSocket: this.#agentSockets.path(member),
+    };
   }
 
   async overlaySizes(fleet: string): Promise<Map<string, number>> {
@@ -144,7 +152,8 @@ export class FleetDirectory implements FleetStore {
     }
   }
 
-  async freshConsoleLog(fleet: string, member: string): Promise<void> {
+  async prepareStart(fleet: string, member: string): Promise<void> {
+    await this.#agentSockets.prepare();
     const { consoleLog } = this.files(fleet, member);
     const { logs, directory } = fleetLayout(this.root, fleet);
     try {
@@ -182,6 +191,7 @@ export class FleetDirectory implements FleetStore {
     await shears.unlink(join(overlays, member + overlayEnding));
     await shears.unlink(join(overlays, member + partialEnding));
     for (const rotation of logRotations) await shears.unlink(join(logs, member + logEnding + rotation));
+    await this.#agentSockets.remove(member);
   }
 
   async removeFleet(fleet: string): Promise<string[]> {

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { lstat, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { XMLParser } from 'fast-xml-parser';
@@ -8,6 +8,7 @@ import { CowherdError } from '../core/errors.js';
 import type { DomainState, MemberMark } from '../core/observation.js';
 import type { Platform } from '../core/template.js';
 import type { DomainDefinition, Hypervisor } from '../ports.js';
+import { isSystemUri } from './connection.js';
 import { runTool } from './process.js';
 import { faultOf, virshError } from './virsh-errors.js';
 import { quote, type Reply, VirshSession } from './virsh-session.js';
@@ -68,7 +69,7 @@ export class Virsh implements Hypervisor {
   }
 
   get isSystem(): boolean {
-    return /\/system$/.test(this.uri);
+    return isSystemUri(this.uri);
   }
 
   async listDomains(): Promise<DomainState[]> {
@@ -90,7 +91,8 @@ export class Virsh implements Hypervisor {
     const marks = new Map<string, MemberMark>();
     await this.#readEach(
       names,
-      (name) => `metadata ${quote(name)} ${metadataNamespace}`,
+      // Of the definition, not of the running guest: what was redefined counts from its next start on.
+      (name) => `metadata --config ${quote(name)} ${metadataNamespace}`,
       (name, reply) => {
         const mark = reply.error === '' ? parseMemberMark(reply.stdout) : undefined;
         if (mark !== undefined) marks.set(name, mark);
@@ -259,7 +261,7 @@ export class Virsh implements Hypervisor {
   }
 
   #scratchDirectory(): Promise<string> {
-    this.#scratch ??= mkdtemp(join(tmpdir(), 'cowherd-'));
+    this.#scratch ??= makeScratch();
     return this.#scratch;
   }
 
@@ -272,6 +274,17 @@ export class Virsh implements Hypervisor {
       await rm(path, { force: true });
     }
   }
+}
+
+/** A private directory of this process. Those of processes that were killed are swept on the way. */
+async function makeScratch(): Promise<string> {
+  for (const name of await readdir(tmpdir())) {
+    const pid = /^cowherd-(\d+)-\w{6}$/.exec(name)?.[1];
+    if (pid === undefined || (await stat(`/proc/${pid}`).catch(() => undefined)) !== undefined) continue;
+    const path = join(tmpdir(), name);
+    if ((await lstat(path).catch(() => undefined))?.uid === process.getuid?.()) await rm(path, { recursive: true, force: true });
+  }
+  return mkdtemp(join(tmpdir(), `cowherd-${process.pid}-`));
 }
 
 export function connectionError(uri: string, stderr: string): CowherdError {

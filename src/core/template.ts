@@ -17,6 +17,8 @@ export interface Platform {
 export interface MemberFiles {
   overlay: string;
   consoleLog: string;
+  /** Socket of the guest agent; undefined where libvirt chooses one. */
+  agentSocket: string | undefined;
 }
 
 export type DomainTemplate = (record: FleetRecord, member: MemberIdentity, files: MemberFiles) => string;
@@ -52,6 +54,7 @@ export function compileDomainTemplate(source: string, origin: string, base: Base
         tcg: platform.virtType === 'qemu',
         overlay: files.overlay,
         consoleLog: files.consoleLog,
+        agentSocket: files.agentSocket ?? '',
         base: { name: base.name, digest: base.digest, path: base.path, format: base.format },
         diskCache: spec.diskCache,
         lean: spec.lean,

@@ -88,5 +88,5 @@ export function renderDefinitions(
 
 /** @param words longest first, where one is part of another */
 function withoutIdentity(xml: string, words: readonly string[]): string {
-  return words.reduce((text, word, position) => text.replaceAll(word, `\u0000${position}\u0000`), xml);
+  return words.reduce((text, word, position) => (word === '' ? text : text.replaceAll(word, `\u0000${position}\u0000`)), xml);
 }

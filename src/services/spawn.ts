@@ -51,6 +51,8 @@ export const defaultWaitMs = 300_000;
 /** Makes the world be as the spec says: imports the base, creates what is missing, starts what is off. Running it again converges. */
 export async function spawn(ports: Ports, options: SpawnOptions): Promise<Outcome> {
   if (options.dryRun === true) return spawnLocked(ports, options);
+  // Before the lock, which is a file of the store.
+  verifyChecks(await checkStore(ports), options.force === true);
   return withFleetLock(ports, options.fleet, () => spawnLocked(ports, options));
 }
 
@@ -62,8 +64,7 @@ async function spawnLocked(ports: Ports, options: SpawnOptions): Promise<Outcome
   const recorded = (await ports.fleets.unfinished(fleet))?.operation.record ?? (await ports.fleets.read(fleet));
   verifyCount(fleet, recorded, options.count);
 
-  const early =
-    options.dryRun === true ? [] : verifyChecks([...(await checkStore(ports)), ...(await checkDisk(ports))], options.force === true);
+  const early = options.dryRun === true ? [] : verifyChecks(await checkDisk(ports), options.force === true);
   const { base, notes } = await resolveBase(ports, options, recorded);
   const importSeconds = (ports.clock.monotonic() - began) / 1000;
   const template = await loadTemplate(ports, recorded, options.template);

@@ -27,7 +27,7 @@ export function stepPerformer(ports: Pick<Ports, 'hypervisor' | 'fleets'>, conte
       await hypervisor.define({ name, xml });
     },
     start: async ({ name }) => {
-      await fleets.freshConsoleLog(fleet, name);
+      await fleets.prepareStart(fleet, name);
       await hypervisor.start(name);
     },
     shutdown: (member) => needed(context.shutdown, 'way to shut down')(member),

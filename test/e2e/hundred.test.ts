@@ -1,0 +1,116 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { domains, guest, Lab } from './lab.js';
+
+const count = 100;
+
+/** The promise of the README on a hundred real guests: each is itself, reset brings each back, and nothing is left behind. */
+describe('a fleet of a hundred', () => {
+  let lab: Lab;
+  let fleet: string;
+  let golden: string;
+  let domainsBefore: string[];
+  let basePath: string;
+  let baseDigest: string;
+  const name = (index: number): string => `${fleet}-${String(index).padStart(3, '0')}`;
+
+  beforeAll(async () => {
+    lab = await Lab.open();
+    fleet = lab.fleet('lab');
+    golden = await lab.golden('golden.qcow2', { filledMiB: 8 });
+    // A domain with a confusing name that is somebody else's.
+    await lab.defineForeign(`${fleet}-101`);
+    domainsBefore = await domains();
+  });
+  afterAll(() => lab.close());
+
+  it('spawns them, each on its own overlay', async () => {
+    const outcome = await lab.ok(
+      'spawn',
+      fleet,
+      '--base',
+      golden,
+      '--count',
+      String(count),
+      ...guest,
+      '--wait',
+      'console=^OK [0-9a-f]{16}',
+    );
+    expect(outcome.counts).toMatchObject({ created: count, started: count, failed: 0, unchanged: 0 });
+    expect(outcome.members).toHaveLength(count);
+    expect(new Set(outcome.members.map((member: { uuid: string }) => member.uuid)).size).toBe(count);
+    expect(new Set(outcome.members.map((member: { mac: string }) => member.mac)).size).toBe(count);
+    expect(outcome.stages.map((stage: { name: string }) => stage.name)).toEqual(
+      expect.arrayContaining(['overlay', 'define', 'start', 'wait']),
+    );
+    const base = await lab.ok('base', 'inspect', outcome.base.name);
+    basePath = base.path;
+    baseDigest = sha256(await readFile(basePath));
+    expect(baseDigest).toBe(outcome.base.digest);
+    expect(baseDigest).toBe(sha256(await readFile(golden)));
+  });
+
+  it('shows and accounts for them', async () => {
+    const status = await lab.ok('status', fleet);
+    expect(status.counts).toEqual({ running: count, shutOff: 0, paused: 0, broken: 0, missing: 0 });
+    expect(
+      status.members.every(
+        (member: { driftBytes: number; uptimeSeconds: number }) => member.driftBytes > 0 && member.uptimeSeconds !== null,
+      ),
+    ).toBe(true);
+    const report = await lab.ok('report', fleet);
+    expect(report.members).toBe(count);
+    expect(report.fullCopies.allocatedBytes).toBe(count * report.base.allocatedBytes);
+    expect(report.saved.bytes).toBe(report.fullCopies.allocatedBytes - report.base.allocatedBytes - report.overlays.allocatedBytes);
+    expect(report.saved.percent).toBeGreaterThan(90);
+    expect(report.perMember).toHaveLength(count);
+  });
+
+  it('lets every guest write its own disk and no other', async () => {
+    const nonces = new Map<string, string>();
+    for (let index = 1; index <= count; index++) {
+      nonces.set(name(index), /OK ([0-9a-f]{16})/.exec(await lab.console(fleet, name(index)))?.[1] ?? 'none');
+    }
+    expect(new Set(nonces.values()).size).toBe(count);
+    await lab.ok('stop', fleet, '--timeout', '1s', '--force');
+    for (let index = 1; index <= count; index++) {
+      // The guest printed a number that only it knows, and wrote it to its disk: console and overlay belong together.
+      expect(await lab.marker(fleet, name(index))).toEqual({ boots: 1, nonce: nonces.get(name(index)) });
+    }
+    expect(sha256(await readFile(basePath))).toBe(baseDigest);
+  });
+
+  it('resets them to clean, and each boots again', async () => {
+    const off = await lab.ok('reset', fleet);
+    expect(off.counts).toMatchObject({ reset: count, started: 0, failed: 0 });
+    expect(off.freedBytes).toBeGreaterThan(count * 64 * 1024);
+    for (let index = 1; index <= count; index++) expect(await lab.marker(fleet, name(index))).toBeUndefined();
+    const clean = await lab.ok('report', fleet);
+    expect(clean.overlays.driftBytes).toBe(0);
+
+    const identities = (await lab.ok('status', fleet)).members.map((member: { uuid: string; mac: string }) => [member.uuid, member.mac]);
+    await lab.ok('start', fleet);
+    const on = await lab.ok('reset', fleet);
+    expect(on.counts).toMatchObject({ reset: count, started: count, failed: 0 });
+    expect((await lab.ok('status', fleet)).members.map((member: { uuid: string; mac: string }) => [member.uuid, member.mac])).toEqual(
+      identities,
+    );
+    await lab.ok('spawn', fleet, '--wait', 'console=^OK');
+    await lab.ok('stop', fleet, '--timeout', '1s', '--force');
+    for (let index = 1; index <= count; index++) expect((await lab.marker(fleet, name(index)))?.boots).toBe(1);
+  });
+
+  it('tears them down and leaves all else as it was', async () => {
+    const outcome = await lab.ok('teardown', fleet, '--with-base', '--yes');
+    expect(outcome.counts).toMatchObject({ removed: count, failed: 0 });
+    expect(await domains()).toEqual(domainsBefore);
+    expect(domainsBefore).toContain(`${fleet}-101`);
+    expect((await lab.ok('list')).fleets).toEqual([]);
+    expect((await lab.ok('base', 'list')).bases).toEqual([]);
+  });
+});
+
+function sha256(bytes: Buffer): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}

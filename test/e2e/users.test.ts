@@ -1,0 +1,195 @@
+import { randomBytes } from 'node:crypto';
+import { chmod, chown, mkdir, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { execa } from 'execa';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { buildGolden } from '../../scripts/golden.mjs';
+import { domains, guest, uri, virsh } from './lab.js';
+
+const repository = fileURLToPath(new URL('../..', import.meta.url));
+const id = randomBytes(3).toString('hex');
+
+/** cowherd as people install it, run by the kinds of people there are: outside the repository, by root and by ordinary users. */
+describe('the installed package', () => {
+  let scratch: string;
+  let installed: string;
+  const users: string[] = [];
+  const stores: string[] = [];
+
+  beforeAll(async () => {
+    scratch = await mkdtemp(join(tmpdir(), 'cwt-users-'));
+    await chmod(scratch, 0o755);
+    const { stdout } = await execa('npm', ['pack', '--silent', '--ignore-scripts', '--pack-destination', scratch], { cwd: repository });
+    const prefix = join(scratch, 'prefix');
+    await execa('npm', ['install', '--silent', '--prefer-offline', '--global', '--prefix', prefix, join(scratch, stdout.trim())]);
+    installed = join(prefix, 'bin', 'cowherd');
+    await buildGolden(join(scratch, 'golden.qcow2'));
+    await chmod(join(scratch, 'golden.qcow2'), 0o644);
+  });
+
+  afterAll(async () => {
+    for (const name of (await domains()).filter((domain) => domain.startsWith('cwt-') && domain.includes(id))) {
+      await execa('virsh', ['-c', uri, 'destroy', name], { reject: false });
+      await execa('virsh', ['-c', uri, 'undefine', name], { reject: false });
+    }
+    for (const user of users) await removeUser(user);
+    for (const path of [...stores, scratch]) await rm(path, { recursive: true, force: true });
+  });
+
+  async function makeUser(name: string, ...groups: string[]): Promise<{ name: string; home: string; uid: number; gid: number }> {
+    const user = `cwt-${name}-${id}`;
+    const home = join(scratch, `home-${name}`);
+    users.push(user);
+    await execa('useradd', [
+      '--create-home',
+      '--home-dir',
+      home,
+      '--shell',
+      '/bin/bash',
+      ...(groups.length > 0 ? ['--groups', groups.join(',')] : []),
+      user,
+    ]);
+    const { uid, gid } = await stat(home);
+    return { name: user, home, uid, gid };
+  }
+
+  /** Ends what still runs under the user's name (a session libvirtd), each by its pid, then removes the user. */
+  async function removeUser(user: string): Promise<void> {
+    for (let attempt = 0; attempt < 50; attempt++) {
+      const { stdout } = await execa('ps', ['-u', user, '-o', 'pid=,stat='], { reject: false });
+      // A process that has ended and is not reaped yet keeps nothing busy.
+      const alive = stdout
+        .split('\n')
+        .map((line) => line.trim().split(/\s+/))
+        .filter(([pid, state]) => pid && !state?.startsWith('Z'));
+      if (alive.length === 0) break;
+      for (const [pid] of alive) process.kill(Number(pid), attempt < 20 ? 'SIGTERM' : 'SIGKILL');
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    await execa('userdel', ['--force', user], { reject: false });
+  }
+
+  function runAs(user: { name: string; home: string }, env: Record<string, string> = {}) {
+    return async (...args: string[]) => {
+      const environment = { HOME: user.home, PATH: process.env.PATH ?? '', ...env };
+      const { exitCode, stdout, stderr } = await execa(
+        'runuser',
+        [
+          '-u',
+          user.name,
+          '--',
+          'env',
+          '-i',
+          ...Object.entries(environment).map(([key, value]) => `${key}=${value}`),
+          installed,
+          ...args,
+          '--json',
+        ],
+        { cwd: '/', reject: false },
+      );
+      return { exitCode, stderr, json: stdout === '' ? undefined : JSON.parse(stdout), stdout };
+    };
+  }
+
+  async function ok(run: Promise<{ exitCode?: number | undefined; stdout: string; stderr: string; json: ReturnType<typeof JSON.parse> }>) {
+    const { exitCode, json, stdout, stderr } = await run;
+    if (exitCode !== 0) throw new Error(`exit ${exitCode}\n${stdout}\n${stderr}`);
+    return json;
+  }
+
+  it('runs outside the repository, with its templates', async () => {
+    const { stdout } = await execa(installed, ['--version'], { cwd: '/' });
+    expect(stdout).toContain('cowherd/');
+    await execa(installed, ['template', 'eject', join(scratch, 'ejected.hbs')], { cwd: '/' });
+    expect(await readFile(join(scratch, 'ejected.hbs'), 'utf8')).toContain('{{{metadata}}}');
+    const help = await execa(installed, ['spawn', '--help'], { cwd: '/' });
+    expect(help.stdout).toContain('EXAMPLES');
+    expect(
+      (
+        await execa(installed, ['autocomplete', 'script', 'bash'], {
+          cwd: '/',
+          env: { XDG_CACHE_HOME: scratch, HOME: scratch },
+          reject: false,
+        })
+      ).exitCode,
+    ).toBe(0);
+  });
+
+  it('serves an ordinary user on a libvirt of their own, with nothing set up', async () => {
+    const cowherd = runAs(await makeUser('plain'));
+    const fleet = `cwt-plain-${id}`;
+    const outcome = await ok(
+      cowherd('spawn', fleet, '--base', join(scratch, 'golden.qcow2'), '--count', '3', '--memory', '16MiB', '--wait', 'console=^OK'),
+    );
+    expect(outcome.counts).toMatchObject({ created: 3, started: 3, failed: 0 });
+    const doctor = await cowherd('doctor');
+    expect(doctor.json.connection).toBe('qemu:///session');
+    expect(doctor.json.store).toBe(join(scratch, 'home-plain', '.local', 'share', 'cowherd'));
+    const status = await ok(cowherd('status', fleet));
+    expect(status.counts.running).toBe(3);
+    expect(status.members[0].driftBytes).toBeGreaterThan(0);
+    expect((await ok(cowherd('reset', fleet, '2-3'))).counts).toMatchObject({ reset: 2, started: 2 });
+    expect((await domains()).filter((name) => name.startsWith(fleet))).toEqual([]);
+    await ok(cowherd('teardown', fleet, '--yes', '--with-base'));
+    expect((await ok(cowherd('list'))).fleets).toEqual([]);
+  });
+
+  it("serves an ordinary user of the group libvirt on the system's libvirt", async () => {
+    const user = await makeUser('member', 'libvirt');
+    const store = `/var/lib/libvirt/images/cwt-member-${id}`;
+    stores.push(store);
+    const cowherd = runAs(user, { COWHERD_STORE: store });
+    const fleet = `cwt-member-${id}`;
+    const spawn = ['spawn', fleet, '--base', join(scratch, 'golden.qcow2'), '--count', '3', ...guest, '--wait', 'console=^OK'];
+
+    // Without a store of theirs: refused, with the one command that makes it.
+    const refused = await cowherd(...spawn);
+    expect(refused.exitCode).toBe(3);
+    const command = `sudo install -d -m 0755 -o ${user.name} ${store}`;
+    expect(refused.json.error.hint).toContain(command);
+    const { json: doctor } = await cowherd('doctor');
+    expect(doctor.connection).toBe('qemu:///system');
+    expect(doctor.checks.find((check: { name: string }) => check.name === 'store').hint).toContain(command);
+    const [tool = '', ...words] = command.replace('sudo ', '').split(' ');
+    await execa(tool, words);
+
+    expect((await ok(cowherd(...spawn))).counts).toMatchObject({ created: 3, started: 3, failed: 0 });
+    const overlay = join(store, 'fleets', fleet, 'overlays', `${fleet}-001.qcow2`);
+    // libvirt has given the running guest's disk to QEMU's user; the base image it has left alone.
+    expect((await stat(overlay)).uid).not.toBe(user.uid);
+    const base = await ok(cowherd('base', 'inspect', 'golden'));
+    expect((await stat(base.path)).uid).toBe(user.uid);
+    expect((await ok(cowherd('reset', fleet))).counts).toMatchObject({ reset: 3, started: 3, failed: 0 });
+    await ok(cowherd('stop', fleet, '1', '--timeout', '1s', '--force'));
+    expect((await ok(cowherd('reset', fleet, '1', '--start', 'all'))).counts).toMatchObject({ reset: 1, started: 1 });
+    expect((await ok(cowherd('status', fleet))).counts.running).toBe(3);
+    expect(await virsh('list', '--name')).toContain(`${fleet}-003`);
+    expect((await ok(cowherd('teardown', fleet, '--yes', '--with-base'))).counts.removed).toBe(3);
+    expect((await domains()).filter((name) => name.startsWith(fleet))).toEqual([]);
+    expect(await readdir(join(store, 'fleets'))).toEqual([]);
+  });
+
+  it('tells a user who may not use the system daemon what to do', async () => {
+    const cowherd = runAs(await makeUser('outside'));
+    const { exitCode, json } = await cowherd('list', '--connect', 'qemu:///system');
+    expect(exitCode).toBe(0);
+    expect(json.fleets).toEqual([]);
+    const denied = await cowherd('base', 'list', '--connect', 'qemu:///system');
+    expect(denied.exitCode).toBe(8);
+    expect(denied.json.error).toMatchObject({ code: 'CONNECTION_FAILED', hint: expect.stringContaining('libvirt') });
+  });
+
+  it('keeps root’s history of virsh as it was', async () => {
+    // The sessions are kept open and are fed hundreds of commands: none of it may end up where a person looks for theirs.
+    const home = join(scratch, 'home-root');
+    await mkdir(join(home, '.cache', 'libvirt', 'virsh'), { recursive: true });
+    await chown(home, 0, 0);
+    await execa(installed, ['base', 'list', '--store', join(scratch, 'store')], {
+      cwd: '/',
+      env: { HOME: home, XDG_CACHE_HOME: '', LIBVIRT_DEFAULT_URI: uri },
+    });
+    expect(await readdir(join(home, '.cache', 'libvirt', 'virsh'))).toEqual([]);
+  });
+});

@@ -1,0 +1,97 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import type { BaseImage } from '../../../src/core/base.js';
+import { memberMetadata, parseMemberMark, sealDefinition, verifyRenderedDomain } from '../../../src/core/domain-xml.js';
+import type { FleetRecord } from '../../../src/core/fleet.js';
+import { memberIdentity } from '../../../src/core/identity.js';
+import { defaultDomainSpec } from '../../../src/core/spec.js';
+import { compileDomainTemplate, type Platform } from '../../../src/core/template.js';
+
+const source = readFileSync(new URL('../../../templates/domain.xml.hbs', import.meta.url), 'utf8');
+const id = '8b0c3a52-3a0f-4c5e-9f5e-0d6f0c1b2a33';
+const digest = 'ab'.repeat(32);
+const member = memberIdentity('lab', id, 3);
+const record: FleetRecord = {
+  version: 1,
+  id,
+  name: 'lab',
+  base: { name: 'golden', digest },
+  spec: { ...defaultDomainSpec, variables: { role: 'a < b & "c"' } },
+  createdAt: '2026-01-01T00:00:00.000Z',
+  freshOverlayBytes: 12288,
+  members: [member],
+};
+const base = { name: 'golden', digest, path: '/store/bases/golden/abab.qcow2', format: 'qcow2' } as BaseImage;
+const platform: Platform = { virtType: 'qemu', arch: 'x86_64', machine: 'pc', emulator: '/usr/bin/qemu-system-x86_64' };
+const files = { overlay: "/store/it's & co/lab-003.qcow2", consoleLog: '/store/lab-003.log', agentSocket: undefined };
+const render = (template: string, spec = record.spec): string =>
+  compileDomainTemplate(template, 'test', base, platform)({ ...record, spec }, member, files);
+const verify = (xml: string): void => verifyRenderedDomain(xml, { record, member, overlayPath: files.overlay, base });
+
+describe('the built-in template', () => {
+  it('gives the domain of the member, whatever the spec', () => {
+    for (const network of ['none', 'user', 'network=default', 'bridge=br0']) {
+      for (const lean of [true, false]) verify(render(source, { ...record.spec, network, lean }));
+    }
+  });
+
+  it('has the lean additions only when lean', () => {
+    expect(render(source)).toContain('capability="cpu-unavailable-features"');
+    const plain = render(source, { ...record.spec, lean: false });
+    expect(plain).not.toContain('qemu:');
+    expect(plain).not.toContain('usb');
+  });
+
+  it('names formats, and ends the backing chain', () => {
+    const xml = render(source);
+    expect(xml).toMatch(/<driver name="qemu" type="qcow2"/);
+    expect(xml).toMatch(/<backingStore type="file">\s*<format type="qcow2"\/>[\s\S]*<backingStore\/>\s*<\/backingStore>/);
+    expect(xml).not.toContain('graphics');
+  });
+});
+
+describe('the mark in the metadata', () => {
+  it('comes back as it was written, also with markup in the spec', () => {
+    const { xml, definition } = sealDefinition(memberMetadata(record, member));
+    const mark = parseMemberMark(xml);
+    expect(mark).toMatchObject({ fleet: 'lab', fleetId: id, index: 3, baseName: 'golden', baseDigest: digest, definition });
+    expect(JSON.parse(mark?.spec ?? '')).toEqual(record.spec);
+  });
+
+  it('changes its digest with the domain, and only then', () => {
+    expect(sealDefinition(render(source)).definition).toBe(sealDefinition(render(source)).definition);
+    expect(sealDefinition(render(source, { ...record.spec, vcpus: 2 })).definition).not.toBe(sealDefinition(render(source)).definition);
+  });
+
+  it.each(['', '<a/>', '<cowherd:member', "<member index='0' base='sha256:x'/>", "<member index='two'/>"])('is nothing in %j', (xml) => {
+    expect(parseMemberMark(xml)).toBeUndefined();
+  });
+});
+
+describe('a rendered domain is refused', () => {
+  it.each<[string, (xml: string) => string, RegExp]>([
+    ['with a second document type', (xml) => `<!DOCTYPE domain [<!ENTITY x SYSTEM "file:///etc/passwd">]>${xml}`, /document type/],
+    [
+      'with the base as a disk',
+      (xml) => xml.replace('</devices>', `<disk type="file"><source file="${base.path}"/></disk></devices>`),
+      /base image itself/,
+    ],
+    ['with another uuid', (xml) => xml.replace(member.uuid, id), /<uuid> is/],
+    ['with the mark of another member', (xml) => xml.replace('index="3"', 'index="4"'), /another member's mark/],
+    ['with a probed format', (xml) => xml.replace(' type="qcow2" cache', ' cache'), /driver type of the overlay is "", not "qcow2"/],
+    [
+      'with the overlay twice',
+      (xml) => xml.replace('</devices>', `<disk type="file"><source file="/store/it&apos;s &amp; co/lab-003.qcow2"/></disk></devices>`),
+      /2 disks have the overlay/,
+    ],
+    ['that is no domain', () => '<network/>', /root is not <domain>/],
+  ])('%s', (_what, change, message) => {
+    let details = '';
+    try {
+      verify(change(render(source)));
+    } catch (error) {
+      details = (error as { details: string[] }).details.join('\n');
+    }
+    expect(details).toMatch(message);
+  });
+});

@@ -1,0 +1,158 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { memberIdentity } from '../../../src/core/identity.js';
+import type { DomainState, MemberMark } from '../../../src/core/observation.js';
+import { isForeign, type Plan, planPower, planReset, planSpawn, planTeardown, type SpawnSubject } from '../../../src/core/plan.js';
+
+const fleetId = '8b0c3a52-3a0f-4c5e-9f5e-0d6f0c1b2a33';
+const otherId = '11111111-3a0f-4c5e-9f5e-0d6f0c1b2a33';
+
+/** Any world that a member can be found in: made, half made, changed, paused, taken over by somebody else. */
+const subject = (index: number): fc.Arbitrary<SpawnSubject> => {
+  const identity = memberIdentity('lab', fleetId, index);
+  const mark = (id: string, definition: string): MemberMark => ({
+    fleet: 'lab',
+    fleetId: id,
+    index,
+    baseName: 'g',
+    baseDigest: 'd',
+    definition,
+    spec: '{}',
+  });
+  return fc
+    .record({
+      domain: fc.option(
+        fc.record({
+          name: fc.constant(identity.name),
+          uuid: fc.constantFrom(identity.uuid, identity.uuid, 'somebody-elses'),
+          state: fc.constantFrom<DomainState['state']>('running', 'paused', 'shutOff'),
+          reason: fc.constant(''),
+        }),
+        { nil: undefined },
+      ),
+      overlayBytes: fc.option(fc.nat(), { nil: undefined }),
+      mark: fc.constantFrom(undefined, mark(fleetId, 'new'), mark(fleetId, 'old'), mark(otherId, 'new')),
+    })
+    .map((found) => ({ ...identity, ...found, mark: found.domain === undefined ? undefined : found.mark, definition: 'new' }));
+};
+const world = fc
+  .integer({ min: 1, max: 8 })
+  .chain((count) => fc.tuple(...Array.from({ length: count }, (_, position) => subject(position + 1))));
+
+/** What the steps do to a member, as the adapters do it. */
+function apply(subjects: readonly SpawnSubject[], plan: Plan): SpawnSubject[] {
+  return subjects.map((before) => {
+    let member = before;
+    for (const step of plan.members.find((item) => item.name === before.name)?.steps ?? []) {
+      const domain = member.domain;
+      if (step === 'overlay') member = { ...member, overlayBytes: 0 };
+      if (step === 'define') {
+        member = {
+          ...member,
+          domain: domain ?? { name: member.name, uuid: member.uuid, state: 'shutOff', reason: '' },
+          mark: { fleet: 'lab', fleetId, index: member.index, baseName: 'g', baseDigest: 'd', definition: 'new', spec: '{}' },
+        };
+      }
+      if (step === 'start') {
+        expect(member.domain, 'a domain is defined before it is started').toBeDefined();
+        expect(member.overlayBytes, 'an overlay is there before its domain is started').toBeDefined();
+      }
+      if (member.domain !== undefined && step === 'start') member = { ...member, domain: { ...member.domain, state: 'running' } };
+      if (member.domain !== undefined && step === 'stop') member = { ...member, domain: { ...member.domain, state: 'shutOff' } };
+      if (step === 'undefine') {
+        expect(member.domain?.state, 'a domain is off before it is undefined').toBe('shutOff');
+        member = { ...member, domain: undefined, mark: undefined };
+      }
+      if (step === 'unlink') member = { ...member, overlayBytes: undefined };
+    }
+    return member;
+  });
+}
+
+const touched = (plan: Plan, name: string): boolean => plan.members.some((member) => member.name === name && member.steps.length > 0);
+
+describe('the plan of spawn', () => {
+  it('reaches the spec from any world, and then there is nothing left to do', () => {
+    fc.assert(
+      fc.property(world, (subjects) => {
+        const plan = planSpawn(subjects, fleetId);
+        const after = apply(subjects, plan);
+        const refused = new Set(plan.refused.map((item) => item.name));
+        for (const member of after.filter((item) => !refused.has(item.name))) {
+          expect(member.domain?.state === 'running' || member.domain?.state === 'paused').toBe(true);
+          expect(member.overlayBytes).toBeDefined();
+          expect(member.mark?.definition).toBe('new');
+        }
+        const again = planSpawn(after, fleetId);
+        expect(again.members).toEqual([]);
+        expect(again.refused).toEqual(plan.refused);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it('accounts for every member exactly once', () => {
+    fc.assert(
+      fc.property(world, (subjects) => {
+        const plan = planSpawn(subjects, fleetId);
+        const names = [...plan.members.map((member) => member.name), ...plan.unchanged, ...plan.refused.map((item) => item.name)];
+        expect(names.sort()).toEqual(subjects.map((member) => member.name).sort());
+      }),
+    );
+  });
+
+  it('never replaces an overlay that is there', () => {
+    fc.assert(
+      fc.property(world, (subjects) => {
+        for (const { name, steps } of planSpawn(subjects, fleetId).members) {
+          if (subjects.find((member) => member.name === name)?.overlayBytes !== undefined) expect(steps).not.toContain('overlay');
+        }
+      }),
+    );
+  });
+});
+
+describe('every plan', () => {
+  it('leaves foreign domains alone', () => {
+    fc.assert(
+      fc.property(world, fc.constantFrom('all' as const, 'none' as const, 'same' as const), (subjects, start) => {
+        const foreign = subjects.filter((member) => isForeign(member, fleetId));
+        for (const { name } of foreign) {
+          expect(touched(planSpawn(subjects, fleetId), name)).toBe(false);
+          expect(touched(planReset(subjects, fleetId, start, new Set([name])), name)).toBe(false);
+          expect(touched(planPower(subjects, fleetId, 'start'), name)).toBe(false);
+          expect(touched(planPower(subjects, fleetId, 'stop'), name)).toBe(false);
+          const teardown = planTeardown(subjects, fleetId).members.find((member) => member.name === name);
+          expect(teardown?.steps).toEqual(['unlink']);
+        }
+      }),
+    );
+  });
+
+  it('of reset gives each member a fresh overlay and leaves on who was on', () => {
+    fc.assert(
+      fc.property(world, (subjects) => {
+        const wasOn = new Set(
+          subjects.filter((member) => member.domain !== undefined && member.domain.state !== 'shutOff').map((member) => member.name),
+        );
+        const plan = planReset(subjects, fleetId, 'same', wasOn);
+        const after = apply(subjects, plan);
+        const refused = new Set(plan.refused.map((item) => item.name));
+        for (const member of after.filter((item) => !refused.has(item.name))) {
+          expect(member.overlayBytes).toBe(0);
+          expect(member.domain?.state).toBe(wasOn.has(member.name) ? 'running' : 'shutOff');
+        }
+      }),
+    );
+  });
+
+  it('of teardown leaves nothing of the fleet', () => {
+    fc.assert(
+      fc.property(world, (subjects) => {
+        const after = apply(subjects, planTeardown(subjects, fleetId));
+        expect(after.every((member) => member.overlayBytes === undefined)).toBe(true);
+        expect(after.filter((member) => member.domain !== undefined).every((member) => isForeign(member, fleetId))).toBe(true);
+      }),
+    );
+  });
+});
