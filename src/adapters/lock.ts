@@ -56,6 +56,11 @@ export class FileLock {
     }
   }
 
+  /** Closes our side only: children that inherited the descriptor keep the lock, as they would if we were killed. */
+  async abandon(): Promise<void> {
+    await this.#handle.close();
+  }
+
   async release(): Promise<void> {
     await this.#handle.truncate(0);
     // Not by closing alone: children may still hold the same open file.

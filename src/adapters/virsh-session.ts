@@ -51,7 +51,7 @@ export class VirshSession {
       this.#settle();
     });
     this.#conversation.onEnd((error) => {
-      const said = this.#stderr.trim().replace(/^error: /gm, '');
+      const said = complaint(this.#stderr);
       this.#end(
         error ??
           new CowherdError('CONNECTION_FAILED', `The connection to libvirt ended${said === '' ? '' : `: ${said.split('\n')[0]}`}`, {
@@ -99,12 +99,12 @@ export class VirshSession {
       const from = this.#stdout.indexOf('\n', this.#stdout.indexOf(head.begin));
       const to = this.#stdout.lastIndexOf('virsh # echo --err', end);
       const stdout = this.#stdout.slice(from + 1, Math.max(from + 1, to));
-      const error = this.#stderr.slice(0, this.#stderr.lastIndexOf('error: ', errorEnd)).replace(/^error: /gm, '');
+      const error = complaint(this.#stderr.slice(0, this.#stderr.lastIndexOf('error: ', errorEnd)));
       this.#stdout = this.#stdout.slice(end + head.end.length);
       this.#stderr = this.#stderr.slice(errorEnd + head.end.length + 1);
       clearTimeout(head.timer);
       this.#pending.shift();
-      head.resolve({ stdout, error: error.trim() });
+      head.resolve({ stdout, error });
     }
     if (this.#stdout.length + this.#stderr.length > maxReplyBytes) {
       this.#end(new CowherdError('TOOL_FAILED', `virsh gave more than ${maxReplyBytes} bytes in one answer`));
@@ -128,6 +128,16 @@ export class VirshSession {
       reject(this.#ended);
     }
   }
+}
+
+/** What libvirt's client library logs on the same stream, e.g. `2026-01-01 00:00:00.000+0000: 1: warning : …`, is no failure. */
+const logLine = /^\d{4}-\d\d-\d\d [\d:.+]+: \d+: (debug|info|warning) : .*\n?/gm;
+
+function complaint(stderr: string): string {
+  return stderr
+    .replace(logLine, '')
+    .replace(/^error: /gm, '')
+    .trim();
 }
 
 /** Quotes a word for virsh's command line. @throws BAD_USAGE for what no line can carry */

@@ -1,0 +1,174 @@
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { execa } from 'execa';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { AgentSockets } from '../../src/adapters/agent-sockets.js';
+import { FleetDirectory } from '../../src/adapters/fleet-store.js';
+import { FileLock } from '../../src/adapters/lock.js';
+import { Virsh } from '../../src/adapters/virsh.js';
+
+describe('the fleet store', () => {
+  let root: string;
+  let store: FleetDirectory;
+  const fleet = 'cwt-lab';
+  const image = Buffer.concat([Buffer.alloc(4096, 1), Buffer.alloc(61_440), Buffer.alloc(4096, 2), Buffer.alloc(123)]);
+  const at = (...parts: string[]): string => join(root, 'fleets', fleet, ...parts);
+
+  beforeEach(async () => {
+    root = await mkdtemp(join(tmpdir(), 'cwt-store-'));
+    store = new FleetDirectory(root, new AgentSockets(true));
+  });
+  afterEach(() => rm(root, { recursive: true, force: true }));
+
+  it('puts overlays in place whole, sparse, and private', async () => {
+    await store.stageOverlays(fleet, ['m-1', 'm-2'], image);
+    expect((await store.overlaySizes(fleet)).size).toBe(0);
+    await store.placeOverlay(fleet, 'm-1');
+    const path = at('overlays', 'm-1.qcow2');
+    expect((await readFile(path)).equals(image)).toBe(true);
+    expect((await stat(path)).mode & 0o777).toBe(0o600);
+    expect((await store.overlaySizes(fleet)).get('m-1')).toBe(8192);
+    expect(await store.measureOverlay(fleet, image)).toBe(8192);
+    // Staged again over what a crash left behind.
+    await writeFile(at('overlays', 'm-2.qcow2.new'), 'torn');
+    await store.stageOverlays(fleet, ['m-2'], image);
+    await store.placeOverlay(fleet, 'm-2');
+    expect((await readFile(at('overlays', 'm-2.qcow2'))).equals(image)).toBe(true);
+  });
+
+  it('removes what is the fleet’s, and keeps and names what is not', async () => {
+    await store.stageOverlays(fleet, ['m-1'], image);
+    await store.prepareStart(fleet, 'm-1');
+    await writeFile(at('logs', 'm-1.log.0'), '');
+    await writeFile(at('notes.txt'), 'mine');
+    await store.removeMemberFiles(fleet, 'm-1');
+    await store.removeMemberFiles(fleet, 'm-1');
+    expect(await store.removeFleet(fleet)).toEqual([at('notes.txt')]);
+    await rm(at('notes.txt'));
+    expect(await store.removeFleet(fleet)).toEqual([]);
+    expect(await readdir(join(root, 'fleets'))).toEqual([]);
+  });
+
+  it('unlinks nothing outside the store, whatever the links in it', async () => {
+    const outside = join(root, 'outside');
+    await mkdir(outside);
+    await writeFile(join(outside, 'm-1.qcow2'), 'precious');
+    await mkdir(at(), { recursive: true });
+    await symlink(outside, at('overlays'));
+    await expect(store.removeMemberFiles(fleet, 'm-1')).rejects.toMatchObject({
+      code: 'STORE_FAILED',
+      message: expect.stringContaining('leads out'),
+    });
+    expect(await readFile(join(outside, 'm-1.qcow2'), 'utf8')).toBe('precious');
+  });
+
+  it('keeps an operation until it is ended', async () => {
+    const operation = {
+      version: 1 as const,
+      id: 'x',
+      verb: 'reset' as const,
+      startedAt: new Date().toISOString(),
+      targets: [1, 2],
+      wasOn: [1],
+      start: 'same' as const,
+      wholeFleet: false,
+      withBase: false,
+    };
+    expect(await store.unfinished(fleet)).toBeUndefined();
+    await store.beginOperation(fleet, operation);
+    await store.markDone(fleet, 2);
+    expect(await store.unfinished(fleet)).toEqual({ operation, done: new Set([2]) });
+    await store.endOperation(fleet);
+    expect(await store.unfinished(fleet)).toBeUndefined();
+    await store.beginOperation(fleet, operation);
+    await writeFile(at('operation.json'), '{"version":1,');
+    await expect(store.unfinished(fleet)).rejects.toMatchObject({ code: 'STATE_DAMAGED', hint: expect.stringContaining('operation.json') });
+  });
+
+  it('reads the console in pieces, and from the start when the log was begun anew', async () => {
+    await store.prepareStart(fleet, 'm-1');
+    await writeFile(at('logs', 'm-1.log'), 'hello ');
+    const first = await store.readConsole(fleet, 'm-1', 0);
+    expect(first).toEqual({ text: 'hello ', nextByte: 6 });
+    await writeFile(at('logs', 'm-1.log'), 'hi');
+    expect(await store.readConsole(fleet, 'm-1', first.nextByte)).toEqual({ text: 'hi', nextByte: 2 });
+    expect(await store.readConsole(fleet, 'none', 0)).toEqual({ text: '', nextByte: 0 });
+  });
+});
+
+describe('the lock', () => {
+  let dir: string;
+  beforeEach(async () => {
+    dir = await mkdtemp(join(tmpdir(), 'cwt-lock-'));
+  });
+  afterEach(() => rm(dir, { recursive: true, force: true }));
+
+  it('keeps others out, names the holder, and can be had again', async () => {
+    const path = join(dir, 'lock');
+    const lock = await FileLock.take(path, 'Fleet lab', 0);
+    await expect(FileLock.take(path, 'Fleet lab', 0)).rejects.toMatchObject({
+      code: 'LOCKED',
+      message: expect.stringContaining(`pid ${process.pid}`),
+    });
+    await lock.release();
+    await (await FileLock.take(path, 'Fleet lab', 0)).release();
+  });
+
+  it('lasts while a child that inherited it lives, and ends with the last of them', async () => {
+    const path = join(dir, 'lock');
+    const lock = await FileLock.take(path, 'x', 0);
+    const child = execa('sleep', ['60'], { stdio: ['ignore', 'ignore', 'ignore', lock.descriptor as unknown as 'inherit'], reject: false });
+    await lock.abandon();
+    await expect(FileLock.take(path, 'x', 0)).rejects.toMatchObject({ code: 'LOCKED' });
+    child.kill('SIGKILL');
+    await child;
+    await (await FileLock.take(path, 'x', 0)).release();
+  });
+});
+
+describe('a virsh that misbehaves', () => {
+  const fakes = fileURLToPath(new URL('../fakes', import.meta.url));
+  const path = process.env.PATH;
+  afterEach(() => {
+    process.env.PATH = path;
+    delete process.env.FAKE_VIRSH;
+  });
+  const open = (behaviour: string): Virsh => {
+    process.env.PATH = `${fakes}:${path}`;
+    process.env.FAKE_VIRSH = behaviour;
+    return new Virsh({ uri: 'qemu:///system', sessions: 1, timeoutMs: 500, inherit: () => [] });
+  };
+
+  it('that hangs is given up, naming the call', async () => {
+    const virsh = open('hang');
+    await expect(virsh.start('cwt-x-001')).rejects.toMatchObject({
+      code: 'TOOL_TIMEOUT',
+      message: expect.stringContaining("start 'cwt-x-001'"),
+    });
+    await virsh.close();
+  });
+
+  it('that dies is tried once more, then reported', async () => {
+    const virsh = open('die');
+    await expect(virsh.start('cwt-x-001')).rejects.toMatchObject({
+      code: 'CONNECTION_FAILED',
+      message: expect.stringContaining('out of sorts'),
+    });
+    await virsh.close();
+  });
+
+  it('that prints warnings is understood all the same', async () => {
+    const virsh = open('warn');
+    expect(await virsh.readXml(['cwt-x-001'])).toEqual(new Map([['cwt-x-001', '<domain/>\n']]));
+    await virsh.close();
+  });
+
+  it('that is not there is named with its package', async () => {
+    process.env.PATH = '/nonexistent';
+    const virsh = new Virsh({ uri: 'qemu:///system', sessions: 1, timeoutMs: 500, inherit: () => [] });
+    await expect(virsh.start('x')).rejects.toMatchObject({ code: 'TOOL_MISSING', hint: expect.stringContaining('libvirt-clients') });
+    await virsh.close();
+  });
+});

@@ -1,0 +1,30 @@
+import { fileURLToPath } from 'node:url';
+import { Config } from '@oclif/core';
+import { describe, expect, it } from 'vitest';
+
+/** The command tree is an interface: a change of it shows here. */
+describe('the command tree', async () => {
+  const config = await Config.load(fileURLToPath(new URL('../..', import.meta.url)));
+  const own = config.commands.filter((command) => command.pluginName === 'cowherd').sort((a, b) => a.id.localeCompare(b.id));
+
+  it('is this', () => {
+    const tree = own.map(({ id, args, flags }) =>
+      [
+        id.replaceAll(':', ' '),
+        ...Object.keys(args).map((arg) => arg.toUpperCase()),
+        ...Object.keys(flags)
+          .sort()
+          .map((flag) => `--${flag}`),
+      ].join(' '),
+    );
+    expect(tree).toMatchSnapshot();
+  });
+
+  it.each(own.map((command) => [command.id, command] as const))('%s has a summary, examples and a word on every flag', (_id, command) => {
+    expect(command.summary).toMatch(/\.$/);
+    expect(command.examples?.length).toBeGreaterThan(0);
+    for (const flag of Object.values(command.flags))
+      expect([flag.name, flag.description ?? flag.summary]).toEqual([flag.name, expect.any(String)]);
+    expect(command.enableJsonFlag).toBe(true);
+  });
+});
