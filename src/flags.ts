@@ -5,7 +5,7 @@ import { CowherdError } from './core/errors.js';
 /** Flags that several commands share. */
 
 export const concurrencyFlags = {
-  concurrency: Flags.integer({ description: 'members worked on at the same time [default: 16]', min: 1, max: 256 }),
+  concurrency: Flags.integer({ description: 'members worked on at the same time [default: 16; reset: all]', min: 1, max: 256 }),
   'boot-concurrency': Flags.integer({ description: 'of these, how many may be starting [default: 8]', min: 1, max: 256 }),
 };
 

@@ -52,7 +52,7 @@ const explanations: Array<{ pattern: RegExp; code: ErrorCode; hint: string }> = 
   },
   { pattern: /Network not found/i, code: 'TOOL_FAILED', hint: 'See which networks there are with "virsh net-list --all".' },
   {
-    pattern: /does not match the schema|failed to validate|XML document failed/i,
+    pattern: /does not match the schema|failed to validate|XML document failed|^XML error:|^unsupported configuration:/im,
     code: 'BAD_TEMPLATE',
     hint: 'libvirt does not accept the XML of the template. Start again from "cowherd template eject".',
   },

@@ -83,7 +83,9 @@ export async function finishReset(
         journaled: true,
       },
     },
-    options,
+    // All guests are stopped before the first one starts: idle guests that wait for their turn take CPU time from those that
+    // boot (under emulation a hundred of them half a core or more). Connections bound how many stops are under way.
+    { ...options, concurrency: options.concurrency ?? Math.max(1, plan.members.length) },
   );
   if (!isAborted(options.signal)) await ports.fleets.endOperation(record.name);
   const freed = run.results.map(({ kind, member }) =>

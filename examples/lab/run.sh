@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# A lab of two roles on one base image, described in a file; every verb takes the file.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+cowherd() { printf '\n$ cowherd %s\n' "$*"; node "$here/../../bin/run.js" "$@"; }
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+"$here/../golden.sh" "$work/golden.qcow2"
+# FLEET sets another name than "lab": the names are those of domains, which all users of a host share.
+sed "s/name: lab/name: ${FLEET:-lab}/" "$here/lab.yaml" >"$work/lab.yaml"
+cd "$work"
+cowherd spawn --file lab.yaml --dry-run
+cowherd spawn --file lab.yaml --wait console=^OK
+cowherd reset --file lab.yaml
+cowherd report --file lab.yaml
+cowherd teardown --file lab.yaml --with-base --yes

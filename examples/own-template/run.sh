@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# A domain template of your own: taken out, edited, tried, used.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+cowherd() { printf '\n$ cowherd %s\n' "$*"; node "$here/../../bin/run.js" "$@"; }
+work=$(mktemp -d)
+fleet=${FLEET:-mine}
+trap 'rm -rf "$work"' EXIT
+
+"$here/../golden.sh" "$work/golden.qcow2"
+cd "$work"
+cowherd template eject domain.xml.hbs
+# Every member gets a title with a variable in it.
+sed -i 's#  <metadata>#  <title>{{vars.role}} number {{index}}</title>\n  <metadata>#' domain.xml.hbs
+cowherd base add golden.qcow2 --name "$fleet-golden"
+cowherd template render "$fleet" 7 --base "$fleet-golden" --template domain.xml.hbs --var role=web | grep '<title>'
+cowherd spawn "$fleet" --base "$fleet-golden" --count 2 --memory 16MiB --network none --template domain.xml.hbs --var role=web
+# What has changed is redefined, and takes effect at each member's next start.
+cowherd spawn "$fleet" --var role=db --dry-run
+cowherd teardown "$fleet" --with-base --yes
