@@ -4,7 +4,7 @@ import { CowherdError, type ErrorReport, reportOf } from './core/errors.js';
 import type { ProgressListener } from './core/progress.js';
 import { parseTargets, type Targets } from './core/targets.js';
 import { type Host, openHost } from './host.js';
-import type { WorkOptions } from './services/fleet-access.js';
+import { loadFleet, type WorkOptions } from './services/fleet-access.js';
 import { readFleetFile } from './services/fleet-file.js';
 import { renderError } from './ui/errors.js';
 import { noProgress, showProgress } from './ui/progress.js';
@@ -45,7 +45,10 @@ export abstract class BaseCommand extends Command {
     setMaxListeners(0, cancellation.signal);
     const onSignal = (): void => {
       // The second time means it: the journal holds what is left.
-      if (cancellation.signal.aborted) process.exit(130);
+      if (cancellation.signal.aborted) {
+        progress.stop();
+        process.exit(130);
+      }
       cancellation.abort();
       progress.listener({ kind: 'note', text: 'Interrupted: finishing what runs. Once more to leave at once.' });
     };
@@ -69,7 +72,10 @@ export abstract class BaseCommand extends Command {
 
   /** Fleets and members from the words behind a verb, or from a fleet file. */
   protected async targets(host: Host, words: readonly string[], file: string | undefined): Promise<Targets> {
-    return parseTargets(words, file === undefined ? undefined : (await readFleetFile(host, file)).map((fleet) => fleet.name));
+    const targets = parseTargets(words, file === undefined ? undefined : (await readFleetFile(host, file)).map((fleet) => fleet.name));
+    // All of them, before the first one is changed: a mistyped word is no reason to do half of it.
+    if (targets.fleets.length > 1) for (const fleet of targets.fleets) await loadFleet(host, fleet);
+    return targets;
   }
 
   /**
@@ -100,7 +106,7 @@ export abstract class BaseCommand extends Command {
         this.exitWith(exitCodeOf(result));
         if (exitCodeOf(result) === 130) break;
       } catch (error) {
-        if (!(error instanceof CowherdError)) throw error;
+        if (!(error instanceof CowherdError) || error.code === 'INTERRUPTED') throw error;
         results.push({ fleet, error: reportOf(error) });
         this.logToStderr(`${fleet}: ${renderError(reportOf(error))}`);
         this.exitWith(4);

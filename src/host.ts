@@ -5,7 +5,8 @@ import { AgentSockets } from './adapters/agent-sockets.js';
 import { BaseDirectory } from './adapters/base-store.js';
 import { systemClock } from './adapters/clock.js';
 import { chooseConnection, isSystemUri } from './adapters/connection.js';
-import { FleetDirectory, readNamedFile, writeNewFile } from './adapters/fleet-store.js';
+import { readNamedFile, writeNewFile } from './adapters/files.js';
+import { FleetDirectory } from './adapters/fleet-store.js';
 import { systemStore } from './adapters/layout.js';
 import { LocalMachine } from './adapters/machine.js';
 import { QemuImg } from './adapters/qemu-img.js';
@@ -40,6 +41,7 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
     sessions: options.sessions ?? 8,
     timeoutMs: options.timeoutMs ?? 120_000,
     inherit: () => fleets.heldDescriptors(),
+    inheritance: () => fleets.lockChanges,
   });
   const images = new QemuImg();
   const close = (): Promise<void> => hypervisor.close();

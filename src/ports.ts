@@ -43,6 +43,8 @@ export interface Hypervisor {
   shutdown(name: string): Promise<void>;
   /** With NVRAM, TPM state, managed save, and the records of snapshots and checkpoints. Never touches disks. */
   undefine(name: string): Promise<void>;
+  /** Removes the image of a managed save, if there is one: its memory does not belong to a fresh disk. */
+  forgetSavedState(name: string): Promise<void>;
   platform(virtType: 'kvm' | 'qemu'): Promise<Platform>;
   versions(): Promise<{ libvirt: string; hypervisor: string }>;
   /** uid and gid that QEMU runs as; undefined where libvirt does not change them. */
@@ -60,7 +62,7 @@ export interface ImageTool {
   version(): Promise<string>;
   info(path: string, format: 'qcow2' | 'raw'): Promise<ImageInfo>;
   /** @throws BASE_REFUSED where it is corrupt; @returns a warning where clusters are leaked */
-  check(path: string): Promise<string | undefined>;
+  check(path: string, signal?: AbortSignal): Promise<string | undefined>;
   /** The bytes of a fresh, empty overlay on a base image. */
   freshOverlay(base: BaseImage, scratchPath: string): Promise<Buffer>;
   /** Copies an image with everything below it into one new qcow2 file. */
@@ -103,7 +105,7 @@ export interface BaseStore {
    * Runs while no base image is imported or removed: lets a fleet bind itself to one, or one be removed, without a race.
    * @throws LOCKED
    */
-  locked<T>(work: () => Promise<T>): Promise<T>;
+  locked<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T>;
 }
 
 export interface FleetLock {
@@ -119,8 +121,9 @@ export interface FleetStore {
   write(record: FleetRecord): Promise<void>;
   /** @throws LOCKED, naming the holder */
   lock(fleet: string): Promise<FleetLock>;
-  readTemplate(fleet: string): Promise<string | undefined>;
-  writeTemplate(fleet: string, source: string): Promise<void>;
+  /** The fleet's own template with that sha256; undefined where it is gone. */
+  readTemplate(fleet: string, digest: string): Promise<string | undefined>;
+  writeTemplate(fleet: string, digest: string, source: string): Promise<void>;
   files(fleet: string, member: string): MemberFiles;
   /** Bytes on disk of every overlay of the fleet, by member name. One pass, no process. */
   overlaySizes(fleet: string): Promise<Map<string, number>>;
@@ -163,7 +166,6 @@ export interface PathObstacle {
 
 /** Facts about the machine that cowherd runs on. */
 export interface Machine {
-  readonly arch: string;
   memory(): Promise<{ totalBytes: number; availableBytes: number }>;
   /** Of the file system that holds the nearest existing ancestor of the path. */
   diskSpace(path: string): Promise<DiskSpace>;
@@ -177,7 +179,7 @@ export interface Machine {
   userName(): string;
   groups(): Promise<string[]>;
   /** Limits of the running libvirt daemon where they can be seen. */
-  libvirtdLimits(): Promise<{ openFiles?: number; maxClients?: number; maxWorkers?: number; maxRequests?: number }>;
+  libvirtdLimits(): Promise<{ openFiles?: number; maxClients?: number; maxWorkers?: number }>;
 }
 
 /** Answers whether a guest really runs with KVM here. */

@@ -1,5 +1,6 @@
 import { Flags } from '@oclif/core';
 import { CowherdError } from './core/errors.js';
+import { type DomainSpec, type FleetInput, parseFlagValues } from './core/spec.js';
 
 /** Flags that say what a member's domain is like: of spawn and template render. */
 export const specFlags = {
@@ -20,7 +21,7 @@ export const specFlags = {
 };
 
 /** `NAME=VALUE` words → an object. @returns undefined where there are none, so that recorded variables stay */
-export function parseVariables(words: readonly string[] | undefined): Record<string, string> | undefined {
+function parseVariables(words: readonly string[] | undefined): Record<string, string> | undefined {
   if (words === undefined || words.length === 0) return undefined;
   return Object.fromEntries(
     words.map((word) => {
@@ -29,4 +30,31 @@ export function parseVariables(words: readonly string[] | undefined): Record<str
       return [match[1] ?? '', match[2] ?? ''];
     }),
   );
+}
+
+export interface SpecFlagValues {
+  memory?: string | undefined;
+  vcpus?: number | undefined;
+  'virt-type'?: DomainSpec['virtType'] | undefined;
+  network?: string | undefined;
+  'disk-cache'?: DomainSpec['diskCache'] | undefined;
+  lean?: boolean | undefined;
+  var?: string[] | undefined;
+}
+
+/**
+ * The flags as a spec, over what a fleet file says. What neither says is undefined.
+ * @throws BAD_USAGE
+ */
+export function specOf(flags: SpecFlagValues, input: Partial<FleetInput> = {}): Partial<Omit<DomainSpec, 'template'>> {
+  const given = parseFlagValues({ memory: flags.memory, network: flags.network, variables: parseVariables(flags.var) });
+  return {
+    memoryMiB: given.memory ?? input.memory,
+    vcpus: flags.vcpus ?? input.vcpus,
+    virtType: flags['virt-type'] ?? input.virtType,
+    network: given.network ?? input.network,
+    diskCache: flags['disk-cache'] ?? input.diskCache,
+    lean: flags.lean ?? input.lean,
+    variables: given.variables ?? input.variables,
+  } as Partial<Omit<DomainSpec, 'template'>>;
 }

@@ -7,7 +7,7 @@ import { escapeXml } from '../core/domain-xml.js';
 import { reportOf } from '../core/errors.js';
 import type { Platform } from '../core/template.js';
 import type { AcceleratorProbe, Clock, Hypervisor } from '../ports.js';
-import { makeDirectory, writeJson } from './files.js';
+import { listDirectory, makeDirectory, Shears, writeJson } from './files.js';
 import { storeLayout } from './layout.js';
 
 /** A guest under working KVM is done in a fraction of a second; where KVM only seems to work, it takes for ever. */
@@ -76,12 +76,21 @@ export class BootSectorProbe implements AcceleratorProbe {
     return [this.#hypervisor.uri, await mark(platform.emulator), await mark('/dev/kvm')].join(' | ');
   }
 
+  /** Ends probes that a killed run left behind: such a guest may burn a core for ever. */
+  async #sweep(probes: string): Promise<void> {
+    for (const file of await listDirectory(probes)) {
+      const stats = await stat(join(probes, file)).catch(() => undefined);
+      if (stats === undefined || Date.now() - stats.mtimeMs < 20 * probeMs) continue;
+      await this.#hypervisor.destroy(file.replace(/\.raw$/, ''));
+      await new Shears(probes).unlink(join(probes, file));
+    }
+  }
+
   async #run(platform: Platform): Promise<{ virtType: 'kvm' | 'qemu'; why: string }> {
     const name = `cowherd-probe-${randomUUID().slice(0, 8)}`;
     const { probes } = storeLayout(this.#root);
     await makeDirectory(probes);
     const disk = join(probes, `${name}.raw`);
-    await writeFile(disk, Buffer.concat([bootSector('exit')], 1024 * 1024), { mode: 0o600, flag: 'wx' });
     const marker = async (): Promise<boolean> => {
       const handle = await open(disk, 'r').catch(() => undefined);
       if (handle === undefined) return false;
@@ -94,6 +103,8 @@ export class BootSectorProbe implements AcceleratorProbe {
     };
     const exists = async (): Promise<boolean> => (await this.#hypervisor.listDomains()).some((domain) => domain.name === name);
     try {
+      await this.#sweep(probes);
+      await writeFile(disk, Buffer.concat([bootSector('exit')], 1024 * 1024), { mode: 0o600, flag: 'wx' });
       await this.#hypervisor.createTransient({ name, xml: probeXml(name, disk, platform) });
       const deadline = this.#clock.monotonic() + probeMs;
       while (await exists()) {

@@ -1,21 +1,17 @@
-import { createHash } from 'node:crypto';
 import { type BigIntStats, constants } from 'node:fs';
-import { chmod, copyFile, type FileHandle, lstat, open, readFile, rename, rm, rmdir, stat } from 'node:fs/promises';
+import { copyFile, lstat, open, readFile, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
-import { type BaseImage, type BaseRecord, baseRecordSchema, type Seal, sealDifferences } from '../core/base.js';
+import { type BaseImage, type BaseRecord, baseRecordSchema, parseBaseRef, type Seal, sealDifferences } from '../core/base.js';
 import { CowherdError } from '../core/errors.js';
 import { type BaseRef, parseState } from '../core/fleet.js';
 import { baseNameFromFile, namePattern, verifyName } from '../core/names.js';
-import { headerBytes, imageFormat, parseQcow2Header, verifyImportable } from '../core/qcow2-header.js';
+import { imageFormat, parseQcow2Header, verifyImportable } from '../core/qcow2-header.js';
 import type { BaseStore, ImageTool, ImportProgress, ImportRequest, ImportResult } from '../ports.js';
-import { allocatedBytes, isMissing, makeDirectory, Shears, storeError, writeJson } from './files.js';
-import { listDirectory } from './fleet-store.js';
+import { allocatedBytes, isMissing, listDirectory, makeDirectory, Shears, storeError, writeJson } from './files.js';
+import { hashAndCopy, hashFile, readHead, seal } from './image-files.js';
 import { baseLayout, storeLayout } from './layout.js';
 import { FileLock } from './lock.js';
 
-const chunkBytes = 4 * 1024 * 1024;
-const holeBytes = 64 * 1024;
-const zeros = Buffer.alloc(holeBytes);
 const lockWaitSeconds = 600;
 
 export class BaseDirectory implements BaseStore {
@@ -47,16 +43,23 @@ export class BaseDirectory implements BaseStore {
 
   async find(ref: string): Promise<BaseImage> {
     const { bases, damaged } = await this.list();
-    const match = /^(?:([a-z0-9][a-z0-9-]{0,39})(?:@([0-9a-f]{6,64}))?|([0-9a-f]{12,64}))$/.exec(ref);
+    const { name, digest } = parseBaseRef(ref);
     const found = bases
-      .filter((base) => (match?.[1] === base.name && base.digest.startsWith(match[2] ?? '')) || base.digest.startsWith(match?.[3] ?? ref))
+      .filter((base) => (name === undefined || base.name === name) && base.digest.startsWith(digest))
       .sort((a, b) => b.importedAt.localeCompare(a.importedAt));
+    const contents = new Set(found.map((base) => base.digest));
+    if (digest !== '' && contents.size > 1) {
+      throw new CowherdError('BAD_USAGE', `${ref} means ${contents.size} base images`, { hint: 'Write more digits of the digest.' });
+    }
     const newest = found[0];
     if (newest !== undefined) return newest;
     const names = [...new Set(bases.map((base) => base.name))];
-    throw new CowherdError('BASE_NOT_FOUND', `There is no base image ${JSON.stringify(ref)}, neither as a file nor in the store`, {
+    throw new CowherdError('BASE_NOT_FOUND', `There is no base image ${JSON.stringify(ref)} in the store`, {
       details: damaged.map(({ path, reason }) => `${path}: ${reason}`),
-      hint: names.length === 0 ? 'The store has no base images yet: name an image file.' : `The store has ${names.slice(0, 8).join(', ')}.`,
+      hint:
+        names.length === 0
+          ? 'The store has none yet. A file is named with its ending or a path: golden.qcow2, ./golden.'
+          : `The store has ${names.slice(0, 8).join(', ')}. A file is named with its ending or a path: ./golden`,
     });
   }
 
@@ -97,10 +100,10 @@ export class BaseDirectory implements BaseStore {
     await rmdir(directory).catch(() => undefined);
   }
 
-  async locked<T>(work: () => Promise<T>): Promise<T> {
+  async locked<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     const { bases, basesLock } = storeLayout(this.#root);
     await makeDirectory(bases);
-    const lock = await FileLock.take(basesLock, "The store's base images", lockWaitSeconds);
+    const lock = await FileLock.take(basesLock, "The store's base images", lockWaitSeconds, signal);
     try {
       return await work();
     } finally {
@@ -154,7 +157,7 @@ export class BaseDirectory implements BaseStore {
     // Before any tool opens it: opening follows the names in the header.
     verifyImportable(path, parseQcow2Header(path, head), request.trustChain);
     await this.#images.info(path, 'qcow2');
-    return { format, warning: await this.#images.check(path) };
+    return { format, warning: await this.#images.check(path, request.signal) };
   }
 
   async #bringIn(source: {
@@ -169,7 +172,10 @@ export class BaseDirectory implements BaseStore {
     const { path, name, format, fingerprint, request, warning } = source;
     const directory = join(storeLayout(this.#root).bases, name);
     await makeDirectory(directory);
-    const partial = join(directory, `.import-${process.pid}-${Date.now()}.partial`);
+    const shears = new Shears(directory);
+    // Nobody else imports while we hold the lock: any other partial file is what a crash left.
+    for (const stale of await listDirectory(directory)) if (stale.endsWith('.partial')) await shears.unlink(join(directory, stale));
+    const partial = join(directory, `.import-${process.pid}.partial`);
     try {
       const { how, digest } = await this.#copy(source, partial);
       if ((await this.#identify(path)).fingerprint !== fingerprint) {
@@ -247,69 +253,4 @@ function recordOf({ path: _path, ...record }: BaseImage, source: BaseRecord['sou
 
 function sealOf(stats: BigIntStats): Seal {
   return { size: Number(stats.size), mtimeNs: String(stats.mtimeNs), inode: String(stats.ino) };
-}
-
-async function readHead(path: string): Promise<Buffer> {
-  const handle = await open(path, 'r');
-  try {
-    const { bytesRead, buffer } = await handle.read(Buffer.alloc(headerBytes), { position: 0 });
-    return buffer.subarray(0, bytesRead);
-  } finally {
-    await handle.close();
-  }
-}
-
-/** Durable, and read-only for everybody from here on. */
-async function seal(path: string): Promise<void> {
-  const handle = await open(path, 'r+');
-  await handle.sync();
-  await handle.close();
-  await chmod(path, 0o444);
-}
-
-async function hashFile(path: string, onProgress: ImportRequest['onProgress'], signal: AbortSignal | undefined): Promise<string> {
-  const handle = await open(path, 'r');
-  try {
-    return await hashAndCopy(handle, undefined, onProgress, signal);
-  } finally {
-    await handle.close();
-  }
-}
-
-/** One pass over a file: its sha256 and, where a target is given, a copy without the zeros. */
-async function hashAndCopy(
-  from: FileHandle,
-  to: FileHandle | undefined,
-  onProgress: ImportRequest['onProgress'],
-  signal: AbortSignal | undefined,
-): Promise<string> {
-  const hash = createHash('sha256');
-  const { size } = await from.stat();
-  const chunk = Buffer.alloc(chunkBytes);
-  let position = 0;
-  for (;;) {
-    signal?.throwIfAborted();
-    const { bytesRead } = await from.read(chunk, 0, chunkBytes, position);
-    if (bytesRead === 0) break;
-    hash.update(chunk.subarray(0, bytesRead));
-    if (to !== undefined) await writeNonZero(to, chunk.subarray(0, bytesRead), position);
-    position += bytesRead;
-    onProgress?.({ doneBytes: position, totalBytes: size });
-  }
-  await to?.truncate(position);
-  return hash.digest('hex');
-}
-
-async function writeNonZero(to: FileHandle, bytes: Buffer, position: number): Promise<void> {
-  let start = -1;
-  for (let offset = 0; offset < bytes.length; offset += holeBytes) {
-    const piece = bytes.subarray(offset, offset + holeBytes);
-    const isHole = piece.equals(zeros.subarray(0, piece.length));
-    if (!isHole && start < 0) start = offset;
-    if (isHole && start >= 0) {
-      await to.write(bytes, start, offset - start, position + start);
-      start = -1;
-    }
-  }
-  if (start >= 0) await to.write(bytes, start, bytes.length - start, position + start);
 }

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs';
-import { lstat, mkdir, realpath, unlink } from 'node:fs/promises';
+import { lstat, mkdir, readdir, readFile, realpath, unlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
 import { CowherdError } from '../core/errors.js';
@@ -31,6 +31,7 @@ export function isMissing(error: unknown): boolean {
 /** Turns a file system error into one that says what was being done and what helps. */
 export function storeError(doing: string, cause: unknown): CowherdError {
   if (cause instanceof CowherdError) return cause;
+  if (cause instanceof Error && cause.name === 'AbortError') return new CowherdError('INTERRUPTED', `Interrupted while trying to ${doing}`);
   const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
   const hints: Record<string, string> = {
     ENOSPC: 'The disk is full. Free some space ("cowherd report" shows who uses it), then run the command again.',
@@ -52,7 +53,11 @@ export function storeError(doing: string, cause: unknown): CowherdError {
 export function writeImage(path: string, segments: readonly Segment[], length: number): void {
   const descriptor = openSync(path, 'wx', 0o600);
   try {
-    for (const { offset, bytes } of segments) writeSync(descriptor, bytes, 0, bytes.length, offset);
+    for (const { offset, bytes } of segments) {
+      // A disk that fills may take part of it.
+      for (let written = 0; written < bytes.length; )
+        written += writeSync(descriptor, bytes, written, bytes.length - written, offset + written);
+    }
     ftruncateSync(descriptor, length);
   } finally {
     closeSync(descriptor);
@@ -101,4 +106,52 @@ export class Shears {
 
 export function scratchName(directory: string): string {
   return join(directory, `.fresh-${randomBytes(6).toString('hex')}.qcow2`);
+}
+
+export async function listDirectory(path: string): Promise<string[]> {
+  try {
+    return await readdir(path);
+  } catch (cause) {
+    if (isMissing(cause)) return [];
+    throw storeError(`read the directory ${path}`, cause);
+  }
+}
+
+export async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (cause) {
+    if (isMissing(cause)) return undefined;
+    throw storeError(`read ${path}`, cause);
+  }
+}
+
+/** Reads a file that a person named. @throws FILE_NOT_FOUND */
+export async function readNamedFile(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (cause) {
+    throw new CowherdError('FILE_NOT_FOUND', `${path} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`, {
+      hint: 'Check the path and its permissions.',
+      cause,
+    });
+  }
+}
+
+/** Writes a file that a person named. @throws BAD_USAGE where it exists */
+export async function writeNewFile(path: string, text: string): Promise<void> {
+  try {
+    await writeFile(path, text, { flag: 'wx' });
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'EEXIST') {
+      throw new CowherdError('BAD_USAGE', `${path} exists already`, { hint: 'Name another file, or remove it first.', cause });
+    }
+    throw storeError(`write ${path}`, cause);
+  }
+}
+
+export async function placeText(path: string, text: string): Promise<void> {
+  await writeFileAtomic(path, text, { mode: 0o644 }).catch((cause: unknown) => {
+    throw storeError(`write ${path}`, cause);
+  });
 }

@@ -1,8 +1,6 @@
-import { appendFile, lstat, open, readdir, readFile, rename, rm, rmdir, writeFile } from 'node:fs/promises';
+import { appendFile, lstat, open, rename, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
-import writeFileAtomic from 'write-file-atomic';
-import { CowherdError } from '../core/errors.js';
 import { type FleetRecord, parseFleetRecord, parseState } from '../core/fleet.js';
 import { namePattern } from '../core/names.js';
 import { type Operation, operationLogLine, operationSchema, parseOperationLog, type Unfinished } from '../core/operation.js';
@@ -10,7 +8,19 @@ import { nonZeroSegments } from '../core/overlay.js';
 import type { MemberFiles } from '../core/template.js';
 import type { FleetLock, FleetStore } from '../ports.js';
 import type { AgentSockets } from './agent-sockets.js';
-import { allocatedBytes, isMissing, makeDirectory, Shears, scratchName, storeError, writeImage, writeJson } from './files.js';
+import {
+  allocatedBytes,
+  isMissing,
+  listDirectory,
+  makeDirectory,
+  placeText,
+  readIfThere,
+  Shears,
+  scratchName,
+  storeError,
+  writeImage,
+  writeJson,
+} from './files.js';
 import { fleetLayout, logEnding, overlayEnding, partialEnding, storeLayout } from './layout.js';
 import { FileLock } from './lock.js';
 import { runTool } from './process.js';
@@ -26,6 +36,7 @@ const logRotations = ['', '.0', '.1', '.2', '.3'];
 export class FleetDirectory implements FleetStore {
   readonly root: string;
   readonly #held = new Set<FileLock>();
+  #lockChanges = 0;
 
   readonly #agentSockets: AgentSockets;
 
@@ -37,6 +48,11 @@ export class FleetDirectory implements FleetStore {
   /** Descriptors of the locks that are held now, for children that work under them. */
   heldDescriptors(): number[] {
     return [...this.#held].map((lock) => lock.descriptor);
+  }
+
+  /** Counts up whenever a lock is taken or released. */
+  get lockChanges(): number {
+    return this.#lockChanges;
   }
 
   async list(): Promise<string[]> {
@@ -61,22 +77,24 @@ export class FleetDirectory implements FleetStore {
     await makeDirectory(storeLayout(this.root).fleets);
     const lock = await FileLock.take(fleetLayout(this.root, fleet).lock, `Fleet ${fleet}`, 0);
     this.#held.add(lock);
+    this.#lockChanges++;
     return {
       release: async () => {
         this.#held.delete(lock);
+        this.#lockChanges++;
         await lock.release();
       },
     };
   }
 
-  readTemplate(fleet: string): Promise<string | undefined> {
-    return readIfThere(fleetLayout(this.root, fleet).template);
+  readTemplate(fleet: string, digest: string): Promise<string | undefined> {
+    return readIfThere(fleetLayout(this.root, fleet).template(digest));
   }
 
-  async writeTemplate(fleet: string, source: string): Promise<void> {
+  async writeTemplate(fleet: string, digest: string, source: string): Promise<void> {
     const { directory, template } = fleetLayout(this.root, fleet);
     await makeDirectory(directory);
-    await placeText(template, source);
+    await placeText(template(digest), source);
   }
 
   files(fleet: string, member: string): MemberFiles {
@@ -203,7 +221,10 @@ export class FleetDirectory implements FleetStore {
     for (const name of await listDirectory(layout.logs)) {
       if (/\.log(\.\d+)?$/.test(name)) await shears.unlink(join(layout.logs, name));
     }
-    for (const path of [layout.template, layout.record, layout.operationLog, layout.operation]) await shears.unlink(path);
+    const own = /^(domain-[0-9a-f]{12}\.xml\.hbs|fleet\.json|operation\.json|operation\.log)(\.\d+)?$/;
+    // operation.json last: as long as it is there, the teardown is known to be unfinished.
+    const names = (await listDirectory(layout.directory)).filter((name) => own.test(name) && name !== 'operation.json');
+    for (const name of [...names, 'operation.json']) await shears.unlink(join(layout.directory, name));
     for (const directory of [layout.overlays, layout.logs, layout.directory]) {
       await rmdir(directory).catch((error: NodeJS.ErrnoException) => {
         if (error.code !== 'ENOTEMPTY' && !isMissing(error)) throw storeError(`remove ${directory}`, error);
@@ -264,52 +285,4 @@ export class FleetDirectory implements FleetStore {
 /** Files among the overlays that live for the length of an operation. */
 function isScratch(name: string): boolean {
   return name.startsWith('.fresh-') || name.endsWith(partialEnding);
-}
-
-export async function listDirectory(path: string): Promise<string[]> {
-  try {
-    return await readdir(path);
-  } catch (cause) {
-    if (isMissing(cause)) return [];
-    throw storeError(`read the directory ${path}`, cause);
-  }
-}
-
-export async function readIfThere(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (cause) {
-    if (isMissing(cause)) return undefined;
-    throw storeError(`read ${path}`, cause);
-  }
-}
-
-/** Writes a file that a person named. @throws BAD_USAGE where it exists */
-export async function writeNewFile(path: string, text: string): Promise<void> {
-  try {
-    await writeFile(path, text, { flag: 'wx' });
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'EEXIST') {
-      throw new CowherdError('BAD_USAGE', `${path} exists already`, { hint: 'Name another file, or remove it first.', cause });
-    }
-    throw storeError(`write ${path}`, cause);
-  }
-}
-
-async function placeText(path: string, text: string): Promise<void> {
-  await writeFileAtomic(path, text, { mode: 0o644 }).catch((cause: unknown) => {
-    throw storeError(`write ${path}`, cause);
-  });
-}
-
-/** Reads a file that a person named. @throws FILE_NOT_FOUND */
-export async function readNamedFile(path: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (cause) {
-    throw new CowherdError('FILE_NOT_FOUND', `${path} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`, {
-      hint: 'Check the path and its permissions.',
-      cause,
-    });
-  }
 }

@@ -28,7 +28,7 @@ export const fleetLayout = (root: string, fleet: string) => {
   return {
     directory,
     record: join(directory, 'fleet.json'),
-    template: join(directory, 'domain.xml.hbs'),
+    template: (digest: string) => join(directory, `domain-${shortDigest(digest)}.xml.hbs`),
     operation: join(directory, 'operation.json'),
     operationLog: join(directory, 'operation.log'),
     overlays: join(directory, 'overlays'),

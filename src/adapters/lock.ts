@@ -1,5 +1,6 @@
 import { type FileHandle, open, readFile, stat } from 'node:fs/promises';
 import { CowherdError } from '../core/errors.js';
+import { storeError } from './files.js';
 import { runTool } from './process.js';
 
 /**
@@ -23,9 +24,9 @@ export class FileLock {
    * @param subject what is locked, for the message
    * @throws LOCKED
    */
-  static async take(path: string, subject: string, waitSeconds: number): Promise<FileLock> {
+  static async take(path: string, subject: string, waitSeconds: number, signal?: AbortSignal): Promise<FileLock> {
     for (;;) {
-      const lock = await FileLock.#tryTake(path, subject, waitSeconds);
+      const lock = await FileLock.#tryTake(path, subject, waitSeconds, signal);
       // The last holder may have removed the file while we waited for it: such a lock keeps nobody out.
       const [ours, theirs] = await Promise.all([lock.#handle.stat(), stat(path).catch(() => undefined)]);
       if (ours.ino === theirs?.ino) return lock;
@@ -33,13 +34,16 @@ export class FileLock {
     }
   }
 
-  static async #tryTake(path: string, subject: string, waitSeconds: number): Promise<FileLock> {
-    const handle = await open(path, 'a+', 0o644);
+  static async #tryTake(path: string, subject: string, waitSeconds: number, signal: AbortSignal | undefined): Promise<FileLock> {
+    const handle = await open(path, 'a+', 0o644).catch((cause: unknown) => {
+      throw storeError(`open the lock ${path}`, cause);
+    });
     try {
       const { exitCode } = await runTool('flock', ['--exclusive', '--conflict-exit-code', '75', '--wait', String(waitSeconds), '3'], {
         acceptedExitCodes: [0, 75],
         timeoutMs: (waitSeconds + 30) * 1000,
         inherit: [handle.fd],
+        signal,
       });
       if (exitCode === 75) {
         const holder = (await readFile(path, 'utf8')).trim();

@@ -4,11 +4,7 @@ import { dirname, resolve } from 'node:path';
 import type { DiskSpace, Machine, PathObstacle } from '../ports.js';
 import { runTool } from './process.js';
 
-const architectures: Record<string, string> = { x64: 'x86_64', arm64: 'aarch64' };
-
 export class LocalMachine implements Machine {
-  readonly arch = architectures[process.arch] ?? process.arch;
-
   async memory(): Promise<{ totalBytes: number; availableBytes: number }> {
     const text = await readFile('/proc/meminfo', 'utf8');
     const kib = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? 0);
@@ -83,7 +79,7 @@ export class LocalMachine implements Machine {
     return lines.filter((fields) => mine.has(Number(fields[2]))).map((fields) => fields[0] ?? '');
   }
 
-  async libvirtdLimits(): Promise<{ openFiles?: number; maxClients?: number; maxWorkers?: number; maxRequests?: number }> {
+  async libvirtdLimits(): Promise<{ openFiles?: number; maxClients?: number; maxWorkers?: number }> {
     const { stdout } = await runTool('pidof', ['-s', 'libvirtd', 'virtqemud'], { acceptedExitCodes: [0, 1] }).catch(() => ({ stdout: '' }));
     const pid = stdout.trim();
     const limits = pid === '' ? '' : await readFile(`/proc/${pid}/limits`, 'utf8').catch(() => '');
@@ -95,7 +91,6 @@ export class LocalMachine implements Machine {
       ...(Number.isNaN(openFiles) ? {} : { openFiles }),
       maxClients: setting('max_clients', 5000),
       maxWorkers: setting('max_workers', 20),
-      maxRequests: setting('max_client_requests', 5),
     };
   }
 }

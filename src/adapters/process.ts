@@ -38,6 +38,12 @@ function environment(env: Record<string, string | undefined> = {}): Record<strin
   return { ...process.env, LC_ALL: 'C', LANGUAGE: undefined, ...env };
 }
 
+/** Children that run now. Detached ones outlive us otherwise: execa's clean-up leaves them alone. */
+const living = new Set<{ kill(signal: 'SIGKILL'): boolean }>();
+process.on('exit', () => {
+  for (const child of living) child.kill('SIGKILL');
+});
+
 /**
  * Runs a tool to its end.
  * @throws TOOL_MISSING, TOOL_TIMEOUT, TOOL_FAILED (quoting the call and what it said), INTERRUPTED
@@ -55,12 +61,12 @@ export async function runTool(command: string, args: readonly string[], options:
     stripFinalNewline: false,
     // A Ctrl-C at the terminal goes to cowherd alone, which then decides what its children do.
     detached: true,
-    cleanup: true,
     ...(signal === undefined ? {} : { cancelSignal: signal }),
     stdio: ['ignore', 'pipe', 'pipe', ...inherited(inherit)],
   });
   if (onStdout !== undefined) child.stdout?.on('data', (chunk: Buffer) => onStdout(chunk.toString()));
-  const result = await child;
+  living.add(child);
+  const result = await child.finally(() => living.delete(child));
   const stderr = String(result.stderr ?? '');
   if (!result.failed || (result.exitCode !== undefined && acceptedExitCodes.includes(result.exitCode))) {
     return { stdout: String(result.stdout ?? ''), stderr, exitCode: result.exitCode ?? 0 };
@@ -116,9 +122,10 @@ export function openTool(command: string, args: readonly string[], options: Pick
     reject: false,
     buffer: false,
     detached: true,
-    cleanup: true,
     stdio: ['pipe', 'pipe', 'pipe', ...inherited(options.inherit ?? [])],
   });
+  living.add(child);
+  void child.finally(() => living.delete(child));
   child.stdout.setEncoding('utf8');
   child.stderr.setEncoding('utf8');
   // EPIPE when the child died first: its end is reported below.

@@ -21,11 +21,11 @@ export class QemuImg implements ImageTool {
     return parseImageInfo(stdout);
   }
 
-  async check(path: string): Promise<string | undefined> {
+  async check(path: string, signal?: AbortSignal): Promise<string | undefined> {
     // 2: corrupt, 3: leaked clusters only, 1: the check itself failed.
     const { exitCode, stdout, stderr } = await explainLock(
       path,
-      runTool('qemu-img', ['check', '-f', 'qcow2', '--output=json', path], { timeoutMs: longMs, acceptedExitCodes: [0, 1, 2, 3] }),
+      runTool('qemu-img', ['check', '-f', 'qcow2', '--output=json', path], { timeoutMs: longMs, signal, acceptedExitCodes: [0, 1, 2, 3] }),
     );
     if (exitCode === 0) return undefined;
     if (exitCode === 3) return `${path} has leaked clusters: it takes more space than it needs, but is sound`;

@@ -2,13 +2,13 @@ import { CowherdError, type ErrorCode } from '../core/errors.js';
 
 /** What virsh's words mean. virsh exits 1 for everything and has no codes: this table is the only place that reads its text. */
 
-export type VirshFault = 'domain not found' | 'already running' | 'not running' | 'already defined' | 'disconnected' | 'other';
+export type VirshFault = 'domain not found' | 'already running' | 'not running' | 'no metadata' | 'disconnected' | 'other';
 
 const faults: Array<[VirshFault, RegExp]> = [
   ['domain not found', /failed to get domain|Domain not found|no domain with matching/i],
   ['already running', /domain is already (running|active)|Domain is already active/i],
   ['not running', /domain is not running/i],
-  ['already defined', /already exists with uuid|already defined with uuid|already being started/i],
+  ['no metadata', /metadata not found|metadata element is not present|transient domains do not have any persistent config/i],
   [
     'disconnected',
     /Disconnected from|client socket is closed|End of file while reading|Cannot recv data|Connection reset|failed to connect|Failed to connect socket/i,
@@ -62,7 +62,8 @@ const explanations: Array<{ pattern: RegExp; code: ErrorCode; hint: string }> = 
     hint: 'A domain of that name exists that is not of this fleet. Rename it, or choose another fleet name.',
   },
   {
-    pattern: /Failed to connect socket|failed to connect to the hypervisor|Connection refused/i,
+    pattern:
+      /Failed to connect socket|failed to connect to the hypervisor|Connection refused|Disconnected from|End of file while reading|client socket is closed/i,
     code: 'CONNECTION_FAILED',
     hint: 'libvirtd does not answer. Start it (sudo systemctl start libvirtd), or use --connect qemu:///session.',
   },

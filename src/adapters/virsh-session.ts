@@ -16,7 +16,6 @@ export interface Reply {
 }
 
 interface Pending {
-  command: string;
   begin: string;
   end: string;
   resolve(reply: Reply): void;
@@ -66,10 +65,6 @@ export class VirshSession {
     return this.#ended === undefined;
   }
 
-  get isIdle(): boolean {
-    return this.#pending.length === 0;
-  }
-
   /**
    * Runs one command. Several may be under way; virsh answers them in order.
    * @param command one line in virsh's own quoting; see {@link quote}
@@ -80,7 +75,7 @@ export class VirshSession {
     const id = ++this.#sequence;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => this.#timeOut(command), this.#timeoutMs);
-      this.#pending.push({ command, begin: `cow-begin-${id}.`, end: `cow-end-${id}.`, resolve, reject, timer });
+      this.#pending.push({ begin: `cow-begin-${id}.`, end: `cow-end-${id}.`, resolve, reject, timer });
       this.#conversation.write(`echo cow'-begin-'${id}.\n${command}\necho --err cow'-end-'${id}.\necho cow'-end-'${id}.\n`);
     });
   }

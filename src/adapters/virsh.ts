@@ -1,5 +1,5 @@
-import { lstat, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
-import { homedir, tmpdir } from 'node:os';
+import { rm, writeFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { XMLParser } from 'fast-xml-parser';
 import pLimit, { type LimitFunction } from 'p-limit';
@@ -9,7 +9,9 @@ import type { DomainState, MemberMark } from '../core/observation.js';
 import type { Platform } from '../core/template.js';
 import type { DomainDefinition, Hypervisor } from '../ports.js';
 import { isSystemUri } from './connection.js';
+import { parseDomainStates } from './domain-states.js';
 import { runTool } from './process.js';
+import { makeScratch } from './scratch.js';
 import { faultOf, virshError } from './virsh-errors.js';
 import { quote, type Reply, VirshSession } from './virsh-session.js';
 
@@ -20,36 +22,9 @@ export interface VirshOptions {
   timeoutMs: number;
   /** Descriptors that every virsh inherits: a lock on them lasts until the last call that was under way is over. */
   inherit: () => number[];
+  /** Changes whenever what is inherited does. */
+  inheritance: () => number;
 }
-
-// virDomainState and its reasons, of libvirt-domain.h; domstats prints the numbers.
-const stateNames: Record<number, DomainState['state']> = {
-  1: 'running',
-  2: 'running',
-  3: 'paused',
-  4: 'running',
-  5: 'shutOff',
-  6: 'shutOff',
-  7: 'paused',
-};
-const reasonNames: Record<DomainState['state'], Record<number, string>> = {
-  running: { 1: 'booted', 2: 'migrated', 3: 'restored', 4: 'from snapshot', 5: 'unpaused', 8: 'woken up', 9: 'crashed', 10: 'post-copy' },
-  paused: {
-    1: 'by the user',
-    2: 'migrating',
-    3: 'saving',
-    4: 'dumping',
-    5: 'I/O error',
-    6: 'watchdog',
-    7: 'from snapshot',
-    8: 'shutting down',
-    9: 'taking a snapshot',
-    10: 'guest crashed',
-    11: 'starting up',
-  },
-  shutOff: { 1: 'shut down', 2: 'destroyed', 3: 'crashed', 4: 'migrated', 5: 'saved', 6: 'failed', 7: 'from snapshot', 8: 'daemon' },
-  other: {},
-};
 
 const machineOf: Record<string, string> = { x86_64: 'pc', aarch64: 'virt' };
 
@@ -59,6 +34,7 @@ export class Virsh implements Hypervisor {
   readonly #limit: LimitFunction;
   readonly #sessions: VirshSession[] = [];
   readonly #busy = new Set<VirshSession>();
+  readonly #inherited = new WeakMap<VirshSession, number>();
   #env: Promise<Record<string, string | undefined>> | undefined;
   #scratch: Promise<string> | undefined;
 
@@ -94,6 +70,7 @@ export class Virsh implements Hypervisor {
       // Of the definition, not of the running guest: what was redefined counts from its next start on.
       (name) => `metadata --config ${quote(name)} ${metadataNamespace}`,
       (name, reply) => {
+        verifyAbsence(reply, `read the metadata of ${name}`);
         const mark = reply.error === '' ? parseMemberMark(reply.stdout) : undefined;
         if (mark !== undefined) marks.set(name, mark);
       },
@@ -107,6 +84,7 @@ export class Virsh implements Hypervisor {
       names,
       (name) => `dumpxml --inactive ${quote(name)}`,
       (name, reply) => {
+        verifyAbsence(reply, `read the XML of ${name}`);
         if (reply.error === '') documents.set(name, reply.stdout);
       },
     );
@@ -160,6 +138,11 @@ export class Virsh implements Hypervisor {
     return { virtType, arch, machine: machineOf[arch] ?? String(capabilities?.machine ?? ''), emulator: String(capabilities?.path ?? '') };
   }
 
+  async forgetSavedState(name: string): Promise<void> {
+    const reply = await this.#run(`managedsave-remove ${quote(name)}`);
+    if (reply.error !== '' && faultOf(reply.error) !== 'domain not found') throw virshError(`drop the saved state of ${name}`, reply.error);
+  }
+
   async versions(): Promise<{ libvirt: string; hypervisor: string }> {
     const said = await this.#ask('version', 'tell its version');
     return {
@@ -199,13 +182,15 @@ export class Virsh implements Hypervisor {
     const batch = 200;
     for (let from = 0; from < names.length; from += batch) {
       const part = names.slice(from, from + batch);
-      const replies = await this.#withSession((session) => Promise.all(part.map((name) => session.run(command(name)))));
+      const replies = await this.#withSession((session) =>
+        Promise.all(part.map(async (name) => verifyConnected(await session.run(command(name))))),
+      );
       for (const [position, reply] of replies.entries()) take(part[position] ?? '', reply);
     }
   }
 
   #run(command: string): Promise<Reply> {
-    return this.#withSession((session) => session.run(command));
+    return this.#withSession(async (session) => verifyConnected(await session.run(command)));
   }
 
   /**
@@ -231,10 +216,16 @@ export class Virsh implements Hypervisor {
   async #free(): Promise<VirshSession> {
     this.#env ??= this.#prepareEnvironment();
     const env = await this.#env;
-    let session = this.#sessions.find((candidate) => !this.#busy.has(candidate) && candidate.isUsable);
+    const inheritance = this.#options.inheritance();
+    // Sessions that were opened under other locks would not keep the present one held after a kill -9.
+    for (const idle of this.#sessions.filter((candidate) => !this.#busy.has(candidate))) {
+      if (this.#inherited.get(idle) !== inheritance || !idle.isUsable) this.#drop(idle);
+    }
+    let session = this.#sessions.find((candidate) => !this.#busy.has(candidate));
     if (session === undefined) {
       session = new VirshSession(this.uri, { env, timeoutMs: this.#options.timeoutMs, inherit: this.#options.inherit() });
       this.#sessions.push(session);
+      this.#inherited.set(session, inheritance);
     }
     this.#busy.add(session);
     return session;
@@ -276,17 +267,6 @@ export class Virsh implements Hypervisor {
   }
 }
 
-/** A private directory of this process. Those of processes that were killed are swept on the way. */
-async function makeScratch(): Promise<string> {
-  for (const name of await readdir(tmpdir())) {
-    const pid = /^cowherd-(\d+)-\w{6}$/.exec(name)?.[1];
-    if (pid === undefined || (await stat(`/proc/${pid}`).catch(() => undefined)) !== undefined) continue;
-    const path = join(tmpdir(), name);
-    if ((await lstat(path).catch(() => undefined))?.uid === process.getuid?.()) await rm(path, { recursive: true, force: true });
-  }
-  return mkdtemp(join(tmpdir(), `cowherd-${process.pid}-`));
-}
-
 export function connectionError(uri: string, stderr: string): CowherdError {
   const error = virshError(`be reached at ${uri}`, stderr.replace(/^error: /gm, ''));
   return error.code === 'CONNECTION_FAILED'
@@ -297,14 +277,13 @@ export function connectionError(uri: string, stderr: string): CowherdError {
       });
 }
 
-/** Reads `virsh domstats --state`. */
-export function parseDomainStates(output: string): Map<string, Pick<DomainState, 'state' | 'reason'>> {
-  const states = new Map<string, Pick<DomainState, 'state' | 'reason'>>();
-  for (const block of output.split(/^Domain: /m).slice(1)) {
-    const name = /^'(.*)'$/m.exec(block)?.[1];
-    if (name === undefined) continue;
-    const state = stateNames[Number(/^\s*state\.state=(\d+)/m.exec(block)?.[1])] ?? 'other';
-    states.set(name, { state, reason: reasonNames[state][Number(/^\s*state\.reason=(\d+)/m.exec(block)?.[1])] ?? 'unknown' });
-  }
-  return states;
+/** A virsh whose daemon went away stays and answers with an error: that is a lost connection, not an answer. */
+function verifyConnected(reply: Reply): Reply {
+  if (faultOf(reply.error) === 'disconnected') throw connectionError('the daemon', reply.error);
+  return reply;
+}
+
+/** That a thing is not there is an answer. Any other error is not: taken for one, it would make our own domains foreign. */
+function verifyAbsence(reply: Reply, doing: string): void {
+  if (reply.error !== '' && !['domain not found', 'no metadata'].includes(faultOf(reply.error))) throw virshError(doing, reply.error);
 }

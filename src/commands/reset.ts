@@ -29,7 +29,6 @@ wrote gigabytes as for one that wrote nothing. Members that ran are started agai
     })(),
     ...concurrencyFlags,
     ...dryRunFlag,
-    force: Flags.boolean({ description: 'go on although a preflight check failed' }),
   };
 
   async run() {
@@ -38,7 +37,7 @@ wrote gigabytes as for one that wrote nothing. Members that ran are started agai
       const { fleets, members } = await this.targets(host, argv as string[], flags.file);
       return this.eachFleet(
         fleets,
-        (fleet) => reset(host, { ...work, fleet, members, start: flags.start, dryRun: flags['dry-run'], force: flags.force }),
+        (fleet) => reset(host, { ...work, fleet, members, start: flags.start, dryRun: flags['dry-run'] }),
         renderOutcome,
         exitCodeOfOutcome,
       );

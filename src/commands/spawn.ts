@@ -2,12 +2,12 @@ import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../base-command.js';
 import { CowherdError } from '../core/errors.js';
 import { exitCodeOfOutcome } from '../core/outcome.js';
-import { type FleetInput, parseFlagValues } from '../core/spec.js';
+import type { FleetInput } from '../core/spec.js';
 import { concurrencyFlags, dryRunFlag, fileFlag, timeoutFlag } from '../flags.js';
 import { readFleetFile } from '../services/fleet-file.js';
 import { parseWaitFor } from '../services/readiness.js';
 import { type SpawnOptions, spawn } from '../services/spawn.js';
-import { parseVariables, specFlags } from '../spec-flags.js';
+import { specFlags, specOf } from '../spec-flags.js';
 import { renderOutcome } from '../ui/outcome.js';
 
 export default class Spawn extends BaseCommand {
@@ -46,7 +46,8 @@ a failure, or with a larger --count to grow the fleet. For a fleet that exists, 
 
   async run() {
     const { args, flags } = await this.parse(Spawn);
-    const given = parseFlagValues({ memory: flags.memory, network: flags.network, variables: parseVariables(flags.var) });
+    // Before anything is opened.
+    specOf(flags);
     const wait = parseWaitFor(flags.wait);
     return this.onHost(flags, async (host, work) => {
       const inputs = await this.inputs(host, args.fleet, flags.file);
@@ -58,15 +59,7 @@ a failure, or with a larger --count to grow the fleet. For a fleet that exists, 
         format: flags.format ?? input.format,
         trustChain: flags['trust-chain'] || input.trustChain,
         template: flags.template ?? input.template,
-        spec: {
-          memoryMiB: given.memory ?? input.memory,
-          vcpus: flags.vcpus ?? input.vcpus,
-          virtType: flags['virt-type'] ?? input.virtType,
-          network: given.network ?? input.network,
-          diskCache: flags['disk-cache'] ?? input.diskCache,
-          lean: flags.lean ?? input.lean,
-          variables: given.variables ?? input.variables,
-        },
+        spec: specOf(flags, input),
         concurrency: flags.concurrency ?? input.concurrency,
         bootConcurrency: flags['boot-concurrency'] ?? input.bootConcurrency,
         start: flags.start,

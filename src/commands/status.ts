@@ -3,7 +3,7 @@ import { BaseCommand } from '../base-command.js';
 import { CowherdError } from '../core/errors.js';
 import { fileFlag } from '../flags.js';
 import { recoverFleet } from '../services/recover.js';
-import { status } from '../services/status.js';
+import { type FleetStatus, status } from '../services/status.js';
 import { renderStatus, renderWatchFrame } from '../ui/status.js';
 
 const watchMs = 2_000;
@@ -32,7 +32,6 @@ export default class Status extends BaseCommand {
       const { fleets, members } = await this.targets(host, argv as string[], flags.file);
       if (members.length > 0)
         throw new CowherdError('BAD_USAGE', 'status is about whole fleets', { hint: `Try: cowherd status ${fleets[0]}` });
-      if (flags.recover) for (const fleet of fleets) await recoverFleet(host, fleet);
       while (flags.watch && !signal?.aborted) {
         const frames: string[] = [];
         for (const fleet of fleets)
@@ -41,7 +40,11 @@ export default class Status extends BaseCommand {
         await host.clock.sleep(watchMs, signal);
       }
       if (flags.watch) return undefined;
-      return this.eachFleet(fleets, (fleet) => status(host, fleet), renderStatus);
+      const look = async (fleet: string): Promise<FleetStatus> => {
+        if (flags.recover) await recoverFleet(host, fleet);
+        return status(host, fleet);
+      };
+      return this.eachFleet(fleets, look, renderStatus);
     });
   }
 }

@@ -36,6 +36,23 @@ export function formatBaseRef({ name, digest }: BaseRef): string {
   return `${name}@${shortDigest(digest)}`;
 }
 
+/** `golden`, `golden@1a2b3c4d5e6f` or a digest of at least 12 digits, taken apart. Twelve hex digits are a digest. */
+export function parseBaseRef(ref: string): { name: string | undefined; digest: string } {
+  if (/^[0-9a-f]{12,64}$/.test(ref)) return { name: undefined, digest: ref };
+  const match = /^([a-z0-9][a-z0-9-]{0,39})(?:@([0-9a-f]{6,64}))?$/.exec(ref);
+  if (match === null) {
+    throw new CowherdError('BASE_NOT_FOUND', `${JSON.stringify(ref)} names no base image`, {
+      hint: 'Write NAME, NAME@DIGEST or a digest; "cowherd base list" shows them.',
+    });
+  }
+  return { name: match[1], digest: match[2] ?? '' };
+}
+
+/** Whether `--base` names an image of the store, as against a file: a file has a dot or a slash in it. */
+export function isBaseRef(text: string): boolean {
+  return /^[a-z0-9-]+(@[0-9a-f]+)?$/.test(text);
+}
+
 export interface Seal {
   size: number;
   mtimeNs: string;

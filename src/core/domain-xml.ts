@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { normalize } from 'node:path';
 import { XMLParser, XMLValidator } from 'fast-xml-parser';
 import type { BaseImage } from './base.js';
 import { CowherdError } from './errors.js';
@@ -81,10 +82,22 @@ export function firstDiskFile(xml: string): string | undefined {
   return file === '' ? undefined : file;
 }
 
+/** Whether a domain as libvirt prints it has a file as a disk. A look at the text: a thousand of them are not worth parsing. */
+export function hasDisk(xml: string, path: string): boolean {
+  const asAttribute = path
+    .replaceAll('&', '&amp;')
+    .replaceAll('<', '&lt;')
+    .replaceAll('>', '&gt;')
+    .replaceAll("'", '&apos;')
+    .replaceAll('"', '&quot;');
+  return xml.includes(`<source file='${asAttribute}'`);
+}
+
 export interface ExpectedDomain {
   record: FleetRecord;
   member: MemberIdentity;
   overlayPath: string;
+  storeRoot: string;
   base: Pick<BaseImage, 'path' | 'format'>;
 }
 
@@ -111,7 +124,7 @@ export function verifyRenderedDomain(xml: string, expected: ExpectedDomain): voi
   }
 }
 
-function domainProblems(document: XmlNode, { record, member, overlayPath, base }: ExpectedDomain): string[] {
+function domainProblems(document: XmlNode, { record, member, overlayPath, storeRoot, base }: ExpectedDomain): string[] {
   const domain = child(document, 'domain');
   if (domain === undefined) return ['its root is not <domain>'];
   const problems: string[] = [];
@@ -142,7 +155,10 @@ function domainProblems(document: XmlNode, { record, member, overlayPath, base }
     if (backing?.backingStore !== '') problems.push('the backing chain is not ended: put <backingStore/> into the <backingStore>');
   }
   for (const disk of disks) {
-    if (text(child(disk, 'source')?.['@file']) === base.path) problems.push('a disk has the base image itself as its source');
+    const source = normalize(text(child(disk, 'source')?.['@file']));
+    if (source === normalize(base.path)) problems.push('a disk has the base image itself as its source');
+    else if (source !== normalize(overlayPath) && source.startsWith(`${normalize(storeRoot)}/`))
+      problems.push(`a disk has another file of the store as its source: ${source}`);
   }
   return problems;
 }

@@ -46,7 +46,13 @@ export function observeMembers(
   overlayBytes: ReadonlyMap<string, number>,
 ): ObservedMember[] {
   const byName = new Map(domains.map((domain) => [domain.name, domain]));
-  return record.members.map((member) => ({ ...member, domain: byName.get(member.name), overlayBytes: overlayBytes.get(member.name) }));
+  const byUuid = new Map(domains.map((domain) => [domain.uuid, domain]));
+  // By UUID where the name is not there: a member that was renamed still has its overlay open.
+  return record.members.map((member) => ({
+    ...member,
+    domain: byName.get(member.name) ?? byUuid.get(member.uuid),
+    overlayBytes: overlayBytes.get(member.name),
+  }));
 }
 
 /** @param baseProblem what is wrong with the base image under all of them, if anything */
@@ -59,6 +65,7 @@ export function judgeMember(member: ObservedMember, freshOverlayBytes: number, b
   const problems: string[] = [];
   if (domain === undefined) problems.push('domain is missing');
   else if (domain.uuid !== member.uuid) problems.push('a foreign domain has its name');
+  else if (domain.name !== member.name) problems.push(`its domain was renamed to ${domain.name}`);
   if (overlayBytes === undefined) problems.push('overlay is missing');
   if (domain?.state === 'paused' && domain.reason === 'I/O error') problems.push('paused by an I/O error: is the disk full?');
   if (baseProblem !== undefined) problems.push(baseProblem);

@@ -21,8 +21,6 @@ export const operationSchema = z.strictObject({
 });
 export type Operation = z.infer<typeof operationSchema> & { record?: FleetRecord | undefined };
 
-export type OperationVerb = Operation['verb'];
-
 /** An operation that began and did not end, as status and resume see it. */
 export interface Unfinished {
   operation: Operation;
@@ -40,7 +38,7 @@ export function operationLogLine(index: number): string {
   return `done ${index}\n`;
 }
 
-export type StageName = StepName | 'import' | 'prepare';
+export type StageName = StepName | 'import';
 
 export interface StageTime {
   name: StageName;

@@ -40,7 +40,7 @@ export function planSpawn(subjects: readonly SpawnSubject[], fleetId: string): P
   for (const subject of subjects) {
     const { domain, mark, index, name } = subject;
     if (isForeign(subject, fleetId)) {
-      plan.refused.push(foreign(name));
+      plan.refused.push(foreign(subject));
       continue;
     }
     const running = isOn(domain);
@@ -48,7 +48,7 @@ export function planSpawn(subjects: readonly SpawnSubject[], fleetId: string): P
       plan.refused.push({
         name,
         reason: `its overlay is missing under the running domain`,
-        hint: `Save what you need from the guest, then "cowherd reset" ${name}.`,
+        hint: 'Save what you need from the guest, then reset that member.',
       });
       continue;
     }
@@ -86,7 +86,7 @@ export function planReset(members: readonly MarkedMember[], fleetId: string, sta
       continue;
     }
     if (isForeign(member, fleetId)) {
-      plan.refused.push(foreign(name));
+      plan.refused.push(foreign(member));
       continue;
     }
     const steps: StepName[] = isOn(domain) ? ['stop', 'overlay'] : ['overlay'];
@@ -100,8 +100,14 @@ export function planTeardown(members: readonly MarkedMember[], fleetId: string):
   const plan: Plan = { members: [], unchanged: [], refused: [] };
   for (const member of members) {
     const { domain, index, name } = member;
+    const isOthers = isForeign(member, fleetId);
+    if (isOthers && domain?.uuid === member.uuid) {
+      // Renamed, or its mark is lost: it may well have the member's overlay open.
+      plan.refused.push(foreign(member));
+      continue;
+    }
     // A foreign domain under the member's name is left alone; what is the member's own still goes.
-    const own = domain !== undefined && !isForeign(member, fleetId);
+    const own = domain !== undefined && !isOthers;
     const steps: StepName[] = own && isOn(domain) ? ['stop', 'undefine', 'unlink'] : own ? ['undefine', 'unlink'] : ['unlink'];
     plan.members.push({ index, name, steps, why: 'teardown', atNextStart: false });
   }
@@ -115,11 +121,11 @@ export function planPower(members: readonly MarkedMember[], fleetId: string, ver
     if (domain === undefined) {
       plan.refused.push({ name, reason: 'it has no domain', hint: 'Run "cowherd spawn" again: it makes what is missing.' });
     } else if (isForeign(member, fleetId)) {
-      plan.refused.push(foreign(name));
+      plan.refused.push(foreign(member));
     } else if (isOn(domain) === (verb === 'start')) {
       plan.unchanged.push(name);
     } else if (verb === 'start' && overlayBytes === undefined) {
-      plan.refused.push({ name, reason: 'its overlay is missing', hint: `Run "cowherd reset" on it for a fresh one.` });
+      plan.refused.push({ name, reason: 'its overlay is missing', hint: 'A reset gives it a fresh one.' });
     } else {
       plan.members.push({ index, name, steps: [verb === 'start' ? 'start' : 'shutdown'], why: verb, atNextStart: false });
     }
@@ -131,14 +137,23 @@ export function planPower(members: readonly MarkedMember[], fleetId: string, ver
  * Whether a domain under a member's name is somebody else's. Both must agree, the UUID that was derived for the member and the
  * mark in the domain: the first is not enough after "virsh edit", the second can be copied with a domain.
  */
-export function isForeign({ domain, mark, uuid, index }: MarkedMember, fleetId: string): boolean {
-  return domain !== undefined && (domain.uuid !== uuid || mark?.fleetId !== fleetId || mark.index !== index);
+export function isForeign({ domain, mark, name, uuid, index }: MarkedMember, fleetId: string): boolean {
+  return domain !== undefined && (domain.name !== name || domain.uuid !== uuid || mark?.fleetId !== fleetId || mark.index !== index);
 }
 
-function foreign(name: string): Plan['refused'][number] {
-  return {
-    name,
-    reason: `the domain named ${name} is not of this fleet`,
-    hint: `cowherd does not touch it. Rename it ("virsh domrename ${name} NEW") to bring the member back.`,
-  };
+function foreign({ name, uuid, domain }: MarkedMember): Plan['refused'][number] {
+  if (domain !== undefined && domain.name !== name) {
+    return { name, reason: `its domain was renamed to ${domain.name}`, hint: `Name it back: virsh domrename ${domain.name} ${name}` };
+  }
+  return domain?.uuid === uuid
+    ? {
+        name,
+        reason: `the domain named ${name} has lost the mark of its fleet`,
+        hint: `cowherd does not touch it. If you need nothing of it: virsh undefine ${name}`,
+      }
+    : {
+        name,
+        reason: `the domain named ${name} is not of this fleet`,
+        hint: `cowherd does not touch it. Rename it to bring the member back: virsh domrename ${name} NEW`,
+      };
 }

@@ -1,4 +1,5 @@
 import { CowherdError } from './errors.js';
+import { verifyName } from './names.js';
 
 /** Which fleets a verb is about, and which of their members. */
 export interface Targets {
@@ -8,8 +9,8 @@ export interface Targets {
 }
 
 /**
- * Sorts the words behind a verb: `lab 1-10,17`, `lab lab-003`, `lab web db`. Numbers and names that begin with the first
- * fleet's name and a hyphen are members; other words are fleets.
+ * Sorts the words behind a verb: `lab 1-10,17`, `lab lab-003`, `lab web db`. Numbers and member names of the first
+ * fleet are members; other words are fleets. A word that is neither must not be taken for "all members": it is refused.
  * @param fileFleets fleets of a fleet file that was named instead
  * @throws BAD_USAGE
  */
@@ -25,7 +26,8 @@ export function parseTargets(words: readonly string[], fileFleets?: readonly str
   const [first, ...rest] = words;
   if (first === undefined)
     throw new CowherdError('BAD_USAGE', 'Which fleet?', { hint: 'Name one, or a fleet file with --file. "cowherd list" shows all.' });
-  const isMember = (word: string): boolean => /^\d[\d,-]*$/.test(word) || word.startsWith(`${first}-`);
+  const isMember = (word: string): boolean => word.split(',').some((part) => /^[\d-]+$/.test(part) || memberOf(first, part));
+  for (const word of words) if (!isMember(word)) verifyName('fleet', word);
   const members = rest.filter(isMember);
   const fleets = [first, ...rest.filter((word) => !isMember(word))];
   if (members.length > 0 && fleets.length > 1) {
@@ -34,4 +36,8 @@ export function parseTargets(words: readonly string[], fileFleets?: readonly str
     });
   }
   return { fleets: [...new Set(fleets)], members };
+}
+
+function memberOf(fleet: string, word: string): boolean {
+  return word.startsWith(`${fleet}-`) && /^\d+$/.test(word.slice(fleet.length + 1));
 }

@@ -1,5 +1,6 @@
 import { type BaseImage, formatBaseRef, sealDifferences } from '../core/base.js';
 import { CowherdError, reportOf } from '../core/errors.js';
+import type { BaseRef } from '../core/fleet.js';
 import type { ImportRequest, ImportResult, Ports } from '../ports.js';
 import type { WorkOptions } from './fleet-access.js';
 
@@ -28,15 +29,19 @@ export async function listBases(ports: Ports): Promise<{ bases: BaseListing[]; d
 export async function addBase(
   ports: Ports,
   request: Omit<ImportRequest, 'onProgress'>,
-  { onProgress }: WorkOptions,
+  { signal, onProgress }: WorkOptions,
 ): Promise<BaseListing & { how: ImportResult['how']; warning?: string }> {
-  const { base, how, warning } = await ports.bases.locked(() =>
-    ports.bases.import({
-      ...request,
-      onProgress: (progress) => onProgress?.({ kind: 'bytes', what: `importing ${request.path}`, ...progress }),
-    }),
+  const { base, how, warning } = await ports.bases.locked(
+    () =>
+      ports.bases.import({
+        ...request,
+        signal,
+        onProgress: (progress) => onProgress?.({ kind: 'bytes', what: `importing ${request.path}`, ...progress }),
+      }),
+    signal,
   );
-  const { users } = await baseUsers(ports);
+  // The image is in; that nobody can say who uses it is no reason to call that a failure.
+  const { users } = await baseUsers(ports).catch(() => ({ users: new Map<string, string[]>() }));
   return { ...(await describe(ports, base, users)), how, ...(warning === undefined ? {} : { warning }) };
 }
 
@@ -56,7 +61,7 @@ async function describe(ports: Pick<Ports, 'bases'>, base: BaseImage, users: Rea
     allocatedBytes,
     importedAt,
     path,
-    fleets: users.get(digest) ?? [],
+    fleets: users.get(`${name}@${digest}`) ?? [],
     problems: sealDifferences(base.seal, await ports.bases.seal(base)),
   };
 }
@@ -102,8 +107,11 @@ export async function verifyBase(ports: Ports, ref: string, { signal, onProgress
   return { name: base.name, digest, path: base.path, ...(warning === undefined ? {} : { warning }) };
 }
 
-/** @throws BASE_IN_USE, naming the fleets; BASE_NOT_FOUND */
-export function removeBase(ports: Ports, ref: string): Promise<{ name: string; digest: string; freedBytes: number }> {
+/**
+ * @param except a fleet that is being taken down itself
+ * @throws BASE_IN_USE, naming the fleets; BASE_NOT_FOUND
+ */
+export function removeBase(ports: Ports, ref: string, except?: string): Promise<{ name: string; digest: string; freedBytes: number }> {
   return ports.bases.locked(async () => {
     const base = await ports.bases.find(ref);
     const { users, unreadable } = await baseUsers(ports);
@@ -113,7 +121,7 @@ export function removeBase(ports: Ports, ref: string): Promise<{ name: string; d
         hint: 'Mend or tear down these fleets first.',
       });
     }
-    const fleets = users.get(base.digest) ?? [];
+    const fleets = (users.get(`${base.name}@${base.digest}`) ?? []).filter((fleet) => fleet !== except);
     if (fleets.length > 0) {
       throw new CowherdError('BASE_IN_USE', `Base image ${formatBaseRef(base)} is in use by ${fleets.join(', ')}`, {
         hint: `Their overlays are worth nothing without it. First: ${fleets.map((fleet) => `cowherd teardown ${fleet}`).join('; ')}`,
@@ -125,7 +133,7 @@ export function removeBase(ports: Ports, ref: string): Promise<{ name: string; d
 }
 
 interface BaseUsers {
-  /** Names of fleets by the digest of what they stand on. */
+  /** Names of fleets by NAME@DIGEST of what they stand on. */
   users: Map<string, string[]>;
   /** Fleets whose state cannot be read: they may stand on anything. */
   unreadable: Array<{ path: string; reason: string }>;
@@ -135,17 +143,20 @@ interface BaseUsers {
 async function baseUsers(ports: Ports): Promise<BaseUsers> {
   const users = new Map<string, Set<string>>();
   const unreadable: BaseUsers['unreadable'] = [];
-  const note = (digest: string, fleet: string): void => void users.set(digest, (users.get(digest) ?? new Set()).add(fleet));
+  const note = ({ name, digest }: BaseRef, fleet: string): void => {
+    const key = `${name}@${digest}`;
+    users.set(key, (users.get(key) ?? new Set()).add(fleet));
+  };
   for (const fleet of await ports.fleets.list()) {
     try {
       const records = [await ports.fleets.read(fleet), (await ports.fleets.unfinished(fleet))?.operation.record];
-      for (const record of records) if (record !== undefined) note(record.base.digest, fleet);
+      for (const record of records) if (record !== undefined) note(record.base, fleet);
     } catch (error) {
       unreadable.push({ path: `fleet ${fleet}`, reason: reportOf(error).message });
     }
   }
   const domains = await ports.hypervisor.listDomains();
   const marks = await ports.hypervisor.readMarks(domains.map((domain) => domain.name));
-  for (const mark of marks.values()) note(mark.baseDigest, mark.fleet);
-  return { users: new Map([...users].map(([digest, fleets]) => [digest, [...fleets].sort()])), unreadable };
+  for (const mark of marks.values()) note({ name: mark.baseName, digest: mark.baseDigest }, mark.fleet);
+  return { users: new Map([...users].map(([key, fleets]) => [key, [...fleets].sort()])), unreadable };
 }

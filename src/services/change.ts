@@ -74,6 +74,24 @@ export function byName<M extends MemberIdentity>(members: readonly M[]): Map<str
   return new Map(members.map((member) => [member.name, member]));
 }
 
+/** Names of those that have a domain, by whatever name and whoever's it is. */
+export function definedNames(members: ReadonlyMap<string, ObservedMember>): Set<string> {
+  return new Set([...members].filter(([, member]) => member.domain !== undefined).map(([name]) => name));
+}
+
+/**
+ * Runs what comes between the intent and the first change. Where it fails on a first run, the intent is taken back: nothing has
+ * happened. Of a resumed operation it stays, since much may have.
+ */
+export async function prepared<T>(ports: Pick<Ports, 'fleets'>, fleet: string, isResumed: boolean, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!isResumed) await ports.fleets.endOperation(fleet);
+    throw error;
+  }
+}
+
 export function memberOf<M extends MemberIdentity>(members: ReadonlyMap<string, M>, name: string): M {
   const member = members.get(name);
   if (member === undefined) throw new Error(`${name} is in the plan and not among the members`);

@@ -26,18 +26,22 @@ export async function loadTemplate(
 ): Promise<TemplateSource> {
   if (path !== undefined) {
     const text = await ports.readFile(path);
-    return { text, origin: path, digest: createHash('sha256').update(text).digest('hex') };
+    return { text, origin: path, digest: sha256(text) };
   }
-  if (record?.spec.template !== undefined) {
-    const text = await ports.fleets.readTemplate(record.name);
-    if (text === undefined) {
-      throw new CowherdError('STATE_DAMAGED', `The template of fleet ${record.name} is gone`, {
-        hint: 'Name it again with --template FILE.',
-      });
-    }
-    return { text, origin: `of fleet ${record.name}`, digest: record.spec.template };
+  const digest = record?.spec.template;
+  if (record === undefined || digest === undefined)
+    return { text: await ports.builtInTemplate(), origin: builtInOrigin, digest: undefined };
+  const text = await ports.fleets.readTemplate(record.name, digest);
+  if (text === undefined || sha256(text) !== digest) {
+    throw new CowherdError('STATE_DAMAGED', `The template of fleet ${record.name} is ${text === undefined ? 'gone' : 'not what it was'}`, {
+      hint: `Name it again: cowherd spawn ${record.name} --template FILE`,
+    });
   }
-  return { text: await ports.builtInTemplate(), origin: builtInOrigin, digest: undefined };
+  return { text, origin: `of fleet ${record.name}`, digest };
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
 }
 
 /** Which platform the spec's virtType means here. */
@@ -79,7 +83,8 @@ export function renderDefinitions(
       ...member.macs,
       member.name,
     ]);
-    if (shape !== verifiedShape) verifyRenderedDomain(rendered, { record, member, overlayPath: files.overlay, base });
+    if (shape !== verifiedShape)
+      verifyRenderedDomain(rendered, { record, member, overlayPath: files.overlay, storeRoot: ports.fleets.root, base });
     verifiedShape = shape;
     definitions.set(member.name, sealDefinition(rendered));
   }

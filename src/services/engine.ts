@@ -80,6 +80,11 @@ export async function runMembers<M extends MemberIdentity>(
   return { results, stages: watch.stages() };
 }
 
+/** Whether every member was carried through, well or badly; an operation with cancelled members is left for resume. */
+export function isComplete({ results }: RunResult): boolean {
+  return results.every((result) => result.kind !== 'cancelled');
+}
+
 /** A function, since the answer changes while one looks. */
 export function isAborted(signal: AbortSignal | undefined): boolean {
   return signal?.aborted === true;

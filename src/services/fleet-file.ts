@@ -1,7 +1,7 @@
 import { dirname, isAbsolute, resolve } from 'node:path';
 import { parseDocument } from 'yaml';
+import { isBaseRef } from '../core/base.js';
 import { CowherdError } from '../core/errors.js';
-import { namePattern } from '../core/names.js';
 import { type FleetInput, parseFleetFile } from '../core/spec.js';
 import type { Ports } from '../ports.js';
 
@@ -35,13 +35,9 @@ export async function readFleetFile(ports: Pick<Ports, 'readFile'>, path: string
   const from = dirname(resolve(path));
   return parseFleetFile(value, path).map((fleet) => ({
     ...fleet,
-    base: looksLikeFile(fleet.base) ? resolvePath(from, fleet.base) : fleet.base,
+    base: isBaseRef(fleet.base) ? fleet.base : resolvePath(from, fleet.base),
     ...(fleet.template === undefined ? {} : { template: resolvePath(from, fleet.template) }),
   }));
-}
-
-function looksLikeFile(base: string): boolean {
-  return !namePattern.test(base) && !/^[a-z0-9-]+@[0-9a-f]+$/.test(base);
 }
 
 function resolvePath(from: string, path: string): string {

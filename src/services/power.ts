@@ -67,7 +67,10 @@ function shutdownBy(ports: Ports, options: PowerOptions): (member: MemberIdentit
   const states = new SharedStates(ports);
   return async ({ name }) => {
     const deadline = ports.clock.monotonic() + timeoutMs;
-    await ports.hypervisor.shutdown(name);
+    await ports.hypervisor.shutdown(name).catch((error: unknown) => {
+      // Whoever cannot even be asked is waited for like one that does not listen, if force is allowed.
+      if (options.force !== true) throw error;
+    });
     while (isOn(await states.of(name))) {
       if (isAborted(options.signal)) throw new CowherdError('INTERRUPTED', `Interrupted while ${name} was shutting down`);
       if (ports.clock.monotonic() >= deadline) {
@@ -95,7 +98,12 @@ class SharedStates {
     const now = this.#ports.clock.monotonic();
     if (this.#listing === undefined || now - this.#takenAt >= pollMs) {
       this.#takenAt = now;
-      this.#listing = this.#ports.hypervisor.listDomains().then((domains) => new Map(domains.map((domain) => [domain.name, domain])));
+      const earlier = this.#listing;
+      this.#listing = this.#ports.hypervisor.listDomains().then(
+        (domains) => new Map(domains.map((domain) => [domain.name, domain])),
+        // One listing that fails says nothing about the guests: what was seen last holds until the next.
+        (error: unknown) => earlier ?? Promise.reject(error),
+      );
     }
     return (await this.#listing).get(name);
   }

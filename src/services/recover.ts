@@ -1,6 +1,6 @@
 import { firstDiskFile } from '../core/domain-xml.js';
 import { CowherdError } from '../core/errors.js';
-import type { FleetRecord } from '../core/fleet.js';
+import { type FleetRecord, parseState } from '../core/fleet.js';
 import { memberIdentity } from '../core/identity.js';
 import type { MemberMark } from '../core/observation.js';
 import { domainSpecSchema } from '../core/spec.js';
@@ -34,9 +34,17 @@ export function recoverFleet(ports: Ports, fleet: string): Promise<FleetRecord> 
     }
     const base = { name: first.baseName, digest: first.baseDigest };
     const image = await verifiedBase(ports, base);
-    const spec = domainSpecSchema.parse(JSON.parse(first.spec));
-    if (spec.template !== undefined && (await ports.fleets.readTemplate(fleet)) === undefined) delete spec.template;
+    const spec = parseState(
+      domainSpecSchema,
+      fleet,
+      "the spec in a domain's metadata",
+      first.spec,
+      'Its domains were edited by hand. Make the fleet anew.',
+    );
     const freshOverlay = await ports.images.freshOverlay(image, await ports.fleets.scratchPath(fleet));
+    // A member whose domain is gone is still one while its overlay is there.
+    const overlays = [...(await ports.fleets.overlaySizes(fleet)).keys()].map((name) => Number(/-(\d+)$/.exec(name)?.[1]));
+    const indexes = new Set([...marks.map((mark) => mark.index), ...overlays.filter((index) => index > 0)]);
     const record: FleetRecord = {
       version: 1,
       id: first.fleetId,
@@ -45,7 +53,7 @@ export function recoverFleet(ports: Ports, fleet: string): Promise<FleetRecord> 
       spec,
       createdAt: ports.clock.now().toISOString(),
       freshOverlayBytes: await ports.fleets.measureOverlay(fleet, freshOverlay),
-      members: marks.map((mark) => memberIdentity(fleet, mark.fleetId, mark.index)).sort((a, b) => a.index - b.index),
+      members: [...indexes].sort((a, b) => a - b).map((index) => memberIdentity(fleet, first.fleetId, index)),
     };
     await ports.fleets.write(record);
     return record;

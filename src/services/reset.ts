@@ -1,12 +1,13 @@
+import { hasDisk } from '../core/domain-xml.js';
+import type { FleetRecord } from '../core/fleet.js';
 import { isOn } from '../core/observation.js';
 import type { Operation } from '../core/operation.js';
 import type { Outcome } from '../core/outcome.js';
-import { planReset, type StartPolicy } from '../core/plan.js';
+import { type MarkedMember, type Plan, planReset, type StartPolicy } from '../core/plan.js';
 import { selectMembers } from '../core/selection.js';
 import type { Ports } from '../ports.js';
-import { byName, dryOutcome, newOperation, runChange } from './change.js';
-import { checkDisk, verifyChecks } from './checks.js';
-import { isAborted } from './engine.js';
+import { byName, definedNames, dryOutcome, newOperation, prepared, runChange } from './change.js';
+import { isComplete } from './engine.js';
 import { loadFleet, observeWithMarks, verifiedBase, verifyNothingUnfinished, type WorkOptions, withFleetLock } from './fleet-access.js';
 import { stagePlannedOverlays } from './steps.js';
 
@@ -17,7 +18,6 @@ export interface ResetOptions extends WorkOptions {
   /** Which members run afterwards: all, none, or those that ran (the default). */
   start?: StartPolicy | undefined;
   dryRun?: boolean | undefined;
-  force?: boolean | undefined;
 }
 
 /**
@@ -48,9 +48,8 @@ async function begin(ports: Ports, options: ResetOptions): Promise<Outcome> {
     return dryOutcome(ports, { verb: 'reset', id: operation.id, record, plan, before: byName(observed), doneAs: () => 'reset', began });
   }
   await verifiedBase(ports, record.base);
-  verifyChecks(await checkDisk(ports), options.force === true);
   await ports.fleets.beginOperation(record.name, operation);
-  return finishReset(ports, operation, new Set(), { ...options, fleet: record.name });
+  return finishReset(ports, operation, new Set(), { ...options, isResumed: false });
 }
 
 /** Does what is left of a reset whose intent is written. The fleet is locked. */
@@ -58,17 +57,13 @@ export async function finishReset(
   ports: Ports,
   operation: Operation,
   done: ReadonlySet<number>,
-  options: WorkOptions & { fleet: string },
+  options: WorkOptions & { fleet: string; isResumed: boolean },
 ): Promise<Outcome> {
   const began = ports.clock.monotonic();
-  const record = await loadFleet(ports, options.fleet);
-  const left = record.members.filter((member) => operation.targets.includes(member.index) && !done.has(member.index));
-  const base = await verifiedBase(ports, record.base);
-  const observed = await observeWithMarks(ports, { ...record, members: left });
-  const plan = planReset(observed, record.id, operation.start, namesOf(observed, operation.wasOn));
+  const { record, observed, plan } = await prepared(ports, options.fleet, options.isResumed, () =>
+    prepareReset(ports, operation, done, options.fleet),
+  );
   const before = byName(observed);
-  const freshOverlay = await ports.images.freshOverlay(base, await ports.fleets.scratchPath(record.name));
-  await stagePlannedOverlays(ports, record.name, plan, freshOverlay);
   const { run, outcome } = await runChange(
     ports,
     {
@@ -79,19 +74,57 @@ export async function finishReset(
       before,
       doneAs: () => 'reset',
       began,
-      context: {
-        journaled: true,
-      },
+      context: { defined: definedNames(before), journaled: true },
     },
     // All guests are stopped before the first one starts: idle guests that wait for their turn take CPU time from those that
     // boot (under emulation a hundred of them half a core or more). Connections bound how many stops are under way.
     { ...options, concurrency: options.concurrency ?? Math.max(1, plan.members.length) },
   );
-  if (!isAborted(options.signal)) await ports.fleets.endOperation(record.name);
+  if (isComplete(run)) await ports.fleets.endOperation(record.name);
   const freed = run.results.map(({ kind, member }) =>
     kind === 'done' ? (before.get(member.name)?.overlayBytes ?? 0) - record.freshOverlayBytes : 0,
   );
   return { ...outcome, freedBytes: freed.reduce((sum, bytes) => sum + Math.max(0, bytes), 0) };
+}
+
+async function prepareReset(
+  ports: Ports,
+  operation: Operation,
+  done: ReadonlySet<number>,
+  fleet: string,
+): Promise<{ record: FleetRecord; observed: MarkedMember[]; plan: Plan }> {
+  const record = await loadFleet(ports, fleet);
+  const left = record.members.filter((member) => operation.targets.includes(member.index) && !done.has(member.index));
+  const base = await verifiedBase(ports, record.base);
+  const observed = await observeWithMarks(ports, { ...record, members: left });
+  const plan = await withoutStrangeDisks(
+    ports,
+    record,
+    planReset(observed, record.id, operation.start, namesOf(observed, operation.wasOn)),
+  );
+  const freshOverlay = await ports.images.freshOverlay(base, await ports.fleets.scratchPath(fleet));
+  await stagePlannedOverlays(ports, fleet, plan, freshOverlay);
+  return { record, observed, plan };
+}
+
+/** Refuses members whose domain has another disk by now, as after an external snapshot: our overlay is what that one stands on. */
+async function withoutStrangeDisks(ports: Ports, record: FleetRecord, plan: Plan): Promise<Plan> {
+  const documents = await ports.hypervisor.readXml(plan.members.map((member) => member.name));
+  const isOwn = (name: string): boolean => hasDisk(documents.get(name) ?? '', ports.fleets.files(record.name, name).overlay);
+  return {
+    ...plan,
+    members: plan.members.filter((member) => isOwn(member.name)),
+    refused: [
+      ...plan.refused,
+      ...plan.members
+        .filter((member) => !isOwn(member.name))
+        .map(({ name }) => ({
+          name,
+          reason: 'its domain does not have its overlay as a disk any more',
+          hint: `See "virsh domblklist ${name}". A snapshot can be merged back with "virsh blockcommit", or the member torn down and spawned anew.`,
+        })),
+    ],
+  };
 }
 
 function namesOf(members: readonly { index: number; name: string }[], indexes: readonly number[]): Set<string> {

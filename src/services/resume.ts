@@ -25,7 +25,10 @@ export async function resume(ports: Ports, options: ResumeOptions): Promise<Outc
       throw new CowherdError('FLEET_NOT_FOUND', `Nothing of fleet ${fleet} is unfinished`, { hint: `See "cowherd status ${fleet}".` });
     }
     const { operation, done } = current;
-    if (operation.verb === 'reset') return finishReset(ports, operation, done, options);
-    return finishTeardown(ports, operation, done, options);
+    if (operation.verb === 'reset') return finishReset(ports, operation, done, { ...options, isResumed: true });
+    if (operation.verb === 'teardown') return finishTeardown(ports, operation, done, { ...options, isResumed: true });
+    throw new CowherdError('LOCKED', `Another run of cowherd worked on fleet ${fleet} meanwhile`, {
+      hint: `Look again: cowherd status ${fleet}`,
+    });
   });
 }

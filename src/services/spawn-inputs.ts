@@ -1,9 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { type BaseImage, formatBaseRef, verifySeal } from '../core/base.js';
+import { type BaseImage, formatBaseRef, isBaseRef, verifySeal } from '../core/base.js';
 import { CowherdError } from '../core/errors.js';
 import { type FleetRecord, growMembers } from '../core/fleet.js';
 import { memberMac } from '../core/identity.js';
-import { namePattern } from '../core/names.js';
 import { formatIndexes } from '../core/selection.js';
 import { type DomainSpec, defaultDomainSpec } from '../core/spec.js';
 import type { Ports } from '../ports.js';
@@ -40,10 +39,7 @@ export async function resolveBase(
       });
     return { base: await verifiedBase(ports, recorded.base), notes: [] };
   }
-  const { base, notes } =
-    namePattern.test(asked) || /^[a-z0-9-]+@[0-9a-f]+$/.test(asked)
-      ? { base: await ports.bases.find(asked), notes: [] }
-      : await importBase(ports, asked, options);
+  const { base, notes } = isBaseRef(asked) ? { base: await ports.bases.find(asked), notes: [] } : await importBase(ports, asked, options);
   if (recorded !== undefined && recorded.base.digest !== base.digest) {
     throw new CowherdError(
       'BAD_USAGE',
@@ -53,6 +49,8 @@ export async function resolveBase(
       },
     );
   }
+  // The same content under another name: the fleet keeps its own, or its domains and its record would disagree.
+  if (recorded !== undefined) return { base: await verifiedBase(ports, recorded.base), notes };
   verifySeal(base, await ports.bases.seal(base));
   return { base, notes };
 }
@@ -63,14 +61,16 @@ async function importBase(
   { format, trustChain, signal, onProgress, dryRun }: SpawnOptions,
 ): Promise<{ base: BaseImage; notes: string[] }> {
   if (dryRun === true) onProgress?.({ kind: 'note', text: `importing ${path}: a dry run, too, needs the base image in the store` });
-  const { base, how, warning } = await ports.bases.locked(() =>
-    ports.bases.import({
-      path,
-      format,
-      trustChain: trustChain === true,
-      signal,
-      onProgress: (progress) => onProgress?.({ kind: 'bytes', what: `importing ${path}`, ...progress }),
-    }),
+  const { base, how, warning } = await ports.bases.locked(
+    () =>
+      ports.bases.import({
+        path,
+        format,
+        trustChain: trustChain === true,
+        signal,
+        onProgress: (progress) => onProgress?.({ kind: 'bytes', what: `importing ${path}`, ...progress }),
+      }),
+    signal,
   );
   const note =
     how === 'already there' ? `base ${formatBaseRef(base)} was in the store already` : `base ${formatBaseRef(base)} imported (${how})`;
@@ -91,6 +91,7 @@ export async function composeRecord(
   if (recorded !== undefined) {
     return { ...recorded, spec, members: growMembers(recorded.name, recorded.id, recorded.members, count) };
   }
+  await verifyNoStrayOverlays(ports, options.fleet);
   const id = await unusedFleetId(ports, count);
   return {
     version: 1,
@@ -120,4 +121,14 @@ async function unusedFleetId(ports: Ports, count: number): Promise<string> {
     if (free) return id;
   }
   throw new CowherdError('PREFLIGHT_FAILED', 'No range of MAC addresses is free on this host', { hint: 'Make the fleet smaller.' });
+}
+
+/** A fleet that is not recorded has no overlays: what lies there is another fleet's data, on who knows which base. */
+async function verifyNoStrayOverlays(ports: Ports, fleet: string): Promise<void> {
+  const strays = [...(await ports.fleets.overlaySizes(fleet)).keys()];
+  if (strays.length === 0) return;
+  throw new CowherdError('STATE_DAMAGED', `${strays.length} overlays lie in the directory of fleet ${fleet}, which is not recorded`, {
+    details: strays.slice(0, 5).map((name) => ports.fleets.files(fleet, name).overlay),
+    hint: `Rebuild its record (cowherd status ${fleet} --recover), move them away, or choose another name.`,
+  });
 }

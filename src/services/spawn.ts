@@ -2,16 +2,17 @@ import type { BaseImage } from '../core/base.js';
 import type { MemberDefinition } from '../core/domain-xml.js';
 import { CowherdError } from '../core/errors.js';
 import type { FleetRecord } from '../core/fleet.js';
+import { verifyName } from '../core/names.js';
 import type { Operation, StageTime } from '../core/operation.js';
 import type { Outcome } from '../core/outcome.js';
 import { isForeign, type MarkedMember, type Plan, planSpawn } from '../core/plan.js';
 import { formatIndexes } from '../core/selection.js';
 import type { DomainSpec } from '../core/spec.js';
 import type { Ports } from '../ports.js';
-import { byName, memberOf, newOperation } from './change.js';
+import { byName, definedNames, memberOf, newOperation } from './change.js';
 import { checkDisk, checkMemory, checkNetwork, checkStore, verifyChecks } from './checks.js';
 import { choosePlatform, loadTemplate, renderDefinitions, type TemplateSource } from './definitions.js';
-import { isAborted, type RunResult, runMembers } from './engine.js';
+import { isAborted, isComplete, type RunResult, runMembers } from './engine.js';
 import {
   defaultBootConcurrency,
   defaultConcurrency,
@@ -50,6 +51,7 @@ export const defaultWaitMs = 300_000;
 
 /** Makes the world be as the spec says: imports the base, creates what is missing, starts what is off. Running it again converges. */
 export async function spawn(ports: Ports, options: SpawnOptions): Promise<Outcome> {
+  verifyName('fleet', options.fleet);
   if (options.dryRun === true) return spawnLocked(ports, options);
   // Before the lock, which is a file of the store.
   verifyChecks(await checkStore(ports), options.force === true);
@@ -69,7 +71,7 @@ async function spawnLocked(ports: Ports, options: SpawnOptions): Promise<Outcome
   const importSeconds = (ports.clock.monotonic() - began) / 1000;
   const template = await loadTemplate(ports, recorded, options.template);
   const record = await composeRecord(ports, options, recorded, base, template);
-  return applySpawn(ports, options, { record, recorded, base, template, began, importSeconds, notes: [...notes, ...early] });
+  return applySpawn(ports, options, { record, base, template, began, importSeconds, notes: [...notes, ...early] });
 }
 
 interface Waiting {
@@ -79,7 +81,6 @@ interface Waiting {
 
 interface SpawnContext {
   record: FleetRecord;
-  recorded: FleetRecord | undefined;
   base: BaseImage;
   template: TemplateSource;
   began: number;
@@ -88,7 +89,7 @@ interface SpawnContext {
 }
 
 async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnContext): Promise<Outcome> {
-  const { base, template, recorded } = context;
+  const { base, template } = context;
   let { record } = context;
   const platform = await choosePlatform(ports, record.spec.virtType, options.onProgress);
   const definitions = renderDefinitions(ports, record, record.members, base, platform, template);
@@ -121,7 +122,10 @@ async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnCon
       before,
       seconds: (ports.clock.monotonic() - context.began) / 1000,
       interrupted: isAborted(options.signal),
-      doneAs: (name, steps) => (before.get(name)?.domain === undefined ? 'created' : steps.includes('define') ? 'redefined' : 'started'),
+      doneAs: (name, steps) => {
+        if (before.get(name)?.domain === undefined || steps.includes('overlay')) return 'created';
+        return steps.includes('define') ? 'redefined' : 'started';
+      },
       notes,
     });
 
@@ -134,9 +138,9 @@ async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnCon
   if (redefined.length > 0) notes.push(`members ${formatIndexes(redefined)} keep their old definition until their next start`);
 
   // From here on the world changes.
-  const performed = await prepare(ports, { record, recorded, operation, plan, definitions, base, template });
+  const performed = await prepare(ports, { record, operation, plan, definitions, base, template, before });
   record = performed.record;
-  const performer = stepPerformer(ports, { fleet: record.name, definitions, journaled: true });
+  const performer = stepPerformer(ports, { fleet: record.name, definitions, defined: definedNames(before), journaled: true });
   const run = await runMembers(
     plan.members.map(({ name, steps }) => ({
       member: memberOf(before, name),
@@ -151,7 +155,7 @@ async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnCon
       onProgress: options.onProgress,
     },
   );
-  if (!isAborted(options.signal)) await ports.fleets.endOperation(record.name);
+  if (isComplete(run)) await ports.fleets.endOperation(record.name);
   return compose(run, notes, await awaitReadiness(ports, options, plan, run, before));
 }
 
@@ -174,45 +178,54 @@ async function awaitReadiness(
   return { late: isAborted(options.signal) ? new Map() : late, stages: [{ name: 'wait', seconds, count: running.length - late.size }] };
 }
 
+interface Preparation {
+  record: FleetRecord;
+  operation: Operation;
+  plan: Plan;
+  definitions: ReadonlyMap<string, MemberDefinition>;
+  base: BaseImage;
+  template: TemplateSource;
+  before: ReadonlyMap<string, MarkedMember>;
+}
+
 /**
  * Writes the intent and makes ready what the members need. The first domain is defined here, held against libvirt's schema: a
- * template that libvirt does not take is refused before anything else is made, and the intent is taken back.
+ * template that libvirt does not take is refused before any member is made. Whatever fails here is taken back.
  */
-async function prepare(
-  ports: Ports,
-  work: {
-    record: FleetRecord;
-    recorded: FleetRecord | undefined;
-    operation: Operation;
-    plan: Plan;
-    definitions: ReadonlyMap<string, MemberDefinition>;
-    base: BaseImage;
-    template: TemplateSource;
-  },
-): Promise<{ record: FleetRecord; defined: string | undefined }> {
-  const { operation, plan, definitions, base, template, recorded } = work;
+async function prepare(ports: Ports, work: Preparation): Promise<{ record: FleetRecord; defined: string | undefined }> {
+  const { operation, plan, definitions, base, template, before } = work;
+  const { fleets, hypervisor } = ports;
   const fleet = work.record.name;
+  const earlier = { record: await fleets.read(fleet), unfinished: await fleets.unfinished(fleet) };
+  // Before the intent, which refers to it by its digest.
+  if (template.digest !== undefined) await fleets.writeTemplate(fleet, template.digest, template.text);
   // The base is bound to the fleet while nobody can remove it: from here on it counts as in use.
   await ports.bases.locked(async () => {
     await verifiedBase(ports, work.record.base);
-    await ports.fleets.beginOperation(fleet, operation);
+    await fleets.beginOperation(fleet, operation);
   });
+  const first = plan.members.find((member) => member.steps.includes('define'))?.name;
   try {
-    const first = plan.members.find((member) => member.steps.includes('define'))?.name;
-    const xml = first === undefined ? undefined : definitions.get(first)?.xml;
-    if (first !== undefined && xml !== undefined) await ports.hypervisor.define({ name: first, xml }, { validate: true });
-    const freshOverlay = await ports.images.freshOverlay(base, await ports.fleets.scratchPath(fleet));
-    const record =
-      recorded !== undefined && recorded.freshOverlayBytes > 0
-        ? work.record
-        : { ...work.record, freshOverlayBytes: await ports.fleets.measureOverlay(fleet, freshOverlay) };
-    if (template.digest !== undefined) await ports.fleets.writeTemplate(fleet, template.text);
+    const freshOverlay = await ports.images.freshOverlay(base, await fleets.scratchPath(fleet));
+    const known = earlier.record?.freshOverlayBytes ?? 0;
+    const record = { ...work.record, freshOverlayBytes: known > 0 ? known : await fleets.measureOverlay(fleet, freshOverlay) };
     await stagePlannedOverlays(ports, fleet, plan, freshOverlay);
-    await ports.fleets.write(record);
+    await fleets.write(record);
+    const xml = first === undefined ? undefined : definitions.get(first)?.xml;
+    if (first !== undefined && xml !== undefined) await hypervisor.define({ name: first, xml }, { validate: true });
     return { record, defined: first };
   } catch (error) {
-    if (recorded === undefined) await ports.fleets.removeFleet(fleet);
-    else await ports.fleets.endOperation(fleet);
+    const isNew = first !== undefined && before.get(first)?.domain === undefined;
+    if (isNew && (await hypervisor.readMarks([first]).catch(() => undefined))?.get(first)?.fleetId === work.record.id)
+      await hypervisor.undefine(first);
+    // An operation that was unfinished before stays so: its intent is all that is known of it.
+    if (earlier.unfinished !== undefined) throw error;
+    if (earlier.record === undefined) {
+      await fleets.removeFleet(fleet);
+    } else {
+      await fleets.write(earlier.record);
+      await fleets.endOperation(fleet);
+    }
     throw error;
   }
 }

@@ -1,5 +1,5 @@
 import { formatBaseRef, sealDifferences } from '../core/base.js';
-import { reportOf } from '../core/errors.js';
+import { CowherdError, reportOf } from '../core/errors.js';
 import { judgeMember, type MemberState } from '../core/observation.js';
 import type { Ports } from '../ports.js';
 import { loadFleet, observeFleet } from './fleet-access.js';
@@ -35,7 +35,7 @@ export async function status(ports: Ports, fleet: string): Promise<FleetStatus> 
     observeFleet(ports, record),
     ports.machine.qemuStartTimes().catch(() => new Map<string, number>()),
     baseProblem(ports, record.base),
-    ports.fleets.unfinished(fleet),
+    readUnfinished(ports, fleet),
   ]);
   const now = ports.clock.now().getTime();
   const counts: Record<MemberState, number> = { running: 0, shutOff: 0, paused: 0, broken: 0, missing: 0 };
@@ -64,18 +64,21 @@ export async function status(ports: Ports, fleet: string): Promise<FleetStatus> 
     fleet,
     base: { ...record.base, problem },
     counts,
-    ...(unfinished === undefined
-      ? {}
-      : {
-          unfinished: {
-            verb: unfinished.operation.verb,
-            startedAt: unfinished.operation.startedAt,
-            done: unfinished.done.size,
-            total: unfinished.operation.targets.length,
-          },
-        }),
+    ...(unfinished === undefined ? {} : { unfinished }),
     members,
   };
+}
+
+/** A damaged operation.json must not hide the members: it is told as an operation of which nothing is known. */
+async function readUnfinished(ports: Ports, fleet: string): Promise<FleetStatus['unfinished']> {
+  try {
+    const unfinished = await ports.fleets.unfinished(fleet);
+    if (unfinished === undefined) return undefined;
+    const { verb, startedAt, targets } = unfinished.operation;
+    return { verb, startedAt, done: unfinished.done.size, total: targets.length };
+  } catch (error) {
+    return { verb: `operation (${reportOf(error).message})`, startedAt: 'at an unknown time', done: 0, total: 0 };
+  }
 }
 
 /** What is wrong with a base image, as words; null where nothing is. */
@@ -118,6 +121,8 @@ export async function listFleets(ports: Ports): Promise<FleetSummary[]> {
         problem: base.problem,
       });
     } catch (error) {
+      // Without libvirt nothing can be told of any fleet: that is the answer then, once.
+      if (error instanceof CowherdError && ['CONNECTION_FAILED', 'TOOL_MISSING', 'TOOL_TIMEOUT'].includes(error.code)) throw error;
       const { message } = reportOf(error);
       summaries.push({ fleet, members: 0, base: '', counts: null, overlayBytes: 0, unfinished: null, problem: message });
     }

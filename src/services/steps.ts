@@ -8,6 +8,8 @@ import type { Performer } from './engine.js';
 
 export interface StepContext {
   fleet: string;
+  /** Names of members that have a domain already. */
+  defined?: ReadonlySet<string>;
   /** Needed by plans with define steps. */
   definitions?: ReadonlyMap<string, MemberDefinition>;
   /** What a shutdown waits for, and what it does when that does not come. */
@@ -21,7 +23,11 @@ export function stepPerformer(ports: Pick<Ports, 'hypervisor' | 'fleets'>, conte
   const { fleet } = context;
   const perform: Partial<Record<StepName, (member: MemberIdentity) => Promise<void>>> = {
     stop: ({ name }) => hypervisor.destroy(name),
-    overlay: ({ name }) => fleets.placeOverlay(fleet, name),
+    overlay: async ({ name }) => {
+      // Saved memory belongs to the disk that goes: restored onto a fresh one it would corrupt it.
+      if (context.defined?.has(name)) await hypervisor.forgetSavedState(name);
+      await fleets.placeOverlay(fleet, name);
+    },
     define: async ({ name }) => {
       const { xml } = needed(context.definitions?.get(name), `definition of ${name}`);
       await hypervisor.define({ name, xml });

@@ -3,12 +3,12 @@ import { reportOf } from '../core/errors.js';
 import type { FleetRecord } from '../core/fleet.js';
 import type { Operation } from '../core/operation.js';
 import type { Outcome } from '../core/outcome.js';
-import { planTeardown } from '../core/plan.js';
+import { isForeign, planTeardown } from '../core/plan.js';
 import { selectMembers } from '../core/selection.js';
 import type { Ports } from '../ports.js';
 import { removeBase } from './bases.js';
-import { byName, dryOutcome, newOperation, runChange } from './change.js';
-import { isAborted } from './engine.js';
+import { byName, dryOutcome, newOperation, prepared, runChange } from './change.js';
+import { isComplete } from './engine.js';
 import { loadFleet, observeWithMarks, verifyNothingUnfinished, type WorkOptions, withFleetLock } from './fleet-access.js';
 
 export interface TeardownOptions extends WorkOptions {
@@ -57,8 +57,11 @@ async function begin(ports: Ports, options: TeardownOptions): Promise<Outcome> {
       began,
     });
   }
+  const supersedes = (await ports.fleets.unfinished(record.name)) !== undefined;
+  // libvirt must answer before the intent is written: without it nothing could be done, and the fleet would be blocked.
+  await ports.hypervisor.listDomains();
   await ports.fleets.beginOperation(record.name, operation);
-  return finishTeardown(ports, operation, new Set(), options);
+  return finishTeardown(ports, operation, new Set(), { ...options, isResumed: supersedes });
 }
 
 /** The record, or what an interrupted spawn meant it to be. */
@@ -71,12 +74,12 @@ export async function finishTeardown(
   ports: Ports,
   operation: Operation,
   done: ReadonlySet<number>,
-  options: WorkOptions & { fleet: string },
+  options: WorkOptions & { fleet: string; isResumed: boolean },
 ): Promise<Outcome> {
   const began = ports.clock.monotonic();
   const record = operation.record ?? (await loadFleet(ports, options.fleet));
   const left = record.members.filter((member) => operation.targets.includes(member.index) && !done.has(member.index));
-  const observed = await observeWithMarks(ports, { ...record, members: left });
+  const observed = await prepared(ports, record.name, options.isResumed, () => observeWithMarks(ports, { ...record, members: left }));
   const before = byName(observed);
   const { run, outcome } = await runChange(
     ports,
@@ -94,12 +97,15 @@ export async function finishTeardown(
   );
   const gone = new Set([...done, ...run.results.filter((result) => result.kind === 'done').map((result) => result.member.index)]);
   const freedBytes = observed.reduce((sum, member) => sum + (gone.has(member.index) ? (member.overlayBytes ?? 0) : 0), 0);
-  if (isAborted(options.signal)) return { ...outcome, freedBytes };
+  const namesakes = observed
+    .filter((member) => isForeign(member, record.id))
+    .map((member) => `left alone: the domain ${member.domain?.name} is not of this fleet`);
+  if (!isComplete(run)) return { ...outcome, freedBytes };
 
   const remaining = record.members.filter((member) => !gone.has(member.index));
   const notes =
     operation.wholeFleet && remaining.length === 0 ? await removeRest(ports, record, operation) : await keepRest(ports, record, remaining);
-  return { ...outcome, freedBytes, notes: [...outcome.notes, ...notes] };
+  return { ...outcome, freedBytes, notes: [...outcome.notes, ...namesakes, ...notes] };
 }
 
 async function keepRest(ports: Ports, record: FleetRecord, remaining: FleetRecord['members']): Promise<string[]> {
@@ -110,16 +116,17 @@ async function keepRest(ports: Ports, record: FleetRecord, remaining: FleetRecor
 
 async function removeRest(ports: Ports, record: FleetRecord, operation: Operation): Promise<string[]> {
   const notes: string[] = [];
-  const left = await ports.fleets.removeFleet(record.name);
-  if (left.length > 0) notes.push(`kept ${left.length} files that are not cowherd's: ${left.slice(0, 3).join(', ')}`);
   const base = await ports.bases.get(record.base);
+  // While the fleet's own state still says that this is to be done.
   if (operation.withBase && base !== undefined) {
     try {
-      await removeBase(ports, formatBaseRef(base));
+      await removeBase(ports, `${base.name}@${base.digest}`, record.name);
       notes.push(`base ${formatBaseRef(base)} removed`);
     } catch (error) {
       notes.push(`base kept: ${reportOf(error).message}`);
     }
   }
+  const left = await ports.fleets.removeFleet(record.name);
+  if (left.length > 0) notes.push(`kept ${left.length} files that are not cowherd's: ${left.slice(0, 3).join(', ')}`);
   return notes;
 }

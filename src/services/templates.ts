@@ -1,10 +1,12 @@
-import { type BaseImage, verifySeal } from '../core/base.js';
+import type { BaseImage } from '../core/base.js';
 import { CowherdError } from '../core/errors.js';
 import type { FleetRecord } from '../core/fleet.js';
 import { memberIdentity } from '../core/identity.js';
+import { verifyName } from '../core/names.js';
 import { type DomainSpec, defaultDomainSpec } from '../core/spec.js';
 import type { Ports } from '../ports.js';
 import { choosePlatform, loadTemplate, renderDefinitions } from './definitions.js';
+import { verifiedBase } from './fleet-access.js';
 
 export interface RenderOptions {
   fleet: string;
@@ -17,9 +19,9 @@ export interface RenderOptions {
 
 /** The domain XML of one member, as spawn would define it. Changes nothing. @throws BAD_TEMPLATE */
 export async function renderMember(ports: Ports, options: RenderOptions): Promise<{ name: string; xml: string; definition: string }> {
+  verifyName('fleet', options.fleet);
   const recorded = await ports.fleets.read(options.fleet);
   const base = await baseOf(ports, options, recorded);
-  verifySeal(base, await ports.bases.seal(base));
   const template = await loadTemplate(ports, recorded, options.template);
   const given = Object.fromEntries(Object.entries(options.spec ?? {}).filter(([, value]) => value !== undefined));
   // A fleet that does not exist yet has no id; zeros show where it goes.
@@ -43,8 +45,7 @@ export async function renderMember(ports: Ports, options: RenderOptions): Promis
 
 async function baseOf(ports: Ports, { base, fleet }: RenderOptions, recorded: FleetRecord | undefined): Promise<BaseImage> {
   if (base !== undefined) return ports.bases.find(base);
-  const image = recorded === undefined ? undefined : await ports.bases.get(recorded.base);
-  if (image !== undefined) return image;
+  if (recorded !== undefined) return verifiedBase(ports, recorded.base);
   throw new CowherdError('FLEET_NOT_FOUND', `There is no fleet ${fleet} to render for`, {
     hint: 'Name a base image of the store with --base NAME to render for a fleet that does not exist yet.',
   });

@@ -31,8 +31,9 @@ export function renderOutcome(outcome: Outcome): string {
     const hints = new Set(failed.flatMap((member) => (member.error?.hint === undefined ? [] : [member.error.hint])));
     for (const hint of [...hints].slice(0, 3)) lines.push(`  → ${hint}`);
   }
-  if (operation.interrupted) {
-    const left = members.filter((member) => member.outcome === 'cancelled').length;
+  const left = members.filter((member) => member.outcome === 'cancelled').length;
+  if (operation.interrupted && left === 0) lines.push('', 'Interrupted: every member is done, but not every one was waited for.');
+  if (left > 0) {
     const next = ['start', 'stop'].includes(operation.verb) ? `cowherd ${operation.verb} ${fleet}` : `cowherd resume ${fleet}`;
     lines.push('', `Interrupted: ${plural(left, 'member')} not done. Finish it with: ${next}`);
   }

@@ -168,10 +168,63 @@ describe('the verbs, one by one', () => {
     await virsh('undefine', `${fleet}-002`);
     await lab.defineForeign(`${fleet}-002`, `<uuid>${uuid}</uuid>`);
     expect((await lab.cowherd('reset', fleet)).exitCode).toBe(4);
-    await lab.cowherd('teardown', fleet, '--yes');
+    const partial = await lab.cowherd('teardown', fleet, '--yes', '--json');
+    expect(partial).toMatchObject({ exitCode: 4, json: { counts: { removed: 1, failed: 1 } } });
+    expect(partial.json.members[1].error.hint).toContain(`virsh undefine ${fleet}-002`);
     const left = await virsh('dumpxml', `${fleet}-002`);
     expect(left.replace(/<uuid>.*/, '')).toBe(foreign.replace(/<uuid>.*/, ''));
+    expect((await lab.ok('status', fleet)).members[0].overlayBytes).toBeGreaterThan(0);
     await virsh('undefine', `${fleet}-002`);
+    await lab.ok('teardown', fleet, '--yes');
+  });
+
+  it('takes a word that is no member for a mistake, not for "all of them"', async () => {
+    const fleet = await spawned('typo', 2);
+    for (const word of ['', '1..2', '1:2', `${fleet}_001`, 'lab_3', 'nonesuch']) {
+      const { exitCode } = await lab.cowherd('teardown', fleet, word, '--yes');
+      expect([word, [2, 5].includes(exitCode)]).toEqual([word, true]);
+      expect((await lab.cowherd('reset', fleet, word)).exitCode).toBe(exitCode);
+    }
+    expect((await lab.ok('status', fleet)).counts.running).toBe(2);
+    await lab.ok('teardown', fleet, '--yes');
+  });
+
+  it('never brings together a disk and what does not belong to it', async () => {
+    const fleet = await spawned('pairs', 4, '--wait', 'console=^OK');
+    const disk = (index: number): string => lab.overlay(fleet, `${fleet}-00${index}`);
+    // Memory that was saved goes with the disk that it belongs to.
+    await virsh('managedsave', `${fleet}-001`);
+    expect((await lab.ok('reset', fleet, '1')).counts).toMatchObject({ reset: 1, started: 0 });
+    expect(await virsh('dominfo', `${fleet}-001`)).toMatch(/Managed save:\s+no/);
+    await lab.ok('start', fleet, '1');
+    // A member that somebody renamed runs on its overlay still.
+    await lab.ok('stop', fleet, '2');
+    await virsh('domrename', `${fleet}-002`, `${fleet}-old`);
+    await virsh('start', `${fleet}-old`);
+    // One with an external snapshot stands on its overlay as a backing file.
+    await virsh(
+      'snapshot-create-as',
+      `${fleet}-003`,
+      's',
+      '--disk-only',
+      '--no-metadata',
+      '--diskspec',
+      `vda,file=${lab.store}/fleets/${fleet}/overlays/snap`,
+    );
+    const before = [(await stat(disk(2))).ino, (await stat(disk(3))).ino];
+
+    const reset = await lab.cowherd('reset', fleet, '--json');
+    expect(reset).toMatchObject({ exitCode: 4, json: { counts: { reset: 2, failed: 2 } } });
+    expect(reset.json.members[1].error.message).toContain(`renamed to ${fleet}-old`);
+    expect(reset.json.members[2].error.hint).toContain('virsh domblklist');
+    expect((await lab.cowherd('teardown', fleet, '2', '--yes')).exitCode).toBe(4);
+    expect([(await stat(disk(2))).ino, (await stat(disk(3))).ino]).toEqual(before);
+    expect((await lab.ok('status', fleet)).members[1].problems).toEqual([`its domain was renamed to ${fleet}-old`]);
+
+    await virsh('destroy', `${fleet}-old`);
+    await virsh('domrename', `${fleet}-old`, `${fleet}-002`);
+    const torn = await lab.ok('teardown', fleet, '--yes');
+    expect(torn.notes.join()).toContain('/snap');
   });
 
   it('refuses a base image that was changed under its overlays, with exit 7', async () => {

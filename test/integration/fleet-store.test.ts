@@ -138,7 +138,7 @@ describe('a virsh that misbehaves', () => {
   const open = (behaviour: string): Virsh => {
     process.env.PATH = `${fakes}:${path}`;
     process.env.FAKE_VIRSH = behaviour;
-    return new Virsh({ uri: 'qemu:///system', sessions: 1, timeoutMs: 500, inherit: () => [] });
+    return new Virsh({ uri: 'qemu:///system', sessions: 1, timeoutMs: 500, inherit: () => [], inheritance: () => 0 });
   };
 
   it('that hangs is given up, naming the call', async () => {
@@ -167,7 +167,7 @@ describe('a virsh that misbehaves', () => {
 
   it('that is not there is named with its package', async () => {
     process.env.PATH = '/nonexistent';
-    const virsh = new Virsh({ uri: 'qemu:///system', sessions: 1, timeoutMs: 500, inherit: () => [] });
+    const virsh = new Virsh({ uri: 'qemu:///system', sessions: 1, timeoutMs: 500, inherit: () => [], inheritance: () => 0 });
     await expect(virsh.start('x')).rejects.toMatchObject({ code: 'TOOL_MISSING', hint: expect.stringContaining('libvirt-clients') });
     await virsh.close();
   });

@@ -17,7 +17,7 @@ export default class BaseAdd extends BaseCommand {
   async run() {
     const { args, flags } = await this.parse(BaseAdd);
     return this.onHost(flags, async (host, work) => {
-      const request = { path: args.file, name: flags.name, format: flags.format, trustChain: flags['trust-chain'], signal: work.signal };
+      const request = { path: args.file, name: flags.name, format: flags.format, trustChain: flags['trust-chain'] };
       const result = await addBase(host, request, work);
       this.log(`${renderBase(result)}\n${result.how === 'already there' ? 'It was in the store already.' : `Imported (${result.how}).`}`);
       if (result.warning !== undefined) this.logToStderr(`note: ${result.warning}`);

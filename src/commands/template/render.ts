@@ -1,8 +1,7 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../../base-command.js';
-import { parseFlagValues } from '../../core/spec.js';
 import { renderMember } from '../../services/templates.js';
-import { parseVariables, specFlags } from '../../spec-flags.js';
+import { specFlags, specOf } from '../../spec-flags.js';
 
 export default class TemplateRender extends BaseCommand {
   static override summary = "Print one member's domain XML as spawn would define it. Changes nothing.";
@@ -24,22 +23,14 @@ export default class TemplateRender extends BaseCommand {
 
   async run() {
     const { args, flags } = await this.parse(TemplateRender);
-    const given = parseFlagValues({ memory: flags.memory, network: flags.network, variables: parseVariables(flags.var) });
+    const spec = specOf(flags);
     return this.onHost(flags, async (host) => {
       const result = await renderMember(host, {
         fleet: args.fleet,
         index: args.member,
         base: flags.base,
         template: flags.template,
-        spec: {
-          memoryMiB: given.memory,
-          vcpus: flags.vcpus,
-          virtType: flags['virt-type'],
-          network: given.network,
-          diskCache: flags['disk-cache'],
-          lean: flags.lean,
-          variables: given.variables,
-        },
+        spec,
       });
       this.log(result.xml.trimEnd());
       return result;

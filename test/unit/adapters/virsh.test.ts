@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { verifyUri } from '../../../src/adapters/connection.js';
-import { parseDomainStates } from '../../../src/adapters/virsh.js';
+import { parseDomainStates } from '../../../src/adapters/domain-states.js';
 import { faultOf, virshError } from '../../../src/adapters/virsh-errors.js';
 import { quote } from '../../../src/adapters/virsh-session.js';
 
@@ -29,7 +29,7 @@ Domain: 'off'
     ["Failed to start domain 'x'\nRequested operation is not valid: domain is already running", 'already running'],
     ['Domain is already active', 'already running'],
     ['Requested operation is not valid: domain is not running', 'not running'],
-    ["operation failed: domain 'x' already exists with uuid 1", 'already defined'],
+    ['metadata not found: Requested metadata element is not present', 'no metadata'],
     ['Disconnected from qemu:///system due to end of file', 'disconnected'],
     ['anything else', 'other'],
   ])('%j means %s', (text, fault) => {

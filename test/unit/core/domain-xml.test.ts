@@ -26,7 +26,7 @@ const platform: Platform = { virtType: 'qemu', arch: 'x86_64', machine: 'pc', em
 const files = { overlay: "/store/it's & co/lab-003.qcow2", consoleLog: '/store/lab-003.log', agentSocket: undefined };
 const render = (template: string, spec = record.spec): string =>
   compileDomainTemplate(template, 'test', base, platform)({ ...record, spec }, member, files);
-const verify = (xml: string): void => verifyRenderedDomain(xml, { record, member, overlayPath: files.overlay, base });
+const verify = (xml: string): void => verifyRenderedDomain(xml, { record, member, overlayPath: files.overlay, storeRoot: '/store', base });
 
 describe('the built-in template', () => {
   it('gives the domain of the member, whatever the spec', () => {
@@ -75,6 +75,11 @@ describe('a rendered domain is refused', () => {
       'with the base as a disk',
       (xml) => xml.replace('</devices>', `<disk type="file"><source file="${base.path}"/></disk></devices>`),
       /base image itself/,
+    ],
+    [
+      'with a disk of another member',
+      (xml) => xml.replace('</devices>', '<disk type="file"><source file="/store/x/../lab-004.qcow2"/></disk></devices>'),
+      /another file of the store/,
     ],
     ['with another uuid', (xml) => xml.replace(member.uuid, id), /<uuid> is/],
     ['with the mark of another member', (xml) => xml.replace('index="3"', 'index="4"'), /another member's mark/],

@@ -48,5 +48,9 @@ describe('targets', () => {
     expect(() => parseTargets([])).toThrow('Which fleet?');
     expect(() => parseTargets(['lab', 'web', '3'])).toThrow('one fleet at a time');
     expect(() => parseTargets(['lab'], ['web'])).toThrow('not both');
+    for (const word of ['', '1..10', '1:10', 'lab_003', '*', '../x'])
+      expect(() => parseTargets(['lab', word]), word).toThrow(/is not a fleet name/);
+    expect(parseTargets(['lab', '3,lab-005'])).toEqual({ fleets: ['lab'], members: ['3,lab-005'] });
+    expect(parseTargets(['lab', 'lab-web'])).toEqual({ fleets: ['lab', 'lab-web'], members: [] });
   });
 });

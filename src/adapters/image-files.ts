@@ -1,0 +1,87 @@
+import { createHash } from 'node:crypto';
+import { chmod, type FileHandle, open } from 'node:fs/promises';
+import { CowherdError } from '../core/errors.js';
+import { headerBytes } from '../core/qcow2-header.js';
+import type { ImportProgress } from '../ports.js';
+
+/** Reading, hashing and copying whole images. */
+
+type OnProgress = ((progress: ImportProgress) => void) | undefined;
+
+const chunkBytes = 4 * 1024 * 1024;
+const holeBytes = 64 * 1024;
+const zeros = Buffer.alloc(holeBytes);
+
+export async function readHead(path: string): Promise<Buffer> {
+  const handle = await open(path, 'r').catch((cause: Error) => {
+    throw new CowherdError('FILE_NOT_FOUND', `${path} cannot be read: ${cause.message}`, { hint: 'Check who may read it.', cause });
+  });
+  try {
+    const { bytesRead, buffer } = await handle.read(Buffer.alloc(headerBytes), { position: 0 });
+    return buffer.subarray(0, bytesRead);
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Durable, and read-only for everybody from here on. */
+export async function seal(path: string): Promise<void> {
+  const handle = await open(path, 'r+');
+  await handle.sync();
+  await handle.close();
+  await chmod(path, 0o444);
+}
+
+export async function hashFile(path: string, onProgress: OnProgress, signal: AbortSignal | undefined): Promise<string> {
+  const handle = await open(path, 'r');
+  try {
+    return await hashAndCopy(handle, undefined, onProgress, signal);
+  } finally {
+    await handle.close();
+  }
+}
+
+/** One pass over a file: its sha256 and, where a target is given, a copy without the zeros. */
+export async function hashAndCopy(
+  from: FileHandle,
+  to: FileHandle | undefined,
+  onProgress: OnProgress,
+  signal: AbortSignal | undefined,
+): Promise<string> {
+  const hash = createHash('sha256');
+  const { size } = await from.stat();
+  const chunk = Buffer.alloc(chunkBytes);
+  let position = 0;
+  for (;;) {
+    signal?.throwIfAborted();
+    const { bytesRead } = await from.read(chunk, 0, chunkBytes, position);
+    if (bytesRead === 0) break;
+    hash.update(chunk.subarray(0, bytesRead));
+    if (to !== undefined) await writeNonZero(to, chunk.subarray(0, bytesRead), position);
+    position += bytesRead;
+    onProgress?.({ doneBytes: position, totalBytes: size });
+  }
+  await to?.truncate(position);
+  return hash.digest('hex');
+}
+
+async function writeNonZero(to: FileHandle, bytes: Buffer, position: number): Promise<void> {
+  let start = -1;
+  for (let offset = 0; offset < bytes.length; offset += holeBytes) {
+    const piece = bytes.subarray(offset, offset + holeBytes);
+    const isHole = piece.equals(zeros.subarray(0, piece.length));
+    if (!isHole && start < 0) start = offset;
+    if (isHole && start >= 0) {
+      await writeAll(to, bytes.subarray(start, offset), position + start);
+      start = -1;
+    }
+  }
+  if (start >= 0) await writeAll(to, bytes.subarray(start), position + start);
+}
+
+/** A disk that fills may take part of a write and say no more: what is missing would be sealed as zeros. */
+async function writeAll(to: FileHandle, bytes: Buffer, position: number): Promise<void> {
+  for (let written = 0; written < bytes.length; ) {
+    written += (await to.write(bytes, written, bytes.length - written, position + written)).bytesWritten;
+  }
+}
