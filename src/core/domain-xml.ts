@@ -90,7 +90,12 @@ export function hasDisk(xml: string, path: string): boolean {
     .replaceAll('>', '&gt;')
     .replaceAll("'", '&apos;')
     .replaceAll('"', '&quot;');
-  return xml.includes(`<source file='${asAttribute}'`);
+  // libvirt prints a disk's own source before what it stands on.
+  const ownParts = xml
+    .split('<disk ')
+    .slice(1)
+    .map((disk) => disk.split('<backingStore', 1)[0] ?? '');
+  return ownParts.some((part) => part.includes(`<source file='${asAttribute}'`));
 }
 
 export interface ExpectedDomain {

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import type { BaseImage } from '../../../src/core/base.js';
-import { memberMetadata, parseMemberMark, sealDefinition, verifyRenderedDomain } from '../../../src/core/domain-xml.js';
+import { hasDisk, memberMetadata, parseMemberMark, sealDefinition, verifyRenderedDomain } from '../../../src/core/domain-xml.js';
 import type { FleetRecord } from '../../../src/core/fleet.js';
 import { memberIdentity } from '../../../src/core/identity.js';
 import { defaultDomainSpec } from '../../../src/core/spec.js';
@@ -98,5 +98,15 @@ describe('a rendered domain is refused', () => {
       details = (error as { details: string[] }).details.join('\n');
     }
     expect(details).toMatch(message);
+  });
+});
+
+describe('the disk of a domain as libvirt prints it', () => {
+  const disk = (source: string, backing: string): string =>
+    `<domain><devices><disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='${source}'/><backingStore type='file'><format type='qcow2'/><source file='${backing}'/><backingStore/></backingStore></disk></devices></domain>`;
+  it('is its own source, not what that stands on', () => {
+    expect(hasDisk(disk('/s/a &amp; b/lab-001.qcow2', '/b.qcow2'), '/s/a & b/lab-001.qcow2')).toBe(true);
+    expect(hasDisk(disk('/s/snapshot', '/s/lab-001.qcow2'), '/s/lab-001.qcow2')).toBe(false);
+    expect(hasDisk('<domain/>', '/s/lab-001.qcow2')).toBe(false);
   });
 });
