@@ -21,7 +21,16 @@ const fleet = 'quickstart';
 /** Prints a command as a person would type it, then runs it. */
 async function cowherd(...args) {
   console.log(`\n$ cowherd ${args.map((arg) => (/[^\w=.,/:-]/.test(arg) ? `'${arg}'` : arg)).join(' ')}`);
-  await execa(process.execPath, [bin, ...args], { stdio: 'inherit' });
+  const { exitCode } = await execa(process.execPath, [bin, ...args], { stdio: 'inherit', reject: false });
+  if (exitCode !== 0) throw new Failure(exitCode ?? 1);
+}
+
+/** cowherd has said what is wrong; there is nothing to add but its exit code. */
+class Failure extends Error {
+  constructor(exitCode) {
+    super(`cowherd exited ${exitCode}`);
+    this.exitCode = exitCode;
+  }
 }
 
 // A store of its own beside the usual one, so that nothing of yours is touched.
@@ -48,6 +57,9 @@ try {
   await cowherd('report', fleet);
   await cowherd('teardown', fleet, '--with-base', '--yes');
   torn = true;
+} catch (error) {
+  if (!(error instanceof Failure)) throw error;
+  process.exitCode = error.exitCode;
 } finally {
   if (!torn) {
     console.log('\nCleaning up after the failure:');
@@ -56,4 +68,4 @@ try {
   await rm(scratch, { recursive: true, force: true });
   await rm(store, { recursive: true, force: true });
 }
-console.log('\nDone. No domain, overlay or base image is left. The packages stay, and so does libvirtd.');
+if (torn) console.log('\nDone. No domain, overlay or base image is left. The packages stay, and so does libvirtd.');

@@ -92,10 +92,11 @@ start_by_hand() {
   printf '%s\n' 'unix_sock_group = "libvirt"' 'unix_sock_rw_perms = "0770"' 'auth_unix_rw = "none"' |
     as_root tee "$run/libvirtd.conf" >/dev/null
   # tini reaps QEMU processes at once; a slow init makes every stop take two seconds.
+  # A virtlogd that runs already keeps a second one from staying.
   # shellcheck disable=SC2016
   as_root sh -c '
     ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -Hn)"
-    pidof virtlogd >/dev/null || setsid tini -s -- virtlogd </dev/null >"$1/virtlogd.log" 2>&1 &
+    setsid tini -s -- virtlogd </dev/null >"$1/virtlogd.log" 2>&1 &
     setsid tini -s -- libvirtd --config "$1/libvirtd.conf" </dev/null >"$1/libvirtd.log" 2>&1 &
   ' sh "$run"
   for _ in $(seq 60); do

@@ -11,7 +11,7 @@ const faults: Array<[VirshFault, RegExp]> = [
   ['no metadata', /metadata not found|metadata element is not present|transient domains do not have any persistent config/i],
   [
     'disconnected',
-    /Disconnected from|client socket is closed|End of file while reading|Cannot recv data|Connection reset|failed to connect|Failed to connect socket/i,
+    /Disconnected from|client socket is closed|End of file while reading|Cannot recv data|failed to connect to the hypervisor|connect socket to '[^']*\/(libvirt|virtqemud)-sock/i,
   ],
 ];
 
@@ -44,6 +44,11 @@ const explanations: Array<{ pattern: RegExp; code: ErrorCode; hint: string }> = 
     pattern: /write" lock|shared "write" lock/i,
     code: 'TOOL_FAILED',
     hint: 'Another process has the disk open. Two domains must not share one overlay.',
+  },
+  {
+    pattern: /virtlogd-sock/,
+    code: 'TOOL_FAILED',
+    hint: 'virtlogd, which keeps the console logs, does not run. Start it: sudo systemctl start virtlogd.socket',
   },
   {
     pattern: /network '.*' is not active/i,

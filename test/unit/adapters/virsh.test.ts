@@ -31,6 +31,11 @@ Domain: 'off'
     ['Requested operation is not valid: domain is not running', 'not running'],
     ['metadata not found: Requested metadata element is not present', 'no metadata'],
     ['Disconnected from qemu:///system due to end of file', 'disconnected'],
+    [
+      "failed to connect to the hypervisor\nFailed to connect socket to '/var/run/libvirt/libvirt-sock': No such file or directory",
+      'disconnected',
+    ],
+    ["Failed to start domain 'x'\nFailed to connect socket to '/run/libvirt/virtlogd-sock': No such file or directory", 'other'],
     ['anything else', 'other'],
   ])('%j means %s', (text, fault) => {
     expect(faultOf(text)).toBe(fault);
