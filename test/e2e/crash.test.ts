@@ -101,7 +101,7 @@ describe('after a crash', () => {
 
   it('lets nobody else work on the fleet meanwhile', async () => {
     const fleet = lab.fleet('lock');
-    const run = lab.begin('spawn', fleet, '--base', golden, '--count', '6', ...guest, ...slowly);
+    const run = lab.begin('spawn', fleet, '--base', golden, '--count', '20', ...guest, ...slowly);
     await until(
       'the spawn to begin',
       async () => (await readFile(lab.path('fleets', fleet, 'operation.json'), 'utf8').catch(() => '')) !== '',
