@@ -19,5 +19,7 @@ export default defineConfig({
       },
     ],
     disableConsoleIntercept: true,
+    // The end-to-end tests may run as root in a checkout of somebody else's: they leave no file of theirs in it.
+    cache: false,
   },
 });
