@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { FleetRecord } from '../core/fleet.js';
 import type { MemberIdentity } from '../core/identity.js';
-import type { ObservedMember } from '../core/observation.js';
+import { isOn, type ObservedMember } from '../core/observation.js';
 import type { Operation } from '../core/operation.js';
 import type { Outcome } from '../core/outcome.js';
 import type { Plan } from '../core/plan.js';
@@ -74,9 +74,9 @@ export function byName<M extends MemberIdentity>(members: readonly M[]): Map<str
   return new Map(members.map((member) => [member.name, member]));
 }
 
-/** Names of those that have a domain, by whatever name and whoever's it is. */
-export function definedNames(members: ReadonlyMap<string, ObservedMember>): Set<string> {
-  return new Set([...members].filter(([, member]) => member.domain !== undefined).map(([name]) => name));
+/** Names of those that are off: the only ones whose memory may have been saved. */
+export function offNames(members: ReadonlyMap<string, ObservedMember>): Set<string> {
+  return new Set([...members].filter(([, { domain }]) => domain !== undefined && !isOn(domain)).map(([name]) => name));
 }
 
 /**

@@ -6,7 +6,7 @@ import type { Outcome } from '../core/outcome.js';
 import { type MarkedMember, type Plan, planReset, type StartPolicy } from '../core/plan.js';
 import { selectMembers } from '../core/selection.js';
 import type { Ports } from '../ports.js';
-import { byName, definedNames, dryOutcome, newOperation, prepared, runChange } from './change.js';
+import { byName, dryOutcome, newOperation, offNames, prepared, runChange } from './change.js';
 import { isComplete } from './engine.js';
 import { loadFleet, observeWithMarks, verifiedBase, verifyNothingUnfinished, type WorkOptions, withFleetLock } from './fleet-access.js';
 import { stagePlannedOverlays } from './steps.js';
@@ -74,7 +74,7 @@ export async function finishReset(
       before,
       doneAs: () => 'reset',
       began,
-      context: { defined: definedNames(before), journaled: true },
+      context: { off: offNames(before), journaled: true },
     },
     // All guests are stopped before the first one starts: idle guests that wait for their turn take CPU time from those that
     // boot (under emulation a hundred of them half a core or more). Connections bound how many stops are under way.

@@ -9,7 +9,7 @@ import { isForeign, type MarkedMember, type Plan, planSpawn } from '../core/plan
 import { formatIndexes } from '../core/selection.js';
 import type { DomainSpec } from '../core/spec.js';
 import type { Ports } from '../ports.js';
-import { byName, definedNames, memberOf, newOperation } from './change.js';
+import { byName, memberOf, newOperation, offNames } from './change.js';
 import { checkDisk, checkMemory, checkNetwork, checkStore, verifyChecks } from './checks.js';
 import { choosePlatform, loadTemplate, renderDefinitions, type TemplateSource } from './definitions.js';
 import { isAborted, isComplete, type RunResult, runMembers } from './engine.js';
@@ -140,7 +140,7 @@ async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnCon
   // From here on the world changes.
   const performed = await prepare(ports, { record, operation, plan, definitions, base, template, before });
   record = performed.record;
-  const performer = stepPerformer(ports, { fleet: record.name, definitions, defined: definedNames(before), journaled: true });
+  const performer = stepPerformer(ports, { fleet: record.name, definitions, off: offNames(before), journaled: true });
   const run = await runMembers(
     plan.members.map(({ name, steps }) => ({
       member: memberOf(before, name),

@@ -8,8 +8,8 @@ import type { Performer } from './engine.js';
 
 export interface StepContext {
   fleet: string;
-  /** Names of members that have a domain already. */
-  defined?: ReadonlySet<string>;
+  /** Names of members whose domain is off: it may have saved memory. */
+  off?: ReadonlySet<string>;
   /** Needed by plans with define steps. */
   definitions?: ReadonlyMap<string, MemberDefinition>;
   /** What a shutdown waits for, and what it does when that does not come. */
@@ -25,7 +25,7 @@ export function stepPerformer(ports: Pick<Ports, 'hypervisor' | 'fleets'>, conte
     stop: ({ name }) => hypervisor.destroy(name),
     overlay: async ({ name }) => {
       // Saved memory belongs to the disk that goes: restored onto a fresh one it would corrupt it.
-      if (context.defined?.has(name)) await hypervisor.forgetSavedState(name);
+      if (context.off?.has(name)) await hypervisor.forgetSavedState(name);
       await fleets.placeOverlay(fleet, name);
     },
     define: async ({ name }) => {
