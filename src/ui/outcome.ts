@@ -52,7 +52,7 @@ function renderPlan({ fleet, operation, plan, notes }: Outcome): string {
   if (plan.unchanged.length > 0) lines.push(`  ${plural(plan.unchanged.length, 'member')} unchanged`);
   for (const { name, reason, hint } of plan.refused) lines.push(`  ${name} is left alone: ${reason}. ${hint}`);
   for (const note of notes) lines.push(`  note: ${note}`);
-  lines.push('Nothing was changed.');
+  lines.push('No domain, overlay or fleet was changed.');
   return lines.join('\n');
 }
 
