@@ -76,8 +76,8 @@ export async function finishReset(
       began,
       context: { off: offNames(before), journaled: true },
     },
-    // All guests are stopped before the first one starts: idle guests that wait for their turn take CPU time from those that
-    // boot (under emulation a hundred of them half a core or more). Connections bound how many stops are under way.
+    // All guests are stopped before the first one starts: emulated guests that idle until their turn comes take CPU time from
+    // those that boot. Connections bound how many stops are under way.
     { ...options, concurrency: options.concurrency ?? Math.max(1, plan.members.length) },
   );
   if (isComplete(run)) await ports.fleets.endOperation(record.name);
