@@ -47,8 +47,8 @@ export function storeError(doing: string, cause: unknown): CowherdError {
 }
 
 /**
- * Writes an image to a new file, without its zeros. Not synced. Blocks, for some 50 µs: five calls through the thread pool
- * would take three times as long.
+ * Writes an image to a new file, without its zeros. Not synced. Blocks for the few calls that it takes: through the
+ * thread pool a thousand files took twice as long.
  */
 export function writeImage(path: string, segments: readonly Segment[], length: number): void {
   const descriptor = openSync(path, 'wx', 0o600);

@@ -14,7 +14,7 @@ export interface Check {
 
 const MiB = 1024 ** 2;
 const GiB = 1024 ** 3;
-/** What QEMU itself takes beside the guest's memory; measured at 20 to 40 MiB for small guests. */
+/** Allowance for what QEMU itself takes beside the guest's memory. */
 const overheadMiB = 32;
 /** File descriptors that libvirtd keeps per running domain: monitor, agent, console, log. */
 const descriptorsPerDomain = 8;
