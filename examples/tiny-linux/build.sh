@@ -1,0 +1,283 @@
+#!/usr/bin/env bash
+# Builds a golden image of a tiny real Linux out of Debian 12 packages, as an ordinary user: no root, no mount, no loop
+# device. Packages go into a cache (${XDG_CACHE_HOME:-~/.cache}/cowherd/tiny-linux); nothing is installed.
+#
+#   build.sh OUT.qcow2 [--ssh-key FILE.pub]...     --ssh-key: a public key that may log in as root
+#
+# Exit 2: wrong arguments. Exit 3: something is missing that it cannot fetch.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+say() { printf 'tiny-linux: %s\n' "$*" >&2; }
+wrong() { say "$*"; say 'usage: build.sh OUT.qcow2 [--ssh-key FILE.pub]...'; exit 2; }
+give_up() { say "$*"; exit 3; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+out=
+ssh_keys=()
+while [ $# -gt 0 ]; do
+  case $1 in
+    --ssh-key) [ $# -gt 1 ] || wrong '--ssh-key needs a file'; ssh_keys+=("$2"); shift ;;
+    --ssh-key=*) ssh_keys+=("${1#*=}") ;;
+    -*) wrong "unknown option $1" ;;
+    *) [ -z "$out" ] || wrong "one output file only, not $1 too"; out=$1 ;;
+  esac
+  shift
+done
+[ -n "$out" ] || wrong 'the output file is missing'
+[ -d "$(dirname "$out")" ] || wrong "there is no directory $(dirname "$out")"
+[ -w "$(dirname "$out")" ] || wrong "cannot write to $(dirname "$out")"
+for key in "${ssh_keys[@]}"; do
+  { [ -f "$key" ] && grep -qE '^(ssh|ecdsa|sk)-' "$key"; } || wrong "$key is not an OpenSSH public key file"
+done
+
+# --- What this machine must have ----------------------------------------------------------------------------------------
+export PATH=$PATH:/usr/sbin:/sbin LC_ALL=C
+debian_12="this builds on Debian 12 (amd64); elsewhere, build in a Debian 12 container or VM and copy the image"
+for tool in apt-get apt-cache dpkg dpkg-deb; do
+  have $tool || give_up "$tool is missing: $debian_12"
+done
+[ "$(dpkg --print-architecture)" = amd64 ] || give_up "this is $(dpkg --print-architecture): $debian_12"
+have qemu-img || give_up 'qemu-img is missing: sudo apt-get install qemu-utils'
+
+home=${HOME:-$(getent passwd "$(id -u)" | cut -d : -f 6)}
+cache=${XDG_CACHE_HOME:-$home/.cache}/cowherd/tiny-linux
+mkdir -p "$cache/debs" 2>/dev/null || give_up "cannot write to $cache: set XDG_CACHE_HOME to a directory of yours"
+[ -w "$cache/debs" ] || give_up "cannot write to $cache/debs: set XDG_CACHE_HOME to a directory of yours"
+cache=$(cd "$cache" && pwd)
+
+work=$(mktemp -d)
+part=$out.$$.part
+trap 'rm -rf "$work" "$part"' EXIT
+trap 'exit 130' INT TERM HUP
+
+# --- Packages -----------------------------------------------------------------------------------------------------------
+packages=(
+  # tools of the build
+  syslinux syslinux-common mtools
+  # the guest
+  busybox-static qemu-guest-agent dropbear-bin openssh-sftp-server
+  # libraries of the guest's programs
+  libc6 libcrypt1 libglib2.0-0 libnuma1 libpcre2-8-0 libtomcrypt1 libtommath1 libudev1 liburing2 zlib1g
+)
+if ! have mke2fs || ! have debugfs; then
+  packages+=(e2fsprogs libblkid1 libcom-err2 libext2fs2 libss2 libuuid1)
+fi
+# Depends on the package of the kernel that is current.
+kernel_meta=linux-image-cloud-amd64
+initrd_modules=(drivers/virtio/virtio{,_ring,_pci,_pci_modern_dev,_pci_legacy_dev} drivers/block/virtio_blk)
+# PCI hot-plug is built into this kernel; a network card that comes later needs nothing more.
+root_modules=(
+  net/core/failover drivers/net/{net_failover,virtio_net}
+  drivers/char/virtio_console drivers/char/hw_random/virtio-rng drivers/{acpi/button,input/evdev}
+  drivers/cdrom/cdrom fs/isofs/isofs fs/nls/nls_utf8
+)
+
+# apt with a cache of its own, and with the package lists of the system or with private ones.
+own_lists=$cache/apt
+lists=system
+apt() {
+  local command=$1 options=(
+    # Where a configuration switches this index off (container images do), each call would take half a second.
+    -o Dir::Cache="$cache/apt/cache-$lists" -o Dir::Cache::pkgcache=pkgcache.bin
+    # Root needs not become another user, who could not write here.
+    -o APT::Sandbox::User=root
+  )
+  [ $lists = system ] || options+=(-o Dir::State="$own_lists/state" -o Dir::State::status=/var/lib/dpkg/status)
+  mkdir -p "$cache/apt/cache-$lists/archives/partial"
+  shift
+  "$command" "${options[@]}" "$@"
+}
+
+update_own_lists() {
+  say 'fetching package lists of its own (the system has none, or old ones)'
+  mkdir -p "$own_lists/state/lists/partial"
+  # A source that fails is no harm so long as the packages are found; hooks of the system may fail for an ordinary user.
+  apt apt-get update -qq -o Acquire::Languages=none >"$work/apt.log" 2>&1 || true
+}
+
+# Fetches what the cache lacks of the candidates that the lists name. Fills debs. What apt says is in apt.log.
+debs=()
+get_packages() {
+  local kernel file digest missing
+  kernel=$(apt apt-cache depends --important $kernel_meta 2>"$work/apt.log" | sed -n 's/^ *Depends: *//p') || return
+  [ -n "$kernel" ] || return
+  # In an empty directory: apt leaves out what already lies where it would put it.
+  mkdir -p "$work/download"
+  (cd "$work/download" && apt apt-get download -qq --print-uris "${packages[@]}" "$kernel") \
+    >"$work/uris" 2>"$work/apt.log" || return
+
+  debs=()
+  while read -r _ file _ digest; do
+    [[ $digest == SHA256:* ]] || return
+    debs+=("$cache/debs/$file")
+    printf '%s  %s\n' "${digest#SHA256:}" "$file"
+  done <"$work/uris" >"$work/digests"
+  missing=$(cd "$cache/debs" && sha256sum --check --quiet "$work/digests" 2>/dev/null | sed 's/_.*//') || true
+  [ -n "$missing" ] || return 0
+
+  say "downloading $(wc -l <<<"$missing") of ${#debs[@]} packages"
+  # Into the cache only when whole: an interrupted download leaves nothing there.
+  (
+    cd "$work/download" || exit
+    # shellcheck disable=SC2086 # names of packages, one a word
+    apt apt-get download -qq $missing >"$work/apt.log" 2>&1 || exit
+    sha256sum --check --status --ignore-missing "$work/digests" || exit
+    for file in *.deb; do
+      mv "$file" "$cache/debs/$file.part" && mv "$cache/debs/$file.part" "$cache/debs/$file" || exit
+    done
+  )
+  local result=$?
+  rm -rf "$work/download"
+  return "$result"
+}
+
+# One at a time: builds that run side by side share the cache.
+exec 9>"$cache/lock"
+flock 9
+[ "$own_lists/updated" -nt /var/lib/apt/lists ] && lists=own
+if ! get_packages; then
+  lists=own
+  update_own_lists
+  if get_packages; then
+    touch "$own_lists/updated"
+  else
+    sed 's/^/  /' "$work/apt.log" >&2
+    give_up "apt found or fetched not all packages: $debian_12, with a network for the first build"
+  fi
+fi
+for file in "$cache"/debs/*; do
+  [[ " ${debs[*]} " == *" $file "* ]] || rm -f "$file"
+done
+
+tree=$work/tree
+mkdir "$tree"
+for deb in "${debs[@]}"; do
+  case $deb in
+    # A hundred megabytes, of which twenty are wanted.
+    */linux-image-*)
+      wanted=("${initrd_modules[@]}" "${root_modules[@]}")
+      wanted=("${wanted[@]/#/*/kernel/}")
+      wanted=('./boot/vmlinuz-*' "${wanted[@]/%/.ko}")
+      ;;
+    *) wanted=('*') ;;
+  esac
+  dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$tree" --wildcards "${wanted[@]}" ||
+    give_up "$(basename "$deb") does not unpack as expected; is there room in ${TMPDIR:-/tmp}? Else: $debian_12"
+done
+exec 9>&-
+# What is on PATH wins; only what is missing runs from the tree.
+PATH=$PATH:$tree/usr/bin
+loader=$tree/lib64/ld-linux-x86-64.so.2
+libraries=$tree/lib/x86_64-linux-gnu:$tree/usr/lib/x86_64-linux-gnu
+busybox=$tree/bin/busybox
+# With the tree's own loader, as its libraries need not fit the system's.
+have mke2fs || mke2fs() { "$loader" --library-path "$libraries" "$tree/sbin/mke2fs" "$@"; }
+have debugfs || debugfs() { "$loader" --library-path "$libraries" "$tree/sbin/debugfs" "$@"; }
+
+kernel=$(basename "$tree"/lib/modules/*)
+
+# put_modules DIR MODULE...: modules of the kernel, with the index that modprobe reads.
+put_modules() {
+  local base=$1/lib/modules/$kernel module
+  shift
+  mkdir -p "$base"
+  for module; do
+    cp "$tree/lib/modules/$kernel/kernel/$module.ko" "$base/"
+  done
+  (cd "$base/../../.." && "$busybox" depmod -b . "$kernel")
+}
+
+# put_programs DIR FILE...: programs of the tree, and every library that they load.
+put_programs() {
+  local base=$1 program library
+  shift
+  mkdir -p "$base/lib64" "$base/lib/x86_64-linux-gnu"
+  cp -L "$loader" "$base/lib64/"
+  for program; do
+    install -D -m 755 "$tree/$program" "$base/$program"
+    "$loader" --library-path "$libraries" --list "$tree/$program" >"$work/list"
+    ! grep 'not found' "$work/list" >&2 || give_up "a library of $program is missing: $debian_12"
+    while read -r library; do
+      [ -e "$base/lib/x86_64-linux-gnu/$(basename "$library")" ] || cp -L "$library" "$base/lib/x86_64-linux-gnu/"
+    done < <(awk '$2 == "=>" && $3 ~ /^\// && $1 !~ /ld-linux/ { print $3 }' "$work/list")
+  done
+}
+
+# --- The first file system in memory: busybox and the disk driver -------------------------------------------------------
+initrd=$work/initrd
+mkdir -p "$initrd"/{bin,dev,new,proc}
+cp "$busybox" "$initrd/bin/"
+for applet in sh mount umount modprobe usleep switch_root; do
+  ln -s busybox "$initrd/bin/$applet"
+done
+install -m 755 "$here/initrd/init" "$initrd/init"
+put_modules "$initrd" "${initrd_modules[@]}"
+(cd "$initrd" && find . | "$busybox" cpio -o -H newc -R 0:0 2>/dev/null) >"$work/initrd.cpio"
+
+# --- The root file system -----------------------------------------------------------------------------------------------
+root=$work/root
+mkdir -p "$root"/{dev,mnt,proc,run,sys,tmp,etc/dropbear,root/.ssh,usr/{bin,lib},var/{lib,log}}
+cp -R "$here/root/." "$root/"
+# One directory for all programs, whatever path asks for them.
+ln -s usr/bin "$root/bin"
+ln -s usr/bin "$root/sbin"
+ln -s bin "$root/usr/sbin"
+# Hard links, made by the copy itself: three hundred calls of ln would take a second.
+cp "$busybox" "$root/bin/"
+"$root/bin/busybox" --install "$root/bin"
+put_programs "$root" usr/sbin/qemu-ga usr/sbin/dropbear usr/bin/{dropbearkey,dropbearconvert} usr/lib/openssh/sftp-server
+# Where dropbear looks for it.
+ln -s openssh/sftp-server "$root/usr/lib/sftp-server"
+put_modules "$root" "${root_modules[@]}"
+ln -s /run "$root/var/run"
+# Empty: the guest fills it at its first boot. A machine-id in a golden image would be shared by all its clones.
+: >"$root/etc/machine-id"
+chmod -R u=rwX,go=rX "$root"
+chmod 755 "$root"/{etc/rc,etc/acpi/PWRF/00000080,usr/bin/{cloud-init,netup,shutdown},usr/share/udhcpc/default.script}
+chmod 1777 "$root/tmp"
+[ ${#ssh_keys[@]} = 0 ] || awk 1 "${ssh_keys[@]}" >"$root/root/.ssh/authorized_keys"
+chmod -R go= "$root/root" "$root/etc/shadow"
+
+# --- The disk: an MBR, FAT16 with the boot loader and kernel, ext4 -------------------------------------------------------
+boot_at=1 boot_size=24 root_at=25 root_size=48 # MiB
+
+truncate -s ${boot_size}M "$work/boot.fat"
+export MTOOLSRC=/dev/null
+mformat -i "$work/boot.fat" -T $((boot_size * 2048)) -h 255 -s 63 -c 4 -H $((boot_at * 2048)) ::
+mcopy -i "$work/boot.fat" "$tree/boot/vmlinuz-$kernel" ::vmlinuz
+mcopy -i "$work/boot.fat" "$work/initrd.cpio" ::initrd
+mcopy -i "$work/boot.fat" "$here/boot/syslinux.cfg" ::syslinux.cfg
+syslinux --install "$work/boot.fat"
+
+truncate -s ${root_size}M "$work/root.ext4"
+mke2fs -q -t ext4 -O ^metadata_csum,^64bit -m 0 -J size=4 -L root -E lazy_itable_init=0 -d "$root" "$work/root.ext4"
+# mke2fs has given every file the user who builds; here all is root's.
+(cd "$root" && find . -printf 'set_inode_field "/%P" uid 0\nset_inode_field "/%P" gid 0\n') >"$work/owners"
+debugfs -w -f "$work/owners" "$work/root.ext4" >/dev/null 2>&1
+
+# partition FLAG TYPE START SIZE: an entry of the partition table. START and SIZE are MiB, in the table 512-byte sectors.
+partition() {
+  local entry="\\x$1\\xfe\\xff\\xff\\x$2\\xfe\\xff\\xff" sectors shift
+  for sectors in $(($3 * 2048)) $(($4 * 2048)); do
+    for shift in 0 8 16 24; do
+      entry+=\\x$(printf %02x $((sectors >> shift & 255)))
+    done
+  done
+  printf %b "$entry"
+}
+{
+  head -c 440 "$tree/usr/lib/syslinux/mbr/mbr.bin" | dd bs=440 conv=sync status=none
+  printf 'tiny\0\0'
+  partition 80 0e $boot_at $boot_size
+  partition 00 83 $root_at $root_size
+  head -c 32 /dev/zero
+  printf '\x55\xaa'
+} >"$work/disk"
+truncate -s $((root_at + root_size))M "$work/disk"
+dd if="$work/boot.fat" of="$work/disk" bs=1M seek=$boot_at conv=notrunc,sparse status=none
+dd if="$work/root.ext4" of="$work/disk" bs=1M seek=$root_at conv=notrunc,sparse status=none
+
+qemu-img convert -O qcow2 "$work/disk" "$part"
+mv "$part" "$out"
+say "$out: Linux $kernel, $(($(stat -c %s "$out") >> 20)) MiB"
