@@ -1,0 +1,249 @@
+import { constants as fileFlags } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import { inflateRaw, constants as zlibFlags } from 'node:zlib';
+import { headerBytes, parseQcow2Header } from '../../core/qcow2-header.js';
+
+const inflate = promisify(inflateRaw);
+
+/** The disk as the guest sees it. One caller at a time. */
+export interface Disk {
+  /** Bytes. */
+  readonly virtualBytes: number;
+  /**
+   * @param offset bytes from the start of the disk
+   * @param length bytes, at most {@link maxReadBytes}
+   * @throws UnreadableDisk outside the disk, for damage, or with the budget used up
+   */
+  read(offset: number, length: number): Promise<Buffer>;
+  close(): Promise<void>;
+}
+
+/** The image, or what is in it, cannot be read here. The message says why; it is for tests and developers. */
+export class UnreadableDisk extends Error {
+  override readonly name = 'UnreadableDisk';
+}
+
+export const maxReadBytes = 4 * 1024 ** 2;
+const l2SliceBytes = 4096;
+const l2SlicesKept = 64;
+const clustersKept = 4;
+const stepBytes = 512; // What a read costs beside its bytes: a hostile image may ask for many tiny ones.
+const offsetMask = 0x00ff_ffff_ffff_fe00n;
+const compressedFlag = 1n << 62n;
+// Incompatible features that change nothing for a reader: dirty (refcounts only) and compression type.
+const harmlessFeatures = 0b1001n;
+
+/** How much may be read of one image, and for how long: the numbers in it are anybody's. */
+export class ReadBudget {
+  #bytesLeft: number;
+  readonly #deadline: number;
+
+  /** @param milliseconds counted from now */
+  constructor({ bytes = 64 * 1024 ** 2, milliseconds = 5000 }: { bytes?: number; milliseconds?: number } = {}) {
+    this.#bytesLeft = bytes;
+    this.#deadline = performance.now() + milliseconds;
+  }
+
+  get isSpent(): boolean {
+    return this.#bytesLeft < 0 || performance.now() > this.#deadline;
+  }
+
+  /** @throws UnreadableDisk where nothing is left */
+  spend(bytes: number): void {
+    this.#bytesLeft -= bytes + stepBytes;
+    if (this.isSpent) throw new UnreadableDisk('there is more to read than is worth it');
+  }
+}
+
+/**
+ * Opens an image for reading, without any tool and without following the names in it.
+ * @throws UnreadableDisk where the image is of a kind that is not read here
+ * @throws CowherdError BASE_REFUSED where its header is cut short
+ */
+export async function openDisk(path: string, format: 'qcow2' | 'raw', budget = new ReadBudget()): Promise<Disk> {
+  // Non-blocking, since opening a pipe would wait for its writer.
+  const handle = await open(path, fileFlags.O_RDONLY | fileFlags.O_NONBLOCK);
+  try {
+    const stats = await handle.stat();
+    if (!stats.isFile()) throw new UnreadableDisk('it is not a file');
+    const file = new ImageFile(handle, stats.size, budget);
+    return format === 'raw' ? new RawDisk(file) : new Qcow2Disk(file, path, await file.read(0, headerBytes));
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
+
+class ImageFile {
+  /** @param size bytes */
+  constructor(
+    readonly handle: FileHandle,
+    readonly size: number,
+    readonly budget: ReadBudget,
+  ) {}
+
+  /**
+   * Zeros stand for what lies behind the end, as in QEMU: an image may end within its last cluster.
+   * @throws UnreadableDisk where nothing of it is inside the file
+   */
+  async read(offset: number, length: number): Promise<Buffer> {
+    if (offset >= this.size || length > maxReadBytes) throw new UnreadableDisk('a table points out of the file');
+    this.budget.spend(length);
+    const bytes = Buffer.alloc(length);
+    for (let filled = 0; filled < length; ) {
+      const { bytesRead } = await this.handle.read(bytes, filled, length - filled, offset + filled);
+      if (bytesRead === 0) break;
+      filled += bytesRead;
+    }
+    return bytes;
+  }
+}
+
+function verifyInside(disk: Disk, offset: number, length: number): void {
+  const inside = Number.isSafeInteger(offset) && offset >= 0 && length >= 0 && offset + length <= disk.virtualBytes;
+  if (!inside || length > maxReadBytes) throw new UnreadableDisk('a structure points out of the disk');
+}
+
+class RawDisk implements Disk {
+  constructor(readonly file: ImageFile) {}
+
+  get virtualBytes(): number {
+    return this.file.size;
+  }
+
+  async read(offset: number, length: number): Promise<Buffer> {
+    verifyInside(this, offset, length);
+    return length === 0 ? Buffer.alloc(0) : this.file.read(offset, length);
+  }
+
+  close(): Promise<void> {
+    return this.file.handle.close();
+  }
+}
+
+/** Versions 2 and 3, without a backing file. Source: QEMU docs/interop/qcow2.txt */
+class Qcow2Disk implements Disk {
+  readonly virtualBytes: number;
+  readonly #file: ImageFile;
+  readonly #version: number;
+  readonly #clusterBits: number;
+  readonly #clusterBytes: number;
+  readonly #l1Size: number;
+  readonly #l1TableOffset: number;
+  readonly #l2Slices = new Recent<number, Buffer>(l2SlicesKept);
+  readonly #inflated = new Recent<bigint, Buffer>(clustersKept);
+
+  constructor(file: ImageFile, path: string, head: Buffer) {
+    if (!head.subarray(0, 4).equals(Buffer.from('QFI\xfb', 'latin1'))) throw new UnreadableDisk('it is not a qcow2 image');
+    const header = parseQcow2Header(path, head);
+    if (header.hasBackingFile) throw new UnreadableDisk('it has a backing file');
+    if (header.encrypted) throw new UnreadableDisk('it is encrypted');
+    if (header.externalDataFile) throw new UnreadableDisk('its data is in another file');
+    const features = header.version === 3 ? head.readBigUInt64BE(72) : 0n;
+    if ((features & ~harmlessFeatures) !== 0n) throw new UnreadableDisk('it is corrupt, or has features that are not read here');
+    // The byte counts only where the header is long enough to hold it.
+    if (header.version === 3 && head.readUInt32BE(100) > 104 && head[104] !== 0) {
+      throw new UnreadableDisk('its clusters are compressed with zstd');
+    }
+    const clusterBits = head.readUInt32BE(20);
+    // QEMU's own limits.
+    if (clusterBits < 9 || clusterBits > 21) throw new UnreadableDisk('its clusters are of no known size');
+    this.#file = file;
+    this.#version = header.version;
+    this.#clusterBits = clusterBits;
+    this.#clusterBytes = 2 ** clusterBits;
+    this.#l1Size = head.readUInt32BE(36);
+    this.#l1TableOffset = exact(head.readBigUInt64BE(40));
+    this.virtualBytes = exact(header.virtualBytes);
+  }
+
+  async read(offset: number, length: number): Promise<Buffer> {
+    verifyInside(this, offset, length);
+    const bytes = Buffer.alloc(length);
+    for (let filled = 0; filled < length; ) {
+      const position = offset + filled;
+      const within = position % this.#clusterBytes;
+      const step = Math.min(this.#clusterBytes - within, length - filled);
+      // Holes cost too: they are as quick to ask for as anything else.
+      this.#file.budget.spend(step);
+      const piece = await this.#readCluster(Math.floor(position / this.#clusterBytes), within, step);
+      piece?.copy(bytes, filled);
+      filled += step;
+    }
+    return bytes;
+  }
+
+  close(): Promise<void> {
+    return this.#file.handle.close();
+  }
+
+  /** @returns undefined for zeros */
+  async #readCluster(cluster: number, within: number, length: number): Promise<Buffer | undefined> {
+    const entry = await this.#l2Entry(cluster);
+    if ((entry & compressedFlag) !== 0n) return (await this.#inflate(entry)).subarray(within, within + length);
+    // The lowest bit stands for zeros. In version 2 it is reserved.
+    if (this.#version === 3 && (entry & 1n) !== 0n) return undefined;
+    const host = this.#aligned(entry);
+    return host === 0 ? undefined : this.#file.read(host + within, length);
+  }
+
+  /** @returns 0 where it, or the whole L2 table, is not allocated */
+  async #l2Entry(cluster: number): Promise<bigint> {
+    const entriesPerTable = this.#clusterBytes / 8;
+    const l1Index = Math.floor(cluster / entriesPerTable);
+    if (l1Index >= this.#l1Size) throw new UnreadableDisk('its L1 table is too short');
+    const sliceBytes = Math.min(this.#clusterBytes, l2SliceBytes);
+    const slice = await this.#l2Slices.get(Math.floor(cluster / (sliceBytes / 8)), async () => {
+      // The L1 table is never held: it may be said to have 32 GiB. One entry serves a whole slice.
+      const table = this.#aligned((await this.#file.read(this.#l1TableOffset + l1Index * 8, 8)).readBigUInt64BE());
+      const start = (cluster % entriesPerTable) * 8;
+      return table === 0 ? Buffer.alloc(sliceBytes) : this.#file.read(table + start - (start % sliceBytes), sliceBytes);
+    });
+    return slice.readBigUInt64BE((cluster % (sliceBytes / 8)) * 8);
+  }
+
+  async #inflate(entry: bigint): Promise<Buffer> {
+    const offsetBits = BigInt(70 - this.#clusterBits);
+    const offset = entry & ((1n << offsetBits) - 1n);
+    const sectors = (entry & (compressedFlag - 1n)) >> offsetBits;
+    const length = (Number(sectors) + 1) * 512 - Number(offset & 511n);
+    return this.#inflated.get(entry, async () => {
+      const packed = await this.#file.read(exact(offset), length);
+      this.#file.budget.spend(this.#clusterBytes);
+      // QEMU takes a stream that fills the cluster without an end of its own; so do we.
+      const cluster = await inflate(packed, { maxOutputLength: this.#clusterBytes, finishFlush: zlibFlags.Z_SYNC_FLUSH });
+      if (cluster.length !== this.#clusterBytes) throw new UnreadableDisk('a compressed cluster is cut short');
+      return cluster;
+    });
+  }
+
+  /** The host offset in an L1 or L2 entry. */
+  #aligned(entry: bigint): number {
+    const offset = exact(entry & offsetMask);
+    if (offset % this.#clusterBytes !== 0) throw new UnreadableDisk('a table points between clusters');
+    return offset;
+  }
+}
+
+/** The last few values made, by key. */
+class Recent<Key, Value> {
+  readonly #values = new Map<Key, Value>();
+
+  constructor(readonly kept: number) {}
+
+  async get(key: Key, make: () => Promise<Value>): Promise<Value> {
+    const value = this.#values.get(key) ?? (await make());
+    this.#values.delete(key);
+    this.#values.set(key, value);
+    const [oldest] = this.#values.keys();
+    if (this.#values.size > this.kept && oldest !== undefined) this.#values.delete(oldest);
+    return value;
+  }
+}
+
+/** @throws UnreadableDisk where a number cannot do it exactly */
+export function exact(value: bigint): number {
+  if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw new UnreadableDisk('an offset or size is beyond all disks');
+  return Number(value);
+}

@@ -1,0 +1,77 @@
+import type { GuestFacts } from '../../core/generalisation.js';
+import { type Disk, openDisk, ReadBudget } from './disk.js';
+import { type Ext4, openExt4 } from './ext4.js';
+import { type ByteRange, fileSystemRanges } from './partitions.js';
+
+const maxTextBytes = 256;
+const maxHostKeys = 16;
+const maxEntries = 4096;
+
+/**
+ * Looks into an image for what its guest should have been rid of before it became a base. The first ext2, ext3 or ext4 file
+ * system with a directory /etc counts as the guest's root. LVM, xfs, btrfs and encrypted disks are not read, nor is /var where it
+ * is a file system of its own.
+ * @param limits what the look may cost, since the image is anybody's
+ * @returns undefined where no root was found or it could not be read. Never throws: a damaged image has no answer either.
+ */
+export async function inspectGuestFiles(
+  path: string,
+  format: 'qcow2' | 'raw',
+  limits?: { bytes?: number; milliseconds?: number },
+): Promise<GuestFacts | undefined> {
+  const budget = new ReadBudget(limits);
+  let disk: Disk | undefined;
+  try {
+    disk = await openDisk(path, format, budget);
+    for (const range of await fileSystemRanges(disk)) {
+      const facts = await factsIn(disk, range);
+      if (facts !== undefined || budget.isSpent) return facts;
+    }
+    return undefined;
+  } catch {
+    return undefined;
+  } finally {
+    await disk?.close().catch(() => undefined);
+  }
+}
+
+async function factsIn(disk: Disk, range: ByteRange): Promise<GuestFacts | undefined> {
+  try {
+    const root = await openExt4(disk, range);
+    if (root === undefined || (await root.listDirectory('/etc', 1)) === undefined) return undefined;
+    return {
+      machineId: await text(root, '/etc/machine-id'),
+      sshHostKeys: await hostKeys(root),
+      cloudInitInstance: await cloudInitInstance(root),
+    };
+  } catch {
+    // One damaged file system hides no other one.
+    return undefined;
+  }
+}
+
+async function hostKeys(root: Ext4): Promise<string[]> {
+  const names = (await root.listDirectory('/etc/ssh', maxEntries)) ?? [];
+  return names
+    .filter((name) => /^ssh_host_\w+_key$/.test(name))
+    .sort()
+    .slice(0, maxHostKeys);
+}
+
+async function cloudInitInstance(root: Ext4): Promise<string | undefined> {
+  const named = await text(root, '/var/lib/cloud/data/instance-id');
+  // A link to the directory of that instance.
+  const link = await root.readLink('/var/lib/cloud/instance');
+  return named || (link === undefined ? undefined : printable(link.split('/').findLast((part) => part !== '') ?? ''));
+}
+
+/** The first line of a small file. @returns undefined where there is none */
+async function text(root: Ext4, path: string): Promise<string | undefined> {
+  const bytes = await root.readFile(path, maxTextBytes);
+  return bytes === undefined ? undefined : printable(bytes.toString('latin1').split('\n')[0] ?? '');
+}
+
+/** What ends up on somebody's terminal is theirs to trust, not the image's. */
+function printable(line: string): string {
+  return line.replaceAll(/[^\x20-\x7e]/g, '?').trim();
+}
