@@ -2,7 +2,8 @@
 # Makes a Debian or Ubuntu machine ready to run cowherd from this checkout: packages, node_modules, dist, a running libvirtd.
 # Says what is missing before it installs it; does nothing where nothing is missing; reconfigures nothing that it did not start.
 #
-#   setup.sh [--bench]     --bench also installs what only the benchmarks need
+#   setup.sh [--guests] [--bench]   --guests: also what Linux guests need: seeds, ssh, libvirt's networks, building the image
+#                                   --bench: also what only the benchmarks need
 #
 # Exit 3: something is missing that it cannot install.
 set -euo pipefail
@@ -41,6 +42,13 @@ declare -A package_of=(
 )
 [ "$service_manager" = none ] && package_of[tini]=tini
 
+case " $* " in
+  *' --guests '*)
+    package_of+=(
+      [genisoimage]=genisoimage [ssh]=openssh-client [dnsmasq]=dnsmasq-base [dhcp_release]=dnsmasq-utils [iptables]=iptables [mke2fs]=e2fsprogs
+    ) ;;
+esac
+
 missing=()
 PATH=$PATH:/usr/sbin:/sbin
 for tool in "${!package_of[@]}"; do
@@ -48,7 +56,7 @@ for tool in "${!package_of[@]}"; do
 done
 # libvirtd alone comes with libvirt-daemon; the users, groups and networks come with this one.
 have libvirtd && ! getent group libvirt >/dev/null && missing+=(libvirt-daemon-system)
-if [ "${1:-}" = --bench ] && ! /usr/bin/python3 -c 'import libvirt' 2>/dev/null; then
+if [[ " $* " == *' --bench '* ]] && ! /usr/bin/python3 -c 'import libvirt' 2>/dev/null; then
   missing+=(python3-libvirt)
 fi
 

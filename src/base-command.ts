@@ -70,6 +70,14 @@ export abstract class BaseCommand extends Command {
     }
   }
 
+  /** The words before and behind `--`; what stands behind it is the guest's, flags and all. */
+  protected splitAtHyphens(): { own: string[]; command: string[] | undefined } {
+    const position = this.argv.indexOf('--');
+    return position < 0
+      ? { own: [...this.argv], command: undefined }
+      : { own: this.argv.slice(0, position), command: this.argv.slice(position + 1) };
+  }
+
   /** Fleets and members from the words behind a verb, or from a fleet file. */
   protected async targets(host: Host, words: readonly string[], file: string | undefined): Promise<Targets> {
     const targets = parseTargets(words, file === undefined ? undefined : (await readFleetFile(host, file)).map((fleet) => fleet.name));

@@ -17,6 +17,14 @@ export const dryRunFlag = {
   'dry-run': Flags.boolean({ char: 'n', description: 'show the plan and change nothing' }),
 };
 
+export const waitFlags = () => ({
+  wait: Flags.string({
+    description: `what to wait for: running, address, agent, ssh, cloud-init (several with commas), or console=REGEX [default: running]`,
+    helpValue: 'STAGE',
+  }),
+  ...timeoutFlag('how long to wait for readiness, all members together [default: 5m]'),
+});
+
 export const timeoutFlag = (description: string) => ({
   timeout: Flags.custom<number>({ description, helpValue: '90s|5m', parse: async (text) => parseDuration(text) })(),
 });

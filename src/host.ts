@@ -7,11 +7,17 @@ import { systemClock } from './adapters/clock.js';
 import { chooseConnection, isSystemUri } from './adapters/connection.js';
 import { readNamedFile, writeNewFile } from './adapters/files.js';
 import { FleetDirectory } from './adapters/fleet-store.js';
+import { inspectGuestFiles } from './adapters/guest-files/inspect.js';
 import { systemStore } from './adapters/layout.js';
+import { localFiles } from './adapters/local-files.js';
 import { LocalMachine } from './adapters/machine.js';
 import { QemuImg } from './adapters/qemu-img.js';
+import { SeedDirectory } from './adapters/seed-store.js';
+import { OpenSsh } from './adapters/ssh.js';
 import { readBuiltInTemplate } from './adapters/templates.js';
 import { Virsh } from './adapters/virsh.js';
+import { VirshAgent } from './adapters/virsh-agent.js';
+import { VirshNetworks } from './adapters/virsh-network.js';
 import type { Ports } from './ports.js';
 
 export interface HostOptions {
@@ -47,6 +53,11 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
   const close = (): Promise<void> => hypervisor.close();
   return {
     hypervisor,
+    networks: new VirshNetworks(hypervisor.run),
+    agent: new VirshAgent(hypervisor.run),
+    remote: new OpenSsh(),
+    seeds: new SeedDirectory(root),
+    files: localFiles,
     images,
     bases: new BaseDirectory(root, images),
     fleets,
@@ -54,6 +65,7 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
     accelerator: new BootSectorProbe(root, hypervisor, systemClock),
     clock: systemClock,
     readFile: readNamedFile,
+    inspectGuestFiles,
     writeNewFile,
     builtInTemplate: readBuiltInTemplate,
     close,

@@ -1,20 +1,27 @@
 /**
- * cowherd as a library: the same services that the commands use.
+ * cowherd as a library: a fleet as an object for test suites, and the same services that the commands use.
  *
  * ```ts
- * import { openHost, spawn, teardown } from 'cowherd';
- * await using host = await openHost();
- * await spawn(host, { fleet: 'lab', base: 'golden.qcow2', count: 10 });
+ * import { spawnFleet } from 'cowherd';
+ * await using fleet = await spawnFleet({ base: 'golden.qcow2', count: 3, spec: { seed: 'nocloud' }, wait: 'agent' });
+ * const { members } = await fleet.exec(['hostname']);
  * ```
  */
 export { bootSector, readBootMarker } from './core/boot-sector.js';
 export { CowherdError, type ErrorCode, type ErrorReport, exitCodeOf } from './core/errors.js';
+export { formatInventory, type Inventory, type InventoryFormat } from './core/inventory.js';
 export type { Outcome } from './core/outcome.js';
 export type { ProgressEvent, ProgressListener } from './core/progress.js';
 export type { FleetReport } from './core/savings.js';
+export type { GivenSpec as FleetSpec } from './core/spec.js';
+export { parseWaitFor, type ReadyStage, type WaitFor } from './core/stages.js';
+export { Fleet, type FleetMember, type FleetOptions, spawnFleet } from './fleet.js';
 export { type Host, type HostOptions, openHost } from './host.js';
 export { addBase, inspectBase, listBases, removeBase, verifyBase } from './services/bases.js';
+export { type CopyOutcome, type CopyRequest, copy } from './services/copy.js';
 export { type DoctorOptions, doctor } from './services/doctor.js';
+export { type ExecOptions, type ExecOutcome, exec } from './services/exec.js';
+export { inventory } from './services/inventory.js';
 export { type PowerOptions, start, stop } from './services/power.js';
 export { recoverFleet } from './services/recover.js';
 export { report, reportAll } from './services/report.js';

@@ -1,8 +1,13 @@
 import type { BaseImage, Seal } from './core/base.js';
 import type { BaseRef, FleetRecord } from './core/fleet.js';
+import type { GuestFacts } from './core/generalisation.js';
 import type { DomainState, MemberMark } from './core/observation.js';
 import type { Operation, Unfinished } from './core/operation.js';
+import type { SourceKind } from './core/spec.js';
 import type { MemberFiles, Platform } from './core/template.js';
+import type { GuestAgent, LocalFiles, Networks, RemoteShell, SeedStore } from './guest-ports.js';
+
+export type * from './guest-ports.js';
 
 /**
  * The few calls that the services need from the outside. An instance belongs to one host and one connection. Every call may
@@ -45,11 +50,12 @@ export interface Hypervisor {
   undefine(name: string): Promise<void>;
   /** Removes the image of a managed save, if there is one: its memory does not belong to a fresh disk. */
   forgetSavedState(name: string): Promise<void>;
+  /** Gives the terminal to a domain's console. @returns virsh's exit code */
+  attachConsole(name: string): Promise<number>;
   platform(virtType: 'kvm' | 'qemu'): Promise<Platform>;
   versions(): Promise<{ libvirt: string; hypervisor: string }>;
   /** uid and gid that QEMU runs as; undefined where libvirt does not change them. */
   qemuUser(): Promise<{ uid: number; gid: number } | undefined>;
-  networkState(name: string): Promise<'active' | 'inactive' | 'missing'>;
   close(): Promise<void>;
 }
 
@@ -121,9 +127,9 @@ export interface FleetStore {
   write(record: FleetRecord): Promise<void>;
   /** @throws LOCKED, naming the holder */
   lock(fleet: string): Promise<FleetLock>;
-  /** The fleet's own template with that sha256; undefined where it is gone. */
-  readTemplate(fleet: string, digest: string): Promise<string | undefined>;
-  writeTemplate(fleet: string, digest: string, source: string): Promise<void>;
+  /** The fleet's own template of a kind with that sha256; undefined where it is gone. */
+  readSource(fleet: string, kind: SourceKind, digest: string): Promise<string | undefined>;
+  writeSource(fleet: string, kind: SourceKind, digest: string, source: string): Promise<void>;
   files(fleet: string, member: string): MemberFiles;
   /** Bytes on disk of every overlay of the fleet, by member name. One pass, no process. */
   overlaySizes(fleet: string): Promise<Map<string, number>>;
@@ -178,6 +184,10 @@ export interface Machine {
   isRoot(): boolean;
   userName(): string;
   groups(): Promise<string[]>;
+  /** Who may open /dev/kvm; undefined where there is none. */
+  kvmDevice(): Promise<{ mode: number; group: string } | undefined>;
+  /** Whether nothing of this host listens on a TCP port of 127.0.0.1. */
+  isPortFree(port: number): Promise<boolean>;
   /** Limits of the running libvirt daemon where they can be seen. */
   libvirtdLimits(): Promise<{ openFiles?: number; maxClients?: number; maxWorkers?: number }>;
 }
@@ -191,9 +201,17 @@ export interface AcceleratorProbe {
   choose(options?: { fresh?: boolean; onProbe?: () => void }): Promise<{ virtType: 'kvm' | 'qemu'; why: string }>;
 }
 
+/** Templates that come with cowherd. */
+export type BuiltInTemplate = 'domain' | 'user-data' | 'meta-data';
+
 /** Everything that services may use; put together in host.ts. */
 export interface Ports {
   hypervisor: Hypervisor;
+  networks: Networks;
+  agent: GuestAgent;
+  remote: RemoteShell;
+  seeds: SeedStore;
+  files: LocalFiles;
   images: ImageTool;
   bases: BaseStore;
   fleets: FleetStore;
@@ -202,7 +220,9 @@ export interface Ports {
   clock: Clock;
   /** Reads a file that the person named. @throws FILE_NOT_FOUND */
   readFile(path: string): Promise<string>;
+  /** What a guest left in a disk image, read without booting it; undefined where it cannot be read. Never throws. */
+  inspectGuestFiles(path: string, format: 'qcow2' | 'raw'): Promise<GuestFacts | undefined>;
   /** Writes a file that the person named. @throws BAD_USAGE where it exists */
   writeNewFile(path: string, text: string): Promise<void>;
-  builtInTemplate(): Promise<string>;
+  builtInTemplate(name: BuiltInTemplate): Promise<string>;
 }

@@ -1,6 +1,6 @@
 import { Flags } from '@oclif/core';
 import { CowherdError } from './core/errors.js';
-import { type DomainSpec, type FleetInput, parseFlagValues } from './core/spec.js';
+import { type DomainSpec, type FleetInput, type GivenSpec, parseFlagValues } from './core/spec.js';
 
 /** Flags that say what a member's domain is like: of spawn and template render. */
 export const specFlags = {
@@ -17,16 +17,42 @@ export const specFlags = {
   })(),
   lean: Flags.boolean({ description: 'leave out what makes starts slow [default: yes]', allowNo: true }),
   template: Flags.string({ description: 'a domain XML template of your own', helpValue: 'FILE' }),
-  var: Flags.string({ description: 'a variable for the template, as {{vars.NAME}}', helpValue: 'NAME=VALUE', multiple: true }),
+  var: Flags.string({ description: 'a variable for the templates, as {{vars.NAME}}', helpValue: 'NAME=VALUE', multiple: true }),
+  seed: Flags.option({
+    description: 'how guests learn who they are: a cloud-init seed, their host name by SMBIOS, or nothing [default: none]',
+    options: ['none', 'nocloud', 'smbios'] as const,
+  })(),
+  'ssh-user': Flags.string({ description: 'who ssh, cp and exec log in as [default: root]', helpValue: 'NAME' }),
+  'forward-ssh': Flags.boolean({
+    description: 'with network user: forward a free port of 127.0.0.1 to port 22 of each member',
+    allowNo: true,
+  }),
+};
+
+/** Flags for what goes into the seeds. */
+export const seedFlags = {
+  'user-data': Flags.string({ description: 'a template of the cloud-init user-data; implies --seed nocloud', helpValue: 'FILE' }),
+  'meta-data': Flags.string({ description: 'a template of the meta-data', helpValue: 'FILE' }),
+  'network-config': Flags.string({ description: 'a template of the network-config', helpValue: 'FILE' }),
+  'ssh-key': Flags.string({
+    description: "a public key that may log in, beside the fleet's own",
+    helpValue: 'FILE.pub',
+    multiple: true,
+  }),
+  secret: Flags.string({
+    description: 'a value for the seeds, as {{secrets.NAME}}, that is shown nowhere; @FILE reads it from a file',
+    helpValue: 'NAME=VALUE|@FILE',
+    multiple: true,
+  }),
 };
 
 /** `NAME=VALUE` words → an object. @returns undefined where there are none, so that recorded variables stay */
-function parseVariables(words: readonly string[] | undefined): Record<string, string> | undefined {
+export function parseVariables(words: readonly string[] | undefined, flag = '--var'): Record<string, string> | undefined {
   if (words === undefined || words.length === 0) return undefined;
   return Object.fromEntries(
     words.map((word) => {
       const match = /^([^=]+)=(.*)$/s.exec(word);
-      if (match === null) throw new CowherdError('BAD_USAGE', `--var ${word} has no value`, { hint: 'Write --var NAME=VALUE.' });
+      if (match === null) throw new CowherdError('BAD_USAGE', `${flag} ${word} has no value`, { hint: `Write ${flag} NAME=VALUE.` });
       return [match[1] ?? '', match[2] ?? ''];
     }),
   );
@@ -40,14 +66,22 @@ export interface SpecFlagValues {
   'disk-cache'?: DomainSpec['diskCache'] | undefined;
   lean?: boolean | undefined;
   var?: string[] | undefined;
+  seed?: DomainSpec['seed'] | undefined;
+  'ssh-user'?: string | undefined;
+  'forward-ssh'?: boolean | undefined;
 }
 
 /**
  * The flags as a spec, over what a fleet file says. What neither says is undefined.
  * @throws BAD_USAGE
  */
-export function specOf(flags: SpecFlagValues, input: Partial<FleetInput> = {}): Partial<Omit<DomainSpec, 'template'>> {
-  const given = parseFlagValues({ memory: flags.memory, network: flags.network, variables: parseVariables(flags.var) });
+export function specOf(flags: SpecFlagValues, input: Partial<FleetInput> = {}): GivenSpec {
+  const given = parseFlagValues({
+    memory: flags.memory,
+    network: flags.network,
+    variables: parseVariables(flags.var),
+    sshUser: flags['ssh-user'],
+  });
   return {
     memoryMiB: given.memory ?? input.memory,
     vcpus: flags.vcpus ?? input.vcpus,
@@ -56,5 +90,8 @@ export function specOf(flags: SpecFlagValues, input: Partial<FleetInput> = {}): 
     diskCache: flags['disk-cache'] ?? input.diskCache,
     lean: flags.lean ?? input.lean,
     variables: given.variables ?? input.variables,
-  } as Partial<Omit<DomainSpec, 'template'>>;
+    seed: flags.seed ?? input.seed,
+    sshUser: given.sshUser ?? input.sshUser,
+    forwardSsh: flags['forward-ssh'] ?? input.forwardSsh,
+  } as GivenSpec;
 }

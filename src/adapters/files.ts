@@ -150,8 +150,8 @@ export async function writeNewFile(path: string, text: string): Promise<void> {
   }
 }
 
-export async function placeText(path: string, text: string): Promise<void> {
-  await writeFileAtomic(path, text, { mode: 0o644 }).catch((cause: unknown) => {
+export async function placeText(path: string, text: string, mode = 0o644): Promise<void> {
+  await writeFileAtomic(path, text, { mode }).catch((cause: unknown) => {
     throw storeError(`write ${path}`, cause);
   });
 }

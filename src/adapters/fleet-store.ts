@@ -1,10 +1,11 @@
-import { appendFile, lstat, open, rename, rm, rmdir } from 'node:fs/promises';
+import { appendFile, lstat, open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { type FleetRecord, parseFleetRecord, parseState } from '../core/fleet.js';
 import { namePattern } from '../core/names.js';
 import { type Operation, operationLogLine, operationSchema, parseOperationLog, type Unfinished } from '../core/operation.js';
 import { nonZeroSegments } from '../core/overlay.js';
+import type { SourceKind } from '../core/spec.js';
 import type { MemberFiles } from '../core/template.js';
 import type { FleetLock, FleetStore } from '../ports.js';
 import type { AgentSockets } from './agent-sockets.js';
@@ -21,7 +22,8 @@ import {
   writeImage,
   writeJson,
 } from './files.js';
-import { fleetLayout, logEnding, overlayEnding, partialEnding, storeLayout } from './layout.js';
+import { removeFleetDirectory, removeMemberFiles, removeStaged } from './fleet-removal.js';
+import { fleetLayout, logEnding, overlayEnding, partialEnding, seedEnding, storeLayout } from './layout.js';
 import { FileLock } from './lock.js';
 import { runTool } from './process.js';
 
@@ -30,8 +32,6 @@ const stagedAtOnce = 16;
 /** Other writers of the same file system may have much to sync. */
 const syncMs = 10 * 60_000;
 const consoleChunkBytes = 64 * 1024;
-/** libvirt's log daemon keeps up to three older logs of 2 MiB each, as set in virtlogd.conf; removing a fleet looks for more. */
-const logRotations = ['', '.0', '.1', '.2', '.3'];
 
 export class FleetDirectory implements FleetStore {
   readonly root: string;
@@ -87,20 +87,22 @@ export class FleetDirectory implements FleetStore {
     };
   }
 
-  readTemplate(fleet: string, digest: string): Promise<string | undefined> {
-    return readIfThere(fleetLayout(this.root, fleet).template(digest));
+  readSource(fleet: string, kind: SourceKind, digest: string): Promise<string | undefined> {
+    return readIfThere(fleetLayout(this.root, fleet).source(kind, digest));
   }
 
-  async writeTemplate(fleet: string, digest: string, source: string): Promise<void> {
-    const { directory, template } = fleetLayout(this.root, fleet);
+  async writeSource(fleet: string, kind: SourceKind, digest: string, text: string): Promise<void> {
+    const { directory, source } = fleetLayout(this.root, fleet);
     await makeDirectory(directory);
-    await placeText(template(digest), source);
+    // What people write into user-data is often a password.
+    await placeText(source(kind, digest), text, kind === 'template' ? 0o644 : 0o600);
   }
 
   files(fleet: string, member: string): MemberFiles {
-    const { overlays, logs } = fleetLayout(this.root, fleet);
+    const { overlays, logs, seeds } = fleetLayout(this.root, fleet);
     return {
       overlay: join(overlays, member + overlayEnding),
+      seed: join(seeds, member + seedEnding),
       consoleLog: join(logs, member + logEnding),
       agentSocket: this.#agentSockets.path(member),
     };
@@ -204,39 +206,12 @@ export class FleetDirectory implements FleetStore {
   }
 
   async removeMemberFiles(fleet: string, member: string): Promise<void> {
-    const { directory, overlays, logs } = fleetLayout(this.root, fleet);
-    const shears = new Shears(directory);
-    await shears.unlink(join(overlays, member + overlayEnding));
-    await shears.unlink(join(overlays, member + partialEnding));
-    for (const rotation of logRotations) await shears.unlink(join(logs, member + logEnding + rotation));
+    await removeMemberFiles(fleetLayout(this.root, fleet), member);
     await this.#agentSockets.remove(member);
   }
 
-  async removeFleet(fleet: string): Promise<string[]> {
-    const layout = fleetLayout(this.root, fleet);
-    const shears = new Shears(layout.directory);
-    for (const name of await listDirectory(layout.overlays)) {
-      if (isScratch(name)) await shears.unlink(join(layout.overlays, name));
-    }
-    for (const name of await listDirectory(layout.logs)) {
-      if (/\.log(\.\d+)?$/.test(name)) await shears.unlink(join(layout.logs, name));
-    }
-    const own = /^(domain-[0-9a-f]{12}\.xml\.hbs|fleet\.json|operation\.json|operation\.log)(\.\d+)?$/;
-    // operation.json last: as long as it is there, the teardown is known to be unfinished.
-    const names = (await listDirectory(layout.directory)).filter((name) => own.test(name) && name !== 'operation.json');
-    for (const name of [...names, 'operation.json']) await shears.unlink(join(layout.directory, name));
-    for (const directory of [layout.overlays, layout.logs, layout.directory]) {
-      await rmdir(directory).catch((error: NodeJS.ErrnoException) => {
-        if (error.code !== 'ENOTEMPTY' && !isMissing(error)) throw storeError(`remove ${directory}`, error);
-      });
-    }
-    const left = await Promise.all(
-      [layout.directory, layout.overlays, layout.logs].map(async (directory) =>
-        (await listDirectory(directory)).map((name) => join(directory, name)),
-      ),
-    );
-    if (left.every((paths) => paths.length === 0)) await rm(layout.lock, { force: true });
-    return left.flat().filter((path) => path !== layout.overlays && path !== layout.logs);
+  removeFleet(fleet: string): Promise<string[]> {
+    return removeFleetDirectory(fleetLayout(this.root, fleet));
   }
 
   async beginOperation(fleet: string, operation: Operation): Promise<void> {
@@ -258,10 +233,11 @@ export class FleetDirectory implements FleetStore {
   }
 
   async endOperation(fleet: string): Promise<void> {
-    const { directory, operation, operationLog, overlays } = fleetLayout(this.root, fleet);
-    const shears = new Shears(directory);
+    const layout = fleetLayout(this.root, fleet);
+    const { directory, operation, operationLog } = layout;
     // Staged for members that failed before theirs was put in place.
-    for (const name of (await listDirectory(overlays)).filter(isScratch)) await shears.unlink(join(overlays, name));
+    await removeStaged(layout);
+    const shears = new Shears(directory);
     // The log goes last: a log without an operation means nothing, an operation without its log would be done again.
     await shears.unlink(operation);
     await shears.unlink(operationLog);
@@ -280,9 +256,4 @@ export class FleetDirectory implements FleetStore {
     );
     return { operation, done: parseOperationLog((await readIfThere(operationLog)) ?? '') };
   }
-}
-
-/** Files among the overlays that live for the length of an operation. */
-function isScratch(name: string): boolean {
-  return name.startsWith('.fresh-') || name.endsWith(partialEnding);
 }

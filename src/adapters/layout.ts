@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { shortDigest } from '../core/base.js';
 import type { BaseRef } from '../core/fleet.js';
+import type { SourceKind } from '../core/spec.js';
 
 /** Every file name of the store, in one place; docs/store.md explains them. */
 
@@ -28,17 +29,36 @@ export const fleetLayout = (root: string, fleet: string) => {
   return {
     directory,
     record: join(directory, 'fleet.json'),
-    template: (digest: string) => join(directory, `domain-${shortDigest(digest)}.xml.hbs`),
+    source: (kind: SourceKind, digest: string) => join(directory, sourceFile(kind, shortDigest(digest))),
+    secrets: join(directory, 'secrets.json'),
     operation: join(directory, 'operation.json'),
     operationLog: join(directory, 'operation.log'),
     overlays: join(directory, 'overlays'),
     logs: join(directory, 'logs'),
+    seeds: join(directory, 'seeds'),
+    /** A line per seed that was put in place: member, instance-id, digest; the last one of a member counts. */
+    seedLog: join(directory, 'seeds', 'placed.log'),
+    ssh: join(directory, 'ssh'),
+    clientKey: join(directory, 'ssh', 'id_ed25519'),
+    /** The host keys that the seeds gave to the members. */
+    knownHosts: join(directory, 'ssh', 'known_hosts'),
+    /** A host key that was learned from a member at the first login; gone with its disk. */
+    learnedHost: (member: string) => join(directory, 'ssh', `${member}.known_hosts`),
     /** Beside the fleet, not in it: it must outlive the fleet's directory. */
     lock: join(storeLayout(root).fleets, `.${fleet}.lock`),
   };
 };
 
+export type FleetLayout = ReturnType<typeof fleetLayout>;
+
+function sourceFile(kind: SourceKind, digest: string): string {
+  if (kind === 'template') return `domain-${digest}.xml.hbs`;
+  return `${{ userData: 'user-data', metaData: 'meta-data', networkConfig: 'network-config' }[kind]}-${digest}.hbs`;
+}
+
 export const overlayEnding = '.qcow2';
 /** An overlay that is being written; renamed when whole. */
 export const partialEnding = '.qcow2.new';
 export const logEnding = '.log';
+export const seedEnding = '.iso';
+export const partialSeedEnding = '.iso.new';

@@ -1,4 +1,5 @@
 import { access, constants, readdir, readFile, stat, statfs } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { userInfo } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import type { DiskSpace, Machine, PathObstacle } from '../ports.js';
@@ -77,6 +78,21 @@ export class LocalMachine implements Machine {
     const mine = new Set(process.getgroups?.() ?? []);
     const lines = (await readFile('/etc/group', 'utf8').catch(() => '')).split('\n').map((line) => line.split(':'));
     return lines.filter((fields) => mine.has(Number(fields[2]))).map((fields) => fields[0] ?? '');
+  }
+
+  async kvmDevice(): Promise<{ mode: number; group: string } | undefined> {
+    const stats = await stat('/dev/kvm').catch(() => undefined);
+    if (stats === undefined) return undefined;
+    const groups = (await readFile('/etc/group', 'utf8').catch(() => '')).split('\n').map((line) => line.split(':'));
+    return { mode: stats.mode & 0o7777, group: groups.find((fields) => fields[2] === String(stats.gid))?.[0] ?? String(stats.gid) };
+  }
+
+  isPortFree(port: number): Promise<boolean> {
+    return new Promise((resolve) => {
+      const server = createServer();
+      server.once('error', () => resolve(false));
+      server.listen({ host: '127.0.0.1', port }, () => server.close(() => resolve(true)));
+    });
   }
 
   async libvirtdLimits(): Promise<{ openFiles?: number; maxClients?: number; maxWorkers?: number }> {

@@ -9,6 +9,10 @@ export interface RunOptions {
   env?: Record<string, string | undefined>;
   /** Exit codes that are answers, not failures. */
   acceptedExitCodes?: number[];
+  /** Every exit code is an answer. */
+  anyExitCode?: boolean;
+  /** Of each stream, output beyond it is dropped, and the result says so; without it too much output is a failure. */
+  keepBytes?: number;
   /** File descriptors that the child inherits as 3, 4, … */
   inherit?: number[];
   onStdout?: (chunk: string) => void;
@@ -18,6 +22,7 @@ export interface RunResult {
   stdout: string;
   stderr: string;
   exitCode: number;
+  truncated: boolean;
 }
 
 const maxOutputBytes = 64 * 1024 * 1024;
@@ -26,6 +31,9 @@ const packageOf: Record<string, string> = {
   virsh: 'libvirt-clients',
   'qemu-img': 'qemu-utils',
   flock: 'util-linux',
+  ssh: 'openssh-client',
+  scp: 'openssh-client',
+  genisoimage: 'genisoimage',
 };
 
 const trace =
@@ -49,7 +57,7 @@ process.on('exit', () => {
  * @throws TOOL_MISSING, TOOL_TIMEOUT, TOOL_FAILED (quoting the call and what it said), INTERRUPTED
  */
 export async function runTool(command: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
-  const { timeoutMs = 60_000, signal, acceptedExitCodes = [0], inherit = [], onStdout } = options;
+  const { timeoutMs = 60_000, signal, acceptedExitCodes = [0], anyExitCode = false, inherit = [], onStdout, keepBytes } = options;
   trace?.([command, ...args].join(' '));
   const child = execa(command, args, {
     env: environment(options.env),
@@ -57,6 +65,7 @@ export async function runTool(command: string, args: readonly string[], options:
     timeout: timeoutMs,
     forceKillAfterDelay: 2_000,
     maxBuffer: maxOutputBytes,
+    buffer: keepBytes === undefined,
     reject: false,
     stripFinalNewline: false,
     // A Ctrl-C at the terminal goes to cowherd alone, which then decides what its children do.
@@ -65,13 +74,37 @@ export async function runTool(command: string, args: readonly string[], options:
     stdio: ['ignore', 'pipe', 'pipe', ...inherited(inherit)],
   });
   if (onStdout !== undefined) child.stdout?.on('data', (chunk: Buffer) => onStdout(chunk.toString()));
+  const kept = keepBytes === undefined ? undefined : [new KeptOutput(child.stdout, keepBytes), new KeptOutput(child.stderr, keepBytes)];
   living.add(child);
   const result = await child.finally(() => living.delete(child));
-  const stderr = String(result.stderr ?? '');
-  if (!result.failed || (result.exitCode !== undefined && acceptedExitCodes.includes(result.exitCode))) {
-    return { stdout: String(result.stdout ?? ''), stderr, exitCode: result.exitCode ?? 0 };
+  const [stdout = '', stderr = ''] = kept?.map((output) => output.text) ?? [String(result.stdout ?? ''), String(result.stderr ?? '')];
+  // ssh, told to end, exits as if by itself.
+  const wasEnded = result.timedOut || result.isCanceled;
+  const isAnswer = !wasEnded && result.exitCode !== undefined && (anyExitCode || acceptedExitCodes.includes(result.exitCode));
+  if (!result.failed || isAnswer) {
+    return { stdout, stderr, exitCode: result.exitCode ?? 0, truncated: kept?.some((output) => output.isCut) === true };
   }
   throw failureOf(command, args, result as unknown as ExecaError, stderr, timeoutMs);
+}
+
+/** The beginning of a stream; the rest is read and dropped, so that whoever writes is not held up. */
+class KeptOutput {
+  readonly #chunks: Buffer[] = [];
+  #room: number;
+  isCut = false;
+
+  constructor(stream: NodeJS.ReadableStream | null, keepBytes: number) {
+    this.#room = keepBytes;
+    stream?.on('data', (chunk: Buffer) => {
+      if (chunk.length > this.#room) this.isCut = true;
+      if (this.#room > 0) this.#chunks.push(chunk.subarray(0, this.#room));
+      this.#room = Math.max(0, this.#room - chunk.length);
+    });
+  }
+
+  get text(): string {
+    return Buffer.concat(this.#chunks).toString('utf8');
+  }
 }
 
 function failureOf(command: string, args: readonly string[], result: ExecaError, stderr: string, timeoutMs: number): CowherdError {
@@ -101,6 +134,14 @@ function missingTool(command: string): CowherdError {
 /** execa passes descriptors on; its types know them for the first three only. */
 function inherited(descriptors: number[]): 'inherit'[] {
   return descriptors as unknown as 'inherit'[];
+}
+
+/** Runs a tool on the person's own terminal and in their own language; it has all keys, Ctrl-C too. @returns its exit code */
+export async function runAttached(command: string, args: readonly string[]): Promise<number> {
+  trace?.([command, ...args].join(' '));
+  const result = await execa(command, args, { stdio: 'inherit', reject: false });
+  if (result.code === 'ENOENT') throw missingTool(command);
+  return result.exitCode ?? 128;
 }
 
 /** A child that stays and is talked to. */

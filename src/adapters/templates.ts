@@ -1,11 +1,15 @@
 import { readFile } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
+import type { BuiltInTemplate } from '../ports.js';
 
 /** The package's own templates lie beside dist/ and src/, in the repository and installed alike. */
 const directory = new URL('../../templates/', import.meta.url);
 
-export const builtInTemplatePath = fileURLToPath(new URL('domain.xml.hbs', directory));
+const files: Record<BuiltInTemplate, string> = {
+  domain: 'domain.xml.hbs',
+  'user-data': 'cloud-init/user-data.hbs',
+  'meta-data': 'cloud-init/meta-data.hbs',
+};
 
-export function readBuiltInTemplate(): Promise<string> {
-  return readFile(builtInTemplatePath, 'utf8');
+export function readBuiltInTemplate(name: BuiltInTemplate): Promise<string> {
+  return readFile(new URL(files[name], directory), 'utf8');
 }

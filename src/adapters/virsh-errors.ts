@@ -2,10 +2,18 @@ import { CowherdError, type ErrorCode } from '../core/errors.js';
 
 /** What virsh's words mean. virsh exits 1 for everything and has no codes: this table is the only place that reads its text. */
 
-export type VirshFault = 'domain not found' | 'already running' | 'not running' | 'no metadata' | 'disconnected' | 'other';
+export type VirshFault =
+  | 'domain not found'
+  | 'already running'
+  | 'not running'
+  | 'no metadata'
+  | 'network not found'
+  | 'disconnected'
+  | 'other';
 
 const faults: Array<[VirshFault, RegExp]> = [
   ['domain not found', /failed to get domain|Domain not found|no domain with matching/i],
+  ['network not found', /Network not found|failed to get network|no network with matching/i],
   ['already running', /domain is already (running|active)|Domain is already active/i],
   ['not running', /domain is not running/i],
   ['no metadata', /metadata not found|metadata element is not present|transient domains do not have any persistent config/i],
@@ -54,6 +62,11 @@ const explanations: Array<{ pattern: RegExp; code: ErrorCode; hint: string }> = 
     pattern: /network '.*' is not active/i,
     code: 'TOOL_FAILED',
     hint: 'Start the network first: virsh net-start NAME (and net-autostart NAME to keep it).',
+  },
+  {
+    pattern: /Could not set up host forwarding rule/i,
+    code: 'TOOL_FAILED',
+    hint: 'Something else has taken the port that is forwarded to this member. "cowherd spawn" again gives it another one.',
   },
   { pattern: /Network not found/i, code: 'TOOL_FAILED', hint: 'See which networks there are with "virsh net-list --all".' },
   {

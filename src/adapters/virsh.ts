@@ -10,7 +10,7 @@ import type { Platform } from '../core/template.js';
 import type { DomainDefinition, Hypervisor } from '../ports.js';
 import { isSystemUri } from './connection.js';
 import { parseDomainStates } from './domain-states.js';
-import { runTool } from './process.js';
+import { runAttached, runTool } from './process.js';
 import { makeScratch } from './scratch.js';
 import { faultOf, virshError } from './virsh-errors.js';
 import { quote, type Reply, VirshSession } from './virsh-session.js';
@@ -130,6 +130,10 @@ export class Virsh implements Hypervisor {
     if (reply.error !== '' && faultOf(reply.error) !== 'domain not found') throw virshError(`undefine ${name}`, reply.error);
   }
 
+  attachConsole(name: string): Promise<number> {
+    return runAttached('virsh', ['-c', this.uri, 'console', name]);
+  }
+
   async platform(virtType: 'kvm' | 'qemu'): Promise<Platform> {
     const xml = await this.#ask(`domcapabilities --virttype ${virtType}`, `run ${virtType} guests`);
     const capabilities = (new XMLParser({ parseTagValue: false }).parse(xml) as { domainCapabilities?: Record<string, unknown> })
@@ -158,12 +162,6 @@ export class Virsh implements Hypervisor {
     return label === null ? undefined : { uid: Number(label[1]), gid: Number(label[2]) };
   }
 
-  async networkState(name: string): Promise<'active' | 'inactive' | 'missing'> {
-    const reply = await this.#run(`net-info ${quote(name)}`);
-    if (reply.error !== '') return 'missing';
-    return /^Active:\s+yes/m.test(reply.stdout) ? 'active' : 'inactive';
-  }
-
   async close(): Promise<void> {
     for (const session of this.#sessions.splice(0)) session.close();
     const scratch = this.#scratch;
@@ -188,6 +186,9 @@ export class Virsh implements Hypervisor {
       for (const [position, reply] of replies.entries()) take(part[position] ?? '', reply);
     }
   }
+
+  /** One command, for those that know more of virsh's: networks and guest agents. */
+  readonly run = (command: string): Promise<Reply> => this.#run(command);
 
   #run(command: string): Promise<Reply> {
     return this.#withSession(async (session) => verifyConnected(await session.run(command)));

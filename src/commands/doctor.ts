@@ -8,12 +8,14 @@ export default class Doctor extends BaseCommand {
   static override summary = 'Check all that a fleet needs from this host, and say what to do about each.';
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
+    { description: "Start libvirt's own network", command: '<%= config.bin %> <%= command.id %> --start-network default' },
     { description: 'Would a hundred guests of 2 GiB fit?', command: '<%= config.bin %> <%= command.id %> --count 100 --memory 2GiB' },
   ];
   static override flags = {
     count: Flags.integer({ description: 'number of guests that are meant to run', default: 0, min: 0 }),
     memory: Flags.string({ description: 'memory of each', default: '512' }),
     disk: Flags.string({ description: 'virtual disk size of each', default: '10GiB' }),
+    'start-network': Flags.string({ description: 'start this libvirt network first, e.g. default', helpValue: 'NAME' }),
     network: Flags.string({ description: 'network of each', default: 'user' }),
   };
 
@@ -22,6 +24,7 @@ export default class Doctor extends BaseCommand {
     const { memory = 512, network = 'user' } = parseFlagValues({ memory: flags.memory, network: flags.network });
     const { memory: diskMiB = 0 } = parseFlagValues({ memory: flags.disk });
     return this.onHost(flags, async (host) => {
+      if (flags['start-network'] !== undefined) await host.networks.start(flags['start-network']);
       const checks = await doctor(host, {
         sessions: 8,
         count: flags.count,

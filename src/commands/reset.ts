@@ -1,7 +1,8 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../base-command.js';
 import { exitCodeOfOutcome } from '../core/outcome.js';
-import { concurrencyFlags, dryRunFlag, fileFlag } from '../flags.js';
+import { parseWaitFor } from '../core/stages.js';
+import { concurrencyFlags, dryRunFlag, fileFlag, waitFlags } from '../flags.js';
 import { reset } from '../services/reset.js';
 import { renderOutcome } from '../ui/outcome.js';
 
@@ -13,6 +14,7 @@ wrote gigabytes as for one that wrote nothing. Members that ran are started agai
   static override examples = [
     { description: 'The whole fleet', command: '<%= config.bin %> <%= command.id %> lab' },
     { description: 'Some members', command: '<%= config.bin %> <%= command.id %> lab 1-10,17' },
+    { description: 'And wait until they can be logged in to', command: '<%= config.bin %> <%= command.id %> lab --wait ssh' },
     { description: 'All fleets of a lab, and leave them off', command: '<%= config.bin %> <%= command.id %> --file lab.yaml --start none' },
   ];
   static override strict = false;
@@ -27,17 +29,30 @@ wrote gigabytes as for one that wrote nothing. Members that ran are started agai
       options: ['all', 'none', 'same'] as const,
       default: 'same',
     })(),
+    'keep-instance': Flags.boolean({ description: 'keep the instance-id of the seeds: do not ask for first-boot work again' }),
+    ...waitFlags(),
     ...concurrencyFlags,
     ...dryRunFlag,
   };
 
   async run() {
     const { argv, flags } = await this.parse(Reset);
+    const wait = flags.wait === undefined ? undefined : parseWaitFor(flags.wait);
     return this.onHost(flags, async (host, work) => {
       const { fleets, members } = await this.targets(host, argv as string[], flags.file);
       return this.eachFleet(
         fleets,
-        (fleet) => reset(host, { ...work, fleet, members, start: flags.start, dryRun: flags['dry-run'] }),
+        (fleet) =>
+          reset(host, {
+            ...work,
+            fleet,
+            members,
+            start: flags.start,
+            keepInstance: flags['keep-instance'],
+            wait,
+            timeoutMs: flags.timeout,
+            dryRun: flags['dry-run'],
+          }),
         renderOutcome,
         exitCodeOfOutcome,
       );

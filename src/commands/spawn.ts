@@ -3,11 +3,12 @@ import { BaseCommand } from '../base-command.js';
 import { CowherdError } from '../core/errors.js';
 import { exitCodeOfOutcome } from '../core/outcome.js';
 import type { FleetInput } from '../core/spec.js';
-import { concurrencyFlags, dryRunFlag, fileFlag, timeoutFlag } from '../flags.js';
+import { parseWaitFor } from '../core/stages.js';
+import { concurrencyFlags, dryRunFlag, fileFlag, waitFlags } from '../flags.js';
 import { readFleetFile } from '../services/fleet-file.js';
-import { parseWaitFor } from '../services/readiness.js';
+import { readPublicKeys, readSecretValues } from '../services/seeds.js';
 import { type SpawnOptions, spawn } from '../services/spawn.js';
-import { specFlags, specOf } from '../spec-flags.js';
+import { parseVariables, seedFlags, specFlags, specOf } from '../spec-flags.js';
 import { renderOutcome } from '../ui/outcome.js';
 
 export default class Spawn extends BaseCommand {
@@ -19,6 +20,15 @@ a failure, or with a larger --count to grow the fleet. For a fleet that exists, 
     { description: 'A hundred VMs', command: '<%= config.bin %> <%= command.id %> lab --base golden.qcow2 --count 100' },
     { description: 'Grow the fleet', command: '<%= config.bin %> <%= command.id %> lab --count 120' },
     { description: 'See what would be done', command: '<%= config.bin %> <%= command.id %> lab --base golden.qcow2 --count 100 --dry-run' },
+    {
+      description: 'Linux guests with names, keys and addresses, ready to log in to',
+      command:
+        '<%= config.bin %> <%= command.id %> lab --base debian-12.qcow2 --count 5 --seed nocloud --network network=default --wait ssh',
+    },
+    {
+      description: 'The same without any privilege',
+      command: '<%= config.bin %> <%= command.id %> lab --base debian-12.qcow2 --count 5 --seed nocloud --forward-ssh --wait ssh',
+    },
     {
       description: 'Wait until each console shows a login prompt',
       command: '<%= config.bin %> <%= command.id %> lab --base golden.qcow2 --count 5 --wait "console=login:"',
@@ -37,8 +47,8 @@ a failure, or with a larger --count to grow the fleet. For a fleet that exists, 
     })(),
     'trust-chain': Flags.boolean({ description: 'accept a base with a backing file of its own, and flatten it' }),
     start: Flags.boolean({ description: 'start the members', default: true, allowNo: true }),
-    wait: Flags.string({ description: 'what to wait for: running, or console=REGEX', default: 'running' }),
-    ...timeoutFlag('how long to wait for readiness [default: 5m]'),
+    ...seedFlags,
+    ...waitFlags(),
     ...concurrencyFlags,
     ...dryRunFlag,
     force: Flags.boolean({ description: 'go on although a preflight check failed' }),
@@ -48,9 +58,12 @@ a failure, or with a larger --count to grow the fleet. For a fleet that exists, 
     const { args, flags } = await this.parse(Spawn);
     // Before anything is opened.
     specOf(flags);
-    const wait = parseWaitFor(flags.wait);
+    const wait = flags.wait === undefined ? undefined : parseWaitFor(flags.wait);
+    const secretWords = parseVariables(flags.secret, '--secret');
     return this.onHost(flags, async (host, work) => {
       const inputs = await this.inputs(host, args.fleet, flags.file);
+      const secrets = await readSecretValues(host, secretWords);
+      const sshKeys = await readPublicKeys(host, flags['ssh-key']);
       const options = (input: Partial<FleetInput> & { name: string }): SpawnOptions => ({
         ...work,
         fleet: input.name,
@@ -59,7 +72,13 @@ a failure, or with a larger --count to grow the fleet. For a fleet that exists, 
         format: flags.format ?? input.format,
         trustChain: flags['trust-chain'] || input.trustChain,
         template: flags.template ?? input.template,
-        spec: specOf(flags, input),
+        spec: { ...specOf(flags, input), sshKeys: sshKeys ?? input.sshKeys },
+        seedFiles: {
+          userData: flags['user-data'] ?? input.userData,
+          metaData: flags['meta-data'] ?? input.metaData,
+          networkConfig: flags['network-config'] ?? input.networkConfig,
+        },
+        secrets: secrets ?? input.secrets,
         concurrency: flags.concurrency ?? input.concurrency,
         bootConcurrency: flags['boot-concurrency'] ?? input.bootConcurrency,
         start: flags.start,

@@ -1,7 +1,8 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../base-command.js';
 import { exitCodeOfOutcome } from '../core/outcome.js';
-import { concurrencyFlags, fileFlag } from '../flags.js';
+import { parseWaitFor } from '../core/stages.js';
+import { concurrencyFlags, fileFlag, waitFlags } from '../flags.js';
 import { start } from '../services/power.js';
 import { renderOutcome } from '../ui/outcome.js';
 
@@ -18,17 +19,19 @@ export default class Start extends BaseCommand {
   };
   static override flags = {
     ...fileFlag,
+    ...waitFlags(),
     ...concurrencyFlags,
     force: Flags.boolean({ description: 'go on although the memory will not do' }),
   };
 
   async run() {
     const { argv, flags } = await this.parse(Start);
+    const wait = flags.wait === undefined ? undefined : parseWaitFor(flags.wait);
     return this.onHost(flags, async (host, work) => {
       const { fleets, members } = await this.targets(host, argv as string[], flags.file);
       return this.eachFleet(
         fleets,
-        (fleet) => start(host, { ...work, fleet, members, force: flags.force }),
+        (fleet) => start(host, { ...work, fleet, members, wait, timeoutMs: flags.timeout, force: flags.force }),
         renderOutcome,
         exitCodeOfOutcome,
       );

@@ -27,6 +27,8 @@ export const exitCodeOf = {
   TOOL_TIMEOUT: 8,
   STORE_FAILED: 8,
   NOT_READY: 8,
+  GUEST_UNREACHABLE: 8,
+  GUEST_REFUSED: 8,
   NOT_STOPPED: 8,
   INTERRUPTED: 130,
 } as const;

@@ -21,7 +21,18 @@ export const fleetRecordSchema = z.strictObject({
   createdAt: z.iso.datetime(),
   /** Bytes that a fresh overlay takes on this disk: where drift starts. */
   freshOverlayBytes: z.number().int().nonnegative(),
-  members: z.array(z.strictObject({ index: z.number().int().positive(), name: z.string(), uuid: z.uuid(), macs: z.array(z.string()) })),
+  members: z.array(
+    z.strictObject({
+      index: z.number().int().positive(),
+      name: z.string(),
+      uuid: z.uuid(),
+      macs: z.array(z.string()),
+      /** IPv4 address that is reserved for the member on its libvirt network. */
+      address: z.ipv4().optional(),
+      /** Port of 127.0.0.1 that leads to the member's port 22. */
+      sshPort: z.number().int().min(1).max(65_535).optional(),
+    }),
+  ),
 });
 export type FleetRecord = z.infer<typeof fleetRecordSchema>;
 

@@ -9,6 +9,10 @@ export interface MemberIdentity {
   uuid: string;
   /** One per network interface. */
   macs: string[];
+  /** IPv4 address that is reserved for it on its libvirt network. */
+  address?: string | undefined;
+  /** Port of 127.0.0.1 that leads to its port 22. */
+  sshPort?: number | undefined;
 }
 
 export function memberIdentity(fleet: string, fleetId: string, index: number): MemberIdentity {

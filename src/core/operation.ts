@@ -17,6 +17,8 @@ export const operationSchema = z.strictObject({
   record: fleetRecordSchema.optional(),
   /** teardown: the whole fleet goes, and its base image with it. */
   wholeFleet: z.boolean(),
+  /** reset: the seeds keep their instance-id, and first-boot work is not done again. */
+  keepInstance: z.boolean().default(false),
   withBase: z.boolean(),
 });
 export type Operation = z.infer<typeof operationSchema> & { record?: FleetRecord | undefined };

@@ -2,6 +2,7 @@ import type { ErrorReport } from './errors.js';
 import type { MemberState } from './observation.js';
 import type { StageTime } from './operation.js';
 import type { Plan, StepName } from './plan.js';
+import type { ReadyStage } from './stages.js';
 
 export type MemberOutcomeKind =
   | 'created'
@@ -19,11 +20,17 @@ export interface MemberOutcome {
   name: string;
   uuid: string;
   mac: string;
+  /** Reserved for it on its libvirt network. */
+  address: string | null;
+  /** Of 127.0.0.1, forwarded to its port 22. */
+  sshPort: number | null;
   /** As far as this run knows; `cowherd status` looks again. */
   state: MemberState;
   outcome: MemberOutcomeKind;
   /** The step that failed. */
   step?: StepName;
+  /** The stage of readiness that it did not reach. */
+  stuckAt?: ReadyStage;
   error?: ErrorReport;
 }
 

@@ -2,7 +2,7 @@ import type { MemberMark, ObservedMember } from './observation.js';
 import { isOn } from './observation.js';
 
 /** What can be done to one member, in the order in which it is done. */
-export type StepName = 'stop' | 'overlay' | 'define' | 'start' | 'undefine' | 'unlink' | 'shutdown' | 'wait';
+export type StepName = 'stop' | 'overlay' | 'seed' | 'define' | 'start' | 'undefine' | 'unlink' | 'shutdown' | 'wait';
 
 export interface MemberPlan {
   index: number;
@@ -29,6 +29,8 @@ export interface MarkedMember extends ObservedMember {
 export interface SpawnSubject extends MarkedMember {
   /** Digest of the definition that the spec asks for. */
   definition: string;
+  /** Why its seed must be written; undefined where it needs none, or has the right one. */
+  seedLack?: string | undefined;
 }
 
 /**
@@ -58,6 +60,10 @@ export function planSpawn(subjects: readonly SpawnSubject[], fleetId: string): P
       steps.push('overlay');
       why.push('no overlay');
     }
+    if (subject.seedLack !== undefined) {
+      steps.push('seed');
+      why.push(subject.seedLack);
+    }
     const changed = domain !== undefined && mark?.definition !== subject.definition;
     if (domain === undefined || changed) {
       steps.push('define');
@@ -68,7 +74,7 @@ export function planSpawn(subjects: readonly SpawnSubject[], fleetId: string): P
       why.push('off');
     }
     if (steps.length === 0) plan.unchanged.push(name);
-    else plan.members.push({ index, name, steps, why: why.join(', '), atNextStart: changed && running });
+    else plan.members.push({ index, name, steps, why: why.join(', '), atNextStart: running });
   }
   return plan;
 }
@@ -76,8 +82,16 @@ export function planSpawn(subjects: readonly SpawnSubject[], fleetId: string): P
 /** Which members a verb starts again at the end. */
 export type StartPolicy = 'all' | 'none' | 'same';
 
-/** Reset: stop, fresh overlay in place of the old one, start those that ran. A member without a domain only gets its overlay. */
-export function planReset(members: readonly MarkedMember[], fleetId: string, start: StartPolicy, wasOn: ReadonlySet<string>): Plan {
+export interface ResetPolicy {
+  start: StartPolicy;
+  /** Names of members that were on when the reset began. */
+  wasOn: ReadonlySet<string>;
+  /** Whether members have seeds that go with their overlays. */
+  withSeeds: boolean;
+}
+
+/** Reset: stop, fresh overlay and seed in place of the old ones, start those that ran. */
+export function planReset(members: readonly MarkedMember[], fleetId: string, { start, wasOn, withSeeds }: ResetPolicy): Plan {
   const plan: Plan = { members: [], unchanged: [], refused: [] };
   for (const member of members) {
     const { domain, index, name } = member;
@@ -90,6 +104,7 @@ export function planReset(members: readonly MarkedMember[], fleetId: string, sta
       continue;
     }
     const steps: StepName[] = isOn(domain) ? ['stop', 'overlay'] : ['overlay'];
+    if (withSeeds) steps.push('seed');
     if (start === 'all' || (start === 'same' && wasOn.has(name))) steps.push('start');
     plan.members.push({ index, name, steps, why: 'reset', atNextStart: false });
   }

@@ -4,6 +4,8 @@ export interface FleetUsage {
   base: { path: string; digest: string; allocatedBytes: number; virtualBytes: number };
   freshOverlayBytes: number;
   members: Array<{ name: string; allocatedBytes: number }>;
+  /** cloud-init seeds of all members: full copies would need them as well, so they are no part of the savings. */
+  seedBytes: number;
 }
 
 export interface Savings {
@@ -18,6 +20,7 @@ export interface Savings {
 export interface FleetReport extends Savings {
   fleet: string;
   base: FleetUsage['base'];
+  seedBytes: number;
   perMember: Array<{ name: string; allocatedBytes: number; driftBytes: number }>;
 }
 
@@ -35,6 +38,7 @@ export function reportFleet(usage: FleetUsage): FleetReport {
     fleet: usage.fleet,
     members: count,
     base: usage.base,
+    seedBytes: usage.seedBytes,
     overlays,
     fullCopies,
     saved: savedAgainst(fullCopies.allocatedBytes, usage.base.allocatedBytes + overlays.allocatedBytes),

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { CowherdError } from './errors.js';
 import { namePattern, nameRule } from './names.js';
+import { isPublicKey } from './ssh-keys.js';
 
 export const maxMembers = 10_000;
 export const minMemoryMiB = 4;
@@ -47,6 +48,17 @@ const network = z
 
 const name = z.string().regex(namePattern, `is not a name: ${nameRule}`);
 
+const seed = z.enum(['none', 'nocloud', 'smbios']);
+
+const sshUser = z.string().regex(/^[a-z_][a-z0-9_-]{0,31}$/, 'is not a user name');
+
+const sshKeys = z
+  .array(z.string().refine(isPublicKey, 'is not a public key: write the one line of a .pub file'))
+  .max(100)
+  .describe("Public keys that may log in, beside the fleet's own: lines as in a .pub file.");
+
+const variables = z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,39}$/, 'is not a variable name: letters, digits and _'), variable);
+
 /** What defines a member's domain: the part of the spec that is kept in the fleet's record and in every domain's metadata. */
 export const domainSpecSchema = z.strictObject({
   memoryMiB: z.number().int().min(minMemoryMiB),
@@ -55,11 +67,27 @@ export const domainSpecSchema = z.strictObject({
   network,
   diskCache: z.enum(['writeback', 'unsafe', 'none', 'writethrough', 'directsync']),
   lean: z.boolean(),
-  variables: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,39}$/, 'is not a variable name: letters, digits and _'), variable),
+  variables,
   /** sha256 of the fleet's own template; absent for the built-in one. */
   template: z.string().optional(),
+  seed: seed.default('none'),
+  /** sha256 of the fleet's own seed templates; absent for the built-in ones. */
+  userData: z.string().optional(),
+  metaData: z.string().optional(),
+  networkConfig: z.string().optional(),
+  sshUser: sshUser.default('root'),
+  sshKeys: sshKeys.default([]),
+  /** With user networking: a port of this host's loopback leads to each member's port 22. */
+  forwardSsh: z.boolean().default(false),
 });
 export type DomainSpec = z.infer<typeof domainSpecSchema>;
+
+/** Files of a fleet that are kept under the digest of their content. */
+export const sourceKinds = ['template', 'userData', 'metaData', 'networkConfig'] as const;
+export type SourceKind = (typeof sourceKinds)[number];
+
+/** What a person can ask for by values; the files of {@link sourceKinds} come by path. */
+export type GivenSpec = Partial<Omit<DomainSpec, SourceKind>>;
 
 export const defaultDomainSpec: DomainSpec = {
   memoryMiB: 512,
@@ -69,7 +97,13 @@ export const defaultDomainSpec: DomainSpec = {
   diskCache: 'writeback',
   lean: true,
   variables: {},
+  seed: 'none',
+  sshUser: 'root',
+  sshKeys: [],
+  forwardSsh: false,
 };
+
+const file = z.string().min(1);
 
 const concurrency = z.number().int().min(1).max(256);
 
@@ -88,12 +122,23 @@ export const fleetSchema = z.strictObject({
     .optional()
     .describe("QEMU's cache mode of the overlays (default writeback; unsafe is faster and forgets more when the host crashes)."),
   lean: z.boolean().optional().describe('Leave out what makes starts slow: USB, the option ROM, the CPU feature query (default true).'),
-  template: z
-    .string()
-    .min(1)
+  template: file.optional().describe('A domain XML template of your own (relative to this file); see "cowherd template eject".'),
+  variables: variables.optional().describe('Further variables for the templates, as {{vars.NAME}}.'),
+  seed: seed
     .optional()
-    .describe('A domain XML template of your own (relative to this file); see "cowherd template eject".'),
-  variables: domainSpecSchema.shape.variables.optional().describe('Further variables for the template, as {{vars.NAME}}.'),
+    .describe('How a guest learns who it is: nocloud (a cloud-init seed per member), smbios (its host name only) or none (default).'),
+  userData: file.optional().describe('A Handlebars template of the cloud-init user-data (relative to this file); implies seed nocloud.'),
+  metaData: file.optional().describe('The same for meta-data; it must keep instance-id and local-hostname.'),
+  networkConfig: file.optional().describe('The same for network-config; there is none when left out.'),
+  secrets: variables
+    .optional()
+    .describe('Values for the seed templates, as {{secrets.NAME}}, that appear in no listing, state file or domain: passwords.'),
+  sshUser: sshUser.optional().describe('Who ssh, cp and exec log in as (default root).'),
+  sshKeys: sshKeys.optional(),
+  forwardSsh: z
+    .boolean()
+    .optional()
+    .describe('With network user: forward a free port of 127.0.0.1 to port 22 of each member (default false).'),
   concurrency: concurrency.optional().describe('How many members are worked on at once (default 16).'),
   bootConcurrency: concurrency.optional().describe('How many domains start at once (default 8).'),
 });

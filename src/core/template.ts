@@ -17,71 +17,109 @@ export interface Platform {
 export interface MemberFiles {
   overlay: string;
   consoleLog: string;
+  /** The cloud-init seed, where the fleet has such. */
+  seed: string;
   /** Socket of the guest agent; undefined where libvirt chooses one. */
   agentSocket: string | undefined;
 }
 
-export type DomainTemplate = (record: FleetRecord, member: MemberIdentity, files: MemberFiles) => string;
+export interface TemplateOptions {
+  /** Where the template is from, for messages. */
+  origin: string;
+  /** `xml`: every value is escaped. `yaml`: none is; the helpers json and indent quote. */
+  escape: 'xml' | 'yaml';
+  /** The command that writes the built-in template to a file. */
+  ejectCommand: string;
+}
 
 /**
- * Compiles a domain template. Escaping stays on (Handlebars' escapes are valid XML), a variable that does not exist is an error.
- * @param origin where the template is from, for messages
- * @throws BAD_TEMPLATE at once where it cannot be parsed, later where a member cannot be rendered
+ * Compiles a Handlebars template. A variable that does not exist is an error.
+ * @throws BAD_TEMPLATE at once where it cannot be parsed, later where it cannot be rendered
  */
-export function compileDomainTemplate(source: string, origin: string, base: BaseImage, platform: Platform): DomainTemplate {
+export function compileTemplate(source: string, options: TemplateOptions): (context: object) => string {
   const engine = Handlebars.create();
+  // JSON is YAML: a quoted word that is a string whatever is in it.
+  engine.registerHelper('json', (value: unknown) => JSON.stringify(value ?? null));
+  engine.registerHelper('indent', (width: number, text: string) => indent(width, text));
   let render: HandlebarsTemplateDelegate;
   try {
     engine.parse(source);
-    render = engine.compile(source, { strict: true, noEscape: false });
+    // Handlebars' escapes are valid XML.
+    render = engine.compile(source, { strict: true, noEscape: options.escape !== 'xml' });
   } catch (cause) {
-    throw badTemplate(origin, cause);
+    throw badTemplate(options, cause);
   }
-  return (record, member, files) => {
-    const { spec } = record;
-    const network = parseNetwork(spec.network);
+  return (context) => {
     try {
-      return render({
-        fleet: record.name,
-        name: member.name,
-        index: member.index,
-        uuid: member.uuid,
-        mac: member.macs[0] ?? '',
-        metadata: memberMetadata(record, member),
-        memoryMiB: spec.memoryMiB,
-        vcpus: spec.vcpus,
-        ...platform,
-        tcg: platform.virtType === 'qemu',
-        overlay: files.overlay,
-        consoleLog: files.consoleLog,
-        agentSocket: files.agentSocket ?? '',
-        base: { name: base.name, digest: base.digest, path: base.path, format: base.format },
-        diskCache: spec.diskCache,
-        lean: spec.lean,
-        network: {
-          none: network.kind === 'none',
-          user: network.kind === 'user',
-          network: network.kind === 'network',
-          bridge: network.kind === 'bridge',
-          source: network.source,
-        },
-        vars: spec.variables,
-      });
+      return render(context);
     } catch (cause) {
-      throw badTemplate(origin, cause);
+      throw badTemplate(options, cause);
     }
   };
 }
 
-function badTemplate(origin: string, cause: unknown): CowherdError {
+/** Every line but empty ones, moved to the right. */
+function indent(width: number, text: string): string {
+  return text.trimEnd().replace(/^(?=.)/gm, ' '.repeat(width));
+}
+
+export type DomainTemplate = (record: FleetRecord, member: MemberIdentity, files: MemberFiles) => string;
+
+/** @throws BAD_TEMPLATE */
+export function compileDomainTemplate(source: string, origin: string, base: BaseImage, platform: Platform): DomainTemplate {
+  const render = compileTemplate(source, { origin, escape: 'xml', ejectCommand: 'cowherd template eject' });
+  return (record, member, files) => {
+    const { spec } = record;
+    return render({
+      ...memberContext(record, member),
+      metadata: memberMetadata(record, member),
+      memoryMiB: spec.memoryMiB,
+      vcpus: spec.vcpus,
+      ...platform,
+      tcg: platform.virtType === 'qemu',
+      overlay: files.overlay,
+      consoleLog: files.consoleLog,
+      seed: { none: spec.seed === 'none', nocloud: spec.seed === 'nocloud', smbios: spec.seed === 'smbios', path: files.seed },
+      agentSocket: files.agentSocket ?? '',
+      base: { name: base.name, digest: base.digest, path: base.path, format: base.format },
+      diskCache: spec.diskCache,
+      lean: spec.lean,
+      qemuOptions: spec.lean || member.sshPort !== undefined,
+    });
+  };
+}
+
+/** The variables that every template has. */
+export function memberContext({ name: fleet, spec }: Pick<FleetRecord, 'name' | 'spec'>, member: MemberIdentity): object {
+  const network = parseNetwork(spec.network);
+  return {
+    fleet,
+    name: member.name,
+    index: member.index,
+    uuid: member.uuid,
+    mac: member.macs[0] ?? '',
+    address: member.address ?? '',
+    sshPort: member.sshPort ?? '',
+    network: {
+      none: network.kind === 'none',
+      user: network.kind === 'user',
+      network: network.kind === 'network',
+      bridge: network.kind === 'bridge',
+      source: network.source,
+    },
+    vars: spec.variables,
+  };
+}
+
+function badTemplate({ origin, ejectCommand }: TemplateOptions, cause: unknown): CowherdError {
   const message = cause instanceof Error ? cause.message : String(cause);
   const missing = /^"(\w+)" not defined/.exec(message)?.[1];
   return new CowherdError('BAD_TEMPLATE', `The template ${origin} cannot be rendered`, {
     details: message.split('\n').slice(0, 6),
     hint:
       missing === undefined
-        ? 'Start again from "cowherd template eject", which lists every variable.'
-        : `Set it with --var ${missing}=VALUE and write it as {{vars.${missing}}}; "cowherd template eject" lists the built-in ones.`,
+        ? `Start again from "${ejectCommand}", which lists every variable.`
+        : `Set it with --var ${missing}=VALUE and write it as {{vars.${missing}}}; "${ejectCommand}" lists the built-in ones.`,
     cause,
   });
 }

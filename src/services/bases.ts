@@ -1,6 +1,7 @@
 import { type BaseImage, formatBaseRef, sealDifferences } from '../core/base.js';
 import { CowherdError, reportOf } from '../core/errors.js';
 import type { BaseRef } from '../core/fleet.js';
+import { type GeneralisationWarning, generalisationWarnings } from '../core/generalisation.js';
 import type { ImportRequest, ImportResult, Ports } from '../ports.js';
 import type { WorkOptions } from './fleet-access.js';
 
@@ -30,7 +31,7 @@ export async function addBase(
   ports: Ports,
   request: Omit<ImportRequest, 'onProgress'>,
   { signal, onProgress }: WorkOptions,
-): Promise<BaseListing & { how: ImportResult['how']; warning?: string }> {
+): Promise<BaseListing & { how: ImportResult['how']; warning?: string; generalisation: GeneralisationWarning[] }> {
   const { base, how, warning } = await ports.bases.locked(
     () =>
       ports.bases.import({
@@ -42,12 +43,33 @@ export async function addBase(
   );
   // The image is in; that nobody can say who uses it is no reason to call that a failure.
   const { users } = await baseUsers(ports).catch(() => ({ users: new Map<string, string[]>() }));
-  return { ...(await describe(ports, base, users)), how, ...(warning === undefined ? {} : { warning }) };
+  return {
+    ...(await describe(ports, base, users)),
+    how,
+    ...(warning === undefined ? {} : { warning }),
+    generalisation: await generalisationOf(ports, base),
+  };
 }
 
-export async function inspectBase(ports: Ports, ref: string): Promise<BaseListing & { source: string }> {
+/** What its members would have in common and should not; nothing where the image cannot be read without booting it. */
+export async function generalisationOf(
+  ports: Pick<Ports, 'inspectGuestFiles'>,
+  { path, format }: BaseImage,
+): Promise<GeneralisationWarning[]> {
+  const facts = await ports.inspectGuestFiles(path, format);
+  return facts === undefined ? [] : generalisationWarnings(facts);
+}
+
+export async function inspectBase(
+  ports: Ports,
+  ref: string,
+): Promise<BaseListing & { source: string; generalisation: GeneralisationWarning[] }> {
   const base = await ports.bases.find(ref);
-  return { ...(await describe(ports, base, (await baseUsers(ports)).users)), source: base.source.path };
+  return {
+    ...(await describe(ports, base, (await baseUsers(ports)).users)),
+    source: base.source.path,
+    generalisation: await generalisationOf(ports, base),
+  };
 }
 
 async function describe(ports: Pick<Ports, 'bases'>, base: BaseImage, users: ReadonlyMap<string, string[]>): Promise<BaseListing> {

@@ -6,9 +6,11 @@ import type { Operation } from '../core/operation.js';
 import type { Outcome } from '../core/outcome.js';
 import type { Plan } from '../core/plan.js';
 import type { Ports } from '../ports.js';
-import { isAborted, type RunResult, runMembers } from './engine.js';
+import { isAborted, isComplete, type RunResult, runMembers } from './engine.js';
 import { defaultBootConcurrency, defaultConcurrency, type WorkOptions } from './fleet-access.js';
 import { composeOutcome, type OutcomeParts } from './outcome.js';
+import { waitAfter } from './readiness.js';
+import type { Watch } from './sight.js';
 import { type StepContext, stepPerformer } from './steps.js';
 
 /** What reset, teardown, start and stop share: run a plan over members that exist, and tell the outcome. */
@@ -21,11 +23,19 @@ export interface Change {
   before: ReadonlyMap<string, ObservedMember>;
   doneAs: OutcomeParts['doneAs'];
   context: Omit<StepContext, 'fleet'>;
+  /** Called when every member was carried through, before anybody is waited for. */
+  onComplete?: () => Promise<void>;
+  /** What those that are started are waited for. */
+  watch?: Watch | undefined;
   /** clock.monotonic() when the verb began. */
   began: number;
 }
 
-export async function runChange(ports: Ports, change: Change, options: WorkOptions): Promise<{ run: RunResult; outcome: Outcome }> {
+export async function runChange(
+  ports: Ports,
+  change: Change,
+  options: WorkOptions & { timeoutMs?: number | undefined },
+): Promise<{ run: RunResult; outcome: Outcome }> {
   const { record, plan, before } = change;
   const run = await runMembers(
     plan.members.map(({ name, steps }) => ({ member: memberOf(before, name), steps })),
@@ -38,7 +48,9 @@ export async function runChange(ports: Ports, change: Change, options: WorkOptio
       onProgress: options.onProgress,
     },
   );
-  return { run, outcome: outcomeOf(ports, change, run, options) };
+  if (isComplete(run)) await change.onComplete?.();
+  const { late, stages } = await waitAfter(ports, change.watch, plan, run, options);
+  return { run, outcome: outcomeOf(ports, change, { ...run, stages: [...run.stages, ...stages] }, options, late) };
 }
 
 /** The outcome of a plan that is only shown. */
@@ -46,10 +58,27 @@ export function dryOutcome(ports: Pick<Ports, 'clock'>, change: Omit<Change, 'co
   return { ...outcomeOf(ports, change, { results: [], stages: [] }, {}), plan: change.plan };
 }
 
-function outcomeOf(ports: Pick<Ports, 'clock'>, change: Omit<Change, 'context'>, run: RunResult, options: WorkOptions): Outcome {
+function outcomeOf(
+  ports: Pick<Ports, 'clock'>,
+  change: Omit<Change, 'context'>,
+  run: RunResult,
+  options: WorkOptions,
+  late?: OutcomeParts['late'],
+): Outcome {
   const { verb, id, record, plan, before, doneAs } = change;
   const seconds = (ports.clock.monotonic() - change.began) / 1000;
-  return composeOutcome({ verb, id, record, plan, run, before, seconds, interrupted: isAborted(options.signal), doneAs });
+  return composeOutcome({
+    verb,
+    id,
+    record,
+    plan,
+    run,
+    before,
+    seconds,
+    interrupted: isAborted(options.signal),
+    doneAs,
+    ...(late === undefined ? {} : { late }),
+  });
 }
 
 export function newOperation(
@@ -65,12 +94,13 @@ export function newOperation(
     wasOn: [],
     start: 'same',
     wholeFleet: false,
+    keepInstance: false,
     withBase: false,
     ...parts,
   };
 }
 
-export function byName<M extends MemberIdentity>(members: readonly M[]): Map<string, M> {
+export function byName<M extends { name: string }>(members: readonly M[]): Map<string, M> {
   return new Map(members.map((member) => [member.name, member]));
 }
 

@@ -36,6 +36,52 @@ export async function checkTools({ hypervisor, images }: Pick<Ports, 'hypervisor
   ];
 }
 
+/** What seeds and logins need; fleets without them do not. */
+export async function checkGuestTools({ seeds, remote }: Pick<Ports, 'seeds' | 'remote'>): Promise<Check[]> {
+  const optional = async (name: string, look: () => Promise<string>): Promise<Check> => {
+    const check = await attempt(name, async () => ok(name, await look()));
+    return check.status === 'failed' ? { ...check, status: 'warning' } : check;
+  };
+  return [await optional('seed images', () => seeds.tool()), await optional('ssh', () => remote.version())];
+}
+
+/** libvirt's own network: whether members could be on it. Nothing starts it but a person. */
+export async function checkDefaultNetwork({ hypervisor, networks }: Pick<Ports, 'hypervisor' | 'networks'>): Promise<Check[]> {
+  if (!hypervisor.isSystem) return [];
+  const name = 'network default';
+  const check = await attempt(name, async () => {
+    const { exists, active } = await networks.state('default');
+    if (active) return ok(name, 'active: --network network=default gives each member an address');
+    if (!exists) return ok(name, 'there is none; --network user needs none');
+    return {
+      name,
+      status: 'warning',
+      message: 'defined and not active: --network network=default would not work',
+      hint: 'To start it: cowherd doctor --start-network default (or virsh net-start default; virsh net-autostart default keeps it).',
+    };
+  });
+  return [check.status === 'failed' ? { ...check, status: 'warning' } : check];
+}
+
+/** Where /dev/kvm is closed to libvirt's users, libvirt asks QEMU for all its abilities again at every call. */
+export async function checkKvmDevice({ machine }: Pick<Ports, 'machine'>): Promise<Check[]> {
+  const name = '/dev/kvm';
+  const device = await machine.kvmDevice();
+  if (device === undefined) return [];
+  const mode = device.mode.toString(8).padStart(4, '0');
+  const open = (device.mode & 0o006) === 0o006 || (device.group === 'kvm' && (device.mode & 0o060) === 0o060);
+  return [
+    open
+      ? ok(name, `group ${device.group}, mode ${mode}`)
+      : {
+          name,
+          status: 'warning',
+          message: `group ${device.group}, mode ${mode}: QEMU's user cannot open it, and libvirt takes seconds for every call`,
+          hint: 'sudo chgrp kvm /dev/kvm && sudo chmod 660 /dev/kvm, then restart libvirtd',
+        },
+  ];
+}
+
 export async function checkUser({ hypervisor, machine }: Pick<Ports, 'hypervisor' | 'machine'>): Promise<Check> {
   const who = machine.userName();
   if (machine.isRoot()) return ok('user', `${who}, who may do everything`);
@@ -149,7 +195,7 @@ export async function checkMemory({ machine }: Pick<Ports, 'machine'>, demand?: 
   };
 }
 
-export async function checkNetwork({ hypervisor }: Pick<Ports, 'hypervisor'>, network: string): Promise<Check> {
+export async function checkNetwork({ hypervisor, networks }: Pick<Ports, 'hypervisor' | 'networks'>, network: string): Promise<Check> {
   const { kind, source } = parseNetwork(network);
   if (kind !== 'network') {
     if (kind === 'bridge' && !hypervisor.isSystem) {
@@ -163,9 +209,9 @@ export async function checkNetwork({ hypervisor }: Pick<Ports, 'hypervisor'>, ne
     return ok('network', network);
   }
   return attempt('network', async () => {
-    const state = await hypervisor.networkState(source);
-    if (state === 'active') return ok('network', `${source} is active`);
-    if (state === 'inactive') {
+    const { exists, active } = await networks.state(source);
+    if (active) return ok('network', `${source} is active`);
+    if (exists) {
       return {
         name: 'network',
         status: 'failed',

@@ -30,8 +30,8 @@ export async function loadTemplate(
   }
   const digest = record?.spec.template;
   if (record === undefined || digest === undefined)
-    return { text: await ports.builtInTemplate(), origin: builtInOrigin, digest: undefined };
-  const text = await ports.fleets.readTemplate(record.name, digest);
+    return { text: await ports.builtInTemplate('domain'), origin: builtInOrigin, digest: undefined };
+  const text = await ports.fleets.readSource(record.name, 'template', digest);
   if (text === undefined || sha256(text) !== digest) {
     throw new CowherdError('STATE_DAMAGED', `The template of fleet ${record.name} is ${text === undefined ? 'gone' : 'not what it was'}`, {
       hint: `Name it again: cowherd spawn ${record.name} --template FILE`,
@@ -40,7 +40,7 @@ export async function loadTemplate(
   return { text, origin: `of fleet ${record.name}`, digest };
 }
 
-function sha256(text: string): string {
+export function sha256(text: string): string {
   return createHash('sha256').update(text).digest('hex');
 }
 
@@ -79,12 +79,21 @@ export function renderDefinitions(
       memberMetadata(record, member),
       files.overlay,
       files.consoleLog,
+      files.seed,
+      member.sshPort === undefined ? '' : `127.0.0.1:${member.sshPort}-`,
       member.uuid,
       ...member.macs,
       member.name,
     ]);
     if (shape !== verifiedShape)
-      verifyRenderedDomain(rendered, { record, member, overlayPath: files.overlay, storeRoot: ports.fleets.root, base });
+      verifyRenderedDomain(rendered, {
+        record,
+        member,
+        overlayPath: files.overlay,
+        seedPath: files.seed,
+        storeRoot: ports.fleets.root,
+        base,
+      });
     verifiedShape = shape;
     definitions.set(member.name, sealDefinition(rendered));
   }

@@ -3,7 +3,10 @@ import {
   type Check,
   checkAccelerator,
   checkDaemonLimits,
+  checkDefaultNetwork,
   checkDisk,
+  checkGuestTools,
+  checkKvmDevice,
   checkMemory,
   checkNetwork,
   checkStore,
@@ -34,8 +37,11 @@ export async function doctor(ports: Ports, options: DoctorOptions): Promise<Chec
     ...tools,
     await checkUser(ports),
     await checkAccelerator(ports, options.fresh),
+    ...(await checkKvmDevice(ports)),
     ...local,
     await checkNetwork(ports, network),
+    ...(network === 'network=default' ? [] : await checkDefaultNetwork(ports)),
+    ...(await checkGuestTools(ports)),
     ...(await checkDaemonLimits(ports, options.sessions, count)),
   ];
 }

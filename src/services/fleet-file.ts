@@ -2,7 +2,7 @@ import { dirname, isAbsolute, resolve } from 'node:path';
 import { parseDocument } from 'yaml';
 import { isBaseRef } from '../core/base.js';
 import { CowherdError } from '../core/errors.js';
-import { type FleetInput, parseFleetFile } from '../core/spec.js';
+import { type FleetInput, parseFleetFile, sourceKinds } from '../core/spec.js';
 import type { Ports } from '../ports.js';
 
 const maxFileBytes = 1024 * 1024;
@@ -36,7 +36,12 @@ export async function readFleetFile(ports: Pick<Ports, 'readFile'>, path: string
   return parseFleetFile(value, path).map((fleet) => ({
     ...fleet,
     base: isBaseRef(fleet.base) ? fleet.base : resolvePath(from, fleet.base),
-    ...(fleet.template === undefined ? {} : { template: resolvePath(from, fleet.template) }),
+    ...Object.fromEntries(
+      sourceKinds.flatMap((kind) => {
+        const file = fleet[kind];
+        return file === undefined ? [] : [[kind, resolvePath(from, file)]];
+      }),
+    ),
   }));
 }
 

@@ -4,12 +4,13 @@ import type { MemberIdentity } from '../core/identity.js';
 import { isOn, type MemberState, type ObservedMember } from '../core/observation.js';
 import type { MemberOutcome, MemberOutcomeKind, Outcome } from '../core/outcome.js';
 import type { Plan } from '../core/plan.js';
+import type { ReadyStage } from '../core/stages.js';
 import type { RunResult } from './engine.js';
 
 export interface OutcomeParts {
   verb: string;
   id: string;
-  record: Pick<FleetRecord, 'name' | 'base'>;
+  record: Pick<FleetRecord, 'name' | 'base' | 'members'>;
   plan: Plan;
   run: RunResult;
   /** Members before the run, by name. */
@@ -19,7 +20,7 @@ export interface OutcomeParts {
   /** What a member whose steps are all done has become. */
   doneAs: (name: string, steps: readonly string[]) => MemberOutcomeKind;
   /** Members whose steps are all done, and that did not become ready in time. */
-  late?: ReadonlyMap<string, unknown>;
+  late?: ReadonlyMap<string, { stage: ReadyStage; error: unknown }>;
   notes?: string[];
   freedBytes?: number;
 }
@@ -28,11 +29,15 @@ export interface OutcomeParts {
 export function composeOutcome(parts: OutcomeParts): Outcome {
   const { record, plan, run, before } = parts;
   const plans = new Map(plan.members.map((member) => [member.name, member]));
-  const describe = (member: MemberIdentity, state: MemberState, outcome: MemberOutcomeKind): MemberOutcome => ({
-    index: member.index,
-    name: member.name,
-    uuid: member.uuid,
-    mac: member.macs[0] ?? '',
+  // Addresses are given after the members were looked at.
+  const recorded = new Map(record.members.map((member) => [member.name, member]));
+  const describe = ({ index, name, uuid, macs }: MemberIdentity, state: MemberState, outcome: MemberOutcomeKind): MemberOutcome => ({
+    index,
+    name,
+    uuid,
+    mac: macs[0] ?? '',
+    address: recorded.get(name)?.address ?? null,
+    sshPort: recorded.get(name)?.sshPort ?? null,
     state,
     outcome,
   });
@@ -42,8 +47,7 @@ export function composeOutcome(parts: OutcomeParts): Outcome {
     const steps = plans.get(member.name)?.steps ?? [];
     const earlier = stateBefore(before.get(member.name));
     const late = parts.late?.get(member.name);
-    if (late !== undefined)
-      members.push({ ...describe(member, stateAfter(steps, earlier), 'failed'), step: 'wait', error: reportOf(late) });
+    if (late !== undefined) members.push({ ...describe(member, stateAfter(steps, earlier), 'failed'), ...lateness(late) });
     else if (result.kind === 'done') members.push(describe(member, stateAfter(steps, earlier), parts.doneAs(member.name, steps)));
     else if (result.kind === 'cancelled') members.push(describe(member, earlier, 'cancelled'));
     else members.push({ ...describe(member, 'broken', 'failed'), step: result.step, error: reportOf(result.error) });
@@ -53,7 +57,7 @@ export function composeOutcome(parts: OutcomeParts): Outcome {
     if (member === undefined) continue;
     const late = parts.late?.get(name);
     if (late === undefined) members.push(describe(member, stateBefore(member), 'unchanged'));
-    else members.push({ ...describe(member, stateBefore(member), 'failed'), step: 'wait', error: reportOf(late) });
+    else members.push({ ...describe(member, stateBefore(member), 'failed'), ...lateness(late) });
   }
   for (const { name, reason, hint } of plan.refused) {
     const member = before.get(name);
@@ -77,6 +81,10 @@ export function composeOutcome(parts: OutcomeParts): Outcome {
     notes: parts.notes ?? [],
     ...(parts.freedBytes === undefined ? {} : { freedBytes: parts.freedBytes }),
   };
+}
+
+function lateness({ stage, error }: { stage: ReadyStage; error: unknown }): Pick<MemberOutcome, 'step' | 'stuckAt' | 'error'> {
+  return { step: 'wait', stuckAt: stage, error: reportOf(error) };
 }
 
 /** `started` counts every start, also of members that were created or reset before it. */

@@ -1,14 +1,17 @@
 import { CowherdError } from '../core/errors.js';
 import type { MemberIdentity } from '../core/identity.js';
-import { type DomainState, isOn } from '../core/observation.js';
+import { isOn } from '../core/observation.js';
 import type { Outcome } from '../core/outcome.js';
 import { planPower } from '../core/plan.js';
 import { selectMembers } from '../core/selection.js';
+import type { WaitFor } from '../core/stages.js';
 import type { Ports } from '../ports.js';
 import { byName, runChange } from './change.js';
 import { checkMemory, verifyChecks } from './checks.js';
 import { isAborted } from './engine.js';
 import { loadFleet, observeWithMarks, verifiedBase, type WorkOptions, withFleetLock } from './fleet-access.js';
+import { beginWait, verifyWaitable } from './readiness.js';
+import { Shared } from './shared.js';
 
 export interface PowerOptions extends WorkOptions {
   fleet: string;
@@ -17,6 +20,8 @@ export interface PowerOptions extends WorkOptions {
   force?: boolean | undefined;
   /** stop: how long a guest may take to shut down. */
   timeoutMs?: number | undefined;
+  /** start: what those that are started must reach, within timeoutMs. */
+  wait?: WaitFor | undefined;
 }
 
 export const defaultShutdownMs = 60_000;
@@ -37,6 +42,7 @@ function power(ports: Ports, verb: 'start' | 'stop', options: PowerOptions): Pro
     const record = await loadFleet(ports, options.fleet);
     const chosen = selectMembers(record.name, record.members, options.members ?? []);
     const observed = await observeWithMarks(ports, { ...record, members: chosen });
+    verifyWaitable(record.spec, options.wait);
     const plan = planPower(observed, record.id, verb);
     if (verb === 'start') {
       const base = await verifiedBase(ports, record.base);
@@ -53,6 +59,7 @@ function power(ports: Ports, verb: 'start' | 'stop', options: PowerOptions): Pro
         before: byName(observed),
         doneAs: () => (verb === 'start' ? 'started' : 'stopped'),
         began,
+        watch: await beginWait(ports, record, options.wait),
         context: { journaled: false, shutdown: shutdownBy(ports, options) },
       },
       // Waiting for guests costs nothing: all of them may shut down at once.
@@ -64,14 +71,14 @@ function power(ports: Ports, verb: 'start' | 'stop', options: PowerOptions): Pro
 
 function shutdownBy(ports: Ports, options: PowerOptions): (member: MemberIdentity) => Promise<void> {
   const timeoutMs = options.timeoutMs ?? defaultShutdownMs;
-  const states = new SharedStates(ports);
+  const states = new Shared(ports.clock, pollMs, async () => byName(await ports.hypervisor.listDomains()));
   return async ({ name }) => {
     const deadline = ports.clock.monotonic() + timeoutMs;
     await ports.hypervisor.shutdown(name).catch((error: unknown) => {
       // Whoever cannot even be asked is waited for like one that does not listen, if force is allowed.
       if (options.force !== true) throw error;
     });
-    while (isOn(await states.of(name))) {
+    while (isOn((await states.get()).get(name))) {
       if (isAborted(options.signal)) throw new CowherdError('INTERRUPTED', `Interrupted while ${name} was shutting down`);
       if (ports.clock.monotonic() >= deadline) {
         if (options.force === true) return ports.hypervisor.destroy(name);
@@ -82,29 +89,4 @@ function shutdownBy(ports: Ports, options: PowerOptions): (member: MemberIdentit
       await ports.clock.sleep(pollMs, options.signal);
     }
   };
-}
-
-/** One listing of the host serves all members that wait at that moment. */
-class SharedStates {
-  readonly #ports: Pick<Ports, 'hypervisor' | 'clock'>;
-  #listing: Promise<Map<string, DomainState>> | undefined;
-  #takenAt = 0;
-
-  constructor(ports: Pick<Ports, 'hypervisor' | 'clock'>) {
-    this.#ports = ports;
-  }
-
-  async of(name: string): Promise<DomainState | undefined> {
-    const now = this.#ports.clock.monotonic();
-    if (this.#listing === undefined || now - this.#takenAt >= pollMs) {
-      this.#takenAt = now;
-      const earlier = this.#listing;
-      this.#listing = this.#ports.hypervisor.listDomains().then(
-        (domains) => new Map(domains.map((domain) => [domain.name, domain])),
-        // One listing that fails says nothing about the guests: what was seen last holds until the next.
-        (error: unknown) => earlier ?? Promise.reject(error),
-      );
-    }
-    return (await this.#listing).get(name);
-  }
 }

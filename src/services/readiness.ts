@@ -1,77 +1,185 @@
-import { CowherdError } from '../core/errors.js';
+import pLimit from 'p-limit';
+import { CowherdError, reportOf } from '../core/errors.js';
+import type { FleetRecord } from '../core/fleet.js';
 import type { MemberIdentity } from '../core/identity.js';
+import { type DomainState, isOn } from '../core/observation.js';
+import type { StageTime } from '../core/operation.js';
+import type { Plan } from '../core/plan.js';
+import { type DomainSpec, parseNetwork } from '../core/spec.js';
+import type { ReadyStage, WaitFor } from '../core/stages.js';
 import type { Ports } from '../ports.js';
+import { Endpoints } from './endpoints.js';
+import { isAborted, type RunResult } from './engine.js';
 import type { WorkOptions } from './fleet-access.js';
+import { MemberSight, type Watch } from './sight.js';
 
-/** What a member must have reached for spawn to be content. */
-export type WaitFor = { stage: 'running' } | { stage: 'console'; pattern: RegExp };
+/** Waiting until guests are ready, stage by stage: all members at once, one deadline, and one that is stuck never fails the others. */
 
-/** `running` or `console=REGEX`. @throws BAD_USAGE */
-export function parseWaitFor(text: string): WaitFor {
-  if (text === 'running') return { stage: 'running' };
-  const pattern = /^console=(.+)$/s.exec(text)?.[1];
-  if (pattern === undefined) {
-    throw new CowherdError('BAD_USAGE', `${JSON.stringify(text)} is nothing to wait for`, {
-      hint: 'Write --wait running or --wait console=REGEX, e.g. --wait "console=login:".',
+export const defaultWaitMs = 300_000;
+
+/** Time between two looks at one member, in milliseconds: longer the longer it takes, so that waiting costs next to nothing. */
+const pause = { first: 250, most: 2_000, growth: 1.15 };
+/** A console is a local file: looking costs nothing. */
+const consolePauseMs = 200;
+/** Connections to guests that are tried at once. */
+const probesAtOnce = 32;
+
+export interface Late {
+  stage: ReadyStage;
+  error: CowherdError;
+}
+
+export interface Waiting {
+  /** Members that are not ready, by name. */
+  late: ReadonlyMap<string, Late>;
+  stages: StageTime[];
+}
+
+export const notWaited: Waiting = { late: new Map(), stages: [] };
+
+/** @throws BAD_USAGE where members of such a fleet can never get there */
+export function verifyWaitable(spec: DomainSpec, wait: WaitFor | undefined): void {
+  const { kind } = parseNetwork(spec.network);
+  const needs = (stage: ReadyStage): boolean => wait?.stages.includes(stage) === true;
+  if (kind === 'none' && needs('address')) {
+    throw new CowherdError('BAD_USAGE', `Members with network none have no address to wait for`, {
+      hint: 'Choose a network (--network user --forward-ssh, or network=default), or wait for agent or console=REGEX.',
     });
   }
-  try {
-    return { stage: 'console', pattern: new RegExp(pattern, 'm') };
-  } catch (cause) {
-    throw new CowherdError('BAD_USAGE', `console=${pattern} is not a regular expression: ${(cause as Error).message}`, {
-      hint: 'Quote special characters with a backslash.',
-      cause,
+  if (kind === 'user' && !spec.forwardSsh && needs('ssh')) {
+    throw new CowherdError('BAD_USAGE', 'Nothing leads to the ssh of members with user networking', {
+      hint: 'Add --forward-ssh, which gives each a port of 127.0.0.1, or wait for agent.',
     });
   }
 }
 
-const pollMs = 200;
-/** How much of a console is kept to match lines that come in pieces, and to quote its last line. */
-const keptCharacters = 8 * 1024;
+/** To be called before members are started. */
+export async function beginWait(
+  ports: Pick<Ports, 'networks'>,
+  record: FleetRecord,
+  wait: WaitFor | undefined,
+): Promise<Watch | undefined> {
+  if (wait === undefined || wait.stages.every((stage) => stage === 'running')) return undefined;
+  const { kind, source } = parseNetwork(record.spec.network);
+  const leases = kind === 'network' && wait.stages.includes('address') ? await ports.networks.leases(source) : [];
+  return { record, wait, leases: new Map(leases.map(({ mac, expires }) => [mac, expires])) };
+}
+
+/** Waits for all members that a run has started or that ran before it. */
+export async function waitAfter(
+  ports: Ports,
+  watch: Watch | undefined,
+  plan: Plan,
+  run: RunResult,
+  options: WorkOptions & { timeoutMs?: number | undefined },
+): Promise<Waiting> {
+  if (watch === undefined || isAborted(options.signal)) return notWaited;
+  const began = ports.clock.monotonic();
+  const started = new Set(plan.members.filter((member) => member.steps.includes('start')).map((member) => member.name));
+  const running = new Set(plan.unchanged);
+  for (const { member, kind } of run.results) if (kind === 'done' && started.has(member.name)) running.add(member.name);
+  const members = watch.record.members.filter((member) => running.has(member.name));
+  const late = await waitForReadiness(ports, watch, members, started, options.timeoutMs ?? defaultWaitMs, options);
+  if (isAborted(options.signal)) return notWaited;
+  const seconds = Math.round(ports.clock.monotonic() - began) / 1000;
+  return { late, stages: [{ name: 'wait', seconds, count: members.length - late.size }] };
+}
 
 /**
- * Waits until the console of every member shows the pattern.
- * @returns for each member that did not get there, why, with the last line of its console
+ * @param started names of members that were started after the watch began: what is left of their former life does not count
+ * @returns for each member that did not get there, where it is stuck and why
  */
-export async function waitForConsoles(
-  ports: Pick<Ports, 'fleets' | 'clock'>,
-  fleet: string,
+export async function waitForReadiness(
+  ports: Ports,
+  watch: Watch,
   members: readonly MemberIdentity[],
-  pattern: RegExp,
+  started: ReadonlySet<string>,
   timeoutMs: number,
   { signal, onProgress }: WorkOptions,
-): Promise<Map<string, CowherdError>> {
-  const { fleets, clock } = ports;
-  const waiting = new Map(members.map((member) => [member.name, { nextByte: 0, tail: '' }]));
-  const deadline = clock.monotonic() + timeoutMs;
-  while (waiting.size > 0 && clock.monotonic() < deadline && signal?.aborted !== true) {
-    let moved = false;
-    for (const [name, seen] of waiting) {
-      const { text, nextByte } = await fleets.readConsole(fleet, name, seen.nextByte);
-      if (text === '') continue;
-      moved = true;
-      seen.nextByte = nextByte;
-      seen.tail = (seen.tail + text).slice(-keptCharacters - text.length);
-      if (pattern.test(seen.tail)) waiting.delete(name);
-      else seen.tail = seen.tail.slice(-keptCharacters);
-    }
-    onProgress?.({ kind: 'stage', stage: 'wait', done: members.length - waiting.size, total: members.length });
-    if (waiting.size > 0 && !moved) await clock.sleep(pollMs, signal);
-  }
-  const late = [...waiting].map(([name, { tail }]): [string, CowherdError] => {
-    const lastLine = tail
-      .split(/\r?\n/)
-      .filter((line) => line.trim() !== '')
-      .at(-1);
-    return [
-      name,
-      signal?.aborted === true
-        ? new CowherdError('INTERRUPTED', `Interrupted while waiting for ${name}`)
-        : new CowherdError('NOT_READY', `${name} did not show ${pattern} within ${timeoutMs / 1000} s`, {
-            details: [lastLine === undefined ? 'its console is empty' : `the last line of its console: ${lastLine.trim().slice(0, 200)}`],
-            hint: 'Give it longer with --timeout, or read its console log.',
-          }),
-    ];
-  });
+): Promise<Map<string, Late>> {
+  const deadline = ports.clock.monotonic() + timeoutMs;
+  const endpoints = new Endpoints(ports, watch.record);
+  const probes = pLimit(probesAtOnce);
+  const stuck: Stuck[] = [];
+  let done = 0;
+  const tell = (): void => onProgress?.({ kind: 'stage', stage: 'wait', done, total: members.length });
+  tell();
+  await Promise.all(
+    members.map(async (member) => {
+      const sight = new MemberSight(ports, watch, endpoints, probes, member, started.has(member.name));
+      for (const stage of watch.wait.stages) {
+        const lack = await reach(ports, sight, stage, deadline, signal);
+        if (lack === undefined) continue;
+        stuck.push({ member, sight, stage, ...lack });
+        return;
+      }
+      done++;
+      tell();
+    }),
+  );
+  if (stuck.length === 0 || isAborted(signal)) return new Map();
+  // One that went off will never be ready, and no stage says so.
+  const domains = new Map((await ports.hypervisor.listDomains().catch(() => [])).map((domain) => [domain.name, domain]));
+  const late = await Promise.all(
+    stuck.map(async (one): Promise<[string, Late]> => [one.member.name, await explain(one, domains.get(one.member.name), timeoutMs)]),
+  );
   return new Map(late);
+}
+
+async function explain(
+  { member: { name }, sight, stage, why, final }: Stuck,
+  domain: DomainState | undefined,
+  timeoutMs: number,
+): Promise<Late> {
+  if (final !== undefined) return { stage, error: final };
+  const line = await sight.lastLine();
+  const fleet = name.replace(/-\d+$/, '');
+  const isOff = domain !== undefined && !isOn(domain);
+  return {
+    stage,
+    error: new CowherdError(
+      'NOT_READY',
+      `${name} did not reach stage ${stage} within ${timeoutMs / 1000} s: ${isOff ? `it is off (${domain.reason})` : why}`,
+      {
+        details: [line === undefined ? 'its console is empty' : `the last line of its console: ${line.slice(0, 200)}`],
+        hint: `Give it longer with --timeout, or read what it says: cowherd logs ${name}, cowherd status ${fleet}`,
+      },
+    ),
+  };
+}
+
+interface Lack {
+  why: string;
+  /** It will never get there. */
+  final?: CowherdError;
+}
+
+interface Stuck extends Lack {
+  member: MemberIdentity;
+  sight: MemberSight;
+  stage: ReadyStage;
+}
+
+/** @returns undefined once the stage is reached */
+async function reach(
+  { clock }: Pick<Ports, 'clock'>,
+  sight: MemberSight,
+  stage: ReadyStage,
+  deadline: number,
+  signal: AbortSignal | undefined,
+): Promise<Lack | undefined> {
+  for (let wait = pause.first; ; wait = Math.min(pause.most, wait * pause.growth)) {
+    let why: string;
+    try {
+      const seen = await sight.look(stage);
+      if (seen.done) return undefined;
+      why = seen.why;
+    } catch (error) {
+      if (error instanceof CowherdError && error.code === 'NOT_READY') return { why: error.message, final: error };
+      why = reportOf(error).message;
+    }
+    const left = deadline - clock.monotonic();
+    if (left <= 0 || isAborted(signal)) return { why };
+    await clock.sleep(Math.min(left, stage === 'console' ? consolePauseMs : wait), signal);
+  }
 }

@@ -19,6 +19,7 @@ export async function report(ports: Ports, fleet: string): Promise<FleetReport> 
     fleet,
     base: { path, digest, allocatedBytes, virtualBytes },
     freshOverlayBytes: record.freshOverlayBytes,
+    seedBytes: await ports.seeds.allocatedBytes(fleet),
     members: record.members.flatMap(({ name }) => {
       const bytes = sizes.get(name);
       return bytes === undefined ? [] : [{ name, allocatedBytes: bytes }];

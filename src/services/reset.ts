@@ -3,13 +3,16 @@ import type { FleetRecord } from '../core/fleet.js';
 import { isOn } from '../core/observation.js';
 import type { Operation } from '../core/operation.js';
 import type { Outcome } from '../core/outcome.js';
-import { type MarkedMember, type Plan, planReset, type StartPolicy } from '../core/plan.js';
+import { type MarkedMember, type Plan, planReset, type ResetPolicy, type StartPolicy } from '../core/plan.js';
+import type { Seed } from '../core/seed.js';
 import { selectMembers } from '../core/selection.js';
+import type { WaitFor } from '../core/stages.js';
 import type { Ports } from '../ports.js';
 import { byName, dryOutcome, newOperation, offNames, prepared, runChange } from './change.js';
-import { isComplete } from './engine.js';
 import { loadFleet, observeWithMarks, verifiedBase, verifyNothingUnfinished, type WorkOptions, withFleetLock } from './fleet-access.js';
-import { stagePlannedOverlays } from './steps.js';
+import { beginWait, verifyWaitable } from './readiness.js';
+import { composeSecrets, instanceIds, loadSeedSources, renderSeeds } from './seeds.js';
+import { stagePlanned } from './steps.js';
 
 export interface ResetOptions extends WorkOptions {
   fleet: string;
@@ -17,6 +20,11 @@ export interface ResetOptions extends WorkOptions {
   members?: readonly string[] | undefined;
   /** Which members run afterwards: all, none, or those that ran (the default). */
   start?: StartPolicy | undefined;
+  /** Leave the seeds' instance-id as it is: first-boot work is not asked for again. */
+  keepInstance?: boolean | undefined;
+  /** What those that are started must reach. */
+  wait?: WaitFor | undefined;
+  timeoutMs?: number | undefined;
   dryRun?: boolean | undefined;
 }
 
@@ -42,9 +50,11 @@ async function begin(ports: Ports, options: ResetOptions): Promise<Outcome> {
     targets: chosen.map((member) => member.index),
     wasOn: observed.filter((member) => isOn(member.domain)).map((member) => member.index),
     start: options.start ?? 'same',
+    keepInstance: options.keepInstance === true,
   });
+  verifyWaitable(record.spec, options.wait);
   if (options.dryRun === true) {
-    const plan = planReset(observed, record.id, operation.start, namesOf(observed, operation.wasOn));
+    const plan = planReset(observed, record.id, policyOf(record, observed, operation));
     return dryOutcome(ports, { verb: 'reset', id: operation.id, record, plan, before: byName(observed), doneAs: () => 'reset', began });
   }
   await verifiedBase(ports, record.base);
@@ -57,13 +67,14 @@ export async function finishReset(
   ports: Ports,
   operation: Operation,
   done: ReadonlySet<number>,
-  options: WorkOptions & { fleet: string; isResumed: boolean },
+  options: WorkOptions & Pick<ResetOptions, 'fleet' | 'wait' | 'timeoutMs'> & { isResumed: boolean },
 ): Promise<Outcome> {
   const began = ports.clock.monotonic();
   const { record, observed, plan } = await prepared(ports, options.fleet, options.isResumed, () =>
     prepareReset(ports, operation, done, options.fleet),
   );
   const before = byName(observed);
+  const watch = await beginWait(ports, record, options.wait);
   const { run, outcome } = await runChange(
     ports,
     {
@@ -75,12 +86,13 @@ export async function finishReset(
       doneAs: () => 'reset',
       began,
       context: { off: offNames(before), journaled: true },
+      watch,
+      onComplete: () => ports.fleets.endOperation(record.name),
     },
     // All guests are stopped before the first one starts: emulated guests that idle until their turn comes take CPU time from
     // those that boot. Connections bound how many stops are under way.
     { ...options, concurrency: options.concurrency ?? Math.max(1, plan.members.length) },
   );
-  if (isComplete(run)) await ports.fleets.endOperation(record.name);
   const freed = run.results.map(({ kind, member }) =>
     kind === 'done' ? (before.get(member.name)?.overlayBytes ?? 0) - record.freshOverlayBytes : 0,
   );
@@ -97,14 +109,30 @@ async function prepareReset(
   const left = record.members.filter((member) => operation.targets.includes(member.index) && !done.has(member.index));
   const base = await verifiedBase(ports, record.base);
   const observed = await observeWithMarks(ports, { ...record, members: left });
-  const plan = await withoutStrangeDisks(
-    ports,
-    record,
-    planReset(observed, record.id, operation.start, namesOf(observed, operation.wasOn)),
-  );
+  const plan = await withoutStrangeDisks(ports, record, planReset(observed, record.id, policyOf(record, observed, operation)));
   const freshOverlay = await ports.images.freshOverlay(base, await ports.fleets.scratchPath(fleet));
-  await stagePlannedOverlays(ports, fleet, plan, freshOverlay);
+  await stagePlanned(ports, fleet, plan, freshOverlay, await freshSeeds(ports, record, left, operation));
   return { record, observed, plan };
+}
+
+/** The seeds of a new life. Resumed, it is the same life: their instance-id follows from the operation. */
+async function freshSeeds(
+  ports: Ports,
+  record: FleetRecord,
+  members: FleetRecord['members'],
+  operation: Operation,
+): Promise<Map<string, Seed>> {
+  if (record.spec.seed !== 'nocloud') return new Map();
+  const { sources } = await loadSeedSources(ports, record);
+  const secrets = await composeSecrets(ports, record.name, undefined);
+  const placed = await ports.seeds.observe(record.name);
+  return renderSeeds(
+    record,
+    members,
+    sources,
+    secrets,
+    instanceIds(placed, operation.id, () => !operation.keepInstance),
+  );
 }
 
 /** Refuses members whose domain has another disk by now, as after an external snapshot: our overlay is what that one stands on. */
@@ -125,6 +153,10 @@ async function withoutStrangeDisks(ports: Ports, record: FleetRecord, plan: Plan
         })),
     ],
   };
+}
+
+function policyOf({ spec }: FleetRecord, observed: readonly MarkedMember[], { start, wasOn }: Operation): ResetPolicy {
+  return { start, wasOn: namesOf(observed, wasOn), withSeeds: spec.seed === 'nocloud' };
 }
 
 function namesOf(members: readonly { index: number; name: string }[], indexes: readonly number[]): Set<string> {

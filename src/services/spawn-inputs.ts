@@ -4,9 +4,9 @@ import { CowherdError } from '../core/errors.js';
 import { type FleetRecord, growMembers } from '../core/fleet.js';
 import { memberMac } from '../core/identity.js';
 import { formatIndexes } from '../core/selection.js';
-import { type DomainSpec, defaultDomainSpec } from '../core/spec.js';
+import { type DomainSpec, defaultDomainSpec, type SourceKind, sourceKinds } from '../core/spec.js';
 import type { Ports } from '../ports.js';
-import type { TemplateSource } from './definitions.js';
+import { generalisationOf } from './bases.js';
 import { verifiedBase } from './fleet-access.js';
 import type { SpawnOptions } from './spawn.js';
 
@@ -74,7 +74,10 @@ async function importBase(
   );
   const note =
     how === 'already there' ? `base ${formatBaseRef(base)} was in the store already` : `base ${formatBaseRef(base)} imported (${how})`;
-  return { base, notes: [note, ...(warning === undefined ? [] : [warning])] };
+  // Told once, when the image comes in: "cowherd base inspect" tells it again.
+  const generalisation = how === 'already there' ? [] : await generalisationOf(ports, base);
+  const told = generalisation.map(({ what, hint }) => `${formatBaseRef(base)}: ${what}. ${hint}`);
+  return { base, notes: [note, ...(warning === undefined ? [] : [warning]), ...told] };
 }
 
 export async function composeRecord(
@@ -82,11 +85,12 @@ export async function composeRecord(
   options: SpawnOptions,
   recorded: FleetRecord | undefined,
   base: BaseImage,
-  template: TemplateSource,
+  sources: Partial<Record<SourceKind, string>>,
 ): Promise<FleetRecord> {
-  const { template: _old, ...inherited } = recorded?.spec ?? defaultDomainSpec;
+  const inherited: DomainSpec = { ...(recorded?.spec ?? defaultDomainSpec) };
+  for (const kind of sourceKinds) delete inherited[kind];
   const given = Object.fromEntries(Object.entries(options.spec ?? {}).filter(([, value]) => value !== undefined));
-  const spec: DomainSpec = { ...inherited, ...given, ...(template.digest === undefined ? {} : { template: template.digest }) };
+  const spec = withImpliedSeed({ ...inherited, ...given, ...sources }, options);
   const count = options.count ?? 0;
   if (recorded !== undefined) {
     return { ...recorded, spec, members: growMembers(recorded.name, recorded.id, recorded.members, count) };
@@ -103,6 +107,23 @@ export async function composeRecord(
     freshOverlayBytes: 0,
     members: growMembers(options.fleet, id, [], count),
   };
+}
+
+/** Whoever gives a user-data, a key or a secret means a seed. @throws BAD_USAGE where another way was asked for in the same breath */
+function withImpliedSeed(spec: DomainSpec, { spec: given = {}, seedFiles = {}, secrets }: SpawnOptions): DomainSpec {
+  const needing = [
+    ...Object.entries(seedFiles).flatMap(([kind, path]) => (path === undefined ? [] : [kind])),
+    ...(given.sshKeys === undefined || given.sshKeys.length === 0 ? [] : ['an ssh key']),
+    ...(secrets === undefined ? [] : ['a secret']),
+  ];
+  const [first] = needing;
+  if (first === undefined || spec.seed === 'nocloud') return spec;
+  if (given.seed !== undefined) {
+    throw new CowherdError('BAD_USAGE', `${first} reaches the guests by a seed, and seed ${given.seed} was asked for`, {
+      hint: 'Say --seed nocloud, or leave it out.',
+    });
+  }
+  return { ...spec, seed: 'nocloud' };
 }
 
 /** A fleet id whose members' addresses no domain of this host has. */

@@ -1,14 +1,17 @@
+import { randomUUID } from 'node:crypto';
 import type { BaseImage } from '../core/base.js';
-import type { MemberDefinition } from '../core/domain-xml.js';
 import { CowherdError } from '../core/errors.js';
 import type { FleetRecord } from '../core/fleet.js';
 import { verifyName } from '../core/names.js';
-import type { Operation, StageTime } from '../core/operation.js';
+import { isOn } from '../core/observation.js';
 import type { Outcome } from '../core/outcome.js';
 import { isForeign, type MarkedMember, type Plan, planSpawn } from '../core/plan.js';
+import type { FleetSecrets, SeedSources } from '../core/seed.js';
 import { formatIndexes } from '../core/selection.js';
-import type { DomainSpec } from '../core/spec.js';
+import type { GivenSpec } from '../core/spec.js';
+import type { WaitFor } from '../core/stages.js';
 import type { Ports } from '../ports.js';
+import { allocateAddresses } from './addresses.js';
 import { byName, memberOf, newOperation, offNames } from './change.js';
 import { checkDisk, checkMemory, checkNetwork, checkStore, verifyChecks } from './checks.js';
 import { choosePlatform, loadTemplate, renderDefinitions, type TemplateSource } from './definitions.js';
@@ -17,15 +20,16 @@ import {
   defaultBootConcurrency,
   defaultConcurrency,
   observeWithMarks,
-  verifiedBase,
   verifyNothingUnfinished,
   type WorkOptions,
   withFleetLock,
 } from './fleet-access.js';
 import { composeOutcome } from './outcome.js';
-import { type WaitFor, waitForConsoles } from './readiness.js';
+import { beginWait, notWaited, verifyWaitable, type Waiting, waitAfter } from './readiness.js';
+import { composeSecrets, instanceIds, loadSeedSources, renderSeeds, type SeedFiles, seedLack } from './seeds.js';
 import { composeRecord, resolveBase, verifyCount } from './spawn-inputs.js';
-import { stagePlannedOverlays, stepPerformer } from './steps.js';
+import { prepareSpawn } from './spawn-prepare.js';
+import { stepPerformer } from './steps.js';
 
 export interface SpawnOptions extends WorkOptions {
   fleet: string;
@@ -36,18 +40,21 @@ export interface SpawnOptions extends WorkOptions {
   /** May be left out for a fleet that exists. */
   count?: number | undefined;
   /** What is left out stays as recorded, or is the default for a new fleet. */
-  spec?: Partial<Omit<DomainSpec, 'template'>> | undefined;
+  spec?: GivenSpec | undefined;
   /** Path of a domain template. */
   template?: string | undefined;
+  /** Paths of seed templates. */
+  seedFiles?: SeedFiles | undefined;
+  /** Values for the seed templates that are kept out of every record and listing. */
+  secrets?: FleetSecrets['values'] | undefined;
   /** Whether what is off is started; true when left out. */
   start?: boolean | undefined;
   wait?: WaitFor | undefined;
+  /** How long to wait, for all members together. */
   timeoutMs?: number | undefined;
   dryRun?: boolean | undefined;
   force?: boolean | undefined;
 }
-
-export const defaultWaitMs = 300_000;
 
 /** Makes the world be as the spec says: imports the base, creates what is missing, starts what is off. Running it again converges. */
 export async function spawn(ports: Ports, options: SpawnOptions): Promise<Outcome> {
@@ -70,34 +77,57 @@ async function spawnLocked(ports: Ports, options: SpawnOptions): Promise<Outcome
   const { base, notes } = await resolveBase(ports, options, recorded);
   const importSeconds = (ports.clock.monotonic() - began) / 1000;
   const template = await loadTemplate(ports, recorded, options.template);
-  const record = await composeRecord(ports, options, recorded, base, template);
-  return applySpawn(ports, options, { record, base, template, began, importSeconds, notes: [...notes, ...early] });
-}
-
-interface Waiting {
-  late: ReadonlyMap<string, CowherdError>;
-  stages: StageTime[];
+  const seeds = await loadSeedSources(ports, recorded, options.seedFiles);
+  const sources = { ...seeds.digests, ...(template.digest === undefined ? {} : { template: template.digest }) };
+  const record = await composeRecord(ports, options, recorded, base, sources);
+  verifyWaitable(record.spec, options.wait);
+  return applySpawn(ports, options, {
+    record,
+    base,
+    template,
+    seedSources: seeds.sources,
+    began,
+    importSeconds,
+    notes: [...notes, ...early],
+  });
 }
 
 interface SpawnContext {
   record: FleetRecord;
   base: BaseImage;
   template: TemplateSource;
+  seedSources: SeedSources;
   began: number;
   importSeconds: number;
   notes: string[];
 }
 
 async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnContext): Promise<Outcome> {
-  const { base, template } = context;
-  let { record } = context;
-  const platform = await choosePlatform(ports, record.spec.virtType, options.onProgress);
+  const { base, template, seedSources } = context;
+  const platform = await choosePlatform(ports, context.record.spec.virtType, options.onProgress);
+  const observed = await observeWithMarks(ports, context.record);
+  verifyNoForeign(context.record, observed);
+  const off = new Set(observed.filter(({ domain }) => !isOn(domain)).map(({ name }) => name));
+  const allocation = await allocateAddresses(ports, context.record, off);
+  const { record } = allocation;
   const definitions = renderDefinitions(ports, record, record.members, base, platform, template);
-  const observed = await observeWithMarks(ports, record);
-  verifyNoForeign(record, observed);
-  const subjects = observed.map((member) => ({ ...member, definition: definitions.get(member.name)?.definition ?? '' }));
+
+  const id = randomUUID();
+  const secrets = await composeSecrets(ports, record.name, options.secrets);
+  const placed = await ports.seeds.observe(record.name);
+  const isNew = new Set(observed.filter(({ overlayBytes }) => overlayBytes === undefined).map(({ name }) => name));
+  const wanted = record.spec.seed === 'nocloud' ? record.members : [];
+  const instanceOf = instanceIds(placed, id, (member) => isNew.has(member.name));
+  const seeds = renderSeeds(record, wanted, seedSources, secrets, instanceOf);
+
+  const subjects = observed.map((member) => ({
+    ...member,
+    definition: definitions.get(member.name)?.definition ?? '',
+    seedLack: seedLack(seeds.get(member.name), placed.get(member.name)),
+  }));
   const plan = withoutStarts(planSpawn(subjects, record.id), options.start !== false);
   const operation = newOperation(ports, 'spawn', {
+    id,
     targets: plan.members.map((member) => member.index),
     start: options.start === false ? 'none' : 'all',
     record,
@@ -106,9 +136,14 @@ async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnCon
   const starting = plan.members.filter((member) => member.steps.includes('start')).length;
   const creating = plan.members.filter((member) => member.steps.includes('overlay')).length;
   const demand = { starting, creating, memoryMiB: record.spec.memoryMiB, virtualBytes: base.virtualBytes };
-  const checks = [await checkMemory(ports, demand), ...(await checkDisk(ports, demand)), await checkNetwork(ports, record.spec.network)];
+  const checks = [
+    await checkMemory(ports, demand),
+    ...(await checkDisk(ports, demand)),
+    await checkNetwork(ports, record.spec.network),
+    ...(allocation.check === undefined ? [] : [allocation.check]),
+  ];
   const before = byName(observed);
-  const compose = (run: RunResult, notes: string[], waiting: Waiting = { late: new Map(), stages: [] }): Outcome =>
+  const compose = (run: RunResult, notes: string[], waiting: Waiting = notWaited): Outcome =>
     composeOutcome({
       verb: 'spawn',
       id: operation.id,
@@ -124,7 +159,7 @@ async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnCon
       interrupted: isAborted(options.signal),
       doneAs: (name, steps) => {
         if (before.get(name)?.domain === undefined || steps.includes('overlay')) return 'created';
-        return steps.includes('define') ? 'redefined' : 'started';
+        return steps.includes('define') ? 'redefined' : steps.includes('start') ? 'started' : 'unchanged';
       },
       notes,
     });
@@ -135,16 +170,16 @@ async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnCon
   }
   const notes = [...context.notes, ...verifyChecks(checks, options.force === true)];
   const redefined = plan.members.filter((member) => member.atNextStart).map((member) => member.index);
-  if (redefined.length > 0) notes.push(`members ${formatIndexes(redefined)} keep their old definition until their next start`);
+  if (redefined.length > 0) notes.push(`members ${formatIndexes(redefined)} stay as they are until their next start`);
 
   // From here on the world changes.
-  const performed = await prepare(ports, { record, operation, plan, definitions, base, template, before });
-  record = performed.record;
+  const defined = await prepareSpawn(ports, { record, operation, plan, definitions, base, template, before, seedSources, seeds, secrets });
+  const watch = await beginWait(ports, record, options.wait);
   const performer = stepPerformer(ports, { fleet: record.name, definitions, off: offNames(before), journaled: true });
   const run = await runMembers(
     plan.members.map(({ name, steps }) => ({
       member: memberOf(before, name),
-      steps: name === performed.defined ? steps.filter((step) => step !== 'define') : steps,
+      steps: name === defined ? steps.filter((step) => step !== 'define') : steps,
     })),
     performer,
     {
@@ -156,78 +191,7 @@ async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnCon
     },
   );
   if (isComplete(run)) await ports.fleets.endOperation(record.name);
-  return compose(run, notes, await awaitReadiness(ports, options, plan, run, before));
-}
-
-/** Waits for all that should run now. @returns who is late, and how long it took */
-async function awaitReadiness(
-  ports: Ports,
-  options: SpawnOptions,
-  plan: Plan,
-  run: RunResult,
-  before: ReadonlyMap<string, MarkedMember>,
-): Promise<Waiting> {
-  const { wait } = options;
-  if (wait?.stage !== 'console' || isAborted(options.signal)) return { late: new Map(), stages: [] };
-  const began = ports.clock.monotonic();
-  const started = new Set(plan.members.filter((member) => member.steps.includes('start')).map((member) => member.name));
-  const done = run.results.filter((result) => result.kind === 'done').map((result) => result.member.name);
-  const running = [...done.filter((name) => started.has(name)), ...plan.unchanged].map((name) => memberOf(before, name));
-  const late = await waitForConsoles(ports, options.fleet, running, wait.pattern, options.timeoutMs ?? defaultWaitMs, options);
-  const seconds = Math.round(ports.clock.monotonic() - began) / 1000;
-  return { late: isAborted(options.signal) ? new Map() : late, stages: [{ name: 'wait', seconds, count: running.length - late.size }] };
-}
-
-interface Preparation {
-  record: FleetRecord;
-  operation: Operation;
-  plan: Plan;
-  definitions: ReadonlyMap<string, MemberDefinition>;
-  base: BaseImage;
-  template: TemplateSource;
-  before: ReadonlyMap<string, MarkedMember>;
-}
-
-/**
- * Writes the intent and makes ready what the members need. The first domain is defined here, held against libvirt's schema: a
- * template that libvirt does not take is refused before any member is made. Whatever fails here is taken back.
- */
-async function prepare(ports: Ports, work: Preparation): Promise<{ record: FleetRecord; defined: string | undefined }> {
-  const { operation, plan, definitions, base, template, before } = work;
-  const { fleets, hypervisor } = ports;
-  const fleet = work.record.name;
-  const earlier = { record: await fleets.read(fleet), unfinished: await fleets.unfinished(fleet) };
-  // Before the intent, which refers to it by its digest.
-  if (template.digest !== undefined) await fleets.writeTemplate(fleet, template.digest, template.text);
-  // The base is bound to the fleet while nobody can remove it: from here on it counts as in use.
-  await ports.bases.locked(async () => {
-    await verifiedBase(ports, work.record.base);
-    await fleets.beginOperation(fleet, operation);
-  });
-  const first = plan.members.find((member) => member.steps.includes('define'))?.name;
-  try {
-    const freshOverlay = await ports.images.freshOverlay(base, await fleets.scratchPath(fleet));
-    const known = earlier.record?.freshOverlayBytes ?? 0;
-    const record = { ...work.record, freshOverlayBytes: known > 0 ? known : await fleets.measureOverlay(fleet, freshOverlay) };
-    await stagePlannedOverlays(ports, fleet, plan, freshOverlay);
-    await fleets.write(record);
-    const xml = first === undefined ? undefined : definitions.get(first)?.xml;
-    if (first !== undefined && xml !== undefined) await hypervisor.define({ name: first, xml }, { validate: true });
-    return { record, defined: first };
-  } catch (error) {
-    const isNew = first !== undefined && before.get(first)?.domain === undefined;
-    if (isNew && (await hypervisor.readMarks([first]).catch(() => undefined))?.get(first)?.fleetId === work.record.id)
-      await hypervisor.undefine(first);
-    // An operation that was unfinished before stays so: its intent is all that is known of it.
-    if (earlier.unfinished !== undefined) throw error;
-    if (earlier.record === undefined) {
-      await fleets.removeFleet(fleet);
-    } else {
-      await fleets.write(earlier.record);
-      await fleets.endOperation(fleet);
-    }
-    throw error;
-  }
+  return compose(run, notes, await waitAfter(ports, watch, plan, run, options));
 }
 
 function verifyNoForeign(record: FleetRecord, observed: readonly MarkedMember[]): void {

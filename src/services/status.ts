@@ -3,12 +3,17 @@ import { CowherdError, reportOf } from '../core/errors.js';
 import { judgeMember, type MemberState } from '../core/observation.js';
 import type { Ports } from '../ports.js';
 import { loadFleet, observeFleet } from './fleet-access.js';
+import { observeAddresses, sharedAddresses } from './observe-addresses.js';
 
 export interface MemberStatus {
   index: number;
   name: string;
   uuid: string;
   mac: string;
+  /** Where it is on its network: as its agent says, else as is reserved or leased. */
+  address: string | null;
+  /** Of 127.0.0.1, forwarded to its port 22. */
+  sshPort: number | null;
   state: MemberState;
   /** libvirt's word for why the domain is as it is. */
   reason: string;
@@ -37,10 +42,12 @@ export async function status(ports: Ports, fleet: string): Promise<FleetStatus> 
     baseProblem(ports, record.base),
     readUnfinished(ports, fleet),
   ]);
+  const addresses = await observeAddresses(ports, record, observed);
+  const sharing = sharedAddresses(addresses);
   const now = ports.clock.now().getTime();
   const counts: Record<MemberState, number> = { running: 0, shutOff: 0, paused: 0, broken: 0, missing: 0 };
   const members = observed.map((member): MemberStatus => {
-    const { index, name, uuid, macs, state, reason, overlayBytes, driftBytes, problems } = judgeMember(
+    const { index, name, uuid, macs, sshPort, state, reason, overlayBytes, driftBytes, problems } = judgeMember(
       member,
       record.freshOverlayBytes,
       problem === null ? undefined : 'base changed',
@@ -52,12 +59,14 @@ export async function status(ports: Ports, fleet: string): Promise<FleetStatus> 
       name,
       uuid,
       mac: macs[0] ?? '',
+      address: addresses.get(name) ?? null,
+      sshPort: sshPort ?? null,
       state,
       reason,
       overlayBytes: overlayBytes ?? 0,
       driftBytes,
       uptimeSeconds: since === undefined ? null : Math.max(0, Math.round((now - since) / 1000)),
-      problems,
+      problems: [...problems, ...(sharing.get(name) ?? [])],
     };
   });
   return {

@@ -1,6 +1,7 @@
 import type { MemberDefinition } from '../core/domain-xml.js';
 import type { MemberIdentity } from '../core/identity.js';
 import type { Plan, StepName } from '../core/plan.js';
+import type { Seed } from '../core/seed.js';
 import type { Ports } from '../ports.js';
 import type { Performer } from './engine.js';
 
@@ -18,8 +19,8 @@ export interface StepContext {
   journaled: boolean;
 }
 
-export function stepPerformer(ports: Pick<Ports, 'hypervisor' | 'fleets'>, context: StepContext): Performer<MemberIdentity> {
-  const { hypervisor, fleets } = ports;
+export function stepPerformer(ports: Pick<Ports, 'hypervisor' | 'fleets' | 'seeds'>, context: StepContext): Performer<MemberIdentity> {
+  const { hypervisor, fleets, seeds } = ports;
   const { fleet } = context;
   const perform: Partial<Record<StepName, (member: MemberIdentity) => Promise<void>>> = {
     stop: ({ name }) => hypervisor.destroy(name),
@@ -27,11 +28,14 @@ export function stepPerformer(ports: Pick<Ports, 'hypervisor' | 'fleets'>, conte
       // Saved memory belongs to the disk that goes: restored onto a fresh one it would corrupt it.
       if (context.off?.has(name)) await hypervisor.forgetSavedState(name);
       await fleets.placeOverlay(fleet, name);
+      // With its disk go the keys that it made for itself.
+      await seeds.forgetLearnedHost(fleet, name);
     },
     define: async ({ name }) => {
       const { xml } = needed(context.definitions?.get(name), `definition of ${name}`);
       await hypervisor.define({ name, xml });
     },
+    seed: ({ name }) => seeds.place(fleet, name),
     start: async ({ name }) => {
       await fleets.prepareStart(fleet, name);
       await hypervisor.start(name);
@@ -53,8 +57,17 @@ function needed<T>(value: T | undefined, what: string): T {
   return value;
 }
 
-/** Writes the fresh overlays that a plan will put in place. */
-export async function stagePlannedOverlays(ports: Pick<Ports, 'fleets'>, fleet: string, plan: Plan, image: Buffer): Promise<void> {
+/** Writes the seeds and the fresh overlays that a plan will put in place. @param seeds of the fleet's members, by name */
+export async function stagePlanned(
+  ports: Pick<Ports, 'fleets' | 'seeds'>,
+  fleet: string,
+  plan: Plan,
+  image: Buffer,
+  seeds: ReadonlyMap<string, Seed>,
+): Promise<void> {
+  const seeding = new Set(plan.members.filter((member) => member.steps.includes('seed')).map((member) => member.name));
+  // Before the overlays, whose sync covers both.
+  await ports.seeds.stage(fleet, new Map([...seeds].filter(([name]) => seeding.has(name))));
   const members = plan.members.filter((member) => member.steps.includes('overlay')).map((member) => member.name);
   await ports.fleets.stageOverlays(fleet, members, image);
 }

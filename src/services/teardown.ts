@@ -6,6 +6,7 @@ import type { Outcome } from '../core/outcome.js';
 import { isForeign, planTeardown } from '../core/plan.js';
 import { selectMembers } from '../core/selection.js';
 import type { Ports } from '../ports.js';
+import { releaseAddresses } from './addresses.js';
 import { removeBase } from './bases.js';
 import { byName, dryOutcome, newOperation, prepared, runChange } from './change.js';
 import { isComplete } from './engine.js';
@@ -101,6 +102,12 @@ export async function finishTeardown(
     .filter((member) => isForeign(member, record.id))
     .map((member) => `left alone: the domain ${member.domain?.name} is not of this fleet`);
   if (!isComplete(run)) return { ...outcome, freedBytes };
+  // While the operation is still known: what fails here is done again by resume.
+  await releaseAddresses(
+    ports,
+    record,
+    record.members.filter((member) => gone.has(member.index)),
+  );
 
   const remaining = record.members.filter((member) => !gone.has(member.index));
   const notes =

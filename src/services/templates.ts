@@ -3,10 +3,12 @@ import { CowherdError } from '../core/errors.js';
 import type { FleetRecord } from '../core/fleet.js';
 import { memberIdentity } from '../core/identity.js';
 import { verifyName } from '../core/names.js';
-import { type DomainSpec, defaultDomainSpec } from '../core/spec.js';
-import type { Ports } from '../ports.js';
+import { coverSecrets, type Seed } from '../core/seed.js';
+import { defaultDomainSpec, type GivenSpec } from '../core/spec.js';
+import type { BuiltInTemplate, Ports } from '../ports.js';
 import { choosePlatform, loadTemplate, renderDefinitions } from './definitions.js';
-import { verifiedBase } from './fleet-access.js';
+import { loadFleet, verifiedBase } from './fleet-access.js';
+import { composeSecrets, instanceIds, loadSeedSources, renderSeeds, type SeedFiles } from './seeds.js';
 
 export interface RenderOptions {
   fleet: string;
@@ -14,7 +16,7 @@ export interface RenderOptions {
   /** For a fleet that does not exist yet: the base image in the store to render for. */
   base?: string | undefined;
   template?: string | undefined;
-  spec?: Partial<Omit<DomainSpec, 'template'>> | undefined;
+  spec?: GivenSpec | undefined;
 }
 
 /** The domain XML of one member, as spawn would define it. Changes nothing. @throws BAD_TEMPLATE */
@@ -51,7 +53,37 @@ async function baseOf(ports: Ports, { base, fleet }: RenderOptions, recorded: Fl
   });
 }
 
-/** Writes the built-in template to a new file. @throws BAD_USAGE where the file exists */
-export async function ejectTemplate(ports: Pick<Ports, 'builtInTemplate' | 'writeNewFile'>, path: string): Promise<void> {
-  await ports.writeNewFile(path, await ports.builtInTemplate());
+/**
+ * What a member's seed says, with all that is secret covered. Changes nothing.
+ * @throws BAD_TEMPLATE; BAD_USAGE where the fleet has no such part
+ */
+export async function renderSeedPart(
+  ports: Ports,
+  { fleet, index, part, files }: { fleet: string; index: number; part: keyof Seed['files']; files?: SeedFiles },
+): Promise<{ name: string; instanceId: string; text: string }> {
+  const recorded = await loadFleet(ports, fleet);
+  const member = recorded.members.find((one) => one.index === index) ?? memberIdentity(fleet, recorded.id, index);
+  const { sources } = await loadSeedSources(ports, recorded, files);
+  const secrets = await composeSecrets(ports, fleet, undefined);
+  const placed = await ports.seeds.observe(fleet);
+  const seed = renderSeeds(
+    recorded,
+    [member],
+    sources,
+    secrets,
+    instanceIds(placed, '00000000', () => false),
+  ).get(member.name);
+  const text = seed === undefined ? undefined : coverSecrets(seed, secrets).files[part];
+  if (seed === undefined || text === undefined)
+    throw new CowherdError('BAD_USAGE', `Fleet ${fleet} has no ${part}`, { hint: `Give it one: cowherd spawn ${fleet} --${part} FILE` });
+  return { name: member.name, instanceId: seed.instanceId, text };
+}
+
+/** Writes a built-in template to a new file. @throws BAD_USAGE where the file exists */
+export async function ejectTemplate(
+  ports: Pick<Ports, 'builtInTemplate' | 'writeNewFile'>,
+  path: string,
+  template: BuiltInTemplate = 'domain',
+): Promise<void> {
+  await ports.writeNewFile(path, await ports.builtInTemplate(template));
 }

@@ -17,6 +17,9 @@ const words: Record<string, string> = {
   unlink: 'removing',
   shutdown: 'shutting down',
   wait: 'waiting',
+  seed: 'seeds',
+  exec: 'running',
+  copy: 'copying',
 };
 
 /** Live bars on a terminal, plain lines elsewhere; always on stderr. */

@@ -7,7 +7,7 @@ const barWidth = 40;
 const shownMembers = 5;
 
 export function renderReport(report: FleetReport): string {
-  const { fleet, members, base, overlays, fullCopies, saved, perMember } = report;
+  const { fleet, members, base, overlays, fullCopies, saved, perMember, seedBytes } = report;
   const used = base.allocatedBytes + overlays.allocatedBytes;
   const lines = [
     `${fleet}: ${plural(members, 'member')} on ${shortDigest(base.digest)}`,
@@ -23,6 +23,7 @@ export function renderReport(report: FleetReport): string {
     '',
     savedLine(saved),
     `The guests see ${bytes(fullCopies.virtualBytes)} of disk.`,
+    ...(seedBytes === 0 ? [] : [`Beside that, ${bytes(seedBytes)} of cloud-init seeds, which full copies would need as well.`]),
   ];
   if (perMember.length > 0) {
     lines.push('', 'Drift per member', ...histogram(perMember.map((member) => member.driftBytes)));

@@ -20,12 +20,21 @@ export function renderStatus(status: FleetStatus): string {
       { title: 'MEMBER', value: (member) => member.name },
       { title: 'STATE', value: (member) => stateWords[member.state] ?? member.state },
       { title: 'UPTIME', value: (member) => (member.uptimeSeconds === null ? '-' : duration(member.uptimeSeconds)), align: 'right' },
+      ...(members.some(hasAddress) ? [{ title: 'ADDRESS', value: addressOf }] : []),
       { title: 'OVERLAY', value: (member) => bytes(member.overlayBytes), align: 'right' },
       { title: 'DRIFT', value: (member) => bytes(member.driftBytes), align: 'right' },
       { title: 'REASON', value: (member) => (member.problems.length > 0 ? member.problems.join('; ') : member.reason) },
     ]),
   );
   return lines.join('\n');
+}
+
+function hasAddress({ address, sshPort }: MemberStatus): boolean {
+  return address !== null || sshPort !== null;
+}
+
+function addressOf({ address, sshPort }: MemberStatus): string {
+  return sshPort === null ? (address ?? '-') : `127.0.0.1:${sshPort}`;
 }
 
 export function renderFleets(fleets: readonly FleetSummary[], root: string): string {

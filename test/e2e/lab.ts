@@ -23,6 +23,7 @@ export interface Answer {
 
 export class Lab {
   readonly id = randomBytes(3).toString('hex');
+  readonly bin = bin;
   /** Where QEMU's user may pass through. */
   readonly store = `/var/lib/libvirt/images/cwt-${this.id}`;
   readonly scratch = `/tmp/cwt-${this.id}`;
@@ -69,7 +70,9 @@ export class Lab {
 
   /** Runs a verb that must succeed. @returns its document */
   async ok(...args: string[]): Promise<Answer['json']> {
-    const { exitCode, stdout, stderr } = await this.cowherd(...args, '--json');
+    // What stands behind the hyphens is the guest's.
+    const end = args.includes('--') ? args.indexOf('--') : args.length;
+    const { exitCode, stdout, stderr } = await this.cowherd(...args.slice(0, end), '--json', ...args.slice(end));
     if (exitCode !== 0) throw new Error(`cowherd ${args.join(' ')} exited ${exitCode}\n${stdout}\n${stderr}`);
     return JSON.parse(stdout);
   }
@@ -152,6 +155,49 @@ export async function virsh(...args: string[]): Promise<string> {
 
 export async function domains(): Promise<string[]> {
   return (await virsh('list', '--all', '--name')).split('\n').filter((name) => name !== '');
+}
+
+/** A network of libvirt's, with nothing but its own members on it; it leads nowhere. */
+export class TestNetwork {
+  readonly name: string;
+  readonly #subnet: number;
+
+  private constructor(name: string, subnet: number) {
+    this.name = name;
+    this.#subnet = subnet;
+  }
+
+  /** @param first,last the last numbers of the addresses that DHCP gives */
+  static async open(id: string, first: number, last: number): Promise<TestNetwork> {
+    const name = `cwt-net-${id}`;
+    const path = `/tmp/${name}.xml`;
+    // A subnet that nobody has yet.
+    for (let subnet = 100; ; subnet++) {
+      const net = new TestNetwork(name, subnet);
+      const range = `<dhcp><range start='${net.address(first)}' end='${net.address(last)}'/></dhcp>`;
+      await writeFile(
+        path,
+        `<network><name>${name}</name><bridge name='cwt${id}' stp='off' delay='0'/><ip address='${net.address(1)}' netmask='255.255.255.0'>${range}</ip></network>`,
+      );
+      const { exitCode, stderr } = await execa('virsh', ['-q', '-c', uri, 'net-create', path], { reject: false });
+      await rm(path);
+      if (exitCode === 0) return net;
+      if (subnet > 120) throw new Error(stderr);
+    }
+  }
+
+  address(number: number): string {
+    return `192.168.${this.#subnet}.${number}`;
+  }
+
+  /** Names of its static DHCP entries. */
+  async hosts(): Promise<string[]> {
+    return [...(await virsh('net-dumpxml', this.name)).matchAll(/<host mac='[^']+' name='([^']+)'/g)].map((match) => match[1] ?? '');
+  }
+
+  async close(): Promise<void> {
+    await execa('virsh', ['-q', '-c', uri, 'net-destroy', this.name], { reject: false });
+  }
 }
 
 /** Waits until a condition holds. */

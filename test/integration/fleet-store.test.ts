@@ -74,6 +74,7 @@ describe('the fleet store', () => {
       wasOn: [1],
       start: 'same' as const,
       wholeFleet: false,
+      keepInstance: false,
       withBase: false,
     };
     expect(await store.unfinished(fleet)).toBeUndefined();

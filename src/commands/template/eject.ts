@@ -1,18 +1,34 @@
-import { Args } from '@oclif/core';
+import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../../base-command.js';
 import { ejectTemplate } from '../../services/templates.js';
 
+/** What the file is called, and the flag that takes it. */
+const parts = {
+  domain: { file: 'domain.xml.hbs', flag: '--template' },
+  'user-data': { file: 'user-data.hbs', flag: '--user-data' },
+  'meta-data': { file: 'meta-data.hbs', flag: '--meta-data' },
+} as const;
+type Part = keyof typeof parts;
+
 export default class TemplateEject extends BaseCommand {
-  static override summary = 'Write the built-in domain template to a file, to edit it and use it with --template.';
-  static override examples = ['<%= config.bin %> <%= command.id %> domain.xml.hbs'];
-  static override args = { file: Args.string({ description: 'where to; must not exist yet', default: 'domain.xml.hbs' }) };
+  static override summary = 'Write a built-in template to a file, to edit it and use it.';
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> domain.xml.hbs',
+    { description: 'What cloud-init is told', command: '<%= config.bin %> <%= command.id %> --part user-data' },
+  ];
+  static override args = { file: Args.string({ description: 'where to; must not exist yet [default: the name of the part]' }) };
+  static override flags = {
+    part: Flags.option({ description: 'which one', options: Object.keys(parts) as Part[], default: 'domain' as Part })(),
+  };
 
   async run() {
     const { args, flags } = await this.parse(TemplateEject);
+    const part = parts[flags.part];
+    const file = args.file ?? part.file;
     return this.onHost(flags, async (host) => {
-      await ejectTemplate(host, args.file);
-      this.log(`${args.file}: edit it, then try it with "cowherd template render FLEET --template ${args.file}"`);
-      return { file: args.file };
+      await ejectTemplate(host, file, flags.part);
+      this.log(`${file}: edit it, then use it with "cowherd spawn FLEET ${part.flag} ${file}"`);
+      return { file };
     });
   }
 }

@@ -1,12 +1,13 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../../base-command.js';
-import { renderMember } from '../../services/templates.js';
+import { renderMember, renderSeedPart } from '../../services/templates.js';
 import { specFlags, specOf } from '../../spec-flags.js';
 
 export default class TemplateRender extends BaseCommand {
-  static override summary = "Print one member's domain XML as spawn would define it. Changes nothing.";
+  static override summary = "Print one member's domain XML, or a part of its seed, as spawn would make it. Changes nothing.";
   static override examples = [
     { description: 'Of a fleet that exists', command: '<%= config.bin %> <%= command.id %> lab 3' },
+    { description: 'What its cloud-init is told', command: '<%= config.bin %> <%= command.id %> lab 3 --part user-data' },
     {
       description: 'Of one that does not yet',
       command: '<%= config.bin %> <%= command.id %> lab --base golden --template domain.xml.hbs --memory 1GiB',
@@ -18,6 +19,11 @@ export default class TemplateRender extends BaseCommand {
   };
   static override flags = {
     base: Flags.string({ char: 'b', description: 'base image in the store, for a fleet that does not exist yet', helpValue: 'NAME' }),
+    part: Flags.option({
+      description: 'which part; secrets in those of a seed are covered',
+      options: ['domain', 'user-data', 'meta-data', 'network-config'] as const,
+      default: 'domain' as const,
+    })(),
     ...specFlags,
   };
 
@@ -25,6 +31,11 @@ export default class TemplateRender extends BaseCommand {
     const { args, flags } = await this.parse(TemplateRender);
     const spec = specOf(flags);
     return this.onHost(flags, async (host) => {
+      if (flags.part !== 'domain') {
+        const seed = await renderSeedPart(host, { fleet: args.fleet, index: args.member, part: flags.part });
+        this.log(seed.text.trimEnd());
+        return seed;
+      }
       const result = await renderMember(host, {
         fleet: args.fleet,
         index: args.member,

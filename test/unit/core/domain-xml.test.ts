@@ -23,15 +23,23 @@ const record: FleetRecord = {
 };
 const base = { name: 'golden', digest, path: '/store/bases/golden/abab.qcow2', format: 'qcow2' } as BaseImage;
 const platform: Platform = { virtType: 'qemu', arch: 'x86_64', machine: 'pc', emulator: '/usr/bin/qemu-system-x86_64' };
-const files = { overlay: "/store/it's & co/lab-003.qcow2", consoleLog: '/store/lab-003.log', agentSocket: undefined };
+const files = {
+  overlay: "/store/it's & co/lab-003.qcow2",
+  consoleLog: '/store/lab-003.log',
+  seed: '/store/lab-003.iso',
+  agentSocket: undefined,
+};
 const render = (template: string, spec = record.spec): string =>
   compileDomainTemplate(template, 'test', base, platform)({ ...record, spec }, member, files);
-const verify = (xml: string): void => verifyRenderedDomain(xml, { record, member, overlayPath: files.overlay, storeRoot: '/store', base });
+const verify = (xml: string): void =>
+  verifyRenderedDomain(xml, { record, member, overlayPath: files.overlay, seedPath: files.seed, storeRoot: '/store', base });
 
 describe('the built-in template', () => {
   it('gives the domain of the member, whatever the spec', () => {
     for (const network of ['none', 'user', 'network=default', 'bridge=br0']) {
-      for (const lean of [true, false]) verify(render(source, { ...record.spec, network, lean }));
+      for (const lean of [true, false]) {
+        for (const seed of ['none', 'nocloud', 'smbios'] as const) verify(render(source, { ...record.spec, network, lean, seed }));
+      }
     }
   });
 
@@ -40,6 +48,24 @@ describe('the built-in template', () => {
     const plain = render(source, { ...record.spec, lean: false });
     expect(plain).not.toContain('qemu:');
     expect(plain).not.toContain('usb');
+  });
+
+  it('tells a guest who it is', () => {
+    const seeded = render(source, { ...record.spec, seed: 'nocloud' });
+    expect(seeded).toMatch(/<source file="\/store\/lab-003.iso"\/>\s*<target dev="vdb" bus="virtio"\/>\s*<readonly\/>/);
+    expect(seeded).not.toContain('smbios');
+    const named = render(source, { ...record.spec, seed: 'smbios' });
+    expect(named).toContain('<entry name="serial">ds=nocloud;h=lab-003</entry>');
+    expect(named).not.toContain('vdb');
+  });
+
+  it('forwards a port by QEMU itself, in place of the interface', () => {
+    const forwarded = compileDomainTemplate(source, 'test', base, platform)(record, { ...member, sshPort: 22_003 }, files);
+    verify(forwarded);
+    expect(forwarded).toContain('hostfwd=tcp:127.0.0.1:22003-:22');
+    expect(forwarded).toContain(`mac=${member.macs[0]}`);
+    expect(forwarded).not.toContain('<interface');
+    expect(forwarded).toContain('xmlns:qemu');
   });
 
   it('names formats, and ends the backing chain', () => {

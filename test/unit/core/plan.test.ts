@@ -31,6 +31,7 @@ const subject = (index: number): fc.Arbitrary<SpawnSubject> => {
         { nil: undefined },
       ),
       overlayBytes: fc.option(fc.nat(), { nil: undefined }),
+      seedLack: fc.constantFrom(undefined, undefined, 'no seed'),
       mark: fc.constantFrom(undefined, mark(fleetId, 'new'), mark(fleetId, 'old'), mark(otherId, 'new')),
     })
     .map((found) => ({ ...identity, ...found, mark: found.domain === undefined ? undefined : found.mark, definition: 'new' }));
@@ -53,6 +54,7 @@ function apply(subjects: readonly SpawnSubject[], plan: Plan): SpawnSubject[] {
         expect(domain === undefined || domain.state === 'shutOff', 'no overlay is replaced under a domain that is on').toBe(true);
         member = { ...member, overlayBytes: 0 };
       }
+      if (step === 'seed') member = { ...member, seedLack: undefined };
       if (step === 'define') {
         member = {
           ...member,
@@ -63,6 +65,7 @@ function apply(subjects: readonly SpawnSubject[], plan: Plan): SpawnSubject[] {
       if (step === 'start') {
         expect(member.domain, 'a domain is defined before it is started').toBeDefined();
         expect(member.overlayBytes, 'an overlay is there before its domain is started').toBeDefined();
+        expect(member.seedLack, 'a seed is there before its guest reads it').toBeUndefined();
       }
       if (member.domain !== undefined && step === 'start') member = { ...member, domain: { ...member.domain, state: 'running' } };
       if (member.domain !== undefined && step === 'stop') member = { ...member, domain: { ...member.domain, state: 'shutOff' } };
@@ -89,6 +92,7 @@ describe('the plan of spawn', () => {
           expect(member.domain?.state === 'running' || member.domain?.state === 'paused').toBe(true);
           expect(member.overlayBytes).toBeDefined();
           expect(member.mark?.definition).toBe('new');
+          expect(member.seedLack).toBeUndefined();
         }
         const again = planSpawn(after, fleetId);
         expect(again.members).toEqual([]);
@@ -126,7 +130,7 @@ describe('every plan', () => {
         const foreign = subjects.filter((member) => isForeign(member));
         for (const { name } of foreign) {
           expect(touched(planSpawn(subjects, fleetId), name)).toBe(false);
-          expect(touched(planReset(subjects, fleetId, start, new Set([name])), name)).toBe(false);
+          expect(touched(planReset(subjects, fleetId, { start, wasOn: new Set([name]), withSeeds: true }), name)).toBe(false);
           expect(touched(planPower(subjects, fleetId, 'start'), name)).toBe(false);
           expect(touched(planPower(subjects, fleetId, 'stop'), name)).toBe(false);
           // What is only namesake keeps its domain while the member's files go; what may have the overlay open keeps all.
@@ -145,7 +149,7 @@ describe('every plan', () => {
         const wasOn = new Set(
           subjects.filter((member) => member.domain !== undefined && member.domain.state !== 'shutOff').map((member) => member.name),
         );
-        const plan = planReset(subjects, fleetId, 'same', wasOn);
+        const plan = planReset(subjects, fleetId, { start: 'same', wasOn, withSeeds: true });
         const after = apply(subjects, plan);
         const refused = new Set(plan.refused.map((item) => item.name));
         for (const member of after.filter((item) => !refused.has(item.name))) {

@@ -7,6 +7,7 @@ const usage = (fleet: string, ...sizes: number[]) => ({
   fleet,
   base,
   freshOverlayBytes: 12 * KiB,
+  seedBytes: 0,
   members: sizes.map((size, position) => ({ name: `${fleet}-00${position + 1}`, allocatedBytes: size * KiB })),
 });
 

@@ -1,0 +1,124 @@
+import { createConnection } from 'node:net';
+import { CowherdError } from '../core/errors.js';
+import type { CopyOptions, RemoteResult, RemoteRunOptions, RemoteShell, SshEndpoint } from '../ports.js';
+import { runAttached, runTool } from './process.js';
+
+/** How long ssh may take to connect, in seconds; the command's own time comes on top. */
+const connectSeconds = 10;
+/** ssh's own failures, as against those of the program that it runs. */
+const sshFailed = 255;
+
+/** OpenSSH's client, told everything on its command line: the person's configuration of other hosts does not count. */
+export class OpenSsh implements RemoteShell {
+  banner(host: string, port: number, timeoutMs: number): Promise<string | undefined> {
+    return new Promise((resolve) => {
+      const socket = createConnection({ host, port });
+      let text = '';
+      const settle = (banner: string | undefined): void => {
+        socket.destroy();
+        resolve(banner);
+      };
+      // A forwarded port takes connections before its guest does: only the banner counts.
+      socket.setTimeout(timeoutMs, () => settle(undefined));
+      socket.on('data', (chunk) => {
+        text += chunk.toString('latin1');
+        const line = /^SSH-[^\r\n]*/m.exec(text);
+        if (line !== null && /[\r\n]/.test(text)) settle(line[0]);
+        else if (text.length > 4096) settle(undefined);
+      });
+      socket.on('error', () => settle(undefined));
+      socket.on('close', () => settle(undefined));
+    });
+  }
+
+  async run(endpoint: SshEndpoint, argv: readonly string[], { timeoutMs, keepBytes, signal }: RemoteRunOptions): Promise<RemoteResult> {
+    const args = [...options(endpoint), '-p', String(endpoint.port), '-T', '--', target(endpoint), commandLine(argv)];
+    const { exitCode, stdout, stderr, truncated } = await runTool('ssh', args, { timeoutMs, signal, keepBytes, anyExitCode: true });
+    if (exitCode === sshFailed) throw sshError(endpoint, stderr);
+    return { exitCode, stdout, stderr, truncated };
+  }
+
+  interactive(endpoint: SshEndpoint, argv: readonly string[]): Promise<number> {
+    const command = argv.length === 0 ? [] : [commandLine(argv)];
+    // With a person at the keyboard ssh may ask: for a pass phrase, or whether a key is to be trusted.
+    const asking = options(endpoint).filter((word) => word !== '-oBatchMode=yes');
+    return runAttached('ssh', [...asking, '-p', String(endpoint.port), '--', target(endpoint), ...command]);
+  }
+
+  async copy(endpoint: SshEndpoint, { direction, local, remote, recursive, timeoutMs, signal }: CopyOptions): Promise<void> {
+    const there = `${endpoint.user}@${endpoint.host}:${remote}`;
+    // A local path with a colon would be taken for a host.
+    const here = /^[./]/.test(local) ? local : `./${local}`;
+    const paths = direction === 'to' ? [here, there] : [there, here];
+    const flags = recursive ? ['-r'] : [];
+    const args = [...options(endpoint), '-P', String(endpoint.port), '-q', '-p', ...flags, '--', ...paths];
+    const { exitCode, stderr } = await runTool('scp', args, { timeoutMs, signal, anyExitCode: true });
+    if (exitCode !== 0) throw sshError(endpoint, stderr);
+  }
+
+  async version(): Promise<string> {
+    // ssh says it on stderr.
+    return (await runTool('ssh', ['-V'])).stderr.trim();
+  }
+
+  config(endpoint: SshEndpoint): string[] {
+    return [
+      `HostName ${endpoint.host}`,
+      `Port ${endpoint.port}`,
+      `User ${endpoint.user}`,
+      ...(endpoint.identityFile === undefined ? [] : [`IdentityFile ${quoted(endpoint.identityFile)}`, 'IdentitiesOnly yes']),
+      `HostKeyAlias ${endpoint.member}`,
+      `UserKnownHostsFile ${quoted(endpoint.knownHostsFile)}`,
+      `StrictHostKeyChecking ${endpoint.isPinned ? 'yes' : 'accept-new'}`,
+    ];
+  }
+}
+
+function options(endpoint: SshEndpoint): string[] {
+  return [
+    '-F',
+    'none',
+    ...(endpoint.identityFile === undefined ? [] : ['-i', endpoint.identityFile, '-oIdentitiesOnly=yes']),
+    `-oHostKeyAlias=${endpoint.member}`,
+    `-oUserKnownHostsFile=${quoted(endpoint.knownHostsFile)}`,
+    '-oGlobalKnownHostsFile=/dev/null',
+    `-oStrictHostKeyChecking=${endpoint.isPinned ? 'yes' : 'accept-new'}`,
+    // Learned keys stay those that were learned.
+    '-oUpdateHostKeys=no',
+    '-oBatchMode=yes',
+    '-oLogLevel=ERROR',
+    `-oConnectTimeout=${connectSeconds}`,
+    '-oServerAliveInterval=15',
+    '-oServerAliveCountMax=4',
+  ];
+}
+
+function target({ user, host }: SshEndpoint): string {
+  return `${user}@${host}`;
+}
+
+function quoted(path: string): string {
+  return /\s/.test(path) ? `"${path}"` : path;
+}
+
+/** sshd gives one line to a shell: every word is quoted, so that it arrives as it was given. */
+function commandLine(argv: readonly string[]): string {
+  return argv.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`)).join(' ');
+}
+
+function sshError({ member, host, port, user }: SshEndpoint, stderr: string): CowherdError {
+  const lines = stderr
+    .trim()
+    .split('\n')
+    .filter((line) => line.trim() !== '');
+  const reason = lines.at(-1)?.trim() ?? 'it said nothing';
+  const hint = /Host key verification failed|REMOTE HOST IDENTIFICATION/i.test(stderr)
+    ? 'Its host key is not the one of its seed. Does a user-data of your own leave out ssh_keys? Then leave out {{sshHostKey}}, too.'
+    : /Permission denied \(/i.test(stderr)
+      ? `Nobody's key is known there. Spawn with --seed nocloud, which gives the fleet's key to the guests, or choose the user with --ssh-user.`
+      : 'Is it up and is its sshd running? "cowherd status" shows the first, --wait ssh waits for the second.';
+  return new CowherdError('GUEST_UNREACHABLE', `ssh to ${member} (${user}@${host}, port ${port}) failed: ${reason}`, {
+    details: lines.slice(-5, -1),
+    hint,
+  });
+}

@@ -1,0 +1,16 @@
+import { Args } from '@oclif/core';
+import { BaseCommand } from '../base-command.js';
+import { openConsole } from '../services/login.js';
+
+export default class Console extends BaseCommand {
+  static override summary = "Sit at a member's serial console; Ctrl-] leaves it.";
+  static override examples = ['<%= config.bin %> <%= command.id %> lab-003'];
+  static override enableJsonFlag = false;
+  static override strict = false;
+  static override args = { member: Args.string({ description: 'name of the member' }) };
+
+  async run(): Promise<void> {
+    const { argv, flags } = await this.parse(Console);
+    await this.onHost(flags, async (host) => this.exitWith(await openConsole(host, argv as string[])));
+  }
+}

@@ -1,0 +1,43 @@
+import { CowherdError } from './errors.js';
+
+/** One side of a copy: a path here, or in the guests of a fleet or of one member. */
+export interface CopySide {
+  /** Fleet or member; undefined for a path of this host. */
+  target: string | undefined;
+  path: string;
+}
+
+export interface CopyPlan {
+  direction: 'to' | 'from';
+  target: string;
+  local: string;
+  remote: string;
+}
+
+/** `lab:/etc/motd`, `lab-001:/etc/motd` or a path of this host; `./a:b` is one of this host, too. */
+export function parseSide(text: string): CopySide {
+  const match = /^([a-z0-9][a-z0-9-]{0,50}):(.*)$/s.exec(text);
+  return match === null ? { target: undefined, path: text } : { target: match[1] ?? '', path: match[2] ?? '' };
+}
+
+/** @throws BAD_USAGE unless exactly one side is in guests */
+export function planCopy(source: string, destination: string): CopyPlan {
+  const [from, to] = [parseSide(source), parseSide(destination)];
+  const usage = 'Write cowherd cp FILE lab:/path for all members, lab-001:/path for one, or lab-001:/path FILE to fetch.';
+  if (from.target !== undefined && to.target !== undefined)
+    throw new CowherdError('BAD_USAGE', 'Nothing is copied from guest to guest', { hint: 'Fetch it first, then send it.' });
+  const plan: CopyPlan | undefined =
+    to.target !== undefined
+      ? { direction: 'to', target: to.target, local: from.path, remote: to.path }
+      : from.target !== undefined
+        ? { direction: 'from', target: from.target, local: to.path, remote: from.path }
+        : undefined;
+  if (plan === undefined) throw new CowherdError('BAD_USAGE', 'Neither side is in a guest', { hint: usage });
+  if (plan.local === '' || plan.remote === '') throw new CowherdError('BAD_USAGE', 'A path is missing', { hint: usage });
+  return plan;
+}
+
+/** The last part of a path. */
+export function baseName(path: string): string {
+  return path.replace(/\/+$/, '').split('/').at(-1) ?? path;
+}

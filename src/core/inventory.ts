@@ -1,0 +1,79 @@
+import { stringify } from 'yaml';
+import { CowherdError } from './errors.js';
+
+/** Where the members of a fleet are, in the words of other tools. */
+
+export const inventoryFormats = ['json', 'ansible', 'ssh-config', 'hosts', 'env'] as const;
+export type InventoryFormat = (typeof inventoryFormats)[number];
+
+export interface InventoryMember {
+  index: number;
+  name: string;
+  state: 'on' | 'off';
+  /** Address or name that leads to it from this host; null where nothing does. */
+  host: string | null;
+  port: number | null;
+  user: string;
+  identityFile: string | null;
+  knownHostsFile: string;
+  /** Lines of an ssh_config. */
+  sshConfig: string[];
+}
+
+export interface Inventory {
+  fleet: string;
+  members: InventoryMember[];
+}
+
+/** @throws BAD_USAGE for hosts where the members have no address of their own */
+export function formatInventory(inventory: Inventory, format: InventoryFormat): string {
+  const { fleet, members } = inventory;
+  const reachable = members.filter((member): member is InventoryMember & { host: string; port: number } => member.host !== null);
+  switch (format) {
+    case 'json':
+      return JSON.stringify(inventory, undefined, 2);
+    case 'ansible':
+      return stringify({
+        [fleet.replaceAll('-', '_')]: { hosts: Object.fromEntries(reachable.map((member) => [member.name, ansibleHost(member)])) },
+      }).trimEnd();
+    case 'ssh-config':
+      return reachable.map(({ name, sshConfig }) => [`Host ${name}`, ...sshConfig.map((line) => `  ${line}`)].join('\n')).join('\n\n');
+    case 'hosts': {
+      if (reachable.some(({ host }) => host.startsWith('127.'))) {
+        throw new CowherdError('BAD_USAGE', `The members of ${fleet} share the address 127.0.0.1, each with a port of its own`, {
+          hint: 'A hosts file has no place for ports: use --format ssh-config.',
+        });
+      }
+      return reachable.map(({ host, name }) => `${host}\t${name}`).join('\n');
+    }
+    case 'env':
+      return [
+        `COWHERD_FLEET=${fleet}`,
+        `COWHERD_MEMBERS=${quote(reachable.map(({ name }) => name).join(' '))}`,
+        ...reachable.flatMap(({ name, host, port, user }) => {
+          const prefix = name
+            .toUpperCase()
+            .replaceAll('-', '_')
+            .replace(/^(?=\d)/, '_');
+          return [`${prefix}_HOST=${quote(host)}`, `${prefix}_PORT=${port}`, `${prefix}_USER=${quote(user)}`];
+        }),
+      ].join('\n');
+  }
+}
+
+function ansibleHost({ host, port, user, identityFile, sshConfig }: InventoryMember): Record<string, string | number> {
+  const common = sshConfig
+    .filter((line) => /^(HostKeyAlias|UserKnownHostsFile|StrictHostKeyChecking|IdentitiesOnly) /.test(line))
+    .map((line) => `-o ${line.replace(' ', '=')}`);
+  return {
+    ansible_host: host ?? '',
+    ansible_port: port ?? 22,
+    ansible_user: user,
+    ...(identityFile === null ? {} : { ansible_ssh_private_key_file: identityFile }),
+    ansible_ssh_common_args: common.join(' '),
+  };
+}
+
+function quote(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+}

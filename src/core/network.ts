@@ -1,0 +1,155 @@
+import { XMLParser } from 'fast-xml-parser';
+import type { MemberIdentity } from './identity.js';
+
+/** libvirt networks: their DHCP range, and which member gets which address of it. IPv4 only. */
+
+export interface HostEntry {
+  mac: string;
+  name: string;
+  ip: string;
+}
+
+export interface NetworkDefinition {
+  name: string;
+  /** Its interface on this host; empty where libvirt does not say. */
+  bridge: string;
+  ranges: Array<{ start: string; end: string }>;
+  hosts: HostEntry[];
+}
+
+export interface Lease {
+  mac: string;
+  ip: string;
+  /** libvirt's words for when it ends: a later one shows that it was renewed. */
+  expires: string;
+}
+
+type Node = Record<string, unknown>;
+const listed = new Set(['ip', 'range', 'host']);
+const parser = new XMLParser({
+  ignoreAttributes: false,
+  attributeNamePrefix: '@',
+  parseTagValue: false,
+  parseAttributeValue: false,
+  isArray: (name) => listed.has(name),
+});
+
+export function parseNetworkXml(xml: string): NetworkDefinition {
+  const network = ((parser.parse(xml) as Node).network ?? {}) as Node;
+  const dhcp = ((network.ip ?? []) as Node[])
+    .filter((ip) => typeof ip === 'object' && (ip['@family'] ?? 'ipv4') === 'ipv4' && typeof ip.dhcp === 'object')
+    .map((ip) => ip.dhcp as Node);
+  const word = (node: Node, key: string): string => String(node[`@${key}`] ?? '');
+  return {
+    name: typeof network.name === 'string' ? network.name : '',
+    bridge: word((network.bridge ?? {}) as Node, 'name'),
+    ranges: dhcp.flatMap(({ range }) => ((range ?? []) as Node[]).map((node) => ({ start: word(node, 'start'), end: word(node, 'end') }))),
+    hosts: dhcp.flatMap(({ host }) =>
+      ((host ?? []) as Node[]).map((node) => ({ mac: word(node, 'mac').toLowerCase(), name: word(node, 'name'), ip: word(node, 'ip') })),
+    ),
+  };
+}
+
+/** Reads the table of `virsh net-dhcp-leases`. */
+export function parseLeases(text: string): Lease[] {
+  return text.split('\n').flatMap((line) => {
+    const match = /^\s*(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\s+([0-9a-f:]{17})\s+ipv4\s+([0-9.]+)\/\d+/i.exec(line);
+    return match === null ? [] : [{ expires: match[1] ?? '', mac: (match[2] ?? '').toLowerCase(), ip: match[3] ?? '' }];
+  });
+}
+
+export interface Reservations {
+  /** An address for each member, by name; members that none was left for are not in it. */
+  addresses: Map<string, string>;
+  /** How many addresses are free for members that have none yet. */
+  free: number;
+  /** Host entries of others that stand in the way: they have a member's name. */
+  conflicts: HostEntry[];
+}
+
+/**
+ * Gives each member an address of the network's range, by index: the one it has, else the next that nobody has. Addresses that
+ * another machine's lease is for are not given: dnsmasq would refuse them.
+ * @param members those that have an address already keep it
+ */
+export function planReservations(network: NetworkDefinition, leases: readonly Lease[], members: readonly MemberIdentity[]): Reservations {
+  const macs = new Set(members.map((member) => member.macs[0] ?? ''));
+  const names = new Set(members.map((member) => member.name));
+  const foreignHosts = network.hosts.filter((host) => !macs.has(host.mac));
+  const taken = new Set([
+    ...foreignHosts.map((host) => host.ip),
+    ...leases.filter((lease) => !macs.has(lease.mac)).map((lease) => lease.ip),
+  ]);
+  const reserved = new Map(network.hosts.map((host) => [host.mac, host.ip]));
+  const addresses = new Map<string, string>();
+  const without: MemberIdentity[] = [];
+  for (const member of members) {
+    const address = reserved.get(member.macs[0] ?? '') ?? member.address;
+    if (address === undefined || address === '' || taken.has(address)) without.push(member);
+    else {
+      addresses.set(member.name, address);
+      taken.add(address);
+    }
+  }
+  let free = 0;
+  const next = without[Symbol.iterator]();
+  for (const number of addressesOf(network.ranges)) {
+    const address = formatIpv4(number);
+    if (taken.has(address)) continue;
+    free++;
+    const member = next.next();
+    if (!member.done) addresses.set(member.value.name, address);
+  }
+  return { addresses, free, conflicts: foreignHosts.filter((host) => names.has(host.name)) };
+}
+
+/** At most a /16 of each range: more is nobody's lab, and a mistyped range must not be walked through. */
+function* addressesOf(ranges: NetworkDefinition['ranges']): Generator<number> {
+  for (const { start, end } of ranges) {
+    const [first, last] = [parseIpv4(start), parseIpv4(end)];
+    if (first === undefined || last === undefined) continue;
+    for (let number = first; number <= Math.min(last, first + 65_535); number++) yield number;
+  }
+}
+
+function parseIpv4(text: string): number | undefined {
+  const parts = text.split('.').map(Number);
+  if (parts.length !== 4 || parts.some((part) => !Number.isInteger(part) || part < 0 || part > 255)) return undefined;
+  return parts.reduce((sum, part) => sum * 256 + part, 0);
+}
+
+function formatIpv4(number: number): string {
+  return [24, 16, 8, 0].map((shift) => Math.floor(number / 2 ** shift) % 256).join('.');
+}
+
+/** Where forwarded ports are taken from: below what systems use for outgoing connections, above what services use. */
+export const forwardedPorts = { first: 22_000, last: 31_999 };
+
+/**
+ * Gives each member a port, by index: the one it has, else the next that nobody has.
+ * @param taken ports that others have
+ * @returns undefined where there are not enough
+ */
+export function planPorts(members: readonly MemberIdentity[], taken: ReadonlySet<number>): Map<string, number> | undefined {
+  const ports = new Map<string, number>();
+  const used = new Set(taken);
+  for (const { name, sshPort } of members) {
+    if (sshPort === undefined || used.has(sshPort)) continue;
+    ports.set(name, sshPort);
+    used.add(sshPort);
+  }
+  let port = forwardedPorts.first;
+  for (const { name } of members) {
+    if (ports.has(name)) continue;
+    while (used.has(port)) port++;
+    if (port > forwardedPorts.last) return undefined;
+    ports.set(name, port);
+    used.add(port);
+  }
+  return ports;
+}
+
+/** Ports of this host that a domain forwards. */
+export function forwardedPortsIn(xml: string): number[] {
+  return [...xml.matchAll(/hostfwd=tcp:[0-9.]*:(\d{1,5})-/g)].map((match) => Number(match[1]));
+}

@@ -1,0 +1,61 @@
+import { createPrivateKey, createPublicKey, hkdfSync } from 'node:crypto';
+
+/** An ed25519 key pair in OpenSSH's own formats. */
+export interface SshKeyPair {
+  /** The text of a private key file, not encrypted, ended by a line break. */
+  privateKey: string;
+  /** `ssh-ed25519 AAAA…`, without a comment. */
+  publicKey: string;
+}
+
+const keyType = 'ssh-ed25519';
+/** RFC 8410: what stands before the 32 bytes of an ed25519 private key in PKCS #8. */
+const pkcs8Head = Buffer.from('302e020100300506032b657004220420', 'hex');
+
+/**
+ * The key that follows from a secret and a label. Derived, not made: a member keeps its host key for life, across resets, as it
+ * keeps its UUID and its MAC. The same key gives the same text, so that a seed can be compared with the one that is in place;
+ * ssh-keygen and libraries put random check numbers into theirs.
+ * @param secret at least 32 random bytes
+ */
+export function deriveSshKey(secret: Buffer, label: string): SshKeyPair {
+  const seed = Buffer.from(hkdfSync('sha256', secret, Buffer.alloc(0), `cowherd ssh ${label}`, 32));
+  const key = createPrivateKey({ key: Buffer.concat([pkcs8Head, seed]), format: 'der', type: 'pkcs8' });
+  const point = Buffer.from(createPublicKey(key).export({ format: 'jwk' }).x ?? '', 'base64url');
+  const publicBlob = Buffer.concat([field(keyType), field(point)]);
+  return { privateKey: privateKeyFile(seed, point, publicBlob), publicKey: `${keyType} ${publicBlob.toString('base64')}` };
+}
+
+/** PROTOCOL.key of OpenSSH: one key, no cipher. */
+function privateKeyFile(seed: Buffer, point: Buffer, publicBlob: Buffer): string {
+  const check = point.subarray(0, 4);
+  const secretPart = Buffer.concat([check, check, field(keyType), field(point), field(Buffer.concat([seed, point])), field('')]);
+  const padding = Buffer.from(Array.from({ length: (8 - (secretPart.length % 8)) % 8 }, (_, position) => position + 1));
+  const file = Buffer.concat([
+    Buffer.from('openssh-key-v1\0'),
+    field('none'),
+    field('none'),
+    field(''),
+    uint32(1),
+    field(publicBlob),
+    field(Buffer.concat([secretPart, padding])),
+  ]);
+  const lines = file.toString('base64').match(/.{1,70}/g) ?? [];
+  return ['-----BEGIN OPENSSH PRIVATE KEY-----', ...lines, '-----END OPENSSH PRIVATE KEY-----', ''].join('\n');
+}
+
+function field(content: string | Buffer): Buffer {
+  const bytes = Buffer.from(content);
+  return Buffer.concat([uint32(bytes.length), bytes]);
+}
+
+function uint32(value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE(value);
+  return bytes;
+}
+
+/** Whether a line is a public key as in authorized_keys (options in front are not accepted). */
+export function isPublicKey(line: string): boolean {
+  return /^(ssh-(ed25519|rsa)|ecdsa-sha2-nistp(256|384|521)|sk-[a-z0-9-]+@openssh\.com) [A-Za-z0-9+/]{20,}={0,3}( [^\r\n]*)?$/.test(line);
+}

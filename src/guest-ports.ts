@@ -1,0 +1,124 @@
+import type { HostEntry, Lease, NetworkDefinition } from './core/network.js';
+import type { FleetSecrets, Seed } from './core/seed.js';
+
+/** The calls that have to do with guests: their network, agent, ssh, and what they are told of themselves. */
+
+export interface NetworkState {
+  exists: boolean;
+  active: boolean;
+  persistent: boolean;
+}
+
+/** libvirt's networks. */
+export interface Networks {
+  state(name: string): Promise<NetworkState>;
+  definition(name: string): Promise<NetworkDefinition>;
+  leases(name: string): Promise<Lease[]>;
+  /** Adds static DHCP entries, to the running network and to what is kept of it. */
+  addHosts(name: string, hosts: readonly HostEntry[]): Promise<void>;
+  /** Removes them, by MAC; what is gone is fine. */
+  removeHosts(name: string, hosts: readonly HostEntry[]): Promise<void>;
+  /** Ends leases before their time, as far as this user and this host can. */
+  releaseLeases(bridge: string, leases: readonly Lease[]): Promise<void>;
+  start(name: string): Promise<void>;
+}
+
+export interface GuestAgent {
+  /**
+   * Sends one command of qemu-ga's protocol.
+   * @returns what stands in its `return`
+   * @throws GUEST_UNREACHABLE where no agent answers in time, GUEST_REFUSED where it does and will not
+   */
+  command(domain: string, command: object, timeoutSeconds: number): Promise<unknown>;
+}
+
+/** Where and as whom a member is logged in to. */
+export interface SshEndpoint {
+  member: string;
+  host: string;
+  port: number;
+  user: string;
+  /** File of the private key; undefined where the fleet has none and the person's own keys are tried. */
+  identityFile: string | undefined;
+  knownHostsFile: string;
+  /** The host key is known beforehand; else the first one that is seen counts until the member's disk is gone. */
+  isPinned: boolean;
+}
+
+export interface RemoteResult {
+  exitCode: number;
+  stdout: string;
+  stderr: string;
+  truncated: boolean;
+}
+
+export interface RemoteRunOptions {
+  timeoutMs: number;
+  /** Kept of each stream; the rest is dropped. */
+  keepBytes: number;
+  signal?: AbortSignal | undefined;
+}
+
+/** ssh and scp. */
+export interface RemoteShell {
+  /** Whether something that speaks ssh answers there. @returns its banner; undefined where it does not */
+  banner(host: string, port: number, timeoutMs: number): Promise<string | undefined>;
+  /**
+   * Runs a program with its arguments as they are, without a terminal and without asking anything.
+   * @throws GUEST_UNREACHABLE where ssh itself fails
+   */
+  run(endpoint: SshEndpoint, argv: readonly string[], options: RemoteRunOptions): Promise<RemoteResult>;
+  /** Gives the terminal to ssh. @param argv empty for a login shell @returns its exit code */
+  interactive(endpoint: SshEndpoint, argv: readonly string[]): Promise<number>;
+  copy(endpoint: SshEndpoint, options: CopyOptions): Promise<void>;
+  /** Words of an ssh_config for an endpoint, without its Host line. */
+  config(endpoint: SshEndpoint): string[];
+  /** @throws TOOL_MISSING */
+  version(): Promise<string>;
+}
+
+export interface CopyOptions {
+  direction: 'to' | 'from';
+  local: string;
+  remote: string;
+  recursive: boolean;
+  timeoutMs: number;
+  signal?: AbortSignal | undefined;
+}
+
+/** What a seed in place says of itself. */
+export interface PlacedSeed {
+  instanceId: string;
+  digest: string;
+}
+
+/** The cloud-init seeds of a fleet and what goes into them. */
+export interface SeedStore {
+  /** The tool that writes the images. @throws TOOL_MISSING */
+  tool(): Promise<string>;
+  observe(fleet: string): Promise<Map<string, PlacedSeed>>;
+  /** Bytes on disk of all seeds of a fleet. */
+  allocatedBytes(fleet: string): Promise<number>;
+  /** Writes seeds beside where they will be. */
+  stage(fleet: string, seeds: ReadonlyMap<string, Seed>): Promise<void>;
+  /** Renames a staged seed over what is there. */
+  place(fleet: string, member: string): Promise<void>;
+  /** @throws STATE_DAMAGED */
+  readSecrets(fleet: string): Promise<FleetSecrets | undefined>;
+  writeSecrets(fleet: string, secrets: FleetSecrets): Promise<void>;
+  /** Writes the client's private key and the host keys of members, by name, for ssh. */
+  writeSshFiles(fleet: string, privateKey: string, hostKeys: ReadonlyMap<string, string>): Promise<void>;
+  sshFiles(fleet: string, member: string): Promise<Pick<SshEndpoint, 'identityFile' | 'knownHostsFile' | 'isPinned'>>;
+  /** Forgets host keys that were learned, not given. */
+  forgetLearnedHost(fleet: string, member: string): Promise<void>;
+}
+
+/** Files of this host that a person named, beside those of the store. */
+export interface LocalFiles {
+  /** @throws FILE_NOT_FOUND, BAD_USAGE where it is larger */
+  read(path: string, maxBytes: number): Promise<Buffer>;
+  /** Written whole or not at all. */
+  write(path: string, bytes: Buffer): Promise<void>;
+  kind(path: string): Promise<'file' | 'directory' | 'missing'>;
+  makeDirectory(path: string): Promise<void>;
+}

@@ -1,0 +1,82 @@
+import { CowherdError } from '../core/errors.js';
+import type { FleetRecord } from '../core/fleet.js';
+import { parseInterfaces } from '../core/guest-agent.js';
+import type { MemberIdentity } from '../core/identity.js';
+import type { Lease } from '../core/network.js';
+import { type NetworkChoice, parseNetwork } from '../core/spec.js';
+import type { Ports, SshEndpoint } from '../ports.js';
+import { Shared } from './shared.js';
+
+/** How long a list of leases serves, in milliseconds. */
+const leasesServeMs = 500;
+const agentSeconds = 2;
+export const sshPort = 22;
+
+export type EndpointPorts = Pick<Ports, 'networks' | 'agent' | 'seeds' | 'clock'>;
+
+/** Where the members of one fleet are to be found. Everything is asked when it is needed, and leases once for all members. */
+export class Endpoints {
+  readonly #ports: EndpointPorts;
+  readonly #record: FleetRecord;
+  readonly #network: NetworkChoice;
+  readonly #leases: Shared<Lease[]>;
+
+  constructor(ports: EndpointPorts, record: FleetRecord) {
+    this.#ports = ports;
+    this.#record = record;
+    this.#network = parseNetwork(record.spec.network);
+    this.#leases = new Shared(ports.clock, leasesServeMs, () => ports.networks.leases(this.#network.source));
+  }
+
+  /** The lease that a member has now on its libvirt network. */
+  async lease(member: MemberIdentity): Promise<Lease | undefined> {
+    if (this.#network.kind !== 'network') return undefined;
+    const macs = new Set(member.macs);
+    return (await this.#leases.get()).findLast((lease) => macs.has(lease.mac));
+  }
+
+  /** What the guest's agent says of its own network cards. @throws GUEST_UNREACHABLE */
+  async agentAddress(member: MemberIdentity): Promise<string | undefined> {
+    const interfaces = parseInterfaces(
+      await this.#ports.agent.command(member.name, { execute: 'guest-network-get-interfaces' }, agentSeconds),
+    );
+    const own = new Set(member.macs);
+    return (interfaces.find(({ mac }) => own.has(mac)) ?? interfaces[0])?.ip;
+  }
+
+  /** Where the member can be reached from this host; undefined where nothing is known of it yet. */
+  async host(member: MemberIdentity): Promise<{ host: string; port: number } | undefined> {
+    const { kind } = this.#network;
+    if (kind === 'none') return undefined;
+    if (kind === 'user') return member.sshPort === undefined ? undefined : { host: '127.0.0.1', port: member.sshPort };
+    const host = member.address ?? (await this.lease(member))?.ip ?? (await this.agentAddress(member).catch(() => undefined));
+    return host === undefined ? undefined : { host, port: sshPort };
+  }
+
+  /** @throws GUEST_UNREACHABLE where the member has no address, and why */
+  async ssh(member: MemberIdentity): Promise<SshEndpoint> {
+    const where = await this.host(member);
+    if (where === undefined) {
+      throw new CowherdError('GUEST_UNREACHABLE', `There is no way to ${member.name} by ssh: ${this.#whyNowhere()}`, {
+        hint: this.#remedy(),
+      });
+    }
+    const files = await this.#ports.seeds.sshFiles(this.#record.name, member.name);
+    return { member: member.name, ...where, user: this.#record.spec.sshUser, ...files };
+  }
+
+  #whyNowhere(): string {
+    if (this.#network.kind === 'none') return 'the fleet has no network';
+    if (this.#network.kind === 'user') return 'user networking without a forwarded port leads out of the guest, and not in';
+    return 'no address of it is known';
+  }
+
+  #remedy(): string {
+    const { name } = this.#record;
+    if (this.#network.kind === 'none')
+      return `cowherd spawn ${name} --network network=default, then a reset; or go by the agent: --via agent`;
+    if (this.#network.kind === 'user')
+      return `cowherd spawn ${name} --forward-ssh takes effect at the next start; or go by the agent: --via agent`;
+    return `See its console: cowherd logs ${name}-001. Does the guest ask for an address by DHCP, or have an agent?`;
+  }
+}

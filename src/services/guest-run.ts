@@ -1,0 +1,138 @@
+import { CowherdError, reportOf } from '../core/errors.js';
+import { execCommand, parseExecStatus } from '../core/guest-agent.js';
+import type { MemberIdentity } from '../core/identity.js';
+import type { Ports, RemoteResult } from '../ports.js';
+import type { EndpointPorts, Endpoints } from './endpoints.js';
+import { isAborted } from './engine.js';
+
+/** Runs one program in one guest, by its agent or by ssh. */
+
+export const transports = ['auto', 'agent', 'ssh'] as const;
+/** auto: the agent where one answers, else ssh. */
+export type Transport = (typeof transports)[number];
+
+export interface GuestRunOptions {
+  via: Transport;
+  timeoutMs: number;
+  /** Kept of each stream. */
+  keepBytes: number;
+  signal?: AbortSignal | undefined;
+}
+
+export type GuestRunPorts = EndpointPorts & Pick<Ports, 'remote'>;
+
+export interface GuestRunResult extends RemoteResult {
+  via: 'agent' | 'ssh';
+}
+
+const pingSeconds = 2;
+const callSeconds = 10;
+/** The first look at a program that runs comes soon, later ones less often: milliseconds. */
+const pollMs = { first: 50, most: 1_000, growth: 1.5 };
+
+/** @throws GUEST_UNREACHABLE, GUEST_REFUSED, TOOL_TIMEOUT, INTERRUPTED */
+export async function runInGuest(
+  ports: GuestRunPorts,
+  endpoints: Endpoints,
+  member: MemberIdentity,
+  argv: readonly string[],
+  options: GuestRunOptions,
+): Promise<GuestRunResult> {
+  if (options.via === 'ssh') return { ...(await runBySsh(ports, endpoints, member, argv, options)), via: 'ssh' };
+  if (options.via === 'agent') return { ...(await runByAgent(ports, member, argv, options)), via: 'agent' };
+  try {
+    // Asked by itself: when the call that runs the program fails, nobody knows whether it ran.
+    await ports.agent.command(member.name, { execute: 'guest-ping' }, pingSeconds);
+  } catch (error) {
+    if (!(error instanceof CowherdError) || error.code !== 'GUEST_UNREACHABLE') throw error;
+    const where = await endpoints.host(member);
+    if (where === undefined) throw error;
+    return { ...(await runBySsh(ports, endpoints, member, argv, options)), via: 'ssh' };
+  }
+  return { ...(await runByAgent(ports, member, argv, options)), via: 'agent' };
+}
+
+async function runBySsh(
+  ports: GuestRunPorts,
+  endpoints: Endpoints,
+  member: MemberIdentity,
+  argv: readonly string[],
+  { timeoutMs, keepBytes, signal }: GuestRunOptions,
+): Promise<RemoteResult> {
+  try {
+    return await ports.remote.run(await endpoints.ssh(member), argv, { timeoutMs, keepBytes, signal });
+  } catch (error) {
+    if (error instanceof CowherdError && error.code === 'TOOL_TIMEOUT') throw stillRunning(member, argv, timeoutMs);
+    throw error;
+  }
+}
+
+async function runByAgent(
+  { agent, clock }: GuestRunPorts,
+  { name }: MemberIdentity,
+  argv: readonly string[],
+  { timeoutMs, keepBytes, signal }: GuestRunOptions,
+): Promise<RemoteResult> {
+  const deadline = clock.monotonic() + timeoutMs;
+  let begun: { pid?: unknown } | undefined;
+  try {
+    begun = (await agent.command(name, execCommand(argv), callSeconds)) as typeof begun;
+  } catch (error) {
+    // As a shell says it, and as it comes by ssh.
+    if (error instanceof CowherdError && error.code === 'GUEST_REFUSED' && /Failed to execute child process/i.test(error.message))
+      return { exitCode: 127, stdout: '', stderr: `${argv[0]}: not found\n`, truncated: false };
+    throw error;
+  }
+  const pid = Number(begun?.pid);
+  for (let pause = pollMs.first; ; pause = Math.min(pollMs.most, pause * pollMs.growth)) {
+    const status = parseExecStatus(await agent.command(name, { execute: 'guest-exec-status', arguments: { pid } }, callSeconds));
+    if (status.exited) {
+      const { exitCode, stdout, stderr } = status;
+      const keep = (output: Buffer): string => output.subarray(0, keepBytes).toString('utf8');
+      const truncated = status.truncated || Math.max(stdout.length, stderr.length) > keepBytes;
+      return { exitCode, stdout: keep(stdout), stderr: keep(stderr), truncated };
+    }
+    if (isAborted(signal)) throw new CowherdError('INTERRUPTED', `Interrupted while ${argv[0]} ran in ${name}; it goes on there`);
+    if (clock.monotonic() >= deadline) throw stillRunning({ name }, argv, timeoutMs);
+    await clock.sleep(pause, signal);
+  }
+}
+
+function stillRunning({ name }: Pick<MemberIdentity, 'name'>, argv: readonly string[], timeoutMs: number): CowherdError {
+  return new CowherdError('TOOL_TIMEOUT', `${argv[0]} did not end in ${name} within ${timeoutMs / 1000} s`, {
+    hint: 'It may go on in the guest. Give it longer with --timeout.',
+  });
+}
+
+/** Whether a member's cloud-init is through. @throws NOT_READY where it never will be */
+export async function cloudInitState(
+  ports: GuestRunPorts,
+  endpoints: Endpoints,
+  member: MemberIdentity,
+): Promise<{ done: boolean; why: string }> {
+  let result: GuestRunResult;
+  try {
+    result = await runInGuest(ports, endpoints, member, ['cloud-init', 'status'], {
+      via: 'auto',
+      timeoutMs: callSeconds * 1000,
+      keepBytes: 4096,
+    });
+  } catch (error) {
+    return { done: false, why: reportOf(error).message };
+  }
+  if (result.exitCode === 127) throw noCloudInit(member);
+  const state = /^status:\s*(.+?)\s*$/m.exec(result.stdout)?.[1] ?? `exit ${result.exitCode}`;
+  if (state === 'error') {
+    throw new CowherdError('NOT_READY', `cloud-init ended with errors in ${member.name}`, {
+      details: result.stdout.trim().split('\n').slice(1, 6),
+      hint: `See them: cowherd exec ${member.name.replace(/-\d+$/, '')} ${member.index} -- cloud-init status --long`,
+    });
+  }
+  return { done: state === 'done' || state === 'disabled', why: `cloud-init is ${state}` };
+}
+
+function noCloudInit({ name }: MemberIdentity): CowherdError {
+  return new CowherdError('NOT_READY', `There is no cloud-init in ${name}`, {
+    hint: 'Wait for agent or ssh instead, or put cloud-init into the base image.',
+  });
+}

@@ -1,0 +1,32 @@
+import type { Inventory, InventoryMember } from '../core/inventory.js';
+import { selectMembers } from '../core/selection.js';
+import type { Ports } from '../ports.js';
+import { Endpoints } from './endpoints.js';
+import { loadFleet } from './fleet-access.js';
+import { membersThatAreOn } from './members.js';
+
+/** Where each member can be reached, and with which key. */
+export async function inventory(ports: Ports, fleet: string, words: readonly string[] = []): Promise<Inventory> {
+  const record = await loadFleet(ports, fleet);
+  const running = await membersThatAreOn(ports, record);
+  const endpoints = new Endpoints(ports, record);
+  const members = await Promise.all(
+    selectMembers(record.name, record.members, words).map(async (member): Promise<InventoryMember> => {
+      const where = await endpoints.host(member);
+      const files = await ports.seeds.sshFiles(record.name, member.name);
+      const user = record.spec.sshUser;
+      return {
+        index: member.index,
+        name: member.name,
+        state: running.has(member.name) ? 'on' : 'off',
+        host: where?.host ?? null,
+        port: where?.port ?? null,
+        user,
+        identityFile: files.identityFile ?? null,
+        knownHostsFile: files.knownHostsFile,
+        sshConfig: where === undefined ? [] : ports.remote.config({ member: member.name, ...where, user, ...files }),
+      };
+    }),
+  );
+  return { fleet: record.name, members };
+}

@@ -1,0 +1,92 @@
+import type { BaseImage } from '../core/base.js';
+import type { MemberDefinition } from '../core/domain-xml.js';
+import type { FleetRecord } from '../core/fleet.js';
+import type { Operation } from '../core/operation.js';
+import type { MarkedMember, Plan } from '../core/plan.js';
+import type { FleetSecrets, Seed, SeedSources } from '../core/seed.js';
+import type { Ports } from '../ports.js';
+import { releaseAddresses, reserveAddresses, verifyPortsStillFree } from './addresses.js';
+import type { TemplateSource } from './definitions.js';
+import { verifiedBase } from './fleet-access.js';
+import { writeSshFiles } from './seeds.js';
+import { stagePlanned } from './steps.js';
+
+export interface Preparation {
+  record: FleetRecord;
+  operation: Operation;
+  plan: Plan;
+  definitions: ReadonlyMap<string, MemberDefinition>;
+  base: BaseImage;
+  template: TemplateSource;
+  before: ReadonlyMap<string, MarkedMember>;
+  seedSources: SeedSources;
+  /** By member name; empty where the fleet has none. */
+  seeds: ReadonlyMap<string, Seed>;
+  secrets: FleetSecrets;
+}
+
+/**
+ * Writes the intent and makes ready what the members need. The first domain is defined here, held against libvirt's schema: a
+ * template that libvirt does not take is refused before any member is made. Whatever fails here is taken back.
+ * @returns the name of the member whose domain is defined already
+ */
+export async function prepareSpawn(ports: Ports, work: Preparation): Promise<string | undefined> {
+  const { operation, plan, definitions, base, before, seeds } = work;
+  const { fleets, hypervisor } = ports;
+  const fleet = work.record.name;
+  const earlier = { record: await fleets.read(fleet), unfinished: await fleets.unfinished(fleet) };
+  // Before the intent, which refers to them.
+  await writeSources(ports, work);
+  // The base is bound to the fleet while nobody can remove it: from here on it counts as in use.
+  await ports.bases.locked(async () => {
+    await verifiedBase(ports, work.record.base);
+    await verifyPortsStillFree(ports, work.record);
+    await fleets.beginOperation(fleet, operation);
+  });
+  const first = plan.members.find((member) => member.steps.includes('define'))?.name;
+  try {
+    const freshOverlay = await ports.images.freshOverlay(base, await fleets.scratchPath(fleet));
+    const known = earlier.record?.freshOverlayBytes ?? 0;
+    const record = { ...work.record, freshOverlayBytes: known > 0 ? known : await fleets.measureOverlay(fleet, freshOverlay) };
+    await stagePlanned(ports, fleet, plan, freshOverlay, seeds);
+    if (seeds.size > 0) await writeSshFiles(ports, record, work.secrets, seeds);
+    if (earlier.record !== undefined && earlier.record.spec.network !== record.spec.network)
+      await releaseAddresses(ports, earlier.record, earlier.record.members);
+    await reserveAddresses(ports, record);
+    await fleets.write(record);
+    const xml = first === undefined ? undefined : definitions.get(first)?.xml;
+    if (first !== undefined && xml !== undefined) await hypervisor.define({ name: first, xml }, { validate: true });
+    return first;
+  } catch (error) {
+    const isNew = first !== undefined && before.get(first)?.domain === undefined;
+    if (isNew && (await hypervisor.readMarks([first]).catch(() => undefined))?.get(first)?.fleetId === work.record.id)
+      await hypervisor.undefine(first);
+    // An operation that was unfinished before stays so: its intent is all that is known of it.
+    if (earlier.unfinished !== undefined) throw error;
+    // The reason is what the person must hear, not that an entry could not be taken back either.
+    const added = work.record.members.filter((member) => before.get(member.name)?.domain === undefined);
+    await releaseAddresses(ports, work.record, added).catch(() => undefined);
+    if (earlier.record === undefined) {
+      await fleets.removeFleet(fleet);
+    } else {
+      await fleets.write(earlier.record);
+      await fleets.endOperation(fleet);
+    }
+    throw error;
+  }
+}
+
+/** The fleet's own templates and its secrets. */
+async function writeSources(
+  ports: Pick<Ports, 'fleets' | 'seeds'>,
+  { record, template, seedSources, seeds, secrets }: Preparation,
+): Promise<void> {
+  const { spec, name } = record;
+  if (spec.template !== undefined) await ports.fleets.writeSource(name, 'template', spec.template, template.text);
+  for (const kind of ['userData', 'metaData', 'networkConfig'] as const) {
+    const digest = spec[kind];
+    const source = seedSources[kind];
+    if (digest !== undefined && source !== undefined) await ports.fleets.writeSource(name, kind, digest, source.text);
+  }
+  if (seeds.size > 0) await ports.seeds.writeSecrets(name, secrets);
+}
