@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { buildGolden } from '../../scripts/golden.mjs';
 import { domains, guest, uri, virsh } from './lab.js';
 
@@ -73,6 +73,8 @@ describe('the installed package', () => {
 
   function runAs(user: { name: string; home: string }, env: Record<string, string> = {}) {
     return async (...args: string[]) => {
+      // What stands behind the hyphens is the guest's.
+      const hyphens = args.includes('--') ? args.indexOf('--') : args.length;
       const environment = { HOME: user.home, PATH: process.env.PATH ?? '', ...env };
       const { exitCode, stdout, stderr } = await execa(
         'runuser',
@@ -84,8 +86,9 @@ describe('the installed package', () => {
           '-i',
           ...Object.entries(environment).map(([key, value]) => `${key}=${value}`),
           installed,
-          ...args,
+          ...args.slice(0, hyphens),
           '--json',
+          ...args.slice(hyphens),
         ],
         { cwd: '/', reject: false },
       );
@@ -132,6 +135,38 @@ describe('the installed package', () => {
     expect(status.members[0].driftBytes).toBeGreaterThan(0);
     expect((await ok(cowherd('reset', fleet, '2-3'))).counts).toMatchObject({ reset: 2, started: 2 });
     expect((await domains()).filter((name) => name.startsWith(fleet))).toEqual([]);
+    await ok(cowherd('teardown', fleet, '--yes', '--with-base'));
+    expect((await ok(cowherd('list'))).fleets).toEqual([]);
+  });
+
+  it('gives an ordinary user Linux guests to log in to, without any privilege', async () => {
+    const cowherd = runAs(await makeUser('guests'));
+    const fleet = `cwt-own-${id}`;
+    type Row = Record<string, string | number>;
+    const identity = ({ name, mac, sshPort }: Row): Row => ({ name: name ?? '', mac: mac ?? '', sshPort: sshPort ?? '' });
+    const said = async (...args: string[]): Promise<string[]> =>
+      (await ok(cowherd('exec', fleet, ...args))).members.map((row: { stdout: string }) => row.stdout.trim());
+    const guests = ['--base', inject('tinyImage'), '--memory', '128MiB', '--seed', 'nocloud', '--forward-ssh'];
+    const made = await ok(cowherd('spawn', fleet, ...guests, '--count', '8', '--wait', 'agent,ssh,cloud-init'));
+    expect(made.counts).toMatchObject({ created: 8, started: 8, failed: 0 });
+    const identities: Row[] = made.members.map(identity);
+    const names = identities.map(({ name }) => name);
+    for (const of of ['name', 'mac', 'sshPort']) expect(new Set(identities.map((row) => row[of])).size).toBe(8);
+    expect(await said('--', 'hostname')).toEqual(names);
+    expect(await said('--via', 'ssh', '--', 'hostname')).toEqual(names);
+    const key = 'sha256sum < /etc/dropbear/dropbear_ed25519_host_key';
+    const keys = await said('--', key);
+    expect(new Set(keys).size).toBe(8);
+
+    await ok(cowherd('exec', fleet, '--', 'echo mine > /root/mark'));
+    const reset = await ok(cowherd('reset', fleet, '--wait', 'agent,ssh'));
+    expect(reset.counts).toMatchObject({ reset: 8, started: 8, failed: 0 });
+    expect(reset.members.map(identity)).toEqual(identities);
+    expect(await said('--via', 'ssh', '--', 'hostname; ls /root')).toEqual(names);
+    expect(await said('--', key)).toEqual(keys);
+
+    const [last] = (await ok(cowherd('inventory', fleet, '8'))).members;
+    expect(last).toMatchObject({ name: names[7], host: '127.0.0.1', port: identities[7]?.sshPort });
     await ok(cowherd('teardown', fleet, '--yes', '--with-base'));
     expect((await ok(cowherd('list'))).fleets).toEqual([]);
   });

@@ -75,18 +75,12 @@ describe('the base store', () => {
     await image('plain.qcow2');
     await execa('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', 'qcow2', '-b', at('plain.qcow2'), at('chained.qcow2')]);
     await execa('qemu-img', ['create', '-q', '-f', 'qcow2', '-o', `data_file=${at('data.raw')}`, at('external.qcow2'), '1M']);
-    await execa('qemu-img', [
-      'create',
-      '-q',
-      '-f',
-      'qcow2',
-      '--object',
-      'secret,id=s,data=geheim',
-      '-o',
-      'encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10',
-      at('secret.qcow2'),
-      '1M',
-    ]);
+    const luks = ['--object', 'secret,id=s,data=geheim', '-o', 'encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10'];
+    // It measures the CPU first, and gives up on a busy one.
+    for (let attempt = 1; ; attempt++) {
+      const made = await execa('qemu-img', ['create', '-q', '-f', 'qcow2', ...luks, at('secret.qcow2'), '1M'], { reject: attempt > 20 });
+      if (made.exitCode === 0) break;
+    }
     await execa('qemu-img', ['create', '-q', '-f', 'vmdk', at('other.vmdk'), '1M']);
     await image('broken.qcow2');
     const handle = await open(at('broken.qcow2'), 'r+');

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Four Linux VMs that one can log in to, without any privilege: seeds, forwarded ports, work across the fleet.
+# GOLDEN names an image; without it the tiny Linux is built.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+cowherd() { printf '\n$ cowherd %s\n' "$*"; node "$here/../../bin/run.js" "$@"; }
+work=$(mktemp -d)
+fleet=${FLEET:-linux}
+trap 'rm -rf "$work"' EXIT
+
+cd "$work"
+if [ -n "${GOLDEN:-}" ]; then cp "$GOLDEN" tiny.qcow2; else "$here/../tiny-linux/build.sh" tiny.qcow2; fi
+cowherd spawn "$fleet" --base tiny.qcow2 --count 4 --memory 128MiB --seed nocloud --forward-ssh --wait agent,ssh
+cowherd status "$fleet"
+cowherd exec "$fleet" -- hostname
+echo 'hello from outside' >note
+cowherd cp note "$fleet:/root/"
+cowherd exec "$fleet" 1-2 --via ssh -- 'cat /root/note; uptime'
+cowherd ssh "$fleet-003" -- uname -sr
+cowherd inventory "$fleet" 4 --format ssh-config
+cowherd reset "$fleet" --wait agent,ssh
+cowherd exec "$fleet" -- 'ls /root'
+cowherd teardown "$fleet" --with-base --yes

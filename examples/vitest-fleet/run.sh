@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Runs the test on real VMs. GOLDEN names an image; without it the tiny Linux is built. NETWORK is a libvirt network that runs.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+if [ -z "${GOLDEN:-}" ]; then
+  "$here/../tiny-linux/build.sh" "$work/tiny.qcow2"
+  export GOLDEN=$work/tiny.qcow2
+fi
+# In a checkout the package finds itself; elsewhere: npm install --save-dev cowherd vitest, then npx vitest run
+cd "$here"
+node "$here/../../node_modules/vitest/vitest.mjs" run --root "$here"
