@@ -58,7 +58,7 @@ async function linuxGuests() {
   await cowherd('exec', fleet, '1', '--via', 'ssh', '--', 'echo mine > /root/mark; uname -sr');
   await cowherd('inventory', fleet, '1', '--format', 'ssh-config');
   await cowherd('reset', fleet, '1', '--wait', 'agent,ssh');
-  await cowherd('exec', fleet, '1', '--', 'ls -A /root/mark || echo it is clean');
+  await cowherd('exec', fleet, '1', '--', 'test -e /root/mark || echo it is clean');
   await cowherd('report', fleet);
   await cowherd('teardown', fleet, '--with-base', '--yes');
 }

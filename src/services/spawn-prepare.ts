@@ -35,16 +35,16 @@ export async function prepareSpawn(ports: Ports, work: Preparation): Promise<str
   const { fleets, hypervisor } = ports;
   const fleet = work.record.name;
   const earlier = { record: await fleets.read(fleet), unfinished: await fleets.unfinished(fleet) };
-  // Before the intent, which refers to them.
-  await writeSources(ports, work);
-  // The base is bound to the fleet while nobody can remove it: from here on it counts as in use.
-  await ports.bases.locked(async () => {
-    await verifiedBase(ports, work.record.base);
-    await verifyPortsStillFree(ports, work.record);
-    await fleets.beginOperation(fleet, operation);
-  });
   const first = plan.members.find((member) => member.steps.includes('define'))?.name;
   try {
+    // Before the intent, which refers to them.
+    await writeSources(ports, work);
+    // The base is bound to the fleet while nobody can remove it: from here on it counts as in use.
+    await ports.bases.locked(async () => {
+      await verifiedBase(ports, work.record.base);
+      await verifyPortsStillFree(ports, work.record);
+      await fleets.beginOperation(fleet, operation);
+    });
     const freshOverlay = await ports.images.freshOverlay(base, await fleets.scratchPath(fleet));
     const known = earlier.record?.freshOverlayBytes ?? 0;
     const record = { ...work.record, freshOverlayBytes: known > 0 ? known : await fleets.measureOverlay(fleet, freshOverlay) };

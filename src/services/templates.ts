@@ -28,7 +28,8 @@ export async function renderMember(ports: Ports, options: RenderOptions): Promis
   const given = Object.fromEntries(Object.entries(options.spec ?? {}).filter(([, value]) => value !== undefined));
   // A fleet that does not exist yet has no id; zeros show where it goes.
   const id = recorded?.id ?? '00000000-0000-4000-8000-000000000000';
-  const member = memberIdentity(options.fleet, id, options.index);
+  // With the address or port that was given to it, where it is a member already.
+  const member = recorded?.members.find((one) => one.index === options.index) ?? memberIdentity(options.fleet, id, options.index);
   const record: FleetRecord = {
     version: 1,
     id,

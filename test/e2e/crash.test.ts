@@ -3,6 +3,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { guest, Lab, until } from './lab.js';
 
 const count = '10';
+/** With a seed each, which goes with the overlay that it belongs to. */
+const seeded = [...guest, '--seed', 'nocloud'];
 /** Slow enough to be caught in the middle. */
 const slowly = ['--concurrency', '2', '--boot-concurrency', '1'];
 
@@ -15,7 +17,7 @@ describe('after a crash', () => {
     lab = await Lab.open();
     golden = await lab.golden('golden.qcow2');
     undisturbed = lab.fleet('calm');
-    await lab.ok('spawn', undisturbed, '--base', golden, '--count', count, ...guest);
+    await lab.ok('spawn', undisturbed, '--base', golden, '--count', count, ...seeded);
   });
   afterAll(() => lab.close());
 
@@ -33,7 +35,7 @@ describe('after a crash', () => {
 
   it('resumes a spawn', async () => {
     const fleet = lab.fleet('spawn');
-    await killMidway(fleet, 'SIGKILL', 'spawn', fleet, '--base', golden, '--count', count, ...guest);
+    await killMidway(fleet, 'SIGKILL', 'spawn', fleet, '--base', golden, '--count', count, ...seeded);
     const status = await lab.ok('status', fleet);
     expect(status.unfinished).toMatchObject({ verb: 'spawn', total: 10 });
     expect(status.counts.missing + status.counts.broken + status.counts.shutOff).toBeGreaterThan(0);
@@ -51,7 +53,7 @@ describe('after a crash', () => {
 
   it('resumes a reset, of those that ran', async () => {
     const fleet = lab.fleet('reset');
-    await lab.ok('spawn', fleet, '--base', golden, '--count', count, ...guest, '--wait', 'console=^OK');
+    await lab.ok('spawn', fleet, '--base', golden, '--count', count, ...seeded, '--wait', 'console=^OK');
     await lab.ok('stop', fleet, '9-10', '--timeout', '1s', '--force');
     await killMidway(fleet, 'SIGKILL', 'reset', fleet);
     const outcome = await lab.ok('resume', fleet);
@@ -60,6 +62,14 @@ describe('after a crash', () => {
     const status = await lab.ok('status', fleet);
     expect(status.unfinished).toBeUndefined();
     expect(status.counts).toMatchObject({ running: 8, shutOff: 2 });
+    // All began one new life, whoever was reset before the crash and after it.
+    const lives = (await readFile(lab.path('fleets', fleet, 'seeds', 'placed.log'), 'utf8'))
+      .trim()
+      .split('\n')
+      .map((line) => line.split(' '));
+    const latest = new Map(lives.map(([member = '', instance = '']) => [member, instance.slice(member.length)]));
+    expect(latest.size).toBe(10);
+    expect(new Set(latest.values()).size).toBe(1);
     await lab.ok('start', fleet);
     expect(await lab.world(fleet)).toEqual(await lab.world(undisturbed));
     // Each guest has booted once on a clean disk since.
@@ -73,7 +83,7 @@ describe('after a crash', () => {
 
   it('resumes a teardown', async () => {
     const fleet = lab.fleet('teardown');
-    await lab.ok('spawn', fleet, '--base', golden, '--count', count, ...guest);
+    await lab.ok('spawn', fleet, '--base', golden, '--count', count, ...seeded);
     await killMidway(fleet, 'SIGKILL', 'teardown', fleet, '--yes');
     await lab.ok('resume', fleet);
     expect(await lab.world(fleet)).toEqual({ members: [], files: [], recorded: undefined });
@@ -82,7 +92,7 @@ describe('after a crash', () => {
 
   it('takes Ctrl-C as cancellation: exit 130, and the rest on resume', async () => {
     const fleet = lab.fleet('ctrlc');
-    const exitCode = await killMidway(fleet, 'SIGINT', 'spawn', fleet, '--base', golden, '--count', count, ...guest);
+    const exitCode = await killMidway(fleet, 'SIGINT', 'spawn', fleet, '--base', golden, '--count', count, ...seeded);
     expect(exitCode).toBe(130);
     // What was under way was finished: no member is half made.
     const status = await lab.ok('status', fleet);
@@ -94,14 +104,14 @@ describe('after a crash', () => {
 
   it('tears down a fleet whose spawn was interrupted', async () => {
     const fleet = lab.fleet('half');
-    await killMidway(fleet, 'SIGKILL', 'spawn', fleet, '--base', golden, '--count', count, ...guest);
+    await killMidway(fleet, 'SIGKILL', 'spawn', fleet, '--base', golden, '--count', count, ...seeded);
     await lab.ok('teardown', fleet, '--yes');
     expect(await lab.world(fleet)).toEqual({ members: [], files: [], recorded: undefined });
   });
 
   it('lets nobody else work on the fleet meanwhile', async () => {
     const fleet = lab.fleet('lock');
-    const run = lab.begin('spawn', fleet, '--base', golden, '--count', '20', ...guest, ...slowly);
+    const run = lab.begin('spawn', fleet, '--base', golden, '--count', '20', ...seeded, ...slowly);
     await until(
       'the spawn to begin',
       async () => (await readFile(lab.path('fleets', fleet, 'operation.json'), 'utf8').catch(() => '')) !== '',

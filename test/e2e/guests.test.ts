@@ -122,6 +122,9 @@ describe('Linux guests', () => {
     );
     expect((await lab.ok('status', fleet)).members.map((row: Row) => row.sshPort)).toEqual([22_001, 22_002]);
     expect(second?.sshPort).toBe(22_002);
+    const rendered = await lab.ok('template', 'render', fleet, '2');
+    expect(rendered.xml).toContain('hostfwd=tcp:127.0.0.1:22002-:22');
+    expect(await virsh('dumpxml', `${fleet}-002`)).toContain(rendered.definition);
 
     // exec: words as they are, a line for a shell, failures, a time-out.
     expect((await rows('exec', fleet, '2', '--', 'echo', 'a  b', '$HOME', '--json'))[0]).toMatchObject({
