@@ -20,7 +20,11 @@ case $phase in
       port=$((port + 1))
       mkdir "$dir/$name.d"
       printf 'instance-id: %s\nlocal-hostname: %s\n' "$name" "$name" >"$dir/$name.d/meta-data"
-      printf '#cloud-config\nssh_authorized_keys:\n  - %s\n' "$(cat "$dir/key.pub")" >"$dir/$name.d/user-data"
+      ssh-keygen -q -t ed25519 -N '' -f "$dir/$name.key"
+      {
+        printf '#cloud-config\nssh_authorized_keys:\n  - %s\nssh_keys:\n  ed25519_private: |\n' "$(cat "$dir/key.pub")"
+        sed 's/^/    /' "$dir/$name.key"
+      } >"$dir/$name.d/user-data"
       genisoimage -quiet -V cidata -J -r -o "$dir/$name.iso" "$dir/$name.d"
       qemu-img create -q -f qcow2 -F qcow2 -b "$base" "$dir/$name.qcow2"
       sed -e "s#DIR#$dir#g" -e "s#NAME#$name#g" -e "s#UUID#$(cat /proc/sys/kernel/random/uuid)#" -e "s#PORT#$port#" \

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { CowherdError } from './core/errors.js';
 import type { MemberOutcome, Outcome } from './core/outcome.js';
-import { parseWaitFor } from './core/stages.js';
+import { parseWaitFor, type WaitFor } from './core/stages.js';
 import { type Host, type HostOptions, openHost } from './host.js';
 import { type CopyOutcome, type CopyRequest, copy } from './services/copy.js';
 import { type ExecOptions, type ExecOutcome, exec } from './services/exec.js';
@@ -53,7 +53,7 @@ export async function spawnFleet(options: FleetOptions): Promise<Fleet> {
   const fleet = name ?? `t-${randomBytes(5).toString('hex')}`;
   try {
     const isNew = (await host.fleets.read(fleet)) === undefined && (await host.fleets.unfinished(fleet)) === undefined;
-    const outcome = await spawn(host, { ...rest, fleet, timeoutMs, wait: wait === undefined ? undefined : parseWaitFor(wait) });
+    const outcome = await spawn(host, { ...rest, fleet, timeoutMs, wait: waitFor(wait) });
     if (outcome.counts.failed > 0 || outcome.operation.interrupted) {
       if (isNew && !keep) await teardown(host, { fleet });
       throw failureOf('spawn', outcome);
@@ -104,10 +104,7 @@ export class Fleet implements AsyncDisposable {
 
   /** Puts members back to clean. @param wait as `--wait` @throws PARTIAL */
   async reset({ wait, ...options }: Omit<ResetOptions, 'fleet' | 'wait'> & { wait?: string } = {}): Promise<Outcome> {
-    return verifyOutcome(
-      'reset',
-      await reset(this.host, { ...options, fleet: this.name, wait: wait === undefined ? undefined : parseWaitFor(wait) }),
-    );
+    return verifyOutcome('reset', await reset(this.host, { ...options, fleet: this.name, wait: waitFor(wait) }));
   }
 
   /** @throws PARTIAL */
@@ -117,10 +114,7 @@ export class Fleet implements AsyncDisposable {
 
   /** @throws PARTIAL */
   async start({ wait, ...options }: Omit<PowerOptions, 'fleet' | 'wait'> & { wait?: string } = {}): Promise<Outcome> {
-    return verifyOutcome(
-      'start',
-      await start(this.host, { ...options, fleet: this.name, wait: wait === undefined ? undefined : parseWaitFor(wait) }),
-    );
+    return verifyOutcome('start', await start(this.host, { ...options, fleet: this.name, wait: waitFor(wait) }));
   }
 
   status(): Promise<FleetStatus> {
@@ -137,6 +131,10 @@ export class Fleet implements AsyncDisposable {
       await this.host.close();
     }
   }
+}
+
+function waitFor(text: string | undefined): WaitFor | undefined {
+  return text === undefined ? undefined : parseWaitFor(text);
 }
 
 async function membersOf(host: Host, fleet: string, made: readonly MemberOutcome[]): Promise<FleetMember[]> {

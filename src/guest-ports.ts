@@ -45,6 +45,8 @@ export interface SshEndpoint {
   isPinned: boolean;
 }
 
+export type SshFiles = Pick<SshEndpoint, 'identityFile' | 'knownHostsFile' | 'isPinned'>;
+
 export interface RemoteResult {
   exitCode: number;
   stdout: string;
@@ -108,7 +110,8 @@ export interface SeedStore {
   writeSecrets(fleet: string, secrets: FleetSecrets): Promise<void>;
   /** Writes the client's private key and the host keys of members, by name, for ssh. */
   writeSshFiles(fleet: string, privateKey: string, hostKeys: ReadonlyMap<string, string>): Promise<void>;
-  sshFiles(fleet: string, member: string): Promise<Pick<SshEndpoint, 'identityFile' | 'knownHostsFile' | 'isPinned'>>;
+  /** Read once for all members. @returns which files are a member's */
+  sshFiles(fleet: string): Promise<(member: string) => SshFiles>;
   /** Forgets host keys that were learned, not given. */
   forgetLearnedHost(fleet: string, member: string): Promise<void>;
 }

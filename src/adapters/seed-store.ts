@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { parseState } from '../core/fleet.js';
 import { nonZeroSegments } from '../core/overlay.js';
 import type { FleetSecrets, Seed } from '../core/seed.js';
-import type { PlacedSeed, SeedStore, SshEndpoint } from '../ports.js';
+import type { PlacedSeed, SeedStore, SshFiles } from '../ports.js';
 import {
   allocatedBytes,
   isMissing,
@@ -119,14 +119,13 @@ export class SeedDirectory implements SeedStore {
     await placeText(knownHosts, [...hostKeys].map(([member, key]) => `${member} ${key}\n`).join(''));
   }
 
-  async sshFiles(fleet: string, member: string): Promise<Pick<SshEndpoint, 'identityFile' | 'knownHostsFile' | 'isPinned'>> {
+  async sshFiles(fleet: string): Promise<(member: string) => SshFiles> {
     const { clientKey, knownHosts, learnedHost } = fleetLayout(this.#root, fleet);
-    const isPinned = ((await readIfThere(knownHosts)) ?? '').split('\n').some((line) => line.startsWith(`${member} `));
-    const hasKey = (await readIfThere(clientKey)) !== undefined;
-    return {
-      identityFile: hasKey ? clientKey : undefined,
-      knownHostsFile: isPinned ? knownHosts : learnedHost(member),
-      isPinned,
+    const pinned = new Set(((await readIfThere(knownHosts)) ?? '').split('\n').map((line) => line.split(' ', 1)[0] ?? ''));
+    const identityFile = (await readIfThere(clientKey)) === undefined ? undefined : clientKey;
+    return (member) => {
+      const isPinned = pinned.has(member);
+      return { identityFile, knownHostsFile: isPinned ? knownHosts : learnedHost(member), isPinned };
     };
   }
 

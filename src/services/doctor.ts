@@ -1,18 +1,14 @@
 import type { Ports } from '../ports.js';
+import { type Check, checkDisk, checkMemory, checkNetwork, checkStore } from './checks.js';
 import {
-  type Check,
   checkAccelerator,
   checkDaemonLimits,
   checkDefaultNetwork,
-  checkDisk,
   checkGuestTools,
   checkKvmDevice,
-  checkMemory,
-  checkNetwork,
-  checkStore,
   checkTools,
   checkUser,
-} from './checks.js';
+} from './host-checks.js';
 
 export interface DoctorOptions {
   /** Connections that cowherd opens at most. */

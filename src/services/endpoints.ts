@@ -4,7 +4,7 @@ import { parseInterfaces } from '../core/guest-agent.js';
 import type { MemberIdentity } from '../core/identity.js';
 import type { Lease } from '../core/network.js';
 import { type NetworkChoice, parseNetwork } from '../core/spec.js';
-import type { Ports, SshEndpoint } from '../ports.js';
+import type { Ports, SshEndpoint, SshFiles } from '../ports.js';
 import { Shared } from './shared.js';
 
 /** How long a list of leases serves, in milliseconds. */
@@ -20,6 +20,7 @@ export class Endpoints {
   readonly #record: FleetRecord;
   readonly #network: NetworkChoice;
   readonly #leases: Shared<Lease[]>;
+  #files: Promise<(member: string) => SshFiles> | undefined;
 
   constructor(ports: EndpointPorts, record: FleetRecord) {
     this.#ports = ports;
@@ -53,6 +54,12 @@ export class Endpoints {
     return host === undefined ? undefined : { host, port: sshPort };
   }
 
+  /** Which key and which known hosts are for a member. */
+  async sshFiles(member: MemberIdentity): Promise<SshFiles> {
+    this.#files ??= this.#ports.seeds.sshFiles(this.#record.name);
+    return (await this.#files)(member.name);
+  }
+
   /** @throws GUEST_UNREACHABLE where the member has no address, and why */
   async ssh(member: MemberIdentity): Promise<SshEndpoint> {
     const where = await this.host(member);
@@ -61,8 +68,7 @@ export class Endpoints {
         hint: this.#remedy(),
       });
     }
-    const files = await this.#ports.seeds.sshFiles(this.#record.name, member.name);
-    return { member: member.name, ...where, user: this.#record.spec.sshUser, ...files };
+    return { member: member.name, ...where, user: this.#record.spec.sshUser, ...(await this.sshFiles(member)) };
   }
 
   #whyNowhere(): string {

@@ -13,7 +13,7 @@ export async function inventory(ports: Ports, fleet: string, words: readonly str
   const members = await Promise.all(
     selectMembers(record.name, record.members, words).map(async (member): Promise<InventoryMember> => {
       const where = await endpoints.host(member);
-      const files = await ports.seeds.sshFiles(record.name, member.name);
+      const files = await endpoints.sshFiles(member);
       const user = record.spec.sshUser;
       return {
         index: member.index,

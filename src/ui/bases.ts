@@ -1,3 +1,4 @@
+import type { GeneralisationWarning } from '../core/generalisation.js';
 import type { BaseListing } from '../services/bases.js';
 import { bytes, table } from './format.js';
 
@@ -19,7 +20,7 @@ export function renderBases(bases: readonly BaseListing[], damaged: ReadonlyArra
   return lines.join('\n');
 }
 
-export function renderBase(base: BaseListing & { source?: string }): string {
+export function renderBase(base: BaseListing & { source?: string; generalisation?: GeneralisationWarning[] }): string {
   const rows: Array<[string, string]> = [
     ['base', base.ref],
     ['sha256', base.digest],
@@ -32,5 +33,6 @@ export function renderBase(base: BaseListing & { source?: string }): string {
     ['fleets', base.fleets.join(', ') || 'none'],
     ['state', base.problems.length === 0 ? 'as imported' : `CHANGED: ${base.problems.join(', ')}`],
   ];
-  return rows.map(([key, value]) => `${key.padEnd(10)}${value}`).join('\n');
+  const warnings = (base.generalisation ?? []).flatMap(({ what, hint }) => [`! ${what}`, `  → ${hint}`]);
+  return [...rows.map(([key, value]) => `${key.padEnd(10)}${value}`), ...warnings].join('\n');
 }

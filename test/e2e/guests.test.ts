@@ -297,6 +297,28 @@ describe('Linux guests', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
+  it('on a base image with an identity of its own are warned of', async () => {
+    const root = join(lab.scratch, 'baked');
+    await mkdir(join(root, 'etc', 'ssh'), { recursive: true });
+    await writeFile(join(root, 'etc', 'machine-id'), `${'a1'.repeat(16)}\n`);
+    await writeFile(join(root, 'etc', 'ssh', 'ssh_host_ed25519_key'), 'a key');
+    const image = join(lab.scratch, 'baked.img');
+    await execa('mke2fs', ['-q', '-t', 'ext4', '-d', root, image, '8M']);
+    const added = await lab.ok('base', 'add', image, '--name', 'baked', '--format', 'raw');
+    expect(added.generalisation.map((warning: Row) => warning.what)).toEqual([
+      expect.stringContaining('machine-id of its own'),
+      expect.stringContaining('ssh_host_ed25519_key'),
+    ]);
+    expect(added.generalisation[0].hint).toContain('truncate -s 0 /etc/machine-id');
+    expect((await lab.cowherd('base', 'inspect', 'baked')).stdout).toContain('machine-id of its own');
+    await lab.ok('base', 'remove', 'baked');
+    const fleet = lab.fleet('baked');
+    const spawned = await lab.ok('spawn', fleet, '--base', image, '--format', 'raw', '--count', '1', '--no-start');
+    expect(spawned.notes.join('\n')).toContain('virt-sysprep');
+    await lab.ok('teardown', fleet, '--yes', '--with-base');
+    expect((await lab.ok('base', 'add', tiny)).generalisation).toEqual([]);
+  });
+
   it('that have no agent and no address make one clear error each', async () => {
     const golden = await lab.golden('golden.qcow2');
     const fleet = lab.fleet('mute');

@@ -84,12 +84,12 @@ describe('the seed store, with the real tool', () => {
     expect(await store.readSecrets(fleet)).toEqual(secrets);
     await store.writeSshFiles(fleet, 'private\n', new Map([['m-1', 'ssh-ed25519 AAAA']]));
     for (const path of [at('secrets.json'), at('ssh', 'id_ed25519')]) expect((await stat(path)).mode & 0o777).toBe(0o600);
-    expect(await store.sshFiles(fleet, 'm-1')).toEqual({
+    expect((await store.sshFiles(fleet))('m-1')).toEqual({
       identityFile: at('ssh', 'id_ed25519'),
       knownHostsFile: at('ssh', 'known_hosts'),
       isPinned: true,
     });
-    expect(await store.sshFiles(fleet, 'm-2')).toMatchObject({ knownHostsFile: at('ssh', 'm-2.known_hosts'), isPinned: false });
+    expect((await store.sshFiles(fleet))('m-2')).toMatchObject({ knownHostsFile: at('ssh', 'm-2.known_hosts'), isPinned: false });
     await writeFile(at('secrets.json'), '{');
     await expect(store.readSecrets(fleet)).rejects.toMatchObject({ code: 'STATE_DAMAGED' });
   });

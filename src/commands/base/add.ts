@@ -21,7 +21,6 @@ export default class BaseAdd extends BaseCommand {
       const result = await addBase(host, request, work);
       this.log(`${renderBase(result)}\n${result.how === 'already there' ? 'It was in the store already.' : `Imported (${result.how}).`}`);
       if (result.warning !== undefined) this.logToStderr(`note: ${result.warning}`);
-      for (const { what, hint } of result.generalisation) this.logToStderr(`note: ${what}. ${hint}`);
       return result;
     });
   }
