@@ -17,6 +17,16 @@ export default defineConfig({
           ...slow,
         },
       },
+      {
+        test: {
+          name: 'nightly',
+          include: ['test/nightly/**/*.test.ts'],
+          fileParallelism: false,
+          globalSetup: ['test/e2e/global-setup.ts'],
+          testTimeout: 3_600_000,
+          hookTimeout: 1_200_000,
+        },
+      },
     ],
     disableConsoleIntercept: true,
     // The end-to-end tests may run as root in a checkout of somebody else's: they leave no file of theirs in it.

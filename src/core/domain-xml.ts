@@ -84,18 +84,18 @@ export function firstDiskFile(xml: string): string | undefined {
 
 /** Whether a domain as libvirt prints it has a file as a disk. A look at the text: a thousand of them are not worth parsing. */
 export function hasDisk(xml: string, path: string): boolean {
-  const asAttribute = path
-    .replaceAll('&', '&amp;')
-    .replaceAll('<', '&lt;')
-    .replaceAll('>', '&gt;')
-    .replaceAll("'", '&apos;')
-    .replaceAll('"', '&quot;');
+  const asAttribute = printedAttribute(path);
   // libvirt prints a disk's own source before what it stands on.
   const ownParts = xml
     .split('<disk ')
     .slice(1)
     .map((disk) => disk.split('<backingStore', 1)[0] ?? '');
   return ownParts.some((part) => part.includes(`<source file='${asAttribute}'`));
+}
+
+/** A value as libvirt prints it in an attribute. */
+export function printedAttribute(value: string): string {
+  return value.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll("'", '&apos;').replaceAll('"', '&quot;');
 }
 
 export interface ExpectedDomain {

@@ -1,4 +1,5 @@
 import { type BaseImage, formatBaseRef, sealDifferences } from '../core/base.js';
+import { printedAttribute } from '../core/domain-xml.js';
 import { CowherdError, reportOf } from '../core/errors.js';
 import type { BaseRef } from '../core/fleet.js';
 import { type GeneralisationWarning, generalisationWarnings } from '../core/generalisation.js';
@@ -161,10 +162,11 @@ interface BaseUsers {
   unreadable: Array<{ path: string; reason: string }>;
 }
 
-/** Which fleets stand on which base image: what records, unfinished operations and domains say. */
+/** Which fleets of this store stand on which base image: what records, unfinished operations and domains say. */
 async function baseUsers(ports: Ports): Promise<BaseUsers> {
   const users = new Map<string, Set<string>>();
   const unreadable: BaseUsers['unreadable'] = [];
+  const recorded = new Set<string>();
   const note = ({ name, digest }: BaseRef, fleet: string): void => {
     const key = `${name}@${digest}`;
     users.set(key, (users.get(key) ?? new Set()).add(fleet));
@@ -172,13 +174,21 @@ async function baseUsers(ports: Ports): Promise<BaseUsers> {
   for (const fleet of await ports.fleets.list()) {
     try {
       const records = [await ports.fleets.read(fleet), (await ports.fleets.unfinished(fleet))?.operation.record];
-      for (const record of records) if (record !== undefined) note(record.base, fleet);
+      for (const record of records) {
+        if (record === undefined) continue;
+        note(record.base, fleet);
+        recorded.add(record.id);
+      }
     } catch (error) {
       unreadable.push({ path: `fleet ${fleet}`, reason: reportOf(error).message });
     }
   }
   const domains = await ports.hypervisor.listDomains();
   const marks = await ports.hypervisor.readMarks(domains.map((domain) => domain.name));
-  for (const mark of marks.values()) note({ name: mark.baseName, digest: mark.baseDigest }, mark.fleet);
+  // Domains whose fleet's record is lost count, too; those of another store stand on files of their own.
+  const documents = await ports.hypervisor.readXml([...marks].filter(([, mark]) => !recorded.has(mark.fleetId)).map(([name]) => name));
+  for (const [name, mark] of marks)
+    if (documents.get(name)?.includes(printedAttribute(`${ports.fleets.root}/`)))
+      note({ name: mark.baseName, digest: mark.baseDigest }, mark.fleet);
   return { users: new Map([...users].map(([key, fleets]) => [key, [...fleets].sort()])), unreadable };
 }

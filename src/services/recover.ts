@@ -1,7 +1,8 @@
 import { firstDiskFile } from '../core/domain-xml.js';
 import { CowherdError } from '../core/errors.js';
 import { type FleetRecord, parseState } from '../core/fleet.js';
-import { memberIdentity } from '../core/identity.js';
+import { type MemberIdentity, memberIdentity } from '../core/identity.js';
+import { forwardedPortsIn } from '../core/network.js';
 import type { MemberMark } from '../core/observation.js';
 import { domainSpecSchema } from '../core/spec.js';
 import type { Ports } from '../ports.js';
@@ -21,7 +22,7 @@ export function recoverFleet(ports: Ports, fleet: string): Promise<FleetRecord> 
         hint: `See "cowherd status ${fleet}".`,
       });
     }
-    const marks = await believableMarks(ports, fleet);
+    const { marks, documents } = await believableMarks(ports, fleet);
     const first = marks[0];
     if (first === undefined) {
       throw new CowherdError(
@@ -53,14 +54,26 @@ export function recoverFleet(ports: Ports, fleet: string): Promise<FleetRecord> 
       spec,
       createdAt: ports.clock.now().toISOString(),
       freshOverlayBytes: await ports.fleets.measureOverlay(fleet, freshOverlay),
-      members: [...indexes].sort((a, b) => a - b).map((index) => memberIdentity(fleet, first.fleetId, index)),
+      members: [...indexes]
+        .sort((a, b) => a - b)
+        .map((index) => {
+          const member = memberIdentity(fleet, first.fleetId, index);
+          return recovered(member, documents.get(member.name));
+        }),
     };
     await ports.fleets.write(record);
     return record;
   });
 }
 
-async function believableMarks(ports: Ports, fleet: string): Promise<MemberMark[]> {
+/** With the port that its domain forwards; a reserved address is known to the network, and found there by the next spawn. */
+function recovered(member: MemberIdentity, xml: string | undefined): FleetRecord['members'][number] {
+  const [sshPort] = forwardedPortsIn(xml ?? '');
+  const { index, name, uuid, macs } = member;
+  return { index, name, uuid, macs, ...(sshPort === undefined ? {} : { sshPort }) };
+}
+
+async function believableMarks(ports: Ports, fleet: string): Promise<{ marks: MemberMark[]; documents: Map<string, string> }> {
   const domains = await ports.hypervisor.listDomains();
   const marks = await ports.hypervisor.readMarks(domains.map((domain) => domain.name));
   const claiming = domains.filter((domain) => marks.get(domain.name)?.fleet === fleet);
@@ -80,5 +93,5 @@ async function believableMarks(ports: Ports, fleet: string): Promise<MemberMark[
       hint: 'Undefine those that do not belong to it, then try again.',
     });
   }
-  return believable;
+  return { marks: believable, documents };
 }

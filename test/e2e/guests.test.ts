@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { execa } from 'execa';
@@ -125,6 +125,11 @@ describe('Linux guests', () => {
     const rendered = await lab.ok('template', 'render', fleet, '2');
     expect(rendered.xml).toContain('hostfwd=tcp:127.0.0.1:22002-:22');
     expect(await virsh('dumpxml', `${fleet}-002`)).toContain(rendered.definition);
+
+    // A record that was lost comes back with the ports that the domains have.
+    await rm(lab.path('fleets', fleet, 'fleet.json'));
+    expect((await lab.ok('status', fleet, '--recover')).members.map((row: Row) => row.sshPort)).toEqual([22_001, 22_002]);
+    expect((await lab.ok('spawn', fleet)).counts).toMatchObject({ unchanged: 2 });
 
     // exec: words as they are, a line for a shell, failures, a time-out.
     expect((await rows('exec', fleet, '2', '--', 'echo', 'a  b', '$HOME', '--json'))[0]).toMatchObject({
@@ -295,6 +300,29 @@ describe('Linux guests', () => {
       member.name,
     );
     await lab.ok('teardown', fleet, '--yes');
+  });
+
+  it('are put on a network that does not run only when somebody starts it', async () => {
+    const name = `cwt-off-${lab.id}`;
+    const path = join(lab.scratch, 'off.xml');
+    await writeFile(path, `<network><name>${name}</name><bridge name='cwo${lab.id}' stp='off' delay='0'/></network>`);
+    await virsh('net-define', path);
+    try {
+      const fleet = lab.fleet('off');
+      const refused = await lab.cowherd('spawn', fleet, ...linux, '--count', '1', '--network', `network=${name}`, '--json');
+      expect([refused.exitCode, refused.json.error.message]).toEqual([3, `network ${name} is not active; nothing was changed`]);
+      expect((await lab.cowherd('doctor', '--network', `network=${name}`)).exitCode).toBe(3);
+      expect(await virsh('net-info', name)).toMatch(/Active:\s+no/);
+      expect((await lab.cowherd('doctor', '--network', `network=${name}`, '--start-network', name)).exitCode).toBe(0);
+      expect(await virsh('net-info', name)).toMatch(/Active:\s+yes/);
+      // Without DHCP there is nothing to reserve, and it says so.
+      const spawned = await lab.ok('spawn', fleet, ...linux, '--count', '1', '--network', `network=${name}`, '--no-start');
+      expect(spawned.notes.join()).toContain('no DHCP range');
+      await lab.ok('teardown', fleet, '--yes');
+    } finally {
+      await virsh('net-destroy', name).catch(() => undefined);
+      await virsh('net-undefine', name);
+    }
   });
 
   it('on a base image with an identity of its own are warned of', async () => {

@@ -1,0 +1,84 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { execa } from 'execa';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { domains, Lab, virsh } from '../e2e/lab.js';
+
+/** Takes a quarter of an hour or more without KVM. COWHERD_DEBIAN_IMAGE names an image that is there already. */
+describe('Debian 12 guests', () => {
+  let lab: Lab;
+  let image = process.env.COWHERD_DEBIAN_IMAGE ?? '';
+
+  beforeAll(async () => {
+    lab = await Lab.open();
+    if (image !== '') return;
+    image = join(lab.scratch, 'debian-12.qcow2');
+    const build = fileURLToPath(new URL('../../examples/debian-12/build.sh', import.meta.url));
+    const { exitCode, all } = await execa('bash', [build, image], { reject: false, all: true });
+    if (exitCode !== 0) throw new Error(`the Debian image could not be built:\n${all}`);
+  });
+  afterAll(() => lab.close());
+
+  type Row = Record<string, any>;
+  const said = async (fleet: string, command: string, ...flags: string[]): Promise<string[]> =>
+    (await lab.ok('exec', fleet, ...flags, '--', command)).members.map((row: Row) => String(row.stdout).trim());
+  /** What a server shows to whoever connects: type and key. */
+  const shownKey = async (port: number): Promise<string> =>
+    (await execa('ssh-keyscan', ['-t', 'ed25519', '-T', '60', '-p', String(port), '127.0.0.1'])).stdout.split(' ').slice(1).join(' ');
+
+  it('are themselves from the first boot on, and again after a reset', async () => {
+    const fleet = lab.fleet('debian');
+    const names = [`${fleet}-001`, `${fleet}-002`];
+    const wait = ['--wait', 'agent,ssh,cloud-init', '--timeout', '20m'];
+    const made = await lab.ok(
+      'spawn',
+      fleet,
+      ...['--base', image, '--count', '2', '--memory', '512MiB', '--seed', 'nocloud', '--forward-ssh'],
+      ...wait,
+    );
+    expect(made.counts).toMatchObject({ created: 2, started: 2, failed: 0 });
+    expect(made.members.map((row: Row) => row.name)).toEqual(names);
+
+    const { members } = await lab.ok('inventory', fleet);
+    const known = await readFile(members[0].knownHostsFile, 'utf8');
+    /** What must differ from member to member, and stay the same for life. */
+    const identities = async () => {
+      // Logging in by ssh is the proof that the key on its disk is one that it serves, and the fleet's that it lets in.
+      const hostnames = await said(fleet, 'hostname', '--via', 'ssh');
+      const machineIds = await said(fleet, 'cat /etc/machine-id');
+      const hostKeys: string[] = [];
+      for (const { port } of members) hostKeys.push(await shownKey(port));
+      return { hostnames, machineIds, hostKeys };
+    };
+    const first = await identities();
+    expect(first.hostnames).toEqual(names);
+    expect(new Set(first.hostKeys).size).toBe(2);
+    expect(known.trim().split('\n')).toEqual(names.map((name, at) => `${name} ${first.hostKeys[at]}`));
+    const uuids = await Promise.all(names.map((name) => virsh('domuuid', name)));
+    expect(new Set(uuids).size).toBe(2);
+    expect(first.machineIds).toEqual(uuids.map((uuid) => uuid.trim().replaceAll('-', '')));
+    expect(await said(fleet, 'ls /etc/ssh/ssh_host_*_key')).toEqual(names.map(() => '/etc/ssh/ssh_host_ed25519_key'));
+    expect(await said(fleet, 'cloud-init status')).toEqual(names.map(() => 'status: done'));
+    expect(await said(fleet, 'systemctl --failed --no-legend')).toEqual(['', '']);
+
+    const lives = await said(fleet, 'cat /var/lib/cloud/data/instance-id');
+    await lab.ok('exec', fleet, '--via', 'ssh', '--', 'echo mine | tee /root/mark >> /etc/motd && sync');
+    expect(await said(fleet, 'cat /root/mark; tail -n 1 /etc/motd')).toEqual(names.map(() => 'mine\nmine'));
+
+    const reset = await lab.ok('reset', fleet, ...wait);
+    expect(reset.counts).toMatchObject({ reset: 2, started: 2, failed: 0 });
+    expect(await identities()).toEqual(first);
+    expect(await readFile(members[0].knownHostsFile, 'utf8')).toBe(known);
+    expect(await said(fleet, 'ls /root; grep mine /etc/motd || true')).toEqual(['', '']);
+    expect(await said(fleet, 'cloud-init status')).toEqual(names.map(() => 'status: done'));
+    // Nothing of the former life is on the disk, and cloud-init has done its first-boot work for a new one.
+    expect(await said(fleet, 'ls /var/lib/cloud/instances | wc -l')).toEqual(['1', '1']);
+    expect(new Set([...lives, ...(await said(fleet, 'cat /var/lib/cloud/data/instance-id'))]).size).toBe(4);
+
+    await lab.ok('teardown', fleet, '--with-base', '--yes');
+    expect((await domains()).filter((name) => name.startsWith(fleet))).toEqual([]);
+    expect(await readdir(lab.path('fleets'))).toEqual([]);
+    expect((await lab.ok('base', 'list')).bases).toEqual([]);
+  });
+});
