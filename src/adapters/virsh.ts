@@ -35,6 +35,7 @@ export class Virsh implements Hypervisor {
   readonly #sessions: VirshSession[] = [];
   readonly #busy = new Set<VirshSession>();
   readonly #inherited = new WeakMap<VirshSession, number>();
+  #isClosed = false;
   #env: Promise<Record<string, string | undefined>> | undefined;
   #scratch: Promise<string> | undefined;
 
@@ -163,6 +164,7 @@ export class Virsh implements Hypervisor {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
     for (const session of this.#sessions.splice(0)) session.close();
     const scratch = this.#scratch;
     this.#scratch = undefined;
@@ -206,7 +208,7 @@ export class Virsh implements Hypervisor {
           return await work(session);
         } catch (error) {
           this.#drop(session);
-          if (attempt > 1 || !(error instanceof CowherdError) || error.code !== 'CONNECTION_FAILED') throw error;
+          if (attempt > 1 || this.#isClosed || !(error instanceof CowherdError) || error.code !== 'CONNECTION_FAILED') throw error;
         } finally {
           this.#busy.delete(session);
         }
@@ -215,6 +217,8 @@ export class Virsh implements Hypervisor {
   }
 
   async #free(): Promise<VirshSession> {
+    // Calls that nobody waits for any more must not open what was just closed.
+    if (this.#isClosed) throw new CowherdError('CONNECTION_FAILED', 'The connection to libvirt was closed');
     this.#env ??= this.#prepareEnvironment();
     const env = await this.#env;
     const inheritance = this.#options.inheritance();

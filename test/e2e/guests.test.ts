@@ -105,6 +105,10 @@ describe('Linux guests', () => {
     expect(shell.stdout).toBe(`${fleet} ${identities[2].address}`);
     expect((await inventory('hosts')).split('\n')[0]).toBe(`${identities[0].address}\t${names[0]}`);
 
+    // Agents that hang hold up no listing, and no way out of it.
+    await lab.ok('exec', fleet, '1-3', '--via', 'ssh', '--', 'kill -STOP $(pidof qemu-ga)');
+    expect((await lab.ok('status', fleet)).counts.running).toBe(8);
+
     expect((await network.hosts()).sort()).toEqual([...names].sort());
     await lab.ok('teardown', fleet, '8', '--yes');
     expect(await network.hosts()).toHaveLength(7);
