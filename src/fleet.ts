@@ -52,13 +52,21 @@ export async function spawnFleet(options: FleetOptions): Promise<Fleet> {
   const host = await openHost({ connect, store, sessions });
   const fleet = name ?? `t-${randomBytes(5).toString('hex')}`;
   try {
-    const isNew = (await host.fleets.read(fleet)) === undefined && (await host.fleets.unfinished(fleet)) === undefined;
-    const outcome = await spawn(host, { ...rest, fleet, timeoutMs, wait: waitFor(wait) });
-    if (outcome.counts.failed > 0 || outcome.operation.interrupted) {
-      if (isNew && !keep) await teardown(host, { fleet });
-      throw failureOf('spawn', outcome);
+    const isNew = !(await host.fleets.list()).includes(fleet);
+    // It would go with its disks when this one goes out of scope.
+    if (!isNew && !keep) {
+      throw new CowherdError('BAD_USAGE', `There is a fleet ${fleet} already, and it would be torn down in the end`, {
+        hint: 'Leave out the name, choose another one, or say keep: true.',
+      });
     }
-    return new Fleet(host, fleet, outcome, keep, await membersOf(host, fleet, outcome.members));
+    try {
+      const outcome = verifyOutcome('spawn', await spawn(host, { ...rest, fleet, timeoutMs, wait: waitFor(wait) }));
+      return new Fleet(host, fleet, outcome, keep, await membersOf(host, fleet, outcome.members));
+    } catch (error) {
+      // The reason is what the caller must hear, not that what is left could not be removed either.
+      if (!keep && (await host.fleets.list()).includes(fleet)) await teardown(host, { fleet }).catch(() => undefined);
+      throw error;
+    }
   } catch (error) {
     await host.close();
     throw error;

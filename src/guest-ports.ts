@@ -108,8 +108,8 @@ export interface SeedStore {
   /** @throws STATE_DAMAGED */
   readSecrets(fleet: string): Promise<FleetSecrets | undefined>;
   writeSecrets(fleet: string, secrets: FleetSecrets): Promise<void>;
-  /** Writes the client's private key and the host keys of members, by name, for ssh. */
-  writeSshFiles(fleet: string, privateKey: string, hostKeys: ReadonlyMap<string, string>): Promise<void>;
+  /** Writes the client's private key, if there is one, and the host keys of members, by name, for ssh. */
+  writeSshFiles(fleet: string, privateKey: string | undefined, hostKeys: ReadonlyMap<string, string>): Promise<void>;
   /** Read once for all members. @returns which files are a member's */
   sshFiles(fleet: string): Promise<(member: string) => SshFiles>;
   /** Forgets host keys that were learned, not given. */

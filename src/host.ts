@@ -54,7 +54,7 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
   return {
     hypervisor,
     networks: new VirshNetworks(hypervisor.run),
-    agent: new VirshAgent(hypervisor.run),
+    agent: new VirshAgent(hypervisor.runOnce),
     remote: new OpenSsh(),
     seeds: new SeedDirectory(root),
     files: localFiles,

@@ -52,7 +52,10 @@ export function parseVariables(words: readonly string[] | undefined, flag = '--v
   return Object.fromEntries(
     words.map((word) => {
       const match = /^([^=]+)=(.*)$/s.exec(word);
-      if (match === null) throw new CowherdError('BAD_USAGE', `${flag} ${word} has no value`, { hint: `Write ${flag} NAME=VALUE.` });
+      if (match === null)
+        throw new CowherdError('BAD_USAGE', flag === '--secret' ? 'A --secret has no name' : `${flag} ${word} has no value`, {
+          hint: `Write ${flag} NAME=VALUE.`,
+        });
       return [match[1] ?? '', match[2] ?? ''];
     }),
   );

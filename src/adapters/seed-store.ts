@@ -112,10 +112,10 @@ export class SeedDirectory implements SeedStore {
     await placeText(secrets, `${JSON.stringify({ version: 1, key: key.toString('base64'), values }, undefined, 2)}\n`, 0o600);
   }
 
-  async writeSshFiles(fleet: string, privateKey: string, hostKeys: ReadonlyMap<string, string>): Promise<void> {
+  async writeSshFiles(fleet: string, privateKey: string | undefined, hostKeys: ReadonlyMap<string, string>): Promise<void> {
     const { ssh, clientKey, knownHosts } = fleetLayout(this.#root, fleet);
     await makeDirectory(ssh);
-    await placeText(clientKey, privateKey, 0o600);
+    if (privateKey !== undefined) await placeText(clientKey, privateKey, 0o600);
     await placeText(knownHosts, [...hostKeys].map(([member, key]) => `${member} ${key}\n`).join(''));
   }
 

@@ -34,7 +34,8 @@ export class OpenSsh implements RemoteShell {
   async run(endpoint: SshEndpoint, argv: readonly string[], { timeoutMs, keepBytes, signal }: RemoteRunOptions): Promise<RemoteResult> {
     const args = [...options(endpoint), '-p', String(endpoint.port), '-T', '--', target(endpoint), commandLine(argv)];
     const { exitCode, stdout, stderr, truncated } = await runTool('ssh', args, { timeoutMs, signal, keepBytes, anyExitCode: true });
-    if (exitCode === sshFailed) throw sshError(endpoint, stderr);
+    // A program may exit 255 by itself: ssh says something when it is its own.
+    if (exitCode === sshFailed && isOfSsh(stderr)) throw sshError(endpoint, stderr);
     return { exitCode, stdout, stderr, truncated };
   }
 
@@ -48,12 +49,12 @@ export class OpenSsh implements RemoteShell {
   async copy(endpoint: SshEndpoint, { direction, local, remote, recursive, timeoutMs, signal }: CopyOptions): Promise<void> {
     const there = `${endpoint.user}@${endpoint.host}:${remote}`;
     // A local path with a colon would be taken for a host.
-    const here = /^[./]/.test(local) ? local : `./${local}`;
+    const here = /^\.{0,2}\//.test(local) ? local : `./${local}`;
     const paths = direction === 'to' ? [here, there] : [there, here];
     const flags = recursive ? ['-r'] : [];
     const args = [...options(endpoint), '-P', String(endpoint.port), '-q', '-p', ...flags, '--', ...paths];
     const { exitCode, stderr } = await runTool('scp', args, { timeoutMs, signal, anyExitCode: true });
-    if (exitCode !== 0) throw sshError(endpoint, stderr);
+    if (exitCode !== 0) throw copyError(endpoint, stderr);
   }
 
   async version(): Promise<string> {
@@ -97,13 +98,32 @@ function target({ user, host }: SshEndpoint): string {
   return `${user}@${host}`;
 }
 
+/** As in an ssh_config: a percent sign is ssh's own. */
 function quoted(path: string): string {
-  return /\s/.test(path) ? `"${path}"` : path;
+  const plain = path.replaceAll('%', '%%');
+  return /\s/.test(plain) ? `"${plain}"` : plain;
 }
 
 /** sshd gives one line to a shell: every word is quoted, so that it arrives as it was given. */
 function commandLine(argv: readonly string[]): string {
   return argv.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`)).join(' ');
+}
+
+function isOfSsh(stderr: string): boolean {
+  return /^(ssh|kex_exchange|Connection|Permission denied|Host key verification|@@@|Received disconnect|Bad |banner|client_loop|Timeout|Load key|packet_write|Unable to negotiate)/im.test(
+    stderr,
+  );
+}
+
+function copyError(endpoint: SshEndpoint, stderr: string): CowherdError {
+  const refused =
+    /^scp: (.*(?:No such file|Permission denied|Is a directory|Not a directory|not a regular file|No space|Failure|failed).*)$/im.exec(
+      stderr,
+    );
+  if (refused === null || isOfSsh(stderr)) return sshError(endpoint, stderr);
+  return new CowherdError('GUEST_REFUSED', `scp with ${endpoint.member} failed: ${refused[1]}`, {
+    hint: `Check the paths on both sides, and whether ${endpoint.user} may use them.`,
+  });
 }
 
 function sshError({ member, host, port, user }: SshEndpoint, stderr: string): CowherdError {

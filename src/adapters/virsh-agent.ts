@@ -36,6 +36,11 @@ function agentError(domain: string, error: string): CowherdError {
       hint: 'Some distributions forbid parts of qemu-ga: see its BLACKLIST_RPC or --allow-rpcs setting in the guest.',
     });
   }
+  if (/No complete agent response/i.test(error)) {
+    return new CowherdError('GUEST_UNREACHABLE', `The agent of ${domain} said more than libvirt takes (some 7 MB), and was cut off`, {
+      hint: 'Have the command write less, or go by ssh: --via ssh. The agent answers again after a restart of the guest.',
+    });
+  }
   if (/not (connected|responding|available|configured)|not running|timed? ?out/i.test(error)) {
     return new CowherdError('GUEST_UNREACHABLE', `The agent of ${domain} does not answer: ${(error.split('\n').at(-1) ?? error).trim()}`, {
       hint: 'Is qemu-guest-agent installed and running in the guest, and the guest up?',

@@ -1,3 +1,4 @@
+import { escapeXml } from '../core/domain-xml.js';
 import { CowherdError } from '../core/errors.js';
 import { type HostEntry, type Lease, type NetworkDefinition, parseLeases, parseNetworkXml } from '../core/network.js';
 import type { NetworkState, Networks } from '../ports.js';
@@ -30,11 +31,11 @@ export class VirshNetworks implements Networks {
   }
 
   addHosts(name: string, hosts: readonly HostEntry[]): Promise<void> {
-    return this.#update(name, 'add', hosts, ({ mac, name: host, ip }) => `<host mac="${mac}" name="${host}" ip="${ip}"/>`);
+    return this.#update(name, 'add', hosts);
   }
 
   removeHosts(name: string, hosts: readonly HostEntry[]): Promise<void> {
-    return this.#update(name, 'delete', hosts, ({ mac }) => `<host mac="${mac}"/>`);
+    return this.#update(name, 'delete', hosts);
   }
 
   async releaseLeases(bridge: string, leases: readonly Lease[]): Promise<void> {
@@ -51,12 +52,12 @@ export class VirshNetworks implements Networks {
   }
 
   /** One entry after the other: libvirt takes one per call, and they would only wait for each other. */
-  async #update(name: string, verb: 'add' | 'delete', hosts: readonly HostEntry[], xml: (host: HostEntry) => string): Promise<void> {
+  async #update(name: string, verb: 'add' | 'delete', hosts: readonly HostEntry[]): Promise<void> {
     if (hosts.length === 0) return;
     const { active, persistent } = await this.state(name);
     const flags = [...(active ? ['--live'] : []), ...(persistent ? ['--config'] : [])].join(' ');
     for (const host of hosts) {
-      const reply = await this.#run(`net-update ${quote(name)} ${verb} ip-dhcp-host ${quote(xml(host))} ${flags}`);
+      const reply = await this.#run(`net-update ${quote(name)} ${verb} ip-dhcp-host ${quote(entry(host))} ${flags}`);
       // What is gone already is what was asked for.
       if (reply.error === '' || (verb === 'delete' && /couldn't locate a matching/i.test(reply.error))) continue;
       const failure = virshError(`${verb === 'add' ? 'reserve' : 'release'} ${host.ip} for ${host.name} on network ${name}`, reply.error);
@@ -72,4 +73,9 @@ export class VirshNetworks implements Networks {
     if (reply.error !== '') throw virshError(doing, reply.error);
     return reply.stdout;
   }
+}
+
+/** Told whole: asked to delete by MAC alone, libvirt also takes an entry that has none for the one that is meant. */
+function entry({ mac, name, ip }: HostEntry): string {
+  return `<host mac="${escapeXml(mac)}" name="${escapeXml(name)}" ip="${escapeXml(ip)}"/>`;
 }

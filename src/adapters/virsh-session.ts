@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { CowherdError } from '../core/errors.js';
 import { type Conversation, openTool } from './process.js';
 
@@ -32,6 +33,8 @@ export class VirshSession {
   #stdout = '';
   #stderr = '';
   #ended: CowherdError | undefined;
+  /** Guests have a say in what is answered: they must not be able to end an answer. */
+  readonly #nonce = randomBytes(16).toString('hex');
   readonly #timeoutMs: number;
 
   constructor(uri: string, options: { env: Record<string, string | undefined>; timeoutMs: number; inherit: number[] }) {
@@ -75,8 +78,9 @@ export class VirshSession {
     const id = ++this.#sequence;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => this.#timeOut(command), this.#timeoutMs);
-      this.#pending.push({ begin: `cow-begin-${id}.`, end: `cow-end-${id}.`, resolve, reject, timer });
-      this.#conversation.write(`echo cow'-begin-'${id}.\n${command}\necho --err cow'-end-'${id}.\necho cow'-end-'${id}.\n`);
+      this.#pending.push({ begin: `cow-${this.#nonce}-begin-${id}.`, end: `cow-${this.#nonce}-end-${id}.`, resolve, reject, timer });
+      const fence = `cow'-${this.#nonce}-`;
+      this.#conversation.write(`echo ${fence}begin-'${id}.\n${command}\necho --err ${fence}end-'${id}.\necho ${fence}end-'${id}.\n`);
     });
   }
 
@@ -109,9 +113,13 @@ export class VirshSession {
 
   #timeOut(command: string): void {
     this.#end(
-      new CowherdError('TOOL_TIMEOUT', `libvirt gave no answer to "${command}" within ${this.#timeoutMs / 1000} s`, {
-        hint: 'libvirtd or the machine is overloaded, or hangs. Try "virsh list", then run "cowherd resume" or the same command again.',
-      }),
+      new CowherdError(
+        'TOOL_TIMEOUT',
+        `libvirt gave no answer to "${command.split(' ', 2).join(' ')}" within ${this.#timeoutMs / 1000} s`,
+        {
+          hint: 'libvirtd or the machine is overloaded, or hangs. Try "virsh list", then run "cowherd resume" or the same command again.',
+        },
+      ),
     );
     this.#conversation.kill();
   }

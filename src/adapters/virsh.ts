@@ -192,15 +192,19 @@ export class Virsh implements Hypervisor {
   /** One command, for those that know more of virsh's: networks and guest agents. */
   readonly run = (command: string): Promise<Reply> => this.#run(command);
 
+  /** The same, never repeated: what a guest was asked to do it may have done. */
+  readonly runOnce = (command: string): Promise<Reply> =>
+    this.#withSession(async (session) => verifyConnected(await session.run(command)), 1);
+
   #run(command: string): Promise<Reply> {
     return this.#withSession(async (session) => verifyConnected(await session.run(command)));
   }
 
   /**
-   * Runs calls on a free session. A lost connection is tried once more on a new one: all our calls can be repeated, since
+   * Runs calls on a free session. A lost connection is tried once more on a new one: our calls can be repeated, since
    * "already running", "not running" and "not found" count as done where they are what was asked for.
    */
-  #withSession<T>(work: (session: VirshSession) => Promise<T>): Promise<T> {
+  #withSession<T>(work: (session: VirshSession) => Promise<T>, attempts = 2): Promise<T> {
     return this.#limit(async () => {
       for (let attempt = 1; ; attempt++) {
         const session = await this.#free();
@@ -208,7 +212,7 @@ export class Virsh implements Hypervisor {
           return await work(session);
         } catch (error) {
           this.#drop(session);
-          if (attempt > 1 || this.#isClosed || !(error instanceof CowherdError) || error.code !== 'CONNECTION_FAILED') throw error;
+          if (attempt >= attempts || this.#isClosed || !(error instanceof CowherdError) || error.code !== 'CONNECTION_FAILED') throw error;
         } finally {
           this.#busy.delete(session);
         }

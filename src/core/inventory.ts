@@ -64,7 +64,7 @@ export function formatInventory(inventory: Inventory, format: InventoryFormat): 
 function ansibleHost({ host, port, user, identityFile, sshConfig }: InventoryMember): Record<string, string | number> {
   const common = sshConfig
     .filter((line) => /^(HostKeyAlias|UserKnownHostsFile|StrictHostKeyChecking|IdentitiesOnly) /.test(line))
-    .map((line) => `-o ${line.replace(' ', '=')}`);
+    .map((line) => `-o ${quote(line.replace(' ', '='))}`);
   return {
     ansible_host: host ?? '',
     ansible_port: port ?? 22,

@@ -85,7 +85,8 @@ export function planReservations(network: NetworkDefinition, leases: readonly Le
   const without: MemberIdentity[] = [];
   for (const member of members) {
     const address = reserved.get(member.macs[0] ?? '') ?? member.address;
-    if (address === undefined || address === '' || taken.has(address)) without.push(member);
+    // One of another network, or of a range that was changed since, would lead nowhere.
+    if (address === undefined || taken.has(address) || !isIn(network.ranges, address)) without.push(member);
     else {
       addresses.set(member.name, address);
       taken.add(address);
@@ -101,6 +102,12 @@ export function planReservations(network: NetworkDefinition, leases: readonly Le
     if (!member.done) addresses.set(member.value.name, address);
   }
   return { addresses, free, conflicts: foreignHosts.filter((host) => names.has(host.name)) };
+}
+
+function isIn(ranges: NetworkDefinition['ranges'], address: string): boolean {
+  const number = parseIpv4(address);
+  if (number === undefined) return false;
+  return ranges.some(({ start, end }) => number >= (parseIpv4(start) ?? Number.POSITIVE_INFINITY) && number <= (parseIpv4(end) ?? -1));
 }
 
 /** At most a /16 of each range: more is nobody's lab, and a mistyped range must not be walked through. */

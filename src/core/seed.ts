@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHmac } from 'node:crypto';
 import { parseDocument } from 'yaml';
 import { CowherdError } from './errors.js';
 import type { FleetRecord } from './fleet.js';
@@ -30,7 +30,7 @@ export interface SeedSources {
 
 export interface Seed {
   instanceId: string;
-  /** First 16 hex digits of the sha256 of all that the files say. */
+  /** First 16 hex digits of the HMAC-SHA256, by the fleet's key, of all that the files say. */
   digest: string;
   files: Record<'meta-data' | 'user-data' | 'network-config', string | undefined>;
   /** Whether the guest is told its ssh host key, so that clients can know it beforehand. */
@@ -84,23 +84,24 @@ export function compileSeed(record: Pick<FleetRecord, 'name' | 'spec'>, sources:
     verifyUserData(files['user-data'], sources.userData.origin, member);
     if (files['network-config'] !== undefined)
       verifyMapping(files['network-config'], sources.networkConfig?.origin ?? '', 'network-config', member);
-    const digest = createHash('sha256').update(JSON.stringify(files)).digest('hex').slice(0, 16);
+    // Keyed: nobody who reads it can try passwords against it.
+    const digest = createHmac('sha256', secrets.key).update(JSON.stringify(files)).digest('hex').slice(0, 16);
     // The key's last line of base64 says it, however the template indents the lines.
     const line = key.privateKey.split('\n').at(-3) ?? key.privateKey;
     return { instanceId, digest, files, hasHostKey: files['user-data'].includes(line) };
   };
 }
 
-/** The same seed with all that is secret covered, for people to look at. */
-export function coverSecrets(seed: Seed, secrets: FleetSecrets): Seed {
-  const hidden = Object.values(secrets.values)
-    .map(String)
-    .filter((value) => value !== '')
-    .sort((a, b) => b.length - a.length);
-  const cover = (text: string): string =>
-    hidden
-      .reduce((covered, value) => covered.replaceAll(value, '********').replaceAll(JSON.stringify(value).slice(1, -1), '********'), text)
-      .replace(/(-----BEGIN [A-Z ]*PRIVATE KEY-----)[\s\S]*?(-----END)/g, '$1 ******** $2');
+const covered = '********';
+
+/** The secrets as people may look at them: to render a seed with, before {@link coverHostKey}. */
+export function coveredValues({ key, values }: FleetSecrets): FleetSecrets {
+  return { key, values: Object.fromEntries(Object.keys(values).map((name) => [name, covered])) };
+}
+
+/** The same seed without private keys. */
+export function coverHostKey(seed: Seed): Seed {
+  const cover = (text: string): string => text.replace(/(-----BEGIN [A-Z ]*PRIVATE KEY-----)[\s\S]*?(-----END)/g, `$1 ${covered} $2`);
   const files = Object.fromEntries(
     Object.entries(seed.files).map(([name, text]) => [name, text === undefined ? undefined : cover(text)]),
   ) as Seed['files'];
@@ -115,7 +116,6 @@ function verifyUserData(text: string, origin: string, member: MemberIdentity): v
   const head = text.split('\n', 1)[0] ?? '';
   if (!userDataKinds.test(head)) {
     throw new CowherdError('BAD_TEMPLATE', `The user-data of ${member.name} (${origin}) is of no kind that cloud-init knows`, {
-      details: [`its first line is ${JSON.stringify(head.slice(0, 60))}`],
       hint: 'Begin it with "#cloud-config", or with "#!/bin/sh" for a script.',
     });
   }
@@ -130,7 +130,7 @@ function verifyMetaData(text: string, origin: string, member: MemberIdentity, in
     const seen = mapping[key];
     if (seen === value || (key === 'local-hostname' && typeof seen === 'string' && seen !== '')) continue;
     throw new CowherdError('BAD_TEMPLATE', `The meta-data of ${member.name} (${origin}) has no usable ${key}`, {
-      details: [`it is ${JSON.stringify(seen)}`],
+      details: [seen === undefined ? 'it is not there' : 'it is another one'],
       hint: `Keep the line "${key}: {{json ${key === 'instance-id' ? 'instanceId' : 'name'}}}".`,
     });
   }
@@ -145,12 +145,17 @@ function verifyMapping(text: string, origin: string, what: string, member: Membe
     });
   const document = parseDocument(text, { uniqueKeys: true, prettyErrors: true });
   const problem = document.errors[0];
-  if (problem !== undefined) throw refuse(problem.message.split('\n')[0] ?? problem.code);
+  if (problem !== undefined) {
+    const [place] = problem.linePos ?? [];
+    throw refuse(
+      `${problem.code.toLowerCase().replaceAll('_', ' ')}${place === undefined ? '' : ` at line ${place.line}, column ${place.col}`}`,
+    );
+  }
   let value: unknown;
   try {
     value = document.toJS({ maxAliasCount: 50 });
-  } catch (cause) {
-    throw refuse((cause as Error).message);
+  } catch {
+    throw refuse('an alias names nothing, or there are too many of them');
   }
   // An empty "#cloud-config" asks for nothing, and is fine.
   if (value === null && what === 'user-data') return {};

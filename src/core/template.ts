@@ -111,11 +111,12 @@ export function memberContext({ name: fleet, spec }: Pick<FleetRecord, 'name' | 
   };
 }
 
-function badTemplate({ origin, ejectCommand }: TemplateOptions, cause: unknown): CowherdError {
+function badTemplate({ origin, ejectCommand, escape: escaping }: TemplateOptions, cause: unknown): CowherdError {
   const message = cause instanceof Error ? cause.message : String(cause);
   const missing = /^"(\w+)" not defined/.exec(message)?.[1];
   return new CowherdError('BAD_TEMPLATE', `The template ${origin} cannot be rendered`, {
-    details: message.split('\n').slice(0, 6),
+    // What stands in a seed's template may be a password: the place is told, and the text is not.
+    details: message.split('\n').slice(0, escaping === 'xml' ? 6 : 1),
     hint:
       missing === undefined
         ? `Start again from "${ejectCommand}", which lists every variable.`

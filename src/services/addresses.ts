@@ -138,7 +138,7 @@ async function allocateReservations({ networks }: AddressPorts, record: FleetRec
         name: 'addresses',
         status: 'failed',
         message: `network ${network} has an entry for another machine named ${conflict.name}`,
-        hint: `If nothing uses it: virsh net-update ${network} delete ip-dhcp-host '<host mac="${conflict.mac}"/>' --live --config`,
+        hint: `If nothing uses it: virsh net-update ${network} delete ip-dhcp-host '<host name="${conflict.name}" ip="${conflict.ip}"/>' --live --config`,
       },
     };
   }

@@ -29,15 +29,26 @@ export async function copyByAgent(
   };
   if (direction === 'to') {
     const bytes = await ports.files.read(local, maxBytes);
-    // As scp: a directory is where the file goes in.
+    // A path that ends like a directory is where the file goes in.
     const path = remote.endsWith('/') ? `${remote}${baseName(local)}` : remote;
     const handle = await call('guest-file-open', { path, mode: 'w' });
     try {
-      for (let at = 0; at < bytes.length; at += chunkBytes)
-        await call('guest-file-write', { handle, 'buf-b64': bytes.subarray(at, at + chunkBytes).toString('base64') });
-    } finally {
+      for (let at = 0; at < bytes.length; at += chunkBytes) {
+        const chunk = bytes.subarray(at, at + chunkBytes);
+        const written = (await call('guest-file-write', { handle, 'buf-b64': chunk.toString('base64') })) as { count?: number } | undefined;
+        if (written?.count !== chunk.length) {
+          throw new CowherdError('GUEST_REFUSED', `${name} took ${written?.count} of ${chunk.length} bytes of ${path}`, {
+            hint: 'Is its disk full?',
+          });
+        }
+      }
+      // qemu-ga writes when it is told to: a full disk shows here.
+      await call('guest-file-flush', { handle });
+    } catch (error) {
       await call('guest-file-close', { handle }).catch(() => undefined);
+      throw error;
     }
+    await call('guest-file-close', { handle });
     return;
   }
   const target = (await ports.files.kind(local)) === 'directory' ? `${local}/${baseName(remote)}` : local;

@@ -49,7 +49,7 @@ export async function runChange(
     },
   );
   if (isComplete(run)) await change.onComplete?.();
-  const { late, stages } = await waitAfter(ports, change.watch, plan, run, options);
+  const { late, stages } = await waitAfter(ports, change.watch, { plan, run, before }, options);
   return { run, outcome: outcomeOf(ports, change, { ...run, stages: [...run.stages, ...stages] }, options, late) };
 }
 

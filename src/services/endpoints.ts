@@ -50,7 +50,10 @@ export class Endpoints {
     const { kind } = this.#network;
     if (kind === 'none') return undefined;
     if (kind === 'user') return member.sshPort === undefined ? undefined : { host: '127.0.0.1', port: member.sshPort };
-    const host = member.address ?? (await this.lease(member))?.ip ?? (await this.agentAddress(member).catch(() => undefined));
+    const leased = (await this.lease(member))?.ip;
+    // With a network-config of its own the guest may be anywhere: it is asked first.
+    const told = leased === undefined && this.#record.spec.networkConfig !== undefined ? await this.#toldByAgent(member) : undefined;
+    const host = leased ?? told ?? member.address ?? (await this.#toldByAgent(member));
     return host === undefined ? undefined : { host, port: sshPort };
   }
 
@@ -60,12 +63,16 @@ export class Endpoints {
     return (await this.#files)(member.name);
   }
 
+  #toldByAgent(member: MemberIdentity): Promise<string | undefined> {
+    return this.agentAddress(member).catch(() => undefined);
+  }
+
   /** @throws GUEST_UNREACHABLE where the member has no address, and why */
   async ssh(member: MemberIdentity): Promise<SshEndpoint> {
     const where = await this.host(member);
     if (where === undefined) {
       throw new CowherdError('GUEST_UNREACHABLE', `There is no way to ${member.name} by ssh: ${this.#whyNowhere()}`, {
-        hint: this.#remedy(),
+        hint: this.#remedy(member),
       });
     }
     return { member: member.name, ...where, user: this.#record.spec.sshUser, ...(await this.sshFiles(member)) };
@@ -77,12 +84,12 @@ export class Endpoints {
     return 'no address of it is known';
   }
 
-  #remedy(): string {
+  #remedy(member: MemberIdentity): string {
     const { name } = this.#record;
     if (this.#network.kind === 'none')
       return `cowherd spawn ${name} --network network=default, then a reset; or go by the agent: --via agent`;
     if (this.#network.kind === 'user')
       return `cowherd spawn ${name} --forward-ssh takes effect at the next start; or go by the agent: --via agent`;
-    return `See its console: cowherd logs ${name}-001. Does the guest ask for an address by DHCP, or have an agent?`;
+    return `See its console: cowherd logs ${member.name}. Does the guest ask for an address by DHCP, or have an agent?`;
   }
 }

@@ -49,7 +49,15 @@ export async function runInGuest(
     if (where === undefined) throw error;
     return { ...(await runBySsh(ports, endpoints, member, argv, options)), via: 'ssh' };
   }
-  return { ...(await runByAgent(ports, member, argv, options)), via: 'agent' };
+  try {
+    return { ...(await runByAgent(ports, member, argv, options)), via: 'agent' };
+  } catch (error) {
+    // Some distributions let their agents run nothing: it certainly did not run.
+    const isForbidden =
+      error instanceof CowherdError && error.code === 'GUEST_REFUSED' && /disabled|not allowed|blocked/i.test(error.message);
+    if (!isForbidden || (await endpoints.host(member)) === undefined) throw error;
+    return { ...(await runBySsh(ports, endpoints, member, argv, options)), via: 'ssh' };
+  }
 }
 
 async function runBySsh(
@@ -118,12 +126,14 @@ export async function cloudInitState(
   ports: GuestRunPorts,
   endpoints: Endpoints,
   member: MemberIdentity,
+  { withinMs, signal }: { withinMs: number; signal?: AbortSignal | undefined },
 ): Promise<{ done: boolean; why: string }> {
   let result: GuestRunResult;
   try {
     result = await runInGuest(ports, endpoints, member, ['sh', '-c', askCloudInit], {
       via: 'auto',
-      timeoutMs: askCloudInitMs,
+      timeoutMs: Math.min(askCloudInitMs, withinMs),
+      signal,
       keepBytes: 4096,
     });
   } catch (error) {

@@ -1,18 +1,28 @@
 import type { Inventory, InventoryMember } from '../core/inventory.js';
 import { selectMembers } from '../core/selection.js';
 import type { Ports } from '../ports.js';
-import { Endpoints } from './endpoints.js';
+import { Endpoints, sshPort } from './endpoints.js';
 import { loadFleet } from './fleet-access.js';
 import { membersThatAreOn } from './members.js';
+
+/** How long all agents together may take to tell their addresses, in milliseconds. */
+const agentsMs = 2_000;
 
 /** Where each member can be reached, and with which key. */
 export async function inventory(ports: Ports, fleet: string, words: readonly string[] = []): Promise<Inventory> {
   const record = await loadFleet(ports, fleet);
   const running = await membersThatAreOn(ports, record);
   const endpoints = new Endpoints(ports, record);
+  const enough = new AbortController();
   const members = await Promise.all(
     selectMembers(record.name, record.members, words).map(async (member): Promise<InventoryMember> => {
-      const where = await endpoints.host(member);
+      const known = member.sshPort === undefined && member.address !== undefined ? { host: member.address, port: sshPort } : undefined;
+      // Guests that are off, or that hang, have nothing to say.
+      const where = running.has(member.name)
+        ? await Promise.race([endpoints.host(member), ports.clock.sleep(agentsMs, enough.signal).then(() => known)])
+        : member.sshPort === undefined
+          ? known
+          : await endpoints.host(member);
       const files = await endpoints.sshFiles(member);
       const user = record.spec.sshUser;
       return {
@@ -28,5 +38,6 @@ export async function inventory(ports: Ports, fleet: string, words: readonly str
       };
     }),
   );
+  enough.abort();
   return { fleet: record.name, members };
 }

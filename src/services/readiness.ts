@@ -2,7 +2,7 @@ import pLimit from 'p-limit';
 import { CowherdError, reportOf } from '../core/errors.js';
 import type { FleetRecord } from '../core/fleet.js';
 import type { MemberIdentity } from '../core/identity.js';
-import { type DomainState, isOn } from '../core/observation.js';
+import { type DomainState, isOn, type ObservedMember } from '../core/observation.js';
 import type { StageTime } from '../core/operation.js';
 import type { Plan } from '../core/plan.js';
 import { type DomainSpec, parseNetwork } from '../core/spec.js';
@@ -69,15 +69,15 @@ export async function beginWait(
 export async function waitAfter(
   ports: Ports,
   watch: Watch | undefined,
-  plan: Plan,
-  run: RunResult,
+  { plan, run, before }: { plan: Plan; run: RunResult; before: ReadonlyMap<string, ObservedMember> },
   options: WorkOptions & { timeoutMs?: number | undefined },
 ): Promise<Waiting> {
   if (watch === undefined || isAborted(options.signal)) return notWaited;
   const began = ports.clock.monotonic();
   const started = new Set(plan.members.filter((member) => member.steps.includes('start')).map((member) => member.name));
-  const running = new Set(plan.unchanged);
-  for (const { member, kind } of run.results) if (kind === 'done' && started.has(member.name)) running.add(member.name);
+  const isRunning = (name: string): boolean => started.has(name) || isOn(before.get(name)?.domain);
+  const done = run.results.filter(({ kind }) => kind === 'done').map(({ member }) => member.name);
+  const running = new Set([...plan.unchanged, ...done].filter(isRunning));
   const members = watch.record.members.filter((member) => running.has(member.name));
   const late = await waitForReadiness(ports, watch, members, started, options.timeoutMs ?? defaultWaitMs, options);
   if (isAborted(options.signal)) return notWaited;
@@ -171,7 +171,7 @@ async function reach(
   for (let wait = pause.first; ; wait = Math.min(pause.most, wait * pause.growth)) {
     let why: string;
     try {
-      const seen = await sight.look(stage);
+      const seen = await sight.look(stage, Math.max(1, deadline - clock.monotonic()), signal);
       if (seen.done) return undefined;
       why = seen.why;
     } catch (error) {

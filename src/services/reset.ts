@@ -70,11 +70,11 @@ export async function finishReset(
   options: WorkOptions & Pick<ResetOptions, 'fleet' | 'wait' | 'timeoutMs'> & { isResumed: boolean },
 ): Promise<Outcome> {
   const began = ports.clock.monotonic();
-  const { record, observed, plan } = await prepared(ports, options.fleet, options.isResumed, () =>
-    prepareReset(ports, operation, done, options.fleet),
-  );
+  const { record, observed, plan, watch } = await prepared(ports, options.fleet, options.isResumed, async () => {
+    const ready = await prepareReset(ports, operation, done, options.fleet);
+    return { ...ready, watch: await beginWait(ports, ready.record, options.wait) };
+  });
   const before = byName(observed);
-  const watch = await beginWait(ports, record, options.wait);
   const { run, outcome } = await runChange(
     ports,
     {
@@ -124,7 +124,7 @@ async function freshSeeds(
 ): Promise<Map<string, Seed>> {
   if (record.spec.seed !== 'nocloud') return new Map();
   const { sources } = await loadSeedSources(ports, record);
-  const secrets = await composeSecrets(ports, record.name, undefined);
+  const secrets = await composeSecrets(ports, record, undefined);
   const placed = await ports.seeds.observe(record.name);
   return renderSeeds(
     record,

@@ -103,13 +103,23 @@ export async function loadSeedSources(
 
 const flagOf: Record<SeedKind, string> = { userData: '--user-data', metaData: '--meta-data', networkConfig: '--network-config' };
 
-/** The fleet's secrets with values added; made where there are none. Nothing is written. */
+/**
+ * The fleet's secrets with values added; made where the fleet has never had any. Nothing is written.
+ * @param recorded the fleet as it is; undefined for a new one
+ * @throws STATE_DAMAGED where they are lost: with new ones nobody could log in to the members that there are
+ */
 export async function composeSecrets(
   ports: Pick<Ports, 'seeds'>,
-  fleet: string,
+  recorded: Pick<FleetRecord, 'name' | 'spec'>,
   values: FleetSecrets['values'] | undefined,
+  isNew = false,
 ): Promise<FleetSecrets> {
-  const kept = await ports.seeds.readSecrets(fleet);
+  const kept = await ports.seeds.readSecrets(recorded.name);
+  if (kept === undefined && !isNew && recorded.spec.seed === 'nocloud') {
+    throw new CowherdError('STATE_DAMAGED', `The secrets of fleet ${recorded.name} are gone (secrets.json)`, {
+      hint: `Its ssh keys follow from them. Restore the file; or begin anew: cowherd spawn ${recorded.name} --seed none, then --seed nocloud, then a reset.`,
+    });
+  }
   return { key: kept?.key ?? randomBytes(32), values: { ...kept?.values, ...values } };
 }
 
@@ -145,14 +155,19 @@ export function seedLack(seed: Seed | undefined, placed: PlacedSeed | undefined)
   return placed.digest === seed.digest ? undefined : 'seed changed';
 }
 
-/** Writes what ssh needs to log in to the members: the fleet's key, and the host keys that their seeds tell them. */
+/**
+ * Writes what ssh needs to log in to the members: the fleet's key, and the host keys that their seeds tell them. Without seeds there
+ * are none: what the guests make for themselves is learned then.
+ * @param later members that read a seed at their next start for the first time
+ */
 export async function writeSshFiles(
   ports: Pick<Ports, 'seeds'>,
   record: FleetRecord,
   secrets: FleetSecrets,
   seeds: ReadonlyMap<string, Seed>,
+  later: ReadonlySet<string>,
 ): Promise<void> {
-  const told = record.members.filter((member) => seeds.get(member.name)?.hasHostKey === true);
+  const told = record.members.filter(({ name }) => seeds.get(name)?.hasHostKey === true && !later.has(name));
   const hostKeys = new Map(told.map((member) => [member.name, hostKey(secrets, member).publicKey]));
-  await ports.seeds.writeSshFiles(record.name, clientKey(secrets).privateKey, hostKeys);
+  await ports.seeds.writeSshFiles(record.name, seeds.size === 0 ? undefined : clientKey(secrets).privateKey, hostKeys);
 }

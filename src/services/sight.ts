@@ -56,7 +56,8 @@ export class MemberSight {
       .at(-1);
   }
 
-  async look(stage: ReadyStage): Promise<Seen> {
+  /** @param withinMs how long the look itself may take */
+  async look(stage: ReadyStage, withinMs: number, signal?: AbortSignal): Promise<Seen> {
     switch (stage) {
       case 'running':
         return { done: true, why: '' };
@@ -70,7 +71,7 @@ export class MemberSight {
       case 'ssh':
         return this.#lookForSsh();
       case 'cloud-init':
-        return cloudInitState(this.#ports, this.#endpoints, this.#member);
+        return cloudInitState(this.#ports, this.#endpoints, this.#member, { withinMs, signal });
     }
   }
 

@@ -93,7 +93,12 @@ export async function composeRecord(
   const spec = withImpliedSeed({ ...inherited, ...given, ...sources }, options);
   const count = options.count ?? 0;
   if (recorded !== undefined) {
-    return { ...recorded, spec, members: growMembers(recorded.name, recorded.id, recorded.members, count) };
+    // An address of another network would lead nowhere.
+    const sameNetwork = recorded.spec.network === spec.network;
+    const members = recorded.members.map(({ address, ...member }) =>
+      sameNetwork && address !== undefined ? { ...member, address } : member,
+    );
+    return { ...recorded, spec, members: growMembers(recorded.name, recorded.id, members, count) };
   }
   await verifyNoStrayOverlays(ports, options.fleet);
   const id = await unusedFleetId(ports, count);

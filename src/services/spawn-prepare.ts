@@ -1,10 +1,11 @@
 import type { BaseImage } from '../core/base.js';
 import type { MemberDefinition } from '../core/domain-xml.js';
 import type { FleetRecord } from '../core/fleet.js';
+import { isOn } from '../core/observation.js';
 import type { Operation } from '../core/operation.js';
 import type { MarkedMember, Plan } from '../core/plan.js';
 import type { FleetSecrets, Seed, SeedSources } from '../core/seed.js';
-import type { Ports } from '../ports.js';
+import type { PlacedSeed, Ports } from '../ports.js';
 import { releaseAddresses, reserveAddresses, verifyPortsStillFree } from './addresses.js';
 import type { TemplateSource } from './definitions.js';
 import { verifiedBase } from './fleet-access.js';
@@ -34,7 +35,11 @@ export async function prepareSpawn(ports: Ports, work: Preparation): Promise<str
   const { operation, plan, definitions, base, before, seeds } = work;
   const { fleets, hypervisor } = ports;
   const fleet = work.record.name;
-  const earlier = { record: await fleets.read(fleet), unfinished: await fleets.unfinished(fleet) };
+  const earlier = {
+    record: await fleets.read(fleet),
+    unfinished: await fleets.unfinished(fleet),
+    secrets: await ports.seeds.readSecrets(fleet),
+  };
   const first = plan.members.find((member) => member.steps.includes('define'))?.name;
   try {
     // Before the intent, which refers to them.
@@ -49,13 +54,14 @@ export async function prepareSpawn(ports: Ports, work: Preparation): Promise<str
     const known = earlier.record?.freshOverlayBytes ?? 0;
     const record = { ...work.record, freshOverlayBytes: known > 0 ? known : await fleets.measureOverlay(fleet, freshOverlay) };
     await stagePlanned(ports, fleet, plan, freshOverlay, seeds);
-    if (seeds.size > 0) await writeSshFiles(ports, record, work.secrets, seeds);
-    if (earlier.record !== undefined && earlier.record.spec.network !== record.spec.network)
-      await releaseAddresses(ports, earlier.record, earlier.record.members);
+    await writeSshFiles(ports, record, work.secrets, seeds, withoutSeedYet(work, await ports.seeds.observe(fleet)));
     await reserveAddresses(ports, record);
     await fleets.write(record);
     const xml = first === undefined ? undefined : definitions.get(first)?.xml;
     if (first !== undefined && xml !== undefined) await hypervisor.define({ name: first, xml }, { validate: true });
+    // Now that nothing can be refused any more: what was reserved where the fleet no longer is.
+    for (const former of [earlier.record, earlier.unfinished?.operation.record])
+      if (former !== undefined && former.spec.network !== record.spec.network) await releaseAddresses(ports, former, former.members);
     return first;
   } catch (error) {
     const isNew = first !== undefined && before.get(first)?.domain === undefined;
@@ -64,8 +70,10 @@ export async function prepareSpawn(ports: Ports, work: Preparation): Promise<str
     // An operation that was unfinished before stays so: its intent is all that is known of it.
     if (earlier.unfinished !== undefined) throw error;
     // The reason is what the person must hear, not that an entry could not be taken back either.
-    const added = work.record.members.filter((member) => before.get(member.name)?.domain === undefined);
+    const moved = earlier.record !== undefined && earlier.record.spec.network !== work.record.spec.network;
+    const added = work.record.members.filter((member) => moved || before.get(member.name)?.domain === undefined);
     await releaseAddresses(ports, work.record, added).catch(() => undefined);
+    if (earlier.secrets !== undefined) await ports.seeds.writeSecrets(fleet, earlier.secrets);
     if (earlier.record === undefined) {
       await fleets.removeFleet(fleet);
     } else {
@@ -74,6 +82,11 @@ export async function prepareSpawn(ports: Ports, work: Preparation): Promise<str
     }
     throw error;
   }
+}
+
+/** Members that run on without a seed until their next start: the host keys that they have are of their own making. */
+function withoutSeedYet({ before }: Preparation, placed: ReadonlyMap<string, PlacedSeed>): Set<string> {
+  return new Set([...before.values()].filter(({ name, domain }) => isOn(domain) && !placed.has(name)).map(({ name }) => name));
 }
 
 /** The fleet's own templates and its secrets. */

@@ -82,6 +82,7 @@ async function spawnLocked(ports: Ports, options: SpawnOptions): Promise<Outcome
   const record = await composeRecord(ports, options, recorded, base, sources);
   verifyWaitable(record.spec, options.wait);
   return applySpawn(ports, options, {
+    recorded,
     record,
     base,
     template,
@@ -93,6 +94,8 @@ async function spawnLocked(ports: Ports, options: SpawnOptions): Promise<Outcome
 }
 
 interface SpawnContext {
+  /** As it was, or as an interrupted spawn meant it to be. */
+  recorded: FleetRecord | undefined;
   record: FleetRecord;
   base: BaseImage;
   template: TemplateSource;
@@ -107,13 +110,14 @@ async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnCon
   const platform = await choosePlatform(ports, context.record.spec.virtType, options.onProgress);
   const observed = await observeWithMarks(ports, context.record);
   verifyNoForeign(context.record, observed);
+  verifyNetworkMayChange(context.recorded, context.record, observed);
   const off = new Set(observed.filter(({ domain }) => !isOn(domain)).map(({ name }) => name));
   const allocation = await allocateAddresses(ports, context.record, off);
   const { record } = allocation;
   const definitions = renderDefinitions(ports, record, record.members, base, platform, template);
 
   const id = randomUUID();
-  const secrets = await composeSecrets(ports, record.name, options.secrets);
+  const secrets = await composeSecrets(ports, record, options.secrets, context.recorded?.spec.seed !== 'nocloud');
   const placed = await ports.seeds.observe(record.name);
   const isNew = new Set(observed.filter(({ overlayBytes }) => overlayBytes === undefined).map(({ name }) => name));
   const wanted = record.spec.seed === 'nocloud' ? record.members : [];
@@ -172,9 +176,10 @@ async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnCon
   const redefined = plan.members.filter((member) => member.atNextStart).map((member) => member.index);
   if (redefined.length > 0) notes.push(`members ${formatIndexes(redefined)} stay as they are until their next start`);
 
+  const watch = await beginWait(ports, record, options.wait);
+
   // From here on the world changes.
   const defined = await prepareSpawn(ports, { record, operation, plan, definitions, base, template, before, seedSources, seeds, secrets });
-  const watch = await beginWait(ports, record, options.wait);
   const performer = stepPerformer(ports, { fleet: record.name, definitions, off: offNames(before), journaled: true });
   const run = await runMembers(
     plan.members.map(({ name, steps }) => ({
@@ -191,7 +196,20 @@ async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnCon
     },
   );
   if (isComplete(run)) await ports.fleets.endOperation(record.name);
-  return compose(run, notes, await waitAfter(ports, watch, plan, run, options));
+  return compose(run, notes, await waitAfter(ports, watch, { plan, run, before }, options));
+}
+
+/** Members that run keep their address on the old network until they are off: given to others meanwhile, it would be there twice. */
+function verifyNetworkMayChange(recorded: FleetRecord | undefined, record: FleetRecord, observed: readonly MarkedMember[]): void {
+  if (recorded === undefined || recorded.spec.network === record.spec.network) return;
+  const reserved = new Set(recorded.members.filter((member) => member.address !== undefined).map((member) => member.name));
+  const running = observed.filter(({ name, domain }) => reserved.has(name) && isOn(domain)).map((member) => member.index);
+  if (running.length === 0) return;
+  throw new CowherdError(
+    'PREFLIGHT_FAILED',
+    `Members ${formatIndexes(running)} of fleet ${record.name} run with addresses of ${recorded.spec.network}; nothing was changed`,
+    { hint: `Stop them before they change to another network: cowherd stop ${record.name}` },
+  );
 }
 
 function verifyNoForeign(record: FleetRecord, observed: readonly MarkedMember[]): void {

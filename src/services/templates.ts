@@ -3,7 +3,7 @@ import { CowherdError } from '../core/errors.js';
 import type { FleetRecord } from '../core/fleet.js';
 import { memberIdentity } from '../core/identity.js';
 import { verifyName } from '../core/names.js';
-import { coverSecrets, type Seed } from '../core/seed.js';
+import { coveredValues, coverHostKey, type Seed } from '../core/seed.js';
 import { defaultDomainSpec, type GivenSpec } from '../core/spec.js';
 import type { BuiltInTemplate, Ports } from '../ports.js';
 import { choosePlatform, loadTemplate, renderDefinitions } from './definitions.js';
@@ -65,7 +65,7 @@ export async function renderSeedPart(
   const recorded = await loadFleet(ports, fleet);
   const member = recorded.members.find((one) => one.index === index) ?? memberIdentity(fleet, recorded.id, index);
   const { sources } = await loadSeedSources(ports, recorded, files);
-  const secrets = await composeSecrets(ports, fleet, undefined);
+  const secrets = coveredValues(await composeSecrets(ports, recorded, undefined));
   const placed = await ports.seeds.observe(fleet);
   const seed = renderSeeds(
     recorded,
@@ -74,7 +74,7 @@ export async function renderSeedPart(
     secrets,
     instanceIds(placed, '00000000', () => false),
   ).get(member.name);
-  const text = seed === undefined ? undefined : coverSecrets(seed, secrets).files[part];
+  const text = seed === undefined ? undefined : coverHostKey(seed).files[part];
   if (seed === undefined || text === undefined)
     throw new CowherdError('BAD_USAGE', `Fleet ${fleet} has no ${part}`, { hint: `Give it one: cowherd spawn ${fleet} --${part} FILE` });
   return { name: member.name, instanceId: seed.instanceId, text };

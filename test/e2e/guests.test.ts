@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { execa } from 'execa';
@@ -109,11 +109,14 @@ describe('Linux guests', () => {
     await lab.ok('exec', fleet, '1-3', '--via', 'ssh', '--', 'kill -STOP $(pidof qemu-ga)');
     expect((await lab.ok('status', fleet)).counts.running).toBe(8);
 
+    // Entries of others stay theirs, also those that libvirt takes for any MAC's.
+    await network.addHost(`<host name='printer' ip='${network.address(50)}'/>`);
     expect((await network.hosts()).sort()).toEqual([...names].sort());
     await lab.ok('teardown', fleet, '8', '--yes');
     expect(await network.hosts()).toHaveLength(7);
     await lab.ok('teardown', fleet, '--yes');
     expect(await network.hosts()).toEqual([]);
+    expect(await virsh('net-dumpxml', network.name)).toContain('printer');
     expect(await readdir(lab.path('fleets'))).toEqual([]);
   });
 
@@ -124,15 +127,16 @@ describe('Linux guests', () => {
     const [, second] = await rows('spawn', fleet, ...linux, '--count', '2', '--forward-ssh', '--wait', 'agent,ssh').finally(() =>
       squatter.close(),
     );
-    expect((await lab.ok('status', fleet)).members.map((row: Row) => row.sshPort)).toEqual([22_001, 22_002]);
-    expect(second?.sshPort).toBe(22_002);
+    const ports: number[] = (await lab.ok('status', fleet)).members.map((row: Row) => row.sshPort);
+    expect(new Set([22_000, ...ports]).size).toBe(3);
+    expect(second?.sshPort).toBe(ports[1]);
     const rendered = await lab.ok('template', 'render', fleet, '2');
-    expect(rendered.xml).toContain('hostfwd=tcp:127.0.0.1:22002-:22');
+    expect(rendered.xml).toContain(`hostfwd=tcp:127.0.0.1:${ports[1]}-:22`);
     expect(await virsh('dumpxml', `${fleet}-002`)).toContain(rendered.definition);
 
     // A record that was lost comes back with the ports that the domains have.
     await rm(lab.path('fleets', fleet, 'fleet.json'));
-    expect((await lab.ok('status', fleet, '--recover')).members.map((row: Row) => row.sshPort)).toEqual([22_001, 22_002]);
+    expect((await lab.ok('status', fleet, '--recover')).members.map((row: Row) => row.sshPort)).toEqual(ports);
     expect((await lab.ok('spawn', fleet)).counts).toMatchObject({ unchanged: 2 });
 
     // exec: words as they are, a line for a shell, failures, a time-out.
@@ -158,6 +162,10 @@ describe('Linux guests', () => {
     expect([much?.stdout.length, much?.truncated]).toEqual([1024 * 1024, true]);
     expect((await lab.cowherd('exec', fleet)).stderr).toContain('→ Put it behind two hyphens');
 
+    // Whatever a guest says, it cannot end an answer of libvirt's.
+    const fences = ['cow-end-1.', 'cow-end-2.', 'cow-end-3.', 'cow-end-4.', 'error: ', 'virsh # echo --err'];
+    expect((await rows('exec', fleet, '1', '--', 'echo', ...fences))[0]?.stdout).toBe(`${fences.join(' ')}\n`);
+
     // cp: both ways, by both ways, byte by byte.
     const bytes = randomBytes(300_000);
     const digest = createHash('sha256').update(bytes).digest('hex');
@@ -177,6 +185,8 @@ describe('Linux guests', () => {
     await writeFile(join(lab.scratch, 'tree', 'deep', 'leaf'), 'green');
     await lab.ok('cp', '-r', join(lab.scratch, 'tree'), `${fleet}:/root/`);
     expect(await said(fleet, 'cat /root/tree/deep/leaf')).toEqual(['green', 'green']);
+    const full = await lab.cowherd('cp', local, `${fleet}-001:/dev/full`, '--via', 'agent', '--json');
+    expect([full.exitCode, full.json.members[0].error.code]).toEqual([4, 'GUEST_REFUSED']);
     const lost = await lab.cowherd('cp', `${fleet}-001:/nonesuch`, lab.scratch, '--json');
     expect([lost.exitCode, lost.json.members[0].error.message]).toEqual([4, expect.stringContaining('o such file')]);
     expect((await lab.cowherd('cp', join(lab.scratch, 'nonesuch'), `${fleet}:/root/`)).exitCode).toBe(5);
@@ -259,6 +269,14 @@ describe('Linux guests', () => {
     expect(await readFile(lab.path('fleets', fleet, 'fleet.json'), 'utf8')).not.toContain('s3cr3t');
     expect((await stat(lab.path('fleets', fleet, 'secrets.json'))).mode & 0o777).toBe(0o600);
 
+    // Without its secrets nobody could log in after a reset: it is refused.
+    const kept = lab.path('fleets', fleet, 'secrets.json');
+    await rename(kept, `${kept}.away`);
+    expect((await lab.cowherd('reset', fleet)).exitCode).toBe(7);
+    expect((await lab.cowherd('spawn', fleet)).exitCode).toBe(7);
+    await rename(`${kept}.away`, kept);
+    expect((await lab.ok('status', fleet)).unfinished).toBeUndefined();
+
     // Nothing changed, nothing to do; a changed seed waits for the next start, in the same life.
     expect((await lab.ok('spawn', fleet)).counts).toMatchObject({ unchanged: 1 });
     const [instance] = await said(fleet, 'cat /var/log/first-boot');
@@ -319,6 +337,15 @@ describe('Linux guests', () => {
       expect(await virsh('net-info', name)).toMatch(/Active:\s+no/);
       expect((await lab.cowherd('doctor', '--network', `network=${name}`, '--start-network', name)).exitCode).toBe(0);
       expect(await virsh('net-info', name)).toMatch(/Active:\s+yes/);
+      // From one network to another: not while it runs, and then with an address of the new one.
+      await lab.ok('spawn', fleet, ...linux, '--count', '1', '--network', `network=${network.name}`);
+      const running = await lab.cowherd('spawn', fleet, '--network', 'user', '--json');
+      expect([running.exitCode, running.json.error.hint]).toEqual([3, expect.stringContaining(`cowherd stop ${fleet}`)]);
+      expect(await network.hosts()).toEqual([`${fleet}-001`]);
+      await lab.ok('stop', fleet, '--force', '--timeout', '1s');
+      await lab.ok('spawn', fleet, '--network', 'user', '--no-start');
+      expect(await network.hosts()).toEqual([]);
+      await lab.ok('teardown', fleet, '--yes');
       // Without DHCP there is nothing to reserve, and it says so.
       const spawned = await lab.ok('spawn', fleet, ...linux, '--count', '1', '--network', `network=${name}`, '--no-start');
       expect(spawned.notes.join()).toContain('no DHCP range');

@@ -190,7 +190,11 @@ export class TestNetwork {
     return `192.168.${this.#subnet}.${number}`;
   }
 
-  /** Names of its static DHCP entries. */
+  async addHost(xml: string): Promise<void> {
+    await virsh('net-update', this.name, 'add', 'ip-dhcp-host', xml, '--live');
+  }
+
+  /** Names of its static DHCP entries with a MAC. */
   async hosts(): Promise<string[]> {
     return [...(await virsh('net-dumpxml', this.name)).matchAll(/<host mac='[^']+' name='([^']+)'/g)].map((match) => match[1] ?? '');
   }

@@ -36,6 +36,12 @@ describe('reservations', () => {
     expect(Object.fromEntries(addresses)).toEqual({ 'lab-001': '10.0.0.13', 'lab-002': '10.0.0.10', 'lab-003': '10.0.0.14' });
   });
 
+  it('of another network are not taken along', () => {
+    const [first, second] = members(2);
+    const moved = [{ ...first, address: '192.168.5.7' }, second] as MemberIdentity[];
+    expect([...planReservations(network(), [], moved).addresses.values()]).toEqual(['10.0.0.11', '10.0.0.10'].reverse());
+  });
+
   it('say how many are lacking, and who is in the way', () => {
     const { addresses, free, conflicts } = planReservations(
       network([{ mac: 'aa:bb:cc:dd:ee:ff', name: 'lab-002', ip: '10.0.0.10' }]),

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { CowherdError } from '../../../src/core/errors.js';
 import { memberIdentity } from '../../../src/core/identity.js';
-import { clientKey, compileSeed, coverSecrets, hostKey, newInstanceId, type SeedSources } from '../../../src/core/seed.js';
+import { clientKey, compileSeed, coveredValues, coverHostKey, hostKey, newInstanceId, type SeedSources } from '../../../src/core/seed.js';
 import { defaultDomainSpec } from '../../../src/core/spec.js';
 
 const read = (name: string): string => readFileSync(new URL(`../../../templates/cloud-init/${name}.hbs`, import.meta.url), 'utf8');
@@ -63,6 +63,8 @@ describe('a seed template of somebody’s own', () => {
       { userData: { text: '#cloud-config\na: [1\nb: {{json secrets.password}}', origin: 'mine.hbs' } },
       /user-data of lab-003 \(mine.hbs\) is not YAML/,
     ],
+    ['with an alias that is a password', { userData: { text: '#cloud-config\na: *hunter2secret', origin: 'mine.hbs' } }, /is not YAML/],
+    ['with a password for a first line', { userData: { text: 'hunter2', origin: 'mine.hbs' } }, /no kind/],
     ['with a key twice', { userData: { text: '#cloud-config\na: 1\na: 2\n', origin: 'mine.hbs' } }, /is not YAML/],
     ['that is a list', { userData: { text: '#cloud-config\n- a\n', origin: 'mine.hbs' } }, /is not YAML that cloud-init can read/],
     ['of no kind that cloud-init knows', { userData: { text: 'packages: [vim]\n', origin: 'mine.hbs' } }, /no kind that cloud-init knows/],
@@ -90,7 +92,9 @@ describe('a seed template of somebody’s own', () => {
   });
 
   it('is shown with its secrets covered', () => {
-    const shown = coverSecrets(userData(`${read('user-data')}password: {{json secrets.password}}\n`), secrets).files['user-data'] ?? '';
+    const text = `${read('user-data')}password: {{json secrets.password}}\ncert: |\n{{indent 2 secrets.password}}\n`;
+    const sources = { ...builtIn, userData: { text, origin: 'mine.hbs' } };
+    const shown = coverHostKey(compileSeed(record, sources, coveredValues(secrets))(member, 'lab-003-12345678')).files['user-data'] ?? '';
     expect(shown).not.toMatch(/hunter2/);
     expect(shown).toContain('password: "********"');
     expect(shown).toContain('-----BEGIN OPENSSH PRIVATE KEY----- ******** -----END');
