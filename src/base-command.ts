@@ -34,10 +34,14 @@ export abstract class BaseCommand extends Command {
     }),
   };
 
-  /** Opens the host, runs the work with cancellation and progress, and closes the host whatever happens. */
+  /**
+   * Opens the host, runs the work with cancellation and progress, and closes the host whatever happens.
+   * @param quietly Ctrl-C is how such work is ended: nothing is said about it
+   */
   protected async onHost<T>(
     flags: HostFlags & ConcurrencyFlags,
     work: (host: Host, options: Required<Pick<WorkOptions, 'signal' | 'onProgress'>> & WorkOptions) => Promise<T>,
+    quietly = false,
   ): Promise<T> {
     const progress = this.jsonEnabled() ? noProgress : showProgress(process.stderr);
     const cancellation = new AbortController();
@@ -50,7 +54,7 @@ export abstract class BaseCommand extends Command {
         process.exit(130);
       }
       cancellation.abort();
-      progress.listener({ kind: 'note', text: 'Interrupted: finishing what runs. Once more to leave at once.' });
+      if (!quietly) progress.listener({ kind: 'note', text: 'Interrupted: finishing what runs. Once more to leave at once.' });
     };
     const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
     for (const signal of signals) process.on(signal, onSignal);

@@ -11,6 +11,6 @@ export default class Console extends BaseCommand {
 
   async run(): Promise<void> {
     const { argv, flags } = await this.parse(Console);
-    await this.onHost(flags, async (host) => this.exitWith(await openConsole(host, argv as string[])));
+    await this.onHost(flags, async (host) => this.exitWith(await openConsole(host, argv as string[])), true);
   }
 }

@@ -16,14 +16,18 @@ export default class Logs extends BaseCommand {
 
   async run() {
     const { argv, flags } = await this.parse(Logs);
-    return this.onHost(flags, async (host, { signal }) => {
-      const parts: string[] = [];
-      const onText = (text: string): void => {
-        if (this.jsonEnabled()) parts.push(text);
-        else process.stdout.write(text);
-      };
-      const { member } = await logs(host, { words: argv as string[], follow: flags.follow, signal, onText });
-      return { member, console: parts.join('') };
-    });
+    return this.onHost(
+      flags,
+      async (host, { signal }) => {
+        const parts: string[] = [];
+        const onText = (text: string): void => {
+          if (this.jsonEnabled()) parts.push(text);
+          else process.stdout.write(text);
+        };
+        const { member } = await logs(host, { words: argv as string[], follow: flags.follow, signal, onText });
+        return { member, console: parts.join('') };
+      },
+      flags.follow,
+    );
   }
 }

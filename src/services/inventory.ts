@@ -14,15 +14,13 @@ export async function inventory(ports: Ports, fleet: string, words: readonly str
   const running = await membersThatAreOn(ports, record);
   const endpoints = new Endpoints(ports, record);
   const enough = new AbortController();
+  const isOver = ports.clock.sleep(agentsMs, enough.signal);
   const members = await Promise.all(
     selectMembers(record.name, record.members, words).map(async (member): Promise<InventoryMember> => {
-      const known = member.sshPort === undefined && member.address !== undefined ? { host: member.address, port: sshPort } : undefined;
-      // Guests that are off, or that hang, have nothing to say.
-      const where = running.has(member.name)
-        ? await Promise.race([endpoints.host(member), ports.clock.sleep(agentsMs, enough.signal).then(() => known)])
-        : member.sshPort === undefined
-          ? known
-          : await endpoints.host(member);
+      const reserved = member.address === undefined ? undefined : { host: member.address, port: sshPort };
+      // Guests that are off, or that hang, have nothing to say; a forwarded port is known without them.
+      const isAsked = running.has(member.name) || member.sshPort !== undefined;
+      const where = isAsked ? await Promise.race([endpoints.host(member), isOver.then(() => reserved)]) : reserved;
       const files = await endpoints.sshFiles(member);
       const user = record.spec.sshUser;
       return {
