@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { CowherdError } from './core/errors.js';
+import { CowherdError, type ErrorReport } from './core/errors.js';
 import type { MemberOutcome, Outcome } from './core/outcome.js';
 import { parseWaitFor, type WaitFor } from './core/stages.js';
 import { type Host, type HostOptions, openHost } from './host.js';
@@ -64,7 +64,9 @@ export async function spawnFleet(options: FleetOptions): Promise<Fleet> {
       return new Fleet(host, fleet, outcome, keep, await membersOf(host, fleet, outcome.members));
     } catch (error) {
       // The reason is what the caller must hear, not that what is left could not be removed either.
-      if (!keep && (await host.fleets.list()).includes(fleet)) await teardown(host, { fleet }).catch(() => undefined);
+      // A fleet that is locked is being made by somebody else.
+      const isOurs = !(error instanceof CowherdError && error.code === 'LOCKED') && (await host.fleets.list()).includes(fleet);
+      if (!keep && isOurs) await teardown(host, { fleet }).catch(() => undefined);
       throw error;
     }
   } catch (error) {
@@ -165,17 +167,19 @@ function verifyOutcome(verb: string, outcome: Outcome): Outcome {
 function failureOf(verb: string, { fleet, members, operation }: Outcome): CowherdError {
   if (operation.interrupted) return new CowherdError('INTERRUPTED', `The ${verb} of ${fleet} was interrupted`);
   const failed = members.filter((member) => member.outcome === 'failed');
-  return new CowherdError('PARTIAL', `The ${verb} of ${fleet} failed for ${failed.length} of ${members.length} members`, {
-    details: failed.slice(0, 10).map(({ name, error }) => `${name}: ${error?.message ?? 'no reason given'}`),
-    ...(failed[0]?.error?.hint === undefined ? {} : { hint: failed[0].error.hint }),
-  });
+  return partial(`The ${verb} of ${fleet} failed for ${failed.length} of ${members.length} members`, failed);
 }
 
 function verifyCopy(outcome: CopyOutcome): CopyOutcome {
-  if (outcome.counts.failed === 0) return outcome;
   const failed = outcome.members.filter((member) => !member.ok);
-  throw new CowherdError('PARTIAL', `Copying failed for ${failed.length} of ${outcome.members.length} members of ${outcome.fleet}`, {
+  if (failed.length === 0) return outcome;
+  throw partial(`Copying failed for ${failed.length} of ${outcome.members.length} members of ${outcome.fleet}`, failed);
+}
+
+function partial(message: string, failed: ReadonlyArray<{ name: string; error?: ErrorReport }>): CowherdError {
+  const hint = failed.find(({ error }) => error?.hint !== undefined)?.error?.hint;
+  return new CowherdError('PARTIAL', message, {
     details: failed.slice(0, 10).map(({ name, error }) => `${name}: ${error?.message ?? 'no reason given'}`),
-    ...(failed[0]?.error?.hint === undefined ? {} : { hint: failed[0].error.hint }),
+    ...(hint === undefined ? {} : { hint }),
   });
 }
