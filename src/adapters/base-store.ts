@@ -32,7 +32,7 @@ export class BaseDirectory implements BaseStore {
         const path = join(directory, name, file);
         try {
           const record: BaseRecord = parseState(baseRecordSchema, name, file, await readFile(path, 'utf8'), `Import the image again.`);
-          bases.push({ ...record, path: baseLayout(this.#root, record, record.format).image });
+          bases.push({ ...record, path: baseLayout(this.#root, record, record.format).image, backing: [] });
         } catch (error) {
           damaged.push({ path, reason: error instanceof Error ? error.message : String(error) });
         }
@@ -70,7 +70,7 @@ export class BaseDirectory implements BaseStore {
       const text = await readFile(path, 'utf8').catch(() => undefined);
       if (text === undefined) continue;
       const record = parseState(baseRecordSchema, ref.name, basename(path), text, 'Import the image again.');
-      if (record.format === format && record.digest === ref.digest) return { ...record, path: image };
+      if (record.format === format && record.digest === ref.digest) return { ...record, path: image, backing: [] };
     }
     return undefined;
   }
@@ -210,7 +210,7 @@ export class BaseDirectory implements BaseStore {
         allocatedBytes: allocatedBytes(stats),
       };
       await writeJson(layout.record, record);
-      return { base: { ...record, path: layout.image }, how, ...(warning === undefined ? {} : { warning }) };
+      return { base: { ...record, path: layout.image, backing: [] }, how, ...(warning === undefined ? {} : { warning }) };
     } catch (cause) {
       await rm(partial, { force: true });
       await rmdir(directory).catch(() => undefined);
@@ -247,7 +247,7 @@ function hasChain(header: { hasBackingFile: boolean; externalDataFile: boolean }
   return header.hasBackingFile || header.externalDataFile;
 }
 
-function recordOf({ path: _path, ...record }: BaseImage, source: BaseRecord['source']): BaseRecord {
+function recordOf({ path: _path, backing: _backing, ...record }: BaseImage, source: BaseRecord['source']): BaseRecord {
   return { ...record, source };
 }
 

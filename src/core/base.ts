@@ -19,12 +19,18 @@ export const baseRecordSchema = z.strictObject({
   seal: z.strictObject({ size: z.number().int().nonnegative(), mtimeNs: z.string(), inode: z.string() }),
   /** Bytes on disk (st_blocks × 512). */
   allocatedBytes: z.number().int().nonnegative(),
+  /** Of a layered base image: the one that its file is an overlay on. */
+  parent: baseRefSchema.optional(),
+  /** The member whose disk it was made of, and what that stood on. */
+  promotedFrom: z.strictObject({ fleet: z.string(), member: z.string(), base: baseRefSchema }).optional(),
 });
 export type BaseRecord = z.infer<typeof baseRecordSchema>;
 
 /** A base image in the store. A type of its own: no function of cowherd takes one to write to. */
 export interface BaseImage extends BaseRecord {
   readonly path: string;
+  /** Of a layered one: the base images below it, nearest first. Empty for all others. */
+  readonly backing: readonly Pick<BaseImage, 'name' | 'digest' | 'path' | 'format' | 'seal' | 'allocatedBytes'>[];
 }
 
 export function shortDigest(digest: string): string {

@@ -2,13 +2,9 @@ import { z } from 'zod';
 import { CowherdError } from './errors.js';
 import { type MemberIdentity, memberIdentity } from './identity.js';
 import { namePattern } from './names.js';
-import { domainSpecSchema } from './spec.js';
+import { type BaseRef, baseRefSchema, domainSpecSchema } from './spec.js';
 
-const digest = z.string().regex(/^[0-9a-f]{64}$/);
-
-/** How a fleet, a domain or an operation refers to its base image. */
-export const baseRefSchema = z.strictObject({ name: z.string().regex(namePattern), digest });
-export type BaseRef = z.infer<typeof baseRefSchema>;
+export { type BaseRef, baseRefSchema };
 
 /** fleet.json: what the fleet is meant to be. Never what libvirt or the disk say. */
 export const fleetRecordSchema = z.strictObject({
@@ -31,10 +27,23 @@ export const fleetRecordSchema = z.strictObject({
       address: z.ipv4().optional(),
       /** Port of 127.0.0.1 that leads to the member's port 22. */
       sshPort: z.number().int().min(1).max(65_535).optional(),
+      /** What its first disk stands on, where that is not the fleet's base image: between the two of a rebase. */
+      base: baseRefSchema.optional(),
     }),
   ),
 });
 export type FleetRecord = z.infer<typeof fleetRecordSchema>;
+
+/** What the first disk of a member stands on. */
+export function baseOf(record: Pick<FleetRecord, 'base'>, member: { base?: BaseRef | undefined }): BaseRef {
+  return member.base ?? record.base;
+}
+
+/** Every base image that anything of the fleet stands on, each once; the fleet's own comes first. */
+export function basesOf({ base, members, spec }: Pick<FleetRecord, 'base' | 'members' | 'spec'>): BaseRef[] {
+  const all = [base, ...members.flatMap((member) => member.base ?? []), ...spec.disks.flatMap((disk) => disk.base ?? [])];
+  return [...new Map(all.map((ref) => [`${ref.name}@${ref.digest}`, ref])).values()];
+}
 
 /** @throws STATE_DAMAGED */
 export function parseFleetRecord(fleet: string, text: string): FleetRecord {

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { memberName } from './names.js';
+import type { BaseRef } from './spec.js';
 
 /** What makes a member itself. It is derived from the fleet's id and the index, so it survives resets, losses and regrowth. */
 export interface MemberIdentity {
@@ -13,6 +14,8 @@ export interface MemberIdentity {
   address?: string | undefined;
   /** Port of 127.0.0.1 that leads to its port 22. */
   sshPort?: number | undefined;
+  /** What its first disk stands on, where that is not the fleet's base image. */
+  base?: BaseRef | undefined;
 }
 
 export function memberIdentity(fleet: string, fleetId: string, index: number): MemberIdentity {

@@ -3,6 +3,10 @@ import { CowherdError } from './errors.js';
 import { namePattern, nameRule } from './names.js';
 import { isPublicKey } from './ssh-keys.js';
 
+/** How a fleet, a domain or an operation refers to a base image. */
+export const baseRefSchema = z.strictObject({ name: z.string().regex(namePattern), digest: z.string().regex(/^[0-9a-f]{64}$/) });
+export type BaseRef = z.infer<typeof baseRefSchema>;
+
 export const maxMembers = 10_000;
 export const minMemoryMiB = 4;
 
@@ -59,6 +63,19 @@ const sshKeys = z
 
 const variables = z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,39}$/, 'is not a variable name: letters, digits and _'), variable);
 
+export const diskBuses = ['virtio', 'scsi', 'sata'] as const;
+
+/** A disk of each member beside its first one: blank, or an overlay of its own on a base image. */
+export const diskSpecSchema = z.strictObject({
+  /** Part of its file's name, and its serial number in the guest. */
+  name: z.string().regex(/^[a-z0-9][a-z0-9-]{0,19}$/),
+  bus: z.enum(diskBuses),
+  /** Size of a blank disk in bytes. */
+  bytes: z.number().int().positive().optional(),
+  base: baseRefSchema.optional(),
+});
+export type DiskSpec = z.infer<typeof diskSpecSchema>;
+
 /** What defines a member's domain: the part of the spec that is kept in the fleet's record and in every domain's metadata. */
 export const domainSpecSchema = z.strictObject({
   memoryMiB: z.number().int().min(minMemoryMiB),
@@ -79,6 +96,10 @@ export const domainSpecSchema = z.strictObject({
   sshKeys: sshKeys.default([]),
   /** With user networking: a port of this host's loopback leads to each member's port 22. */
   forwardSsh: z.boolean().default(false),
+  firmware: z.enum(['bios', 'uefi']).default('bios'),
+  tpm: z.boolean().default(false),
+  /** Beside the first one. */
+  disks: z.array(diskSpecSchema).default([]),
 });
 export type DomainSpec = z.infer<typeof domainSpecSchema>;
 
@@ -101,6 +122,9 @@ export const defaultDomainSpec: DomainSpec = {
   sshUser: 'root',
   sshKeys: [],
   forwardSsh: false,
+  firmware: 'bios',
+  tpm: false,
+  disks: [],
 };
 
 const file = z.string().min(1);
