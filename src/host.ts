@@ -5,7 +5,7 @@ import { AgentSockets } from './adapters/agent-sockets.js';
 import { BaseDirectory } from './adapters/base-store.js';
 import { systemClock } from './adapters/clock.js';
 import { chooseConnection, isSystemUri } from './adapters/connection.js';
-import { readNamedFile, writeNewFile } from './adapters/files.js';
+import { readNamedBytes, readNamedFile, writeNewFile } from './adapters/files.js';
 import { FleetDirectory } from './adapters/fleet-store.js';
 import { inspectGuestFiles } from './adapters/guest-files/inspect.js';
 import { systemStore } from './adapters/layout.js';
@@ -65,6 +65,7 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
     accelerator: new BootSectorProbe(root, hypervisor, systemClock),
     clock: systemClock,
     readFile: readNamedFile,
+    readBytes: readNamedBytes,
     inspectGuestFiles,
     writeNewFile,
     builtInTemplate: readBuiltInTemplate,

@@ -71,6 +71,8 @@ export interface ImageTool {
   check(path: string, signal?: AbortSignal): Promise<string | undefined>;
   /** The bytes of a fresh, empty overlay on a base image. */
   freshOverlay(base: BaseImage, scratchPath: string): Promise<Buffer>;
+  /** The bytes of a blank qcow2 disk. @param virtualBytes its size for the guest */
+  blankDisk(virtualBytes: number, scratchPath: string): Promise<Buffer>;
   /** Copies an image with everything below it into one new qcow2 file. */
   flatten(source: string, target: string, onProgress: (percent: number) => void, signal?: AbortSignal): Promise<void>;
 }
@@ -131,7 +133,7 @@ export interface FleetStore {
   readSource(fleet: string, kind: SourceKind, digest: string): Promise<string | undefined>;
   writeSource(fleet: string, kind: SourceKind, digest: string, source: string): Promise<void>;
   files(fleet: string, member: string): MemberFiles;
-  /** Bytes on disk of every overlay of the fleet, by member name. One pass, no process. */
+  /** Bytes on disk of every disk of the fleet, by its stem: the member's name, and behind a dot that of a further disk. One pass, no process. */
   overlaySizes(fleet: string): Promise<Map<string, number>>;
   /** A path for a file that lives for a moment, in the directory where the overlays are. */
   scratchPath(fleet: string): Promise<string>;
@@ -139,9 +141,13 @@ export interface FleetStore {
    * Writes fresh overlays beside where they will be, and syncs them all at once: after it, putting each in place is one rename,
    * and a full disk has been found out before anything was given up.
    */
-  stageOverlays(fleet: string, members: readonly string[], image: Buffer): Promise<void>;
+  stageOverlays(fleet: string, stems: readonly string[], image: Buffer): Promise<void>;
   /** Renames a staged overlay over what is there. */
-  placeOverlay(fleet: string, member: string): Promise<void>;
+  placeOverlay(fleet: string, stem: string): Promise<void>;
+  /** Keeps the NVRAM that members of UEFI begin with. */
+  writeGoldenNvram(fleet: string, digest: string, bytes: Buffer): Promise<void>;
+  /** Gives a member a fresh NVRAM: a copy of the golden one with that digest, else none, and libvirt makes one at the next start. */
+  placeNvram(fleet: string, member: string, digest: string | undefined): Promise<void>;
   /** Bytes on disk that an overlay of these bytes takes; writes one and removes it. */
   measureOverlay(fleet: string, image: Buffer): Promise<number>;
   /** Makes ready what a start needs: an empty console log that libvirt's log daemon appends to and this user can read. */
@@ -149,7 +155,7 @@ export interface FleetStore {
   /** The console log from an offset on, at most 64 KiB of it. */
   readConsole(fleet: string, member: string, fromByte: number): Promise<{ text: string; nextByte: number }>;
   /** Removes what belongs to a member; what is gone already is fine. */
-  removeMemberFiles(fleet: string, member: string): Promise<void>;
+  removeMemberFiles(fleet: string, member: string, stems: readonly string[]): Promise<void>;
   /** Removes the fleet's directory. @returns paths in it that are not cowherd's, and therefore stay */
   removeFleet(fleet: string): Promise<string[]>;
   beginOperation(fleet: string, operation: Operation): Promise<void>;
@@ -220,6 +226,7 @@ export interface Ports {
   clock: Clock;
   /** Reads a file that the person named. @throws FILE_NOT_FOUND */
   readFile(path: string): Promise<string>;
+  readBytes(path: string): Promise<Buffer>;
   /** What a guest left in a disk image, read without booting it; undefined where it cannot be read. Never throws. */
   inspectGuestFiles(path: string, format: 'qcow2' | 'raw'): Promise<GuestFacts | undefined>;
   /** Writes a file that the person named. @throws BAD_USAGE where it exists */

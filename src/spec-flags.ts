@@ -1,6 +1,7 @@
 import { Flags } from '@oclif/core';
+import type { z } from 'zod';
 import { CowherdError } from './core/errors.js';
-import { type DomainSpec, type FleetInput, type GivenSpec, parseFlagValues } from './core/spec.js';
+import { type DiskSpec, type DomainSpec, type diskInputSchema, type FleetInput, type GivenSpec, parseFlagValues } from './core/spec.js';
 
 /** Flags that say what a member's domain is like: of spawn and template render. */
 export const specFlags = {
@@ -22,6 +23,13 @@ export const specFlags = {
     description: 'how guests learn who they are: a cloud-init seed, their host name by SMBIOS, or nothing [default: none]',
     options: ['none', 'nocloud', 'smbios'] as const,
   })(),
+  firmware: Flags.option({ description: 'firmware of the guests [default: bios]', options: ['bios', 'uefi'] as const })(),
+  tpm: Flags.boolean({ description: 'an emulated TPM 2.0 for each; a reset clears it', allowNo: true }),
+  disk: Flags.string({
+    description: 'a further blank disk for each: SIZE, or SIZE,bus=virtio|scsi|sata,name=NAME; a reset blanks it',
+    helpValue: 'SIZE[,…]',
+    multiple: true,
+  }),
   'ssh-user': Flags.string({ description: 'who ssh, cp and exec log in as [default: root]', helpValue: 'NAME' }),
   'forward-ssh': Flags.boolean({
     description: 'with network user: forward a free port of 127.0.0.1 to port 22 of each member',
@@ -61,7 +69,33 @@ export function parseVariables(words: readonly string[] | undefined, flag = '--v
   );
 }
 
+function verifyDiskNames(disks: readonly DiskSpec[] | undefined): void {
+  const names = (disks ?? []).map(({ name }) => name);
+  const twice = names.find((name, position) => names.indexOf(name) !== position);
+  if (twice !== undefined) throw new CowherdError('BAD_USAGE', `Two disks are called ${twice}`, { hint: 'Give each a name of its own.' });
+}
+
+/** `10GiB` or `10GiB,bus=scsi,name=data` → as a fleet file has it. @throws BAD_USAGE */
+function parseDisk(word: string): z.input<typeof diskInputSchema> {
+  const [size = '', ...settings] = word.split(',');
+  const pairs = settings.map((setting) => /^(bus|name)=(.+)$/.exec(setting));
+  if (pairs.includes(null)) {
+    throw new CowherdError('BAD_USAGE', `--disk ${word} cannot be read`, {
+      hint: 'Write a size, as --disk 10GiB or --disk 10GiB,bus=scsi,name=data.',
+    });
+  }
+  return { size, ...Object.fromEntries(pairs.map((pair) => [pair?.[1], pair?.[2]])) };
+}
+
+/** With names for those that have none. */
+function namedDisks(disks: FleetInput['disks']): DiskSpec[] | undefined {
+  return disks?.map(({ name, size, bus }, position) => ({ name: name ?? `data${position + 1}`, bus, bytes: size * 1024 ** 2 }));
+}
+
 export interface SpecFlagValues {
+  firmware?: DomainSpec['firmware'] | undefined;
+  tpm?: boolean | undefined;
+  disk?: string[] | undefined;
   memory?: string | undefined;
   vcpus?: number | undefined;
   'virt-type'?: DomainSpec['virtType'] | undefined;
@@ -84,7 +118,10 @@ export function specOf(flags: SpecFlagValues, input: Partial<FleetInput> = {}): 
     network: flags.network,
     variables: parseVariables(flags.var),
     sshUser: flags['ssh-user'],
+    disks: flags.disk?.map(parseDisk),
   });
+  const disks = namedDisks(given.disks ?? input.disks);
+  verifyDiskNames(disks);
   return {
     memoryMiB: given.memory ?? input.memory,
     vcpus: flags.vcpus ?? input.vcpus,
@@ -96,5 +133,8 @@ export function specOf(flags: SpecFlagValues, input: Partial<FleetInput> = {}): 
     seed: flags.seed ?? input.seed,
     sshUser: given.sshUser ?? input.sshUser,
     forwardSsh: flags['forward-ssh'] ?? input.forwardSsh,
+    firmware: flags.firmware ?? input.firmware,
+    tpm: flags.tpm ?? input.tpm,
+    disks,
   } as GivenSpec;
 }

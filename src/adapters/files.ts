@@ -126,10 +126,15 @@ export async function readIfThere(path: string): Promise<string | undefined> {
   }
 }
 
-/** Reads a file that a person named. @throws FILE_NOT_FOUND */
+/** Reads a text file that a person named. @throws FILE_NOT_FOUND */
 export async function readNamedFile(path: string): Promise<string> {
+  return (await readNamedBytes(path)).toString('utf8');
+}
+
+/** @throws FILE_NOT_FOUND */
+export async function readNamedBytes(path: string): Promise<Buffer> {
   try {
-    return await readFile(path, 'utf8');
+    return await readFile(path);
   } catch (cause) {
     throw new CowherdError('FILE_NOT_FOUND', `${path} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`, {
       hint: 'Check the path and its permissions.',
@@ -148,6 +153,13 @@ export async function writeNewFile(path: string, text: string): Promise<void> {
     }
     throw storeError(`write ${path}`, cause);
   }
+}
+
+/** For this user alone until libvirt gives it to QEMU's. */
+export async function placeBytes(path: string, bytes: Buffer): Promise<void> {
+  await writeFileAtomic(path, bytes, { mode: 0o600 }).catch((cause: unknown) => {
+    throw storeError(`write ${path}`, cause);
+  });
 }
 
 export async function placeText(path: string, text: string, mode = 0o644): Promise<void> {

@@ -1,4 +1,4 @@
-import { appendFile, lstat, open, rename } from 'node:fs/promises';
+import { appendFile, lstat, open, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { type FleetRecord, parseFleetRecord, parseState } from '../core/fleet.js';
@@ -14,6 +14,7 @@ import {
   isMissing,
   listDirectory,
   makeDirectory,
+  placeBytes,
   placeText,
   readIfThere,
   Shears,
@@ -23,7 +24,7 @@ import {
   writeJson,
 } from './files.js';
 import { removeFleetDirectory, removeMemberFiles, removeStaged } from './fleet-removal.js';
-import { fleetLayout, logEnding, overlayEnding, partialEnding, seedEnding, storeLayout } from './layout.js';
+import { fleetLayout, logEnding, nvramEnding, overlayEnding, partialEnding, seedEnding, storeLayout } from './layout.js';
 import { FileLock } from './lock.js';
 import { runTool } from './process.js';
 
@@ -99,9 +100,11 @@ export class FleetDirectory implements FleetStore {
   }
 
   files(fleet: string, member: string): MemberFiles {
-    const { overlays, logs, seeds } = fleetLayout(this.root, fleet);
+    const { overlays, logs, seeds, nvram } = fleetLayout(this.root, fleet);
     return {
       overlay: join(overlays, member + overlayEnding),
+      disk: (stem) => join(overlays, stem + overlayEnding),
+      nvram: join(nvram, member + nvramEnding),
       seed: join(seeds, member + seedEnding),
       consoleLog: join(logs, member + logEnding),
       agentSocket: this.#agentSockets.path(member),
@@ -126,12 +129,12 @@ export class FleetDirectory implements FleetStore {
     return scratchName(overlays);
   }
 
-  async stageOverlays(fleet: string, members: readonly string[], image: Buffer): Promise<void> {
+  async stageOverlays(fleet: string, stems: readonly string[], image: Buffer): Promise<void> {
     const { directory, overlays } = fleetLayout(this.root, fleet);
     await makeDirectory(overlays);
     const shears = new Shears(directory);
     const segments = nonZeroSegments(image);
-    const partials = members.map((member) => join(overlays, member + partialEnding));
+    const partials = stems.map((stem) => join(overlays, stem + partialEnding));
     try {
       const stale = new Set(
         (await listDirectory(overlays)).filter((name) => name.endsWith(partialEnding)).map((name) => join(overlays, name)),
@@ -142,21 +145,40 @@ export class FleetDirectory implements FleetStore {
         if (position % stagedAtOnce === 0) await setImmediate();
       }
       // One call for all of them: an fsync each costs more than the writing.
-      if (members.length > 0) await runTool('sync', ['--file-system', overlays], { timeoutMs: syncMs });
+      if (stems.length > 0) await runTool('sync', ['--file-system', overlays], { timeoutMs: syncMs });
     } catch (cause) {
       for (const path of partials) await shears.unlink(path).catch(() => undefined);
       throw storeError(`write fresh overlays to ${overlays}`, cause);
     }
   }
 
-  async placeOverlay(fleet: string, member: string): Promise<void> {
+  async placeOverlay(fleet: string, stem: string): Promise<void> {
     const { overlays } = fleetLayout(this.root, fleet);
-    const target = join(overlays, member + overlayEnding);
+    const target = join(overlays, stem + overlayEnding);
     try {
-      await rename(join(overlays, member + partialEnding), target);
+      await rename(join(overlays, stem + partialEnding), target);
     } catch (cause) {
       throw storeError(`put the fresh overlay ${target} in place`, cause);
     }
+  }
+
+  async writeGoldenNvram(fleet: string, digest: string, bytes: Buffer): Promise<void> {
+    const { directory, goldenNvram } = fleetLayout(this.root, fleet);
+    await makeDirectory(directory);
+    await placeBytes(goldenNvram(digest), bytes);
+  }
+
+  async placeNvram(fleet: string, member: string, digest: string | undefined): Promise<void> {
+    const { directory, nvram, goldenNvram } = fleetLayout(this.root, fleet);
+    const target = join(nvram, member + nvramEnding);
+    await makeDirectory(nvram);
+    // Without one of ours, libvirt makes it from the firmware's own at the next start.
+    if (digest === undefined) return new Shears(directory).unlink(target);
+    const golden = goldenNvram(digest);
+    const bytes = await readFile(golden).catch((cause: unknown) => {
+      throw storeError(`read the golden NVRAM ${golden}`, cause);
+    });
+    await placeBytes(target, bytes);
   }
 
   async measureOverlay(fleet: string, image: Buffer): Promise<number> {
@@ -205,8 +227,8 @@ export class FleetDirectory implements FleetStore {
     }
   }
 
-  async removeMemberFiles(fleet: string, member: string): Promise<void> {
-    await removeMemberFiles(fleetLayout(this.root, fleet), member);
+  async removeMemberFiles(fleet: string, member: string, stems: readonly string[]): Promise<void> {
+    await removeMemberFiles(fleetLayout(this.root, fleet), member, stems);
     await this.#agentSockets.remove(member);
   }
 

@@ -35,6 +35,9 @@ export const fleetLayout = (root: string, fleet: string) => {
     operationLog: join(directory, 'operation.log'),
     overlays: join(directory, 'overlays'),
     logs: join(directory, 'logs'),
+    nvram: join(directory, 'nvram'),
+    /** What members' NVRAM begins as. */
+    goldenNvram: (digest: string) => join(directory, `nvram-${shortDigest(digest)}.fd`),
     seeds: join(directory, 'seeds'),
     /** A line per seed that was put in place: member, instance-id, digest; the last one of a member counts. */
     seedLog: join(directory, 'seeds', 'placed.log'),
@@ -60,5 +63,6 @@ export const overlayEnding = '.qcow2';
 /** An overlay that is being written; renamed when whole. */
 export const partialEnding = '.qcow2.new';
 export const logEnding = '.log';
+export const nvramEnding = '.fd';
 export const seedEnding = '.iso';
 export const partialSeedEnding = '.iso.new';

@@ -36,10 +36,18 @@ export class QemuImg implements ImageTool {
     });
   }
 
-  async freshOverlay(base: BaseImage, scratchPath: string): Promise<Buffer> {
+  freshOverlay(base: BaseImage, scratchPath: string): Promise<Buffer> {
+    return this.#fresh(scratchPath, ['-F', base.format, '-b', base.path, scratchPath]);
+  }
+
+  blankDisk(virtualBytes: number, scratchPath: string): Promise<Buffer> {
+    return this.#fresh(scratchPath, [scratchPath, String(virtualBytes)]);
+  }
+
+  async #fresh(scratchPath: string, what: readonly string[]): Promise<Buffer> {
     await rm(scratchPath, { force: true });
     try {
-      await runTool('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', base.format, '-b', base.path, scratchPath]);
+      await runTool('qemu-img', ['create', '-q', '-f', 'qcow2', ...what]);
       return await readFile(scratchPath);
     } finally {
       await rm(scratchPath, { force: true });

@@ -3,7 +3,7 @@ import { normalize } from 'node:path';
 import { XMLParser, XMLValidator } from 'fast-xml-parser';
 import type { BaseImage } from './base.js';
 import { CowherdError } from './errors.js';
-import type { FleetRecord } from './fleet.js';
+import { baseOf, type FleetRecord } from './fleet.js';
 import type { MemberIdentity } from './identity.js';
 import type { MemberMark } from './observation.js';
 
@@ -26,13 +26,14 @@ const definitionPlaceholder = '@definition@';
 
 /** The `<metadata>` content of one member. The definition's digest is a placeholder until {@link sealDefinition}. */
 export function memberMetadata(record: FleetRecord, member: MemberIdentity): string {
+  const base = baseOf(record, member);
   const attributes = {
     version: '1',
     fleet: record.name,
     fleetId: record.id,
     index: String(member.index),
-    baseName: record.base.name,
-    base: `sha256:${record.base.digest}`,
+    baseName: base.name,
+    base: `sha256:${base.digest}`,
     definition: definitionPlaceholder,
   };
   const written = Object.entries(attributes).map(([key, value]) => `${key}="${escapeXml(value)}"`);
@@ -74,14 +75,6 @@ function markOf(member: XmlNode): MemberMark | undefined {
   };
 }
 
-/** The path of the first disk's file. @returns undefined where there is none */
-export function firstDiskFile(xml: string): string | undefined {
-  const domain = child(parser.parse(xml) as XmlNode, 'domain');
-  const disk = list(child(domain, 'devices')?.disk)[0];
-  const file = text(child(disk, 'source')?.['@file']);
-  return file === '' ? undefined : file;
-}
-
 /** Whether a domain as libvirt prints it has a file as a disk. A look at the text: a thousand of them are not worth parsing. */
 export function hasDisk(xml: string, path: string): boolean {
   const asAttribute = printedAttribute(path);
@@ -98,14 +91,32 @@ export function printedAttribute(value: string): string {
   return value.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll("'", '&apos;').replaceAll('"', '&quot;');
 }
 
+/** What a disk's file stands on, as libvirt is told it: to the end, so that nothing is ever probed. */
+export function backingXml(base: Pick<BaseImage, 'path' | 'format' | 'backing'>): string {
+  const chain = [base, ...base.backing];
+  // libvirt would give the shared base to the QEMU user and back at every start and stop.
+  const open = chain.map(
+    ({ path, format }) =>
+      `<backingStore type="file"><format type="${format}"/><source file="${escapeXml(path)}"><seclabel model="dac" relabel="no"/></source>`,
+  );
+  return `${open.join('')}<backingStore/>${'</backingStore>'.repeat(chain.length)}`;
+}
+
+export interface ExpectedDisk {
+  path: string;
+  /** What it stands on; undefined for a blank disk. */
+  base: Pick<BaseImage, 'path' | 'format' | 'backing'> | undefined;
+}
+
 export interface ExpectedDomain {
   record: FleetRecord;
   member: MemberIdentity;
-  overlayPath: string;
-  /** The one other file of the store that a disk may be. */
+  /** The member's disks, the overlay first. */
+  disks: readonly ExpectedDisk[];
+  /** Other files of the store that the domain may have: the seed and the NVRAM. */
   seedPath: string;
+  nvramPath: string;
   storeRoot: string;
-  base: Pick<BaseImage, 'path' | 'format'>;
 }
 
 /**
@@ -131,7 +142,8 @@ export function verifyRenderedDomain(xml: string, expected: ExpectedDomain): voi
   }
 }
 
-function domainProblems(document: XmlNode, { record, member, overlayPath, seedPath, storeRoot, base }: ExpectedDomain): string[] {
+function domainProblems(document: XmlNode, expected: ExpectedDomain): string[] {
+  const { record, member } = expected;
   const domain = child(document, 'domain');
   if (domain === undefined) return ['its root is not <domain>'];
   const problems: string[] = [];
@@ -145,29 +157,60 @@ function domainProblems(document: XmlNode, { record, member, overlayPath, seedPa
   const mark = marked === undefined ? undefined : markOf(marked);
   if (mark === undefined) {
     problems.push("<metadata> lacks cowherd's mark: keep {{{metadata}}} in the template");
-  } else if (mark.fleetId !== record.id || mark.index !== member.index || mark.baseDigest !== record.base.digest) {
+  } else if (mark.fleetId !== record.id || mark.index !== member.index || mark.baseDigest !== baseOf(record, member).digest) {
     problems.push("<metadata> has another member's mark: keep {{{metadata}}} in the template");
   }
 
-  const disks = list(child(domain, 'devices')?.disk);
-  const own = disks.filter((disk) => text(child(disk, 'source')?.['@file']) === overlayPath);
-  if (own.length !== 1) {
-    problems.push(`${own.length} disks have the overlay as their source, not 1: keep <source file="{{overlay}}"/>`);
+  problems.push(...diskProblems(list(child(domain, 'devices')?.disk), expected));
+  const nvram = text(child(domain, 'os')?.nvram);
+  if (nvram !== '' && nvram !== expected.nvramPath)
+    problems.push(`<nvram> is ${nvram}, which members would share: write <nvram>{{nvram}}</nvram>, or leave it out`);
+  return problems;
+}
+
+function diskProblems(seen: readonly XmlNode[], { disks, seedPath, storeRoot }: ExpectedDomain): string[] {
+  const problems: string[] = [];
+  const sourceOf = (disk: XmlNode): string => text(child(disk, 'source')?.['@file']);
+  for (const [position, { path, base }] of disks.entries()) {
+    const what = position === 0 ? 'the overlay' : path;
+    const own = seen.filter((disk) => sourceOf(disk) === path);
+    if (own.length !== 1) {
+      const variable = position === 0 ? 'overlay' : `disks.[${position - 1}].path`;
+      problems.push(`${own.length} disks have ${what} as their source, not 1: keep <source file="{{${variable}}}"/>`);
+    }
+    for (const disk of own) {
+      const type = text(child(disk, 'driver')?.['@type']);
+      if (type !== 'qcow2') problems.push(`the driver type of ${what} is ${JSON.stringify(type)}, not "qcow2"`);
+      problems.push(...backingProblems(disk.backingStore, base === undefined ? [] : [base, ...base.backing]));
+    }
   }
-  for (const disk of own) {
-    expectText('the driver type of the overlay', text(child(disk, 'driver')?.['@type']), 'qcow2');
-    const backing = child(disk, 'backingStore');
-    expectText('the backing file', text(child(backing, 'source')?.['@file']), base.path);
-    expectText('the format of the backing file', text(child(backing, 'format')?.['@type']), base.format);
-    if (backing?.backingStore !== '') problems.push('the backing chain is not ended: put <backingStore/> into the <backingStore>');
-  }
-  for (const disk of disks) {
-    const source = normalize(text(child(disk, 'source')?.['@file']));
-    if (source === normalize(base.path)) problems.push('a disk has the base image itself as its source');
-    else if (![overlayPath, seedPath].map(normalize).includes(source) && source.startsWith(`${normalize(storeRoot)}/`))
+  const bases = disks.flatMap(({ base }) => (base === undefined ? [] : [base, ...base.backing])).map((base) => normalize(base.path));
+  const allowed = [...disks.map((disk) => disk.path), seedPath].map(normalize);
+  for (const disk of seen) {
+    const source = normalize(sourceOf(disk));
+    if (bases.includes(source)) problems.push('a disk has the base image itself as its source');
+    else if (!allowed.includes(source) && source.startsWith(`${normalize(storeRoot)}/`))
       problems.push(`a disk has another file of the store as its source: ${source}`);
   }
   return problems;
+}
+
+/** Holds a chain of `<backingStore>`s against what the disk stands on. */
+function backingProblems(
+  node: XmlNode | XmlNode[] | string | undefined,
+  chain: ReadonlyArray<Pick<BaseImage, 'path' | 'format'>>,
+): string[] {
+  const [base, ...rest] = chain;
+  if (base === undefined)
+    return node === '' ? [] : ['the backing chain is not ended: put <backingStore/> where it ends, or use {{{backing}}} for all of it'];
+  const backing = typeof node === 'object' && !Array.isArray(node) ? node : undefined;
+  const problems: string[] = [];
+  const expectText = (what: string, seen: string, wanted: string): void => {
+    if (seen !== wanted) problems.push(`${what} is ${JSON.stringify(seen)}, not ${JSON.stringify(wanted)}`);
+  };
+  expectText('the backing file', text(child(backing, 'source')?.['@file']), base.path);
+  expectText('the format of the backing file', text(child(backing, 'format')?.['@type']), base.format);
+  return problems.length > 0 ? problems : backingProblems(backing?.backingStore, rest);
 }
 
 export function escapeXml(value: string): string {

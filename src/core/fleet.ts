@@ -74,11 +74,17 @@ export function parseState<T>(schema: z.ZodType<T>, fleet: string, file: string,
   return result.data;
 }
 
-/** Members 1…count, keeping what is recorded beyond it. */
-export function growMembers(fleet: string, fleetId: string, recorded: readonly MemberIdentity[], count: number): MemberIdentity[] {
+/** Members 1…count, keeping what is recorded beyond it. @param nics network interfaces of each */
+export function growMembers(
+  fleet: string,
+  fleetId: string,
+  recorded: readonly MemberIdentity[],
+  count: number,
+  nics = 1,
+): MemberIdentity[] {
   const byIndex = new Map(recorded.map((member) => [member.index, member]));
   for (let index = 1; index <= count; index++) {
-    if (!byIndex.has(index)) byIndex.set(index, memberIdentity(fleet, fleetId, index));
+    if (!byIndex.has(index)) byIndex.set(index, memberIdentity(fleet, fleetId, index, nics));
   }
   return [...byIndex.values()].sort((a, b) => a.index - b.index);
 }

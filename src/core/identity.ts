@@ -18,8 +18,10 @@ export interface MemberIdentity {
   base?: BaseRef | undefined;
 }
 
-export function memberIdentity(fleet: string, fleetId: string, index: number): MemberIdentity {
-  return { index, name: memberName(fleet, index), uuid: memberUuid(fleetId, index), macs: [memberMac(fleetId, index)] };
+/** @param nics how many network interfaces it has */
+export function memberIdentity(fleet: string, fleetId: string, index: number, nics = 1): MemberIdentity {
+  const macs = Array.from({ length: nics }, (_, nic) => memberMac(fleetId, index, nic));
+  return { index, name: memberName(fleet, index), uuid: memberUuid(fleetId, index), macs };
 }
 
 /** RFC 9562 version 5: the fleet's id is the name space, the index the name. */
@@ -39,8 +41,11 @@ export function memberUuid(fleetId: string, index: number): string {
  * QEMU's own prefix and 24 bits: a start derived from the fleet's id, then counting up by index. Counting, not hashing each
  * index: 1,000 hashed addresses would collide among themselves in one fleet out of thirty.
  */
-export function memberMac(fleetId: string, index: number): string {
-  const start = createHash('sha256').update(fleetId).digest().readUIntBE(0, 3);
+export function memberMac(fleetId: string, index: number, nic = 0): string {
+  const start = createHash('sha256')
+    .update(nic === 0 ? fleetId : `${fleetId} interface ${nic}`)
+    .digest()
+    .readUIntBE(0, 3);
   const low = ((start + index) % 2 ** 24).toString(16).padStart(6, '0');
   return `52:54:00:${low.slice(0, 2)}:${low.slice(2, 4)}:${low.slice(4, 6)}`;
 }

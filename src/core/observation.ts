@@ -1,3 +1,4 @@
+import { memberDisks } from './disks.js';
 import type { FleetRecord } from './fleet.js';
 import type { MemberIdentity } from './identity.js';
 
@@ -26,8 +27,10 @@ export interface MemberMark {
 /** One member as it is found, before anyone judges it. */
 export interface ObservedMember extends MemberIdentity {
   domain: DomainState | undefined;
-  /** Bytes on disk; undefined where there is no overlay. */
+  /** Bytes on disk of all its disks; undefined where the first one is not there. */
   overlayBytes: number | undefined;
+  /** Stems of disks beside the first one that are not there. */
+  missingDisks?: readonly string[];
 }
 
 export type MemberState = 'running' | 'shutOff' | 'paused' | 'broken' | 'missing';
@@ -43,16 +46,21 @@ export interface JudgedMember extends ObservedMember {
 export function observeMembers(
   record: FleetRecord,
   domains: readonly DomainState[],
-  overlayBytes: ReadonlyMap<string, number>,
+  diskBytes: ReadonlyMap<string, number>,
 ): ObservedMember[] {
   const byName = new Map(domains.map((domain) => [domain.name, domain]));
   const byUuid = new Map(domains.map((domain) => [domain.uuid, domain]));
   // By UUID where the name is not there: a member that was renamed still has its overlay open.
-  return record.members.map((member) => ({
-    ...member,
-    domain: byName.get(member.name) ?? byUuid.get(member.uuid),
-    overlayBytes: overlayBytes.get(member.name),
-  }));
+  return record.members.map((member) => {
+    const [first, ...others] = memberDisks(record, member).map(({ stem }) => ({ stem, bytes: diskBytes.get(stem) }));
+    const sum = others.reduce((total, { bytes = 0 }) => total + bytes, first?.bytes ?? 0);
+    return {
+      ...member,
+      domain: byName.get(member.name) ?? byUuid.get(member.uuid),
+      overlayBytes: first?.bytes === undefined ? undefined : sum,
+      missingDisks: others.filter(({ bytes }) => bytes === undefined).map(({ stem }) => stem),
+    };
+  });
 }
 
 /** @param baseProblem what is wrong with the base image under all of them, if anything */
@@ -67,6 +75,7 @@ export function judgeMember(member: ObservedMember, freshOverlayBytes: number, b
   else if (domain.uuid !== member.uuid) problems.push('a foreign domain has its name');
   else if (domain.name !== member.name) problems.push(`its domain was renamed to ${domain.name}`);
   if (overlayBytes === undefined) problems.push('overlay is missing');
+  for (const stem of member.missingDisks ?? []) problems.push(`disk ${stem} is missing`);
   if (domain?.state === 'paused' && domain.reason === 'I/O error') problems.push('paused by an I/O error: is the disk full?');
   if (baseProblem !== undefined) problems.push(baseProblem);
   const state = problems.length > 0 ? 'broken' : domain?.state === 'other' || domain === undefined ? 'broken' : domain.state;

@@ -46,6 +46,7 @@ export function planSpawn(subjects: readonly SpawnSubject[], fleetId: string): P
       continue;
     }
     const running = isOn(domain);
+    const missing = subject.overlayBytes === undefined ? ['overlay'] : (subject.missingDisks ?? []).map((stem) => `disk ${stem}`);
     if (running && subject.overlayBytes === undefined) {
       plan.refused.push({
         name,
@@ -54,11 +55,19 @@ export function planSpawn(subjects: readonly SpawnSubject[], fleetId: string): P
       });
       continue;
     }
+    if (running && missing.length > 0) {
+      plan.refused.push({
+        name,
+        reason: `it runs without its ${missing.join(', ')}`,
+        hint: 'Stop it (cowherd stop), then run "cowherd spawn" again: it makes what is missing.',
+      });
+      continue;
+    }
     const steps: StepName[] = [];
     const why: string[] = [];
-    if (subject.overlayBytes === undefined) {
+    if (missing.length > 0) {
       steps.push('overlay');
-      why.push('no overlay');
+      why.push(`no ${missing.join(', no ')}`);
     }
     if (subject.seedLack !== undefined) {
       steps.push('seed');
@@ -88,14 +97,21 @@ export interface ResetPolicy {
   wasOn: ReadonlySet<string>;
   /** Whether members have seeds that go with their overlays. */
   withSeeds: boolean;
+  /** Whether domains are undefined and defined again: the only way to clear a TPM, whose state is libvirt's. */
+  redefines?: boolean;
 }
 
 /** Reset: stop, fresh overlay and seed in place of the old ones, start those that ran. */
-export function planReset(members: readonly MarkedMember[], fleetId: string, { start, wasOn, withSeeds }: ResetPolicy): Plan {
+export function planReset(
+  members: readonly MarkedMember[],
+  fleetId: string,
+  { start, wasOn, withSeeds, redefines = false }: ResetPolicy,
+): Plan {
   const plan: Plan = { members: [], unchanged: [], refused: [] };
   for (const member of members) {
     const { domain, index, name } = member;
-    if (domain === undefined) {
+    // A reset that redefines may have been interrupted between the two.
+    if (domain === undefined && !redefines) {
       plan.refused.push({ name, reason: 'it has no domain', hint: 'Run "cowherd spawn" again: it makes what is missing.' });
       continue;
     }
@@ -103,8 +119,11 @@ export function planReset(members: readonly MarkedMember[], fleetId: string, { s
       plan.refused.push(foreign(member));
       continue;
     }
-    const steps: StepName[] = isOn(domain) ? ['stop', 'overlay'] : ['overlay'];
+    const steps: StepName[] = isOn(domain) ? ['stop'] : [];
+    if (redefines && domain !== undefined) steps.push('undefine');
+    steps.push('overlay');
     if (withSeeds) steps.push('seed');
+    if (redefines) steps.push('define');
     if (start === 'all' || (start === 'same' && wasOn.has(name))) steps.push('start');
     plan.members.push({ index, name, steps, why: 'reset', atNextStart: false });
   }
@@ -132,15 +151,19 @@ export function planTeardown(members: readonly MarkedMember[], fleetId: string):
 export function planPower(members: readonly MarkedMember[], fleetId: string, verb: 'start' | 'stop'): Plan {
   const plan: Plan = { members: [], unchanged: [], refused: [] };
   for (const member of members) {
-    const { domain, index, name, overlayBytes } = member;
+    const { domain, index, name, overlayBytes, missingDisks } = member;
     if (domain === undefined) {
       plan.refused.push({ name, reason: 'it has no domain', hint: 'Run "cowherd spawn" again: it makes what is missing.' });
     } else if (isForeign(member, fleetId)) {
       plan.refused.push(foreign(member));
     } else if (isOn(domain) === (verb === 'start')) {
       plan.unchanged.push(name);
-    } else if (verb === 'start' && overlayBytes === undefined) {
-      plan.refused.push({ name, reason: 'its overlay is missing', hint: 'A reset gives it a fresh one.' });
+    } else if (verb === 'start' && (overlayBytes === undefined || (missingDisks ?? []).length > 0)) {
+      plan.refused.push({
+        name,
+        reason: overlayBytes === undefined ? 'its overlay is missing' : `its disk ${(missingDisks ?? []).join(', ')} is missing`,
+        hint: 'A reset gives it a fresh one.',
+      });
     } else {
       plan.members.push({ index, name, steps: [verb === 'start' ? 'start' : 'shutdown'], why: verb, atNextStart: false });
     }

@@ -10,7 +10,7 @@ export type BaseRef = z.infer<typeof baseRefSchema>;
 export const maxMembers = 10_000;
 export const minMemoryMiB = 4;
 
-const units: Record<string, number> = { m: 1, mb: 1, mib: 1, g: 1024, gb: 1024, gib: 1024 };
+const units: Record<string, number> = { m: 1, mb: 1, mib: 1, g: 1024, gb: 1024, gib: 1024, t: 1024 ** 2, tb: 1024 ** 2, tib: 1024 ** 2 };
 
 /** `512`, `512MiB`, `2GiB` → MiB; undefined where it is none of these. */
 export function parseMemoryMiB(text: string): number | undefined {
@@ -68,7 +68,10 @@ export const diskBuses = ['virtio', 'scsi', 'sata'] as const;
 /** A disk of each member beside its first one: blank, or an overlay of its own on a base image. */
 export const diskSpecSchema = z.strictObject({
   /** Part of its file's name, and its serial number in the guest. */
-  name: z.string().regex(/^[a-z0-9][a-z0-9-]{0,19}$/),
+  name: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9-]{0,19}$/, 'is not a disk name: lower-case letters, digits and hyphens, at most 20')
+    .refine((word) => word !== 'root', 'is the name of the first disk'),
   bus: z.enum(diskBuses),
   /** Size of a blank disk in bytes. */
   bytes: z.number().int().positive().optional(),
@@ -100,6 +103,10 @@ export const domainSpecSchema = z.strictObject({
   tpm: z.boolean().default(false),
   /** Beside the first one. */
   disks: z.array(diskSpecSchema).default([]),
+  /** sha256 of the NVRAM that members of UEFI begin with; absent where that is the firmware's own template. */
+  nvram: z.string().optional(),
+  /** Network interfaces of the template, hence MAC addresses of a member. */
+  nics: z.number().int().min(1).max(16).default(1),
 });
 export type DomainSpec = z.infer<typeof domainSpecSchema>;
 
@@ -108,7 +115,7 @@ export const sourceKinds = ['template', 'userData', 'metaData', 'networkConfig']
 export type SourceKind = (typeof sourceKinds)[number];
 
 /** What a person can ask for by values; the files of {@link sourceKinds} come by path. */
-export type GivenSpec = Partial<Omit<DomainSpec, SourceKind>>;
+export type GivenSpec = Partial<Omit<DomainSpec, SourceKind | 'nvram'>>;
 
 export const defaultDomainSpec: DomainSpec = {
   memoryMiB: 512,
@@ -125,11 +132,33 @@ export const defaultDomainSpec: DomainSpec = {
   firmware: 'bios',
   tpm: false,
   disks: [],
+  nics: 1,
 };
 
 const file = z.string().min(1);
 
 const concurrency = z.number().int().min(1).max(256);
+
+export const maxDisks = 20;
+
+const diskSize = z
+  .union([z.number().int(), z.string()])
+  .describe('Size of the disk: a number of MiB, or a string such as "512MiB", "10GiB", "1TiB".')
+  .transform((value, context) => {
+    const mib = typeof value === 'number' ? value : parseMemoryMiB(value);
+    if (mib === undefined || mib < 1 || mib > 64 * 1024 * 1024) {
+      context.addIssue({ code: 'custom', message: 'is not a size: write MiB as a number, or "512MiB", "10GiB" (1 MiB to 64 TiB)' });
+      return z.NEVER;
+    }
+    return mib;
+  });
+
+/** A blank disk as written in a fleet file. */
+export const diskInputSchema = z.strictObject({
+  name: diskSpecSchema.shape.name.optional().describe('Its name and serial number in the guest (default data1, data2, …).'),
+  size: diskSize,
+  bus: z.enum(diskBuses).default('virtio').describe('How the guest sees it (default virtio).'),
+});
 
 /** One fleet as written in a fleet file. */
 export const fleetSchema = z.strictObject({
@@ -163,6 +192,19 @@ export const fleetSchema = z.strictObject({
     .boolean()
     .optional()
     .describe('With network user: forward a free port of 127.0.0.1 to port 22 of each member (default false).'),
+  firmware: domainSpecSchema.shape.firmware
+    .removeDefault()
+    .optional()
+    .describe('bios (default) or uefi: OVMF as libvirt finds it, with an NVRAM of its own per member.'),
+  nvram: file
+    .optional()
+    .describe('The NVRAM of the golden image, where it was installed under UEFI (relative to this file); each member begins with a copy.'),
+  tpm: z.boolean().optional().describe('Give each member an emulated TPM 2.0 of its own; a reset clears it (default false).'),
+  disks: z
+    .array(diskInputSchema)
+    .max(maxDisks)
+    .optional()
+    .describe('Blank disks of each member, beside the first one; a reset blanks them.'),
   concurrency: concurrency.optional().describe('How many members are worked on at once (default 16).'),
   bootConcurrency: concurrency.optional().describe('How many domains start at once (default 8).'),
 });

@@ -1,8 +1,9 @@
 import Handlebars from 'handlebars';
 import type { BaseImage } from './base.js';
-import { memberMetadata } from './domain-xml.js';
+import { diskTargets, memberDisks } from './disks.js';
+import { backingXml, memberMetadata } from './domain-xml.js';
 import { CowherdError } from './errors.js';
-import type { FleetRecord } from './fleet.js';
+import { type BaseRef, baseOf, type FleetRecord } from './fleet.js';
 import type { MemberIdentity } from './identity.js';
 import { parseNetwork } from './spec.js';
 
@@ -17,6 +18,10 @@ export interface Platform {
 export interface MemberFiles {
   overlay: string;
   consoleLog: string;
+  /** A disk by its stem; the overlay is that of the member's own name. */
+  disk: (stem: string) => string;
+  /** The variables of its UEFI firmware, where the fleet has such. */
+  nvram: string;
   /** The cloud-init seed, where the fleet has such. */
   seed: string;
   /** Socket of the guest agent; undefined where libvirt chooses one. */
@@ -63,23 +68,51 @@ function indent(width: number, text: string): string {
   return text.trimEnd().replace(/^(?=.)/gm, ' '.repeat(width));
 }
 
+/** The images that disks stand on; of one that is not there it throws. */
+export type BaseLookup = (ref: BaseRef) => BaseImage;
+
 export type DomainTemplate = (record: FleetRecord, member: MemberIdentity, files: MemberFiles) => string;
 
 /** @throws BAD_TEMPLATE */
-export function compileDomainTemplate(source: string, origin: string, base: BaseImage, platform: Platform): DomainTemplate {
+export function compileDomainTemplate(source: string, origin: string, imageOf: BaseLookup, platform: Platform): DomainTemplate {
   const render = compileTemplate(source, { origin, escape: 'xml', ejectCommand: 'cowherd template eject' });
   return (record, member, files) => {
     const { spec } = record;
+    const base = imageOf(baseOf(record, member));
+    const { targets, seed: seedTarget } = diskTargets(spec.disks);
+    const isUefi = spec.firmware === 'uefi';
     return render({
       ...memberContext(record, member),
       metadata: memberMetadata(record, member),
       memoryMiB: spec.memoryMiB,
       vcpus: spec.vcpus,
       ...platform,
+      // The firmware's builds for x86 are made for it.
+      machine: isUefi && platform.arch === 'x86_64' ? 'q35' : platform.machine,
+      uefi: isUefi,
+      nvram: files.nvram,
+      tpm: spec.tpm,
+      backing: backingXml(base),
+      disks: memberDisks(record, member)
+        .slice(1)
+        .map(({ stem, origin }, position) => ({
+          name: spec.disks[position]?.name ?? '',
+          bus: spec.disks[position]?.bus ?? '',
+          target: targets[position] ?? '',
+          path: files.disk(stem),
+          backing: 'base' in origin ? backingXml(imageOf(origin.base)) : '<backingStore/>',
+        })),
+      scsi: spec.disks.some((disk) => disk.bus === 'scsi'),
       tcg: platform.virtType === 'qemu',
       overlay: files.overlay,
       consoleLog: files.consoleLog,
-      seed: { none: spec.seed === 'none', nocloud: spec.seed === 'nocloud', smbios: spec.seed === 'smbios', path: files.seed },
+      seed: {
+        none: spec.seed === 'none',
+        nocloud: spec.seed === 'nocloud',
+        smbios: spec.seed === 'smbios',
+        path: files.seed,
+        target: seedTarget,
+      },
       agentSocket: files.agentSocket ?? '',
       base: { name: base.name, digest: base.digest, path: base.path, format: base.format },
       diskCache: spec.diskCache,
@@ -98,6 +131,7 @@ export function memberContext({ name: fleet, spec }: Pick<FleetRecord, 'name' | 
     index: member.index,
     uuid: member.uuid,
     mac: member.macs[0] ?? '',
+    macs: member.macs,
     address: member.address ?? '',
     sshPort: member.sshPort ?? '',
     network: {

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
-import type { BaseImage } from '../core/base.js';
+import { memberDisks, originKey } from '../core/disks.js';
 import { type MemberDefinition, memberMetadata, sealDefinition, verifyRenderedDomain } from '../core/domain-xml.js';
 import { CowherdError } from '../core/errors.js';
-import type { FleetRecord } from '../core/fleet.js';
+import { baseOf, type FleetRecord } from '../core/fleet.js';
 import type { MemberIdentity } from '../core/identity.js';
 import type { ProgressListener } from '../core/progress.js';
-import { compileDomainTemplate, type Platform } from '../core/template.js';
+import { type BaseLookup, compileDomainTemplate, type Platform } from '../core/template.js';
 import type { Ports } from '../ports.js';
 
 /** A template as text, and where it is from. */
@@ -40,7 +40,7 @@ export async function loadTemplate(
   return { text, origin: `of fleet ${record.name}`, digest };
 }
 
-export function sha256(text: string): string {
+export function sha256(text: string | Buffer): string {
   return createHash('sha256').update(text).digest('hex');
 }
 
@@ -63,13 +63,13 @@ export function renderDefinitions(
   ports: Pick<Ports, 'fleets'>,
   record: FleetRecord,
   members: readonly MemberIdentity[],
-  base: BaseImage,
+  imageOf: BaseLookup,
   platform: Platform,
   template: TemplateSource,
 ): Map<string, MemberDefinition> {
-  const render = compileDomainTemplate(template.text, template.origin, base, platform);
+  const render = compileDomainTemplate(template.text, template.origin, imageOf, platform);
   const definitions = new Map<string, MemberDefinition>();
-  let verifiedShape: string | undefined;
+  const verifiedShapes = new Set<string>();
   for (const member of members) {
     const files = ports.fleets.files(record.name, member.name);
     const rendered = render(record, member, files);
@@ -85,16 +85,22 @@ export function renderDefinitions(
       ...member.macs,
       member.name,
     ]);
-    if (shape !== verifiedShape)
+    const known = `${originKey({ base: baseOf(record, member) })} ${shape}`;
+    if (!verifiedShapes.has(known)) {
       verifyRenderedDomain(rendered, {
         record,
         member,
-        overlayPath: files.overlay,
+        disks: memberDisks(record, member).map(({ stem, origin }) => ({
+          path: files.disk(stem),
+          base: 'base' in origin ? imageOf(origin.base) : undefined,
+        })),
         seedPath: files.seed,
+        nvramPath: files.nvram,
         storeRoot: ports.fleets.root,
-        base,
       });
-    verifiedShape = shape;
+      // Members differ in their ports at most: a handful of shapes, unless the template makes each its own.
+      if (verifiedShapes.size < 100) verifiedShapes.add(known);
+    }
     definitions.set(member.name, sealDefinition(rendered));
   }
   return definitions;

@@ -37,7 +37,7 @@ export async function readFleetFile(ports: Pick<Ports, 'readFile'>, path: string
     ...fleet,
     base: isBaseRef(fleet.base) ? fleet.base : resolvePath(from, fleet.base),
     ...Object.fromEntries(
-      sourceKinds.flatMap((kind) => {
+      [...sourceKinds, 'nvram' as const].flatMap((kind) => {
         const file = fleet[kind];
         return file === undefined ? [] : [[kind, resolvePath(from, file)]];
       }),

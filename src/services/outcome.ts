@@ -106,6 +106,6 @@ function stateAfter(steps: readonly string[], before: MemberState): MemberState 
   if (last === undefined) return before;
   if (last === 'start') return 'running';
   if (last === 'undefine' || last === 'unlink') return 'missing';
-  if (last === 'define') return before === 'missing' ? 'shutOff' : before;
+  if (last === 'define') return before === 'missing' || steps.includes('stop') ? 'shutOff' : before;
   return 'shutOff';
 }

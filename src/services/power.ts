@@ -8,8 +8,9 @@ import type { WaitFor } from '../core/stages.js';
 import type { Ports } from '../ports.js';
 import { byName, runChange } from './change.js';
 import { checkMemory, verifyChecks } from './checks.js';
+import { verifiedBases } from './disks.js';
 import { isAborted } from './engine.js';
-import { loadFleet, observeWithMarks, verifiedBase, type WorkOptions, withFleetLock } from './fleet-access.js';
+import { loadFleet, observeWithMarks, type WorkOptions, withFleetLock } from './fleet-access.js';
 import { beginWait, verifyWaitable } from './readiness.js';
 import { Shared } from './shared.js';
 
@@ -45,8 +46,8 @@ function power(ports: Ports, verb: 'start' | 'stop', options: PowerOptions): Pro
     verifyWaitable(record.spec, options.wait);
     const plan = planPower(observed, record.id, verb);
     if (verb === 'start') {
-      const base = await verifiedBase(ports, record.base);
-      const demand = { starting: plan.members.length, memoryMiB: record.spec.memoryMiB, creating: 0, virtualBytes: base.virtualBytes };
+      await verifiedBases(ports, record);
+      const demand = { starting: plan.members.length, memoryMiB: record.spec.memoryMiB, creating: 0, virtualBytes: 0 };
       verifyChecks([await checkMemory(ports, demand)], options.force === true);
     }
     const { outcome } = await runChange(

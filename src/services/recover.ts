@@ -1,12 +1,13 @@
-import { firstDiskFile } from '../core/domain-xml.js';
+import { hasDisk } from '../core/domain-xml.js';
 import { CowherdError } from '../core/errors.js';
-import { type FleetRecord, parseState } from '../core/fleet.js';
+import { type BaseRef, type FleetRecord, parseState } from '../core/fleet.js';
 import { type MemberIdentity, memberIdentity } from '../core/identity.js';
 import { forwardedPortsIn } from '../core/network.js';
 import type { MemberMark } from '../core/observation.js';
 import { domainSpecSchema } from '../core/spec.js';
 import type { Ports } from '../ports.js';
-import { verifiedBase, withFleetLock } from './fleet-access.js';
+import { freshDisks, verifiedBases } from './disks.js';
+import { withFleetLock } from './fleet-access.js';
 
 /**
  * Rebuilds fleet.json from what the domains themselves say. Only domains are believed whose UUID follows from their mark and
@@ -33,8 +34,8 @@ export function recoverFleet(ports: Ports, fleet: string): Promise<FleetRecord> 
         },
       );
     }
-    const base = { name: first.baseName, digest: first.baseDigest };
-    const image = await verifiedBase(ports, base);
+    const base = commonBase(marks);
+    const bases = new Map(marks.map((mark) => [mark.index, baseOfMark(mark)]));
     const spec = parseState(
       domainSpecSchema,
       fleet,
@@ -42,9 +43,8 @@ export function recoverFleet(ports: Ports, fleet: string): Promise<FleetRecord> 
       first.spec,
       'Its domains were edited by hand. Make the fleet anew.',
     );
-    const freshOverlay = await ports.images.freshOverlay(image, await ports.fleets.scratchPath(fleet));
     // A member whose domain is gone is still one while its overlay is there.
-    const overlays = [...(await ports.fleets.overlaySizes(fleet)).keys()].map((name) => Number(/-(\d+)$/.exec(name)?.[1]));
+    const overlays = [...(await ports.fleets.overlaySizes(fleet)).keys()].map((stem) => Number(/-(\d+)$/.exec(stem)?.[1]));
     const indexes = new Set([...marks.map((mark) => mark.index), ...overlays.filter((index) => index > 0)]);
     const record: FleetRecord = {
       version: 1,
@@ -53,17 +53,38 @@ export function recoverFleet(ports: Ports, fleet: string): Promise<FleetRecord> 
       base,
       spec,
       createdAt: ports.clock.now().toISOString(),
-      freshOverlayBytes: await ports.fleets.measureOverlay(fleet, freshOverlay),
+      freshOverlayBytes: 0,
       members: [...indexes]
         .sort((a, b) => a - b)
         .map((index) => {
-          const member = memberIdentity(fleet, first.fleetId, index);
-          return recovered(member, documents.get(member.name));
+          const member = memberIdentity(fleet, first.fleetId, index, spec.nics);
+          const own = bases.get(index);
+          const isOther = own !== undefined && own.digest !== base.digest;
+          return { ...recovered(member, documents.get(member.name)), ...(isOther ? { base: own } : {}) };
         }),
     };
-    await ports.fleets.write(record);
-    return record;
+    const fresh = await freshDisks(ports, record, record.members, await verifiedBases(ports, record));
+    const whole = { ...record, freshOverlayBytes: fresh.bytesPerMember };
+    await ports.fleets.write(whole);
+    return whole;
   });
+}
+
+function baseOfMark({ baseName, baseDigest }: MemberMark): BaseRef {
+  return { name: baseName, digest: baseDigest };
+}
+
+/** What most members stand on: in the middle of a rebase they do not agree. */
+function commonBase(marks: readonly MemberMark[]): BaseRef {
+  const counts = new Map<string, { base: BaseRef; members: number }>();
+  for (const mark of marks) {
+    const entry = counts.get(mark.baseDigest) ?? { base: baseOfMark(mark), members: 0 };
+    entry.members++;
+    counts.set(mark.baseDigest, entry);
+  }
+  const [most] = [...counts.values()].sort((a, b) => b.members - a.members);
+  if (most === undefined) throw new Error('a fleet without marks has no base image');
+  return most.base;
 }
 
 /** With the port that its domain forwards; a reserved address is known to the network, and found there by the next spawn. */
@@ -83,8 +104,8 @@ async function believableMarks(ports: Ports, fleet: string): Promise<{ marks: Me
     const mark = marks.get(name);
     if (mark === undefined) continue;
     const identity = memberIdentity(fleet, mark.fleetId, mark.index);
-    const disk = firstDiskFile(documents.get(name) ?? '<domain/>');
-    if (identity.name === name && identity.uuid === uuid && disk === ports.fleets.files(fleet, name).overlay) believable.push(mark);
+    const hasOverlay = hasDisk(documents.get(name) ?? '', ports.fleets.files(fleet, name).overlay);
+    if (identity.name === name && identity.uuid === uuid && hasOverlay) believable.push(mark);
   }
   const ids = new Set(believable.map((mark) => mark.fleetId));
   if (ids.size > 1) {

@@ -1,4 +1,5 @@
-import { hasDisk } from '../core/domain-xml.js';
+import { memberDisks } from '../core/disks.js';
+import { hasDisk, type MemberDefinition } from '../core/domain-xml.js';
 import type { FleetRecord } from '../core/fleet.js';
 import { isOn } from '../core/observation.js';
 import type { Operation } from '../core/operation.js';
@@ -7,12 +8,15 @@ import { type MarkedMember, type Plan, planReset, type ResetPolicy, type StartPo
 import type { Seed } from '../core/seed.js';
 import { selectMembers } from '../core/selection.js';
 import type { WaitFor } from '../core/stages.js';
+import type { BaseLookup } from '../core/template.js';
 import type { Ports } from '../ports.js';
-import { byName, dryOutcome, newOperation, offNames, prepared, runChange } from './change.js';
-import { loadFleet, observeWithMarks, verifiedBase, verifyNothingUnfinished, type WorkOptions, withFleetLock } from './fleet-access.js';
+import { byName, dryOutcome, memberOf, newOperation, offNames, prepared, runChange } from './change.js';
+import { choosePlatform, loadTemplate, renderDefinitions } from './definitions.js';
+import { freshDisks, verifiedBases } from './disks.js';
+import { loadFleet, observeWithMarks, verifyNothingUnfinished, type WorkOptions, withFleetLock } from './fleet-access.js';
 import { beginWait, verifyWaitable } from './readiness.js';
 import { composeSecrets, instanceIds, loadSeedSources, renderSeeds } from './seeds.js';
-import { stagePlanned } from './steps.js';
+import { type StepContext, stagePlanned } from './steps.js';
 
 export interface ResetOptions extends WorkOptions {
   fleet: string;
@@ -57,7 +61,7 @@ async function begin(ports: Ports, options: ResetOptions): Promise<Outcome> {
     const plan = planReset(observed, record.id, policyOf(record, observed, operation));
     return dryOutcome(ports, { verb: 'reset', id: operation.id, record, plan, before: byName(observed), doneAs: () => 'reset', began });
   }
-  await verifiedBase(ports, record.base);
+  await verifiedBases(ports, record);
   await ports.fleets.beginOperation(record.name, operation);
   return finishReset(ports, operation, new Set(), { ...options, isResumed: false });
 }
@@ -70,7 +74,7 @@ export async function finishReset(
   options: WorkOptions & Pick<ResetOptions, 'fleet' | 'wait' | 'timeoutMs'> & { isResumed: boolean },
 ): Promise<Outcome> {
   const began = ports.clock.monotonic();
-  const { record, observed, plan, watch } = await prepared(ports, options.fleet, options.isResumed, async () => {
+  const { record, observed, plan, watch, context } = await prepared(ports, options.fleet, options.isResumed, async () => {
     const ready = await prepareReset(ports, operation, done, options.fleet);
     return { ...ready, watch: await beginWait(ports, ready.record, options.wait) };
   });
@@ -85,7 +89,7 @@ export async function finishReset(
       before,
       doneAs: () => 'reset',
       began,
-      context: { off: offNames(before), journaled: true },
+      context: { ...context, off: offNames(before), journaled: true },
       watch,
       onComplete: () => ports.fleets.endOperation(record.name),
     },
@@ -104,15 +108,23 @@ async function prepareReset(
   operation: Operation,
   done: ReadonlySet<number>,
   fleet: string,
-): Promise<{ record: FleetRecord; observed: MarkedMember[]; plan: Plan }> {
+): Promise<{ record: FleetRecord; observed: MarkedMember[]; plan: Plan; context: Pick<StepContext, 'disks' | 'nvram' | 'definitions'> }> {
   const record = await loadFleet(ports, fleet);
   const left = record.members.filter((member) => operation.targets.includes(member.index) && !done.has(member.index));
-  const base = await verifiedBase(ports, record.base);
+  const imageOf = await verifiedBases(ports, record);
   const observed = await observeWithMarks(ports, { ...record, members: left });
   const plan = await withoutStrangeDisks(ports, record, planReset(observed, record.id, policyOf(record, observed, operation)));
-  const freshOverlay = await ports.images.freshOverlay(base, await ports.fleets.scratchPath(fleet));
-  await stagePlanned(ports, fleet, plan, freshOverlay, await freshSeeds(ports, record, left, operation));
-  return { record, observed, plan };
+  const disks = new Map(left.map((member) => [member.name, memberDisks(record, member)]));
+  const fresh = await freshDisks(ports, record, left, imageOf);
+  await stagePlanned(ports, fleet, plan, { disks, fresh }, await freshSeeds(ports, record, left, operation));
+  const definitions = redefines(record) ? await definitionsOf(ports, record, left, imageOf) : undefined;
+  const { firmware, nvram } = record.spec;
+  const context = {
+    disks,
+    ...(firmware === 'uefi' ? { nvram: { digest: nvram } } : {}),
+    ...(definitions === undefined ? {} : { definitions }),
+  };
+  return { record, observed, plan, context };
 }
 
 /** The seeds of a new life. Resumed, it is the same life: their instance-id follows from the operation. */
@@ -138,7 +150,14 @@ async function freshSeeds(
 /** Refuses members whose domain has another disk by now, as after an external snapshot: our overlay is what that one stands on. */
 async function withoutStrangeDisks(ports: Ports, record: FleetRecord, plan: Plan): Promise<Plan> {
   const documents = await ports.hypervisor.readXml(plan.members.map((member) => member.name));
-  const isOwn = (name: string): boolean => hasDisk(documents.get(name) ?? '', ports.fleets.files(record.name, name).overlay);
+  const members = byName(record.members);
+  const isOwn = (name: string): boolean => {
+    const xml = documents.get(name);
+    // Undefined by a reset that was interrupted before it defined it again.
+    if (xml === undefined) return redefines(record);
+    const files = ports.fleets.files(record.name, name);
+    return memberDisks(record, memberOf(members, name)).every(({ stem }) => hasDisk(xml, files.disk(stem)));
+  };
   return {
     ...plan,
     members: plan.members.filter((member) => isOwn(member.name)),
@@ -148,7 +167,7 @@ async function withoutStrangeDisks(ports: Ports, record: FleetRecord, plan: Plan
         .filter((member) => !isOwn(member.name))
         .map(({ name }) => ({
           name,
-          reason: 'its domain does not have its overlay as a disk any more',
+          reason: 'its domain does not have its own disks any more',
           hint: `See "virsh domblklist ${name}". A snapshot can be merged back with "virsh blockcommit", or the member torn down and spawned anew.`,
         })),
     ],
@@ -156,7 +175,22 @@ async function withoutStrangeDisks(ports: Ports, record: FleetRecord, plan: Plan
 }
 
 function policyOf({ spec }: FleetRecord, observed: readonly MarkedMember[], { start, wasOn }: Operation): ResetPolicy {
-  return { start, wasOn: namesOf(observed, wasOn), withSeeds: spec.seed === 'nocloud' };
+  return { start, wasOn: namesOf(observed, wasOn), withSeeds: spec.seed === 'nocloud', redefines: redefines({ spec }) };
+}
+
+/** A TPM's state is libvirt's, and goes with the domain alone. */
+function redefines({ spec }: Pick<FleetRecord, 'spec'>): boolean {
+  return spec.tpm;
+}
+
+async function definitionsOf(
+  ports: Ports,
+  record: FleetRecord,
+  members: FleetRecord['members'],
+  imageOf: BaseLookup,
+): Promise<Map<string, MemberDefinition>> {
+  const platform = await choosePlatform(ports, record.spec.virtType);
+  return renderDefinitions(ports, record, members, imageOf, platform, await loadTemplate(ports, record, undefined));
 }
 
 function namesOf(members: readonly { index: number; name: string }[], indexes: readonly number[]): Set<string> {

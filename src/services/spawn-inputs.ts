@@ -7,6 +7,7 @@ import { formatIndexes } from '../core/selection.js';
 import { type DomainSpec, defaultDomainSpec, type SourceKind, sourceKinds } from '../core/spec.js';
 import type { Ports } from '../ports.js';
 import { generalisationOf } from './bases.js';
+import { sha256 } from './definitions.js';
 import { verifiedBase } from './fleet-access.js';
 import type { SpawnOptions } from './spawn.js';
 
@@ -85,23 +86,25 @@ export async function composeRecord(
   options: SpawnOptions,
   recorded: FleetRecord | undefined,
   base: BaseImage,
-  sources: Partial<Record<SourceKind, string>>,
+  sources: Partial<Record<SourceKind | 'nvram', string>>,
 ): Promise<FleetRecord> {
   const inherited: DomainSpec = { ...(recorded?.spec ?? defaultDomainSpec) };
   for (const kind of sourceKinds) delete inherited[kind];
   const given = Object.fromEntries(Object.entries(options.spec ?? {}).filter(([, value]) => value !== undefined));
   const spec = withImpliedSeed({ ...inherited, ...given, ...sources }, options);
+  verifyFirmware(spec);
   const count = options.count ?? 0;
   if (recorded !== undefined) {
+    verifyDisksKept(recorded, spec);
     // An address of another network would lead nowhere.
     const sameNetwork = recorded.spec.network === spec.network;
     const members = recorded.members.map(({ address, ...member }) =>
       sameNetwork && address !== undefined ? { ...member, address } : member,
     );
-    return { ...recorded, spec, members: growMembers(recorded.name, recorded.id, members, count) };
+    return { ...recorded, spec, members: growMembers(recorded.name, recorded.id, members, count, spec.nics) };
   }
   await verifyNoStrayOverlays(ports, options.fleet);
-  const id = await unusedFleetId(ports, count);
+  const id = await unusedFleetId(ports, count, spec.nics);
   return {
     version: 1,
     id,
@@ -110,7 +113,7 @@ export async function composeRecord(
     spec,
     createdAt: ports.clock.now().toISOString(),
     freshOverlayBytes: 0,
-    members: growMembers(options.fleet, id, [], count),
+    members: growMembers(options.fleet, id, [], count, spec.nics),
   };
 }
 
@@ -131,8 +134,45 @@ function withImpliedSeed(spec: DomainSpec, { spec: given = {}, seedFiles = {}, s
   return { ...spec, seed: 'nocloud' };
 }
 
+const maxNvramBytes = 64 * 1024 * 1024;
+
+/** @throws FILE_NOT_FOUND, BAD_SPEC */
+export async function readNvram(
+  ports: Pick<Ports, 'readBytes'>,
+  path: string | undefined,
+): Promise<{ bytes: Buffer; digest: string } | undefined> {
+  if (path === undefined) return undefined;
+  const bytes = await ports.readBytes(path);
+  // A UEFI firmware volume has its signature at byte 40.
+  if (bytes.length > maxNvramBytes || bytes.subarray(40, 44).toString('latin1') !== '_FVH') {
+    throw new CowherdError('BAD_SPEC', `${path} is no NVRAM of a UEFI firmware`, {
+      hint: 'libvirt keeps the one of a domain where <nvram> in "virsh dumpxml DOMAIN" says.',
+    });
+  }
+  return { bytes, digest: sha256(bytes) };
+}
+
+function verifyFirmware({ firmware, nvram }: DomainSpec): void {
+  if (firmware === 'uefi' || nvram === undefined) return;
+  throw new CowherdError('BAD_USAGE', 'An NVRAM belongs to UEFI, and the firmware is bios', { hint: 'Say --firmware uefi.' });
+}
+
+/** A disk that is left out or has another size would be lost, with what the guests keep on it. */
+function verifyDisksKept(recorded: FleetRecord, spec: DomainSpec): void {
+  const wanted = new Map(spec.disks.map((disk) => [disk.name, disk]));
+  for (const disk of recorded.spec.disks) {
+    const now = wanted.get(disk.name);
+    if (now !== undefined && now.bytes === disk.bytes && now.base?.digest === disk.base?.digest) continue;
+    throw new CowherdError(
+      'BAD_USAGE',
+      `Members of fleet ${recorded.name} have a disk ${disk.name}, which ${now === undefined ? 'is not asked for any more' : 'would have another size'}`,
+      { hint: 'Disks can be added, and neither removed nor resized: leave --disk out to keep what is there, or make another fleet.' },
+    );
+  }
+}
+
 /** A fleet id whose members' addresses no domain of this host has. */
-async function unusedFleetId(ports: Ports, count: number): Promise<string> {
+async function unusedFleetId(ports: Ports, count: number, nics: number): Promise<string> {
   const names = (await ports.hypervisor.listDomains()).map((domain) => domain.name);
   const documents = await ports.hypervisor.readXml(names);
   const taken = new Set(
@@ -142,9 +182,8 @@ async function unusedFleetId(ports: Ports, count: number): Promise<string> {
   );
   for (let attempt = 0; attempt < 100; attempt++) {
     const id = randomUUID();
-    let free = true;
-    for (let index = 1; index <= count && free; index++) free = !taken.has(memberMac(id, index));
-    if (free) return id;
+    const own = Array.from({ length: count * nics }, (_, position) => memberMac(id, (position % count) + 1, Math.floor(position / count)));
+    if (new Set(own).size === own.length && !own.some((mac) => taken.has(mac))) return id;
   }
   throw new CowherdError('PREFLIGHT_FAILED', 'No range of MAC addresses is free on this host', { hint: 'Make the fleet smaller.' });
 }

@@ -1,4 +1,4 @@
-import type { BaseImage } from '../core/base.js';
+import type { MemberDisk } from '../core/disks.js';
 import type { MemberDefinition } from '../core/domain-xml.js';
 import type { FleetRecord } from '../core/fleet.js';
 import { isOn } from '../core/observation.js';
@@ -8,7 +8,7 @@ import type { FleetSecrets, Seed, SeedSources } from '../core/seed.js';
 import type { PlacedSeed, Ports } from '../ports.js';
 import { releaseAddresses, reserveAddresses, verifyPortsStillFree } from './addresses.js';
 import type { TemplateSource } from './definitions.js';
-import { verifiedBase } from './fleet-access.js';
+import { freshDisks, verifiedBases } from './disks.js';
 import { writeSshFiles } from './seeds.js';
 import { stagePlanned } from './steps.js';
 
@@ -17,7 +17,10 @@ export interface Preparation {
   operation: Operation;
   plan: Plan;
   definitions: ReadonlyMap<string, MemberDefinition>;
-  base: BaseImage;
+  /** By member name, the disks that are to be made. */
+  disks: ReadonlyMap<string, readonly MemberDisk[]>;
+  /** The NVRAM of the golden image, where it came with this run. */
+  nvram: Buffer | undefined;
   template: TemplateSource;
   before: ReadonlyMap<string, MarkedMember>;
   seedSources: SeedSources;
@@ -32,7 +35,7 @@ export interface Preparation {
  * @returns the name of the member whose domain is defined already
  */
 export async function prepareSpawn(ports: Ports, work: Preparation): Promise<string | undefined> {
-  const { operation, plan, definitions, base, before, seeds } = work;
+  const { operation, plan, definitions, disks, before, seeds } = work;
   const { fleets, hypervisor } = ports;
   const fleet = work.record.name;
   const earlier = {
@@ -45,15 +48,15 @@ export async function prepareSpawn(ports: Ports, work: Preparation): Promise<str
     // Before the intent, which refers to them.
     await writeSources(ports, work);
     // The base is bound to the fleet while nobody can remove it: from here on it counts as in use.
-    await ports.bases.locked(async () => {
-      await verifiedBase(ports, work.record.base);
+    const imageOf = await ports.bases.locked(async () => {
+      const verified = await verifiedBases(ports, work.record);
       await verifyPortsStillFree(ports, work.record);
       await fleets.beginOperation(fleet, operation);
+      return verified;
     });
-    const freshOverlay = await ports.images.freshOverlay(base, await fleets.scratchPath(fleet));
-    const known = earlier.record?.freshOverlayBytes ?? 0;
-    const record = { ...work.record, freshOverlayBytes: known > 0 ? known : await fleets.measureOverlay(fleet, freshOverlay) };
-    await stagePlanned(ports, fleet, plan, freshOverlay, seeds);
+    const fresh = await freshDisks(ports, work.record, work.record.members, imageOf);
+    const record = { ...work.record, freshOverlayBytes: fresh.bytesPerMember };
+    await stagePlanned(ports, fleet, plan, { disks, fresh }, seeds);
     await writeSshFiles(ports, record, work.secrets, seeds, withoutSeedYet(work, await ports.seeds.observe(fleet)));
     await reserveAddresses(ports, record);
     await fleets.write(record);
@@ -92,7 +95,7 @@ function withoutSeedYet({ before }: Preparation, placed: ReadonlyMap<string, Pla
 /** The fleet's own templates and its secrets. */
 async function writeSources(
   ports: Pick<Ports, 'fleets' | 'seeds'>,
-  { record, template, seedSources, seeds, secrets }: Preparation,
+  { record, template, seedSources, seeds, secrets, nvram }: Preparation,
 ): Promise<void> {
   const { spec, name } = record;
   if (spec.template !== undefined) await ports.fleets.writeSource(name, 'template', spec.template, template.text);
@@ -101,5 +104,6 @@ async function writeSources(
     const source = seedSources[kind];
     if (digest !== undefined && source !== undefined) await ports.fleets.writeSource(name, kind, digest, source.text);
   }
+  if (spec.nvram !== undefined && nvram !== undefined) await ports.fleets.writeGoldenNvram(name, spec.nvram, nvram);
   if (seeds.size > 0) await ports.seeds.writeSecrets(name, secrets);
 }

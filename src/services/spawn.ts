@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { BaseImage } from '../core/base.js';
+import { type MemberDisk, memberDisks } from '../core/disks.js';
 import { CowherdError } from '../core/errors.js';
 import type { FleetRecord } from '../core/fleet.js';
 import { verifyName } from '../core/names.js';
@@ -15,6 +15,7 @@ import { allocateAddresses } from './addresses.js';
 import { byName, memberOf, newOperation, offNames } from './change.js';
 import { checkDisk, checkMemory, checkNetwork, checkStore, verifyChecks } from './checks.js';
 import { choosePlatform, loadTemplate, renderDefinitions, type TemplateSource } from './definitions.js';
+import { verifiedBases, virtualBytesOf } from './disks.js';
 import { isAborted, isComplete, type RunResult, runMembers } from './engine.js';
 import {
   defaultBootConcurrency,
@@ -27,7 +28,7 @@ import {
 import { composeOutcome } from './outcome.js';
 import { beginWait, notWaited, verifyWaitable, type Waiting, waitAfter } from './readiness.js';
 import { composeSecrets, instanceIds, loadSeedSources, renderSeeds, type SeedFiles, seedLack } from './seeds.js';
-import { composeRecord, resolveBase, verifyCount } from './spawn-inputs.js';
+import { composeRecord, readNvram, resolveBase, verifyCount } from './spawn-inputs.js';
 import { prepareSpawn } from './spawn-prepare.js';
 import { stepPerformer } from './steps.js';
 
@@ -43,6 +44,8 @@ export interface SpawnOptions extends WorkOptions {
   spec?: GivenSpec | undefined;
   /** Path of a domain template. */
   template?: string | undefined;
+  /** Path of the NVRAM that members of UEFI begin with. */
+  nvram?: string | undefined;
   /** Paths of seed templates. */
   seedFiles?: SeedFiles | undefined;
   /** Values for the seed templates that are kept out of every record and listing. */
@@ -78,13 +81,18 @@ async function spawnLocked(ports: Ports, options: SpawnOptions): Promise<Outcome
   const importSeconds = (ports.clock.monotonic() - began) / 1000;
   const template = await loadTemplate(ports, recorded, options.template);
   const seeds = await loadSeedSources(ports, recorded, options.seedFiles);
-  const sources = { ...seeds.digests, ...(template.digest === undefined ? {} : { template: template.digest }) };
+  const nvram = await readNvram(ports, options.nvram);
+  const sources = {
+    ...seeds.digests,
+    ...(template.digest === undefined ? {} : { template: template.digest }),
+    ...(nvram === undefined ? {} : { nvram: nvram.digest }),
+  };
   const record = await composeRecord(ports, options, recorded, base, sources);
   verifyWaitable(record.spec, options.wait);
   return applySpawn(ports, options, {
     recorded,
     record,
-    base,
+    nvram: nvram?.bytes,
     template,
     seedSources: seeds.sources,
     began,
@@ -97,7 +105,8 @@ interface SpawnContext {
   /** As it was, or as an interrupted spawn meant it to be. */
   recorded: FleetRecord | undefined;
   record: FleetRecord;
-  base: BaseImage;
+  /** The NVRAM of the golden image, where it came with this run. */
+  nvram: Buffer | undefined;
   template: TemplateSource;
   seedSources: SeedSources;
   began: number;
@@ -106,7 +115,8 @@ interface SpawnContext {
 }
 
 async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnContext): Promise<Outcome> {
-  const { base, template, seedSources } = context;
+  const { template, seedSources } = context;
+  const imageOf = await verifiedBases(ports, context.record);
   const platform = await choosePlatform(ports, context.record.spec.virtType, options.onProgress);
   const observed = await observeWithMarks(ports, context.record);
   verifyNoForeign(context.record, observed);
@@ -114,7 +124,7 @@ async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnCon
   const off = new Set(observed.filter(({ domain }) => !isOn(domain)).map(({ name }) => name));
   const allocation = await allocateAddresses(ports, context.record, off);
   const { record } = allocation;
-  const definitions = renderDefinitions(ports, record, record.members, base, platform, template);
+  const definitions = renderDefinitions(ports, record, record.members, imageOf, platform, template);
 
   const id = randomUUID();
   const secrets = await composeSecrets(ports, record, options.secrets, context.recorded?.spec.seed !== 'nocloud');
@@ -139,7 +149,7 @@ async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnCon
   });
   const starting = plan.members.filter((member) => member.steps.includes('start')).length;
   const creating = plan.members.filter((member) => member.steps.includes('overlay')).length;
-  const demand = { starting, creating, memoryMiB: record.spec.memoryMiB, virtualBytes: base.virtualBytes };
+  const demand = { starting, creating, memoryMiB: record.spec.memoryMiB, virtualBytes: virtualBytesOf(record, imageOf) };
   const checks = [
     await checkMemory(ports, demand),
     ...(await checkDisk(ports, demand)),
@@ -179,8 +189,29 @@ async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnCon
   const watch = await beginWait(ports, record, options.wait);
 
   // From here on the world changes.
-  const defined = await prepareSpawn(ports, { record, operation, plan, definitions, base, template, before, seedSources, seeds, secrets });
-  const performer = stepPerformer(ports, { fleet: record.name, definitions, off: offNames(before), journaled: true });
+  const disks = new Map(observed.map((member) => [member.name, lackingDisks(record, member)]));
+  const { nvram } = context;
+  const defined = await prepareSpawn(ports, {
+    record,
+    operation,
+    plan,
+    definitions,
+    disks,
+    nvram,
+    template,
+    before,
+    seedSources,
+    seeds,
+    secrets,
+  });
+  const performer = stepPerformer(ports, {
+    fleet: record.name,
+    definitions,
+    disks,
+    nvram: record.spec.firmware === 'uefi' ? { digest: record.spec.nvram } : undefined,
+    off: offNames(before),
+    journaled: true,
+  });
   const run = await runMembers(
     plan.members.map(({ name, steps }) => ({
       member: memberOf(before, name),
@@ -197,6 +228,13 @@ async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnCon
   );
   if (isComplete(run)) await ports.fleets.endOperation(record.name);
   return compose(run, notes, await waitAfter(ports, watch, { plan, run, before }, options));
+}
+
+/** What is there is never made anew. */
+function lackingDisks(record: FleetRecord, { overlayBytes, missingDisks = [], ...member }: MarkedMember): MemberDisk[] {
+  return memberDisks(record, member).filter(({ stem }) =>
+    stem === member.name ? overlayBytes === undefined : missingDisks.includes(stem),
+  );
 }
 
 /** Members that run keep their address on the old network until they are off: given to others meanwhile, it would be there twice. */

@@ -1,8 +1,10 @@
+import type { MemberDisk } from '../core/disks.js';
 import type { MemberDefinition } from '../core/domain-xml.js';
 import type { MemberIdentity } from '../core/identity.js';
 import type { Plan, StepName } from '../core/plan.js';
 import type { Seed } from '../core/seed.js';
 import type { Ports } from '../ports.js';
+import type { FreshDisks } from './disks.js';
 import type { Performer } from './engine.js';
 
 /** What each step does to the world. Every one may be run twice; overlays are staged before. */
@@ -11,10 +13,16 @@ export interface StepContext {
   fleet: string;
   /** Names of members whose domain is off: it may have saved memory. */
   off?: ReadonlySet<string>;
+  /** What an overlay step puts in place, by member name. */
+  disks?: ReadonlyMap<string, readonly MemberDisk[]>;
+  /** Of members with UEFI: what their NVRAM begins as; undefined digest for the firmware's own. */
+  nvram?: { digest: string | undefined } | undefined;
   /** Needed by plans with define steps. */
   definitions?: ReadonlyMap<string, MemberDefinition>;
   /** What a shutdown waits for, and what it does when that does not come. */
   shutdown?: (member: MemberIdentity) => Promise<void>;
+  /** Which files of disks an unlink step removes. */
+  stemsOf?: (member: MemberIdentity) => string[];
   /** Whether done members are written to the operation's log. */
   journaled: boolean;
 }
@@ -27,7 +35,8 @@ export function stepPerformer(ports: Pick<Ports, 'hypervisor' | 'fleets' | 'seed
     overlay: async ({ name }) => {
       // Saved memory belongs to the disk that goes: restored onto a fresh one it would corrupt it.
       if (context.off?.has(name)) await hypervisor.forgetSavedState(name);
-      await fleets.placeOverlay(fleet, name);
+      for (const { stem } of needed(context.disks?.get(name), `fresh disk for ${name}`)) await fleets.placeOverlay(fleet, stem);
+      if (context.nvram !== undefined) await fleets.placeNvram(fleet, name, context.nvram.digest);
       // With its disk go the keys that it made for itself.
       await seeds.forgetLearnedHost(fleet, name);
     },
@@ -42,7 +51,7 @@ export function stepPerformer(ports: Pick<Ports, 'hypervisor' | 'fleets' | 'seed
     },
     shutdown: (member) => needed(context.shutdown, 'way to shut down')(member),
     undefine: ({ name }) => hypervisor.undefine(name),
-    unlink: ({ name }) => fleets.removeMemberFiles(fleet, name),
+    unlink: (member) => fleets.removeMemberFiles(fleet, member.name, needed(context.stemsOf, 'list of disks')(member)),
   };
   return {
     step: (step, member) => needed(perform[step], `way to ${step}`)(member),
@@ -57,17 +66,29 @@ function needed<T>(value: T | undefined, what: string): T {
   return value;
 }
 
-/** Writes the seeds and the fresh overlays that a plan will put in place. @param seeds of the fleet's members, by name */
+/**
+ * Writes the seeds and the fresh disks that a plan will put in place.
+ * @param disks by member name, which of its disks
+ * @param seeds of the fleet's members, by name
+ */
 export async function stagePlanned(
   ports: Pick<Ports, 'fleets' | 'seeds'>,
   fleet: string,
   plan: Plan,
-  image: Buffer,
+  { disks, fresh }: { disks: ReadonlyMap<string, readonly MemberDisk[]>; fresh: FreshDisks },
   seeds: ReadonlyMap<string, Seed>,
 ): Promise<void> {
   const seeding = new Set(plan.members.filter((member) => member.steps.includes('seed')).map((member) => member.name));
   // Before the overlays, whose sync covers both.
   await ports.seeds.stage(fleet, new Map([...seeds].filter(([name]) => seeding.has(name))));
-  const members = plan.members.filter((member) => member.steps.includes('overlay')).map((member) => member.name);
-  await ports.fleets.stageOverlays(fleet, members, image);
+  const planned = plan.members.filter((member) => member.steps.includes('overlay')).flatMap((member) => disks.get(member.name) ?? []);
+  // By file, since most of them are the same.
+  const kinds = new Map<Buffer, string[]>();
+  for (const disk of planned) {
+    const image = fresh.imageOf(disk);
+    const stems = kinds.get(image);
+    if (stems === undefined) kinds.set(image, [disk.stem]);
+    else stems.push(disk.stem);
+  }
+  for (const [image, stems] of kinds) await ports.fleets.stageOverlays(fleet, stems, image);
 }

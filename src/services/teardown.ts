@@ -1,4 +1,5 @@
 import { formatBaseRef } from '../core/base.js';
+import { memberDisks } from '../core/disks.js';
 import { reportOf } from '../core/errors.js';
 import type { FleetRecord } from '../core/fleet.js';
 import type { Operation } from '../core/operation.js';
@@ -92,7 +93,7 @@ export async function finishTeardown(
       before,
       doneAs: () => 'removed',
       began,
-      context: { journaled: true },
+      context: { journaled: true, stemsOf: (member) => memberDisks(record, member).map(({ stem }) => stem) },
     },
     options,
   );

@@ -7,6 +7,7 @@ import { coveredValues, coverHostKey, type Seed } from '../core/seed.js';
 import { defaultDomainSpec, type GivenSpec } from '../core/spec.js';
 import type { BuiltInTemplate, Ports } from '../ports.js';
 import { choosePlatform, loadTemplate, renderDefinitions } from './definitions.js';
+import { verifiedBases } from './disks.js';
 import { loadFleet, verifiedBase } from './fleet-access.js';
 import { composeSecrets, instanceIds, loadSeedSources, renderSeeds, type SeedFiles } from './seeds.js';
 
@@ -29,7 +30,8 @@ export async function renderMember(ports: Ports, options: RenderOptions): Promis
   // A fleet that does not exist yet has no id; zeros show where it goes.
   const id = recorded?.id ?? '00000000-0000-4000-8000-000000000000';
   // With the address or port that was given to it, where it is a member already.
-  const member = recorded?.members.find((one) => one.index === options.index) ?? memberIdentity(options.fleet, id, options.index);
+  const member =
+    recorded?.members.find((one) => one.index === options.index) ?? memberIdentity(options.fleet, id, options.index, recorded?.spec.nics);
   const record: FleetRecord = {
     version: 1,
     id,
@@ -41,7 +43,8 @@ export async function renderMember(ports: Ports, options: RenderOptions): Promis
     members: [member],
   };
   const platform = await choosePlatform(ports, record.spec.virtType);
-  const definition = renderDefinitions(ports, record, [member], base, platform, template).get(member.name);
+  const imageOf = await verifiedBases(ports, record);
+  const definition = renderDefinitions(ports, record, [member], imageOf, platform, template).get(member.name);
   if (definition === undefined) throw new Error('one member was rendered and is not there');
   return { name: member.name, ...definition };
 }
@@ -63,7 +66,7 @@ export async function renderSeedPart(
   { fleet, index, part, files }: { fleet: string; index: number; part: keyof Seed['files']; files?: SeedFiles },
 ): Promise<{ name: string; instanceId: string; text: string }> {
   const recorded = await loadFleet(ports, fleet);
-  const member = recorded.members.find((one) => one.index === index) ?? memberIdentity(fleet, recorded.id, index);
+  const member = recorded.members.find((one) => one.index === index) ?? memberIdentity(fleet, recorded.id, index, recorded.spec.nics);
   const { sources } = await loadSeedSources(ports, recorded, files);
   const secrets = coveredValues(await composeSecrets(ports, recorded, undefined));
   const placed = await ports.seeds.observe(fleet);

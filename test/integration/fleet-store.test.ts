@@ -43,8 +43,8 @@ describe('the fleet store', () => {
     await store.prepareStart(fleet, 'm-1');
     await writeFile(at('logs', 'm-1.log.0'), '');
     await writeFile(at('notes.txt'), 'mine');
-    await store.removeMemberFiles(fleet, 'm-1');
-    await store.removeMemberFiles(fleet, 'm-1');
+    await store.removeMemberFiles(fleet, 'm-1', ['m-1']);
+    await store.removeMemberFiles(fleet, 'm-1', ['m-1']);
     expect(await store.removeFleet(fleet)).toEqual([at('notes.txt')]);
     await rm(at('notes.txt'));
     expect(await store.removeFleet(fleet)).toEqual([]);
@@ -57,7 +57,7 @@ describe('the fleet store', () => {
     await writeFile(join(outside, 'm-1.qcow2'), 'precious');
     await mkdir(at(), { recursive: true });
     await symlink(outside, at('overlays'));
-    await expect(store.removeMemberFiles(fleet, 'm-1')).rejects.toMatchObject({
+    await expect(store.removeMemberFiles(fleet, 'm-1', ['m-1'])).rejects.toMatchObject({
       code: 'STORE_FAILED',
       message: expect.stringContaining('leads out'),
     });

@@ -21,18 +21,33 @@ const record: FleetRecord = {
   freshOverlayBytes: 12288,
   members: [member],
 };
-const base = { name: 'golden', digest, path: '/store/bases/golden/abab.qcow2', format: 'qcow2' } as BaseImage;
+const base = {
+  name: 'golden',
+  digest,
+  path: '/store/bases/golden/abab.qcow2',
+  format: 'qcow2',
+  backing: [] as BaseImage['backing'],
+} as BaseImage;
 const platform: Platform = { virtType: 'qemu', arch: 'x86_64', machine: 'pc', emulator: '/usr/bin/qemu-system-x86_64' };
 const files = {
   overlay: "/store/it's & co/lab-003.qcow2",
   consoleLog: '/store/lab-003.log',
   seed: '/store/lab-003.iso',
+  disk: (stem: string) => (stem === 'lab-003' ? "/store/it's & co/lab-003.qcow2" : `/store/${stem}.qcow2`),
+  nvram: '/store/nvram/lab-003.fd',
   agentSocket: undefined,
 };
 const render = (template: string, spec = record.spec): string =>
-  compileDomainTemplate(template, 'test', base, platform)({ ...record, spec }, member, files);
+  compileDomainTemplate(template, 'test', () => base, platform)({ ...record, spec }, member, files);
 const verify = (xml: string): void =>
-  verifyRenderedDomain(xml, { record, member, overlayPath: files.overlay, seedPath: files.seed, storeRoot: '/store', base });
+  verifyRenderedDomain(xml, {
+    record,
+    member,
+    disks: [{ path: files.overlay, base }],
+    seedPath: files.seed,
+    nvramPath: files.nvram,
+    storeRoot: '/store',
+  });
 
 describe('the built-in template', () => {
   it('gives the domain of the member, whatever the spec', () => {
@@ -60,7 +75,7 @@ describe('the built-in template', () => {
   });
 
   it('forwards a port by QEMU itself, in place of the interface', () => {
-    const forwarded = compileDomainTemplate(source, 'test', base, platform)(record, { ...member, sshPort: 22_003 }, files);
+    const forwarded = compileDomainTemplate(source, 'test', () => base, platform)(record, { ...member, sshPort: 22_003 }, files);
     verify(forwarded);
     expect(forwarded).toContain('hostfwd=tcp:127.0.0.1:22003-:22');
     expect(forwarded).toContain(`mac=${member.macs[0]}`);

@@ -47,7 +47,7 @@ describe('a fleet file', () => {
 describe('values', () => {
   it('reads amounts of memory', () => {
     expect(['512', '512MiB', '2GiB', '2g', '1 GB'].map(parseMemoryMiB)).toEqual([512, 512, 2048, 2048, 1024]);
-    expect(['', 'x', '1TiB', '-1', '1.5GiB'].map(parseMemoryMiB)).toEqual([undefined, undefined, undefined, undefined, undefined]);
+    expect(['', 'x', '1PiB', '-1', '1.5GiB'].map(parseMemoryMiB)).toEqual([undefined, undefined, undefined, undefined, undefined]);
     expect(() => parseFlagValues({ memory: '2' })).toThrow(CowherdError);
   });
 
