@@ -33,11 +33,19 @@ a failure, or with a larger --count to grow the fleet. For a fleet that exists, 
       description: 'Wait until each console shows a login prompt',
       command: '<%= config.bin %> <%= command.id %> lab --base golden.qcow2 --count 5 --wait "console=login:"',
     },
+    {
+      description: 'Five of a domain that exists and is shut off, whatever it is like',
+      command: '<%= config.bin %> <%= command.id %> lab --from-domain win11 --count 5',
+    },
     { description: 'A lab of several fleets', command: '<%= config.bin %> <%= command.id %> --file lab.yaml' },
   ];
   static override args = { fleet: Args.string({ description: 'name of the fleet' }) };
   static override flags = {
     base: Flags.string({ char: 'b', description: 'base image: a file, or a name in the store', helpValue: 'FILE|NAME' }),
+    'from-domain': Flags.string({
+      description: 'a domain that is shut off: its XML becomes the template, its disks the base images',
+      helpValue: 'DOMAIN',
+    }),
     count: Flags.integer({ char: 'N', description: 'number of members', min: 1 }),
     ...fileFlag,
     ...specFlags,
@@ -69,6 +77,7 @@ a failure, or with a larger --count to grow the fleet. For a fleet that exists, 
         ...work,
         fleet: input.name,
         base: flags.base ?? input.base,
+        fromDomain: flags['from-domain'],
         count: flags.count ?? input.count,
         format: flags.format ?? input.format,
         trustChain: flags['trust-chain'] || input.trustChain,

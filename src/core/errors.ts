@@ -14,6 +14,7 @@ export const exitCodeOf = {
   PARTIAL: 4,
   FLEET_NOT_FOUND: 5,
   MEMBER_NOT_FOUND: 5,
+  DOMAIN_NOT_FOUND: 5,
   BASE_NOT_FOUND: 5,
   FILE_NOT_FOUND: 5,
   LOCKED: 6,

@@ -29,7 +29,7 @@ export function verifyCount(fleet: string, recorded: FleetRecord | undefined, co
 
 export async function resolveBase(
   ports: Ports,
-  options: SpawnOptions,
+  options: SpawnOptions & { baseName?: string },
   recorded: FleetRecord | undefined,
 ): Promise<{ base: BaseImage; notes: string[] }> {
   const asked = options.base;
@@ -56,10 +56,10 @@ export async function resolveBase(
   return { base, notes };
 }
 
-async function importBase(
+export async function importBase(
   ports: Ports,
   path: string,
-  { format, trustChain, signal, onProgress, dryRun }: SpawnOptions,
+  { format, trustChain, signal, onProgress, dryRun, baseName }: SpawnOptions & { baseName?: string },
 ): Promise<{ base: BaseImage; notes: string[] }> {
   if (dryRun === true) onProgress?.({ kind: 'note', text: `importing ${path}: a dry run, too, needs the base image in the store` });
   const { base, how, warning } = await ports.bases.locked(
@@ -67,6 +67,7 @@ async function importBase(
       ports.bases.import({
         path,
         format,
+        name: baseName,
         trustChain: trustChain === true,
         signal,
         onProgress: (progress) => onProgress?.({ kind: 'bytes', what: `importing ${path}`, ...progress }),

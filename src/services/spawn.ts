@@ -25,6 +25,7 @@ import {
   type WorkOptions,
   withFleetLock,
 } from './fleet-access.js';
+import { type GoldenDomain, goldenDomain } from './from-domain.js';
 import { composeOutcome } from './outcome.js';
 import { beginWait, notWaited, verifyWaitable, type Waiting, waitAfter } from './readiness.js';
 import { composeSecrets, instanceIds, loadSeedSources, renderSeeds, type SeedFiles, seedLack } from './seeds.js';
@@ -36,6 +37,8 @@ export interface SpawnOptions extends WorkOptions {
   fleet: string;
   /** A file, or the name of a base image in the store. May be left out for a fleet that exists. */
   base?: string | undefined;
+  /** Name of a domain that is shut off: its XML becomes the template, and its disks the base images. */
+  fromDomain?: string | undefined;
   format?: 'qcow2' | 'raw' | undefined;
   trustChain?: boolean | undefined;
   /** May be left out for a fleet that exists. */
@@ -68,20 +71,22 @@ export async function spawn(ports: Ports, options: SpawnOptions): Promise<Outcom
   return withFleetLock(ports, options.fleet, () => spawnLocked(ports, options));
 }
 
-async function spawnLocked(ports: Ports, options: SpawnOptions): Promise<Outcome> {
-  const { fleet } = options;
+async function spawnLocked(ports: Ports, asked: SpawnOptions): Promise<Outcome> {
+  const { fleet } = asked;
   const began = ports.clock.monotonic();
   await verifyNothingUnfinished(ports, fleet, ({ operation }) => operation.verb === 'spawn');
   // What an interrupted spawn meant to make counts as recorded: its members may be there already.
   const recorded = (await ports.fleets.unfinished(fleet))?.operation.record ?? (await ports.fleets.read(fleet));
-  verifyCount(fleet, recorded, options.count);
+  verifyCount(fleet, recorded, asked.count);
 
-  const early = options.dryRun === true ? [] : verifyChecks(await checkDisk(ports), options.force === true);
+  const early = asked.dryRun === true ? [] : verifyChecks(await checkDisk(ports), asked.force === true);
+  const golden = await goldenDomain(ports, asked);
+  const options = golden === undefined ? asked : withGolden(asked, golden);
   const { base, notes } = await resolveBase(ports, options, recorded);
   const importSeconds = (ports.clock.monotonic() - began) / 1000;
-  const template = await loadTemplate(ports, recorded, options.template);
+  const template = golden?.template ?? (await loadTemplate(ports, recorded, options.template));
   const seeds = await loadSeedSources(ports, recorded, options.seedFiles);
-  const nvram = await readNvram(ports, options.nvram);
+  const nvram = golden?.nvram ?? (await readNvram(ports, options.nvram));
   const sources = {
     ...seeds.digests,
     ...(template.digest === undefined ? {} : { template: template.digest }),
@@ -97,8 +102,14 @@ async function spawnLocked(ports: Ports, options: SpawnOptions): Promise<Outcome
     seedSources: seeds.sources,
     began,
     importSeconds,
-    notes: [...notes, ...early],
+    notes: [...notes, ...(golden?.notes ?? []), ...early],
   });
+}
+
+/** What the domain says stands below what was asked for. */
+function withGolden(options: SpawnOptions, { base, spec }: GoldenDomain): SpawnOptions & { baseName: string } {
+  const given = Object.fromEntries(Object.entries(options.spec ?? {}).filter(([, value]) => value !== undefined));
+  return { ...options, base: base.path, format: base.format, baseName: base.name, spec: { ...spec, ...given } };
 }
 
 interface SpawnContext {
