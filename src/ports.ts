@@ -73,6 +73,11 @@ export interface ImageTool {
   freshOverlay(base: BaseImage, scratchPath: string): Promise<Buffer>;
   /** The bytes of a blank qcow2 disk. @param virtualBytes its size for the guest */
   blankDisk(virtualBytes: number, scratchPath: string): Promise<Buffer>;
+  /**
+   * Makes an overlay stand on another base image, with what the guest sees unchanged: what the two differ in is copied into it.
+   * In place; nobody may have it open. One that stands there already stays as it is.
+   */
+  rebase(overlay: string, base: BaseImage, signal?: AbortSignal): Promise<void>;
   /** Copies an image with everything below it into one new qcow2 file. */
   flatten(source: string, target: string, onProgress: (percent: number) => void, signal?: AbortSignal): Promise<void>;
 }

@@ -54,6 +54,10 @@ export class QemuImg implements ImageTool {
     }
   }
 
+  async rebase(overlay: string, base: BaseImage, signal?: AbortSignal): Promise<void> {
+    await runTool('qemu-img', ['rebase', '-f', 'qcow2', '-F', base.format, '-b', base.path, overlay], { timeoutMs: longMs, signal });
+  }
+
   async flatten(source: string, target: string, onProgress: (percent: number) => void, signal?: AbortSignal): Promise<void> {
     await runTool('qemu-img', ['convert', '-p', '-f', 'qcow2', '-O', 'qcow2', source, target], {
       timeoutMs: longMs,

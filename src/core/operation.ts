@@ -6,20 +6,32 @@ import type { StepName } from './plan.js';
 export const operationSchema = z.strictObject({
   version: z.literal(1),
   id: z.string(),
-  verb: z.enum(['spawn', 'reset', 'teardown']),
+  verb: z.enum(['spawn', 'reset', 'teardown', 'rebase']),
   startedAt: z.iso.datetime(),
   /** Indexes of the members that it is about. */
   targets: z.array(z.number().int().positive()),
   /** Indexes of the targets that were on when it began, for start policy "same". */
   wasOn: z.array(z.number().int().positive()),
   start: z.enum(['all', 'none', 'same']),
-  /** spawn: what the fleet is to be. */
+  /** spawn, rebase: what the fleet is to be. */
   record: fleetRecordSchema.optional(),
   /** teardown: the whole fleet goes, and its base image with it. */
   wholeFleet: z.boolean(),
   /** reset: the seeds keep their instance-id, and first-boot work is not done again. */
   keepInstance: z.boolean().default(false),
   withBase: z.boolean(),
+  rebase: z
+    .strictObject({
+      /** Indexes of the targets that go first; the others follow when these hold. */
+      canaries: z.array(z.number().int().positive()),
+      /** Members that are moved at the same time, after the canaries. */
+      batch: z.number().int().positive(),
+      keepDrift: z.boolean(),
+      /** What members must reach, as --wait says it. */
+      wait: z.string().optional(),
+      timeoutMs: z.number().positive().optional(),
+    })
+    .optional(),
 });
 export type Operation = z.infer<typeof operationSchema> & { record?: FleetRecord | undefined };
 

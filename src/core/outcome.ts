@@ -9,6 +9,7 @@ export type MemberOutcomeKind =
   | 'started'
   | 'redefined'
   | 'reset'
+  | 'rebased'
   | 'removed'
   | 'stopped'
   | 'unchanged'
@@ -47,6 +48,28 @@ export interface Outcome {
   freedBytes?: number;
   /** Only under --dry-run: the steps that would have been taken. */
   plan?: Plan;
+}
+
+/** One document of several that a verb came to, one after the other. @param members in their order, each once */
+export function mergeOutcomes(parts: readonly Outcome[], seconds: number): Outcome {
+  const [first] = parts;
+  if (first === undefined) throw new Error('no outcomes to merge');
+  const counts: Outcome['counts'] = { created: 0, unchanged: 0, started: 0, failed: 0 };
+  for (const [kind, count] of parts.flatMap((part) => Object.entries(part.counts))) counts[kind] = (counts[kind] ?? 0) + count;
+  const stages = new Map<string, StageTime>();
+  for (const stage of parts.flatMap((part) => part.stages)) {
+    const sum = stages.get(stage.name);
+    if (sum === undefined) stages.set(stage.name, { ...stage });
+    else stages.set(stage.name, { ...sum, seconds: sum.seconds + stage.seconds, count: sum.count + stage.count });
+  }
+  return {
+    ...first,
+    operation: { ...first.operation, seconds, interrupted: parts.some((part) => part.operation.interrupted) },
+    counts,
+    stages: [...stages.values()],
+    members: parts.flatMap((part) => part.members).sort((a, b) => a.index - b.index),
+    notes: [...new Set(parts.flatMap((part) => part.notes))],
+  };
 }
 
 /** 0 all done, 4 some failed, 130 interrupted. */

@@ -2,7 +2,7 @@ import type { MemberMark, ObservedMember } from './observation.js';
 import { isOn } from './observation.js';
 
 /** What can be done to one member, in the order in which it is done. */
-export type StepName = 'stop' | 'overlay' | 'seed' | 'define' | 'start' | 'undefine' | 'unlink' | 'shutdown' | 'wait';
+export type StepName = 'stop' | 'overlay' | 'seed' | 'define' | 'start' | 'undefine' | 'unlink' | 'shutdown' | 'wait' | 'rebase';
 
 export interface MemberPlan {
   index: number;
@@ -128,6 +128,51 @@ export function planReset(
     plan.members.push({ index, name, steps, why: 'reset', atNextStart: false });
   }
   return plan;
+}
+
+export interface RebasePolicy extends ResetPolicy {
+  /** Overlays keep what the guests wrote: each is moved to the new base image as it is. */
+  keepDrift: boolean;
+}
+
+/** Rebase: as a reset, on another base image, which domains must be told of; or the overlay itself is moved, of members that are off. */
+export function planRebase(members: readonly MarkedMember[], fleetId: string, policy: RebasePolicy): Plan {
+  if (!policy.keepDrift) {
+    const plan = planReset(members, fleetId, { ...policy, redefines: false });
+    return {
+      ...plan,
+      members: plan.members.map((member) => ({ ...member, steps: withDefine(member.steps, policy.redefines === true), why: 'rebase' })),
+    };
+  }
+  const plan: Plan = { members: [], unchanged: [], refused: [] };
+  for (const member of members) {
+    const { domain, index, name, overlayBytes } = member;
+    const refuse = (reason: string, hint: string): void => void plan.refused.push({ name, reason, hint });
+    if (domain === undefined || overlayBytes === undefined) {
+      refuse(domain === undefined ? 'it has no domain' : 'its overlay is missing', 'Run "cowherd spawn" again: it makes what is missing.');
+    } else if (isForeign(member, fleetId)) {
+      plan.refused.push(foreign(member));
+    } else if (isOn(domain)) {
+      refuse('it runs, and its overlay is to be kept', `Stop it first: cowherd stop ${domain.name.replace(/-\d+$/, '')} ${index}`);
+    } else if (domain.reason === 'saved') {
+      refuse(
+        'its memory is saved, which belongs to the old base image',
+        `Start it and stop it: virsh start ${name}; virsh shutdown ${name}`,
+      );
+    } else {
+      const start: StepName[] = policy.start === 'all' ? ['start'] : [];
+      plan.members.push({ index, name, steps: ['rebase', 'define', ...start], why: 'rebase, drift kept', atNextStart: false });
+    }
+  }
+  return plan;
+}
+
+/** A domain names what its overlay stands on. Undefined before, where its TPM is to go with it. */
+function withDefine(steps: readonly StepName[], undefine: boolean): StepName[] {
+  const start = steps.filter((step) => step === 'start');
+  const stop = steps.filter((step) => step === 'stop');
+  const middle = steps.filter((step) => step !== 'start' && step !== 'stop');
+  return [...stop, ...(undefine ? (['undefine'] as const) : []), ...middle, 'define', ...start];
 }
 
 export function planTeardown(members: readonly MarkedMember[], fleetId: string): Plan {

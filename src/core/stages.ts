@@ -34,6 +34,18 @@ export function parseWaitFor(text: string): WaitFor {
   return match === null ? { stages: ordered } : { stages: ordered, pattern: parsePattern(match[2] ?? '') };
 }
 
+/** As {@link parseWaitFor} reads it. */
+export function formatWaitFor({ stages: wanted, pattern }: WaitFor): string {
+  return wanted
+    .map((stage) => (stage === 'console' && pattern !== undefined ? `console=${pattern.source}` : stage))
+    .sort(consoleLast)
+    .join(',');
+}
+
+function consoleLast(a: string, b: string): number {
+  return Number(a.startsWith('console=')) - Number(b.startsWith('console='));
+}
+
 function unknownStage(text: string): CowherdError {
   return new CowherdError('BAD_USAGE', `${JSON.stringify(text)} is nothing to wait for`, {
     hint: 'Write --wait running, address, agent, ssh or cloud-init, several of them with commas, or console=REGEX, e.g. --wait "console=login:".',

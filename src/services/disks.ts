@@ -56,6 +56,16 @@ export async function freshDisks(
   };
 }
 
+/** All disks of members, by member name. */
+export function memberDisksOf(record: FleetRecord, members: FleetRecord['members']): Map<string, MemberDisk[]> {
+  return new Map(members.map((member) => [member.name, memberDisks(record, member)]));
+}
+
+/** What a fresh NVRAM is, for members that have one. */
+export function nvramOf({ spec }: FleetRecord): { nvram?: { digest: string | undefined } } {
+  return spec.firmware === 'uefi' ? { nvram: { digest: spec.nvram } } : {};
+}
+
 /** The largest that the disks of one member can grow to, in bytes. */
 export function virtualBytesOf(record: FleetRecord, baseImage: BaseLookup): number {
   const [first] = record.members;

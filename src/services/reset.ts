@@ -12,7 +12,7 @@ import type { BaseLookup } from '../core/template.js';
 import type { Ports } from '../ports.js';
 import { byName, dryOutcome, memberOf, newOperation, offNames, prepared, runChange } from './change.js';
 import { choosePlatform, loadTemplate, renderDefinitions } from './definitions.js';
-import { freshDisks, verifiedBases } from './disks.js';
+import { freshDisks, memberDisksOf, nvramOf, verifiedBases } from './disks.js';
 import { loadFleet, observeWithMarks, verifyNothingUnfinished, type WorkOptions, withFleetLock } from './fleet-access.js';
 import { beginWait, verifyWaitable } from './readiness.js';
 import { composeSecrets, instanceIds, loadSeedSources, renderSeeds } from './seeds.js';
@@ -114,25 +114,20 @@ async function prepareReset(
   const imageOf = await verifiedBases(ports, record);
   const observed = await observeWithMarks(ports, { ...record, members: left });
   const plan = await withoutStrangeDisks(ports, record, planReset(observed, record.id, policyOf(record, observed, operation)));
-  const disks = new Map(left.map((member) => [member.name, memberDisks(record, member)]));
+  const disks = memberDisksOf(record, left);
   const fresh = await freshDisks(ports, record, left, imageOf);
   await stagePlanned(ports, fleet, plan, { disks, fresh }, await freshSeeds(ports, record, left, operation));
   const definitions = redefines(record) ? await definitionsOf(ports, record, left, imageOf) : undefined;
-  const { firmware, nvram } = record.spec;
-  const context = {
-    disks,
-    ...(firmware === 'uefi' ? { nvram: { digest: nvram } } : {}),
-    ...(definitions === undefined ? {} : { definitions }),
-  };
+  const context = { disks, ...nvramOf(record), ...(definitions === undefined ? {} : { definitions }) };
   return { record, observed, plan, context };
 }
 
 /** The seeds of a new life. Resumed, it is the same life: their instance-id follows from the operation. */
-async function freshSeeds(
+export async function freshSeeds(
   ports: Ports,
   record: FleetRecord,
   members: FleetRecord['members'],
-  operation: Operation,
+  operation: Pick<Operation, 'id' | 'keepInstance'>,
 ): Promise<Map<string, Seed>> {
   if (record.spec.seed !== 'nocloud') return new Map();
   const { sources } = await loadSeedSources(ports, record);
@@ -148,7 +143,7 @@ async function freshSeeds(
 }
 
 /** Refuses members whose domain has another disk by now, as after an external snapshot: our overlay is what that one stands on. */
-async function withoutStrangeDisks(ports: Ports, record: FleetRecord, plan: Plan): Promise<Plan> {
+export async function withoutStrangeDisks(ports: Ports, record: FleetRecord, plan: Plan): Promise<Plan> {
   const documents = await ports.hypervisor.readXml(plan.members.map((member) => member.name));
   const members = byName(record.members);
   const isOwn = (name: string): boolean => {
@@ -183,7 +178,7 @@ function redefines({ spec }: Pick<FleetRecord, 'spec'>): boolean {
   return spec.tpm;
 }
 
-async function definitionsOf(
+export async function definitionsOf(
   ports: Ports,
   record: FleetRecord,
   members: FleetRecord['members'],
@@ -193,7 +188,7 @@ async function definitionsOf(
   return renderDefinitions(ports, record, members, imageOf, platform, await loadTemplate(ports, record, undefined));
 }
 
-function namesOf(members: readonly { index: number; name: string }[], indexes: readonly number[]): Set<string> {
+export function namesOf(members: readonly { index: number; name: string }[], indexes: readonly number[]): Set<string> {
   const wanted = new Set(indexes);
   return new Set(members.filter((member) => wanted.has(member.index)).map((member) => member.name));
 }

@@ -2,6 +2,7 @@ import { CowherdError } from '../core/errors.js';
 import type { Outcome } from '../core/outcome.js';
 import type { Ports } from '../ports.js';
 import { type WorkOptions, withFleetLock } from './fleet-access.js';
+import { finishRebase } from './rebase.js';
 import { finishReset } from './reset.js';
 import { spawn } from './spawn.js';
 import { finishTeardown } from './teardown.js';
@@ -26,6 +27,7 @@ export async function resume(ports: Ports, options: ResumeOptions): Promise<Outc
     }
     const { operation, done } = current;
     if (operation.verb === 'reset') return finishReset(ports, operation, done, { ...options, isResumed: true });
+    if (operation.verb === 'rebase') return finishRebase(ports, operation, done, { ...options, isResumed: true });
     if (operation.verb === 'teardown') return finishTeardown(ports, operation, done, { ...options, isResumed: true });
     throw new CowherdError('LOCKED', `Another run of cowherd worked on fleet ${fleet} meanwhile`, {
       hint: `Look again: cowherd status ${fleet}`,

@@ -15,7 +15,7 @@ import { allocateAddresses } from './addresses.js';
 import { byName, memberOf, newOperation, offNames } from './change.js';
 import { checkDisk, checkMemory, checkNetwork, checkStore, verifyChecks } from './checks.js';
 import { choosePlatform, loadTemplate, renderDefinitions, type TemplateSource } from './definitions.js';
-import { verifiedBases, virtualBytesOf } from './disks.js';
+import { nvramOf, verifiedBases, virtualBytesOf } from './disks.js';
 import { isAborted, isComplete, type RunResult, runMembers } from './engine.js';
 import {
   defaultBootConcurrency,
@@ -219,7 +219,7 @@ async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnCon
     fleet: record.name,
     definitions,
     disks,
-    nvram: record.spec.firmware === 'uefi' ? { digest: record.spec.nvram } : undefined,
+    ...nvramOf(record),
     off: offNames(before),
     journaled: true,
   });

@@ -1,5 +1,6 @@
-import { formatBaseRef, sealDifferences } from '../core/base.js';
+import { type BaseImage, formatBaseRef, sealDifferences } from '../core/base.js';
 import { CowherdError, reportOf } from '../core/errors.js';
+import { baseOf, basesOf, type FleetRecord } from '../core/fleet.js';
 import { judgeMember, type MemberState } from '../core/observation.js';
 import type { Ports } from '../ports.js';
 import { loadFleet, observeFleet } from './fleet-access.js';
@@ -21,12 +22,18 @@ export interface MemberStatus {
   driftBytes: number;
   /** Seconds since QEMU started; null where it is off or not visible. */
   uptimeSeconds: number | null;
+  /** NAME@DIGEST of what its first disk stands on. */
+  base: string;
+  /** A newer base image of its line is in the store, or under other members. */
+  outdated: boolean;
   problems: string[];
 }
 
 export interface FleetStatus {
   fleet: string;
   base: { name: string; digest: string; problem: string | null };
+  /** NAME@DIGEST of the newest base image that members could stand on, where some do not; `cowherd rebase` moves them. */
+  newerBase: string | null;
   counts: Record<MemberState, number>;
   /** An operation that was begun and not ended; `running` ones too. */
   unfinished?: { verb: string; startedAt: string; done: number; total: number };
@@ -36,11 +43,12 @@ export interface FleetStatus {
 /** Looks at libvirt and the disk. One broken member, or a broken base, never hides the others. */
 export async function status(ports: Ports, fleet: string): Promise<FleetStatus> {
   const record = await loadFleet(ports, fleet);
-  const [observed, started, problem, unfinished] = await Promise.all([
+  const [observed, started, problem, unfinished, newest] = await Promise.all([
     observeFleet(ports, record),
     ports.machine.qemuStartTimes().catch(() => new Map<string, number>()),
     baseProblem(ports, record.base),
     readUnfinished(ports, fleet),
+    newestBase(ports, record).catch(() => undefined),
   ]);
   const addresses = await observeAddresses(ports, record, observed);
   const sharing = sharedAddresses(addresses);
@@ -66,16 +74,26 @@ export async function status(ports: Ports, fleet: string): Promise<FleetStatus> 
       overlayBytes: overlayBytes ?? 0,
       driftBytes,
       uptimeSeconds: since === undefined ? null : Math.max(0, Math.round((now - since) / 1000)),
+      base: formatBaseRef(baseOf(record, member)),
+      outdated: newest !== undefined && baseOf(record, member).digest !== newest.digest,
       problems: [...problems, ...(sharing.get(name) ?? [])],
     };
   });
   return {
     fleet,
     base: { ...record.base, problem },
+    newerBase: newest !== undefined && members.some((member) => member.outdated) ? formatBaseRef(newest) : null,
     counts,
     ...(unfinished === undefined ? {} : { unfinished }),
     members,
   };
+}
+
+/** The latest import of those that members stand on, and of the fleet's base image's name. */
+async function newestBase(ports: Ports, record: FleetRecord): Promise<BaseImage | undefined> {
+  const inUse = await Promise.all(basesOf({ ...record, spec: { ...record.spec, disks: [] } }).map((ref) => ports.bases.get(ref)));
+  const namesake = await ports.bases.find(record.base.name).catch(() => undefined);
+  return [...inUse, namesake].filter((base) => base !== undefined).sort((a, b) => b.importedAt.localeCompare(a.importedAt))[0];
 }
 
 /** A damaged operation.json must not hide the members: it is told as an operation of which nothing is known. */

@@ -1,3 +1,4 @@
+import type { BaseImage } from '../core/base.js';
 import type { MemberDisk } from '../core/disks.js';
 import type { MemberDefinition } from '../core/domain-xml.js';
 import type { MemberIdentity } from '../core/identity.js';
@@ -19,6 +20,8 @@ export interface StepContext {
   nvram?: { digest: string | undefined } | undefined;
   /** Needed by plans with define steps. */
   definitions?: ReadonlyMap<string, MemberDefinition>;
+  /** What a rebase step moves overlays to. */
+  rebaseTo?: BaseImage;
   /** What a shutdown waits for, and what it does when that does not come. */
   shutdown?: (member: MemberIdentity) => Promise<void>;
   /** Which files of disks an unlink step removes. */
@@ -27,8 +30,11 @@ export interface StepContext {
   journaled: boolean;
 }
 
-export function stepPerformer(ports: Pick<Ports, 'hypervisor' | 'fleets' | 'seeds'>, context: StepContext): Performer<MemberIdentity> {
-  const { hypervisor, fleets, seeds } = ports;
+export function stepPerformer(
+  ports: Pick<Ports, 'hypervisor' | 'fleets' | 'seeds' | 'images'>,
+  context: StepContext,
+): Performer<MemberIdentity> {
+  const { hypervisor, fleets, seeds, images } = ports;
   const { fleet } = context;
   const perform: Partial<Record<StepName, (member: MemberIdentity) => Promise<void>>> = {
     stop: ({ name }) => hypervisor.destroy(name),
@@ -44,6 +50,8 @@ export function stepPerformer(ports: Pick<Ports, 'hypervisor' | 'fleets' | 'seed
       const { xml } = needed(context.definitions?.get(name), `definition of ${name}`);
       await hypervisor.define({ name, xml });
     },
+    // In place: until its last write the overlay is whole on the old base image, and after it on the new one.
+    rebase: ({ name }) => images.rebase(fleets.files(fleet, name).overlay, needed(context.rebaseTo, 'base image to move to')),
     seed: ({ name }) => seeds.place(fleet, name),
     start: async ({ name }) => {
       await fleets.prepareStart(fleet, name);

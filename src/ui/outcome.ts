@@ -56,7 +56,7 @@ function renderPlan({ fleet, operation, plan, notes }: Outcome): string {
   return lines.join('\n');
 }
 
-const kinds = ['created', 'redefined', 'reset', 'removed', 'stopped', 'started', 'unchanged', 'cancelled', 'failed'];
+const kinds = ['created', 'redefined', 'reset', 'rebased', 'removed', 'stopped', 'started', 'unchanged', 'cancelled', 'failed'];
 
 function order(kind: string): number {
   const position = kinds.indexOf(kind);

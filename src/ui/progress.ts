@@ -18,6 +18,7 @@ const words: Record<string, string> = {
   shutdown: 'shutting down',
   wait: 'waiting',
   seed: 'seeds',
+  rebase: 'rebasing',
   exec: 'running',
   copy: 'copying',
 };

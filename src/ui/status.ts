@@ -8,6 +8,11 @@ export function renderStatus(status: FleetStatus): string {
   const { fleet, base, counts, unfinished, members } = status;
   const lines = [`${fleet}: ${countsLine(counts, stateWords)}, on ${formatBaseRef(base)}`];
   if (base.problem !== null) lines.push(`  ! ${base.problem}. Check it: cowherd base verify ${formatBaseRef(base)}`);
+  const outdated = members.filter((member) => member.outdated).length;
+  if (status.newerBase !== null)
+    lines.push(
+      `  ! ${outdated} on an outdated base image: ${status.newerBase} is newer. Move them: cowherd rebase ${fleet} --base ${status.newerBase}`,
+    );
   if (unfinished !== undefined) {
     lines.push(
       `  ! a ${unfinished.verb} that began ${unfinished.startedAt} is under way or was interrupted: ${unfinished.done} of ${unfinished.total} done. If nothing runs: cowherd resume ${fleet}`,
@@ -21,6 +26,7 @@ export function renderStatus(status: FleetStatus): string {
       { title: 'STATE', value: (member) => stateWords[member.state] ?? member.state },
       { title: 'UPTIME', value: (member) => (member.uptimeSeconds === null ? '-' : duration(member.uptimeSeconds)), align: 'right' },
       ...(members.some(hasAddress) ? [{ title: 'ADDRESS', value: addressOf }] : []),
+      ...(status.newerBase === null ? [] : [{ title: 'BASE', value: (member: MemberStatus) => member.base }]),
       { title: 'OVERLAY', value: (member) => bytes(member.overlayBytes), align: 'right' },
       { title: 'DRIFT', value: (member) => bytes(member.driftBytes), align: 'right' },
       { title: 'REASON', value: (member) => (member.problems.length > 0 ? member.problems.join('; ') : member.reason) },

@@ -1,0 +1,68 @@
+import { Args, Flags } from '@oclif/core';
+import { BaseCommand } from '../base-command.js';
+import { exitCodeOfOutcome } from '../core/outcome.js';
+import { parseWaitFor } from '../core/stages.js';
+import { concurrencyFlags, dryRunFlag, waitFlags } from '../flags.js';
+import { rebase } from '../services/rebase.js';
+import { renderOutcome } from '../ui/outcome.js';
+
+export default class Rebase extends BaseCommand {
+  static override summary = 'Move a fleet to another base image: canaries first, then the rest in batches.';
+  static override description =
+    `Members are reset onto the new base image: what the guests have written is given up, names, UUIDs and MAC addresses stay.
+With --keep-drift the overlays of members that are off are moved as they are, and the guests see what they saw before.
+
+The canaries are started and waited for; where one fails, the rest is left untouched, and the canaries stay on the new base image
+until you rebase again, to it or back.`;
+  static override examples = [
+    {
+      description: 'One canary that must be logged in to, then the rest',
+      command: '<%= config.bin %> <%= command.id %> lab --base golden2 --wait ssh',
+    },
+    {
+      description: 'Three canaries, then five at a time',
+      command: '<%= config.bin %> <%= command.id %> lab --base golden2 --canary 3 --batch 5 --wait agent',
+    },
+    {
+      description: 'Keep what the guests wrote',
+      command: '<%= config.bin %> stop lab && <%= config.bin %> <%= command.id %> lab --base golden2 --keep-drift',
+    },
+    { description: 'See what would be done', command: '<%= config.bin %> <%= command.id %> lab --base golden2 --dry-run' },
+  ];
+  static override args = { fleet: Args.string({ description: 'name of the fleet', required: true }) };
+  static override flags = {
+    base: Flags.string({
+      char: 'b',
+      description: 'the new base image: a name in the store, or a file',
+      helpValue: 'NAME|FILE',
+      required: true,
+    }),
+    canary: Flags.integer({ description: 'how many members go first; 0 for none', min: 0, default: 1 }),
+    batch: Flags.integer({ description: 'how many of the others are moved at the same time [default: 16]', min: 1, max: 1000 }),
+    'keep-drift': Flags.boolean({ description: 'move the overlays of members that are off, with what the guests wrote' }),
+    ...waitFlags(),
+    ...concurrencyFlags,
+    ...dryRunFlag,
+  };
+
+  async run() {
+    const { args, flags } = await this.parse(Rebase);
+    const wait = flags.wait === undefined ? undefined : parseWaitFor(flags.wait);
+    return this.onHost(flags, async (host, work) => {
+      const outcome = await rebase(host, {
+        ...work,
+        fleet: args.fleet,
+        base: flags.base,
+        canary: flags.canary,
+        batch: flags.batch,
+        keepDrift: flags['keep-drift'],
+        wait,
+        timeoutMs: flags.timeout,
+        dryRun: flags['dry-run'],
+      });
+      this.log(renderOutcome(outcome));
+      this.exitWith(exitCodeOfOutcome(outcome));
+      return outcome;
+    });
+  }
+}

@@ -1,0 +1,237 @@
+import { type BaseImage, formatBaseRef, isBaseRef, verifySeal } from '../core/base.js';
+import { CowherdError } from '../core/errors.js';
+import { baseOf, type FleetRecord } from '../core/fleet.js';
+import { isOn } from '../core/observation.js';
+import type { Operation } from '../core/operation.js';
+import { mergeOutcomes, type Outcome } from '../core/outcome.js';
+import { type MarkedMember, planRebase } from '../core/plan.js';
+import { formatIndexes } from '../core/selection.js';
+import { formatWaitFor, parseWaitFor, type WaitFor } from '../core/stages.js';
+import type { Ports } from '../ports.js';
+import { byName, dryOutcome, newOperation, offNames, prepared, runChange } from './change.js';
+import { freshDisks, memberDisksOf, nvramOf, verifiedBases } from './disks.js';
+import { loadFleet, observeWithMarks, verifyNothingUnfinished, type WorkOptions, withFleetLock } from './fleet-access.js';
+import { beginWait, verifyWaitable } from './readiness.js';
+import { definitionsOf, freshSeeds, namesOf, withoutStrangeDisks } from './reset.js';
+import { importBase } from './spawn-inputs.js';
+import { stagePlanned } from './steps.js';
+
+export interface RebaseOptions extends WorkOptions {
+  fleet: string;
+  /** A base image of the store, or a file. */
+  base: string;
+  /** How many members go first, and must hold before the others follow; 1 when left out, 0 for none. */
+  canary?: number | undefined;
+  /** How many of the others are moved at the same time; 16 when left out. */
+  batch?: number | undefined;
+  /** Keep what the guests wrote: of members that are off, the overlay itself is moved. */
+  keepDrift?: boolean | undefined;
+  /** What members must reach, the canaries above all. */
+  wait?: WaitFor | undefined;
+  /** How long each group is waited for. */
+  timeoutMs?: number | undefined;
+  dryRun?: boolean | undefined;
+}
+
+export const defaultBatch = 16;
+
+/**
+ * Moves a fleet to another base image: some canaries first, and where these hold, the rest in batches. Members are reset onto
+ * it, or keep their drift. A canary that fails stops it, and the rest is as it was.
+ */
+export async function rebase(ports: Ports, options: RebaseOptions): Promise<Outcome> {
+  if (options.dryRun === true) return begin(ports, options);
+  return withFleetLock(ports, options.fleet, async () => {
+    await verifyNothingUnfinished(ports, options.fleet, () => false);
+    return begin(ports, options);
+  });
+}
+
+async function begin(ports: Ports, options: RebaseOptions): Promise<Outcome> {
+  const began = ports.clock.monotonic();
+  const recorded = await loadFleet(ports, options.fleet);
+  verifyWaitable(recorded.spec, options.wait);
+  const target = await targetOf(ports, options);
+  const record = movedTo(recorded, target);
+  const movers = recorded.members.filter((member) => baseOf(recorded, member).digest !== target.digest);
+  const observed = await observeWithMarks(ports, { ...recorded, members: movers });
+  const canaries = movers.slice(0, options.canary ?? 1).map((member) => member.index);
+  const operation = newOperation(ports, 'rebase', {
+    targets: movers.map((member) => member.index),
+    wasOn: observed.filter((member) => isOn(member.domain)).map((member) => member.index),
+    record,
+    rebase: {
+      canaries,
+      batch: options.batch ?? defaultBatch,
+      keepDrift: options.keepDrift === true,
+      ...(options.wait === undefined ? {} : { wait: formatWaitFor(options.wait) }),
+      ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
+    },
+  });
+  if (options.dryRun === true || movers.length === 0) return shown(ports, operation, record, observed, began);
+  // The new base image counts as in use from here on.
+  await ports.bases.locked(async () => {
+    await verifiedBases(ports, recorded);
+    await verifiedBases(ports, record);
+    await ports.fleets.beginOperation(recorded.name, operation);
+  });
+  return finishRebase(ports, operation, new Set(), { ...options, isResumed: false });
+}
+
+async function targetOf(ports: Ports, options: RebaseOptions): Promise<BaseImage> {
+  const base = isBaseRef(options.base)
+    ? await ports.bases.find(options.base)
+    : (await importBase(ports, options.base, { ...options, spec: {} })).base;
+  verifySeal(base, await ports.bases.seal(base));
+  return base;
+}
+
+/** The record of a fleet all of whose members stand on a base image. */
+function movedTo(record: FleetRecord, { name, digest }: Pick<BaseImage, 'name' | 'digest'>): FleetRecord {
+  return { ...record, base: { name, digest }, members: record.members.map(({ base: _, ...member }) => member) };
+}
+
+/** What would be done, or that nothing is to be done. */
+function shown(ports: Ports, operation: Operation, record: FleetRecord, observed: readonly MarkedMember[], began: number): Outcome {
+  const { canaries, keepDrift } = settingsOf(operation);
+  const plan = planRebase(observed, record.id, { ...policyOf(record, observed, operation), keepDrift, start: 'same' });
+  const before = byName(observed);
+  const outcome = dryOutcome(ports, { verb: 'rebase', id: operation.id, record, plan, before, doneAs: () => 'rebased', began });
+  if (observed.length === 0) {
+    const { plan: _, ...nothing } = outcome;
+    return { ...nothing, notes: [`every member stands on ${formatBaseRef(record.base)} already`] };
+  }
+  return canaries.length === 0 ? outcome : { ...outcome, notes: [`members ${formatIndexes(canaries)} go first, as canaries`] };
+}
+
+/** Does what is left of a rebase whose intent is written. The fleet is locked. */
+export async function finishRebase(
+  ports: Ports,
+  operation: Operation,
+  done: ReadonlySet<number>,
+  options: WorkOptions & { fleet: string; isResumed: boolean },
+): Promise<Outcome> {
+  const began = ports.clock.monotonic();
+  const { fleet } = options;
+  const { canaries, batch } = settingsOf(operation);
+  const left = operation.targets.filter((index) => !done.has(index));
+  const moved = new Set(done);
+  const outcomes: Outcome[] = [];
+  const total = (): Outcome => mergeOutcomes(outcomes, Math.round(ports.clock.monotonic() - began) / 1000);
+
+  const first = left.filter((index) => canaries.includes(index));
+  const rest = left.filter((index) => !canaries.includes(index));
+  const groups = [first, ...chunked(rest, batch)].filter((group) => group.length > 0);
+  for (const [position, group] of groups.entries()) {
+    const isCanary = group === first;
+    const outcome = await moveGroup(ports, operation, group, { ...options, isCanary, isFirst: position === 0 && done.size === 0 });
+    outcomes.push(outcome);
+    for (const member of outcome.members) if (stands(member)) moved.add(member.index);
+    // From here on the record says where each of them stands.
+    await ports.fleets.write(recordWith(await loadFleet(ports, fleet), operation, moved));
+    if (outcome.operation.interrupted || outcome.counts.cancelled !== undefined) return total();
+    const failed = outcome.members.filter((member) => member.outcome === 'failed').length;
+    const untouched = groups.slice(position + 1).flat();
+    if (untouched.length > 0 && failed > 0 && (isCanary || failed === group.length)) {
+      await ports.fleets.endOperation(fleet);
+      return stopped(total(), isCanary, untouched, operation);
+    }
+  }
+  await ports.fleets.endOperation(fleet);
+  return total();
+}
+
+function stopped(outcome: Outcome, isCanary: boolean, untouched: readonly number[], operation: Operation): Outcome {
+  const what = isCanary ? 'a canary failed' : 'a whole batch failed';
+  const to = operation.record === undefined ? 'NAME' : formatBaseRef(operation.record.base);
+  return {
+    ...outcome,
+    counts: { ...outcome.counts, unchanged: outcome.counts.unchanged + untouched.length },
+    notes: [
+      ...outcome.notes,
+      `${what}: members ${formatIndexes(untouched)} were not touched. Mend ${to} or its guests and rebase again, or go back with --base`,
+    ],
+  };
+}
+
+/** Whether a member's domain names the new base image: from its define step on. */
+function stands({ outcome, step }: Outcome['members'][number]): boolean {
+  return outcome === 'rebased' || (outcome === 'failed' && (step === 'start' || step === 'wait'));
+}
+
+interface GroupOptions extends WorkOptions {
+  fleet: string;
+  isResumed: boolean;
+  isCanary: boolean;
+  /** Nothing was changed before it. */
+  isFirst: boolean;
+}
+
+async function moveGroup(ports: Ports, operation: Operation, group: readonly number[], options: GroupOptions): Promise<Outcome> {
+  const began = ports.clock.monotonic();
+  const record = recordOf(operation);
+  const { keepDrift, wait, timeoutMs } = settingsOf(operation);
+  const members = record.members.filter((member) => group.includes(member.index));
+  const { observed, plan, context, watch } = await prepared(ports, record.name, options.isResumed || !options.isFirst, async () => {
+    const imageOf = await verifiedBases(ports, record);
+    const observed = await observeWithMarks(ports, { ...record, members });
+    const policy = { ...policyOf(record, observed, operation), keepDrift, ...(options.isCanary ? { start: 'all' as const } : {}) };
+    const plan = await withoutStrangeDisks(ports, record, planRebase(observed, record.id, policy));
+    const definitions = await definitionsOf(ports, record, members, imageOf);
+    const disks = memberDisksOf(record, members);
+    if (!keepDrift) {
+      const fresh = await freshDisks(ports, record, members, imageOf);
+      await stagePlanned(ports, record.name, plan, { disks, fresh }, await freshSeeds(ports, record, members, operation));
+    }
+    const watch = await beginWait(ports, record, wait === undefined ? undefined : parseWaitFor(wait));
+    return { observed, plan, context: { definitions, disks, ...nvramOf(record), rebaseTo: imageOf(record.base) }, watch };
+  });
+  const before = byName(observed);
+  const { outcome } = await runChange(
+    ports,
+    {
+      verb: 'rebase',
+      id: operation.id,
+      record,
+      plan,
+      before,
+      doneAs: () => 'rebased',
+      began,
+      context: { ...context, off: offNames(before), journaled: true },
+      watch,
+    },
+    { ...options, timeoutMs },
+  );
+  return outcome;
+}
+
+/** What is recorded while some members have moved and others have not. */
+function recordWith(current: FleetRecord, operation: Operation, moved: ReadonlySet<number>): FleetRecord {
+  const target = recordOf(operation);
+  const everyone = current.members.every((member) => moved.has(member.index) || baseOf(current, member).digest === target.base.digest);
+  if (everyone) return movedTo(current, target.base);
+  return {
+    ...current,
+    members: current.members.map((member) => (moved.has(member.index) ? { ...member, base: target.base } : member)),
+  };
+}
+
+function policyOf({ spec }: FleetRecord, observed: readonly MarkedMember[], { wasOn }: Operation) {
+  return { start: 'same' as const, wasOn: namesOf(observed, wasOn), withSeeds: spec.seed === 'nocloud', redefines: spec.tpm };
+}
+
+function settingsOf(operation: Operation): NonNullable<Operation['rebase']> {
+  if (operation.rebase === undefined)
+    throw new CowherdError('STATE_DAMAGED', 'operation.json of a rebase does not say how', { hint: 'Remove it, and rebase again.' });
+  return operation.rebase;
+}
+
+function recordOf(operation: Operation): FleetRecord {
+  if (operation.record === undefined)
+    throw new CowherdError('STATE_DAMAGED', 'operation.json of a rebase does not say where to', { hint: 'Remove it, and rebase again.' });
+  return operation.record;
+}
+
+function chunked<T>(items: readonly T[], size: number): T[][] {
+  return Array.from({ length: Math.ceil(items.length / size) }, (_, position) => items.slice(position * size, (position + 1) * size));
+}

@@ -1,0 +1,140 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { execa } from 'execa';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { guest, Lab, until, virsh } from './lab.js';
+
+/** A fleet moves to another base image. */
+describe('rebase', () => {
+  let lab: Lab;
+  let one: string;
+  let two: string;
+  let broken: string;
+  beforeAll(async () => {
+    lab = await Lab.open();
+    one = await lab.golden('one.qcow2', { filledMiB: 1 });
+    two = await lab.golden('two.qcow2', { filledMiB: 1 });
+    // Boots, and never says OK.
+    broken = await lab.golden('broken.qcow2');
+    await execa('qemu-io', ['-f', 'qcow2', '-c', 'write -P 244 0 510', broken]);
+    for (const image of [two, broken]) await lab.ok('base', 'add', image);
+  });
+  afterAll(() => lab.close());
+
+  const bases = async (fleet: string): Promise<string[]> =>
+    (await lab.ok('status', fleet)).members.map((member: { base: string }) => member.base.split('@')[0]);
+  const sha256 = async (path: string): Promise<string> =>
+    createHash('sha256')
+      .update(await readFile(path))
+      .digest('hex');
+  /** What the base image under the second MiB of a member's disk is; read through its overlay. */
+  async function standsOn(fleet: string, member: string, image: string): Promise<boolean> {
+    const read = async (path: string): Promise<string> =>
+      (await execa('qemu-io', ['-U', '-r', '-f', 'qcow2', '-c', 'read -v 1M 512', path])).stdout.split('\n').slice(0, 32).join('\n');
+    return (await read(lab.overlay(fleet, member))) === (await read(image));
+  }
+
+  it('moves a canary first, then the rest, and the old base image is free', async () => {
+    const fleet = lab.fleet('ten');
+    await lab.ok('spawn', fleet, '--base', one, '--count', '10', ...guest, '--wait', 'console=^OK');
+    await lab.ok('stop', fleet, '10', '--timeout', '1s', '--force');
+    const dry = await lab.ok('rebase', fleet, '--base', 'two', '--dry-run');
+    expect(dry.plan.members).toHaveLength(10);
+    expect(new Set(await bases(fleet))).toEqual(new Set(['one']));
+
+    const outcome = await lab.ok('rebase', fleet, '--base', 'two', '--batch', '4', '--wait', 'console=^OK');
+    expect(outcome.counts).toMatchObject({ rebased: 10, started: 9, failed: 0 });
+    expect(await bases(fleet)).toEqual(Array(10).fill('two'));
+    const status = await lab.ok('status', fleet);
+    expect(status.counts).toMatchObject({ running: 9, shutOff: 1 });
+    expect(status.newerBase).toBeNull();
+    for (const index of ['001', '007', '010']) {
+      expect(await standsOn(fleet, `${fleet}-${index}`, two)).toBe(true);
+      expect(await virsh('dumpxml', '--inactive', `${fleet}-${index}`)).toContain('/bases/two/');
+    }
+    expect((await lab.ok('rebase', fleet, '--base', 'two')).notes.join()).toContain('already');
+    expect((await lab.cowherd('base', 'remove', 'two')).exitCode).toBe(3);
+    await lab.ok('base', 'remove', 'one');
+    await lab.ok('teardown', fleet, '--yes');
+  });
+
+  it('stops at a canary that fails, and goes back', async () => {
+    const fleet = lab.fleet('canary');
+    await lab.ok('spawn', fleet, '--base', one, '--count', '4', ...guest, '--wait', 'console=^OK');
+    const uptime = async (): Promise<string> => virsh('dominfo', `${fleet}-003`);
+    const before = await uptime();
+    const { exitCode, json } = await lab.cowherd('rebase', fleet, '--base', 'broken', '--wait', 'console=^OK', '--timeout', '4s', '--json');
+    expect(exitCode).toBe(4);
+    expect(json.counts).toMatchObject({ failed: 1, unchanged: 3 });
+    expect(json.notes.join()).toContain('a canary failed: members 2-4 were not touched');
+    expect(await bases(fleet)).toEqual(['broken', 'one', 'one', 'one']);
+    expect((await uptime()).match(/^Id:.*/m)?.[0]).toBe(before.match(/^Id:.*/m)?.[0]);
+    // Each stays on what it stands on: a reset does not move it, and both images are in use.
+    await lab.ok('reset', fleet, '1-2');
+    expect(await bases(fleet)).toEqual(['broken', 'one', 'one', 'one']);
+    expect(await virsh('dumpxml', '--inactive', `${fleet}-001`)).toContain('/bases/broken/');
+    for (const name of ['one', 'broken']) expect((await lab.cowherd('base', 'remove', name)).exitCode).toBe(3);
+    // A record that is lost is rebuilt with both.
+    await execa('rm', [lab.path('fleets', fleet, 'fleet.json')]);
+    await lab.ok('status', fleet, '--recover');
+    expect(await bases(fleet)).toEqual(['broken', 'one', 'one', 'one']);
+    expect((await lab.ok('spawn', fleet, '--count', '5')).counts).toMatchObject({ created: 1 });
+    expect((await bases(fleet))[4]).toBe('one');
+
+    const back = await lab.ok('rebase', fleet, '--base', 'one', '--wait', 'console=^OK');
+    expect(back.counts).toMatchObject({ rebased: 1, failed: 0 });
+    expect(await bases(fleet)).toEqual(Array(5).fill('one'));
+    await lab.ok('teardown', fleet, '--yes');
+  });
+
+  it('keeps what the guests wrote, of those that are off', async () => {
+    const fleet = lab.fleet('drift');
+    await lab.ok('spawn', fleet, '--base', one, '--count', '3', ...guest, '--wait', 'console=^OK');
+    const refused = await lab.cowherd('rebase', fleet, '--base', 'two', '--keep-drift', '--canary', '0', '--json');
+    expect(refused.exitCode).toBe(4);
+    expect(refused.json.counts.failed).toBe(3);
+    expect(await bases(fleet)).toEqual(['one', 'one', 'one']);
+    await lab.ok('stop', fleet, '--timeout', '1s', '--force');
+    const member = `${fleet}-002`;
+    const whole = `${lab.scratch}/whole.raw`;
+    await execa('qemu-img', ['convert', '-f', 'qcow2', '-O', 'raw', lab.overlay(fleet, member), whole]);
+    const base = await lab.ok('base', 'inspect', 'two');
+    const untouched = await sha256(base.path);
+    const outcome = await lab.ok('rebase', fleet, '--base', 'two', '--keep-drift', '--canary', '0');
+    expect(outcome.counts).toMatchObject({ rebased: 3, started: 0 });
+    expect(await bases(fleet)).toEqual(['two', 'two', 'two']);
+    await execa('qemu-img', ['compare', '-f', 'raw', '-F', 'qcow2', whole, lab.overlay(fleet, member)]);
+    expect(await sha256(base.path)).toBe(untouched);
+    await lab.ok('start', fleet, '--wait', 'console=^OK');
+    await lab.ok('stop', fleet, '--timeout', '1s', '--force');
+    expect((await lab.marker(fleet, member))?.boots).toBe(2);
+    await lab.ok('teardown', fleet, '--yes');
+  });
+
+  it('is resumed after kill -9, in either way', async () => {
+    const fleet = lab.fleet('killed');
+    for (const keep of [[], ['--keep-drift']]) {
+      await lab.ok('spawn', fleet, '--base', one, '--count', '8', ...guest, '--wait', 'console=^OK');
+      if (keep.length > 0) await lab.ok('stop', fleet, '--timeout', '1s', '--force');
+      const run = lab.begin('rebase', fleet, '--base', 'two', ...keep, '--batch', '3', '--concurrency', '1');
+      const log = lab.path('fleets', fleet, 'operation.log');
+      const done = async (): Promise<number> => (await readFile(log, 'utf8').catch(() => '')).split('\n').length - 1;
+      await until('the third member', async () => (await done()) >= 3);
+      run.kill('SIGKILL');
+      await run;
+      expect(await done()).toBeLessThan(8);
+      expect((await lab.ok('status', fleet)).unfinished).toMatchObject({ verb: 'rebase', total: 8 });
+      expect((await lab.cowherd('reset', fleet)).exitCode).toBe(3);
+      const outcome = await lab.ok('resume', fleet);
+      expect(outcome.counts.failed).toBe(0);
+      expect(await bases(fleet)).toEqual(Array(8).fill('two'));
+      await lab.ok('start', fleet, '--wait', 'console=^OK');
+      await lab.ok('stop', fleet, '--timeout', '1s', '--force');
+      for (const index of [1, 4, 8]) {
+        expect((await lab.marker(fleet, `${fleet}-00${index}`))?.boots).toBe(keep.length > 0 ? 2 : 1);
+        expect(await standsOn(fleet, `${fleet}-00${index}`, keep.length > 0 ? one : two)).toBe(true);
+      }
+      await lab.ok('teardown', fleet, '--yes');
+    }
+  });
+});
