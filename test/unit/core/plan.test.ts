@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { memberIdentity } from '../../../src/core/identity.js';
 import type { DomainState, MemberMark } from '../../../src/core/observation.js';
-import { type Plan, planPower, planReset, planSpawn, planTeardown, type SpawnSubject } from '../../../src/core/plan.js';
+import { type Plan, planPower, planRebase, planReset, planSpawn, planTeardown, type SpawnSubject } from '../../../src/core/plan.js';
 
 const fleetId = '8b0c3a52-3a0f-4c5e-9f5e-0d6f0c1b2a33';
 const otherId = '11111111-3a0f-4c5e-9f5e-0d6f0c1b2a33';
@@ -31,6 +31,7 @@ const subject = (index: number): fc.Arbitrary<SpawnSubject> => {
         { nil: undefined },
       ),
       overlayBytes: fc.option(fc.nat(), { nil: undefined }),
+      missingDisks: fc.constantFrom([], [], [`${identity.name}.data`]),
       seedLack: fc.constantFrom(undefined, undefined, 'no seed'),
       mark: fc.constantFrom(undefined, mark(fleetId, 'new'), mark(fleetId, 'old'), mark(otherId, 'new')),
     })
@@ -52,7 +53,7 @@ function apply(subjects: readonly SpawnSubject[], plan: Plan): SpawnSubject[] {
       const domain = member.domain;
       if (step === 'overlay') {
         expect(domain === undefined || domain.state === 'shutOff', 'no overlay is replaced under a domain that is on').toBe(true);
-        member = { ...member, overlayBytes: 0 };
+        member = { ...member, overlayBytes: 0, missingDisks: [] };
       }
       if (step === 'seed') member = { ...member, seedLack: undefined };
       if (step === 'define') {
@@ -91,6 +92,7 @@ describe('the plan of spawn', () => {
         for (const member of after.filter((item) => !refused.has(item.name))) {
           expect(member.domain?.state === 'running' || member.domain?.state === 'paused').toBe(true);
           expect(member.overlayBytes).toBeDefined();
+          expect(member.missingDisks).toEqual([]);
           expect(member.mark?.definition).toBe('new');
           expect(member.seedLack).toBeUndefined();
         }
@@ -116,7 +118,8 @@ describe('the plan of spawn', () => {
     fc.assert(
       fc.property(world, (subjects) => {
         for (const { name, steps } of planSpawn(subjects, fleetId).members) {
-          if (subjects.find((member) => member.name === name)?.overlayBytes !== undefined) expect(steps).not.toContain('overlay');
+          const member = subjects.find((one) => one.name === name);
+          if (member?.overlayBytes !== undefined && member.missingDisks?.length === 0) expect(steps).not.toContain('overlay');
         }
       }),
     );
@@ -131,6 +134,11 @@ describe('every plan', () => {
         for (const { name } of foreign) {
           expect(touched(planSpawn(subjects, fleetId), name)).toBe(false);
           expect(touched(planReset(subjects, fleetId, { start, wasOn: new Set([name]), withSeeds: true }), name)).toBe(false);
+          for (const keepDrift of [true, false]) {
+            const policy = { start, wasOn: new Set([name]), withSeeds: true, redefines: true, keepDrift };
+            expect(touched(planRebase(subjects, fleetId, policy), name)).toBe(false);
+            expect(touched(planReset(subjects, fleetId, policy), name)).toBe(false);
+          }
           expect(touched(planPower(subjects, fleetId, 'start'), name)).toBe(false);
           expect(touched(planPower(subjects, fleetId, 'stop'), name)).toBe(false);
           // What is only namesake keeps its domain while the member's files go; what may have the overlay open keeps all.
@@ -167,6 +175,45 @@ describe('every plan', () => {
         const refused = new Set(planTeardown(subjects, fleetId).refused.map((item) => item.name));
         expect(after.every((member) => member.overlayBytes === undefined || refused.has(member.name))).toBe(true);
         expect(after.filter((member) => member.domain !== undefined).every((member) => isForeign(member))).toBe(true);
+      }),
+    );
+  });
+});
+
+describe('the plan of a rebase', () => {
+  const policies = fc.record({
+    withSeeds: fc.constant(true),
+    redefines: fc.boolean(),
+    keepDrift: fc.constant(false),
+    start: fc.constant('same' as const),
+  });
+
+  it('gives members fresh disks and a domain that names what they stand on, and those that ran run', () => {
+    fc.assert(
+      fc.property(world, policies, (subjects, policy) => {
+        const wasOn = new Set(subjects.filter((member) => member.domain?.state === 'running').map((member) => member.name));
+        const plan = planRebase(subjects, fleetId, { ...policy, wasOn });
+        const planned = new Set(plan.members.map((member) => member.name));
+        for (const member of apply(subjects, plan).filter(({ name }) => planned.has(name))) {
+          expect(member.overlayBytes).toBe(0);
+          expect(member.mark?.definition).toBe('new');
+          expect(member.domain?.state === 'running').toBe(wasOn.has(member.name));
+        }
+        expect([...planned, ...plan.refused.map(({ name }) => name)].sort()).toEqual(subjects.map(({ name }) => name).sort());
+      }),
+    );
+  });
+
+  it('moves overlays that are kept under nobody who has them open', () => {
+    fc.assert(
+      fc.property(world, (subjects) => {
+        const policy = { start: 'same' as const, wasOn: new Set<string>(), withSeeds: true, keepDrift: true };
+        for (const { name, steps } of planRebase(subjects, fleetId, policy).members) {
+          const member = subjects.find((one) => one.name === name);
+          expect(member?.domain?.state).toBe('shutOff');
+          expect(member?.overlayBytes).toBeDefined();
+          expect(steps).toEqual(['rebase', 'define']);
+        }
       }),
     );
   });
