@@ -1,4 +1,4 @@
-import type { BaseImage, Seal } from './core/base.js';
+import type { BaseImage, BaseLayer, BaseRecord, Seal } from './core/base.js';
 import type { BaseRef, FleetRecord } from './core/fleet.js';
 import type { GuestFacts } from './core/generalisation.js';
 import type { DomainState, MemberMark } from './core/observation.js';
@@ -62,6 +62,26 @@ export interface Hypervisor {
 export interface ImageInfo {
   format: string;
   virtualBytes: number;
+  /** As its header names it; undefined where it stands on nothing. */
+  backing?: { path: string; format: string };
+  /** Names of internal snapshots and dirty bitmaps: a copy of the disk would lose them. */
+  extras: string[];
+}
+
+export interface ImageFile {
+  path: string;
+  format: 'qcow2' | 'raw';
+}
+
+export interface ConvertRequest {
+  source: ImageFile;
+  /** A new file; one that is there is overwritten, and keeps its mode. */
+  target: ImageFile;
+  /** Write an overlay on this image, with only what differs from it. Left out: everything, in one file. */
+  backing?: ImageFile | undefined;
+  compress?: boolean | undefined;
+  onProgress?: ((percent: number) => void) | undefined;
+  signal?: AbortSignal | undefined;
 }
 
 export interface ImageTool {
@@ -71,8 +91,12 @@ export interface ImageTool {
   check(path: string, signal?: AbortSignal): Promise<string | undefined>;
   /** The bytes of a fresh, empty overlay on a base image. */
   freshOverlay(base: BaseImage, scratchPath: string): Promise<Buffer>;
-  /** Copies an image with everything below it into one new qcow2 file. */
-  flatten(source: string, target: string, onProgress: (percent: number) => void, signal?: AbortSignal): Promise<void>;
+  /** Copies the disk that an image and everything below it make. */
+  convert(request: ConvertRequest): Promise<void>;
+  /** The most bytes that a flattened qcow2 copy of an image can take. */
+  measure(image: ImageFile): Promise<number>;
+  /** Whether a guest would see the same disk in both, to its last byte and its size. */
+  isSameDisk(one: ImageFile, other: ImageFile, signal?: AbortSignal): Promise<boolean>;
 }
 
 export interface ImportProgress {
@@ -91,8 +115,21 @@ export interface ImportRequest {
 
 export interface ImportResult {
   base: BaseImage;
-  how: 'reflinked' | 'copied' | 'flattened' | 'already there';
+  how: 'reflinked' | 'copied' | 'flattened' | 'layered' | 'already there';
   warning?: string;
+}
+
+export interface PromotionRequest {
+  /** The disk of a member that is off. */
+  overlay: string;
+  /** What it stands on, with its seals compared. */
+  base: BaseImage;
+  name: string;
+  /** Stand on that base image, with only what differs from it. */
+  layered: boolean;
+  promotedFrom: NonNullable<BaseRecord['promotedFrom']>;
+  onProgress?: ((progress: ImportProgress) => void) | undefined;
+  signal?: AbortSignal | undefined;
 }
 
 export interface BaseStore {
@@ -102,10 +139,12 @@ export interface BaseStore {
   /** The one that a record means; undefined where it is gone. */
   get(ref: BaseRef): Promise<BaseImage | undefined>;
   import(request: ImportRequest): Promise<ImportResult>;
+  /** Makes a base image of a member's disk. */
+  promote(request: PromotionRequest): Promise<ImportResult>;
   /** What the file looks like now; undefined where it is gone. */
-  seal(base: BaseImage): Promise<Seal | undefined>;
+  seal(base: BaseLayer): Promise<Seal | undefined>;
   /** Reads the whole file again. @returns its sha256 */
-  digest(base: BaseImage, onProgress?: (progress: ImportProgress) => void, signal?: AbortSignal): Promise<string>;
+  digest(base: BaseLayer, onProgress?: (progress: ImportProgress) => void, signal?: AbortSignal): Promise<string>;
   remove(base: BaseImage): Promise<void>;
   /**
    * Runs while no base image is imported or removed: lets a fleet bind itself to one, or one be removed, without a race.
