@@ -50,6 +50,8 @@ export interface Hypervisor {
   undefine(name: string): Promise<void>;
   /** Removes the image of a managed save, if there is one: its memory does not belong to a fresh disk. */
   forgetSavedState(name: string): Promise<void>;
+  /** Names of domains that are off with their memory saved (managed save): a start goes on where they were. */
+  listSaved(): Promise<Set<string>>;
   /** Gives the terminal to a domain's console. @returns virsh's exit code */
   attachConsole(name: string): Promise<number>;
   platform(virtType: 'kvm' | 'qemu'): Promise<Platform>;
@@ -132,6 +134,14 @@ export interface PromotionRequest {
   signal?: AbortSignal | undefined;
 }
 
+export interface ExportRequest {
+  base: BaseImage;
+  target: ImageFile;
+  compress: boolean;
+  onProgress?: ((percent: number) => void) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
 export interface BaseStore {
   list(): Promise<{ bases: BaseImage[]; damaged: Array<{ path: string; reason: string }> }>;
   /** @param ref `name`, `name@digest12` or a digest of at least 12 digits; @throws BASE_NOT_FOUND */
@@ -141,6 +151,8 @@ export interface BaseStore {
   import(request: ImportRequest): Promise<ImportResult>;
   /** Makes a base image of a member's disk. */
   promote(request: PromotionRequest): Promise<ImportResult>;
+  /** Writes it with all that is below it to one file outside the store. @returns bytes on disk; @throws BAD_USAGE where it exists */
+  export(request: ExportRequest): Promise<number>;
   /** What the file looks like now; undefined where it is gone. */
   seal(base: BaseLayer): Promise<Seal | undefined>;
   /** Reads the whole file again. @returns its sha256 */
@@ -199,6 +211,24 @@ export interface FleetStore {
   unfinished(fleet: string): Promise<Unfinished | undefined>;
 }
 
+/** A file beside a member's overlay that is to take its place. */
+export interface OverlayCopy {
+  readonly path: string;
+  /** Bytes on disk of the overlay and, once it is synced, of the copy. */
+  sizes(): Promise<{ overlay: number; copy: number }>;
+  /** Renames it over the overlay. @throws STORE_FAILED where that is not the file any more that was there in the beginning */
+  place(): Promise<void>;
+  /** Removes it, if it is still there. */
+  discard(): Promise<void>;
+}
+
+export interface OverlayStore {
+  /** Removes the copies that an interrupted run left. Only under the fleet's lock. */
+  sweep(fleet: string): Promise<void>;
+  /** Makes an empty file that only this user reads. */
+  beginCopy(fleet: string, member: string): Promise<OverlayCopy>;
+}
+
 export interface DiskSpace {
   totalBytes: number;
   freeBytes: number;
@@ -254,6 +284,7 @@ export interface Ports {
   images: ImageTool;
   bases: BaseStore;
   fleets: FleetStore;
+  overlays: OverlayStore;
   machine: Machine;
   accelerator: AcceleratorProbe;
   clock: Clock;

@@ -15,7 +15,8 @@ import { CowherdError, reportOf } from '../core/errors.js';
 import { type BaseRef, parseState } from '../core/fleet.js';
 import { baseNameFromFile, namePattern, verifyName } from '../core/names.js';
 import { imageFormat, parseQcow2Header, verifyImportable } from '../core/qcow2-header.js';
-import type { BaseStore, ImageTool, ImportProgress, ImportRequest, ImportResult, PromotionRequest } from '../ports.js';
+import type { BaseStore, ExportRequest, ImageTool, ImportProgress, ImportRequest, ImportResult, PromotionRequest } from '../ports.js';
+import { exportImage } from './base-export.js';
 import { takeIn, withPartial } from './base-intake.js';
 import { isMissing, listDirectory, makeDirectory, Shears, sealOf, storeError, writeJson } from './files.js';
 import { hashAndCopy, hashFile, readHead } from './image-files.js';
@@ -240,6 +241,10 @@ export class BaseDirectory implements BaseStore {
       const lone = await takeIn(this.#root, partial, { ...facts, ...(parent === undefined ? {} : { parent }), promotedFrom });
       return { base: { ...lone, backing: layered ? [...layersOf(base)] : [] }, how: layered ? 'layered' : 'flattened' };
     });
+  }
+
+  export(request: ExportRequest): Promise<number> {
+    return exportImage(this.#root, this.#images, request);
   }
 
   /** The image with that content, unless somebody touched it. */

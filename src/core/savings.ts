@@ -1,7 +1,15 @@
 /** All sizes in bytes on disk (st_blocks × 512) unless called virtual. */
 export interface FleetUsage {
   fleet: string;
-  base: { path: string; digest: string; allocatedBytes: number; virtualBytes: number };
+  base: {
+    path: string;
+    digest: string;
+    /** Of all its layers together. */
+    allocatedBytes: number;
+    virtualBytes: number;
+    /** The files that it is made of: fleets may have some of them in common. */
+    layers: Array<{ path: string; allocatedBytes: number }>;
+  };
   freshOverlayBytes: number;
   members: Array<{ name: string; allocatedBytes: number }>;
   /** cloud-init seeds of all members: full copies would need them as well, so they are no part of the savings. */
@@ -46,10 +54,11 @@ export function reportFleet(usage: FleetUsage): FleetReport {
   };
 }
 
-/** Several fleets together: a base image that they share is counted once. */
+/** Several fleets together: a base image that they share is counted once, and so is a layer of it. */
 export function totalSavings(reports: readonly FleetReport[]): Savings & { bases: number; baseBytes: number } {
-  const bases = new Map(reports.map((report) => [report.base.path, report.base.allocatedBytes]));
-  const baseBytes = sum([...bases.values()]);
+  const bases = new Set(reports.map((report) => report.base.path));
+  const layers = new Map(reports.flatMap(({ base }) => base.layers.map(({ path, allocatedBytes }) => [path, allocatedBytes])));
+  const baseBytes = sum([...layers.values()]);
   const overlays = {
     allocatedBytes: sum(reports.map((report) => report.overlays.allocatedBytes)),
     driftBytes: sum(reports.map((report) => report.overlays.driftBytes)),

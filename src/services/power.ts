@@ -1,4 +1,5 @@
 import { CowherdError } from '../core/errors.js';
+import { basesOf } from '../core/fleet.js';
 import type { MemberIdentity } from '../core/identity.js';
 import { isOn } from '../core/observation.js';
 import type { Outcome } from '../core/outcome.js';
@@ -45,8 +46,13 @@ function power(ports: Ports, verb: 'start' | 'stop', options: PowerOptions): Pro
     verifyWaitable(record.spec, options.wait);
     const plan = planPower(observed, record.id, verb);
     if (verb === 'start') {
-      const base = await verifiedBase(ports, record.base);
-      const demand = { starting: plan.members.length, memoryMiB: record.spec.memoryMiB, creating: 0, virtualBytes: base.virtualBytes };
+      const [base] = await Promise.all(basesOf({ ...record, members: chosen }).map((ref) => verifiedBase(ports, ref)));
+      const demand = {
+        starting: plan.members.length,
+        memoryMiB: record.spec.memoryMiB,
+        creating: 0,
+        virtualBytes: base?.virtualBytes ?? 0,
+      };
       verifyChecks([await checkMemory(ports, demand)], options.force === true);
     }
     const { outcome } = await runChange(

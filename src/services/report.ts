@@ -1,4 +1,5 @@
 import { formatBaseRef } from '../core/base.js';
+import { chainBytes, layersOf } from '../core/base-chain.js';
 import { CowherdError, type ErrorReport, reportOf } from '../core/errors.js';
 import { type FleetReport, reportFleet, type Savings, totalSavings } from '../core/savings.js';
 import type { Ports } from '../ports.js';
@@ -14,10 +15,11 @@ export async function report(ports: Ports, fleet: string): Promise<FleetReport> 
     });
   }
   const sizes = await ports.fleets.overlaySizes(fleet);
-  const { path, digest, allocatedBytes, virtualBytes } = base;
+  const { path, digest, virtualBytes } = base;
+  const layers = layersOf(base).map((layer) => ({ path: layer.path, allocatedBytes: layer.allocatedBytes }));
   return reportFleet({
     fleet,
-    base: { path, digest, allocatedBytes, virtualBytes },
+    base: { path, digest, allocatedBytes: chainBytes(base), virtualBytes, layers },
     freshOverlayBytes: record.freshOverlayBytes,
     seedBytes: await ports.seeds.allocatedBytes(fleet),
     members: record.members.flatMap(({ name }) => {

@@ -20,6 +20,7 @@ const words: Record<string, string> = {
   seed: 'seeds',
   exec: 'running',
   copy: 'copying',
+  compact: 'compacting',
 };
 
 /** Live bars on a terminal, plain lines elsewhere; always on stderr. */
