@@ -11,6 +11,7 @@ import { inspectGuestFiles } from './adapters/guest-files/inspect.js';
 import { systemStore } from './adapters/layout.js';
 import { localFiles } from './adapters/local-files.js';
 import { LocalMachine } from './adapters/machine.js';
+import { OverlayDirectory } from './adapters/overlay-store.js';
 import { QemuImg } from './adapters/qemu-img.js';
 import { SeedDirectory } from './adapters/seed-store.js';
 import { OpenSsh } from './adapters/ssh.js';
@@ -61,6 +62,7 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
     images,
     bases: new BaseDirectory(root, images),
     fleets,
+    overlays: new OverlayDirectory(root),
     machine,
     accelerator: new BootSectorProbe(root, hypervisor, systemClock),
     clock: systemClock,

@@ -1,4 +1,4 @@
-import type { BaseImage, Seal } from './core/base.js';
+import type { BaseImage, BaseLayer, BaseRecord, Seal } from './core/base.js';
 import type { BaseRef, FleetRecord } from './core/fleet.js';
 import type { GuestFacts } from './core/generalisation.js';
 import type { DomainState, MemberMark } from './core/observation.js';
@@ -50,6 +50,8 @@ export interface Hypervisor {
   undefine(name: string): Promise<void>;
   /** Removes the image of a managed save, if there is one: its memory does not belong to a fresh disk. */
   forgetSavedState(name: string): Promise<void>;
+  /** Names of domains that are off with their memory saved (managed save): a start goes on where they were. */
+  listSaved(): Promise<Set<string>>;
   /** Gives the terminal to a domain's console. @returns virsh's exit code */
   attachConsole(name: string): Promise<number>;
   platform(virtType: 'kvm' | 'qemu'): Promise<Platform>;
@@ -62,6 +64,26 @@ export interface Hypervisor {
 export interface ImageInfo {
   format: string;
   virtualBytes: number;
+  /** As its header names it; undefined where it stands on nothing. */
+  backing?: { path: string; format: string };
+  /** Names of internal snapshots and dirty bitmaps: a copy of the disk would lose them. */
+  extras: string[];
+}
+
+export interface ImageFile {
+  path: string;
+  format: 'qcow2' | 'raw';
+}
+
+export interface ConvertRequest {
+  source: ImageFile;
+  /** A new file; one that is there is overwritten, and keeps its mode. */
+  target: ImageFile;
+  /** Write an overlay on this image, with only what differs from it. Left out: everything, in one file. */
+  backing?: ImageFile | undefined;
+  compress?: boolean | undefined;
+  onProgress?: ((percent: number) => void) | undefined;
+  signal?: AbortSignal | undefined;
 }
 
 export interface ImageTool {
@@ -78,8 +100,12 @@ export interface ImageTool {
    * In place; nobody may have it open. One that stands there already stays as it is.
    */
   rebase(overlay: string, base: BaseImage, signal?: AbortSignal): Promise<void>;
-  /** Copies an image with everything below it into one new qcow2 file. */
-  flatten(source: string, target: string, onProgress: (percent: number) => void, signal?: AbortSignal): Promise<void>;
+  /** Copies the disk that an image and everything below it make. */
+  convert(request: ConvertRequest): Promise<void>;
+  /** The most bytes that a flattened qcow2 copy of an image can take. */
+  measure(image: ImageFile): Promise<number>;
+  /** Whether a guest would see the same disk in both, to its last byte and its size. */
+  isSameDisk(one: ImageFile, other: ImageFile, signal?: AbortSignal): Promise<boolean>;
 }
 
 export interface ImportProgress {
@@ -98,8 +124,29 @@ export interface ImportRequest {
 
 export interface ImportResult {
   base: BaseImage;
-  how: 'reflinked' | 'copied' | 'flattened' | 'already there';
+  how: 'reflinked' | 'copied' | 'flattened' | 'layered' | 'already there';
   warning?: string;
+}
+
+export interface PromotionRequest {
+  /** The disk of a member that is off. */
+  overlay: string;
+  /** What it stands on, with its seals compared. */
+  base: BaseImage;
+  name: string;
+  /** Stand on that base image, with only what differs from it. */
+  layered: boolean;
+  promotedFrom: NonNullable<BaseRecord['promotedFrom']>;
+  onProgress?: ((progress: ImportProgress) => void) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+export interface ExportRequest {
+  base: BaseImage;
+  target: ImageFile;
+  compress: boolean;
+  onProgress?: ((percent: number) => void) | undefined;
+  signal?: AbortSignal | undefined;
 }
 
 export interface BaseStore {
@@ -109,10 +156,14 @@ export interface BaseStore {
   /** The one that a record means; undefined where it is gone. */
   get(ref: BaseRef): Promise<BaseImage | undefined>;
   import(request: ImportRequest): Promise<ImportResult>;
+  /** Makes a base image of a member's disk. */
+  promote(request: PromotionRequest): Promise<ImportResult>;
+  /** Writes it with all that is below it to one file outside the store. @returns bytes on disk; @throws BAD_USAGE where it exists */
+  export(request: ExportRequest): Promise<number>;
   /** What the file looks like now; undefined where it is gone. */
-  seal(base: BaseImage): Promise<Seal | undefined>;
+  seal(base: BaseLayer): Promise<Seal | undefined>;
   /** Reads the whole file again. @returns its sha256 */
-  digest(base: BaseImage, onProgress?: (progress: ImportProgress) => void, signal?: AbortSignal): Promise<string>;
+  digest(base: BaseLayer, onProgress?: (progress: ImportProgress) => void, signal?: AbortSignal): Promise<string>;
   remove(base: BaseImage): Promise<void>;
   /**
    * Runs while no base image is imported or removed: lets a fleet bind itself to one, or one be removed, without a race.
@@ -171,6 +222,24 @@ export interface FleetStore {
   unfinished(fleet: string): Promise<Unfinished | undefined>;
 }
 
+/** A file beside a member's overlay that is to take its place. */
+export interface OverlayCopy {
+  readonly path: string;
+  /** Bytes on disk of the overlay and, once it is synced, of the copy. */
+  sizes(): Promise<{ overlay: number; copy: number }>;
+  /** Renames it over the overlay. @throws STORE_FAILED where that is not the file any more that was there in the beginning */
+  place(): Promise<void>;
+  /** Removes it, if it is still there. */
+  discard(): Promise<void>;
+}
+
+export interface OverlayStore {
+  /** Removes the copies that an interrupted run left. Only under the fleet's lock. */
+  sweep(fleet: string): Promise<void>;
+  /** Makes an empty file that only this user reads. */
+  beginCopy(fleet: string, member: string): Promise<OverlayCopy>;
+}
+
 export interface DiskSpace {
   totalBytes: number;
   freeBytes: number;
@@ -226,6 +295,7 @@ export interface Ports {
   images: ImageTool;
   bases: BaseStore;
   fleets: FleetStore;
+  overlays: OverlayStore;
   machine: Machine;
   accelerator: AcceleratorProbe;
   clock: Clock;

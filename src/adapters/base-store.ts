@@ -1,14 +1,25 @@
 import { type BigIntStats, constants } from 'node:fs';
-import { copyFile, lstat, open, readFile, rename, rm, rmdir, stat } from 'node:fs/promises';
+import { copyFile, lstat, open, readFile, rm, rmdir, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
-import { type BaseImage, type BaseRecord, baseRecordSchema, parseBaseRef, type Seal, sealDifferences } from '../core/base.js';
-import { CowherdError } from '../core/errors.js';
+import {
+  type BaseImage,
+  type BaseLayer,
+  type BaseRecord,
+  baseRecordSchema,
+  parseBaseRef,
+  type Seal,
+  sealDifferences,
+} from '../core/base.js';
+import { baseKey, type LoneBase, layersOf, resolveBacking } from '../core/base-chain.js';
+import { CowherdError, reportOf } from '../core/errors.js';
 import { type BaseRef, parseState } from '../core/fleet.js';
 import { baseNameFromFile, namePattern, verifyName } from '../core/names.js';
 import { imageFormat, parseQcow2Header, verifyImportable } from '../core/qcow2-header.js';
-import type { BaseStore, ImageTool, ImportProgress, ImportRequest, ImportResult } from '../ports.js';
-import { allocatedBytes, isMissing, listDirectory, makeDirectory, Shears, storeError, writeJson } from './files.js';
-import { hashAndCopy, hashFile, readHead, seal } from './image-files.js';
+import type { BaseStore, ExportRequest, ImageTool, ImportProgress, ImportRequest, ImportResult, PromotionRequest } from '../ports.js';
+import { exportImage } from './base-export.js';
+import { takeIn, withPartial } from './base-intake.js';
+import { isMissing, listDirectory, makeDirectory, Shears, sealOf, storeError, writeJson } from './files.js';
+import { hashAndCopy, hashFile, readHead } from './image-files.js';
 import { baseLayout, storeLayout } from './layout.js';
 import { FileLock } from './lock.js';
 
@@ -25,17 +36,26 @@ export class BaseDirectory implements BaseStore {
 
   async list(): Promise<{ bases: BaseImage[]; damaged: Array<{ path: string; reason: string }> }> {
     const { bases: directory } = storeLayout(this.#root);
-    const bases: BaseImage[] = [];
+    const lone: LoneBase[] = [];
     const damaged: Array<{ path: string; reason: string }> = [];
     for (const name of (await listDirectory(directory)).filter((entry) => namePattern.test(entry)).sort()) {
       for (const file of (await listDirectory(join(directory, name))).filter((entry) => entry.endsWith('.json'))) {
         const path = join(directory, name, file);
         try {
           const record: BaseRecord = parseState(baseRecordSchema, name, file, await readFile(path, 'utf8'), `Import the image again.`);
-          bases.push({ ...record, path: baseLayout(this.#root, record, record.format).image, backing: [] });
+          lone.push({ ...record, path: baseLayout(this.#root, record, record.format).image });
         } catch (error) {
-          damaged.push({ path, reason: error instanceof Error ? error.message : String(error) });
+          damaged.push({ path, reason: reportOf(error).message });
         }
+      }
+    }
+    const byKey = new Map(lone.map((base) => [baseKey(base), base]));
+    const bases: BaseImage[] = [];
+    for (const base of lone) {
+      try {
+        bases.push({ ...base, backing: await resolveBacking(base, (ref) => byKey.get(baseKey(ref))) });
+      } catch (error) {
+        damaged.push({ path: base.path, reason: reportOf(error).message });
       }
     }
     return { bases, damaged };
@@ -64,23 +84,28 @@ export class BaseDirectory implements BaseStore {
   }
 
   async get(ref: BaseRef): Promise<BaseImage | undefined> {
+    const base = await this.#getLone(ref);
+    return base === undefined ? undefined : { ...base, backing: await resolveBacking(base, (parent) => this.#getLone(parent)) };
+  }
+
+  async #getLone(ref: BaseRef): Promise<LoneBase | undefined> {
     // Not by listing: one damaged or foreign record must not stand in the way of this one.
     for (const format of ['qcow2', 'raw'] as const) {
       const { image, record: path } = baseLayout(this.#root, ref, format);
       const text = await readFile(path, 'utf8').catch(() => undefined);
       if (text === undefined) continue;
       const record = parseState(baseRecordSchema, ref.name, basename(path), text, 'Import the image again.');
-      if (record.format === format && record.digest === ref.digest) return { ...record, path: image, backing: [] };
+      if (record.format === format && record.digest === ref.digest) return { ...record, path: image };
     }
     return undefined;
   }
 
-  async seal(base: BaseImage): Promise<Seal | undefined> {
+  async seal(base: BaseLayer): Promise<Seal | undefined> {
     const stats = await lstat(base.path, { bigint: true }).catch(() => undefined);
     return stats?.isFile() ? sealOf(stats) : undefined;
   }
 
-  async digest(base: BaseImage, onProgress?: (progress: ImportProgress) => void, signal?: AbortSignal): Promise<string> {
+  async digest(base: BaseLayer, onProgress?: (progress: ImportProgress) => void, signal?: AbortSignal): Promise<string> {
     const handle = await open(base.path, 'r').catch((cause: unknown) => {
       throw storeError(`read ${base.path}`, cause);
     });
@@ -160,7 +185,7 @@ export class BaseDirectory implements BaseStore {
     return { format, warning: await this.#images.check(path, request.signal) };
   }
 
-  async #bringIn(source: {
+  #bringIn(source: {
     path: string;
     name: string;
     format: 'qcow2' | 'raw';
@@ -170,52 +195,75 @@ export class BaseDirectory implements BaseStore {
     warning: string | undefined;
   }): Promise<ImportResult> {
     const { path, name, format, fingerprint, request, warning } = source;
-    const directory = join(storeLayout(this.#root).bases, name);
-    await makeDirectory(directory);
-    const shears = new Shears(directory);
-    // Nobody else imports while we hold the lock: any other partial file is what a crash left.
-    for (const stale of await listDirectory(directory)) if (stale.endsWith('.partial')) await shears.unlink(join(directory, stale));
-    const partial = join(directory, `.import-${process.pid}.partial`);
-    try {
+    return withPartial(this.#root, name, `import ${request.path}`, async (partial) => {
       const { how, digest } = await this.#copy(source, partial);
-      if ((await this.#identify(path)).fingerprint !== fingerprint) {
-        throw new CowherdError('BASE_REFUSED', `${path} changed while it was imported`, {
-          hint: 'Shut down what writes to it, then try again.',
-        });
-      }
-      const existing = await this.get({ name, digest });
+      await this.#verifyUnchanged(path, fingerprint, 'imported');
       const { virtualBytes } = await this.#images.info(partial, format);
-      if (existing !== undefined && (await this.#isIntact(existing))) {
-        await rm(partial);
+      if (virtualBytes === 0)
+        throw new CowherdError('BASE_REFUSED', `${path} is a disk of zero bytes`, { hint: 'A base image needs a disk to share.' });
+      const facts = { name, digest, format, virtualBytes, source: { path, fingerprint } };
+      const existing = await this.#existing(facts);
+      if (existing !== undefined) {
         // Remember this source too, so that the next time is instant.
-        await writeJson(baseLayout(this.#root, existing, existing.format).record, recordOf(existing, { path, fingerprint }));
+        await writeJson(baseLayout(this.#root, existing, existing.format).record, recordOf(existing, facts.source));
         return { base: existing, how: 'already there' };
       }
       // Otherwise it goes in, also in place of one that was touched: its content is what the overlays there were made on.
-      if (virtualBytes === 0)
-        throw new CowherdError('BASE_REFUSED', `${path} is a disk of zero bytes`, { hint: 'A base image needs a disk to share.' });
-      const layout = baseLayout(this.#root, { name, digest }, format);
-      await seal(partial);
-      await rename(partial, layout.image);
-      const stats = await lstat(layout.image, { bigint: true });
-      const record: BaseRecord = {
-        version: 1,
-        name,
-        digest,
-        format,
-        virtualBytes,
-        importedAt: new Date().toISOString(),
-        source: { path, fingerprint },
-        seal: sealOf(stats),
-        allocatedBytes: allocatedBytes(stats),
-      };
-      await writeJson(layout.record, record);
-      return { base: { ...record, path: layout.image, backing: [] }, how, ...(warning === undefined ? {} : { warning }) };
-    } catch (cause) {
-      await rm(partial, { force: true });
-      await rmdir(directory).catch(() => undefined);
-      throw storeError(`import ${request.path}`, cause);
-    }
+      const base = await takeIn(this.#root, partial, { ...facts, ...(await this.#originOf(facts)) });
+      return { base: { ...base, backing: [] }, how, ...(warning === undefined ? {} : { warning }) };
+    });
+  }
+
+  async promote({ overlay, base, name, layered, promotedFrom, onProgress, signal }: PromotionRequest): Promise<ImportResult> {
+    verifyName('base', name);
+    const { stats, fingerprint } = await this.#identify(overlay);
+    const parent = layered ? { name: base.name, digest: base.digest } : undefined;
+    const isSame = (known: BaseImage): boolean =>
+      known.source.fingerprint === fingerprint && known.name === name && known.parent?.digest === parent?.digest;
+    const known = (await this.list()).bases.find(isSame);
+    if (known !== undefined && (await this.#isIntact(known))) return { base: known, how: 'already there' };
+
+    return withPartial(this.#root, name, `promote ${overlay}`, async (partial) => {
+      const totalBytes = Number(stats.blocks) * 512 + (layered ? 0 : layersOf(base).reduce((sum, layer) => sum + layer.allocatedBytes, 0));
+      await this.#images.convert({
+        source: { path: overlay, format: 'qcow2' },
+        target: { path: partial, format: 'qcow2' },
+        backing: layered ? base : undefined,
+        onProgress: (percent) => onProgress?.({ doneBytes: (totalBytes * percent) / 100, totalBytes }),
+        signal,
+      });
+      await this.#verifyUnchanged(overlay, fingerprint, 'copied');
+      const { virtualBytes } = await this.#images.info(partial, 'qcow2');
+      const digest = await hashFile(partial, undefined, signal);
+      const facts = { name, digest, format: 'qcow2' as const, virtualBytes, source: { path: overlay, fingerprint } };
+      const existing = await this.#existing(facts);
+      if (existing !== undefined) return { base: existing, how: 'already there' };
+      const lone = await takeIn(this.#root, partial, { ...facts, ...(parent === undefined ? {} : { parent }), promotedFrom });
+      return { base: { ...lone, backing: layered ? [...layersOf(base)] : [] }, how: layered ? 'layered' : 'flattened' };
+    });
+  }
+
+  export(request: ExportRequest): Promise<number> {
+    return exportImage(this.#root, this.#images, request);
+  }
+
+  /** The image with that content, unless somebody touched it. */
+  async #existing(ref: BaseRef): Promise<BaseImage | undefined> {
+    const existing = await this.get({ name: ref.name, digest: ref.digest });
+    return existing !== undefined && (await this.#isIntact(existing)) ? existing : undefined;
+  }
+
+  /** What an image that is brought back was made of stays known. */
+  async #originOf(ref: BaseRef): Promise<Pick<BaseRecord, 'promotedFrom'>> {
+    const promotedFrom = (await this.#getLone(ref))?.promotedFrom;
+    return promotedFrom === undefined ? {} : { promotedFrom };
+  }
+
+  async #verifyUnchanged(path: string, fingerprint: string, verb: string): Promise<void> {
+    if ((await this.#identify(path)).fingerprint === fingerprint) return;
+    throw new CowherdError('BASE_REFUSED', `${path} changed while it was ${verb}`, {
+      hint: 'Shut down what writes to it, then try again.',
+    });
   }
 
   async #copy(
@@ -225,7 +273,12 @@ export class BaseDirectory implements BaseStore {
     const { onProgress, signal, trustChain } = request;
     if (trustChain && format === 'qcow2' && hasChain(parseQcow2Header(path, await readHead(path)))) {
       const totalBytes = Number(stats.size);
-      await this.#images.flatten(path, partial, (percent) => onProgress?.({ doneBytes: (totalBytes * percent) / 100, totalBytes }), signal);
+      await this.#images.convert({
+        source: { path, format },
+        target: { path: partial, format: 'qcow2' },
+        onProgress: (percent) => onProgress?.({ doneBytes: (totalBytes * percent) / 100, totalBytes }),
+        signal,
+      });
       return { how: 'flattened', digest: await hashFile(partial, undefined, signal) };
     }
     const reflinked = await copyFile(path, partial, constants.COPYFILE_FICLONE_FORCE | constants.COPYFILE_EXCL).then(
@@ -249,8 +302,4 @@ function hasChain(header: { hasBackingFile: boolean; externalDataFile: boolean }
 
 function recordOf({ path: _path, backing: _backing, ...record }: BaseImage, source: BaseRecord['source']): BaseRecord {
   return { ...record, source };
-}
-
-function sealOf(stats: BigIntStats): Seal {
-  return { size: Number(stats.size), mtimeNs: String(stats.mtimeNs), inode: String(stats.ino) };
 }

@@ -1,14 +1,19 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs';
+import { type BigIntStats, closeSync, ftruncateSync, openSync, writeSync } from 'node:fs';
 import { lstat, mkdir, readdir, readFile, realpath, unlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
+import type { Seal } from '../core/base.js';
 import { CowherdError } from '../core/errors.js';
 import type { Segment } from '../core/overlay.js';
 
 /** Bytes that a file takes on disk. */
 export function allocatedBytes(stats: { blocks: number | bigint }): number {
   return Number(stats.blocks) * 512;
+}
+
+export function sealOf(stats: BigIntStats): Seal {
+  return { size: Number(stats.size), mtimeNs: String(stats.mtimeNs), inode: String(stats.ino) };
 }
 
 export async function writeJson(path: string, document: unknown): Promise<void> {

@@ -1,7 +1,16 @@
 import { rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isMissing, listDirectory, Shears, storeError } from './files.js';
-import { type FleetLayout, logEnding, nvramEnding, overlayEnding, partialEnding, partialSeedEnding, seedEnding } from './layout.js';
+import {
+  copyPrefix,
+  type FleetLayout,
+  logEnding,
+  nvramEnding,
+  overlayEnding,
+  partialEnding,
+  partialSeedEnding,
+  seedEnding,
+} from './layout.js';
 
 /** What is unlinked when members and fleets go: files that cowherd made, and no others. */
 
@@ -37,7 +46,7 @@ export async function removeStaged({ directory, overlays, seeds }: FleetLayout):
 }
 
 function isStaged(name: string): boolean {
-  return name.startsWith('.fresh-') || name.endsWith(partialEnding) || name.endsWith(partialSeedEnding);
+  return name.startsWith('.fresh-') || name.startsWith(copyPrefix) || name.endsWith(partialEnding) || name.endsWith(partialSeedEnding);
 }
 
 /** @returns paths in the fleet's directory that are not cowherd's, and therefore stay */

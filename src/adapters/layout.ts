@@ -62,6 +62,8 @@ function sourceFile(kind: SourceKind, digest: string): string {
 export const overlayEnding = '.qcow2';
 /** An overlay that is being written; renamed when whole. */
 export const partialEnding = '.qcow2.new';
+/** A smaller copy of an overlay that is being written beside it. */
+export const copyPrefix = '.compact-';
 export const logEnding = '.log';
 export const nvramEnding = '.fd';
 export const seedEnding = '.iso';

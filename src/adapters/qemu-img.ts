@@ -2,13 +2,21 @@ import { readFile, rm } from 'node:fs/promises';
 import { z } from 'zod';
 import type { BaseImage } from '../core/base.js';
 import { CowherdError } from '../core/errors.js';
-import type { ImageInfo, ImageTool } from '../ports.js';
+import type { ConvertRequest, ImageFile, ImageInfo, ImageTool } from '../ports.js';
 import { type RunResult, runTool } from './process.js';
 
 /** A disk image of tens of gigabytes is read whole by check and convert. */
 const longMs = 60 * 60_000;
 
-const infoSchema = z.object({ format: z.string(), 'virtual-size': z.number().int().nonnegative() });
+const named = z.array(z.object({ name: z.string() })).default([]);
+const infoSchema = z.object({
+  format: z.string(),
+  'virtual-size': z.number().int().nonnegative(),
+  'full-backing-filename': z.string().optional(),
+  'backing-filename-format': z.string().optional(),
+  snapshots: named,
+  'format-specific': z.object({ data: z.object({ bitmaps: named }).optional() }).optional(),
+});
 
 export class QemuImg implements ImageTool {
   async version(): Promise<string> {
@@ -58,22 +66,51 @@ export class QemuImg implements ImageTool {
     await runTool('qemu-img', ['rebase', '-f', 'qcow2', '-F', base.format, '-b', base.path, overlay], { timeoutMs: longMs, signal });
   }
 
-  async flatten(source: string, target: string, onProgress: (percent: number) => void, signal?: AbortSignal): Promise<void> {
-    await runTool('qemu-img', ['convert', '-p', '-f', 'qcow2', '-O', 'qcow2', source, target], {
-      timeoutMs: longMs,
-      signal,
-      onStdout: (chunk) => {
-        const percent = [...chunk.matchAll(/\((\d+(?:\.\d+)?)\/100%\)/g)].at(-1)?.[1];
-        if (percent !== undefined) onProgress(Number(percent));
-      },
-    });
+  async convert({ source, target, backing, compress = false, onProgress, signal }: ConvertRequest): Promise<void> {
+    const onto = backing === undefined ? [] : ['-B', backing.path, '-F', backing.format];
+    const args = ['-p', '-f', source.format, '-O', target.format, ...onto, ...(compress ? ['-c'] : []), source.path, target.path];
+    await explainLock(
+      source.path,
+      runTool('qemu-img', ['convert', ...args], {
+        timeoutMs: longMs,
+        signal,
+        onStdout: (chunk) => {
+          const percent = [...chunk.matchAll(/\((\d+(?:\.\d+)?)\/100%\)/g)].at(-1)?.[1];
+          if (percent !== undefined) onProgress?.(Number(percent));
+        },
+      }),
+    );
+  }
+
+  async measure({ path, format }: ImageFile): Promise<number> {
+    const call = runTool('qemu-img', ['measure', '--output=json', '-f', format, '-O', 'qcow2', path], { timeoutMs: longMs });
+    const { stdout } = await explainLock(path, call);
+    return z.object({ required: z.number() }).parse(JSON.parse(stdout)).required;
+  }
+
+  async isSameDisk(one: ImageFile, other: ImageFile, signal?: AbortSignal): Promise<boolean> {
+    // Strict mode also minds which clusters are allocated; without it, zeros beyond the end of the smaller one are the same disk.
+    const sizes = await Promise.all([one, other].map(({ path, format }) => this.info(path, format)));
+    if (sizes[0]?.virtualBytes !== sizes[1]?.virtualBytes) return false;
+    const args = ['compare', '-q', '-f', one.format, '-F', other.format, one.path, other.path];
+    const { exitCode } = await runTool('qemu-img', args, { timeoutMs: longMs, signal, acceptedExitCodes: [0, 1] });
+    return exitCode === 0;
   }
 }
 
 /** Reads `qemu-img info --output=json`. */
 export function parseImageInfo(stdout: string): ImageInfo {
   const info = infoSchema.parse(JSON.parse(stdout));
-  return { format: info.format, virtualBytes: info['virtual-size'] };
+  const { 'full-backing-filename': path, 'backing-filename-format': format = 'unknown' } = info;
+  return {
+    format: info.format,
+    virtualBytes: info['virtual-size'],
+    ...(path === undefined ? {} : { backing: { path, format } }),
+    extras: [
+      ...info.snapshots.map(({ name }) => `internal snapshot ${name}`),
+      ...(info['format-specific']?.data?.bitmaps ?? []).map(({ name }) => `dirty bitmap ${name}`),
+    ],
+  };
 }
 
 async function explainLock(path: string, call: Promise<RunResult>): Promise<RunResult> {

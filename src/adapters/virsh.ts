@@ -148,6 +148,11 @@ export class Virsh implements Hypervisor {
     if (reply.error !== '' && faultOf(reply.error) !== 'domain not found') throw virshError(`drop the saved state of ${name}`, reply.error);
   }
 
+  async listSaved(): Promise<Set<string>> {
+    const names = await this.#ask('list --all --with-managed-save --name', 'list domains with saved memory');
+    return new Set(names.split('\n').filter((name) => name !== ''));
+  }
+
   async versions(): Promise<{ libvirt: string; hypervisor: string }> {
     const said = await this.#ask('version', 'tell its version');
     return {

@@ -26,11 +26,14 @@ export const baseRecordSchema = z.strictObject({
 });
 export type BaseRecord = z.infer<typeof baseRecordSchema>;
 
+/** One file of a base image: of a layered one, what lies on it and below it are files of their own. */
+export type BaseLayer = Readonly<Pick<BaseRecord, 'name' | 'digest' | 'format' | 'seal' | 'allocatedBytes'>> & { readonly path: string };
+
 /** A base image in the store. A type of its own: no function of cowherd takes one to write to. */
 export interface BaseImage extends BaseRecord {
   readonly path: string;
   /** Of a layered one: the base images below it, nearest first. Empty for all others. */
-  readonly backing: readonly Pick<BaseImage, 'name' | 'digest' | 'path' | 'format' | 'seal' | 'allocatedBytes'>[];
+  readonly backing: readonly BaseLayer[];
 }
 
 export function shortDigest(digest: string): string {
@@ -76,7 +79,7 @@ export function sealDifferences(recorded: Seal, seen: Seal | undefined): string[
 }
 
 /** @throws BASE_CHANGED */
-export function verifySeal(base: BaseImage, seen: Seal | undefined): void {
+export function verifySeal(base: BaseLayer, seen: Seal | undefined): void {
   const differences = sealDifferences(base.seal, seen);
   if (differences.length === 0) return;
   throw new CowherdError('BASE_CHANGED', `Base image ${formatBaseRef(base)} is not what was imported: ${differences.join(', ')}`, {

@@ -1,9 +1,18 @@
 /** All sizes in bytes on disk (st_blocks × 512) unless called virtual. */
 export interface FleetUsage {
   fleet: string;
-  base: { path: string; digest: string; allocatedBytes: number; virtualBytes: number };
+  base: {
+    path: string;
+    digest: string;
+    /** Of all its layers together. */
+    allocatedBytes: number;
+    virtualBytes: number;
+  };
+  /** Every file that overlays of the fleet stand on, through all layers of all its base images; fleets may have some in common. */
+  baseFiles: Array<{ path: string; allocatedBytes: number }>;
   freshOverlayBytes: number;
-  members: Array<{ name: string; allocatedBytes: number }>;
+  /** Of all disks of each; with what full copies of their base images would take, and what the guest sees. */
+  members: Array<{ name: string; allocatedBytes: number; copyBytes: number; virtualBytes: number }>;
   /** cloud-init seeds of all members: full copies would need them as well, so they are no part of the savings. */
   seedBytes: number;
 }
@@ -20,6 +29,8 @@ export interface Savings {
 export interface FleetReport extends Savings {
   fleet: string;
   base: FleetUsage['base'];
+  /** What all that overlays stand on takes: the base image, those of further disks, and in a rebase the other one. */
+  bases: { allocatedBytes: number; files: FleetUsage['baseFiles'] };
   seedBytes: number;
   perMember: Array<{ name: string; allocatedBytes: number; driftBytes: number }>;
 }
@@ -33,23 +44,29 @@ export function reportFleet(usage: FleetUsage): FleetReport {
     allocatedBytes: sum(perMember.map((member) => member.allocatedBytes)),
     driftBytes: sum(perMember.map((member) => member.driftBytes)),
   };
-  const fullCopies = { allocatedBytes: count * usage.base.allocatedBytes, virtualBytes: count * usage.base.virtualBytes };
+  const fullCopies = {
+    allocatedBytes: sum(usage.members.map((member) => member.copyBytes)),
+    virtualBytes: sum(usage.members.map((member) => member.virtualBytes)),
+  };
+  const bases = { allocatedBytes: sum(usage.baseFiles.map((file) => file.allocatedBytes)), files: usage.baseFiles };
   return {
     fleet: usage.fleet,
     members: count,
     base: usage.base,
+    bases,
     seedBytes: usage.seedBytes,
     overlays,
     fullCopies,
-    saved: savedAgainst(fullCopies.allocatedBytes, usage.base.allocatedBytes + overlays.allocatedBytes),
+    saved: savedAgainst(fullCopies.allocatedBytes, bases.allocatedBytes + overlays.allocatedBytes),
     perMember,
   };
 }
 
-/** Several fleets together: a base image that they share is counted once. */
+/** Several fleets together: a base image that they share is counted once, and so is a layer of it. */
 export function totalSavings(reports: readonly FleetReport[]): Savings & { bases: number; baseBytes: number } {
-  const bases = new Map(reports.map((report) => [report.base.path, report.base.allocatedBytes]));
-  const baseBytes = sum([...bases.values()]);
+  const bases = new Set(reports.map((report) => report.base.path));
+  const files = new Map(reports.flatMap((report) => report.bases.files.map(({ path, allocatedBytes }) => [path, allocatedBytes])));
+  const baseBytes = sum([...files.values()]);
   const overlays = {
     allocatedBytes: sum(reports.map((report) => report.overlays.allocatedBytes)),
     driftBytes: sum(reports.map((report) => report.overlays.driftBytes)),

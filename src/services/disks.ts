@@ -1,4 +1,5 @@
 import type { BaseImage } from '../core/base.js';
+import { baseKey } from '../core/base-chain.js';
 import { type MemberDisk, memberDisks, originKey } from '../core/disks.js';
 import { basesOf, type FleetRecord } from '../core/fleet.js';
 import type { BaseLookup } from '../core/template.js';
@@ -10,9 +11,9 @@ import { verifiedBase } from './fleet-access.js';
 /** Every base image of a fleet, compared with its seal. @throws BASE_CHANGED */
 export async function verifiedBases(ports: Pick<Ports, 'bases'>, record: FleetRecord): Promise<BaseLookup> {
   const images = new Map<string, BaseImage>();
-  for (const ref of basesOf(record)) images.set(originKey({ base: ref }), await verifiedBase(ports, ref));
+  for (const ref of basesOf(record)) images.set(baseKey(ref), await verifiedBase(ports, ref));
   return (ref) => {
-    const image = images.get(originKey({ base: ref }));
+    const image = images.get(baseKey(ref));
     if (image === undefined) throw new Error(`${ref.name} is no base image of fleet ${record.name}`);
     return image;
   };

@@ -1,4 +1,5 @@
-import { type BaseImage, formatBaseRef, verifySeal } from '../core/base.js';
+import { type BaseImage, type BaseLayer, formatBaseRef, sealDifferences, verifySeal } from '../core/base.js';
+import { layersOf } from '../core/base-chain.js';
 import { CowherdError } from '../core/errors.js';
 import type { BaseRef, FleetRecord } from '../core/fleet.js';
 import { verifyName } from '../core/names.js';
@@ -88,7 +89,7 @@ export async function observeWithMarks(ports: Pick<Ports, 'hypervisor' | 'fleets
   return members.map((member) => ({ ...member, mark: marks.get(member.name) }));
 }
 
-/** The base image of a record, compared with its seal. @throws BASE_CHANGED where it is gone or differs */
+/** The base image of a record, with the seals of all its layers compared. @throws BASE_CHANGED where one is gone or differs */
 export async function verifiedBase(ports: Pick<Ports, 'bases'>, ref: BaseRef): Promise<BaseImage> {
   const base = await ports.bases.get(ref);
   if (base === undefined) {
@@ -96,6 +97,20 @@ export async function verifiedBase(ports: Pick<Ports, 'bases'>, ref: BaseRef): P
       hint: `Bring back the file with sha256 ${ref.digest} by importing it under the name ${ref.name}.`,
     });
   }
-  verifySeal(base, await ports.bases.seal(base));
+  await verifySeals(ports, base);
   return base;
+}
+
+/** @throws BASE_CHANGED, naming the layer */
+export async function verifySeals(ports: Pick<Ports, 'bases'>, base: BaseImage): Promise<void> {
+  for (const layer of layersOf(base)) verifySeal(layer, await ports.bases.seal(layer));
+}
+
+/** What differs between the records of a base image's layers and their files; a layer below is named. */
+export async function chainDifferences(ports: Pick<Ports, 'bases'>, base: BaseImage): Promise<string[]> {
+  const differencesOf = async (layer: BaseLayer): Promise<string[]> => sealDifferences(layer.seal, await ports.bases.seal(layer));
+  const below = await Promise.all(
+    base.backing.map(async (layer) => (await differencesOf(layer)).map((difference) => `${formatBaseRef(layer)} below it: ${difference}`)),
+  );
+  return [...(await differencesOf(base)), ...below.flat()];
 }

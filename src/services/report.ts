@@ -1,5 +1,8 @@
-import { formatBaseRef } from '../core/base.js';
+import { type BaseImage, formatBaseRef } from '../core/base.js';
+import { baseKey, chainBytes, layersOf } from '../core/base-chain.js';
+import { memberDisks } from '../core/disks.js';
 import { CowherdError, type ErrorReport, reportOf } from '../core/errors.js';
+import { type BaseRef, basesOf } from '../core/fleet.js';
 import { type FleetReport, reportFleet, type Savings, totalSavings } from '../core/savings.js';
 import type { Ports } from '../ports.js';
 import { loadFleet } from './fleet-access.js';
@@ -7,23 +10,40 @@ import { loadFleet } from './fleet-access.js';
 /** Savings and drift of one fleet, from the sizes of its files. No process per overlay, and nothing asked of libvirt. */
 export async function report(ports: Ports, fleet: string): Promise<FleetReport> {
   const record = await loadFleet(ports, fleet);
-  const base = await ports.bases.get(record.base);
-  if (base === undefined) {
-    throw new CowherdError('BASE_CHANGED', `Base image ${formatBaseRef(record.base)} is not in the store any more`, {
-      hint: `Bring it back by importing the file with sha256 ${record.base.digest} under the name ${record.base.name}.`,
-    });
-  }
+  const images = new Map<string, BaseImage>();
+  for (const ref of basesOf(record)) images.set(baseKey(ref), await presentBase(ports, ref));
+  const imageOf = (ref: BaseRef): BaseImage => images.get(baseKey(ref)) ?? missing(ref);
+  const base = imageOf(record.base);
   const sizes = await ports.fleets.overlaySizes(fleet);
-  const { path, digest, allocatedBytes, virtualBytes } = base;
+  const { path, digest, virtualBytes } = base;
+  const files = new Map([...images.values()].flatMap(layersOf).map(({ path: file, allocatedBytes }) => [file, allocatedBytes]));
   return reportFleet({
     fleet,
-    base: { path, digest, allocatedBytes, virtualBytes },
+    base: { path, digest, allocatedBytes: chainBytes(base), virtualBytes },
+    baseFiles: [...files].map(([file, allocatedBytes]) => ({ path: file, allocatedBytes })),
     freshOverlayBytes: record.freshOverlayBytes,
     seedBytes: await ports.seeds.allocatedBytes(fleet),
-    members: record.members.flatMap(({ name }) => {
-      const bytes = sizes.get(name);
-      return bytes === undefined ? [] : [{ name, allocatedBytes: bytes }];
+    members: record.members.flatMap((member) => {
+      if (!sizes.has(member.name)) return [];
+      const disks = memberDisks(record, member).map(({ stem, origin }) => ({
+        allocatedBytes: sizes.get(stem) ?? 0,
+        ...('base' in origin
+          ? { copyBytes: chainBytes(imageOf(origin.base)), virtualBytes: imageOf(origin.base).virtualBytes }
+          : { copyBytes: 0, virtualBytes: origin.bytes }),
+      }));
+      const sum = (what: 'allocatedBytes' | 'copyBytes' | 'virtualBytes'): number => disks.reduce((total, disk) => total + disk[what], 0);
+      return [{ name: member.name, allocatedBytes: sum('allocatedBytes'), copyBytes: sum('copyBytes'), virtualBytes: sum('virtualBytes') }];
     }),
+  });
+}
+
+async function presentBase(ports: Pick<Ports, 'bases'>, ref: BaseRef): Promise<BaseImage> {
+  return (await ports.bases.get(ref)) ?? missing(ref);
+}
+
+function missing(ref: BaseRef): never {
+  throw new CowherdError('BASE_CHANGED', `Base image ${formatBaseRef(ref)} is not in the store any more`, {
+    hint: `Bring it back by importing the file with sha256 ${ref.digest} under the name ${ref.name}.`,
   });
 }
 

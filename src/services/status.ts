@@ -1,9 +1,10 @@
-import { type BaseImage, formatBaseRef, sealDifferences } from '../core/base.js';
+import { type BaseImage, formatBaseRef } from '../core/base.js';
+import { baseKey } from '../core/base-chain.js';
 import { CowherdError, reportOf } from '../core/errors.js';
-import { baseOf, basesOf, type FleetRecord } from '../core/fleet.js';
+import { type BaseRef, baseOf, basesOf, type FleetRecord } from '../core/fleet.js';
 import { judgeMember, type MemberState } from '../core/observation.js';
 import type { Ports } from '../ports.js';
-import { loadFleet, observeFleet } from './fleet-access.js';
+import { chainDifferences, loadFleet, observeFleet } from './fleet-access.js';
 import { observeAddresses, sharedAddresses } from './observe-addresses.js';
 
 export interface MemberStatus {
@@ -43,22 +44,25 @@ export interface FleetStatus {
 /** Looks at libvirt and the disk. One broken member, or a broken base, never hides the others. */
 export async function status(ports: Ports, fleet: string): Promise<FleetStatus> {
   const record = await loadFleet(ports, fleet);
-  const [observed, started, problem, unfinished, newest] = await Promise.all([
+  const [observed, started, problems, unfinished, newest] = await Promise.all([
     observeFleet(ports, record),
     ports.machine.qemuStartTimes().catch(() => new Map<string, number>()),
-    baseProblem(ports, record.base),
+    Promise.all(basesOf(record).map(async (ref) => [baseKey(ref), await baseProblem(ports, ref)] as const)),
     readUnfinished(ports, fleet),
     newestBase(ports, record).catch(() => undefined),
   ]);
   const addresses = await observeAddresses(ports, record, observed);
   const sharing = sharedAddresses(addresses);
   const now = ports.clock.now().getTime();
+  const problemOf = new Map(problems);
+  const isBroken = (ref: BaseRef): boolean => typeof problemOf.get(baseKey(ref)) === 'string';
   const counts: Record<MemberState, number> = { running: 0, shutOff: 0, paused: 0, broken: 0, missing: 0 };
   const members = observed.map((member): MemberStatus => {
+    const changed = [baseOf(record, member), ...record.spec.disks.flatMap((disk) => disk.base ?? [])].some(isBroken);
     const { index, name, uuid, macs, sshPort, state, reason, overlayBytes, driftBytes, problems } = judgeMember(
       member,
       record.freshOverlayBytes,
-      problem === null ? undefined : 'base changed',
+      changed ? 'base changed' : undefined,
     );
     counts[state]++;
     const since = started.get(uuid);
@@ -81,7 +85,7 @@ export async function status(ports: Ports, fleet: string): Promise<FleetStatus> 
   });
   return {
     fleet,
-    base: { ...record.base, problem },
+    base: { ...record.base, problem: [...problemOf.values()].find((problem) => problem !== null) ?? null },
     newerBase: newest !== undefined && members.some((member) => member.outdated) ? formatBaseRef(newest) : null,
     counts,
     ...(unfinished === undefined ? {} : { unfinished }),
@@ -109,11 +113,11 @@ async function readUnfinished(ports: Ports, fleet: string): Promise<FleetStatus[
 }
 
 /** What is wrong with a base image, as words; null where nothing is. */
-async function baseProblem(ports: Ports, ref: { name: string; digest: string }): Promise<string | null> {
+async function baseProblem(ports: Ports, ref: BaseRef): Promise<string | null> {
   try {
     const base = await ports.bases.get(ref);
     if (base === undefined) return `base image ${formatBaseRef(ref)} is not in the store any more`;
-    const differences = sealDifferences(base.seal, await ports.bases.seal(base));
+    const differences = await chainDifferences(ports, base);
     return differences.length === 0 ? null : `base image ${formatBaseRef(ref)} has changed: ${differences.join(', ')}`;
   } catch (error) {
     return reportOf(error).message;

@@ -124,12 +124,14 @@ async function keepRest(ports: Ports, record: FleetRecord, remaining: FleetRecor
 
 async function removeRest(ports: Ports, record: FleetRecord, operation: Operation): Promise<string[]> {
   const notes: string[] = [];
-  const base = await ports.bases.get(record.base);
   // While the fleet's own state still says that this is to be done.
-  if (operation.withBase && base !== undefined) {
+  if (operation.withBase) {
     try {
-      await removeBase(ports, `${base.name}@${base.digest}`, record.name);
-      notes.push(`base ${formatBaseRef(base)} removed`);
+      const base = await ports.bases.get(record.base);
+      if (base !== undefined) {
+        await removeBase(ports, `${base.name}@${base.digest}`, record.name);
+        notes.push(`base ${formatBaseRef(base)} removed`);
+      }
     } catch (error) {
       notes.push(`base kept: ${reportOf(error).message}`);
     }

@@ -1,6 +1,11 @@
+import { formatBaseRef } from '../core/base.js';
+import type { HistoryNode } from '../core/base-history.js';
 import type { GeneralisationWarning } from '../core/generalisation.js';
+import type { BaseHistory } from '../services/base-history.js';
+import type { PruneResult } from '../services/base-prune.js';
 import type { BaseListing } from '../services/bases.js';
-import { bytes, table } from './format.js';
+import type { Promotion } from '../services/promote.js';
+import { bytes, plural, table } from './format.js';
 
 export function renderBases(bases: readonly BaseListing[], damaged: ReadonlyArray<{ path: string; reason: string }>): string {
   const lines = [
@@ -9,9 +14,13 @@ export function renderBases(bases: readonly BaseListing[], damaged: ReadonlyArra
       : table<BaseListing>(bases, [
           { title: 'BASE', value: (base) => base.ref },
           { title: 'FORMAT', value: (base) => base.format },
+          // Only where it says something.
+          ...(bases.some((base) => base.depth > 1)
+            ? [{ title: 'DEPTH', value: (base: BaseListing) => String(base.depth), align: 'right' as const }]
+            : []),
           { title: 'ON DISK', value: (base) => bytes(base.allocatedBytes), align: 'right' },
           { title: 'VIRTUAL', value: (base) => bytes(base.virtualBytes), align: 'right' },
-          { title: 'IMPORTED', value: (base) => base.importedAt.slice(0, 16).replace('T', ' ') },
+          { title: 'IMPORTED', value: (base) => minute(base.importedAt) },
           { title: 'FLEETS', value: (base) => base.fleets.join(', ') || '-' },
           { title: 'STATE', value: (base) => (base.problems.length === 0 ? 'sealed' : `CHANGED: ${base.problems.join(', ')}`) },
         ]),
@@ -27,12 +36,63 @@ export function renderBase(base: BaseListing & { source?: string; generalisation
     ['file', base.path],
     ['format', base.format],
     ['on disk', bytes(base.allocatedBytes)],
+    ...(base.depth === 1 ? [] : [['depth', `${base.depth}, on ${base.layers.join(', on ')}`] as [string, string]]),
     ['virtual', bytes(base.virtualBytes)],
     ['imported', base.importedAt],
+    ...(base.promotedFrom === null
+      ? []
+      : [['promoted', `from ${base.promotedFrom.member}, on ${base.promotedFrom.base}`] as [string, string]]),
     ...(base.source === undefined ? [] : [['from', base.source] as [string, string]]),
     ['fleets', base.fleets.join(', ') || 'none'],
     ['state', base.problems.length === 0 ? 'as imported' : `CHANGED: ${base.problems.join(', ')}`],
   ];
-  const warnings = (base.generalisation ?? []).flatMap(({ what, hint }) => [`! ${what}`, `  → ${hint}`]);
-  return [...rows.map(([key, value]) => `${key.padEnd(10)}${value}`), ...warnings].join('\n');
+  return [...rows.map(([key, value]) => `${key.padEnd(10)}${value}`), ...warningLines(base.generalisation ?? [])].join('\n');
+}
+
+function warningLines(warnings: readonly GeneralisationWarning[]): string[] {
+  return warnings.flatMap(({ what, hint }) => [`! ${what}`, `  → ${hint}`]);
+}
+
+export function renderPromotion(promotion: Promotion): string {
+  const how = promotion.how === 'already there' ? 'It was in the store already.' : `Promoted (${promotion.how}).`;
+  return `${renderBase(promotion)}\n${how} Spawn on it: cowherd spawn NAME --base ${promotion.name} --count 10`;
+}
+
+export function renderPrune({ dryRun, images, freedBytes, kept }: PruneResult): string {
+  if (images.length === 0) return kept === 0 ? 'No base images in the store.' : `Nothing to remove; ${plural(kept, 'base image')} kept.`;
+  const rows = table<PruneResult['images'][number]>(images, [
+    { title: dryRun ? 'WOULD REMOVE' : 'REMOVED', value: (image) => image.ref },
+    { title: 'ON DISK', value: (image) => bytes(image.allocatedBytes), align: 'right' },
+    { title: 'IMPORTED', value: (image) => minute(image.importedAt) },
+  ]);
+  const sum = `${plural(images.length, 'base image')}, ${bytes(freedBytes)}; ${kept} kept.`;
+  return `${rows}\n${dryRun ? `${sum} Nothing was removed: say --yes.` : `${sum}`}`;
+}
+
+/** A tree: what was promoted from an image stands under it. */
+export function renderHistory({ images, damaged }: BaseHistory): string {
+  const lines =
+    images.length === 0
+      ? ['No base images in the store. Add one: cowherd base add golden.qcow2']
+      : images.flatMap((node) => treeLines(node));
+  for (const { path, reason } of damaged) lines.push(`! ${path}: ${reason}`);
+  return lines.join('\n');
+}
+
+function treeLines(node: HistoryNode): string[] {
+  const last = node.promotedTo.length - 1;
+  const below = node.promotedTo.flatMap((child, position) =>
+    treeLines(child).map((line, row) => `${row > 0 ? (position === last ? '   ' : '│  ') : position === last ? '└─ ' : '├─ '}${line}`),
+  );
+  return [`${formatBaseRef(node)}  ${originOf(node)}`, ...below];
+}
+
+function originOf({ importedAt, from, layered }: HistoryNode): string {
+  if (from === null || importedAt === null) return 'gone';
+  if ('file' in from) return `${minute(importedAt)}  imported from ${from.file}`;
+  return `${minute(importedAt)}  promoted from ${from.member}, ${layered ? 'layered' : 'flattened'}`;
+}
+
+function minute(time: string): string {
+  return time.slice(0, 16).replace('T', ' ');
 }

@@ -21,6 +21,7 @@ const words: Record<string, string> = {
   rebase: 'rebasing',
   exec: 'running',
   copy: 'copying',
+  compact: 'compacting',
 };
 
 /** Live bars on a terminal, plain lines elsewhere; always on stderr. */

@@ -7,8 +7,9 @@ const barWidth = 40;
 const shownMembers = 5;
 
 export function renderReport(report: FleetReport): string {
-  const { fleet, members, base, overlays, fullCopies, saved, perMember, seedBytes } = report;
-  const used = base.allocatedBytes + overlays.allocatedBytes;
+  const { fleet, members, base, bases, overlays, fullCopies, saved, perMember, seedBytes } = report;
+  const used = bases.allocatedBytes + overlays.allocatedBytes;
+  const others = bases.allocatedBytes > base.allocatedBytes;
   const lines = [
     `${fleet}: ${plural(members, 'member')} on ${shortDigest(base.digest)}`,
     '',
@@ -16,9 +17,14 @@ export function renderReport(report: FleetReport): string {
       'full copies',
       fullCopies.allocatedBytes,
       fullCopies.allocatedBytes,
-      `${plural(members, 'sparse copy').replace('copys', 'copies')} of the base`,
+      `${plural(members, 'sparse copy').replace('copys', 'copies')} of the base${others ? ' images' : ''}`,
     ),
-    bar('cowherd', used, fullCopies.allocatedBytes, `base ${bytes(base.allocatedBytes)} + overlays ${bytes(overlays.allocatedBytes)}`),
+    bar(
+      'cowherd',
+      used,
+      fullCopies.allocatedBytes,
+      `${others ? 'base images' : 'base'} ${bytes(bases.allocatedBytes)} + overlays ${bytes(overlays.allocatedBytes)}`,
+    ),
     bar('of it drift', overlays.driftBytes, fullCopies.allocatedBytes, 'what the guests have written since they were clean'),
     '',
     savedLine(saved),

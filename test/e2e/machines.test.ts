@@ -21,7 +21,7 @@ describe('members with more to them', () => {
       .digest('hex');
   const disk = (fleet: string, index: number, name: string): string => lab.overlay(fleet, `${fleet}-00${index}.${name}`);
   const isBlank = async (path: string): Promise<boolean> =>
-    (await execa('qemu-img', ['map', '-f', 'qcow2', '--output=json', path])).stdout.includes('"data": true') === false;
+    (await execa('qemu-img', ['map', '-U', '-f', 'qcow2', '--output=json', path])).stdout.includes('"data": true') === false;
 
   it('gives each its own blank disks: made, counted, blanked by a reset, gone with it', async () => {
     const fleet = lab.fleet('disks');

@@ -13,7 +13,8 @@ export default class BaseVerify extends BaseCommand {
     const { args, flags } = await this.parse(BaseVerify);
     return this.onHost(flags, async (host, work) => {
       const result = await verifyBase(host, args.base, work);
-      this.log(`${result.name}: as imported, sha256 ${result.digest}`);
+      const below = result.layers.length === 0 ? '' : `; and below it ${result.layers.join(', ')}`;
+      this.log(`${result.name}: as imported, sha256 ${result.digest}${below}`);
       if (result.warning !== undefined) this.logToStderr(`note: ${result.warning}`);
       return result;
     });

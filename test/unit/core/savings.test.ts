@@ -2,13 +2,25 @@ import { describe, expect, it } from 'vitest';
 import { driftHistogram, reportFleet, totalSavings } from '../../../src/core/savings.js';
 
 const KiB = 1024;
-const base = { path: '/b', digest: 'd', allocatedBytes: 1000 * KiB, virtualBytes: 10_000 * KiB };
+const base = {
+  path: '/b',
+  digest: 'd',
+  allocatedBytes: 1000 * KiB,
+  virtualBytes: 10_000 * KiB,
+};
+const baseFiles = [{ path: '/b', allocatedBytes: 1000 * KiB }];
 const usage = (fleet: string, ...sizes: number[]) => ({
   fleet,
   base,
+  baseFiles,
   freshOverlayBytes: 12 * KiB,
   seedBytes: 0,
-  members: sizes.map((size, position) => ({ name: `${fleet}-00${position + 1}`, allocatedBytes: size * KiB })),
+  members: sizes.map((size, position) => ({
+    name: `${fleet}-00${position + 1}`,
+    allocatedBytes: size * KiB,
+    copyBytes: 1000 * KiB,
+    virtualBytes: 10_000 * KiB,
+  })),
 });
 
 describe('savings', () => {
@@ -30,6 +42,13 @@ describe('savings', () => {
     const total = totalSavings([reportFleet(usage('web', 12, 12)), reportFleet(usage('db', 12))]);
     expect(total).toMatchObject({ members: 3, bases: 1, baseBytes: 1000 * KiB });
     expect(total.saved.bytes).toBe((3000 - 1000 - 36) * KiB);
+  });
+
+  it('counts a layer that base images share once', () => {
+    const files = [{ path: '/b2', allocatedBytes: 50 * KiB }, ...baseFiles];
+    const layered = { ...usage('db', 12), base: { ...base, path: '/b2', allocatedBytes: 1050 * KiB }, baseFiles: files };
+    const total = totalSavings([reportFleet(usage('web', 12)), reportFleet(layered)]);
+    expect(total).toMatchObject({ bases: 2, baseBytes: 1050 * KiB });
   });
 });
 

@@ -1,0 +1,64 @@
+import type { BaseImage } from '../core/base.js';
+import { baseKey } from '../core/base-chain.js';
+import { printedAttribute } from '../core/domain-xml.js';
+import { CowherdError, reportOf } from '../core/errors.js';
+import { type BaseRef, basesOf } from '../core/fleet.js';
+import type { Ports } from '../ports.js';
+
+/** Who stands on which base image. */
+
+export interface BaseUsers {
+  /** Names of fleets by the key of what they stand on. */
+  users: Map<string, string[]>;
+  /** Fleets whose state cannot be read: they may stand on anything. */
+  unreadable: Array<{ path: string; reason: string }>;
+}
+
+/** Which fleets of this store stand on which base image: what records, unfinished operations and domains say. */
+export async function baseUsers(ports: Ports): Promise<BaseUsers> {
+  const users = new Map<string, Set<string>>();
+  const unreadable: BaseUsers['unreadable'] = [];
+  const recorded = new Set<string>();
+  const note = (ref: BaseRef, fleet: string): void => {
+    const key = baseKey(ref);
+    users.set(key, (users.get(key) ?? new Set()).add(fleet));
+  };
+  for (const fleet of await ports.fleets.list()) {
+    try {
+      const records = [await ports.fleets.read(fleet), (await ports.fleets.unfinished(fleet))?.operation.record];
+      for (const record of records) {
+        if (record === undefined) continue;
+        for (const base of basesOf(record)) note(base, fleet);
+        recorded.add(record.id);
+      }
+    } catch (error) {
+      unreadable.push({ path: `fleet ${fleet}`, reason: reportOf(error).message });
+    }
+  }
+  const domains = await ports.hypervisor.listDomains();
+  const marks = await ports.hypervisor.readMarks(domains.map((domain) => domain.name));
+  // Domains whose fleet's record is lost count, too; those of another store stand on files of their own.
+  const documents = await ports.hypervisor.readXml([...marks].filter(([, mark]) => !recorded.has(mark.fleetId)).map(([name]) => name));
+  for (const [name, mark] of marks)
+    if (documents.get(name)?.includes(printedAttribute(`${ports.fleets.root}/`)))
+      note({ name: mark.baseName, digest: mark.baseDigest }, mark.fleet);
+  return { users: new Map([...users].map(([key, fleets]) => [key, [...fleets].sort()])), unreadable };
+}
+
+/** For verbs that remove. @throws BASE_IN_USE where a fleet or a base image cannot be read: it may stand on anything */
+export async function verifiedUsers(ports: Ports): Promise<{ bases: BaseImage[]; users: BaseUsers['users'] }> {
+  const [{ bases, damaged }, { users, unreadable }] = [await ports.bases.list(), await baseUsers(ports)];
+  if (unreadable.length > 0) {
+    throw new CowherdError('BASE_IN_USE', 'It cannot be told whether a base image is in use', {
+      details: unreadable.map(({ path, reason }) => `${path}: ${reason}`),
+      hint: 'Mend or tear down these fleets first.',
+    });
+  }
+  if (damaged.length > 0) {
+    throw new CowherdError('BASE_IN_USE', 'It cannot be told which base images stand on others', {
+      details: damaged.map(({ path, reason }) => `${path}: ${reason}`),
+      hint: 'Mend these first: import the image again, or remove its two files where nothing of it is needed.',
+    });
+  }
+  return { bases, users };
+}

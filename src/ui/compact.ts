@@ -1,0 +1,26 @@
+import type { CompactOutcome, MemberCompaction } from '../services/compact.js';
+import { bytes, countsLine, plural, seconds, table } from './format.js';
+
+/** Members that have nothing to tell are only counted. */
+export function renderCompact({ fleet, seconds: took, counts, freedBytes, members, interrupted }: CompactOutcome): string {
+  const told = members.filter(({ outcome }) => outcome === 'compacted');
+  const lines =
+    told.length === 0
+      ? []
+      : [
+          table<MemberCompaction>(told, [
+            { title: 'MEMBER', value: (member) => member.name },
+            { title: 'BEFORE', value: (member) => bytes(member.beforeBytes), align: 'right' },
+            { title: 'AFTER', value: (member) => bytes(member.afterBytes), align: 'right' },
+            { title: 'GIVEN BACK', value: (member) => bytes(member.beforeBytes - member.afterBytes), align: 'right' },
+          ]),
+        ];
+  for (const { name, error } of members)
+    if (error !== undefined) lines.push(`! ${name}: ${error.message}${error.hint === undefined ? '' : `\n  → ${error.hint}`}`);
+  const words = { unchanged: 'as small as can be', skipped: 'left out, since they run' };
+  lines.push(
+    `${fleet}: ${bytes(freedBytes)} given back by ${plural(counts.compacted, 'overlay')} in ${seconds(took)}: ${countsLine(counts, words)}`,
+  );
+  if (interrupted) lines.push(`Interrupted. What is done is kept; run the same command again for the rest.`);
+  return lines.join('\n');
+}
