@@ -2,7 +2,9 @@
 # Makes a Debian or Ubuntu machine ready to run cowherd from this checkout: packages, node_modules, dist, a running libvirtd.
 # Says what is missing before it installs it; does nothing where nothing is missing; reconfigures nothing that it did not start.
 #
-#   setup.sh [--guests] [--bench]   --guests: also what Linux guests need: seeds, ssh, libvirt's networks, building the image
+#   setup.sh [--guests] [--tests] [--bench]
+#                                   --guests: also what Linux guests need: seeds, ssh, libvirt's networks, building the image
+#                                   --tests: also UEFI firmware, an emulated TPM, and virt-install, which the tests try
 #                                   --bench: also what only the benchmarks need
 #
 # Exit 3: something is missing that it cannot install.
@@ -49,6 +51,10 @@ case " $* " in
     ) ;;
 esac
 
+case " $* " in
+  *' --tests '*) package_of+=([swtpm]=swtpm [swtpm_setup]=swtpm-tools [virt-install]=virtinst) ;;
+esac
+
 missing=()
 PATH=$PATH:/usr/sbin:/sbin
 for tool in "${!package_of[@]}"; do
@@ -56,6 +62,9 @@ for tool in "${!package_of[@]}"; do
 done
 # libvirtd alone comes with libvirt-daemon; the users, groups and networks come with this one.
 have libvirtd && ! getent group libvirt >/dev/null && missing+=(libvirt-daemon-system)
+if [[ " $* " == *' --tests '* ]] && ! [ -f /usr/share/OVMF/OVMF_CODE_4M.fd ]; then
+  missing+=(ovmf)
+fi
 if [[ " $* " == *' --bench '* ]] && ! /usr/bin/python3 -c 'import libvirt' 2>/dev/null; then
   missing+=(python3-libvirt)
 fi

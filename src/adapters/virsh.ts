@@ -140,7 +140,14 @@ export class Virsh implements Hypervisor {
     const capabilities = (new XMLParser({ parseTagValue: false }).parse(xml) as { domainCapabilities?: Record<string, unknown> })
       .domainCapabilities;
     const arch = String(capabilities?.arch ?? 'x86_64');
-    return { virtType, arch, machine: machineOf[arch] ?? String(capabilities?.machine ?? ''), emulator: String(capabilities?.path ?? '') };
+    return {
+      virtType,
+      arch,
+      machine: machineOf[arch] ?? String(capabilities?.machine ?? ''),
+      emulator: String(capabilities?.path ?? ''),
+      hasUefi: /<enum name='firmware'>[^]*?<value>efi<\/value>[^]*?<\/enum>/.test(xml.split('<loader', 1)[0] ?? ''),
+      hasTpm: /<tpm supported='yes'>[^]*?<value>emulator<\/value>[^]*?<\/tpm>/.test(xml),
+    };
   }
 
   async forgetSavedState(name: string): Promise<void> {

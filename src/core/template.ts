@@ -13,6 +13,10 @@ export interface Platform {
   arch: string;
   machine: string;
   emulator: string;
+  /** Whether a UEFI firmware is installed. */
+  hasUefi: boolean;
+  /** Whether TPMs can be emulated. */
+  hasTpm: boolean;
 }
 
 export interface MemberFiles {

@@ -1,6 +1,7 @@
 import prettyBytes from 'pretty-bytes';
 import { CowherdError, reportOf } from '../core/errors.js';
-import { parseNetwork } from '../core/spec.js';
+import { type DomainSpec, parseNetwork } from '../core/spec.js';
+import type { Platform } from '../core/template.js';
 import type { Ports } from '../ports.js';
 
 /** The named checks that spawn makes before it changes anything; doctor prints them, too. */
@@ -105,6 +106,34 @@ export async function checkMemory({ machine }: Pick<Ports, 'machine'>, demand?: 
     message: `${sum}, and only ${available} are available`,
     hint: `${fitting} of them fit. Start fewer, give each less (--memory), or go on with --force.`,
   };
+}
+
+/** Whether what members are made of is installed here. */
+export function checkMachine({ firmware, tpm }: DomainSpec, { hasUefi, hasTpm }: Platform): Check[] {
+  const checks: Check[] = [];
+  if (firmware === 'uefi')
+    checks.push(
+      hasUefi
+        ? ok('firmware', 'uefi')
+        : {
+            name: 'firmware',
+            status: 'failed',
+            message: 'libvirt finds no UEFI firmware',
+            hint: 'On Debian and Ubuntu: sudo apt-get install ovmf',
+          },
+    );
+  if (tpm)
+    checks.push(
+      hasTpm
+        ? ok('tpm', 'emulated by swtpm')
+        : {
+            name: 'tpm',
+            status: 'failed',
+            message: 'libvirt cannot emulate a TPM',
+            hint: 'On Debian and Ubuntu: sudo apt-get install swtpm swtpm-tools',
+          },
+    );
+  return checks;
 }
 
 export async function checkNetwork({ hypervisor, networks }: Pick<Ports, 'hypervisor' | 'networks'>, network: string): Promise<Check> {

@@ -13,7 +13,7 @@ import type { WaitFor } from '../core/stages.js';
 import type { Ports } from '../ports.js';
 import { allocateAddresses } from './addresses.js';
 import { byName, memberOf, newOperation, offNames } from './change.js';
-import { checkDisk, checkMemory, checkNetwork, checkStore, verifyChecks } from './checks.js';
+import { checkDisk, checkMachine, checkMemory, checkNetwork, checkStore, verifyChecks } from './checks.js';
 import { choosePlatform, loadTemplate, renderDefinitions, type TemplateSource } from './definitions.js';
 import { nvramOf, verifiedBases, virtualBytesOf } from './disks.js';
 import { isAborted, isComplete, type RunResult, runMembers } from './engine.js';
@@ -165,6 +165,7 @@ async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnCon
     await checkMemory(ports, demand),
     ...(await checkDisk(ports, demand)),
     await checkNetwork(ports, record.spec.network),
+    ...checkMachine(record.spec, platform),
     ...(allocation.check === undefined ? [] : [allocation.check]),
   ];
   const before = byName(observed);

@@ -28,7 +28,14 @@ const base = {
   format: 'qcow2',
   backing: [] as BaseImage['backing'],
 } as BaseImage;
-const platform: Platform = { virtType: 'qemu', arch: 'x86_64', machine: 'pc', emulator: '/usr/bin/qemu-system-x86_64' };
+const platform: Platform = {
+  virtType: 'qemu',
+  arch: 'x86_64',
+  machine: 'pc',
+  emulator: '/usr/bin/qemu-system-x86_64',
+  hasUefi: true,
+  hasTpm: true,
+};
 const files = {
   overlay: "/store/it's & co/lab-003.qcow2",
   consoleLog: '/store/lab-003.log',
