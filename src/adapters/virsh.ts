@@ -145,8 +145,9 @@ export class Virsh implements Hypervisor {
       arch,
       machine: machineOf[arch] ?? String(capabilities?.machine ?? ''),
       emulator: String(capabilities?.path ?? ''),
-      hasUefi: /<enum name='firmware'>[^]*?<value>efi<\/value>[^]*?<\/enum>/.test(xml.split('<loader', 1)[0] ?? ''),
-      hasTpm: /<tpm supported='yes'>[^]*?<value>emulator<\/value>[^]*?<\/tpm>/.test(xml),
+      hasUefi: /<enum name='firmware'>[\s\S]*?<value>efi<\/value>[\s\S]*?<\/enum>/.test(xml.split('<loader', 1)[0] ?? ''),
+      // libvirt before 8.0 does not say.
+      hasTpm: !xml.includes('<tpm') || /<tpm supported='yes'>[\s\S]*?<value>emulator<\/value>[\s\S]*?<\/tpm>/.test(xml),
     };
   }
 
