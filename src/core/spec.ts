@@ -163,7 +163,13 @@ export const diskInputSchema = z.strictObject({
 /** One fleet as written in a fleet file. */
 export const fleetSchema = z.strictObject({
   name: name.describe(`Name of the fleet: ${nameRule}.`),
-  base: z.string().min(1).describe('The base image: a file (relative to this file), or the name of one in the store.'),
+  base: z.string().min(1).optional().describe('The base image: a file (relative to this file), or the name of one in the store.'),
+  fromDomain: z
+    .string()
+    .min(1)
+    .max(256)
+    .optional()
+    .describe('In place of base: a domain that is shut off. Its XML becomes the template, its disks the base images.'),
   format: z.enum(['qcow2', 'raw']).optional().describe('Format of the base image file; told from its first bytes when left out.'),
   trustChain: z.boolean().optional().describe('Accept a base that has a backing file of its own, and flatten it on import.'),
   count: z.number().int().min(1).max(maxMembers).describe('How many members the fleet has.'),
@@ -228,10 +234,19 @@ export function parseFleetFile(document: unknown, where: string): FleetInput[] {
   if (!result.success) {
     throw new CowherdError('BAD_SPEC', `${where} is not a fleet file`, {
       details: result.error.issues.slice(0, 20).map((issue) => `${formatPath(issue.path)}: ${issue.message}`),
-      hint: 'A fleet needs at least name, base and count. The schema is schemas/fleet.schema.json.',
+      hint: 'A fleet needs at least name, base (or fromDomain) and count. The schema is schemas/fleet.schema.json.',
     });
   }
   const fleets = 'fleets' in result.data ? result.data.fleets : [result.data];
+  for (const [position, fleet] of fleets.entries()) {
+    if ((fleet.base === undefined) !== (fleet.fromDomain === undefined)) continue;
+    throw new CowherdError('BAD_SPEC', `${where} is not a fleet file`, {
+      details: [
+        `${isLab ? `fleets[${position}]` : 'the document'}: has ${fleet.base === undefined ? 'neither base nor fromDomain' : 'both base and fromDomain'}`,
+      ],
+      hint: 'A fleet stands on a base image, or is made of a domain.',
+    });
+  }
   const seen = new Map<string, number>();
   for (const [position, fleet] of fleets.entries()) {
     const earlier = seen.get(fleet.name);

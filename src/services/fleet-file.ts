@@ -35,7 +35,7 @@ export async function readFleetFile(ports: Pick<Ports, 'readFile'>, path: string
   const from = dirname(resolve(path));
   return parseFleetFile(value, path).map((fleet) => ({
     ...fleet,
-    base: isBaseRef(fleet.base) ? fleet.base : resolvePath(from, fleet.base),
+    ...(fleet.base === undefined ? {} : { base: isBaseRef(fleet.base) ? fleet.base : resolvePath(from, fleet.base) }),
     ...Object.fromEntries(
       [...sourceKinds, 'nvram' as const].flatMap((kind) => {
         const file = fleet[kind];

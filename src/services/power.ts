@@ -46,7 +46,7 @@ function power(ports: Ports, verb: 'start' | 'stop', options: PowerOptions): Pro
     verifyWaitable(record.spec, options.wait);
     const plan = planPower(observed, record.id, verb);
     if (verb === 'start') {
-      await verifiedBases(ports, record);
+      await verifiedBases(ports, { ...record, members: chosen });
       const demand = { starting: plan.members.length, memoryMiB: record.spec.memoryMiB, creating: 0, virtualBytes: 0 };
       verifyChecks([await checkMemory(ports, demand)], options.force === true);
     }

@@ -61,7 +61,7 @@ async function begin(ports: Ports, options: ResetOptions): Promise<Outcome> {
     const plan = planReset(observed, record.id, policyOf(record, observed, operation));
     return dryOutcome(ports, { verb: 'reset', id: operation.id, record, plan, before: byName(observed), doneAs: () => 'reset', began });
   }
-  await verifiedBases(ports, record);
+  await verifiedBases(ports, { ...record, members: chosen });
   await ports.fleets.beginOperation(record.name, operation);
   return finishReset(ports, operation, new Set(), { ...options, isResumed: false });
 }
@@ -111,7 +111,7 @@ async function prepareReset(
 ): Promise<{ record: FleetRecord; observed: MarkedMember[]; plan: Plan; context: Pick<StepContext, 'disks' | 'nvram' | 'definitions'> }> {
   const record = await loadFleet(ports, fleet);
   const left = record.members.filter((member) => operation.targets.includes(member.index) && !done.has(member.index));
-  const imageOf = await verifiedBases(ports, record);
+  const imageOf = await verifiedBases(ports, { ...record, members: left });
   const observed = await observeWithMarks(ports, { ...record, members: left });
   const plan = await withoutStrangeDisks(ports, record, planReset(observed, record.id, policyOf(record, observed, operation)));
   const disks = memberDisksOf(record, left);

@@ -46,7 +46,7 @@ export async function resolveBase(
       'BAD_USAGE',
       `Fleet ${recorded.name} stands on ${formatBaseRef(recorded.base)}, and ${asked} is ${formatBaseRef(base)}`,
       {
-        hint: `Leave out --base to keep the fleet's own, tear the fleet down first, or make another fleet.`,
+        hint: `Leave out --base to keep the fleet's own. To move its members: cowherd rebase ${recorded.name} --base ${asked}`,
       },
     );
   }

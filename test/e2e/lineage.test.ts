@@ -42,8 +42,7 @@ describe('the lineage of a golden image', () => {
     expect(xml.match(/<backingStore type='file'>/g)).toHaveLength(2);
     expect(xml.indexOf('/bases/third/')).toBeLessThan(xml.indexOf('/bases/second/'));
     await lab.ok('stop', fleet, '--timeout', '1s', '--force');
-    for (const index of ['001', '002', '010']) expect(await boots(index)).toBeLessThanOrEqual(3);
-    expect(await boots('001')).toBe(3);
+    for (const index of ['001', '002', '010']) expect(await boots(index)).toBe(3);
 
     // Both layers are in use, and the first one is as it was.
     for (const name of ['third', 'second']) expect((await lab.cowherd('base', 'remove', name)).exitCode).toBe(3);

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { copyFile, readFile, stat } from 'node:fs/promises';
+import { copyFile, readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -86,11 +86,26 @@ describe('members with more to them', () => {
     await lab.ok('start', fleet);
     await until('a new TPM', async () => (await stat(tpm).catch(() => undefined)) !== undefined);
     expect(await digest(tpm)).not.toBe(endorsed);
-    // Interrupted between undefining and defining, a reset finds its way.
-    await lab.ok('stop', fleet, '--timeout', '1s', '--force');
     await lab.ok('teardown', fleet, '--yes');
     await expect(stat(tpm)).rejects.toThrow();
     await expect(stat(lab.path('fleets', fleet))).rejects.toThrow();
+  });
+
+  it('finds its way after kill -9 between undefining and defining', async () => {
+    const fleet = lab.fleet('tpm');
+    await lab.ok('spawn', fleet, '--base', golden, '--count', '5', ...guest, '--tpm', '--wait', 'console=^OK');
+    const run = lab.begin('reset', fleet, '--concurrency', '1');
+    // Looked for in libvirt's own directory: a call of virsh would come too late.
+    const defined = async (): Promise<number> => (await readdir('/etc/libvirt/qemu')).filter((name) => name.startsWith(`${fleet}-`)).length;
+    await until('a domain that is undefined', async () => (await defined()) < 5);
+    run.kill('SIGKILL');
+    await run;
+    const outcome = await lab.ok('resume', fleet);
+    expect(outcome.counts.failed).toBe(0);
+    expect((await lab.ok('status', fleet)).counts).toMatchObject({ running: 5 });
+    await lab.ok('stop', fleet, '--timeout', '1s', '--force');
+    for (let index = 1; index <= 5; index++) expect((await lab.marker(fleet, `${fleet}-00${index}`))?.boots).toBe(1);
+    await lab.ok('teardown', fleet, '--yes');
   });
 
   it('refuses what cannot be', async () => {
