@@ -6,7 +6,7 @@ import { resume } from '../services/resume.js';
 import { renderOutcome } from '../ui/outcome.js';
 
 export default class Resume extends BaseCommand {
-  static override summary = 'Finish a spawn, reset or teardown that was interrupted.';
+  static override summary = 'Finish a spawn, reset, rebase or teardown that was interrupted.';
   static override description =
     'After Ctrl-C, a crash or kill -9. Members that were done are left alone; "cowherd status" says what is unfinished.';
   static override examples = ['<%= config.bin %> <%= command.id %> lab'];
