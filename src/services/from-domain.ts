@@ -51,7 +51,9 @@ async function readGoldenNvram(ports: Ports, path: string | undefined, notes: st
   try {
     return await readNvram(ports, path);
   } catch (error) {
-    if (!(error instanceof CowherdError) || error.code !== 'FILE_NOT_FOUND') throw error;
+    // One that may not be read is another matter: without it the guests may not find their boot loader.
+    const { code } = ((error as Error).cause ?? {}) as NodeJS.ErrnoException;
+    if (code !== 'ENOENT') throw error;
     notes.push(`its NVRAM ${path} is not there: members begin with the firmware's own`);
     return undefined;
   }
