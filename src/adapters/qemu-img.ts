@@ -6,7 +6,7 @@ import type { ImageInfo, ImageTool } from '../ports.js';
 import { type RunResult, runTool } from './process.js';
 
 /** A disk image of tens of gigabytes is read whole by check and convert. */
-const longMs = 60 * 60_000;
+export const longMs = 60 * 60_000;
 
 const infoSchema = z.object({ format: z.string(), 'virtual-size': z.number().int().nonnegative() });
 
@@ -50,12 +50,17 @@ export class QemuImg implements ImageTool {
     await runTool('qemu-img', ['convert', '-p', '-f', 'qcow2', '-O', 'qcow2', source, target], {
       timeoutMs: longMs,
       signal,
-      onStdout: (chunk) => {
-        const percent = [...chunk.matchAll(/\((\d+(?:\.\d+)?)\/100%\)/g)].at(-1)?.[1];
-        if (percent !== undefined) onProgress(Number(percent));
-      },
+      onStdout: percentOf(onProgress),
     });
   }
+}
+
+/** Reads what `qemu-img -p` prints. */
+export function percentOf(onProgress: (percent: number) => void): (chunk: string) => void {
+  return (chunk) => {
+    const percent = [...chunk.matchAll(/\((\d+(?:\.\d+)?)\/100%\)/g)].at(-1)?.[1];
+    if (percent !== undefined) onProgress(Number(percent));
+  };
 }
 
 /** Reads `qemu-img info --output=json`. */
@@ -64,7 +69,7 @@ export function parseImageInfo(stdout: string): ImageInfo {
   return { format: info.format, virtualBytes: info['virtual-size'] };
 }
 
-async function explainLock(path: string, call: Promise<RunResult>): Promise<RunResult> {
+export async function explainLock(path: string, call: Promise<RunResult>): Promise<RunResult> {
   const refuse = (cause?: unknown): CowherdError =>
     new CowherdError('BASE_REFUSED', `${path} is being written to by another process`, {
       hint: 'Shut down the virtual machine that uses it first.',
