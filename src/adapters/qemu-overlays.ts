@@ -52,7 +52,7 @@ export class QemuOverlays implements OverlayTool {
   }
 
   async virtualBytes(path: string, format: DiskFormat): Promise<number> {
-    const { stdout } = await explainLock(path, runTool('qemu-img', ['info', '-f', format, '--output=json', path]));
+    const { stdout } = await runTool('qemu-img', ['info', '-f', format, '-U', '--output=json', path]);
     return parseImageInfo(stdout).virtualBytes;
   }
 

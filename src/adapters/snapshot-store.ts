@@ -112,9 +112,14 @@ export class SnapshotDirectory implements SnapshotStore {
   }
 
   async endJournal(uuid: string): Promise<void> {
-    const { directory, journal, record } = snapshotLayout(this.#root, uuid);
+    const { directory, journal, record, lock } = snapshotLayout(this.#root, uuid);
     await new Shears(directory).unlink(journal);
-    if ((await readIfThere(record)) === undefined) await rmdir(directory).catch(() => undefined);
+    if ((await readIfThere(record)) !== undefined) return;
+    const isGone = await rmdir(directory).then(
+      () => true,
+      () => false,
+    );
+    if (isGone) await new Shears(storeLayout(this.#root).snapshots).unlink(lock);
   }
 }
 

@@ -76,7 +76,7 @@ function problemsOf(disk: XmlElement, target: string): string[] {
   if (element(disk, 'shareable') !== undefined) problems.push('is <shareable>: other domains may write to it at any time');
   if (element(disk, 'transient') !== undefined) problems.push('is <transient>: libvirt itself forgets what is written to it');
   if (element(disk, 'encryption') !== undefined) problems.push('is encrypted');
-  for (const part of elements(source)) {
+  for (const part of type === 'file' ? elements(source) : []) {
     if (part.name === 'encryption') problems.push('is encrypted');
     else if (part.name !== 'seclabel') problems.push(`has <${part.name}> in its source, which an overlay cannot take over`);
   }
@@ -191,8 +191,11 @@ function putOn(disk: XmlElement, like: XmlElement): void {
 
 function setDriverType(disk: XmlElement, type: string | undefined): void {
   const driver = element(disk, 'driver');
-  if (driver !== undefined) setAttribute(driver, 'type', type);
-  else if (type !== undefined) insertAfter(disk, makeElement('driver', { name: 'qemu', type }), undefined);
+  if (driver !== undefined) {
+    setAttribute(driver, 'type', type);
+    // Ours: where there was none, there is none again.
+    if (type === undefined && driver.children.length === 0 && [...driver.attributes.keys()].join() === 'name') removeChild(disk, driver);
+  } else if (type !== undefined) insertAfter(disk, makeElement('driver', { name: 'qemu', type }), undefined);
 }
 
 function replaceBackingStore(disk: XmlElement, store: XmlElement | undefined): void {

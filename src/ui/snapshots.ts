@@ -2,7 +2,7 @@ import type { SnapshotListing, SnapshotLists } from '../services/snapshots/list.
 import type { SnapshotOutcome } from '../services/snapshots/verb.js';
 import { bytes, duration, seconds, table } from './format.js';
 
-const done = { take: 'taken', rollback: 'rolled back to', drop: 'dropped', commit: 'committed' };
+const done = { take: 'snapshot taken:', rollback: 'rolled back to snapshot', drop: 'dropped snapshot', commit: 'committed snapshot' };
 
 /** @param withDiff the change of the XML is shown, too */
 export function renderSnapshotOutcome(outcome: SnapshotOutcome, withDiff: boolean): string {
@@ -10,7 +10,7 @@ export function renderSnapshotOutcome(outcome: SnapshotOutcome, withDiff: boolea
   const lines: string[] = withDiff ? [diff.trimEnd()] : [];
   if (!isDone) return [...lines, ...notes.map((note) => `note: ${note}`), 'Nothing was changed.'].join('\n');
   const power = startedAgain ? ', started again' : wasRunning ? ', left off' : '';
-  lines.push(`${domain}: snapshot ${snapshot.number} (${snapshot.name}) ${done[verb]} in ${seconds(outcome.seconds)}${power}`);
+  lines.push(`${domain}: ${done[verb]} ${snapshot.number} (${snapshot.name}) in ${seconds(outcome.seconds)}${power}`);
   if (verb !== 'take') lines.push(snapshots.length === 0 ? '  no snapshot is left' : `  left: ${snapshots.join(', ')}`);
   for (const note of notes) lines.push(`  note: ${note}`);
   return lines.join('\n');

@@ -1,5 +1,5 @@
-import { reportOf } from '../../core/errors.js';
-import { type DomainState, isOn } from '../../core/observation.js';
+import { CowherdError, reportOf } from '../../core/errors.js';
+import type { DomainState } from '../../core/observation.js';
 import {
   expectedDisks,
   levelName,
@@ -67,6 +67,16 @@ export async function listSnapshots(ports: Ports, word: string | undefined): Pro
       damaged.push({ path: ports.snapshots.directory(uuid), reason: reportOf(error).message });
     }
   }
+  if (
+    word !== undefined &&
+    domains.length === 0 &&
+    damaged.length === 0 &&
+    ![...byUuid.values()].some(({ name, uuid }) => [name, uuid].includes(word))
+  ) {
+    throw new CowherdError('DOMAIN_NOT_FOUND', `There is no domain ${JSON.stringify(word)}, and no snapshot of one`, {
+      hint: 'See "virsh list --all".',
+    });
+  }
   return { domains: domains.sort((a, b) => a.domain.localeCompare(b.domain)), damaged };
 }
 
@@ -100,7 +110,7 @@ async function describe(ports: Ports, { uuid, name, domain, record, journal }: F
     levels: await Promise.all(levels.map((level) => describeLevel(ports, level))),
     ...(journal === undefined ? {} : { unfinished: unfinished(journal, name, xml) }),
     problems,
-    notes: domain !== undefined && isOn(domain) && levels.length > 0 ? [...notes, 'it runs: what its overlays hold grows'] : notes,
+    notes,
   };
 }
 
