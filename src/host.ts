@@ -5,6 +5,7 @@ import { AgentSockets } from './adapters/agent-sockets.js';
 import { BaseDirectory } from './adapters/base-store.js';
 import { systemClock } from './adapters/clock.js';
 import { chooseConnection, isSystemUri } from './adapters/connection.js';
+import { diskFiles } from './adapters/disk-files.js';
 import { readNamedBytes, readNamedFile, writeNewFile } from './adapters/files.js';
 import { FleetDirectory } from './adapters/fleet-store.js';
 import { inspectGuestFiles } from './adapters/guest-files/inspect.js';
@@ -13,11 +14,14 @@ import { localFiles } from './adapters/local-files.js';
 import { LocalMachine } from './adapters/machine.js';
 import { OverlayDirectory } from './adapters/overlay-store.js';
 import { QemuImg } from './adapters/qemu-img.js';
+import { QemuOverlays } from './adapters/qemu-overlays.js';
 import { SeedDirectory } from './adapters/seed-store.js';
+import { SnapshotDirectory } from './adapters/snapshot-store.js';
 import { OpenSsh } from './adapters/ssh.js';
 import { readBuiltInTemplate } from './adapters/templates.js';
 import { Virsh } from './adapters/virsh.js';
 import { VirshAgent } from './adapters/virsh-agent.js';
+import { VirshDomains } from './adapters/virsh-domains.js';
 import { VirshNetworks } from './adapters/virsh-network.js';
 import type { Ports } from './ports.js';
 
@@ -43,12 +47,13 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
   const uri = await chooseConnection(options.connect, machine.isRoot());
   const root = resolve(options.store ?? (process.env.COWHERD_STORE || defaultStore(uri)));
   const fleets = new FleetDirectory(root, new AgentSockets(isSystemUri(uri)));
+  const snapshots = new SnapshotDirectory(root);
   const hypervisor = new Virsh({
     uri,
     sessions: options.sessions ?? 8,
     timeoutMs: options.timeoutMs ?? 120_000,
-    inherit: () => fleets.heldDescriptors(),
-    inheritance: () => fleets.lockChanges,
+    inherit: () => [...fleets.heldDescriptors(), ...snapshots.heldDescriptors()],
+    inheritance: () => fleets.lockChanges + snapshots.lockChanges,
   });
   const images = new QemuImg();
   const close = (): Promise<void> => hypervisor.close();
@@ -62,7 +67,11 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
     images,
     bases: new BaseDirectory(root, images),
     fleets,
-    overlays: new OverlayDirectory(root),
+    overlayFiles: new OverlayDirectory(root),
+    domains: new VirshDomains(hypervisor.run),
+    disks: diskFiles,
+    overlays: new QemuOverlays(() => snapshots.heldDescriptors()),
+    snapshots,
     machine,
     accelerator: new BootSectorProbe(root, hypervisor, systemClock),
     clock: systemClock,

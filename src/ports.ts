@@ -6,8 +6,10 @@ import type { Operation, Unfinished } from './core/operation.js';
 import type { SourceKind } from './core/spec.js';
 import type { MemberFiles, Platform } from './core/template.js';
 import type { GuestAgent, LocalFiles, Networks, RemoteShell, SeedStore } from './guest-ports.js';
+import type { DiskFiles, ForeignDomains, OverlayTool, SnapshotStore } from './snapshot-ports.js';
 
 export type * from './guest-ports.js';
+export type * from './snapshot-ports.js';
 
 /**
  * The few calls that the services need from the outside. An instance belongs to one host and one connection. Every call may
@@ -295,7 +297,11 @@ export interface Ports {
   images: ImageTool;
   bases: BaseStore;
   fleets: FleetStore;
-  overlays: OverlayStore;
+  overlayFiles: OverlayStore;
+  domains: ForeignDomains;
+  disks: DiskFiles;
+  overlays: OverlayTool;
+  snapshots: SnapshotStore;
   machine: Machine;
   accelerator: AcceleratorProbe;
   clock: Clock;

@@ -13,6 +13,7 @@ export const storeLayout = (root: string) => ({
   accelerator: join(root, 'accelerator.json'),
   probes: join(root, 'probes'),
   fleets: join(root, 'fleets'),
+  snapshots: join(root, 'snapshots'),
 });
 
 export const baseLayout = (root: string, { name, digest }: BaseRef, format: string) => {
@@ -53,6 +54,21 @@ export const fleetLayout = (root: string, fleet: string) => {
 };
 
 export type FleetLayout = ReturnType<typeof fleetLayout>;
+
+/** Snapshots of a domain that cowherd did not make. */
+export const snapshotLayout = (root: string, uuid: string) => {
+  const directory = join(storeLayout(root).snapshots, uuid);
+  const level = ({ number, name }: { number: number; name: string }) => join(directory, `${number}-${name}`);
+  return {
+    directory,
+    record: join(directory, 'snapshots.json'),
+    journal: join(directory, 'journal.json'),
+    level,
+    nvram: (of: { number: number; name: string }) => join(level(of), 'nvram'),
+    /** Beside the directory, which it must outlive. */
+    lock: join(storeLayout(root).snapshots, `.${uuid}.lock`),
+  };
+};
 
 function sourceFile(kind: SourceKind, digest: string): string {
   if (kind === 'template') return `domain-${digest}.xml.hbs`;

@@ -6,7 +6,7 @@ import type { ConvertRequest, ImageFile, ImageInfo, ImageTool } from '../ports.j
 import { type RunResult, runTool } from './process.js';
 
 /** A disk image of tens of gigabytes is read whole by check and convert. */
-const longMs = 60 * 60_000;
+export const longMs = 60 * 60_000;
 
 const named = z.array(z.object({ name: z.string() })).default([]);
 const infoSchema = z.object({
@@ -74,10 +74,7 @@ export class QemuImg implements ImageTool {
       runTool('qemu-img', ['convert', ...args], {
         timeoutMs: longMs,
         signal,
-        onStdout: (chunk) => {
-          const percent = [...chunk.matchAll(/\((\d+(?:\.\d+)?)\/100%\)/g)].at(-1)?.[1];
-          if (percent !== undefined) onProgress?.(Number(percent));
-        },
+        onStdout: percentOf((percent) => onProgress?.(percent)),
       }),
     );
   }
@@ -98,6 +95,14 @@ export class QemuImg implements ImageTool {
   }
 }
 
+/** Reads what `qemu-img -p` prints. */
+export function percentOf(onProgress: (percent: number) => void): (chunk: string) => void {
+  return (chunk) => {
+    const percent = [...chunk.matchAll(/\((\d+(?:\.\d+)?)\/100%\)/g)].at(-1)?.[1];
+    if (percent !== undefined) onProgress(Number(percent));
+  };
+}
+
 /** Reads `qemu-img info --output=json`. */
 export function parseImageInfo(stdout: string): ImageInfo {
   const info = infoSchema.parse(JSON.parse(stdout));
@@ -113,7 +118,7 @@ export function parseImageInfo(stdout: string): ImageInfo {
   };
 }
 
-async function explainLock(path: string, call: Promise<RunResult>): Promise<RunResult> {
+export async function explainLock(path: string, call: Promise<RunResult>): Promise<RunResult> {
   const refuse = (cause?: unknown): CowherdError =>
     new CowherdError('BASE_REFUSED', `${path} is being written to by another process`, {
       hint: 'Shut down the virtual machine that uses it first.',

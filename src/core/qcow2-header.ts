@@ -105,3 +105,14 @@ export function verifyImportable(path: string, header: Qcow2Header, trustChain: 
   if (header.hasBackingFile) refuse('has a backing file of its own', flatten);
   if (header.externalDataFile) refuse('keeps its data in an external file', flatten);
 }
+
+/**
+ * Where the name of the backing file stands in a file that begins like a qcow2 image; undefined where there is none.
+ * @param head the file's first {@link headerBytes} bytes
+ * Source: QEMU docs/interop/qcow2.txt
+ */
+export function backingNamePlace(head: Buffer): { offset: number; length: number } | undefined {
+  if (head.length < 72 || !head.subarray(0, 4).equals(Buffer.from('QFI\xfb', 'latin1'))) return undefined;
+  const [offset, length] = [head.readBigUInt64BE(8), head.readUInt32BE(16)];
+  return offset === 0n || offset > 0x20_0000n || length === 0 || length > 1023 ? undefined : { offset: Number(offset), length };
+}

@@ -60,7 +60,7 @@ export function compact(ports: Ports, options: CompactOptions): Promise<CompactO
     await verifyNothingUnfinished(ports, record.name, () => false);
     const words = options.members ?? [];
     const chosen = await observeWithMarks(ports, { ...record, members: selectMembers(record.name, record.members, words) });
-    await ports.overlays.sweep(record.name);
+    await ports.overlayFiles.sweep(record.name);
     const resting = chosen.filter((member) => !isOn(member.domain));
     const concurrency = options.concurrency ?? defaultCompactConcurrency;
     await verifyRoomForCopies(ports, record.name, resting, concurrency);
@@ -131,7 +131,7 @@ class Compaction {
     const base = await this.#base(baseOf(record, member));
     await verifyResting(ports, record, member, { overlay, base, signal });
     if ((member.overlayBytes ?? 0) <= record.freshOverlayBytes) return undefined;
-    const copy = await ports.overlays.beginCopy(record.name, member.name);
+    const copy = await ports.overlayFiles.beginCopy(record.name, member.name);
     try {
       const source = { path: overlay, format: 'qcow2' as const };
       const target = { path: copy.path, format: 'qcow2' as const };

@@ -1,0 +1,138 @@
+import { constants } from 'node:fs';
+import { copyFile, open, rmdir } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import writeFileAtomic from 'write-file-atomic';
+import { parseState } from '../core/fleet.js';
+import { type SnapshotJournal, type SnapshotRecord, snapshotJournalSchema, snapshotRecordSchema } from '../core/snapshot.js';
+import type { SnapshotFiles } from '../core/snapshot-plan.js';
+import type { SnapshotStore } from '../ports.js';
+import { syncFile } from './disk-files.js';
+import { listDirectory, makeDirectory, readIfThere, Shears, storeError } from './files.js';
+import { overlayEnding, snapshotLayout, storeLayout } from './layout.js';
+import { FileLock } from './lock.js';
+
+const uuidPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+export class SnapshotDirectory implements SnapshotStore {
+  readonly #root: string;
+  readonly #held = new Set<FileLock>();
+  #lockChanges = 0;
+
+  constructor(root: string) {
+    this.#root = root;
+  }
+
+  /** Descriptors of the locks that are held now, for children that work under them. */
+  heldDescriptors(): number[] {
+    return [...this.#held].map((lock) => lock.descriptor);
+  }
+
+  /** Counts up whenever a lock is taken or released. */
+  get lockChanges(): number {
+    return this.#lockChanges;
+  }
+
+  async list(): Promise<string[]> {
+    return (await listDirectory(storeLayout(this.#root).snapshots)).filter((name) => uuidPattern.test(name)).sort();
+  }
+
+  async read(uuid: string): Promise<SnapshotRecord | undefined> {
+    const { record } = snapshotLayout(this.#root, uuid);
+    const text = await readIfThere(record);
+    return text === undefined ? undefined : parseState(snapshotRecordSchema, uuid, 'snapshots.json', text, mendHint(record));
+  }
+
+  async write(record: SnapshotRecord): Promise<void> {
+    const { directory, record: path } = snapshotLayout(this.#root, record.uuid);
+    if (record.levels.length > 0) await writePrivate(path, record);
+    else await new Shears(directory).unlink(path);
+  }
+
+  async lock(uuid: string, name: string): Promise<{ release(): Promise<void> }> {
+    await makeDirectory(storeLayout(this.#root).snapshots);
+    const lock = await FileLock.take(snapshotLayout(this.#root, uuid).lock, `The snapshots of ${name}`, 0);
+    this.#held.add(lock);
+    this.#lockChanges++;
+    return {
+      release: async () => {
+        this.#held.delete(lock);
+        this.#lockChanges++;
+        await lock.release();
+      },
+    };
+  }
+
+  directory(uuid: string): string {
+    return snapshotLayout(this.#root, uuid).directory;
+  }
+
+  files(uuid: string): SnapshotFiles {
+    const { level, nvram } = snapshotLayout(this.#root, uuid);
+    return {
+      overlay: (of, target, generation) => join(level(of), `${target}${generation === 1 ? '' : `.${generation}`}${overlayEnding}`),
+      nvram,
+      generationOf: (overlay) => Number(/\.(\d+)\.qcow2$/.exec(basename(overlay))?.[1] ?? 1),
+    };
+  }
+
+  makeRoom(path: string): Promise<void> {
+    return makeDirectory(dirname(path));
+  }
+
+  async keep(from: string, to: string): Promise<void> {
+    try {
+      await copyFile(from, to);
+      const handle = await open(to, 'r+');
+      await handle.chmod(0o600);
+      await handle.sync();
+      await handle.close();
+    } catch (cause) {
+      throw storeError(`copy ${from} to ${to}`, cause);
+    }
+  }
+
+  async remove(uuid: string, paths: readonly string[]): Promise<void> {
+    const { directory } = snapshotLayout(this.#root, uuid);
+    const shears = new Shears(directory);
+    for (const path of paths) await shears.unlink(path);
+    // What is not empty has files that somebody else put there, or that a level still needs.
+    for (const room of new Set(paths.map(dirname))) if (room !== directory) await rmdir(room).catch(() => undefined);
+  }
+
+  async journal(uuid: string): Promise<SnapshotJournal | undefined> {
+    const { journal } = snapshotLayout(this.#root, uuid);
+    const text = await readIfThere(journal);
+    return text === undefined ? undefined : parseState(snapshotJournalSchema, uuid, 'journal.json', text, mendHint(journal));
+  }
+
+  async writeJournal(journal: SnapshotJournal): Promise<void> {
+    const { directory, journal: path } = snapshotLayout(this.#root, journal.uuid);
+    await makeDirectory(directory);
+    await writePrivate(path, journal);
+  }
+
+  async endJournal(uuid: string): Promise<void> {
+    const { directory, journal, record, lock } = snapshotLayout(this.#root, uuid);
+    await new Shears(directory).unlink(journal);
+    if ((await readIfThere(record)) !== undefined) return;
+    const isGone = await rmdir(directory).then(
+      () => true,
+      () => false,
+    );
+    if (isGone) await new Shears(storeLayout(this.#root).snapshots).unlink(lock);
+  }
+}
+
+function mendHint(path: string): string {
+  return `Look at ${path}: it says which files are what. cowherd leaves the domain and its disks alone until it can be read.`;
+}
+
+/** With what it takes for the new name to survive a power cut. The XML in it may hold passwords. */
+async function writePrivate(path: string, document: unknown): Promise<void> {
+  try {
+    await writeFileAtomic(path, `${JSON.stringify(document, undefined, 2)}\n`, { mode: 0o600, fsync: true });
+    await syncFile(dirname(path), constants.O_RDONLY | constants.O_DIRECTORY);
+  } catch (cause) {
+    throw storeError(`write ${path}`, cause);
+  }
+}

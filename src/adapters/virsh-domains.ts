@@ -1,0 +1,41 @@
+import type { DomainKeepings, ForeignDomains } from '../ports.js';
+import { faultOf, virshError } from './virsh-errors.js';
+import { quote, type Reply } from './virsh-session.js';
+
+/** Domains that cowherd did not make, through kept-open virsh sessions. */
+export class VirshDomains implements ForeignDomains {
+  readonly #run: (command: string) => Promise<Reply>;
+
+  constructor(run: (command: string) => Promise<Reply>) {
+    this.#run = run;
+  }
+
+  async definition(domain: string): Promise<string | undefined> {
+    // Without --security-info the passwords would be lost when it is defined again.
+    const reply = await this.#run(`dumpxml --inactive --security-info ${quote(domain)}`);
+    if (faultOf(reply.error) === 'domain not found') return undefined;
+    if (reply.error !== '') throw virshError(`read the XML of ${domain}`, reply.error);
+    return reply.stdout;
+  }
+
+  async keepings(): Promise<DomainKeepings> {
+    const [transient, managedSave, snapshots, checkpoints] = await Promise.all([
+      this.#names('--transient'),
+      this.#names('--with-managed-save'),
+      this.#names('--with-snapshot'),
+      this.#names('--with-checkpoint'),
+    ]);
+    return { transient, managedSave, snapshots, checkpoints };
+  }
+
+  async #names(filter: string): Promise<Set<string>> {
+    const reply = await this.#run(`list --all --name ${filter}`);
+    if (reply.error !== '') throw virshError('list domains', reply.error);
+    return new Set(
+      reply.stdout
+        .split('\n')
+        .map((line) => line.trim())
+        .filter((line) => line !== ''),
+    );
+  }
+}

@@ -1,0 +1,116 @@
+import { CowherdError } from '../../core/errors.js';
+import { levelName, type SnapshotJournal, type SnapshotVerb } from '../../core/snapshot.js';
+import { diffDomains } from '../../core/snapshot-diff.js';
+import { sideOf } from '../../core/snapshot-xml.js';
+import type { Ports } from '../../ports.js';
+import { isRunning, obstacles, refuse, type SnapshotOptions, type SnapshotSight, withSnapshots } from './access.js';
+import { carryOut } from './carry-out.js';
+import { verifyUnused } from './image-users.js';
+
+/** What a verb did, or would do. */
+export interface SnapshotOutcome {
+  domain: string;
+  uuid: string;
+  verb: SnapshotVerb;
+  snapshot: { number: number; name: string };
+  /** It was begun by an earlier run, which did not end. */
+  isResumed: boolean;
+  /** False where nothing but the diff was asked for. */
+  isDone: boolean;
+  /** Of the domain's XML, unified. */
+  diff: string;
+  disks: Array<{ target: string; from: string; to: string }>;
+  /** Names of the snapshots that there are afterwards, the lowest first. */
+  snapshots: string[];
+  /** What one may want to know. */
+  notes: string[];
+  /** The domain was shut down for it. */
+  wasRunning: boolean;
+  startedAgain: boolean;
+  seconds: number;
+}
+
+export interface Planned {
+  journal: SnapshotJournal;
+  notes: string[];
+  /** What is lost for good, as a question; undefined where nothing is. */
+  loss?: string | undefined;
+}
+
+/** Runs one verb on one domain: goes on with what was interrupted, else plans; then checks, asks, and carries it out. */
+export function runVerb(
+  ports: Ports,
+  verb: SnapshotVerb,
+  options: SnapshotOptions & { snapshot?: string | undefined },
+  plan: (sight: SnapshotSight) => Promise<Planned>,
+): Promise<SnapshotOutcome> {
+  return withSnapshots(ports, options.domain, async (sight) => {
+    const began = ports.clock.monotonic();
+    const interrupted = goOn(sight, verb, options.snapshot);
+    refuse(verb, sight.domain.name, await obstacles(ports, sight, options.force === true || options.diffOnly === true));
+    const { journal, notes, loss } = interrupted ?? (await plan(sight));
+    if (!journal.isMerging) await verifyNobodyElse(ports, sight, journal);
+    const outcome = (isDone: boolean, startedAgain: boolean): SnapshotOutcome => ({
+      domain: sight.domain.name,
+      uuid: sight.domain.uuid,
+      verb,
+      snapshot: journal.level,
+      isResumed: interrupted !== undefined,
+      isDone,
+      diff: diffDomains(sight.domain.name, journal.xmlBefore, journal.xmlAfter),
+      disks: journal.switched.map(({ target, from, to }) => ({ target, from: from.path, to: to.path })),
+      snapshots: (isDone ? journal.after : sight.levels).map(({ name }) => name),
+      notes,
+      wasRunning: journal.wasRunning || isRunning(sight),
+      startedAgain,
+      seconds: (ports.clock.monotonic() - began) / 1000,
+    });
+    if (options.diffOnly === true) return outcome(false, false);
+    if (loss !== undefined) await options.approve?.(`${loss}${isRunning(sight) ? ' It runs, and is shut down for it.' : ''}`);
+    return outcome(true, await carryOut(ports, sight, journal, options));
+  });
+}
+
+/** @throws UNFINISHED_OPERATION where another verb was interrupted; DOMAIN_CHANGED where its two sides are both gone */
+function goOn({ domain, xml, journal }: SnapshotSight, verb: SnapshotVerb, snapshot: string | undefined): Planned | undefined {
+  if (journal === undefined) return undefined;
+  const what = `snapshot ${journal.verb} of ${levelName(journal.level)}`;
+  const isSame = snapshot === undefined || snapshot === journal.level.name || snapshot === String(journal.level.number);
+  if (journal.verb !== verb || !isSame) {
+    throw new CowherdError('UNFINISHED_OPERATION', `${what} was interrupted on ${domain.name}`, {
+      details: [`it began ${journal.startedAt}`],
+      hint: `Finish it first: cowherd snapshot ${journal.verb} ${domain.name}`,
+    });
+  }
+  if (sideOf(xml, journal.switched) === 'elsewhere') {
+    throw new CowherdError(
+      'DOMAIN_CHANGED',
+      `${what} was interrupted, and the disks of ${domain.name} were changed since; nothing was changed`,
+      {
+        details: journal.switched.map(
+          ({ target, from, to }) => `disk ${target} must be ${from.path} (${from.format}) or ${to.path} (${to.format})`,
+        ),
+        hint: `Put one of them on each disk with "virsh edit ${domain.name}", all of the same side, and run this again.`,
+      },
+    );
+  }
+  return {
+    journal,
+    notes: [`this finishes what began ${journal.startedAt} and was interrupted`],
+    loss: verb === 'take' ? undefined : `Finish the interrupted ${what} on ${domain.name}?`,
+  };
+}
+
+/** What is written into or removed must be nobody else's. @throws IMAGE_IN_USE */
+async function verifyNobodyElse(ports: Ports, { handle, domain, levels }: SnapshotSight, journal: SnapshotJournal): Promise<void> {
+  const images = [...journal.merge.map(({ into }) => into.path), ...journal.remove.filter((path) => path.endsWith('.qcow2'))];
+  if (images.length === 0) return;
+  const targets = new Set(journal.switched.map(({ target }) => target));
+  // What goes and what is made may stand on each other, and levels that stay are not above what goes.
+  const ours = [
+    ...journal.remove,
+    ...journal.create.map(({ path }) => path),
+    ...levels.flatMap((level) => level.disks.map(({ overlay }) => overlay)),
+  ];
+  await verifyUnused(ports, { images, domain, handle, targets, ours });
+}

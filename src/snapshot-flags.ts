@@ -1,0 +1,50 @@
+import { Args, Flags } from '@oclif/core';
+import { CowherdError } from './core/errors.js';
+import { timeoutFlag } from './flags.js';
+import type { SnapshotOptions } from './services/snapshots/access.js';
+import { confirm, isTerminal } from './ui/confirm.js';
+
+/** What the snapshot verbs share on the command line. */
+
+export const domainArg = { domain: Args.string({ description: 'name or UUID of a domain that cowherd did not make', required: true }) };
+
+export const snapshotArg = { snapshot: Args.string({ description: 'its name or number [default: the newest]' }) };
+
+export const shutdownFlags = {
+  ...timeoutFlag('how long the guest may take to shut down [default: 1m]'),
+  force: Flags.boolean({ description: 'end the guest where it did not shut down in time' }),
+  'no-start': Flags.boolean({ description: 'leave the domain off afterwards, also if it ran' }),
+  'print-diff': Flags.boolean({ description: "show what would change in the domain's XML, and change nothing" }),
+};
+
+export const yesFlag = { yes: Flags.boolean({ char: 'y', description: 'do not ask' }) };
+
+interface ShutdownValues {
+  timeout?: number | undefined;
+  force: boolean;
+  'no-start': boolean;
+  'print-diff': boolean;
+  yes?: boolean;
+}
+
+/** @param isAskable whether a person sits there and no document is wanted */
+export function snapshotOptions(domain: string, flags: ShutdownValues, isAskable: boolean): SnapshotOptions {
+  return {
+    domain,
+    timeoutMs: flags.timeout,
+    force: flags.force,
+    start: !flags['no-start'],
+    diffOnly: flags['print-diff'],
+    ...(flags.yes === true ? {} : { approve: (loss) => ask(loss, isAskable) }),
+  };
+}
+
+async function ask(loss: string, isAskable: boolean): Promise<void> {
+  if (!isAskable || !isTerminal()) {
+    throw new CowherdError('CONFIRMATION_NEEDED', 'This cannot be undone, and there is nobody to ask; nothing was changed', {
+      details: [loss],
+      hint: 'Say --yes, or look first with --print-diff.',
+    });
+  }
+  if (!(await confirm(loss))) throw new CowherdError('CONFIRMATION_NEEDED', 'Nothing was changed', { hint: 'Answer y to go on.' });
+}
