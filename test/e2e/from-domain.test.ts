@@ -3,7 +3,20 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { CowherdError } from '../../src/core/errors.js';
+import { domainFixtures, forThisHost } from '../fixtures/domains.js';
+import { renderAsMember } from '../fixtures/members.js';
 import { Lab, uri, virsh } from './lab.js';
+
+/** Undefined for those that no fleet can be made of. */
+function asMember(xml: string, fleet: string): ReturnType<typeof renderAsMember> | undefined {
+  try {
+    return renderAsMember('source', xml, fleet);
+  } catch (error) {
+    if (error instanceof CowherdError && error.code === 'NOT_SUPPORTED') return undefined;
+    throw error;
+  }
+}
 
 /** A fleet of a domain that cowherd did not make. */
 describe('spawn --from-domain', () => {
@@ -73,6 +86,22 @@ describe('spawn --from-domain', () => {
     const report = await lab.ok('report', fleet);
     expect(report.members).toBe(6);
     await lab.ok('teardown', fleet, '--yes');
+  });
+
+  it('makes domains that libvirt takes, of those that tools and people write', async () => {
+    const fleet = lab.fleet('real');
+    let made = 0;
+    for (const { name, xml } of domainFixtures) {
+      const member = asMember(forThisHost(xml, `cwt-${name}`), fleet);
+      if (member === undefined) continue;
+      made++;
+      const path = join(lab.scratch, 'member.xml');
+      await writeFile(path, member.rendered);
+      await virsh('define', path);
+      expect(await virsh('dumpxml', '--inactive', member.name)).toContain("<source file='/store/bases/golden.qcow2'");
+      await virsh('undefine', member.name, '--nvram');
+    }
+    expect(made).toBe(15);
   });
 
   it('is not confused by braces, and refuses what cannot be shared', async () => {

@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { judgeDisks, overlayElement, switchDisks } from '../../src/core/snapshot-xml.js';
 import { parseXml, printXml } from '../../src/core/xml-tree.js';
-import { domainFixtures } from '../fixtures/domains.js';
+import { domainFixtures, forThisHost } from '../fixtures/domains.js';
 import { Lab, virsh } from './lab.js';
 
 /** libvirt itself is the judge: what it prints of a domain differs, after the edit, in the covered disks alone. */
@@ -55,20 +55,6 @@ describe('the XML edit, as libvirt sees it', () => {
     await virsh('undefine', name, '--nvram');
   });
 });
-
-/** Another name and UUID, and what this host has no emulator for made into what it has. */
-function forThisHost(xml: string, name: string): string {
-  const uuid = crypto.randomUUID();
-  const former = /<uuid>([^<]+)/.exec(xml)?.[1] ?? '';
-  return xml
-    .replaceAll(former, uuid)
-    .replace(/<name>[^<]*/, `<name>${name}`)
-    .replace(/<domain type=(['"])\w+\1/, "<domain type='qemu'")
-    .replace(/arch='aarch64' machine='virt'/, "arch='x86_64' machine='q35'")
-    .replace('qemu-system-aarch64', 'qemu-system-x86_64')
-    .replace("<gic version='3'/>", '')
-    .replace('cortex-a57', 'qemu64');
-}
 
 function diskOf(xml: string, target: string): string {
   return xml.split(/(?=<disk )/).find((part) => part.includes(`<target dev='${target}'`)) ?? '';
