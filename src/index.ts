@@ -28,6 +28,7 @@ export { type ExecOptions, type ExecOutcome, exec } from './services/exec.js';
 export { inventory } from './services/inventory.js';
 export { type PowerOptions, start, stop } from './services/power.js';
 export { type PromoteOptions, type Promotion, promote } from './services/promote.js';
+export { type RebaseOptions, rebase } from './services/rebase.js';
 export { recoverFleet } from './services/recover.js';
 export { report, reportAll } from './services/report.js';
 export { type ResetOptions, reset } from './services/reset.js';

@@ -10,7 +10,7 @@ describe('the examples', () => {
   });
   afterAll(() => lab.close());
 
-  it.each(['first-fleet', 'lab', 'own-template', 'linux-lab'])('%s runs to its end and leaves nothing', async (name) => {
+  it.each(['first-fleet', 'lab', 'own-template', 'linux-lab', 'golden-life'])('%s runs to its end and leaves nothing', async (name) => {
     const script = fileURLToPath(new URL(`../../examples/${name}/run.sh`, import.meta.url));
     const fleet = lab.fleet(name);
     const { exitCode, all } = await execa('bash', [script], {

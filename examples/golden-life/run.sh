@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# A golden image's life: one VM gets something new, its disk becomes the next golden image, and the fleet moves to it.
+# GOLDEN names an image; without it the tiny Linux is built.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+cowherd() { printf '\n$ cowherd %s\n' "$*"; node "$here/../../bin/run.js" "$@"; }
+work=$(mktemp -d)
+fleet=${FLEET:-life}
+trap 'rm -rf "$work"' EXIT
+
+cd "$work"
+if [ -n "${GOLDEN:-}" ]; then cp "$GOLDEN" tiny.qcow2; else "$here/../tiny-linux/build.sh" tiny.qcow2; fi
+cowherd spawn "$fleet" --base tiny.qcow2 --count 3 --memory 128MiB --seed nocloud --wait agent
+cowherd exec "$fleet" 1 -- 'echo "the new feature" >/root/feature; sync'
+cowherd stop "$fleet" 1
+cowherd promote "$fleet-001" --as tiny2
+cowherd rebase "$fleet" --base tiny2 --wait agent
+cowherd exec "$fleet" -- 'cat /root/feature'
+cowherd status "$fleet"
+cowherd base history
+cowherd base prune
+cowherd base prune --yes
+cowherd teardown "$fleet" --with-base --yes
