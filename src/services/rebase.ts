@@ -4,7 +4,7 @@ import { baseOf, type FleetRecord } from '../core/fleet.js';
 import { isOn } from '../core/observation.js';
 import type { Operation } from '../core/operation.js';
 import { mergeOutcomes, type Outcome } from '../core/outcome.js';
-import { type MarkedMember, planRebase } from '../core/plan.js';
+import { type MarkedMember, type Plan, planPower, planRebase } from '../core/plan.js';
 import { formatIndexes } from '../core/selection.js';
 import { formatWaitFor, parseWaitFor, type WaitFor } from '../core/stages.js';
 import type { Ports } from '../ports.js';
@@ -119,12 +119,14 @@ export async function finishRebase(
   const outcomes: Outcome[] = [];
   const total = (): Outcome => mergeOutcomes(outcomes, Math.round(ports.clock.monotonic() - began) / 1000);
 
-  const first = left.filter((index) => canaries.includes(index));
+  // Whether they held is not known as long as nobody followed: those that are done are waited for again.
+  const isHeld = [...done].some((index) => !canaries.includes(index));
+  const first = isHeld ? left.filter((index) => canaries.includes(index)) : canaries;
   const rest = left.filter((index) => !canaries.includes(index));
   const groups = [first, ...chunked(rest, batch)].filter((group) => group.length > 0);
   for (const [position, group] of groups.entries()) {
     const isCanary = group === first;
-    const outcome = await moveGroup(ports, operation, group, { ...options, isCanary, isFirst: position === 0 && done.size === 0 });
+    const outcome = await moveGroup(ports, operation, group, { ...options, done, isCanary, isFirst: position === 0 && done.size === 0 });
     outcomes.push(outcome);
     for (const member of outcome.members) if (stands(member)) moved.add(member.index);
     // From here on the record says where each of them stands.
@@ -163,6 +165,8 @@ interface GroupOptions extends WorkOptions {
   fleet: string;
   isResumed: boolean;
   isCanary: boolean;
+  /** Moved by a run that was interrupted. */
+  done: ReadonlySet<number>;
   /** Nothing was changed before it. */
   isFirst: boolean;
 }
@@ -176,7 +180,14 @@ async function moveGroup(ports: Ports, operation: Operation, group: readonly num
     const imageOf = await verifiedBases(ports, record);
     const observed = await observeWithMarks(ports, { ...record, members });
     const policy = { ...policyOf(record, observed, operation), keepDrift, ...(options.isCanary ? { start: 'all' as const } : {}) };
-    const plan = await withoutStrangeDisks(ports, record, planRebase(observed, record.id, policy));
+    const [moved, others] = [
+      observed.filter(({ index }) => options.done.has(index)),
+      observed.filter(({ index }) => !options.done.has(index)),
+    ];
+    const plan = joined(
+      await withoutStrangeDisks(ports, record, planRebase(others, record.id, policy)),
+      planPower(moved, record.id, 'start'),
+    );
     const definitions = await definitionsOf(ports, record, members, imageOf);
     const disks = memberDisksOf(record, members);
     if (!keepDrift) {
@@ -203,6 +214,14 @@ async function moveGroup(ports: Ports, operation: Operation, group: readonly num
     { ...options, timeoutMs },
   );
   return outcome;
+}
+
+function joined(one: Plan, other: Plan): Plan {
+  return {
+    members: [...one.members, ...other.members],
+    unchanged: [...one.unchanged, ...other.unchanged],
+    refused: [...one.refused, ...other.refused],
+  };
 }
 
 /** What is recorded while some members have moved and others have not. */

@@ -87,6 +87,23 @@ describe('rebase', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
+  it('killed while it waits for a canary, it waits for it again', async () => {
+    const fleet = lab.fleet('waiting');
+    await lab.ok('spawn', fleet, '--base', one, '--count', '3', ...guest, '--wait', 'console=^OK');
+    const run = lab.begin('rebase', fleet, '--base', 'broken', '--wait', 'console=^OK', '--timeout', '5s');
+    const log = lab.path('fleets', fleet, 'operation.log');
+    await until('a canary that is moved', async () => (await readFile(log, 'utf8').catch(() => '')).includes('done 1'));
+    run.kill('SIGKILL');
+    await run;
+    await virsh('destroy', `${fleet}-001`);
+    const { exitCode, json } = await lab.cowherd('resume', fleet, '--json');
+    expect(exitCode).toBe(4);
+    expect(json.notes.join()).toContain('members 2-3 were not touched');
+    expect(json.members[0]).toMatchObject({ outcome: 'failed', step: 'wait' });
+    expect(await bases(fleet)).toEqual(['broken', 'one', 'one']);
+    await lab.ok('teardown', fleet, '--yes');
+  });
+
   it('keeps what the guests wrote, of those that are off', async () => {
     const fleet = lab.fleet('drift');
     await lab.ok('spawn', fleet, '--base', one, '--count', '3', ...guest, '--wait', 'console=^OK');
