@@ -239,7 +239,8 @@ export class BaseDirectory implements BaseStore {
       const existing = await this.#existing(facts);
       if (existing !== undefined) return { base: existing, how: 'already there' };
       const lone = await takeIn(this.#root, partial, { ...facts, ...(parent === undefined ? {} : { parent }), promotedFrom });
-      return { base: { ...lone, backing: layered ? [...layersOf(base)] : [] }, how: layered ? 'layered' : 'flattened' };
+      const backing = await resolveBacking(lone, (ref) => this.#getLone(ref));
+      return { base: { ...lone, backing }, how: layered ? 'layered' : 'flattened' };
     });
   }
 
