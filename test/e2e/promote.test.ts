@@ -147,6 +147,11 @@ describe('promote, export, prune and compact', () => {
 
   it('after a kill -9 nothing is half there, and promoting again works', async () => {
     await lab.ok('stop', fleet, '1');
+    const interrupted = lab.begin('promote', first(), '--as', 'killed');
+    await until('a partial file', async () => (await partials()).length > 0);
+    interrupted.kill('SIGINT');
+    expect((await interrupted).exitCode).toBe(130);
+    expect(await partials()).toEqual([]);
     const run = lab.begin('promote', first(), '--as', 'killed');
     await until('a partial file', async () => (await partials()).length > 0);
     run.kill('SIGKILL');
