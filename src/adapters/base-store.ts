@@ -35,6 +35,16 @@ export class BaseDirectory implements BaseStore {
   }
 
   async list(): Promise<{ bases: BaseImage[]; damaged: Array<{ path: string; reason: string }> }> {
+    const { bases, damaged, broken } = await this.#survey();
+    return { bases, damaged: [...damaged, ...broken.map(({ base, error }) => ({ path: base.path, reason: reportOf(error).message }))] };
+  }
+
+  /** Every image whose record can be read; broken are those that stand on what is not there. */
+  async #survey(): Promise<{
+    bases: BaseImage[];
+    broken: Array<{ base: LoneBase; error: unknown }>;
+    damaged: Array<{ path: string; reason: string }>;
+  }> {
     const { bases: directory } = storeLayout(this.#root);
     const lone: LoneBase[] = [];
     const damaged: Array<{ path: string; reason: string }> = [];
@@ -51,20 +61,21 @@ export class BaseDirectory implements BaseStore {
     }
     const byKey = new Map(lone.map((base) => [baseKey(base), base]));
     const bases: BaseImage[] = [];
+    const broken: Array<{ base: LoneBase; error: unknown }> = [];
     for (const base of lone) {
       try {
         bases.push({ ...base, backing: await resolveBacking(base, (ref) => byKey.get(baseKey(ref))) });
       } catch (error) {
-        damaged.push({ path: base.path, reason: reportOf(error).message });
+        broken.push({ base, error });
       }
     }
-    return { bases, damaged };
+    return { bases, broken, damaged };
   }
 
   async find(ref: string): Promise<BaseImage> {
-    const { bases, damaged } = await this.list();
+    const { bases, broken, damaged } = await this.#survey();
     const { name, digest } = parseBaseRef(ref);
-    const found = bases
+    const found = [...bases, ...broken.map(({ base }) => base)]
       .filter((base) => (name === undefined || base.name === name) && base.digest.startsWith(digest))
       .sort((a, b) => b.importedAt.localeCompare(a.importedAt));
     const contents = new Set(found.map((base) => base.digest));
@@ -72,7 +83,11 @@ export class BaseDirectory implements BaseStore {
       throw new CowherdError('BAD_USAGE', `${ref} means ${contents.size} base images`, { hint: 'Write more digits of the digest.' });
     }
     const newest = found[0];
-    if (newest !== undefined) return newest;
+    const sound = bases.find((base) => base === newest);
+    if (sound !== undefined) return sound;
+    // An older one of that name is not what is meant.
+    const failure = broken.find(({ base }) => base === newest);
+    if (failure !== undefined) throw failure.error;
     const names = [...new Set(bases.map((base) => base.name))];
     throw new CowherdError('BASE_NOT_FOUND', `There is no base image ${JSON.stringify(ref)} in the store`, {
       details: damaged.map(({ path, reason }) => `${path}: ${reason}`),

@@ -117,6 +117,13 @@ describe('layered base images', () => {
     const text = await readFile(record(golden), 'utf8');
     await rm(record(golden));
     await expect(store.get(layer)).rejects.toMatchObject({ code: 'BASE_CHANGED', message: expect.stringContaining('not in the store') });
+    // Not an older one of that name, either.
+    await execa('qemu-img', ['create', '-q', '-f', 'qcow2', at('older.qcow2'), '1M']);
+    const older = (await store.import({ path: at('older.qcow2'), trustChain: false, name: 'layer' })).base;
+    const aged = { ...JSON.parse(await readFile(record(older), 'utf8')), importedAt: '2020-01-01T00:00:00.000Z' };
+    await writeFile(record(older), JSON.stringify(aged));
+    await expect(store.find('layer')).rejects.toMatchObject({ code: 'BASE_CHANGED' });
+    await store.remove(older);
     const { bases, damaged } = await store.list();
     expect(bases).toEqual([]);
     expect(damaged).toEqual([{ path: layer.path, reason: expect.stringContaining(formatBaseRef(golden)) }]);
