@@ -309,7 +309,7 @@ export interface Ports {
   readFile(path: string): Promise<string>;
   readBytes(path: string): Promise<Buffer>;
   /** What a guest left in a disk image, read without booting it; undefined where it cannot be read. Never throws. */
-  inspectGuestFiles(path: string, format: 'qcow2' | 'raw'): Promise<GuestFacts | undefined>;
+  inspectGuestFiles(path: string, format: 'qcow2' | 'raw', options?: { backing?: readonly ImageFile[] }): Promise<GuestFacts | undefined>;
   /** Writes a file that the person named. @throws BAD_USAGE where it exists */
   writeNewFile(path: string, text: string): Promise<void>;
   builtInTemplate(name: BuiltInTemplate): Promise<string>;

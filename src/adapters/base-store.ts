@@ -1,5 +1,5 @@
-import { type BigIntStats, constants } from 'node:fs';
-import { copyFile, lstat, open, readFile, rm, rmdir, stat } from 'node:fs/promises';
+import type { BigIntStats } from 'node:fs';
+import { lstat, open, readFile, rmdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import {
   type BaseImage,
@@ -14,12 +14,12 @@ import { baseKey, type LoneBase, layersOf, resolveBacking } from '../core/base-c
 import { CowherdError, reportOf } from '../core/errors.js';
 import { type BaseRef, parseState } from '../core/fleet.js';
 import { baseNameFromFile, namePattern, verifyName } from '../core/names.js';
-import { imageFormat, parseQcow2Header, verifyImportable } from '../core/qcow2-header.js';
 import type { BaseStore, ExportRequest, ImageTool, ImportProgress, ImportRequest, ImportResult, PromotionRequest } from '../ports.js';
 import { exportImage } from './base-export.js';
 import { takeIn, withPartial } from './base-intake.js';
-import { isMissing, listDirectory, makeDirectory, Shears, sealOf, storeError, writeJson } from './files.js';
-import { hashAndCopy, hashFile, readHead } from './image-files.js';
+import { listDirectory, makeDirectory, Shears, sealOf, storeError, writeJson } from './files.js';
+import { hashAndCopy, hashFile } from './image-files.js';
+import { copyInto, identify, inspect, verifyUnchanged } from './image-source.js';
 import { baseLayout, storeLayout } from './layout.js';
 import { FileLock } from './lock.js';
 
@@ -35,6 +35,16 @@ export class BaseDirectory implements BaseStore {
   }
 
   async list(): Promise<{ bases: BaseImage[]; damaged: Array<{ path: string; reason: string }> }> {
+    const { bases, damaged, broken } = await this.#survey();
+    return { bases, damaged: [...damaged, ...broken.map(({ base, error }) => ({ path: base.path, reason: reportOf(error).message }))] };
+  }
+
+  /** Every image whose record can be read; broken are those that stand on what is not there. */
+  async #survey(): Promise<{
+    bases: BaseImage[];
+    broken: Array<{ base: LoneBase; error: unknown }>;
+    damaged: Array<{ path: string; reason: string }>;
+  }> {
     const { bases: directory } = storeLayout(this.#root);
     const lone: LoneBase[] = [];
     const damaged: Array<{ path: string; reason: string }> = [];
@@ -51,20 +61,21 @@ export class BaseDirectory implements BaseStore {
     }
     const byKey = new Map(lone.map((base) => [baseKey(base), base]));
     const bases: BaseImage[] = [];
+    const broken: Array<{ base: LoneBase; error: unknown }> = [];
     for (const base of lone) {
       try {
         bases.push({ ...base, backing: await resolveBacking(base, (ref) => byKey.get(baseKey(ref))) });
       } catch (error) {
-        damaged.push({ path: base.path, reason: reportOf(error).message });
+        broken.push({ base, error });
       }
     }
-    return { bases, damaged };
+    return { bases, broken, damaged };
   }
 
   async find(ref: string): Promise<BaseImage> {
-    const { bases, damaged } = await this.list();
+    const { bases, broken, damaged } = await this.#survey();
     const { name, digest } = parseBaseRef(ref);
-    const found = bases
+    const found = [...bases, ...broken.map(({ base }) => base)]
       .filter((base) => (name === undefined || base.name === name) && base.digest.startsWith(digest))
       .sort((a, b) => b.importedAt.localeCompare(a.importedAt));
     const contents = new Set(found.map((base) => base.digest));
@@ -72,7 +83,11 @@ export class BaseDirectory implements BaseStore {
       throw new CowherdError('BAD_USAGE', `${ref} means ${contents.size} base images`, { hint: 'Write more digits of the digest.' });
     }
     const newest = found[0];
-    if (newest !== undefined) return newest;
+    const sound = bases.find((base) => base === newest);
+    if (sound !== undefined) return sound;
+    // An older one of that name is not what is meant.
+    const failure = broken.find(({ base }) => base === newest);
+    if (failure !== undefined) throw failure.error;
     const names = [...new Set(bases.map((base) => base.name))];
     throw new CowherdError('BASE_NOT_FOUND', `There is no base image ${JSON.stringify(ref)} in the store`, {
       details: damaged.map(({ path, reason }) => `${path}: ${reason}`),
@@ -138,7 +153,7 @@ export class BaseDirectory implements BaseStore {
 
   async import(request: ImportRequest): Promise<ImportResult> {
     const path = resolve(request.path);
-    const { stats, fingerprint } = await this.#identify(path);
+    const { stats, fingerprint } = await identify(path);
     const name = request.name ?? baseNameFromFile(basename(path));
     if (name === undefined) {
       throw new CowherdError('BAD_USAGE', `No base name can be made of the file name ${basename(path)}`, { hint: 'Rename the file.' });
@@ -148,41 +163,12 @@ export class BaseDirectory implements BaseStore {
     const known = (await this.list()).bases.find((base) => base.source.fingerprint === fingerprint && base.name === name);
     if (known !== undefined && (await this.#isIntact(known))) return { base: known, how: 'already there' };
 
-    const { format, warning } = await this.#inspect(path, request);
+    const { format, warning } = await inspect(this.#images, path, request);
     return this.#bringIn({ path, name, format, stats, fingerprint, request, warning });
   }
 
   async #isIntact(base: BaseImage): Promise<boolean> {
     return sealDifferences(base.seal, await this.seal(base)).length === 0;
-  }
-
-  async #identify(path: string): Promise<{ stats: BigIntStats; fingerprint: string }> {
-    try {
-      const stats = await stat(path, { bigint: true });
-      if (!stats.isFile())
-        throw new CowherdError('BASE_REFUSED', `${path} is not a file`, { hint: 'A base image is a qcow2 or raw file.' });
-      if (stats.size === 0n) throw new CowherdError('BASE_REFUSED', `${path} is empty`, { hint: 'A base image needs a disk to share.' });
-      // With ctime, which no user can set: the same words mean the same bytes.
-      return { stats, fingerprint: [stats.dev, stats.ino, stats.size, stats.mtimeNs, stats.ctimeNs].join(':') };
-    } catch (cause) {
-      if (isMissing(cause)) throw new CowherdError('FILE_NOT_FOUND', `There is no file ${path}`, { hint: 'Check the path.', cause });
-      throw storeError(`read ${path}`, cause);
-    }
-  }
-
-  /** All that can be known without copying. @throws BASE_REFUSED */
-  async #inspect(path: string, request: ImportRequest): Promise<{ format: 'qcow2' | 'raw'; warning: string | undefined }> {
-    const head = await readHead(path);
-    const format = imageFormat(path, head, request.format);
-    if (format === 'raw') {
-      // So that a writer that has it open is found.
-      await this.#images.info(path, 'raw');
-      return { format, warning: undefined };
-    }
-    // Before any tool opens it: opening follows the names in the header.
-    verifyImportable(path, parseQcow2Header(path, head), request.trustChain);
-    await this.#images.info(path, 'qcow2');
-    return { format, warning: await this.#images.check(path, request.signal) };
   }
 
   #bringIn(source: {
@@ -196,8 +182,8 @@ export class BaseDirectory implements BaseStore {
   }): Promise<ImportResult> {
     const { path, name, format, fingerprint, request, warning } = source;
     return withPartial(this.#root, name, `import ${request.path}`, async (partial) => {
-      const { how, digest } = await this.#copy(source, partial);
-      await this.#verifyUnchanged(path, fingerprint, 'imported');
+      const { how, digest } = await copyInto(this.#images, source, partial);
+      await verifyUnchanged(path, fingerprint, 'imported');
       const { virtualBytes } = await this.#images.info(partial, format);
       if (virtualBytes === 0)
         throw new CowherdError('BASE_REFUSED', `${path} is a disk of zero bytes`, { hint: 'A base image needs a disk to share.' });
@@ -216,7 +202,7 @@ export class BaseDirectory implements BaseStore {
 
   async promote({ overlay, base, name, layered, promotedFrom, onProgress, signal }: PromotionRequest): Promise<ImportResult> {
     verifyName('base', name);
-    const { stats, fingerprint } = await this.#identify(overlay);
+    const { stats, fingerprint } = await identify(overlay);
     const parent = layered ? { name: base.name, digest: base.digest } : undefined;
     const isSame = (known: BaseImage): boolean =>
       known.source.fingerprint === fingerprint && known.name === name && known.parent?.digest === parent?.digest;
@@ -232,14 +218,15 @@ export class BaseDirectory implements BaseStore {
         onProgress: (percent) => onProgress?.({ doneBytes: (totalBytes * percent) / 100, totalBytes }),
         signal,
       });
-      await this.#verifyUnchanged(overlay, fingerprint, 'copied');
+      await verifyUnchanged(overlay, fingerprint, 'copied');
       const { virtualBytes } = await this.#images.info(partial, 'qcow2');
       const digest = await hashFile(partial, undefined, signal);
       const facts = { name, digest, format: 'qcow2' as const, virtualBytes, source: { path: overlay, fingerprint } };
       const existing = await this.#existing(facts);
       if (existing !== undefined) return { base: existing, how: 'already there' };
       const lone = await takeIn(this.#root, partial, { ...facts, ...(parent === undefined ? {} : { parent }), promotedFrom });
-      return { base: { ...lone, backing: layered ? [...layersOf(base)] : [] }, how: layered ? 'layered' : 'flattened' };
+      const backing = await resolveBacking(lone, (ref) => this.#getLone(ref));
+      return { base: { ...lone, backing }, how: layered ? 'layered' : 'flattened' };
     });
   }
 
@@ -249,55 +236,16 @@ export class BaseDirectory implements BaseStore {
 
   /** The image with that content, unless somebody touched it. */
   async #existing(ref: BaseRef): Promise<BaseImage | undefined> {
-    const existing = await this.get({ name: ref.name, digest: ref.digest });
+    // One whose record is damaged is brought back by what is coming in.
+    const existing = await this.get({ name: ref.name, digest: ref.digest }).catch(() => undefined);
     return existing !== undefined && (await this.#isIntact(existing)) ? existing : undefined;
   }
 
   /** What an image that is brought back was made of stays known. */
   async #originOf(ref: BaseRef): Promise<Pick<BaseRecord, 'promotedFrom'>> {
-    const promotedFrom = (await this.#getLone(ref))?.promotedFrom;
+    const promotedFrom = (await this.#getLone(ref).catch(() => undefined))?.promotedFrom;
     return promotedFrom === undefined ? {} : { promotedFrom };
   }
-
-  async #verifyUnchanged(path: string, fingerprint: string, verb: string): Promise<void> {
-    if ((await this.#identify(path)).fingerprint === fingerprint) return;
-    throw new CowherdError('BASE_REFUSED', `${path} changed while it was ${verb}`, {
-      hint: 'Shut down what writes to it, then try again.',
-    });
-  }
-
-  async #copy(
-    { path, format, stats, request }: { path: string; format: 'qcow2' | 'raw'; stats: BigIntStats; request: ImportRequest },
-    partial: string,
-  ): Promise<{ how: ImportResult['how']; digest: string }> {
-    const { onProgress, signal, trustChain } = request;
-    if (trustChain && format === 'qcow2' && hasChain(parseQcow2Header(path, await readHead(path)))) {
-      const totalBytes = Number(stats.size);
-      await this.#images.convert({
-        source: { path, format },
-        target: { path: partial, format: 'qcow2' },
-        onProgress: (percent) => onProgress?.({ doneBytes: (totalBytes * percent) / 100, totalBytes }),
-        signal,
-      });
-      return { how: 'flattened', digest: await hashFile(partial, undefined, signal) };
-    }
-    const reflinked = await copyFile(path, partial, constants.COPYFILE_FICLONE_FORCE | constants.COPYFILE_EXCL).then(
-      () => true,
-      () => false,
-    );
-    if (reflinked) return { how: 'reflinked', digest: await hashFile(partial, onProgress, signal) };
-    await rm(partial, { force: true });
-    const [from, to] = [await open(path, 'r'), await open(partial, 'wx', 0o600)];
-    try {
-      return { how: 'copied', digest: await hashAndCopy(from, to, onProgress, signal) };
-    } finally {
-      await Promise.all([from.close(), to.close()]);
-    }
-  }
-}
-
-function hasChain(header: { hasBackingFile: boolean; externalDataFile: boolean }): boolean {
-  return header.hasBackingFile || header.externalDataFile;
 }
 
 function recordOf({ path: _path, backing: _backing, ...record }: BaseImage, source: BaseRecord['source']): BaseRecord {

@@ -34,7 +34,16 @@ export class OverlayDirectory implements OverlayStore {
     };
     const before = await attempt(`read ${overlay}`, () => identify(overlay));
     // A tool would make it readable for everybody, and all that the guest has written is in it.
-    await attempt(`write ${path}`, async () => (await open(path, 'wx', 0o600)).close());
+    await attempt(`write ${path}`, async () => {
+      const handle = await open(path, 'wx', 0o600);
+      try {
+        const { uid, gid } = await lstat(overlay);
+        // In a store of somebody else's, root must not take the overlay from its owner.
+        if (process.getuid?.() === 0) await handle.chown(uid, gid);
+      } finally {
+        await handle.close();
+      }
+    });
     return {
       path,
       sizes: () =>

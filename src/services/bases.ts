@@ -61,9 +61,9 @@ export async function addBase(
 /** What its members would have in common and should not; nothing where the image cannot be read without booting it. */
 export async function generalisationOf(
   ports: Pick<Ports, 'inspectGuestFiles'>,
-  { path, format }: BaseImage,
+  { path, format, backing }: BaseImage,
 ): Promise<GeneralisationWarning[]> {
-  const facts = await ports.inspectGuestFiles(path, format);
+  const facts = await ports.inspectGuestFiles(path, format, { backing });
   return facts === undefined ? [] : generalisationWarnings(facts);
 }
 

@@ -18,9 +18,8 @@ export function renderCompact({ fleet, seconds: took, counts, freedBytes, member
   for (const { name, error } of members)
     if (error !== undefined) lines.push(`! ${name}: ${error.message}${error.hint === undefined ? '' : `\n  → ${error.hint}`}`);
   const words = { unchanged: 'as small as can be', skipped: 'left out, since they run' };
-  lines.push(
-    `${fleet}: ${bytes(freedBytes)} given back by ${plural(counts.compacted, 'overlay')} in ${seconds(took)}: ${countsLine(counts, words)}`,
-  );
+  const gain = counts.compacted === 0 ? 'nothing given back' : `${bytes(freedBytes)} given back by ${plural(counts.compacted, 'overlay')}`;
+  lines.push(`${fleet}: ${gain} in ${seconds(took)}: ${countsLine(counts, words)}`);
   if (interrupted) lines.push(`Interrupted. What is done is kept; run the same command again for the rest.`);
   return lines.join('\n');
 }

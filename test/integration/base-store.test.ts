@@ -159,5 +159,8 @@ describe('the base store', () => {
     const { bases, damaged } = await store.list();
     expect(bases.map((item) => item.name)).toEqual(['b']);
     expect(damaged[0]?.path).toContain('/a/');
+    // As the message says: importing it again mends it.
+    expect(await add('a.qcow2')).toMatchObject({ base: { digest: base.digest } });
+    expect(await store.list()).toMatchObject({ bases: [{ name: 'a' }, { name: 'b' }], damaged: [] });
   });
 });

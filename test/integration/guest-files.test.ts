@@ -307,6 +307,26 @@ describe('guest files', () => {
     });
   });
 
+  it('are read through the layers of an image, which are told', async () => {
+    const whole = await convert(await format('used'));
+    const expected = await inspected(whole);
+    expect(expected?.machineId).toBeTruthy();
+    const layer = async (below: string, size: string): Promise<string> => {
+      const path = fresh('qcow2');
+      await execa('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', 'qcow2', '-b', below, path, size]);
+      return path;
+    };
+    const middle = await layer(whole, '20M');
+    const top = await layer(middle, '24M');
+    const backing = [middle, whole].map((path) => ({ path, format: 'qcow2' as const }));
+    expect(await inspectGuestFiles(top, 'qcow2', { backing })).toEqual(expected);
+    // What lies on top hides what is below: the superblock, here.
+    await execa('qemu-io', ['-f', 'qcow2', '-c', 'write -z 0 64k', top]);
+    expect(await inspectGuestFiles(top, 'qcow2', { backing })).toBeUndefined();
+    expect(await inspectGuestFiles(middle, 'qcow2')).toBeUndefined();
+    expect(await inspectGuestFiles(whole, 'qcow2', { backing })).toBeUndefined();
+  });
+
   describe('that cannot be read', () => {
     it('are said to be so', async () => {
       const raw = await format('used');

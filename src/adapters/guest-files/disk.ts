@@ -58,17 +58,18 @@ export class ReadBudget {
 
 /**
  * Opens an image for reading, without any tool and without following the names in it.
+ * @param backing the disk below an image that has a backing file, opened; it is closed with this one
  * @throws UnreadableDisk where the image is of a kind that is not read here
  * @throws CowherdError BASE_REFUSED where its header is cut short
  */
-export async function openDisk(path: string, format: 'qcow2' | 'raw', budget = new ReadBudget()): Promise<Disk> {
+export async function openDisk(path: string, format: 'qcow2' | 'raw', budget = new ReadBudget(), backing?: Disk): Promise<Disk> {
   // Non-blocking, since opening a pipe would wait for its writer.
   const handle = await open(path, fileFlags.O_RDONLY | fileFlags.O_NONBLOCK);
   try {
     const stats = await handle.stat();
     if (!stats.isFile()) throw new UnreadableDisk('it is not a file');
     const file = new ImageFile(handle, stats.size, budget);
-    return format === 'raw' ? new RawDisk(file) : new Qcow2Disk(file, path, await file.read(0, headerBytes));
+    return format === 'raw' ? new RawDisk(file) : new Qcow2Disk(file, path, await file.read(0, headerBytes), backing);
   } catch (error) {
     await handle.close();
     throw error;
@@ -122,10 +123,11 @@ class RawDisk implements Disk {
   }
 }
 
-/** Versions 2 and 3, without a backing file. Source: QEMU docs/interop/qcow2.txt */
+/** Versions 2 and 3. Source: QEMU docs/interop/qcow2.txt */
 class Qcow2Disk implements Disk {
   readonly virtualBytes: number;
   readonly #file: ImageFile;
+  readonly #backing: Disk | undefined;
   readonly #version: number;
   readonly #clusterBits: number;
   readonly #clusterBytes: number;
@@ -134,10 +136,11 @@ class Qcow2Disk implements Disk {
   readonly #l2Slices = new Recent<number, Buffer>(l2SlicesKept);
   readonly #inflated = new Recent<bigint, Buffer>(clustersKept);
 
-  constructor(file: ImageFile, path: string, head: Buffer) {
+  constructor(file: ImageFile, path: string, head: Buffer, backing: Disk | undefined) {
     if (!head.subarray(0, 4).equals(Buffer.from('QFI\xfb', 'latin1'))) throw new UnreadableDisk('it is not a qcow2 image');
     const header = parseQcow2Header(path, head);
-    if (header.hasBackingFile) throw new UnreadableDisk('it has a backing file');
+    if (header.hasBackingFile !== (backing !== undefined))
+      throw new UnreadableDisk(header.hasBackingFile ? 'it has a backing file' : 'it has no backing file');
     if (header.encrypted) throw new UnreadableDisk('it is encrypted');
     if (header.externalDataFile) throw new UnreadableDisk('its data is in another file');
     const features = header.version === 3 ? head.readBigUInt64BE(72) : 0n;
@@ -150,6 +153,7 @@ class Qcow2Disk implements Disk {
     // QEMU's own limits.
     if (clusterBits < 9 || clusterBits > 21) throw new UnreadableDisk('its clusters are of no known size');
     this.#file = file;
+    this.#backing = backing;
     this.#version = header.version;
     this.#clusterBits = clusterBits;
     this.#clusterBytes = 2 ** clusterBits;
@@ -174,8 +178,9 @@ class Qcow2Disk implements Disk {
     return bytes;
   }
 
-  close(): Promise<void> {
-    return this.#file.handle.close();
+  async close(): Promise<void> {
+    await this.#file.handle.close();
+    await this.#backing?.close();
   }
 
   /** @returns undefined for zeros */
@@ -185,7 +190,13 @@ class Qcow2Disk implements Disk {
     // The lowest bit stands for zeros. In version 2 it is reserved.
     if (this.#version === 3 && (entry & 1n) !== 0n) return undefined;
     const host = this.#aligned(entry);
-    return host === 0 ? undefined : this.#file.read(host + within, length);
+    return host === 0 ? this.#readBelow(cluster * this.#clusterBytes + within, length) : this.#file.read(host + within, length);
+  }
+
+  /** Behind the end of a smaller disk there are zeros. */
+  async #readBelow(offset: number, length: number): Promise<Buffer | undefined> {
+    const there = Math.min(length, (this.#backing?.virtualBytes ?? 0) - offset);
+    return there <= 0 ? undefined : this.#backing?.read(offset, there);
   }
 
   /** @returns 0 where it, or the whole L2 table, is not allocated */

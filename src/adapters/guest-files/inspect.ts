@@ -1,4 +1,5 @@
 import type { GuestFacts } from '../../core/generalisation.js';
+import type { ImageFile } from '../../ports.js';
 import { type Disk, openDisk, ReadBudget } from './disk.js';
 import { type Ext4, openExt4 } from './ext4.js';
 import { type ByteRange, fileSystemRanges } from './partitions.js';
@@ -11,18 +12,20 @@ const maxEntries = 4096;
  * Looks into an image for what its guest should have been rid of before it became a base. The first ext2, ext3 or ext4 file
  * system with a directory /etc counts as the guest's root. LVM, xfs, btrfs and encrypted disks are not read, nor is /var where it
  * is a file system of its own.
- * @param limits what the look may cost, since the image is anybody's
+ * @param options.backing what the image stands on, nearest first: told, since the names in it are not followed
+ * @param options.bytes,options.milliseconds what the look may cost, since the image is anybody's
  * @returns undefined where no root was found or it could not be read. Never throws: a damaged image has no answer either.
  */
 export async function inspectGuestFiles(
   path: string,
   format: 'qcow2' | 'raw',
-  limits?: { bytes?: number; milliseconds?: number },
+  { backing = [], ...limits }: { backing?: readonly ImageFile[]; bytes?: number; milliseconds?: number } = {},
 ): Promise<GuestFacts | undefined> {
   const budget = new ReadBudget(limits);
   let disk: Disk | undefined;
   try {
-    disk = await openDisk(path, format, budget);
+    for (const below of [...backing].reverse()) disk = await openDisk(below.path, below.format, budget, disk);
+    disk = await openDisk(path, format, budget, disk);
     for (const range of await fileSystemRanges(disk)) {
       const facts = await factsIn(disk, range);
       if (facts !== undefined || budget.isSpent) return facts;
