@@ -239,7 +239,7 @@ export interface OverlayStore {
   /** Removes the copies that an interrupted run left. Only under the fleet's lock. */
   sweep(fleet: string): Promise<void>;
   /** Makes an empty file that only this user reads. */
-  beginCopy(fleet: string, member: string): Promise<OverlayCopy>;
+  beginCopy(fleet: string, stem: string): Promise<OverlayCopy>;
 }
 
 export interface DiskSpace {

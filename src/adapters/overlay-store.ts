@@ -20,9 +20,9 @@ export class OverlayDirectory implements OverlayStore {
     for (const name of await listDirectory(overlays)) if (name.startsWith(copyPrefix)) await shears.unlink(join(overlays, name));
   }
 
-  async beginCopy(fleet: string, member: string): Promise<OverlayCopy> {
+  async beginCopy(fleet: string, stem: string): Promise<OverlayCopy> {
     const { directory, overlays } = fleetLayout(this.#root, fleet);
-    const overlay = join(overlays, member + overlayEnding);
+    const overlay = join(overlays, stem + overlayEnding);
     // Random: after a kill -9 a tool may go on writing to a copy that the next run has unlinked.
     const path = join(overlays, `${copyPrefix}${randomBytes(6).toString('hex')}${overlayEnding}`);
     const attempt = async <T>(doing: string, work: () => Promise<T>): Promise<T> => {

@@ -1,8 +1,9 @@
 import pLimit from 'p-limit';
 import type { BaseImage } from '../core/base.js';
 import { baseKey } from '../core/base-chain.js';
+import { type MemberDisk, memberDisks } from '../core/disks.js';
 import { CowherdError, type ErrorReport, reportOf } from '../core/errors.js';
-import { type BaseRef, baseOf, type FleetRecord } from '../core/fleet.js';
+import type { BaseRef, FleetRecord } from '../core/fleet.js';
 import { isOn } from '../core/observation.js';
 import type { MarkedMember } from '../core/plan.js';
 import { selectMembers } from '../core/selection.js';
@@ -115,29 +116,30 @@ class Compaction {
     if (isOn(member.domain) && !isNamed) return { ...result, outcome: 'skipped' };
     try {
       if (isOn(member.domain)) throw runningError(this.record, member);
-      const afterBytes = await this.#shrink(member);
-      return afterBytes === undefined ? { ...result, outcome: 'unchanged' } : { ...result, outcome: 'compacted', afterBytes };
+      verifyOwnDisk(this.ports, this.record, member, this.documents.get(member.name));
+      for (const disk of memberDisks(this.record, member)) result.afterBytes -= await this.#shrink(member, disk);
+      return { ...result, outcome: result.afterBytes === beforeBytes ? 'unchanged' : 'compacted' };
     } catch (error) {
       if (error instanceof CowherdError && error.code === 'INTERRUPTED') return { ...result, outcome: 'cancelled' };
       return { ...result, outcome: 'failed', error: reportOf(error) };
     }
   }
 
-  /** @returns bytes on disk afterwards; undefined where the overlay was left as it is */
-  async #shrink(member: MarkedMember): Promise<number | undefined> {
+  /** @returns bytes on disk that were given back */
+  async #shrink(member: MarkedMember, { stem, origin }: MemberDisk): Promise<number> {
     const { ports, record, options } = this;
     const { signal } = options;
-    const overlay = verifyOwnDisk(ports, record, member, this.documents.get(member.name));
-    const base = await this.#base(baseOf(record, member));
+    const overlay = ports.fleets.files(record.name, member.name).disk(stem);
+    const base = 'base' in origin ? await this.#base(origin.base) : undefined;
     await verifyResting(ports, record, member, { overlay, base, signal });
-    if ((member.overlayBytes ?? 0) <= record.freshOverlayBytes) return undefined;
-    const copy = await ports.overlayFiles.beginCopy(record.name, member.name);
+    if ((member.overlayBytes ?? 0) <= record.freshOverlayBytes) return 0;
+    const copy = await ports.overlayFiles.beginCopy(record.name, stem);
     try {
       const source = { path: overlay, format: 'qcow2' as const };
       const target = { path: copy.path, format: 'qcow2' as const };
       await ports.images.convert({ source, target, backing: base, signal });
       const sizes = await copy.sizes();
-      if (sizes.copy >= sizes.overlay) return undefined;
+      if (sizes.copy >= sizes.overlay) return 0;
       if (!(await ports.images.isSameDisk(source, target, signal))) {
         throw new CowherdError('TOOL_FAILED', `The smaller copy of ${overlay} is not the same disk; the overlay is left as it is`, {
           hint: 'qemu-img convert has failed without saying so. Please report it, with "qemu-img --version".',
@@ -147,7 +149,7 @@ class Compaction {
       const [now] = await observeFleet(ports, { ...record, members: [member] });
       if (isOn(now?.domain)) throw runningError(record, member);
       await copy.place();
-      return sizes.copy;
+      return sizes.overlay - sizes.copy;
     } finally {
       await copy.discard();
     }

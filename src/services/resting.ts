@@ -1,4 +1,5 @@
 import { type BaseImage, formatBaseRef } from '../core/base.js';
+import { memberDisks } from '../core/disks.js';
 import { hasDisk } from '../core/domain-xml.js';
 import { CowherdError } from '../core/errors.js';
 import type { FleetRecord } from '../core/fleet.js';
@@ -7,24 +8,19 @@ import { isOn } from '../core/observation.js';
 import { isForeign, type MarkedMember } from '../core/plan.js';
 import type { Ports } from '../ports.js';
 
-/** Members that are off, and whose disk is the overlay that cowherd made: what may be read as a whole, and replaced. */
+/** Members that are off, and whose disks are those that cowherd made: what may be read as a whole, and replaced. */
 
 export function runningError(record: Pick<FleetRecord, 'name'>, { index, name }: MemberIdentity, more = ''): CowherdError {
   return new CowherdError('NOT_STOPPED', `${name} is not off`, { hint: `Shut it down first: cowherd stop ${record.name} ${index}${more}` });
 }
 
 /**
- * The domain is the member's, and its disk is the member's overlay.
+ * The domain is the member's, and its disks are the member's.
  * @param xml the domain as it is defined
  * @returns the overlay's path
  * @throws MEMBER_NOT_FOUND, FOREIGN_DOMAIN, BASE_REFUSED
  */
-export function verifyOwnDisk(
-  ports: Pick<Ports, 'fleets'>,
-  record: Pick<FleetRecord, 'id' | 'name'>,
-  member: MarkedMember,
-  xml: string | undefined,
-): string {
+export function verifyOwnDisk(ports: Pick<Ports, 'fleets'>, record: FleetRecord, member: MarkedMember, xml: string | undefined): string {
   const { name, domain, overlayBytes } = member;
   const again = `Run "cowherd spawn ${record.name}" again: it makes what is missing.`;
   if (domain === undefined) throw new CowherdError('MEMBER_NOT_FOUND', `${name} has no domain`, { hint: again });
@@ -35,9 +31,11 @@ export function verifyOwnDisk(
   }
   const { overlay } = ports.fleets.files(record.name, name);
   if (overlayBytes === undefined) throw new CowherdError('MEMBER_NOT_FOUND', `${name} has no overlay`, { details: [overlay], hint: again });
-  if (xml === undefined || !hasDisk(xml, overlay)) {
-    throw new CowherdError('BASE_REFUSED', `The disk of ${name} is not its overlay`, {
-      details: [`its overlay is ${overlay}`],
+  const paths = memberDisks(record, member).map(({ stem }) => ports.fleets.files(record.name, name).disk(stem));
+  const strange = paths.filter((path) => xml === undefined || !hasDisk(xml, path));
+  if (strange.length > 0) {
+    throw new CowherdError('BASE_REFUSED', `The domain of ${name} does not have its own disks any more`, {
+      details: strange.map((path) => `it has not ${path}`),
       hint: 'An external snapshot, say, puts a file of its own on top. Merge that first (virsh blockcommit), or reset the member.',
     });
   }
@@ -45,25 +43,29 @@ export function verifyOwnDisk(
 }
 
 /**
- * The overlay is sound, stands on that base image and on nothing else, and nobody has it open for writing.
+ * The disk is sound, stands on that base image (or on nothing) and on nothing else, and nobody has it open for writing.
  * @throws NOT_STOPPED, BASE_REFUSED
  */
 export async function verifyResting(
   ports: Pick<Ports, 'images'>,
   record: Pick<FleetRecord, 'name'>,
   member: MarkedMember,
-  { overlay, base, signal }: { overlay: string; base: BaseImage; signal?: AbortSignal | undefined },
+  { overlay, base, signal }: { overlay: string; base: BaseImage | undefined; signal?: AbortSignal | undefined },
 ): Promise<void> {
   if (isOn(member.domain)) throw runningError(record, member);
   const { backing, extras } = await ports.images.info(overlay, 'qcow2');
-  if (backing?.path !== base.path || backing.format !== base.format) {
-    throw new CowherdError('BASE_REFUSED', `The overlay of ${member.name} does not stand on ${formatBaseRef(base)}`, {
-      details: [`it names ${backing === undefined ? 'no backing file' : `${backing.path} (${backing.format})`}`, `not ${base.path}`],
+  if (backing?.path !== base?.path || backing?.format !== base?.format) {
+    const wanted = base === undefined ? 'alone' : `on ${formatBaseRef(base)}`;
+    throw new CowherdError('BASE_REFUSED', `${overlay} of ${member.name} does not stand ${wanted}`, {
+      details: [
+        `it names ${backing === undefined ? 'no backing file' : `${backing.path} (${backing.format})`}`,
+        `not ${base?.path ?? 'none'}`,
+      ],
       hint: `Somebody changed it. A reset gives the member a fresh one: cowherd reset ${record.name} ${member.index}`,
     });
   }
   if (extras.length > 0) {
-    throw new CowherdError('BASE_REFUSED', `The overlay of ${member.name} holds more than its disk: ${extras.slice(0, 5).join(', ')}`, {
+    throw new CowherdError('BASE_REFUSED', `${overlay} of ${member.name} holds more than its disk: ${extras.slice(0, 5).join(', ')}`, {
       hint: 'A copy would lose that. Delete the snapshots and checkpoints of the domain first (virsh snapshot-delete, checkpoint-delete).',
     });
   }
