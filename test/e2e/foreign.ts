@@ -17,12 +17,12 @@ export class ForeignDomain {
     this.disks = disks;
   }
 
-  /** @param options.os,devices further XML */
+  /** @param options.os further XML */
   static async define(
     lab: Lab,
     name: string,
     formats: ReadonlyArray<'qcow2' | 'raw'>,
-    options: { os?: string; devices?: string; ending?: 'halt' | 'power-button' } = {},
+    options: { os?: string; memoryMiB?: number; ending?: 'halt' | 'power-button' } = {},
   ): Promise<ForeignDomain> {
     const full = `${lab.fleet('foreign')}-${name}`;
     const disks = await Promise.all(
@@ -32,12 +32,12 @@ export class ForeignDomain {
       })),
     );
     const domain = new ForeignDomain(lab, full, disks);
-    await domain.redefine(`<domain type='qemu'><name>${full}</name><memory unit='MiB'>16</memory>
+    await domain.redefine(`<domain type='qemu'><name>${full}</name><memory unit='MiB'>${options.memoryMiB ?? 16}</memory>
 <os><type machine='pc'>hvm</type>${options.os ?? ''}</os><features><acpi/></features><devices>
 ${disks.map((disk, position) => diskXml(disk, `vd${'abc'[position]}`)).join('\n')}
 <disk type='file' device='cdrom'><target dev='hda' bus='ide'/><readonly/></disk>
 <serial type='file'><source path='${domain.console}'/></serial>
-<graphics type='vnc' autoport='yes' passwd='hidden12'/>${options.devices ?? ''}</devices></domain>`);
+<graphics type='vnc' autoport='yes' passwd='hidden12'/></devices></domain>`);
     // Twice: libvirt puts controllers in order when it reads them again.
     await domain.redefine(await domain.xml());
     return domain;
