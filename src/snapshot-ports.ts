@@ -17,6 +17,8 @@ export interface DomainKeepings {
 export interface ForeignDomains {
   /** The XML as it is defined, with the passwords in it: what can be defined again without a loss. Undefined where it is gone. */
   definition(domain: string): Promise<string | undefined>;
+  /** The XML of a running domain as it runs, which may differ from the definition. Undefined where it is gone. */
+  running(domain: string): Promise<string | undefined>;
   keepings(): Promise<DomainKeepings>;
 }
 

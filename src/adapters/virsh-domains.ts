@@ -10,9 +10,17 @@ export class VirshDomains implements ForeignDomains {
     this.#run = run;
   }
 
-  async definition(domain: string): Promise<string | undefined> {
+  definition(domain: string): Promise<string | undefined> {
     // Without --security-info the passwords would be lost when it is defined again.
-    const reply = await this.#run(`dumpxml --inactive --security-info ${quote(domain)}`);
+    return this.#xml(domain, '--inactive --security-info ');
+  }
+
+  running(domain: string): Promise<string | undefined> {
+    return this.#xml(domain, '');
+  }
+
+  async #xml(domain: string, flags: string): Promise<string | undefined> {
+    const reply = await this.#run(`dumpxml ${flags}${quote(domain)}`);
     if (faultOf(reply.error) === 'domain not found') return undefined;
     if (reply.error !== '') throw virshError(`read the XML of ${domain}`, reply.error);
     return reply.stdout;

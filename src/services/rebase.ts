@@ -1,4 +1,4 @@
-import { type BaseImage, formatBaseRef, isBaseRef, verifySeal } from '../core/base.js';
+import { type BaseImage, formatBaseRef, isBaseRef } from '../core/base.js';
 import { CowherdError } from '../core/errors.js';
 import { baseOf, type FleetRecord } from '../core/fleet.js';
 import { isOn } from '../core/observation.js';
@@ -10,7 +10,7 @@ import { formatWaitFor, parseWaitFor, type WaitFor } from '../core/stages.js';
 import type { Ports } from '../ports.js';
 import { byName, dryOutcome, newOperation, offNames, prepared, runChange } from './change.js';
 import { freshDisks, memberDisksOf, nvramOf, verifiedBases } from './disks.js';
-import { loadFleet, observeWithMarks, verifyNothingUnfinished, type WorkOptions, withFleetLock } from './fleet-access.js';
+import { loadFleet, observeWithMarks, verifyNothingUnfinished, verifySeals, type WorkOptions, withFleetLock } from './fleet-access.js';
 import { beginWait, verifyWaitable } from './readiness.js';
 import { definitionsOf, freshSeeds, namesOf, withoutStrangeDisks } from './reset.js';
 import { importBase } from './spawn-inputs.js';
@@ -82,7 +82,7 @@ async function targetOf(ports: Ports, options: RebaseOptions): Promise<BaseImage
   const base = isBaseRef(options.base)
     ? await ports.bases.find(options.base)
     : (await importBase(ports, options.base, { ...options, spec: {} })).base;
-  verifySeal(base, await ports.bases.seal(base));
+  await verifySeals(ports, base);
   return base;
 }
 

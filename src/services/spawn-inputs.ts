@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { type BaseImage, formatBaseRef, isBaseRef, verifySeal } from '../core/base.js';
+import { type BaseImage, formatBaseRef, isBaseRef } from '../core/base.js';
 import { CowherdError } from '../core/errors.js';
 import { type FleetRecord, growMembers } from '../core/fleet.js';
 import { memberMac } from '../core/identity.js';
@@ -8,7 +8,7 @@ import { type DomainSpec, defaultDomainSpec, type SourceKind, sourceKinds } from
 import type { Ports } from '../ports.js';
 import { generalisationOf } from './bases.js';
 import { sha256 } from './definitions.js';
-import { verifiedBase } from './fleet-access.js';
+import { verifiedBase, verifySeals } from './fleet-access.js';
 import type { SpawnOptions } from './spawn.js';
 
 /** From what was asked for to what the fleet is meant to be. */
@@ -52,7 +52,7 @@ export async function resolveBase(
   }
   // The same content under another name: the fleet keeps its own, or its domains and its record would disagree.
   if (recorded !== undefined) return { base: await verifiedBase(ports, recorded.base), notes };
-  verifySeal(base, await ports.bases.seal(base));
+  await verifySeals(ports, base);
   return { base, notes };
 }
 

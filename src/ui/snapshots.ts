@@ -26,6 +26,7 @@ export function renderSnapshots({ domains, damaged }: SnapshotLists): string {
 type Row = SnapshotListing['levels'][number] & { disk: SnapshotListing['levels'][number]['disks'][number] };
 
 function renderDomain({ domain, state, levels, unfinished, problems, notes }: SnapshotListing): string {
+  const levelOf = new Map(levels.flatMap(({ number, name, disks }) => disks.map(({ overlay }) => [overlay, `${number} ${name}`] as const)));
   const rows = levels.flatMap((level) => level.disks.map((disk): Row => ({ ...level, disk })));
   const lines = [`${domain}  ${state === 'shutOff' ? 'shut off' : state}`];
   if (rows.length > 0)
@@ -36,7 +37,11 @@ function renderDomain({ domain, state, levels, unfinished, problems, notes }: Sn
         { title: 'AGE', value: ({ ageSeconds }) => duration(ageSeconds), align: 'right' },
         { title: 'DISK', value: ({ disk }) => disk.target },
         { title: 'SINCE', value: ({ disk }) => bytes(disk.overlayBytes), align: 'right' },
-        { title: 'STANDS ON', value: ({ disk, hasNvram }) => `${disk.backing} (${disk.format})${hasNvram ? ', NVRAM kept' : ''}` },
+        {
+          title: 'STANDS ON',
+          value: ({ disk, hasNvram }) =>
+            `${levelOf.get(disk.backing) ?? `${disk.backing} (${disk.format})`}${hasNvram ? ', NVRAM kept' : ''}`,
+        },
       ]),
     );
   if (unfinished !== undefined) {

@@ -33,7 +33,9 @@ class Run {
   }
 
   async toTheEnd(): Promise<boolean> {
-    if (sideOf(this.#sight.xml, this.#journal.switched) === 'before') {
+    if (sideOf(this.#sight.xml, this.#journal.switched) === 'after') {
+      if (await this.#isOn()) await this.#verifyRunsTurnedOver();
+    } else {
       try {
         await this.#write(this.#journal);
         await this.#stop();
@@ -109,7 +111,7 @@ class Run {
     await this.#verifyOff();
     await hypervisor.define({ name: handle, xml: switchDisks(current, switched) });
     try {
-      await this.#verifyOff();
+      if (await this.#isOn()) await this.#verifyRunsTurnedOver();
       const defined = await domains.definition(handle);
       if (defined === undefined || sideOf(defined, switched) !== 'after') {
         throw new CowherdError('DOMAIN_CHANGED', `libvirt did not take over the disks of ${domain.name} as they were given`, {
@@ -118,7 +120,7 @@ class Run {
       }
     } catch (error) {
       // It was started on the old disks in the very moment: they are what counts.
-      if (this.#journal.merge.length === 0) await hypervisor.define({ name: handle, xml: current }).catch(() => undefined);
+      await hypervisor.define({ name: handle, xml: current }).catch(() => undefined);
       throw error;
     }
   }
@@ -184,6 +186,20 @@ class Run {
         hint: 'Keep it off until the verb is done, then run it again.',
       });
     }
+  }
+
+  /** Started in the very moment it may run on the files that it was defined with before, and those must not go. */
+  async #verifyRunsTurnedOver(): Promise<void> {
+    const { handle, domain } = this.#sight;
+    const running = await this.#ports.domains.running(handle);
+    if (running !== undefined && sideOf(running, this.#journal.switched) === 'after') return;
+    throw new CowherdError(
+      'DOMAIN_CHANGED',
+      `${domain.name} was started by somebody else meanwhile, on other disks than its definition has`,
+      {
+        hint: `Shut it down, put the disks that it ran on back with "virsh edit ${domain.name}", and run this again.`,
+      },
+    );
   }
 
   async #stop(): Promise<void> {
