@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { copyFile, readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { guest, Lab, until, virsh } from './lab.js';
 
 /** What a member is made of beside its first disk: firmware, TPM, further disks. */
@@ -95,6 +95,18 @@ describe('members with more to them', () => {
     await lab.ok('teardown', fleet, '--yes');
     await expect(stat(tpm)).rejects.toThrow();
     await expect(stat(lab.path('fleets', fleet))).rejects.toThrow();
+  });
+
+  it('boots Linux under UEFI, with a TPM and a further disk that the guest sees', async () => {
+    const fleet = lab.fleet('linux');
+    const machine = ['--memory', '256MiB', '--seed', 'nocloud', '--firmware', 'uefi', '--tpm', '--disk', '64MiB'];
+    await lab.ok('spawn', fleet, '--base', inject('tinyImage'), '--count', '1', ...machine, '--wait', 'agent', '--timeout', '3m');
+    const line = 'ls -d /sys/firmware/efi /sys/firmware/acpi/tables/TPM2; cat /sys/block/vdb/size /sys/block/vdb/serial; hostname';
+    const { members } = await lab.ok('exec', fleet, '--', line);
+    expect(members[0].stdout.trim().split('\n').sort()).toEqual(
+      ['/sys/firmware/efi', '/sys/firmware/acpi/tables/TPM2', '131072', 'data1', `${fleet}-001`].sort(),
+    );
+    await lab.ok('teardown', fleet, '--yes');
   });
 
   it('finds its way after kill -9 between undefining and defining', async () => {
