@@ -101,7 +101,7 @@ describe('members with more to them', () => {
     const fleet = lab.fleet('linux');
     const machine = ['--memory', '256MiB', '--seed', 'nocloud', '--firmware', 'uefi', '--tpm', '--disk', '64MiB'];
     await lab.ok('spawn', fleet, '--base', inject('tinyImage'), '--count', '1', ...machine, '--wait', 'agent', '--timeout', '3m');
-    const line = 'ls -d /sys/firmware/efi /sys/firmware/acpi/tables/TPM2; cat /sys/block/vdb/size /sys/block/vdb/serial; hostname';
+    const line = 'ls -d /sys/firmware/efi /sys/firmware/acpi/tables/TPM2; cat /sys/block/vdb/size /sys/block/vdb/serial; echo; hostname';
     const { members } = await lab.ok('exec', fleet, '--', line);
     expect(members[0].stdout.trim().split('\n').sort()).toEqual(
       ['/sys/firmware/efi', '/sys/firmware/acpi/tables/TPM2', '131072', 'data1', `${fleet}-001`].sort(),
