@@ -142,29 +142,39 @@ export async function freshSeeds(
   );
 }
 
+const xmlBatch = 200;
+
 /** Refuses members whose domain has another disk by now, as after an external snapshot: our overlay is what that one stands on. */
 export async function withoutStrangeDisks(ports: Ports, record: FleetRecord, plan: Plan): Promise<Plan> {
-  const documents = await ports.hypervisor.readXml(plan.members.map((member) => member.name));
   const members = byName(record.members);
-  const isOwn = (name: string): boolean => {
-    const xml = documents.get(name);
-    // Undefined by a reset that was interrupted before it defined it again.
-    if (xml === undefined) return redefines(record);
-    const files = ports.fleets.files(record.name, name);
-    return memberDisks(record, memberOf(members, name)).every(({ stem }) => hasDisk(xml, files.disk(stem)));
-  };
+  const strange = new Set<string>();
+  // In parts: nobody needs the XML of a thousand domains at once.
+  for (let from = 0; from < plan.members.length; from += xmlBatch) {
+    const names = plan.members.slice(from, from + xmlBatch).map((member) => member.name);
+    const documents = await ports.hypervisor.readXml(names);
+    for (const name of names) {
+      const xml = documents.get(name);
+      const files = ports.fleets.files(record.name, name);
+      // Undefined by a reset that was interrupted before it defined it again.
+      if (
+        xml === undefined
+          ? redefines(record)
+          : memberDisks(record, memberOf(members, name)).every(({ stem }) => hasDisk(xml, files.disk(stem)))
+      )
+        continue;
+      strange.add(name);
+    }
+  }
   return {
     ...plan,
-    members: plan.members.filter((member) => isOwn(member.name)),
+    members: plan.members.filter((member) => !strange.has(member.name)),
     refused: [
       ...plan.refused,
-      ...plan.members
-        .filter((member) => !isOwn(member.name))
-        .map(({ name }) => ({
-          name,
-          reason: 'its domain does not have its own disks any more',
-          hint: `See "virsh domblklist ${name}". A snapshot can be merged back with "virsh blockcommit", or the member torn down and spawned anew.`,
-        })),
+      ...[...strange].map((name) => ({
+        name,
+        reason: 'its domain does not have its own disks any more',
+        hint: `See "virsh domblklist ${name}". A snapshot can be merged back with "virsh blockcommit", or the member torn down and spawned anew.`,
+      })),
     ],
   };
 }
