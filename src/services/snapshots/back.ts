@@ -1,6 +1,6 @@
+import { nvramOf } from '../../core/foreign-domain.js';
 import { findLevel, levelName, newestLevel, newestOnly, type SnapshotLevel } from '../../core/snapshot.js';
 import { planCommit, planDrop, planRollback } from '../../core/snapshot-plan.js';
-import { nvramOf } from '../../core/snapshot-xml.js';
 import { parseXml } from '../../core/xml-tree.js';
 import type { Ports } from '../../ports.js';
 import { isRunning, refuse, type SnapshotOptions, type SnapshotSight, verifyImages, verifyOnOverlays } from './access.js';

@@ -1,7 +1,7 @@
 import { dirname } from 'node:path';
 import { CowherdError } from '../../core/errors.js';
+import { imagesNamedIn } from '../../core/foreign-domain.js';
 import type { DomainState } from '../../core/observation.js';
-import { imagesNamedIn } from '../../core/snapshot-xml.js';
 import type { Ports } from '../../ports.js';
 
 /** Who else stands on an image: domains, by their XML and by the headers of their disks; files of the store, and beside the image. */

@@ -1,8 +1,8 @@
 import { CowherdError } from '../../core/errors.js';
+import { judgeDisks, nvramOf } from '../../core/foreign-domain.js';
 import type { DomainState } from '../../core/observation.js';
 import { defaultSnapshotName, verifySnapshotName } from '../../core/snapshot.js';
 import { type CoveredDisk, planTake } from '../../core/snapshot-plan.js';
-import { judgeDisks, nvramOf } from '../../core/snapshot-xml.js';
 import { parseXml } from '../../core/xml-tree.js';
 import type { Ports } from '../../ports.js';
 import { isRunning, refuse, type SnapshotOptions, type SnapshotSight, verifyImages, verifyOnOverlays } from './access.js';
