@@ -66,7 +66,7 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
     images,
     bases: new BaseDirectory(root, images),
     fleets,
-    domains: new VirshDomains(hypervisor.run),
+    domains: new VirshDomains(uri, hypervisor.run),
     disks: diskFiles,
     overlays: new QemuOverlays(() => snapshots.heldDescriptors()),
     snapshots,

@@ -111,15 +111,18 @@ function uncovered(devices: XmlElement | undefined): string[] {
   return notes;
 }
 
-/** The file of the firmware's variables; a problem where they are kept in something else. */
-export function nvramOf(root: XmlElement): { path?: string; problem?: string } {
+/**
+ * The file of the firmware's variables; a problem where they are kept in something else.
+ * @param ownPath where libvirt keeps them if it chooses: with firmware="efi" it does not always say so in the definition
+ */
+export function nvramOf(root: XmlElement, ownPath: string): { path?: string; problem?: string } {
   const nvram = element(root, 'os', 'nvram');
-  if (nvram === undefined) return {};
   const source = element(nvram, 'source');
   const type = attribute(nvram, 'type') ?? 'file';
   if (type !== 'file') return { problem: `its NVRAM is of type "${type}", not a file` };
   const path = source === undefined ? innerText(nvram) : (attribute(source, 'file') ?? '');
-  return path === '' ? {} : { path };
+  if (path !== '') return { path };
+  return attribute(element(root, 'os'), 'firmware') === 'efi' || nvram !== undefined ? { path: ownPath } : {};
 }
 
 /** Every image that a domain's XML names: of all its disks, of whatever type, with the chains that it spells out. */

@@ -200,6 +200,15 @@ describe('snapshot', () => {
     await verbs.commit(host, { domain: domain.name });
     expect(await sha256(nvram)).toBe(changed);
     expect(await leftovers()).not.toContain((await virsh('domuuid', domain.name)).trim());
+
+    // Also where libvirt chooses the firmware and the definition does not say where they are.
+    await domain.redefine((await domain.xml()).replace('<os>', `<os firmware='efi'>`).replace(/<loader[\s\S]*?<\/nvram>/, ''));
+    expect(await domain.xml()).not.toContain(nvram);
+    await takeSnapshot(host, { domain: domain.name });
+    await copyFile('/usr/share/OVMF/OVMF_VARS_4M.fd', nvram);
+    expect((await dropSnapshot(host, { domain: domain.name })).notes).toEqual([]);
+    expect(await sha256(nvram)).toBe(changed);
+    await rm(nvram);
   });
 
   it('commits into nothing that somebody else stands on', async () => {
@@ -218,6 +227,17 @@ describe('snapshot', () => {
       code: 'IMAGE_IN_USE',
       all: expect.stringContaining(beside),
     });
+    // However the name of the backing file is written.
+    await execa('qemu-img', [
+      'rebase',
+      '-u',
+      '-F',
+      'qcow2',
+      '-b',
+      `json:{"driver":"qcow2","file":{"driver":"file","filename":"${path}"}}`,
+      beside,
+    ]);
+    expect((await refused('commit', domain.name)).all).toContain(beside);
     await rm(beside);
     // A domain's disk elsewhere, whose XML says nothing of the chain; by a symbolic link.
     const elsewhere = join(lab.scratch, 'elsewhere');
