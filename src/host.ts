@@ -68,7 +68,7 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
     bases: new BaseDirectory(root, images),
     fleets,
     overlayFiles: new OverlayDirectory(root),
-    domains: new VirshDomains(hypervisor.run),
+    domains: new VirshDomains(uri, hypervisor.run),
     disks: diskFiles,
     overlays: new QemuOverlays(() => snapshots.heldDescriptors()),
     snapshots,

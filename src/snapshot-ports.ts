@@ -19,6 +19,8 @@ export interface ForeignDomains {
   definition(domain: string): Promise<string | undefined>;
   /** The XML of a running domain as it runs, which may differ from the definition. Undefined where it is gone. */
   running(domain: string): Promise<string | undefined>;
+  /** Where libvirt keeps the firmware's variables of a domain whose definition does not say. */
+  nvramPath(name: string): string;
   keepings(): Promise<DomainKeepings>;
 }
 
@@ -34,10 +36,11 @@ export interface DiskFiles {
   qcow2Header(path: string): Promise<Qcow2Header>;
   /**
    * The backing file that the first bytes name, whatever the file is called; for finding out who stands on an image.
+   * A path, or what begins with `json:` as it is.
    * @throws FILE_NOT_FOUND where it cannot be read
    */
   backingName(path: string): Promise<string | undefined>;
-  /** Why this user cannot read or write a file; undefined where nothing keeps them. */
+  /** Why this user cannot read or write a file, {@link isNotThere} included; undefined where nothing keeps them. */
   obstacle(path: string, access: 'read' | 'write'): Promise<string | undefined>;
   /** Files of a directory, with those below it where that is asked for. */
   filesIn(directory: string, isDeep: boolean): Promise<string[]>;

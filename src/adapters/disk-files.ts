@@ -4,6 +4,7 @@ import { basename, dirname, isAbsolute, join } from 'node:path';
 import type { Seal } from '../core/base.js';
 import { CowherdError } from '../core/errors.js';
 import { backingNamePlace, headerBytes, imageFormat, parseQcow2Header, type Qcow2Header } from '../core/qcow2-header.js';
+import { isNotThere } from '../core/snapshot.js';
 import type { DiskFiles } from '../ports.js';
 import { allocatedBytes, isMissing, listDirectory, storeError } from './files.js';
 import { readHead } from './image-files.js';
@@ -40,6 +41,8 @@ export const diskFiles: DiskFiles = {
       const place = backingNamePlace(head);
       if (place === undefined) return undefined;
       const name = (await readAt(handle, place.offset, place.length)).toString('utf8').replace(/^file:/, '');
+      // The long way of writing it, whose meaning is QEMU's.
+      if (name.startsWith('json:')) return name;
       return isAbsolute(name) ? name : join(dirname(await realpath(path)), name);
     } finally {
       await handle.close();
@@ -51,7 +54,7 @@ export const diskFiles: DiskFiles = {
       await access(path, wanted === 'write' ? constants.R_OK | constants.W_OK : constants.R_OK);
       return undefined;
     } catch (cause) {
-      return isMissing(cause) ? 'it is not there' : `this user may not ${wanted} it`;
+      return isMissing(cause) ? isNotThere : `this user may not ${wanted} it`;
     }
   },
 

@@ -1,13 +1,23 @@
+import { homedir } from 'node:os';
+import { join } from 'node:path';
 import type { DomainKeepings, ForeignDomains } from '../ports.js';
+import { isSystemUri } from './connection.js';
 import { faultOf, virshError } from './virsh-errors.js';
 import { quote, type Reply } from './virsh-session.js';
 
 /** Domains that cowherd did not make, through kept-open virsh sessions. */
 export class VirshDomains implements ForeignDomains {
+  readonly #uri: string;
   readonly #run: (command: string) => Promise<Reply>;
 
-  constructor(run: (command: string) => Promise<Reply>) {
+  constructor(uri: string, run: (command: string) => Promise<Reply>) {
+    this.#uri = uri;
     this.#run = run;
+  }
+
+  nvramPath(name: string): string {
+    const state = isSystemUri(this.#uri) ? '/var/lib/libvirt' : join(process.env.XDG_CONFIG_HOME || join(homedir(), '.config'), 'libvirt');
+    return join(state, 'qemu', 'nvram', `${name}_VARS.fd`);
   }
 
   definition(domain: string): Promise<string | undefined> {

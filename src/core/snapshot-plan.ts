@@ -1,5 +1,6 @@
+import type { ForeignDisk } from './foreign-domain.js';
 import { expectedDisks, type ImageRef, type LevelDisk, type SnapshotJournal, type SnapshotLevel, type SwitchedDisk } from './snapshot.js';
-import { type ForeignDisk, overlayElement, switchDisks } from './snapshot-xml.js';
+import { overlayElement, switchDisks } from './snapshot-xml.js';
 import { parseXml, printXml } from './xml-tree.js';
 
 /** What each verb does, as the journal that one executor carries out: new files, one definition, what goes afterwards. */

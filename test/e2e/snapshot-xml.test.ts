@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { judgeDisks, overlayElement, switchDisks } from '../../src/core/snapshot-xml.js';
+import { judgeDisks } from '../../src/core/foreign-domain.js';
+import { overlayElement, switchDisks } from '../../src/core/snapshot-xml.js';
 import { parseXml, printXml } from '../../src/core/xml-tree.js';
 import { domainFixtures, forThisHost } from '../fixtures/domains.js';
 import { Lab, virsh } from './lab.js';

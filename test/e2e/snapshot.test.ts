@@ -75,7 +75,7 @@ describe('snapshot', () => {
     expect(await domain.boot()).toBe(2);
 
     // A level on top, and both ways back from it.
-    await lab.ok('snapshot', 'take', domain.name, '--name', 'second');
+    await takeSnapshot(host, { domain: domain.name, name: 'second' });
     expect(await domain.boot()).toBe(3);
     expect((await list(domain))?.levels).toMatchObject([
       { number: 1, name: 'clean', disks: [{ target: 'vda', backing: first.path, format: 'raw' }, { target: 'vdb' }] },
@@ -85,12 +85,12 @@ describe('snapshot', () => {
       exitCode: 2,
       all: expect.stringContaining('not the newest'),
     });
-    await lab.ok('snapshot', 'rollback', domain.name, 'second', '--yes');
-    expect(await domain.boot()).toBe(3);
+    await rollbackSnapshot(host, { domain: domain.name, snapshot: 'second' });
+    expect(await domain.boots()).toBe(2);
     expect((await lab.ok('snapshot', 'rollback', domain.name, 'clean', '--yes')).snapshots).toEqual(['clean']);
     expect(await domain.boot()).toBe(2);
     await domain.scribble('vdb', 0x66);
-    await lab.ok('snapshot', 'take', domain.name, '--name', 'third');
+    await takeSnapshot(host, { domain: domain.name, name: 'third' });
     expect(await domain.boot()).toBe(3);
     expect([await sha256(first.path), await sha256(second.path)]).toEqual(untouched);
 
@@ -99,7 +99,7 @@ describe('snapshot', () => {
     expect(merged.snapshots).toEqual(['clean']);
     expect([await sha256(first.path), await sha256(second.path)]).toEqual(untouched);
     expect(await domain.boots()).toBe(3);
-    await lab.ok('snapshot', 'commit', domain.name, '--yes');
+    await commitSnapshot(host, { domain: domain.name });
     expect(await domain.xml()).toBe(asDefined);
     expect(await leftovers()).toEqual([]);
     expect((await marker(lab, first))?.boots).toBe(3);
@@ -107,7 +107,7 @@ describe('snapshot', () => {
 
     // Or give it up; what a person edited in the meantime stays.
     const kept = [await sha256(first.path), await sha256(second.path)];
-    await lab.ok('snapshot', 'take', domain.name);
+    await takeSnapshot(host, { domain: domain.name });
     expect(await domain.boot()).toBe(4);
     await domain.redefine((await domain.xml()).replace(/<memory unit='KiB'>\d+/, `<memory unit='KiB'>20480`));
     await lab.ok('snapshot', 'drop', domain.name, '--yes');
@@ -120,7 +120,19 @@ describe('snapshot', () => {
 
   it('shuts a running guest down, and starts it again', async () => {
     const domain = await ForeignDomain.define(lab, 'running', ['qcow2']);
+    const uuid = (await virsh('domuuid', domain.name)).trim();
     await domain.start();
+    const before = await domain.xml();
+    // A take that fails after the guest was shut down is undone, and the guest runs again.
+    const inTheWay = lab.path('snapshots', uuid, '1-a');
+    await mkdir(lab.path('snapshots', uuid), { recursive: true });
+    await writeFile(inTheWay, '');
+    await rm(domain.console);
+    expect(await refused('take', domain.name, { name: 'a' })).toMatchObject({ exitCode: 8, code: 'STORE_FAILED' });
+    await domain.booted();
+    expect([await domain.state(), await domain.xml()]).toEqual(['running', before]);
+    expect(await readdir(lab.path('snapshots', uuid))).toEqual(['1-a']);
+    await rm(inTheWay);
     await rm(domain.console);
     expect(await lab.ok('snapshot', 'take', domain.name, '--name', 'a')).toMatchObject({ wasRunning: true, startedAgain: true });
     await domain.booted();
@@ -134,7 +146,7 @@ describe('snapshot', () => {
       expect.stringMatching(/committed snapshot 1 \(a\) in .*, left off\n {2}no snapshot is left/),
     ]);
     expect(await domain.state()).toBe('shut off');
-    expect(await domain.boots()).toBe(2);
+    expect(await domain.boots()).toBe(3);
   });
 
   it('leaves a guest alone that ignores the power button, unless it is forced', async () => {
@@ -145,6 +157,12 @@ describe('snapshot', () => {
     expect(await domain.state()).toBe('running');
     expect(await domain.xml()).toBe(before);
     expect(await leftovers()).toEqual([]);
+    // Ctrl-C while it is waited for: the same.
+    const run = lab.begin('snapshot', 'take', domain.name);
+    await until('the journal', async () => (await leftovers()).length > 0);
+    run.kill('SIGINT');
+    expect((await run).exitCode).toBe(130);
+    expect([await domain.state(), await domain.xml(), await leftovers()]).toEqual(['running', before, []]);
     // A saved guest's memory belongs to the disks as they are.
     await virsh('managedsave', domain.name);
     expect(await refused('take', domain.name)).toMatchObject({ exitCode: 3, all: expect.stringContaining('managed save') });
@@ -182,6 +200,15 @@ describe('snapshot', () => {
     await verbs.commit(host, { domain: domain.name });
     expect(await sha256(nvram)).toBe(changed);
     expect(await leftovers()).not.toContain((await virsh('domuuid', domain.name)).trim());
+
+    // Also where libvirt chooses the firmware and the definition does not say where they are.
+    await domain.redefine((await domain.xml()).replace('<os>', `<os firmware='efi'>`).replace(/<loader[\s\S]*?<\/nvram>/, ''));
+    expect(await domain.xml()).not.toContain(nvram);
+    await takeSnapshot(host, { domain: domain.name });
+    await copyFile('/usr/share/OVMF/OVMF_VARS_4M.fd', nvram);
+    expect((await dropSnapshot(host, { domain: domain.name })).notes).toEqual([]);
+    expect(await sha256(nvram)).toBe(changed);
+    await rm(nvram);
   });
 
   it('commits into nothing that somebody else stands on', async () => {
@@ -200,6 +227,17 @@ describe('snapshot', () => {
       code: 'IMAGE_IN_USE',
       all: expect.stringContaining(beside),
     });
+    // However the name of the backing file is written.
+    await execa('qemu-img', [
+      'rebase',
+      '-u',
+      '-F',
+      'qcow2',
+      '-b',
+      `json:{"driver":"qcow2","file":{"driver":"file","filename":"${path}"}}`,
+      beside,
+    ]);
+    expect((await refused('commit', domain.name)).all).toContain(beside);
     await rm(beside);
     // A domain's disk elsewhere, whose XML says nothing of the chain; by a symbolic link.
     const elsewhere = join(lab.scratch, 'elsewhere');
@@ -230,6 +268,32 @@ describe('snapshot', () => {
     const { notes } = await verbs.commit(host, { domain: domain.name });
     expect(notes).toEqual([expect.stringContaining(`${path} grows from 16777216 to 33554432 bytes`)]);
     expect((await marker(lab, { path, format: 'qcow2' }))?.boots).toBe(1);
+  });
+
+  it('spells out the chain of a disk that stands on another one', async () => {
+    const domain = await ForeignDomain.define(lab, 'chain', ['raw']);
+    const [{ path } = { path: '' }] = domain.disks;
+    const above = join(lab.scratch, 'above.qcow2');
+    // By a relative name, as tools do that were told one.
+    await execa('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', 'raw', '-b', path.slice(lab.scratch.length + 1), above], {
+      cwd: lab.scratch,
+    });
+    await domain.redefine((await domain.xml()).replace("type='raw'/>", "type='qcow2'/>").replace(path, above));
+    const [before, untouched] = [await domain.xml(), await sha256(path)];
+    await takeSnapshot(host, { domain: domain.name });
+    const links = [...(await domain.xml()).matchAll(/<format type='(\w+)'\/>\s*<source file='([^']+)'/g)].map(([, format, file]) => [
+      format,
+      file,
+    ]);
+    expect(links).toEqual([
+      ['qcow2', above],
+      ['raw', path],
+    ]);
+    expect(await domain.boot()).toBe(1);
+    await commitSnapshot(host, { domain: domain.name });
+    expect(await domain.xml()).toBe(before);
+    expect((await marker(lab, { path: above, format: 'qcow2' }))?.boots).toBe(1);
+    expect(await sha256(path)).toBe(untouched);
   });
 
   it('refuses what it cannot do safely, and changes nothing', async () => {

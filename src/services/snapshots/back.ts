@@ -1,6 +1,6 @@
+import { nvramOf } from '../../core/foreign-domain.js';
 import { findLevel, levelName, newestLevel, newestOnly, type SnapshotLevel } from '../../core/snapshot.js';
 import { planCommit, planDrop, planRollback } from '../../core/snapshot-plan.js';
-import { nvramOf } from '../../core/snapshot-xml.js';
 import { parseXml } from '../../core/xml-tree.js';
 import type { Ports } from '../../ports.js';
 import { isRunning, refuse, type SnapshotOptions, type SnapshotSight, verifyImages, verifyOnOverlays } from './access.js';
@@ -29,7 +29,7 @@ export function rollbackSnapshot(ports: Ports, options: BackOptions): Promise<Sn
       upTo(levels, chosen),
       levels.filter(({ number }) => number < chosen.number),
     );
-    verifyNvram(sight, 'rollback', chosen);
+    verifyNvram(ports, sight, 'rollback', chosen);
     const newer = levels.filter(({ number }) => number > chosen.number);
     const also =
       newer.length === 0
@@ -51,7 +51,7 @@ export function dropSnapshot(ports: Ports, options: DropOptions): Promise<Snapsh
     const lower = levels.filter(({ number }) => number < newest.number);
     if (options.acceptChanged !== true) await verifyImages(ports, domain.name, levels, lower);
     else await verifyThere(ports, sight, newest);
-    verifyNvram(sight, 'drop', newest);
+    verifyNvram(ports, sight, 'drop', newest);
     return {
       journal: planDrop(circumstances(ports, sight), newest),
       notes: nvramNotes(newest),
@@ -92,9 +92,9 @@ async function verifyThere(ports: Ports, { domain }: SnapshotSight, { disks }: S
 }
 
 /** Firmware variables go back to where they came from, and nowhere else. @throws PREFLIGHT_FAILED */
-function verifyNvram({ xml, domain }: SnapshotSight, verb: 'rollback' | 'drop', { nvram }: SnapshotLevel): void {
+function verifyNvram(ports: Ports, { xml, domain }: SnapshotSight, verb: 'rollback' | 'drop', { nvram }: SnapshotLevel): void {
   if (nvram?.copy === undefined) return;
-  const { path } = nvramOf(parseXml(xml, `The XML of ${domain.name}`));
+  const { path } = nvramOf(parseXml(xml, `The XML of ${domain.name}`), ports.domains.nvramPath(domain.name));
   if (path !== nvram.path)
     refuse(verb, domain.name, [`its NVRAM was ${nvram.path} and is ${path ?? 'none'} now: put it back with virsh edit`]);
 }

@@ -3,10 +3,8 @@ import { isOn } from '../../core/observation.js';
 import { levelName, type SnapshotJournal } from '../../core/snapshot.js';
 import { sideOf, switchDisks } from '../../core/snapshot-xml.js';
 import type { Ports } from '../../ports.js';
-import { defaultShutdownMs } from '../power.js';
 import type { SnapshotOptions, SnapshotSight } from './access.js';
-
-const pollMs = 250;
+import { isDomainOn, shutDown } from './shut-down.js';
 
 /**
  * Carries out what a journal says, from wherever an earlier run left it: the journal on disk, the domain off, new files made
@@ -163,10 +161,9 @@ class Run {
 
   #unfinished(error: unknown, state: string): unknown {
     if (!(error instanceof CowherdError)) return error;
-    const { verb, domain } = this.#journal;
     return new CowherdError(error.code, error.message, {
       details: [...error.details, `${state}.`, ...(error.hint === undefined ? [] : [error.hint])],
-      hint: `Finish it with: cowherd snapshot ${verb} ${domain}`,
+      hint: `Finish it with: cowherd snapshot ${this.#journal.verb} ${this.#sight.domain.name}`,
       cause: error,
     });
   }
@@ -177,7 +174,7 @@ class Run {
   }
 
   async #isOn(): Promise<boolean> {
-    return isOn((await this.#ports.hypervisor.listDomains()).find(({ uuid }) => uuid === this.#sight.domain.uuid));
+    return isDomainOn(this.#ports, this.#sight);
   }
 
   async #verifyOff(): Promise<void> {
@@ -203,26 +200,7 @@ class Run {
   }
 
   async #stop(): Promise<void> {
-    if (!(await this.#isOn())) return;
-    const { hypervisor, clock } = this.#ports;
-    const { handle, domain } = this.#sight;
-    const { force = false, timeoutMs = defaultShutdownMs, signal, onProgress } = this.#options;
-    onProgress?.({ kind: 'note', text: `Shutting down ${domain.name}` });
-    const deadline = clock.monotonic() + timeoutMs;
-    await hypervisor.shutdown(handle).catch((error: unknown) => {
-      // Whoever cannot even be asked is waited for like one that does not listen, if force is allowed.
-      if (!force) throw error;
-    });
-    while (await this.#isOn()) {
-      if (signal?.aborted === true) throw new CowherdError('INTERRUPTED', `Interrupted while ${domain.name} was shutting down`);
-      if (clock.monotonic() >= deadline) {
-        if (force) return hypervisor.destroy(handle);
-        throw new CowherdError('NOT_STOPPED', `${domain.name} did not shut down within ${timeoutMs / 1000} s`, {
-          hint: 'Its guest may ignore the power button. Give it longer with --timeout, or end it with --force.',
-        });
-      }
-      await clock.sleep(pollMs, signal);
-    }
+    await shutDown(this.#ports, this.#sight, this.#options);
   }
 
   async #startAgain(): Promise<boolean> {

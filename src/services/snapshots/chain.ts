@@ -1,6 +1,6 @@
 import { CowherdError } from '../../core/errors.js';
+import type { ForeignDisk } from '../../core/foreign-domain.js';
 import type { ImageRef } from '../../core/snapshot.js';
-import type { ForeignDisk } from '../../core/snapshot-xml.js';
 import type { Ports } from '../../ports.js';
 
 const maxLinks = 64;

@@ -1,7 +1,8 @@
 import { dirname } from 'node:path';
 import { CowherdError } from '../../core/errors.js';
+import { imagesNamedIn } from '../../core/foreign-domain.js';
 import type { DomainState } from '../../core/observation.js';
-import { imagesNamedIn } from '../../core/snapshot-xml.js';
+import { isNotThere } from '../../core/snapshot.js';
 import type { Ports } from '../../ports.js';
 
 /** Who else stands on an image: domains, by their XML and by the headers of their disks; files of the store, and beside the image. */
@@ -104,9 +105,10 @@ class Search {
 
   async #below(path: string): Promise<string | undefined> {
     if (this.#ours.has(path)) return undefined;
-    if ((await this.#ports.disks.obstacle(path, 'read')) === 'it is not there') return undefined;
+    if ((await this.#ports.disks.obstacle(path, 'read')) === isNotThere) return undefined;
     try {
       const name = await this.#ports.disks.backingName(path);
+      if (name?.startsWith('json:')) return [...this.#images, ...this.#question.images].find((image) => name.includes(image));
       return name === undefined ? undefined : await this.#ports.disks.realPath(name);
     } catch {
       // What cannot be read may stand on anything.

@@ -1,4 +1,5 @@
 import { CowherdError, reportOf } from '../../core/errors.js';
+import { judgeDisks } from '../../core/foreign-domain.js';
 import type { DomainState } from '../../core/observation.js';
 import {
   expectedDisks,
@@ -8,7 +9,7 @@ import {
   type SnapshotRecord,
   type SnapshotVerb,
 } from '../../core/snapshot.js';
-import { judgeDisks, sideOf, strayDisks } from '../../core/snapshot-xml.js';
+import { sideOf, strayDisks } from '../../core/snapshot-xml.js';
 import { parseXml } from '../../core/xml-tree.js';
 import type { Ports } from '../../ports.js';
 import { changedImages, handleOf, missingOverlays } from './access.js';

@@ -1,8 +1,8 @@
 import { CowherdError } from '../../core/errors.js';
+import { judgeDisks, nvramOf } from '../../core/foreign-domain.js';
 import type { DomainState } from '../../core/observation.js';
-import { defaultSnapshotName, verifySnapshotName } from '../../core/snapshot.js';
+import { defaultSnapshotName, isNotThere, verifySnapshotName } from '../../core/snapshot.js';
 import { type CoveredDisk, planTake } from '../../core/snapshot-plan.js';
-import { judgeDisks, nvramOf } from '../../core/snapshot-xml.js';
 import { parseXml } from '../../core/xml-tree.js';
 import type { Ports } from '../../ports.js';
 import { isRunning, refuse, type SnapshotOptions, type SnapshotSight, verifyImages, verifyOnOverlays } from './access.js';
@@ -48,11 +48,11 @@ async function plan(ports: Ports, sight: SnapshotSight, options: TakeOptions): P
       below: await readChain(ports, disk, { isOn: isRunning(sight), trustChain: options.trustChain === true }, problems),
     });
   }
-  const nvram = nvramOf(root);
+  const nvram = nvramOf(root, ports.domains.nvramPath(domain.name));
   if (nvram.problem !== undefined) problems.push(nvram.problem);
-  const seen = nvram.path === undefined ? undefined : { path: nvram.path, exists: (await ports.disks.seal(nvram.path)) !== undefined };
-  if (seen?.exists === true && (await ports.disks.obstacle(seen.path, 'read')) !== undefined)
-    problems.push(`this user may not read its NVRAM ${seen.path}`);
+  const unreadable = nvram.path === undefined ? undefined : await ports.disks.obstacle(nvram.path, 'read');
+  if (unreadable !== undefined && unreadable !== isNotThere) problems.push(`its NVRAM ${nvram.path}: ${unreadable}`);
+  const seen = nvram.path === undefined ? undefined : { path: nvram.path, exists: unreadable === undefined };
   refuse('take', domain.name, problems);
 
   const files = ports.snapshots.files(uuid);

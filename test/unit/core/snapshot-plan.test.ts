@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import { judgeDisks } from '../../../src/core/foreign-domain.js';
 import { defaultSnapshotName, findLevel, newestOnly, type SnapshotLevel, snapshotJournalSchema } from '../../../src/core/snapshot.js';
 import { diffDomains } from '../../../src/core/snapshot-diff.js';
 import { planCommit, planDrop, planRollback, planTake } from '../../../src/core/snapshot-plan.js';
-import { judgeDisks, sideOf } from '../../../src/core/snapshot-xml.js';
+import { sideOf } from '../../../src/core/snapshot-xml.js';
 import { parseXml } from '../../../src/core/xml-tree.js';
 
 const uuid = '7a4bd8b1-6f0e-4d37-9f6f-2c7f2f4b6a01';
