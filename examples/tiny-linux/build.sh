@@ -249,12 +249,12 @@ mcopy -i "$work/boot.fat" "$tree/boot/vmlinuz-$kernel" ::vmlinuz
 mcopy -i "$work/boot.fat" "$work/initrd.cpio" ::initrd
 mcopy -i "$work/boot.fat" "$here/boot/syslinux.cfg" ::syslinux.cfg
 syslinux --install "$work/boot.fat"
-# UEFI firmware looks here; what it starts boots the same kernel, with the same arguments.
+# UEFI firmware starts EFI/BOOT/BOOTX64.EFI, which boots the same kernel with the same arguments.
+mkdir -p "$work"/uefi/{EFI/BOOT,loader/entries}
+cp "$tree/usr/lib/systemd/boot/efi/systemd-bootx64.efi" "$work/uefi/EFI/BOOT/BOOTX64.EFI"
 arguments=$(sed -n 's/^ *APPEND //p' "$here/boot/syslinux.cfg")
-printf 'linux /vmlinuz\ninitrd /initrd\noptions %s\n' "$arguments" >"$work/linux.conf"
-mmd -i "$work/boot.fat" ::EFI ::EFI/BOOT ::loader ::loader/entries
-mcopy -i "$work/boot.fat" "$tree/usr/lib/systemd/boot/efi/systemd-bootx64.efi" ::EFI/BOOT/BOOTX64.EFI
-mcopy -i "$work/boot.fat" "$work/linux.conf" ::loader/entries/linux.conf
+printf 'linux /vmlinuz\ninitrd /initrd\noptions %s\n' "$arguments" >"$work/uefi/loader/entries/linux.conf"
+mcopy -s -i "$work/boot.fat" "$work"/uefi/{EFI,loader} ::
 
 truncate -s ${root_size}M "$work/root.ext4"
 mke2fs -q -t ext4 -O ^metadata_csum,^64bit -m 0 -J size=4 -L root -E lazy_itable_init=0 -d "$root" "$work/root.ext4"
