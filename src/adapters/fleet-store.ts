@@ -95,8 +95,8 @@ export class FleetDirectory implements FleetStore {
   async writeSource(fleet: string, kind: SourceKind, digest: string, text: string): Promise<void> {
     const { directory, source } = fleetLayout(this.root, fleet);
     await makeDirectory(directory);
-    // What people write into user-data is often a password.
-    await placeText(source(kind, digest), text, kind === 'template' ? 0o644 : 0o600);
+    // What people write into user-data is often a password, and a domain's XML may have one for its console.
+    await placeText(source(kind, digest), text, 0o600);
   }
 
   files(fleet: string, member: string): MemberFiles {

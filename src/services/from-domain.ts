@@ -26,7 +26,7 @@ export async function goldenDomain(ports: Ports, options: SpawnOptions): Promise
   const { fromDomain: name } = options;
   if (name === undefined) return undefined;
   verifyAlone(options);
-  const xml = await shutOffDomain(ports, name);
+  const { domain, xml } = await shutOffDomain(ports, name);
   const { template, disks, spec, nvram, notes } = templateFromDomain(name, xml);
   const baseName = baseNameFromFile(`${name}.xml`) ?? 'domain';
   const [first, ...others] = disks;
@@ -41,7 +41,8 @@ export async function goldenDomain(ports: Ports, options: SpawnOptions): Promise
     template: { text: template, origin: `made of domain ${name}`, digest: sha256(template) },
     base: { path: first.path, format: first.format, name: baseName },
     spec: { ...spec, disks: further },
-    nvram: await readGoldenNvram(ports, nvram, notes),
+    // libvirt does not say where it keeps the variables of a domain whose firmware it chose itself.
+    nvram: await readGoldenNvram(ports, spec.firmware === 'uefi' ? (nvram ?? ports.domains.nvramPath(domain)) : undefined, notes),
     notes: notes.map((note) => `${name}: ${note}`),
   };
 }
@@ -77,9 +78,10 @@ function verifyAlone({ fleet, base, template, nvram, spec = {} }: SpawnOptions):
   });
 }
 
-async function shutOffDomain(ports: Ports, name: string): Promise<string> {
+async function shutOffDomain(ports: Ports, name: string): Promise<{ domain: string; xml: string }> {
   const domain = (await ports.hypervisor.listDomains()).find((one) => one.name === name || one.uuid === name);
-  const xml = domain === undefined ? undefined : (await ports.hypervisor.readXml([domain.name])).get(domain.name);
+  // With its passwords: a console that asks for one must not be open in the members.
+  const xml = domain === undefined ? undefined : await ports.domains.definition(domain.name);
   if (domain === undefined || xml === undefined) {
     throw new CowherdError('DOMAIN_NOT_FOUND', `There is no domain ${name} at ${ports.hypervisor.uri}`, {
       hint: `See which there are: virsh -c ${ports.hypervisor.uri} list --all`,
@@ -101,5 +103,5 @@ async function shutOffDomain(ports: Ports, name: string): Promise<string> {
       hint: `Start it and shut it down: virsh start ${name}; virsh shutdown ${name}`,
     });
   }
-  return xml;
+  return { domain: domain.name, xml };
 }

@@ -122,6 +122,10 @@ describe('spawn --from-domain', () => {
       await lab.ok('spawn', fleet, '--from-domain', source, '--count', '1', '--no-start');
       expect(await virsh('dumpxml', `${fleet}-001`)).toContain('<title>a {{name}} \\{{{b}}} &amp; c</title>');
       await lab.ok('teardown', fleet, '--yes');
+      await redefine(xml.replace("autoport='yes'", "autoport='yes' passwd='secret'"));
+      await lab.ok('spawn', fleet, '--from-domain', source, '--count', '1', '--no-start');
+      expect(await virsh('dumpxml', '--security-info', `${fleet}-001`)).toContain("passwd='secret'");
+      await lab.ok('teardown', fleet, '--yes');
 
       const usb = "<hostdev mode='subsystem' type='usb'><source><vendor id='0x1234'/><product id='0xbeef'/></source></hostdev>";
       await redefine(
