@@ -38,7 +38,7 @@ const scratch = await mkdtemp(join(tmpdir(), 'cwt-bench-'));
 const env = { COWHERD_STORE: store, LIBVIRT_DEFAULT_URI: uri };
 
 const say = (text) => console.error(text);
-const run = async (...args) => JSON.parse((await execa(process.execPath, [bin, ...args, '--json'], { env })).stdout);
+const run = async (...args) => JSON.parse((await execa(bin, [...args, '--json'], { env })).stdout);
 const measure = async (...command) => {
   const result = JSON.parse(
     (await execa(python, [join(here, 'measure.py'), '--settle', settle, ...command], { env, stderr: 'ignore' })).stdout,
@@ -46,7 +46,7 @@ const measure = async (...command) => {
   if (result.exit !== 0) throw new Error(`${command.join(' ')} exited ${result.exit}`);
   return result;
 };
-const cowherd = (...args) => measure(process.execPath, bin, ...args);
+const cowherd = (...args) => measure(bin, ...args);
 const floor = async (xmlDir, base, ...phases) =>
   JSON.parse((await execa(python, [join(here, 'floor.py'), '--connect', uri, xmlDir, base, ...phases])).stdout);
 const median = (numbers) => {
