@@ -55,7 +55,7 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
     inherit: () => [...fleets.heldDescriptors(), ...snapshots.heldDescriptors()],
     inheritance: () => fleets.lockChanges + snapshots.lockChanges,
   });
-  const images = new QemuImg();
+  const images = new QemuImg(() => fleets.heldDescriptors());
   const close = (): Promise<void> => hypervisor.close();
   return {
     hypervisor,

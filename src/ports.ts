@@ -193,6 +193,8 @@ export interface FleetStore {
   files(fleet: string, member: string): MemberFiles;
   /** Bytes on disk of every disk of the fleet, by its stem: the member's name, and behind a dot that of a further disk. One pass, no process. */
   overlaySizes(fleet: string): Promise<Map<string, number>>;
+  /** What the header of a member's disk names as its backing file; undefined where it names none, or is not there. */
+  backingFile(fleet: string, stem: string): Promise<string | undefined>;
   /** A path for a file that lives for a moment, in the directory where the overlays are. */
   scratchPath(fleet: string): Promise<string>;
   /**

@@ -24,6 +24,7 @@ import {
   writeJson,
 } from './files.js';
 import { removeFleetDirectory, removeMemberFiles, removeStaged } from './fleet-removal.js';
+import { readBackingName } from './image-files.js';
 import { fleetLayout, logEnding, nvramEnding, overlayEnding, partialEnding, seedEnding, storeLayout } from './layout.js';
 import { FileLock } from './lock.js';
 import { runTool } from './process.js';
@@ -121,6 +122,14 @@ export class FleetDirectory implements FleetStore {
       }),
     );
     return new Map(sizes.filter((entry) => entry !== undefined));
+  }
+
+  async backingFile(fleet: string, stem: string): Promise<string | undefined> {
+    const path = join(fleetLayout(this.root, fleet).overlays, stem + overlayEnding);
+    return readBackingName(path).catch((cause: unknown) => {
+      if (isMissing(cause)) return undefined;
+      throw storeError(`read ${path}`, cause);
+    });
   }
 
   async scratchPath(fleet: string): Promise<string> {

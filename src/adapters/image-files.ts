@@ -24,6 +24,24 @@ export async function readHead(path: string): Promise<Buffer> {
   }
 }
 
+/** The name of the backing file in a qcow2 header. Source: QEMU docs/interop/qcow2.txt. @returns undefined where there is none */
+export async function readBackingName(path: string): Promise<string | undefined> {
+  const handle = await open(path, 'r');
+  try {
+    const { buffer: head, bytesRead } = await handle.read(Buffer.alloc(4096), 0, 4096, 0);
+    const offset = bytesRead < 72 ? 0 : Number(head.readBigUInt64BE(8));
+    const length = bytesRead < 72 ? 0 : head.readUInt32BE(16);
+    // At most 1023 bytes, as the format has it.
+    if (offset === 0 || length === 0 || length > 1023) return undefined;
+    if (offset + length <= bytesRead) return head.toString('utf8', offset, offset + length);
+    const name = Buffer.alloc(length);
+    await handle.read(name, 0, length, offset);
+    return name.toString('utf8');
+  } finally {
+    await handle.close();
+  }
+}
+
 /** Durable, and read-only for everybody from here on. */
 export async function seal(path: string): Promise<void> {
   const handle = await open(path, 'r+');

@@ -19,6 +19,13 @@ const infoSchema = z.object({
 });
 
 export class QemuImg implements ImageTool {
+  readonly #inherit: () => number[];
+
+  /** @param inherit descriptors of the locks under which images are written: they last until the tool ends, whatever ends us */
+  constructor(inherit: () => number[] = () => []) {
+    this.#inherit = inherit;
+  }
+
   async version(): Promise<string> {
     const { stdout } = await runTool('qemu-img', ['--version']);
     return /version (\S+)/.exec(stdout)?.[1] ?? 'unknown';
@@ -63,7 +70,11 @@ export class QemuImg implements ImageTool {
   }
 
   async rebase(overlay: string, base: BaseImage, signal?: AbortSignal): Promise<void> {
-    await runTool('qemu-img', ['rebase', '-f', 'qcow2', '-F', base.format, '-b', base.path, overlay], { timeoutMs: longMs, signal });
+    await runTool('qemu-img', ['rebase', '-f', 'qcow2', '-F', base.format, '-b', base.path, overlay], {
+      timeoutMs: longMs,
+      signal,
+      inherit: this.#inherit(),
+    });
   }
 
   async convert({ source, target, backing, compress = false, onProgress, signal }: ConvertRequest): Promise<void> {
@@ -74,6 +85,7 @@ export class QemuImg implements ImageTool {
       runTool('qemu-img', ['convert', ...args], {
         timeoutMs: longMs,
         signal,
+        inherit: this.#inherit(),
         onStdout: percentOf((percent) => onProgress?.(percent)),
       }),
     );

@@ -374,10 +374,10 @@ function kibOf(unit: string | undefined): number {
 }
 
 function hidden(text: string): string {
-  return text.replaceAll('{', '&#123;');
+  return text.replace(/[{\\]/g, (character) => `&#${character.charCodeAt(0)};`);
 }
 
-/** Braces that Handlebars would read are written as character references, which mean the same. */
+/** Braces that Handlebars would read, and the backslash that escapes them, are written as character references, which mean the same. */
 function hideBraces(node: XmlElement): void {
   for (const [name, value] of node.attributes) node.attributes.set(name, hidden(value));
   // The same in a comment or a CDATA section would not: a comment says nothing to libvirt, and CDATA is text.

@@ -63,6 +63,14 @@ export function planSpawn(subjects: readonly SpawnSubject[], fleetId: string): P
       });
       continue;
     }
+    if (domain?.reason === 'saved' && subject.overlayBytes !== undefined && missing.length > 0) {
+      plan.refused.push({
+        name,
+        reason: `its memory is saved, of a guest that does not know of its ${missing.join(', ')}`,
+        hint: `Start it and stop it: virsh start ${name}; virsh shutdown ${name}`,
+      });
+      continue;
+    }
     const steps: StepName[] = [];
     const why: string[] = [];
     if (missing.length > 0) {
@@ -138,10 +146,11 @@ export interface RebasePolicy extends ResetPolicy {
 /** Rebase: as a reset, on another base image, which domains must be told of; or the overlay itself is moved, of members that are off. */
 export function planRebase(members: readonly MarkedMember[], fleetId: string, policy: RebasePolicy): Plan {
   if (!policy.keepDrift) {
-    const plan = planReset(members, fleetId, { ...policy, redefines: false });
+    const plan = planReset(members, fleetId, policy);
+    const redefines = policy.redefines === true;
     return {
       ...plan,
-      members: plan.members.map((member) => ({ ...member, steps: withDefine(member.steps, policy.redefines === true), why: 'rebase' })),
+      members: plan.members.map((member) => ({ ...member, steps: redefines ? member.steps : withDefine(member.steps), why: 'rebase' })),
     };
   }
   const plan: Plan = { members: [], unchanged: [], refused: [] };
@@ -167,12 +176,9 @@ export function planRebase(members: readonly MarkedMember[], fleetId: string, po
   return plan;
 }
 
-/** A domain names what its overlay stands on. Undefined before, where its TPM is to go with it. */
-function withDefine(steps: readonly StepName[], undefine: boolean): StepName[] {
-  const start = steps.filter((step) => step === 'start');
-  const stop = steps.filter((step) => step === 'stop');
-  const middle = steps.filter((step) => step !== 'start' && step !== 'stop');
-  return [...stop, ...(undefine ? (['undefine'] as const) : []), ...middle, 'define', ...start];
+/** A domain names what its overlay stands on. */
+function withDefine(steps: readonly StepName[]): StepName[] {
+  return [...steps.filter((step) => step !== 'start'), 'define', ...steps.filter((step) => step === 'start')];
 }
 
 export function planTeardown(members: readonly MarkedMember[], fleetId: string): Plan {

@@ -1,6 +1,7 @@
 import { CowherdError } from '../core/errors.js';
 import type { MemberIdentity } from '../core/identity.js';
 import { isOn } from '../core/observation.js';
+import type { Unfinished } from '../core/operation.js';
 import type { Outcome } from '../core/outcome.js';
 import { planPower } from '../core/plan.js';
 import { selectMembers } from '../core/selection.js';
@@ -10,9 +11,10 @@ import { byName, runChange } from './change.js';
 import { checkMemory, verifyChecks } from './checks.js';
 import { verifiedBases } from './disks.js';
 import { isAborted } from './engine.js';
-import { loadFleet, observeWithMarks, type WorkOptions, withFleetLock } from './fleet-access.js';
+import { loadFleet, observeWithMarks, verifyNothingUnfinished, type WorkOptions, withFleetLock } from './fleet-access.js';
 import { beginWait, verifyWaitable } from './readiness.js';
 import { Shared } from './shared.js';
+import { withoutMisplaced, withoutUnaware } from './standing.js';
 
 export interface PowerOptions extends WorkOptions {
   fleet: string;
@@ -42,9 +44,12 @@ function power(ports: Ports, verb: 'start' | 'stop', options: PowerOptions): Pro
     const began = ports.clock.monotonic();
     const record = await loadFleet(ports, options.fleet);
     const chosen = selectMembers(record.name, record.members, options.members ?? []);
+    // Half way between two states a member may have disks that do not belong together.
+    if (verb === 'start') await verifyNothingUnfinished(ports, record.name, (unfinished) => isDoneFor(unfinished, chosen));
     const observed = await observeWithMarks(ports, { ...record, members: chosen });
     verifyWaitable(record.spec, options.wait);
-    const plan = planPower(observed, record.id, verb);
+    const planned = planPower(observed, record.id, verb);
+    const plan = verb === 'start' ? withoutUnaware(record, observed, await withoutMisplaced(ports, record, observed, planned)) : planned;
     if (verb === 'start') {
       await verifiedBases(ports, { ...record, members: chosen });
       const demand = { starting: plan.members.length, memoryMiB: record.spec.memoryMiB, creating: 0, virtualBytes: 0 };
@@ -68,6 +73,10 @@ function power(ports: Ports, verb: 'start' | 'stop', options: PowerOptions): Pro
     );
     return outcome;
   });
+}
+
+function isDoneFor({ operation, done }: Unfinished, chosen: readonly MemberIdentity[]): boolean {
+  return chosen.every(({ index }) => !operation.targets.includes(index) || done.has(index));
 }
 
 function shutdownBy(ports: Ports, options: PowerOptions): (member: MemberIdentity) => Promise<void> {

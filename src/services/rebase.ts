@@ -10,10 +10,13 @@ import { formatWaitFor, parseWaitFor, type WaitFor } from '../core/stages.js';
 import type { Ports } from '../ports.js';
 import { byName, dryOutcome, newOperation, offNames, prepared, runChange } from './change.js';
 import { freshDisks, memberDisksOf, nvramOf, verifiedBases } from './disks.js';
+import type { MemberResult } from './engine.js';
 import { loadFleet, observeWithMarks, verifyNothingUnfinished, verifySeals, type WorkOptions, withFleetLock } from './fleet-access.js';
+import { composeOutcome } from './outcome.js';
 import { beginWait, verifyWaitable } from './readiness.js';
 import { definitionsOf, freshSeeds, namesOf, withoutStrangeDisks } from './reset.js';
 import { importBase } from './spawn-inputs.js';
+import { recordAsFound } from './standing.js';
 import { stagePlanned } from './steps.js';
 
 export interface RebaseOptions extends WorkOptions {
@@ -53,11 +56,15 @@ async function begin(ports: Ports, options: RebaseOptions): Promise<Outcome> {
   verifyWaitable(recorded.spec, options.wait);
   const target = await targetOf(ports, options);
   const record = movedTo(recorded, target);
-  const movers = recorded.members.filter((member) => baseOf(recorded, member).digest !== target.digest);
-  const observed = await observeWithMarks(ports, { ...recorded, members: movers });
-  const canaries = movers.slice(0, options.canary ?? 1).map((member) => member.index);
+  // Also those whose overlay is there already and whose domain does not know yet.
+  const observed = (await observeWithMarks(ports, recorded)).filter(
+    (member) =>
+      baseOf(recorded, member).digest !== target.digest || (member.mark !== undefined && member.mark.baseDigest !== target.digest),
+  );
+  const movers = observed.map(({ index }) => index);
+  const canaries = movers.slice(0, options.canary ?? 1);
   const operation = newOperation(ports, 'rebase', {
-    targets: movers.map((member) => member.index),
+    targets: movers,
     wasOn: observed.filter((member) => isOn(member.domain)).map((member) => member.index),
     record,
     rebase: {
@@ -94,7 +101,9 @@ function movedTo(record: FleetRecord, { name, digest }: Pick<BaseImage, 'name' |
 /** What would be done, or that nothing is to be done. */
 function shown(ports: Ports, operation: Operation, record: FleetRecord, observed: readonly MarkedMember[], began: number): Outcome {
   const { canaries, keepDrift } = settingsOf(operation);
-  const plan = planRebase(observed, record.id, { ...policyOf(record, observed, operation), keepDrift, start: 'same' });
+  const policy = { ...policyOf(record, observed, operation), keepDrift };
+  const [first, others] = [true, false].map((isCanary) => observed.filter(({ index }) => canaries.includes(index) === isCanary));
+  const plan = joined(planRebase(first ?? [], record.id, { ...policy, start: 'all' }), planRebase(others ?? [], record.id, policy));
   const before = byName(observed);
   const outcome = dryOutcome(ports, { verb: 'rebase', id: operation.id, record, plan, before, doneAs: () => 'rebased', began });
   if (observed.length === 0) {
@@ -114,10 +123,15 @@ export async function finishRebase(
   const began = ports.clock.monotonic();
   const { fleet } = options;
   const { canaries, batch } = settingsOf(operation);
+  const target = recordOf(operation).base;
+  // Before anything is changed: without it nobody could say afterwards who stands where.
+  let current = await loadFleet(ports, fleet);
   const left = operation.targets.filter((index) => !done.has(index));
-  const moved = new Set(done);
   const outcomes: Outcome[] = [];
-  const total = (): Outcome => mergeOutcomes(outcomes, Math.round(ports.clock.monotonic() - began) / 1000);
+  const total = (notes: readonly string[] = []): Outcome => {
+    const merged = mergeOutcomes(outcomes, Math.round(ports.clock.monotonic() - began) / 1000);
+    return { ...merged, notes: [...merged.notes, ...notes] };
+  };
 
   // Whether they held is not known as long as nobody followed: those that are done are waited for again.
   const isHeld = [...done].some((index) => !canaries.includes(index));
@@ -128,37 +142,45 @@ export async function finishRebase(
     const isCanary = group === first;
     const outcome = await moveGroup(ports, operation, group, { ...options, done, isCanary, isFirst: position === 0 && done.size === 0 });
     outcomes.push(outcome);
-    for (const member of outcome.members) if (stands(member)) moved.add(member.index);
-    // From here on the record says where each of them stands.
-    await ports.fleets.write(recordWith(await loadFleet(ports, fleet), operation, moved));
-    if (outcome.operation.interrupted || outcome.counts.cancelled !== undefined) return total();
-    const failed = outcome.members.filter((member) => member.outcome === 'failed').length;
+    // From here on the record says where each of them stands, also one that was given up half way.
+    current = await recordAsFound(ports, current, [target], new Set(group));
+    await ports.fleets.write(current);
     const untouched = groups.slice(position + 1).flat();
+    if (outcome.operation.interrupted || outcome.counts.cancelled !== undefined) {
+      outcomes.push(await leftOver(ports, operation, untouched, 'cancelled'));
+      return total();
+    }
+    const failed = outcome.members.filter((member) => member.outcome === 'failed').length;
     if (untouched.length > 0 && failed > 0 && (isCanary || failed === group.length)) {
+      outcomes.push(await leftOver(ports, operation, untouched, 'unchanged'));
       await ports.fleets.endOperation(fleet);
-      return stopped(total(), isCanary, untouched, operation);
+      const what = isCanary ? 'a canary failed' : 'a whole batch failed';
+      return total([
+        `${what}: members ${formatIndexes(untouched)} were not touched. Mend ${formatBaseRef(target)} or its guests and rebase again, or go back with --base`,
+      ]);
     }
   }
   await ports.fleets.endOperation(fleet);
   return total();
 }
 
-function stopped(outcome: Outcome, isCanary: boolean, untouched: readonly number[], operation: Operation): Outcome {
-  const what = isCanary ? 'a canary failed' : 'a whole batch failed';
-  const to = operation.record === undefined ? 'NAME' : formatBaseRef(operation.record.base);
-  return {
-    ...outcome,
-    counts: { ...outcome.counts, unchanged: outcome.counts.unchanged + untouched.length },
-    notes: [
-      ...outcome.notes,
-      `${what}: members ${formatIndexes(untouched)} were not touched. Mend ${to} or its guests and rebase again, or go back with --base`,
-    ],
-  };
-}
-
-/** Whether a member's domain names the new base image: from its define step on. */
-function stands({ outcome, step }: Outcome['members'][number]): boolean {
-  return outcome === 'rebased' || (outcome === 'failed' && (step === 'start' || step === 'wait'));
+/** Members that nothing was done to, as a part of the outcome. */
+async function leftOver(ports: Ports, operation: Operation, indexes: readonly number[], as: 'cancelled' | 'unchanged'): Promise<Outcome> {
+  const record = recordOf(operation);
+  const members = record.members.filter((member) => indexes.includes(member.index));
+  const observed = await observeWithMarks(ports, { ...record, members });
+  const results: MemberResult[] = as === 'cancelled' ? observed.map((member) => ({ member, kind: 'cancelled' })) : [];
+  return composeOutcome({
+    verb: 'rebase',
+    id: operation.id,
+    record,
+    plan: { members: [], unchanged: as === 'unchanged' ? observed.map(({ name }) => name) : [], refused: [] },
+    run: { results, stages: [] },
+    before: byName(observed),
+    seconds: 0,
+    interrupted: as === 'cancelled',
+    doneAs: () => 'unchanged',
+  });
 }
 
 interface GroupOptions extends WorkOptions {
@@ -221,17 +243,6 @@ function joined(one: Plan, other: Plan): Plan {
     members: [...one.members, ...other.members],
     unchanged: [...one.unchanged, ...other.unchanged],
     refused: [...one.refused, ...other.refused],
-  };
-}
-
-/** What is recorded while some members have moved and others have not. */
-function recordWith(current: FleetRecord, operation: Operation, moved: ReadonlySet<number>): FleetRecord {
-  const target = recordOf(operation);
-  const everyone = current.members.every((member) => moved.has(member.index) || baseOf(current, member).digest === target.base.digest);
-  if (everyone) return movedTo(current, target.base);
-  return {
-    ...current,
-    members: current.members.map((member) => (moved.has(member.index) ? { ...member, base: target.base } : member)),
   };
 }
 

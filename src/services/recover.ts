@@ -8,6 +8,7 @@ import { domainSpecSchema } from '../core/spec.js';
 import type { Ports } from '../ports.js';
 import { freshDisks, verifiedBases } from './disks.js';
 import { withFleetLock } from './fleet-access.js';
+import { recordAsFound } from './standing.js';
 
 /**
  * Rebuilds fleet.json from what the domains themselves say. Only domains are believed whose UUID follows from their mark and
@@ -44,7 +45,7 @@ export function recoverFleet(ports: Ports, fleet: string): Promise<FleetRecord> 
       'Its domains were edited by hand. Make the fleet anew.',
     );
     // A member whose domain is gone is still one while its overlay is there.
-    const overlays = [...(await ports.fleets.overlaySizes(fleet)).keys()].map((stem) => Number(/-(\d+)$/.exec(stem)?.[1]));
+    const overlays = [...(await ports.fleets.overlaySizes(fleet)).keys()].map((stem) => Number(/^[^.]*-(\d+)$/.exec(stem)?.[1]));
     const indexes = new Set([...marks.map((mark) => mark.index), ...overlays.filter((index) => index > 0)]);
     const record: FleetRecord = {
       version: 1,
@@ -63,8 +64,10 @@ export function recoverFleet(ports: Ports, fleet: string): Promise<FleetRecord> 
           return { ...recovered(member, documents.get(member.name)), ...(isOther ? { base: own } : {}) };
         }),
     };
-    const fresh = await freshDisks(ports, record, record.members, await verifiedBases(ports, record));
-    const whole = { ...record, freshOverlayBytes: fresh.bytesPerMember };
+    // A member whose domain is gone says by its overlay where it stands.
+    const found = await recordAsFound(ports, record, [...bases.values()]);
+    const fresh = await freshDisks(ports, found, found.members, await verifiedBases(ports, found));
+    const whole = { ...found, freshOverlayBytes: fresh.bytesPerMember };
     await ports.fleets.write(whole);
     return whole;
   });

@@ -16,6 +16,7 @@ import { freshDisks, memberDisksOf, nvramOf, verifiedBases } from './disks.js';
 import { loadFleet, observeWithMarks, verifyNothingUnfinished, type WorkOptions, withFleetLock } from './fleet-access.js';
 import { beginWait, verifyWaitable } from './readiness.js';
 import { composeSecrets, instanceIds, loadSeedSources, renderSeeds } from './seeds.js';
+import { withoutUnaware } from './standing.js';
 import { type StepContext, stagePlanned } from './steps.js';
 
 export interface ResetOptions extends WorkOptions {
@@ -113,7 +114,9 @@ async function prepareReset(
   const left = record.members.filter((member) => operation.targets.includes(member.index) && !done.has(member.index));
   const imageOf = await verifiedBases(ports, { ...record, members: left });
   const observed = await observeWithMarks(ports, { ...record, members: left });
-  const plan = await withoutStrangeDisks(ports, record, planReset(observed, record.id, policyOf(record, observed, operation)));
+  const wanted = await withoutStrangeDisks(ports, record, planReset(observed, record.id, policyOf(record, observed, operation)));
+  // Their domains are not redefined.
+  const plan = redefines(record) ? wanted : withoutUnaware(record, observed, wanted);
   const disks = memberDisksOf(record, left);
   const fresh = await freshDisks(ports, record, left, imageOf);
   await stagePlanned(ports, fleet, plan, { disks, fresh }, await freshSeeds(ports, record, left, operation));

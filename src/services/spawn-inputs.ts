@@ -164,6 +164,12 @@ function verifyDisksKept(recorded: FleetRecord, spec: DomainSpec): void {
   for (const disk of recorded.spec.disks) {
     const now = wanted.get(disk.name);
     if (now !== undefined && now.bytes === disk.bytes && now.base?.digest === disk.base?.digest) continue;
+    if (now?.base !== undefined && disk.base !== undefined) {
+      throw new CowherdError('BAD_USAGE', `Disk ${disk.name} of that domain is not what fleet ${recorded.name} was made of any more`, {
+        details: [`then ${formatBaseRef(disk.base)}`, `now ${formatBaseRef(now.base)}`],
+        hint: 'Leave out --from-domain to keep what the fleet has, or make another fleet of the domain.',
+      });
+    }
     throw new CowherdError(
       'BAD_USAGE',
       `Members of fleet ${recorded.name} have a disk ${disk.name}, which ${now === undefined ? 'is not asked for any more' : 'would have another size'}`,

@@ -31,6 +31,7 @@ import { beginWait, notWaited, verifyWaitable, type Waiting, waitAfter } from '.
 import { composeSecrets, instanceIds, loadSeedSources, renderSeeds, type SeedFiles, seedLack } from './seeds.js';
 import { composeRecord, readNvram, resolveBase, verifyCount } from './spawn-inputs.js';
 import { prepareSpawn } from './spawn-prepare.js';
+import { withoutMisplaced } from './standing.js';
 import { stepPerformer } from './steps.js';
 
 export interface SpawnOptions extends WorkOptions {
@@ -141,16 +142,17 @@ async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnCon
   const secrets = await composeSecrets(ports, record, options.secrets, context.recorded?.spec.seed !== 'nocloud');
   const placed = await ports.seeds.observe(record.name);
   const isNew = new Set(observed.filter(({ overlayBytes }) => overlayBytes === undefined).map(({ name }) => name));
-  const wanted = record.spec.seed === 'nocloud' ? record.members : [];
+  const seeded = record.spec.seed === 'nocloud' ? record.members : [];
   const instanceOf = instanceIds(placed, id, (member) => isNew.has(member.name));
-  const seeds = renderSeeds(record, wanted, seedSources, secrets, instanceOf);
+  const seeds = renderSeeds(record, seeded, seedSources, secrets, instanceOf);
 
   const subjects = observed.map((member) => ({
     ...member,
     definition: definitions.get(member.name)?.definition ?? '',
     seedLack: seedLack(seeds.get(member.name), placed.get(member.name)),
   }));
-  const plan = withoutStarts(planSpawn(subjects, record.id), options.start !== false);
+  const wanted = withoutStarts(planSpawn(subjects, record.id), options.start !== false);
+  const plan = await withoutMisplaced(ports, record, observed, wanted);
   const operation = newOperation(ports, 'spawn', {
     id,
     targets: plan.members.map((member) => member.index),
@@ -184,7 +186,7 @@ async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnCon
       seconds: (ports.clock.monotonic() - context.began) / 1000,
       interrupted: isAborted(options.signal),
       doneAs: (name, steps) => {
-        if (before.get(name)?.domain === undefined || steps.includes('overlay')) return 'created';
+        if (before.get(name)?.domain === undefined || before.get(name)?.overlayBytes === undefined) return 'created';
         return steps.includes('define') ? 'redefined' : steps.includes('start') ? 'started' : 'unchanged';
       },
       notes,

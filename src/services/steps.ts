@@ -40,11 +40,15 @@ export function stepPerformer(
     stop: ({ name }) => hypervisor.destroy(name),
     overlay: async ({ name }) => {
       // Saved memory belongs to the disk that goes: restored onto a fresh one it would corrupt it.
-      if (context.off?.has(name)) await hypervisor.forgetSavedState(name);
-      for (const { stem } of needed(context.disks?.get(name), `fresh disk for ${name}`)) await fleets.placeOverlay(fleet, stem);
-      if (context.nvram !== undefined) await fleets.placeNvram(fleet, name, context.nvram.digest);
+      const disks = needed(context.disks?.get(name), `fresh disk for ${name}`);
+      // A further disk that is added leaves the guest what it is.
+      const isFresh = disks.some(({ stem }) => stem === name);
+      if (isFresh && context.off?.has(name)) await hypervisor.forgetSavedState(name);
+      // Before the disks: where it cannot be given, they stay.
+      if (isFresh && context.nvram !== undefined) await fleets.placeNvram(fleet, name, context.nvram.digest);
+      for (const { stem } of disks) await fleets.placeOverlay(fleet, stem);
       // With its disk go the keys that it made for itself.
-      await seeds.forgetLearnedHost(fleet, name);
+      if (isFresh) await seeds.forgetLearnedHost(fleet, name);
     },
     define: async ({ name }) => {
       const { xml } = needed(context.definitions?.get(name), `definition of ${name}`);

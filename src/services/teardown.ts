@@ -1,7 +1,7 @@
 import { formatBaseRef } from '../core/base.js';
 import { memberDisks } from '../core/disks.js';
 import { reportOf } from '../core/errors.js';
-import type { FleetRecord } from '../core/fleet.js';
+import { basesOf, type FleetRecord } from '../core/fleet.js';
 import type { Operation } from '../core/operation.js';
 import type { Outcome } from '../core/outcome.js';
 import { isForeign, planTeardown } from '../core/plan.js';
@@ -12,6 +12,7 @@ import { removeBase } from './bases.js';
 import { byName, dryOutcome, newOperation, prepared, runChange } from './change.js';
 import { isComplete } from './engine.js';
 import { loadFleet, observeWithMarks, verifyNothingUnfinished, type WorkOptions, withFleetLock } from './fleet-access.js';
+import { recordAsFound } from './standing.js';
 
 export interface TeardownOptions extends WorkOptions {
   fleet: string;
@@ -68,7 +69,11 @@ async function begin(ports: Ports, options: TeardownOptions): Promise<Outcome> {
 
 /** The record, or what an interrupted spawn meant it to be. */
 async function meantFleet(ports: Ports, fleet: string): Promise<FleetRecord> {
-  return (await ports.fleets.unfinished(fleet))?.operation.record ?? loadFleet(ports, fleet);
+  const operation = (await ports.fleets.unfinished(fleet))?.operation;
+  if (operation?.record === undefined) return loadFleet(ports, fleet);
+  // What an interrupted rebase meant is not where its members stand.
+  if (operation.verb === 'rebase') return recordAsFound(ports, await loadFleet(ports, fleet), basesOf(operation.record));
+  return operation.record;
 }
 
 /** Does what is left of a teardown whose intent is written. The fleet is locked. */
@@ -126,14 +131,15 @@ async function removeRest(ports: Ports, record: FleetRecord, operation: Operatio
   const notes: string[] = [];
   // While the fleet's own state still says that this is to be done.
   if (operation.withBase) {
-    try {
-      const base = await ports.bases.get(record.base);
-      if (base !== undefined) {
+    for (const ref of basesOf(record)) {
+      try {
+        const base = await ports.bases.get(ref);
+        if (base === undefined) continue;
         await removeBase(ports, `${base.name}@${base.digest}`, record.name);
         notes.push(`base ${formatBaseRef(base)} removed`);
+      } catch (error) {
+        notes.push(`base kept: ${reportOf(error).message}`);
       }
-    } catch (error) {
-      notes.push(`base kept: ${reportOf(error).message}`);
     }
   }
   const left = await ports.fleets.removeFleet(record.name);

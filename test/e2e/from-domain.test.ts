@@ -25,7 +25,8 @@ describe('spawn --from-domain', () => {
   let images: string;
   beforeAll(async () => {
     lab = await Lab.open();
-    source = lab.fleet('source');
+    // With a tail, so that the lab knows it for its own.
+    source = `${lab.fleet('source')}-vm`;
     // Where QEMU's user may pass through.
     images = lab.path('source');
     await mkdir(images, { recursive: true });

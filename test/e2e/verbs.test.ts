@@ -295,7 +295,14 @@ describe('the verbs, one by one', () => {
       ['without the mark', built.replace('<metadata>{{{metadata}}}</metadata>', ''), /lacks cowherd's mark/],
       ['with a foreign name', built.replace('<name>{{name}}', '<name>x{{name}}'), /<name> is "x/],
       ['without the overlay', built.replace('<source file="{{overlay}}"/>', '<source file="/dev/null"/>'), /0 disks have the overlay/],
-      ['with an open backing chain', built.replace('<backingStore/>', ''), /backing chain is not ended/],
+      [
+        'with an open backing chain',
+        built.replace(
+          /^ {6}\{\{\{backing\}\}\}$/m,
+          '<backingStore type="file"><format type="{{base.format}}"/><source file="{{base.path}}"/></backingStore>',
+        ),
+        /backing chain is not ended/,
+      ],
       ['with an unknown variable', built.replace('{{memoryMiB}}', '{{memry}}'), /"memry" not defined/],
       ['against the schema', built.replace('<vcpu>', '<vcpux>').replace('</vcpu>', '</vcpux>'), /schema|vcpux/],
       ['that libvirt refuses', built.replace('machine="{{machine}}"', 'machine="toaster"'), /toaster|machine|PCI/],
@@ -383,7 +390,7 @@ describe('the verbs, one by one', () => {
 
   it('refuses more memory than there is, unless forced', async () => {
     const fleet = lab.fleet('ram');
-    const { exitCode, json } = await lab.cowherd('spawn', fleet, '--base', golden, '--count', '500', '--memory', '1TiB', '--json');
+    const { exitCode, json } = await lab.cowherd('spawn', fleet, '--base', golden, '--count', '500', '--memory', '1PiB', '--json');
     expect([exitCode, json.error.code]).toEqual([2, 'BAD_USAGE']);
     const tooMuch = await lab.cowherd(
       'spawn',

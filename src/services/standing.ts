@@ -1,0 +1,118 @@
+import { formatBaseRef } from '../core/base.js';
+import { baseKey } from '../core/base-chain.js';
+import { type BaseRef, baseOf, basesOf, type FleetRecord } from '../core/fleet.js';
+import type { MarkedMember, Plan } from '../core/plan.js';
+import type { Ports } from '../ports.js';
+import { byName } from './change.js';
+
+/** What members really stand on: their overlays' headers say it, whatever was meant. */
+
+type StandingPorts = Pick<Ports, 'bases' | 'fleets' | 'disks'>;
+
+/** Tells which of some base images a member's overlay names. */
+class Headers {
+  readonly #ports: StandingPorts;
+  readonly #refs = new Map<string, BaseRef>();
+  readonly #realPaths = new Map<string, Promise<string>>();
+
+  private constructor(ports: StandingPorts) {
+    this.#ports = ports;
+  }
+
+  /** Images that are gone are left out: nobody can stand on them. */
+  static async among(ports: StandingPorts, refs: readonly BaseRef[]): Promise<Headers> {
+    const headers = new Headers(ports);
+    for (const ref of refs) {
+      const image = await ports.bases.get(ref).catch(() => undefined);
+      if (image !== undefined) headers.#refs.set(await headers.#realPath(image.path), { name: image.name, digest: image.digest });
+    }
+    return headers;
+  }
+
+  /** @returns what it stands on, undefined where that is none of the images; and the name in its header */
+  async of(fleet: string, member: string): Promise<{ base: BaseRef | undefined; named: string | undefined }> {
+    const named = await this.#ports.fleets.backingFile(fleet, member);
+    return { named, base: named === undefined ? undefined : this.#refs.get(await this.#realPath(named)) };
+  }
+
+  /** A store may be reached by more than one path. */
+  #realPath(path: string): Promise<string> {
+    const real = this.#realPaths.get(path) ?? this.#ports.disks.realPath(path);
+    this.#realPaths.set(path, real);
+    return real;
+  }
+}
+
+/**
+ * The record with each member on the base image that its overlay names. Where all agree, that is the fleet's.
+ * @param candidates base images that may be named beside those of the record
+ * @param indexes whom to look at; the others stay as they are recorded
+ */
+export async function recordAsFound(
+  ports: StandingPorts,
+  record: FleetRecord,
+  candidates: readonly BaseRef[],
+  indexes?: ReadonlySet<number>,
+): Promise<FleetRecord> {
+  const headers = await Headers.among(ports, [...basesOf(record), ...candidates]);
+  const members = await Promise.all(
+    record.members.map(async (member) => {
+      if (indexes !== undefined && !indexes.has(member.index)) return { ...member, base: baseOf(record, member) };
+      return { ...member, base: (await headers.of(record.name, member.name)).base ?? baseOf(record, member) };
+    }),
+  );
+  const kinds = new Map(members.map(({ base }) => [baseKey(base), base]));
+  const [only] = kinds.values();
+  const common = kinds.size === 1 && only !== undefined ? only : record.base;
+  return {
+    ...record,
+    base: common,
+    members: members.map(({ base, ...member }) => (baseKey(base) === baseKey(common) ? member : { ...member, base })),
+  };
+}
+
+/** Refuses members whose overlay names another base image than is recorded: started, their guests would see a mixture. */
+export async function withoutMisplaced(
+  ports: StandingPorts,
+  record: FleetRecord,
+  observed: readonly MarkedMember[],
+  plan: Plan,
+): Promise<Plan> {
+  const headers = await Headers.among(ports, basesOf(record));
+  const members = byName(observed);
+  const refused = await Promise.all(
+    plan.members.map(async ({ name }): Promise<Plan['refused']> => {
+      const member = members.get(name);
+      if (member?.overlayBytes === undefined) return [];
+      const meant = baseOf(record, member);
+      const { base, named } = await headers.of(record.name, name);
+      if (base !== undefined && baseKey(base) === baseKey(meant)) return [];
+      const reason = `its overlay stands on ${base === undefined ? (named ?? 'nothing') : formatBaseRef(base)}, not on ${formatBaseRef(meant)}`;
+      const hint = `A reset gives it a fresh one (cowherd reset ${record.name} ${member.index}), and gives up what it holds.`;
+      return [{ name, reason, hint }];
+    }),
+  );
+  return without(plan, refused.flat());
+}
+
+/** Refuses members whose domain names another base image than their overlay is to stand on; defining it anew mends that. */
+export function withoutUnaware(record: FleetRecord, observed: readonly MarkedMember[], plan: Plan): Plan {
+  const members = byName(observed);
+  const refused = plan.members.flatMap(({ name }) => {
+    const member = members.get(name);
+    if (member?.mark === undefined || member.mark.baseDigest === baseOf(record, member).digest) return [];
+    return [
+      {
+        name,
+        reason: 'its domain names another base image than it is to stand on',
+        hint: `Define it anew: cowherd spawn ${record.name} --no-start`,
+      },
+    ];
+  });
+  return without(plan, refused);
+}
+
+function without(plan: Plan, refused: Plan['refused']): Plan {
+  const names = new Set(refused.map(({ name }) => name));
+  return { ...plan, members: plan.members.filter((member) => !names.has(member.name)), refused: [...plan.refused, ...refused] };
+}
