@@ -143,7 +143,7 @@ export async function finishRebase(
     const outcome = await moveGroup(ports, operation, group, { ...options, done, isCanary, isFirst: position === 0 && done.size === 0 });
     outcomes.push(outcome);
     // From here on the record says where each of them stands, also one that was given up half way.
-    current = await recordAsFound(ports, current, [target], new Set(group));
+    current = await recordAsFound(ports, current, [target], new Set([...done, ...group]));
     await ports.fleets.write(current);
     const untouched = groups.slice(position + 1).flat();
     if (outcome.operation.interrupted || outcome.counts.cancelled !== undefined) {
@@ -207,7 +207,7 @@ async function moveGroup(ports: Ports, operation: Operation, group: readonly num
       observed.filter(({ index }) => !options.done.has(index)),
     ];
     const plan = joined(
-      await withoutStrangeDisks(ports, record, planRebase(others, record.id, policy)),
+      await withoutStrangeDisks(ports, record, others, planRebase(others, record.id, policy)),
       planPower(moved, record.id, 'start'),
     );
     const definitions = await definitionsOf(ports, record, members, imageOf);

@@ -1,7 +1,7 @@
 import { memberDisks } from '../core/disks.js';
 import { hasDisk, type MemberDefinition } from '../core/domain-xml.js';
 import type { FleetRecord } from '../core/fleet.js';
-import { isOn } from '../core/observation.js';
+import { isOn, type ObservedMember } from '../core/observation.js';
 import type { Operation } from '../core/operation.js';
 import type { Outcome } from '../core/outcome.js';
 import { type MarkedMember, type Plan, planReset, type ResetPolicy, type StartPolicy } from '../core/plan.js';
@@ -114,7 +114,7 @@ async function prepareReset(
   const left = record.members.filter((member) => operation.targets.includes(member.index) && !done.has(member.index));
   const imageOf = await verifiedBases(ports, { ...record, members: left });
   const observed = await observeWithMarks(ports, { ...record, members: left });
-  const wanted = await withoutStrangeDisks(ports, record, planReset(observed, record.id, policyOf(record, observed, operation)));
+  const wanted = await withoutStrangeDisks(ports, record, observed, planReset(observed, record.id, policyOf(record, observed, operation)));
   // Their domains are not redefined.
   const plan = redefines(record) ? wanted : withoutUnaware(record, observed, wanted);
   const disks = memberDisksOf(record, left);
@@ -148,8 +148,13 @@ export async function freshSeeds(
 const xmlBatch = 200;
 
 /** Refuses members whose domain has another disk by now, as after an external snapshot: our overlay is what that one stands on. */
-export async function withoutStrangeDisks(ports: Ports, record: FleetRecord, plan: Plan): Promise<Plan> {
-  const members = byName(record.members);
+export async function withoutStrangeDisks(
+  ports: Ports,
+  record: FleetRecord,
+  observed: readonly ObservedMember[],
+  plan: Plan,
+): Promise<Plan> {
+  const members = byName(observed);
   const strange = new Set<string>();
   // In parts: nobody needs the XML of a thousand domains at once.
   for (let from = 0; from < plan.members.length; from += xmlBatch) {
@@ -157,14 +162,12 @@ export async function withoutStrangeDisks(ports: Ports, record: FleetRecord, pla
     const documents = await ports.hypervisor.readXml(names);
     for (const name of names) {
       const xml = documents.get(name);
-      const files = ports.fleets.files(record.name, name);
+      const { disk } = ports.fleets.files(record.name, name);
+      const member = memberOf(members, name);
+      // A disk that was added while it ran is neither there nor in its domain yet.
+      const isOwn = (stem: string): boolean => member.missingDisks?.includes(stem) === true || hasDisk(xml ?? '', disk(stem));
       // Undefined by a reset that was interrupted before it defined it again.
-      if (
-        xml === undefined
-          ? redefines(record)
-          : memberDisks(record, memberOf(members, name)).every(({ stem }) => hasDisk(xml, files.disk(stem)))
-      )
-        continue;
+      if (xml === undefined ? redefines(record) : memberDisks(record, member).every(({ stem }) => isOwn(stem))) continue;
       strange.add(name);
     }
   }

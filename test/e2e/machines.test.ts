@@ -25,7 +25,7 @@ describe('members with more to them', () => {
 
   it('gives each its own blank disks: made, counted, blanked by a reset, gone with it', async () => {
     const fleet = lab.fleet('disks');
-    const disks = ['--disk', '1GiB', '--disk', '64MiB,bus=scsi,name=logs', '--disk', '32MiB,bus=sata'];
+    const disks = ['--disk', '1GiB', '--disk', '64MiB,bus=scsi,name=logs', '--disk', '32MiB,bus=sata,name=data-9'];
     await lab.ok('spawn', fleet, '--base', golden, '--count', '2', ...guest, ...disks, '--seed', 'nocloud', '--wait', 'console=^OK');
     const first = `${fleet}-001`;
     const targets = (await virsh('domblklist', first)).split('\n').map((line) => line.trim().split(/\s+/)[0]);
@@ -63,6 +63,10 @@ describe('members with more to them', () => {
     const kept = await lab.cowherd('spawn', fleet, '--disk', '2GiB,name=data1', '--json');
     expect(kept.exitCode).toBe(2);
     expect(kept.json.error.message).toContain('data1');
+    // A lost record is rebuilt: a disk's number makes no member.
+    await execa('rm', [lab.path('fleets', fleet, 'fleet.json')]);
+    await lab.ok('status', fleet, '--recover');
+    expect((await lab.ok('status', fleet)).members).toHaveLength(2);
     // A further one can be added.
     const all = [...disks, '--disk', '16MiB,name=more'];
     await lab.ok('spawn', fleet, ...all);
@@ -85,6 +89,12 @@ describe('members with more to them', () => {
     await until('a firmware that writes', async () => (await digest(nvram(1))) !== (await digest(vars)));
     expect(await virsh('dumpxml', `${fleet}-001`)).toContain('OVMF_CODE_4M.fd');
     const endorsed = await digest(tpm);
+    // A disk that is added is no reason to forget them.
+    await lab.ok('stop', fleet, '2', '--timeout', '1s', '--force');
+    const written = await digest(nvram(2));
+    await lab.ok('spawn', fleet, '--disk', '16MiB', '--no-start').catch(() => undefined);
+    expect(await digest(nvram(2))).toBe(written);
+    expect((await lab.ok('status', fleet)).members[1].problems).toEqual([]);
     await lab.ok('reset', fleet, '--start', 'none');
     expect(await digest(nvram(1))).toBe(await digest(vars));
     expect(await digest(nvram(2))).toBe(await digest(vars));
@@ -123,6 +133,15 @@ describe('members with more to them', () => {
     expect((await lab.ok('status', fleet)).counts).toMatchObject({ running: 5 });
     await lab.ok('stop', fleet, '--timeout', '1s', '--force');
     for (let index = 1; index <= 5; index++) expect((await lab.marker(fleet, `${fleet}-00${index}`))?.boots).toBe(1);
+
+    const other = await lab.golden('other.qcow2', { filledMiB: 1 });
+    const rebase = lab.begin('rebase', fleet, '--base', other, '--canary', '0', '--concurrency', '1');
+    await until('a domain that is undefined', async () => (await defined()) < 5);
+    rebase.kill('SIGKILL');
+    await rebase;
+    expect((await lab.ok('resume', fleet)).counts.failed).toBe(0);
+    const { members } = await lab.ok('status', fleet);
+    expect(members.map((member: { base: string }) => member.base.split('@')[0])).toEqual(Array(5).fill('other'));
     await lab.ok('teardown', fleet, '--yes');
   });
 

@@ -66,6 +66,12 @@ describe('a template made of a domain', () => {
     expect(elements(element(parseXml(rendered, 'it'), 'metadata')).map((child) => child.name)).toEqual(['nova:instance', 'cowherd:member']);
   });
 
+  it('takes a backslash before the name for what it is', () => {
+    const fixture = accepted.find(({ name }) => name === 'nova-openstack');
+    const xml = (fixture?.xml ?? '').replace('OpenStack Nova', 'C:\\nova and {{braces}}');
+    expect(renderAsMember('nova', xml).rendered).toContain('>C:&#92;lab-001 and &#123;&#123;braces&#125;&#125;<'.replaceAll('&#125;', '}'));
+  });
+
   it('tells one interface from the other', () => {
     const fixture = domainFixtures.find(({ name }) => name === 'virt-install-bios');
     const xml = (fixture?.xml ?? '').replace('<interface', '<interface type="user"><target dev="vnet7"/></interface><interface');
