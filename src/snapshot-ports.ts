@@ -35,11 +35,14 @@ export interface DiskFiles {
   /** What a qcow2 file says of itself. @throws FILE_NOT_FOUND, BASE_REFUSED where it is none */
   qcow2Header(path: string): Promise<Qcow2Header>;
   /**
-   * The backing file that the first bytes name, whatever the file is called; for finding out who stands on an image.
-   * A path, or what begins with `json:` as it is.
-   * @throws FILE_NOT_FOUND where it cannot be read
+   * The files that the first bytes may mean as the backing file, whatever the file is called; for finding out who stands on an
+   * image. A relative name counts from the directory of the path as it is given, and from that without symbolic links.
+   * @returns none where there is no backing file, or it is none of this host's
+   * @throws FILE_NOT_FOUND where it cannot be read; BASE_REFUSED where nobody can tell what it means
    */
-  backingName(path: string): Promise<string | undefined>;
+  backingFiles(path: string): Promise<string[]>;
+  /** The same for every path of one file, hard links too; the path itself where there is none. */
+  identity(path: string): Promise<string>;
   /** Why this user cannot read or write a file, {@link isNotThere} included; undefined where nothing keeps them. */
   obstacle(path: string, access: 'read' | 'write'): Promise<string | undefined>;
   /** Files of a directory, with those below it where that is asked for. */

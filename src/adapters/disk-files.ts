@@ -3,7 +3,7 @@ import { access, type FileHandle, open, readFile, realpath, rename, stat } from 
 import { basename, dirname, isAbsolute, join } from 'node:path';
 import type { Seal } from '../core/base.js';
 import { CowherdError } from '../core/errors.js';
-import { backingNamePlace, headerBytes, imageFormat, parseQcow2Header, type Qcow2Header } from '../core/qcow2-header.js';
+import { backingNamePlace, filesNamed, headerBytes, imageFormat, parseQcow2Header, type Qcow2Header } from '../core/qcow2-header.js';
 import { isNotThere } from '../core/snapshot.js';
 import type { DiskFiles } from '../ports.js';
 import { allocatedBytes, isMissing, listDirectory, storeError } from './files.js';
@@ -32,18 +32,22 @@ export const diskFiles: DiskFiles = {
     return parseQcow2Header(path, head);
   },
 
-  async backingName(path) {
+  async identity(path) {
+    const stats = await stat(path, { bigint: true }).catch(() => undefined);
+    return stats === undefined ? path : `${stats.dev}:${stats.ino}`;
+  },
+
+  async backingFiles(path) {
     const handle = await open(path, 'r').catch((cause: Error) => {
       throw new CowherdError('FILE_NOT_FOUND', `${path} cannot be read: ${cause.message}`, { hint: 'Check who may read it.', cause });
     });
     try {
       const head = await readAt(handle, 0, headerBytes);
       const place = backingNamePlace(head);
-      if (place === undefined) return undefined;
-      const name = (await readAt(handle, place.offset, place.length)).toString('utf8').replace(/^file:/, '');
-      // The long way of writing it, whose meaning is QEMU's.
-      if (name.startsWith('json:')) return name;
-      return isAbsolute(name) ? name : join(dirname(await realpath(path)), name);
+      if (place === undefined) return [];
+      const names = filesNamed(path, (await readAt(handle, place.offset, place.length)).toString('utf8'));
+      const directories = [dirname(path), dirname(await realpath(path))];
+      return names.flatMap((name) => (isAbsolute(name) ? [name] : directories.map((directory) => join(directory, name))));
     } finally {
       await handle.close();
     }

@@ -1,5 +1,5 @@
 import type { ImageRef } from './snapshot.js';
-import { attribute, element, elements, innerText, parseXml, type XmlElement } from './xml-tree.js';
+import { attribute, decodeEntities, element, elements, innerText, parseXml, type XmlElement } from './xml-tree.js';
 
 /** What a snapshot reads in the XML of a domain that cowherd did not make: its disks, its NVRAM, the images that it names. */
 
@@ -123,6 +123,23 @@ export function nvramOf(root: XmlElement, ownPath: string): { path?: string; pro
   const path = source === undefined ? innerText(nvram) : (attribute(source, 'file') ?? '');
   if (path !== '') return { path };
   return attribute(element(root, 'os'), 'firmware') === 'efi' || nvram !== undefined ? { path: ownPath } : {};
+}
+
+/**
+ * The same of another domain, by the text that libvirt prints: what else there is in its XML, metadata that no parser takes
+ * included, must not keep anybody from finding out what its disks are. Rather one file too many than one too few.
+ */
+export function imagesPrintedIn(xml: string): { files: string[]; heads: string[] } {
+  const disks = xml
+    .split(/<disk[\s>]/)
+    .slice(1)
+    .map((part) => part.split('</disk>', 1)[0] ?? '');
+  const sources = (text: string): string[] =>
+    [...text.matchAll(/<source\s[^>]*?\b(?:file|dev)=(?:'([^']*)'|"([^"]*)")/g)].map((match) => decodeEntities(match[1] ?? match[2] ?? ''));
+  return {
+    files: disks.flatMap(sources),
+    heads: disks.flatMap((disk) => sources(disk.split(/<(?:backingStore|mirror)\b/, 1)[0] ?? '')),
+  };
 }
 
 /** Every image that a domain's XML names: of all its disks, of whatever type, with the chains that it spells out. */

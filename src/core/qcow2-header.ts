@@ -116,3 +116,32 @@ export function backingNamePlace(head: Buffer): { offset: number; length: number
   const [offset, length] = [head.readBigUInt64BE(8), head.readUInt32BE(16)];
   return offset === 0n || offset > 0x20_0000n || length === 0 || length > 1023 ? undefined : { offset: Number(offset), length };
 }
+
+/**
+ * The local files that a backing file name may mean, in any of the ways in which QEMU lets one write it.
+ * @param path of the image that has the name, for the message
+ * @throws BASE_REFUSED where nobody can tell
+ */
+export function filesNamed(path: string, name: string): string[] {
+  if (!name.startsWith('json:')) {
+    const plain = name.replace(/^file:/, '');
+    // Another protocol leads to no file of this host. A path may have a colon in it, behind a slash.
+    return name === plain && /^[A-Za-z][A-Za-z0-9+.-]*:/.test(plain) ? [] : [plain];
+  }
+  try {
+    return fileNamesIn(JSON.parse(name.slice('json:'.length)));
+  } catch (cause) {
+    throw new CowherdError('BASE_REFUSED', `${path} names its backing file in a way that cannot be read`, {
+      details: [name.slice(0, 200)],
+      cause,
+    });
+  }
+}
+
+/** Every `filename` of QEMU's block options, nested or with dots in the key. */
+function fileNamesIn(options: unknown): string[] {
+  if (typeof options !== 'object' || options === null) return [];
+  return Object.entries(options).flatMap(([key, value]) =>
+    typeof value === 'string' ? (/(^|\.)filename$/.test(key) ? [value.replace(/^file:/, '')] : []) : fileNamesIn(value),
+  );
+}

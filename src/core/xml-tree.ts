@@ -46,7 +46,14 @@ export function parseXml(text: string, what: string): XmlElement {
   if (/<!DOCTYPE/i.test(text)) throw refuse('it has a document type declaration');
   // The parser forgets what they say.
   if (/<\?(?!xml\s)/.test(text)) throw refuse('it has a processing instruction');
-  const root = (parser.parse(text) as OrderedNode[]).map(fromOrdered).find((node) => node?.kind === 'element');
+  let nodes: OrderedNode[];
+  try {
+    nodes = parser.parse(text) as OrderedNode[];
+  } catch (cause) {
+    // Names that would be dangerous as keys of an object, for example.
+    throw refuse(cause instanceof Error ? cause.message : String(cause));
+  }
+  const root = nodes.map(fromOrdered).find((node) => node?.kind === 'element');
   if (root === undefined) throw refuse('it has no element');
   return root as XmlElement;
 }
@@ -149,7 +156,7 @@ export function copyElement(node: XmlElement): XmlElement {
 
 const named: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" };
 
-function decodeEntities(raw: string): string {
+export function decodeEntities(raw: string): string {
   return raw.replace(/&(?:#x([0-9a-fA-F]{1,6})|#(\d{1,7})|(\w+));/g, (whole, hex: string, decimal: string, name: string) => {
     if (name !== undefined) return named[name] ?? whole;
     const code = hex === undefined ? Number(decimal) : Number.parseInt(hex, 16);

@@ -24,8 +24,8 @@ export interface PruneResult {
  */
 export function pruneBases(ports: Ports, { remove, keepNewest = false }: PruneOptions): Promise<PruneResult> {
   const run = async (): Promise<PruneResult> => {
-    const { bases, users } = await verifiedUsers(ports);
-    const unreferenced = unreferencedBases(bases, (base) => users.has(baseKey(base)), keepNewest);
+    const { bases, users, domains } = await verifiedUsers(ports);
+    const unreferenced = unreferencedBases(bases, (base) => users.has(baseKey(base)) || domains.has(baseKey(base)), keepNewest);
     if (remove) for (const base of unreferenced) await ports.bases.remove(base);
     return {
       dryRun: !remove,

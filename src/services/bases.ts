@@ -157,7 +157,7 @@ async function verifyContent(ports: Pick<Ports, 'bases'>, layer: BaseLayer, { si
 export function removeBase(ports: Ports, ref: string, except?: string): Promise<{ name: string; digest: string; freedBytes: number }> {
   return ports.bases.locked(async () => {
     const base = await ports.bases.find(ref);
-    const { bases, users } = await verifiedUsers(ports);
+    const { bases, users, domains } = await verifiedUsers(ports);
     const children = childrenOf(bases, base).map(formatBaseRef);
     if (children.length > 0) {
       throw new CowherdError('BASE_IN_USE', `Base image ${formatBaseRef(base)} is what ${children.join(', ')} stands on`, {
@@ -168,6 +168,12 @@ export function removeBase(ports: Ports, ref: string, except?: string): Promise<
     if (fleets.length > 0) {
       throw new CowherdError('BASE_IN_USE', `Base image ${formatBaseRef(base)} is in use by ${fleets.join(', ')}`, {
         hint: `Their overlays are worth nothing without it. First: ${fleets.map((fleet) => `cowherd teardown ${fleet}`).join('; ')}`,
+      });
+    }
+    const strangers = domains.get(baseKey(base)) ?? [];
+    if (strangers.length > 0) {
+      throw new CowherdError('BASE_IN_USE', `Base image ${formatBaseRef(base)} is what disks of ${strangers.join(', ')} stand on`, {
+        hint: 'These domains are not of any fleet. Give their disks a content of their own first (qemu-img convert), or remove them.',
       });
     }
     await ports.bases.remove(base);

@@ -1,4 +1,4 @@
-import { chmod, lstat, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { chmod, link, lstat, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { diskFiles } from '../../src/adapters/disk-files.js';
 import { QemuOverlays } from '../../src/adapters/qemu-overlays.js';
 import { SnapshotDirectory } from '../../src/adapters/snapshot-store.js';
+import { filesNamed } from '../../src/core/qcow2-header.js';
 import type { SnapshotLevel } from '../../src/core/snapshot.js';
 
 const uuid = '7a4bd8b1-6f0e-4d37-9f6f-2c7f2f4b6a01';
@@ -111,11 +112,27 @@ describe('image files', () => {
     expect(await overlays.backing({ path: second, format: 'qcow2' })).toEqual({ path: first, format: 'qcow2' });
     expect(await overlays.backing({ path: first, format: 'qcow2' })).toEqual({ path: raw, format: 'raw' });
     expect(await overlays.backing({ path: raw, format: 'raw' })).toBeUndefined();
-    expect(await diskFiles.backingName(second)).toBe(first);
-    expect(await diskFiles.backingName(raw)).toBe('/etc/passwd');
+    expect(new Set(await diskFiles.backingFiles(second))).toEqual(new Set([first]));
+    expect(await diskFiles.backingFiles(raw)).toEqual(['/etc/passwd']);
     // Relative ones count from the directory of the image.
     await execa('qemu-img', ['rebase', '-u', '-F', 'raw', '-b', 'a.raw', first]);
-    expect(await diskFiles.backingName(first)).toBe(raw);
+    expect(new Set(await diskFiles.backingFiles(first))).toEqual(new Set([raw]));
+    // Through a link, from where the link is as well: that is how QEMU takes it.
+    await mkdir(join(root, 'far'));
+    await symlink(first, join(root, 'far', 'link.qcow2'));
+    expect(await diskFiles.backingFiles(join(root, 'far', 'link.qcow2'))).toEqual([join(root, 'far', 'a.raw'), raw]);
+    await link(raw, join(root, 'far', 'hard.raw'));
+    expect(await diskFiles.identity(join(root, 'far', 'hard.raw'))).toBe(await diskFiles.identity(raw));
+    for (const name of [
+      'json:{"file":{"driver":"file","filename":"/x/y"}}',
+      'json:{"driver":"qcow2","file.filename":"/x/y"}',
+      'file:/x/y',
+      '/x/y',
+    ])
+      expect(filesNamed('it', name)).toEqual(['/x/y']);
+    expect(filesNamed('it', 'nbd://host/x')).toEqual([]);
+    expect(filesNamed('it', 'a:b'.replace('a', './a'))).toEqual(['./a:b']);
+    expect(() => filesNamed('it', 'json:{')).toThrow('cannot be read');
     expect(await overlays.backing({ path: first, format: 'qcow2' })).toEqual({ path: raw, format: 'raw' });
     expect(await diskFiles.obstacle(join(root, 'none'), 'read')).toBe('it is not there');
   });

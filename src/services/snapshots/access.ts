@@ -113,7 +113,10 @@ export function verifyOnOverlays({ domain, xml, levels }: SnapshotSight, directo
   if (stray.length === 0) return;
   throw new CowherdError('DOMAIN_CHANGED', `${domain.name} is not on the overlays of its newest snapshot any more; nothing was changed`, {
     details: stray,
-    hint: `Put the overlay back with "virsh edit ${domain.name}" (driver type qcow2). If nothing of the snapshots is needed any more, remove ${directory}.`,
+    // As long as another of its disks is on a file in there, removing it would destroy that disk.
+    hint: `Put the overlay back with "virsh edit ${domain.name}" (driver type qcow2), or attach again what was detached.${
+      xml.includes(directory) ? '' : ` If nothing of the snapshots is needed any more, remove ${directory}.`
+    }`,
   });
 }
 

@@ -1,8 +1,10 @@
+import { dirname } from 'node:path';
 import { nvramOf } from '../../core/foreign-domain.js';
 import { findLevel, levelName, newestLevel, newestOnly, type SnapshotLevel } from '../../core/snapshot.js';
 import { planCommit, planDrop, planRollback } from '../../core/snapshot-plan.js';
 import { parseXml } from '../../core/xml-tree.js';
 import type { Ports } from '../../ports.js';
+import { verifyRoom as verifyFreeRoom } from '../room.js';
 import { isRunning, refuse, type SnapshotOptions, type SnapshotSight, verifyImages, verifyOnOverlays } from './access.js';
 import { runVerb, type SnapshotOutcome } from './verb.js';
 
@@ -114,6 +116,12 @@ async function verifyRoom(ports: Ports, { domain }: SnapshotSight, { disks }: Sn
     if (above > below) notes.push(`disk ${target} was enlarged: ${backing.path} grows from ${below} to ${above} bytes`);
   }
   refuse('commit', domain.name, problems);
+  const needed = new Map<string, number>();
+  for (const { overlay, backing } of disks) {
+    const directory = dirname(backing.path);
+    needed.set(directory, (needed.get(directory) ?? 0) + ((await ports.disks.allocatedBytes(overlay)) ?? 0));
+  }
+  for (const [directory, bytes] of needed) await verifyFreeRoom(ports, directory, bytes, `Committing ${domain.name}`);
   return notes;
 }
 

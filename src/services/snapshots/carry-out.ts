@@ -10,21 +10,34 @@ import { isDomainOn, shutDown } from './shut-down.js';
  * Carries out what a journal says, from wherever an earlier run left it: the journal on disk, the domain off, new files made
  * and synced, one definition that turns the domain over, and then what is not needed any more. A failure before the definition
  * is undone, unless images were being merged; what is left after it, the same verb finishes.
+ * @param verifyUnused asked once more right before images are merged
  * @returns whether the domain was started again
  */
-export async function carryOut(ports: Ports, sight: SnapshotSight, planned: SnapshotJournal, options: SnapshotOptions): Promise<boolean> {
-  const run = new Run(ports, sight, planned, options);
+export async function carryOut(
+  ports: Ports,
+  sight: SnapshotSight,
+  planned: SnapshotJournal,
+  options: SnapshotOptions,
+  verifyUnused: () => Promise<void>,
+): Promise<boolean> {
+  const run = new Run(ports, sight, planned, options, verifyUnused);
   return run.toTheEnd();
+}
+
+function isLockedError(error: unknown): boolean {
+  return error instanceof CowherdError && error.code === 'BASE_REFUSED' && error.message.includes('another process');
 }
 
 class Run {
   readonly #ports: Ports;
+  readonly #verifyUnused: () => Promise<void>;
   readonly #sight: SnapshotSight;
   readonly #options: SnapshotOptions;
   #journal: SnapshotJournal;
 
-  constructor(ports: Ports, sight: SnapshotSight, journal: SnapshotJournal, options: SnapshotOptions) {
+  constructor(ports: Ports, sight: SnapshotSight, journal: SnapshotJournal, options: SnapshotOptions, verifyUnused: () => Promise<void>) {
     this.#ports = ports;
+    this.#verifyUnused = verifyUnused;
     this.#sight = sight;
     this.#options = options;
     this.#journal = { ...journal, wasRunning: journal.wasRunning || isOn(sight.domain) };
@@ -48,7 +61,12 @@ class Run {
     } catch (error) {
       throw this.#unfinished(error, 'The domain is turned over; the rest is left to do');
     }
-    return this.#startAgain();
+    try {
+      return await this.#startAgain();
+    } finally {
+      // Only now: without it the same verb, given again after a crash, would be taken for another one.
+      await this.#ports.snapshots.endJournal(this.#journal.uuid);
+    }
   }
 
   /** Everything that the turned domain will need, on the disk. */
@@ -64,8 +82,18 @@ class Run {
       await snapshots.makeRoom(saveNvram.to);
       await snapshots.keep(saveNvram.from, saveNvram.to);
     }
-    if (merge.length > 0) await this.#write({ ...this.#journal, isMerging: true });
-    for (const { overlay, into } of merge) await this.#merge(overlay, into.path);
+    if (merge.length === 0) return;
+    // Somebody may have come to stand on it since it was asked.
+    await this.#verifyUnused();
+    const wasMerging = this.#journal.isMerging;
+    await this.#write({ ...this.#journal, isMerging: true });
+    for (const [position, { overlay, into }] of merge.entries()) {
+      await this.#merge(overlay, into.path).catch(async (error: unknown) => {
+        // Nothing was written where QEMU did not even get at it.
+        if (position === 0 && !wasMerging && isLockedError(error)) await this.#write({ ...this.#journal, isMerging: false });
+        throw error;
+      });
+    }
   }
 
   /** What the new overlays stand on, now that nobody writes to it any more. */
@@ -137,7 +165,6 @@ class Run {
       uuid,
       remove.filter((path) => !kept.has(path)),
     );
-    await snapshots.endJournal(uuid);
   }
 
   async #afterFailure(error: unknown): Promise<unknown> {

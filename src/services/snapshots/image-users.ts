@@ -1,6 +1,6 @@
 import { dirname } from 'node:path';
 import { CowherdError } from '../../core/errors.js';
-import { imagesNamedIn } from '../../core/foreign-domain.js';
+import { imagesNamedIn, imagesPrintedIn } from '../../core/foreign-domain.js';
 import type { DomainState } from '../../core/observation.js';
 import { isNotThere } from '../../core/snapshot.js';
 import type { Ports } from '../../ports.js';
@@ -20,8 +20,7 @@ interface Question {
 
 /** @throws IMAGE_IN_USE, naming everyone */
 export async function verifyUnused(ports: Ports, question: Question): Promise<void> {
-  const search = new Search(ports, question);
-  const users = await search.run();
+  const users = await findUsers(ports, question);
   if (users.length === 0) return;
   throw new CowherdError('IMAGE_IN_USE', `${question.images[0]} is used by others than ${question.domain.name}; nothing was changed`, {
     details: users,
@@ -29,20 +28,30 @@ export async function verifyUnused(ports: Ports, question: Question): Promise<vo
   });
 }
 
+/** @returns who else stands on the images, in words */
+export function findUsers(ports: Ports, question: Question): Promise<string[]> {
+  return new Search(ports, question).run();
+}
+
 /** Names of other domains that have an image as a disk of their own. */
 export async function domainsWithDisk(ports: Ports, domain: DomainState, path: string): Promise<string[]> {
-  const real = await ports.disks.realPath(path);
+  const identity = await ports.disks.identity(path);
   const found: string[] = [];
   for (const [name, xml] of await otherDomains(ports, domain)) {
-    const heads = await Promise.all(imagesNamedIn(xml, `The XML of ${name}`).heads.map((head) => ports.disks.realPath(head.path)));
-    if (heads.includes(real)) found.push(name);
+    const heads = await Promise.all(imagesPrintedIn(xml).heads.map((head) => ports.disks.identity(head)));
+    if (heads.includes(identity)) found.push(name);
   }
   return found;
 }
 
+/** XML by name. */
 async function otherDomains(ports: Ports, { uuid }: DomainState): Promise<Map<string, string>> {
   const others = (await ports.hypervisor.listDomains()).filter((other) => other.uuid !== uuid);
-  return ports.hypervisor.readXml(others.map(({ name }) => name));
+  // By UUID: virsh takes a name that is a number for the id of a running domain.
+  const documents = await ports.hypervisor.readXml(others.map((other) => other.uuid));
+  return new Map(
+    others.flatMap((other) => [documents.get(other.uuid)].flatMap((xml) => (xml === undefined ? [] : [[other.name, xml] as const]))),
+  );
 }
 
 class Search {
@@ -50,6 +59,7 @@ class Search {
   readonly #question: Question;
   readonly #users = new Set<string>();
   readonly #seen = new Set<string>();
+  /** By what they are, whatever they are called. */
   #images = new Set<string>();
   #ours = new Set<string>();
 
@@ -60,14 +70,15 @@ class Search {
 
   async run(): Promise<string[]> {
     const { images, ours, domain } = this.#question;
-    this.#images = new Set(await this.#realPaths(images));
-    this.#ours = new Set(await this.#realPaths(ours));
-    const directories = new Set([...this.#images].map(dirname));
+    this.#images = new Set(await this.#identities(images));
+    this.#ours = new Set(await this.#identities(ours));
+    const directories = new Set<string>();
+    for (const image of images) for (const path of [image, await this.#ports.disks.realPath(image)]) directories.add(dirname(path));
     for (const [name, xml] of await otherDomains(this.#ports, domain)) {
-      const { files, heads } = imagesNamedIn(xml, `The XML of ${name}`);
-      for (const path of await this.#realPaths(files)) if (this.#images.has(path)) this.#users.add(`domain ${name}: ${path}`);
-      for (const path of await this.#realPaths(heads.map((head) => head.path))) {
-        await this.#walk(path, `domain ${name}`);
+      const { files, heads } = imagesPrintedIn(xml);
+      for (const path of files) if (this.#images.has(await this.#ports.disks.identity(path))) this.#users.add(`domain ${name}: ${path}`);
+      for (const path of heads) {
+        await this.#walk(path, `domain ${name}`, new Set());
         if (!path.startsWith('/dev/')) directories.add(dirname(path));
       }
     }
@@ -82,42 +93,41 @@ class Search {
     const xml = (await this.#ports.hypervisor.readXml([handle])).get(handle);
     if (xml === undefined) return;
     for (const { path, target } of imagesNamedIn(xml, `The XML of ${domain.name}`).heads)
-      if (!targets.has(target)) await this.#walk(await this.#ports.disks.realPath(path), `disk ${target} of ${domain.name} itself`);
+      if (!targets.has(target)) await this.#walk(path, `disk ${target} of ${domain.name} itself`, new Set());
   }
 
   /** Down the chain of a domain's disk, as the headers say, whatever its XML spells out. */
-  async #walk(head: string, user: string): Promise<void> {
-    const visited = new Set<string>();
-    for (let path: string | undefined = head; path !== undefined && !visited.has(path); path = await this.#below(path)) {
-      visited.add(path);
-      if (this.#images.has(path)) this.#users.add(`${user}: ${path}`);
-    }
+  async #walk(path: string, user: string, visited: Set<string>): Promise<void> {
+    const identity = await this.#ports.disks.identity(path);
+    if (visited.has(identity)) return;
+    visited.add(identity);
+    if (this.#images.has(identity)) this.#users.add(`${user}: ${path}`);
+    for (const below of await this.#below(path)) await this.#walk(below, user, visited);
   }
 
   /** A file that may stand on one of the images without being anybody's disk. */
-  async #look(found: string): Promise<void> {
-    const path = await this.#ports.disks.realPath(found);
-    if (this.#seen.has(path) || this.#ours.has(path)) return;
+  async #look(path: string): Promise<void> {
+    // By its name: a relative backing file is looked for beside that.
+    if (this.#seen.has(path)) return;
     this.#seen.add(path);
-    const below = await this.#below(path);
-    if (below !== undefined && this.#images.has(below)) this.#users.add(`file ${path}, whose backing file it is`);
-  }
-
-  async #below(path: string): Promise<string | undefined> {
-    if (this.#ours.has(path)) return undefined;
-    if ((await this.#ports.disks.obstacle(path, 'read')) === isNotThere) return undefined;
-    try {
-      const name = await this.#ports.disks.backingName(path);
-      if (name?.startsWith('json:')) return [...this.#images, ...this.#question.images].find((image) => name.includes(image));
-      return name === undefined ? undefined : await this.#ports.disks.realPath(name);
-    } catch {
-      // What cannot be read may stand on anything.
-      this.#users.add(`file ${path} cannot be read: nobody can tell what it stands on`);
-      return undefined;
+    for (const below of await this.#below(path)) {
+      if (this.#images.has(await this.#ports.disks.identity(below))) this.#users.add(`file ${path}, whose backing file it is`);
     }
   }
 
-  #realPaths(paths: readonly string[]): Promise<string[]> {
-    return Promise.all(paths.map((path) => this.#ports.disks.realPath(path)));
+  async #below(path: string): Promise<string[]> {
+    if (this.#ours.has(await this.#ports.disks.identity(path))) return [];
+    if ((await this.#ports.disks.obstacle(path, 'read')) === isNotThere) return [];
+    try {
+      return await this.#ports.disks.backingFiles(path);
+    } catch {
+      // What cannot be read may stand on anything.
+      this.#users.add(`file ${path} cannot be read: nobody can tell what it stands on`);
+      return [];
+    }
+  }
+
+  #identities(paths: readonly string[]): Promise<string[]> {
+    return Promise.all(paths.map((path) => this.#ports.disks.identity(path)));
   }
 }

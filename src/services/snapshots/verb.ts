@@ -5,7 +5,7 @@ import { sideOf } from '../../core/snapshot-xml.js';
 import type { Ports } from '../../ports.js';
 import { isRunning, obstacles, refuse, type SnapshotOptions, type SnapshotSight, withSnapshots } from './access.js';
 import { carryOut } from './carry-out.js';
-import { verifyUnused } from './image-users.js';
+import { findUsers, verifyUnused } from './image-users.js';
 
 /** What a verb did, or would do. */
 export interface SnapshotOutcome {
@@ -49,7 +49,9 @@ export function runVerb(
     const interrupted = goOn(sight, verb, options.snapshot);
     refuse(verb, sight.domain.name, await obstacles(ports, sight, options.force === true || options.diffOnly === true));
     const { journal, notes, loss } = interrupted ?? (await plan(sight));
-    if (!journal.isMerging) await verifyNobodyElse(ports, sight, journal);
+    const verifyUnused = (): Promise<void> => verifyNobodyElse(ports, sight, journal);
+    await verifyUnused();
+    const sharing = await sharers(ports, sight, journal);
     const outcome = (isDone: boolean, startedAgain: boolean): SnapshotOutcome => ({
       domain: sight.domain.name,
       uuid: sight.domain.uuid,
@@ -60,14 +62,16 @@ export function runVerb(
       diff: diffDomains(sight.domain.name, journal.xmlBefore, journal.xmlAfter),
       disks: journal.switched.map(({ target, from, to }) => ({ target, from: from.path, to: to.path })),
       snapshots: (isDone ? journal.after : sight.levels).map(({ name }) => name),
-      notes,
+      notes: [...notes, ...sharing],
       wasRunning: journal.wasRunning || isRunning(sight),
       startedAgain,
       seconds: (ports.clock.monotonic() - began) / 1000,
     });
     if (options.diffOnly === true) return outcome(false, false);
-    if (loss !== undefined) await options.approve?.(`${loss}${isRunning(sight) ? ' It runs, and is shut down for it.' : ''}`);
-    return outcome(true, await carryOut(ports, sight, journal, options));
+    if (loss !== undefined)
+      await options.approve?.([loss, ...(isRunning(sight) ? ['It runs, and is shut down for it.'] : []), ...sharing].join(' '));
+    const start = sharing.length === 0 ? options.start : false;
+    return outcome(true, await carryOut(ports, sight, journal, { ...options, start }, verifyUnused));
   });
 }
 
@@ -99,6 +103,19 @@ function goOn({ domain, xml, journal }: SnapshotSight, verb: SnapshotVerb, snaps
     notes: [`this finishes what began ${journal.startedAt} and was interrupted`],
     loss: verb === 'take' ? undefined : `Finish the interrupted ${what} on ${domain.name}?`,
   };
+}
+
+/** Who stands on an image that the domain is put back to writing on: told, and the domain is left off. */
+async function sharers(ports: Ports, { handle, domain, levels }: SnapshotSight, journal: SnapshotJournal): Promise<string[]> {
+  const fresh = new Set(journal.create.map(({ path }) => path));
+  const images = journal.switched.map(({ to }) => to.path).filter((path) => !fresh.has(path));
+  if (images.length === 0 || journal.merge.length > 0) return [];
+  const targets = new Set(journal.switched.map(({ target }) => target));
+  const ours = [...journal.remove, ...fresh, ...levels.flatMap((level) => level.disks.map(({ overlay }) => overlay))];
+  const users = await findUsers(ports, { images, domain, handle, targets, ours });
+  return users.length === 0
+    ? []
+    : [`Others stand on what it goes back to, and would become garbage as soon as it writes there; it is left off: ${users.join('; ')}`];
 }
 
 /** What is written into or removed must be nobody else's. @throws IMAGE_IN_USE */
