@@ -3,7 +3,9 @@
 # GOLDEN names an image; without it the tiny Linux is built.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-cowherd() { printf '\n$ cowherd %s\n' "$*"; node "$here/../../bin/run.js" "$@"; }
+# Shown as one would type it.
+quoted() { for word; do case $word in *[!A-Za-z0-9_./:=@%+,-]*) printf " '%s'" "$word" ;; *) printf ' %s' "$word" ;; esac; done; }
+cowherd() { printf '\n$ cowherd%s\n' "$(quoted "$@")"; node "$here/../../bin/run.js" "$@"; }
 work=$(mktemp -d)
 fleet=${FLEET:-life}
 trap 'rm -rf "$work"' EXIT

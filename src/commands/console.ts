@@ -1,6 +1,8 @@
 import { Args } from '@oclif/core';
 import { BaseCommand } from '../base-command.js';
+import { CowherdError } from '../core/errors.js';
 import { openConsole } from '../services/login.js';
+import { isTerminal } from '../ui/confirm.js';
 
 export default class Console extends BaseCommand {
   static override summary = "Sit at a member's serial console; Ctrl-] leaves it.";
@@ -11,6 +13,9 @@ export default class Console extends BaseCommand {
 
   async run(): Promise<void> {
     const { argv, flags } = await this.parse(Console);
+    if (!isTerminal()) {
+      throw new CowherdError('BAD_USAGE', 'A console needs a terminal', { hint: 'To read what it has printed: cowherd logs FLEET MEMBER' });
+    }
     await this.onHost(flags, async (host) => this.exitWith(await openConsole(host, argv as string[])), true);
   }
 }

@@ -116,6 +116,8 @@ export interface ExpectedDomain {
   /** Other files of the store that the domain may have: the seed and the NVRAM. */
   seedPath: string;
   nvramPath: string;
+  /** Ports of this host that the rendered domain leads to its ssh. */
+  forwardedPorts: readonly number[];
   storeRoot: string;
 }
 
@@ -162,6 +164,8 @@ function domainProblems(document: XmlNode, expected: ExpectedDomain): string[] {
   }
 
   problems.push(...diskProblems(list(child(domain, 'devices')?.disk), expected));
+  if (member.sshPort !== undefined && !expected.forwardedPorts.includes(member.sshPort))
+    problems.push(`port ${member.sshPort} is not forwarded: the template has no use for {{sshPort}}; say --no-forward-ssh`);
   const nvram = text(child(domain, 'os')?.nvram);
   if (nvram !== '' && nvram !== expected.nvramPath)
     problems.push(`<nvram> is ${nvram}, which members would share: write <nvram>{{nvram}}</nvram>, or leave it out`);

@@ -158,6 +158,13 @@ export function removeBase(ports: Ports, ref: string, except?: string): Promise<
   return ports.bases.locked(async () => {
     const base = await ports.bases.find(ref);
     const { bases, users, domains } = await verifiedUsers(ports);
+    const namesakes = bases.filter((other) => other.name === ref);
+    if (namesakes.length > 1) {
+      throw new CowherdError('BAD_USAGE', `${ref} has ${namesakes.length} imports`, {
+        details: namesakes.map((other) => `${formatBaseRef(other)}, imported ${other.importedAt}`),
+        hint: `Say which: cowherd base remove ${formatBaseRef(namesakes[0] ?? base)}`,
+      });
+    }
     const children = childrenOf(bases, base).map(formatBaseRef);
     if (children.length > 0) {
       throw new CowherdError('BASE_IN_USE', `Base image ${formatBaseRef(base)} is what ${children.join(', ')} stands on`, {

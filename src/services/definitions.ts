@@ -4,6 +4,7 @@ import { type MemberDefinition, memberMetadata, sealDefinition, verifyRenderedDo
 import { CowherdError } from '../core/errors.js';
 import { baseOf, type FleetRecord } from '../core/fleet.js';
 import type { MemberIdentity } from '../core/identity.js';
+import { forwardedPortsIn } from '../core/network.js';
 import type { ProgressListener } from '../core/progress.js';
 import { type BaseLookup, compileDomainTemplate, type Platform } from '../core/template.js';
 import type { Ports } from '../ports.js';
@@ -96,6 +97,7 @@ export function renderDefinitions(
         })),
         seedPath: files.seed,
         nvramPath: files.nvram,
+        forwardedPorts: forwardedPortsIn(rendered),
         storeRoot: ports.fleets.root,
       });
       // Members differ in their ports at most: a handful of shapes, unless the template makes each its own.

@@ -28,6 +28,8 @@ export interface PowerOptions extends WorkOptions {
 }
 
 export const defaultShutdownMs = 60_000;
+/** A guest that is still booting loses what it is asked. */
+export const askAgainMs = 10_000;
 const pollMs = 250;
 
 export function start(ports: Ports, options: PowerOptions): Promise<Outcome> {
@@ -84,19 +86,27 @@ function shutdownBy(ports: Ports, options: PowerOptions): (member: MemberIdentit
   const states = new Shared(ports.clock, pollMs, async () => byName(await ports.hypervisor.listDomains()));
   return async ({ name }) => {
     const deadline = ports.clock.monotonic() + timeoutMs;
-    await ports.hypervisor.shutdown(name).catch((error: unknown) => {
-      // Whoever cannot even be asked is waited for like one that does not listen, if force is allowed.
-      if (options.force !== true) throw error;
-    });
-    while (isOn((await states.get()).get(name))) {
-      if (isAborted(options.signal)) throw new CowherdError('INTERRUPTED', `Interrupted while ${name} was shutting down`);
+    let asked = Number.NEGATIVE_INFINITY;
+    do {
+      if (ports.clock.monotonic() - asked >= askAgainMs) {
+        const isFirst = asked === Number.NEGATIVE_INFINITY;
+        asked = ports.clock.monotonic();
+        await ports.hypervisor.shutdown(name).catch((error: unknown) => {
+          // Whoever cannot even be asked is waited for like one that does not listen, if force is allowed.
+          if (options.force !== true && isFirst) throw error;
+        });
+      }
+      if (isAborted(options.signal))
+        throw new CowherdError('INTERRUPTED', `Interrupted while ${name} was shutting down`, {
+          hint: 'It has been asked, and may still go off.',
+        });
       if (ports.clock.monotonic() >= deadline) {
         if (options.force === true) return ports.hypervisor.destroy(name);
         throw new CowherdError('NOT_STOPPED', `${name} did not shut down within ${timeoutMs / 1000} s`, {
-          hint: 'Its guest may ignore the power button. Give it longer with --timeout, or end it with --force.',
+          hint: 'It may be booting, or ignore the power button, and it may still go off. Give it longer with --timeout, or end it with --force.',
         });
       }
       await ports.clock.sleep(pollMs, options.signal);
-    }
+    } while (isOn((await states.get()).get(name)));
   };
 }

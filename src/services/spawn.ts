@@ -82,7 +82,7 @@ async function spawnLocked(ports: Ports, asked: SpawnOptions): Promise<Outcome> 
 
   const early = asked.dryRun === true ? [] : verifyChecks(await checkDisk(ports), asked.force === true);
   const golden = await goldenDomain(ports, asked);
-  const options = golden === undefined ? asked : withGolden(asked, golden);
+  const options = golden === undefined ? asked : withGolden(asked, golden, recorded);
   const { base, notes } = await resolveBase(ports, options, recorded);
   const importSeconds = (ports.clock.monotonic() - began) / 1000;
   const template = golden?.template ?? (await loadTemplate(ports, recorded, options.template));
@@ -107,10 +107,16 @@ async function spawnLocked(ports: Ports, asked: SpawnOptions): Promise<Outcome> 
   });
 }
 
-/** What the domain says stands below what was asked for. */
-function withGolden(options: SpawnOptions, { base, spec }: GoldenDomain): SpawnOptions & { baseName: string } {
+/** What the domain says stands below what was asked for, and of a fleet that exists below what was asked for then. */
+function withGolden(
+  options: SpawnOptions,
+  { base, spec }: GoldenDomain,
+  recorded: FleetRecord | undefined,
+): SpawnOptions & { baseName: string } {
   const given = Object.fromEntries(Object.entries(options.spec ?? {}).filter(([, value]) => value !== undefined));
-  return { ...options, base: base.path, format: base.format, baseName: base.name, spec: { ...spec, ...given } };
+  const { memoryMiB, vcpus, virtType } = recorded?.spec ?? spec;
+  const kept = { memoryMiB, vcpus, virtType };
+  return { ...options, base: base.path, format: base.format, baseName: base.name, spec: { ...spec, ...kept, ...given } };
 }
 
 interface SpawnContext {

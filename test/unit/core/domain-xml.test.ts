@@ -4,6 +4,7 @@ import type { BaseImage } from '../../../src/core/base.js';
 import { hasDisk, memberMetadata, parseMemberMark, sealDefinition, verifyRenderedDomain } from '../../../src/core/domain-xml.js';
 import type { FleetRecord } from '../../../src/core/fleet.js';
 import { memberIdentity } from '../../../src/core/identity.js';
+import { forwardedPortsIn } from '../../../src/core/network.js';
 import { defaultDomainSpec } from '../../../src/core/spec.js';
 import { compileDomainTemplate, type Platform } from '../../../src/core/template.js';
 
@@ -53,6 +54,7 @@ const verify = (xml: string): void =>
     disks: [{ path: files.overlay, base }],
     seedPath: files.seed,
     nvramPath: files.nvram,
+    forwardedPorts: forwardedPortsIn(xml),
     storeRoot: '/store',
   });
 
