@@ -1,6 +1,7 @@
 import { escapeXml, metadataNamespace } from './domain-xml.js';
 import { CowherdError } from './errors.js';
 import type { DiskSpec, DomainSpec } from './spec.js';
+import { hidden, hideBraces, putAfter, raw, rawElement, variable } from './template-tree.js';
 import {
   attribute,
   element,
@@ -13,7 +14,6 @@ import {
   removeChild,
   setAttribute,
   type XmlElement,
-  type XmlNode,
 } from './xml-tree.js';
 
 /**
@@ -317,23 +317,6 @@ class Conversion {
   }
 }
 
-function variable(name: string): XmlNode {
-  return raw(`{{${name}}}`);
-}
-
-function raw(text: string): XmlNode {
-  return { kind: 'text', text };
-}
-
-function rawElement(name: string, attributes: Record<string, string>): XmlElement {
-  return { ...makeElement(name), attributes: new Map(Object.entries(attributes)) };
-}
-
-/** Text of the template behind a child. */
-function putAfter(parent: XmlElement, child: XmlElement, text: string): void {
-  parent.children.splice(parent.children.indexOf(child) + 1, 0, raw(text));
-}
-
 /** A domain that gets a cloud-init seed has it as one disk more. */
 function seedDisk(target: string): string {
   return `{{#if seed.nocloud}}<disk type="file" device="disk"><driver name="qemu" type="raw" cache="writeback"/><source file="{{seed.path}}"/><target dev="${target}" bus="virtio"/><readonly/></disk>{{/if}}`;
@@ -371,23 +354,4 @@ const units: Record<string, number> = {
 
 function kibOf(unit: string | undefined): number {
   return units[(unit ?? 'KiB').toLowerCase()] ?? Number.NaN;
-}
-
-function hidden(text: string): string {
-  return text.replace(/[{\\]/g, (character) => `&#${character.charCodeAt(0)};`);
-}
-
-/** Braces that Handlebars would read, and the backslash that escapes them, are written as character references, which mean the same. */
-function hideBraces(node: XmlElement): void {
-  for (const [name, value] of node.attributes) node.attributes.set(name, hidden(value));
-  // The same in a comment or a CDATA section would not: a comment says nothing to libvirt, and CDATA is text.
-  node.children = node.children.flatMap((child): XmlNode[] => {
-    if (child.kind === 'comment') return [];
-    if (child.kind === 'element') {
-      hideBraces(child);
-      return [child];
-    }
-    const text = child.kind === 'cdata' ? child.text.replace(/[&<>]/g, (character) => `&#${character.charCodeAt(0)};`) : child.text;
-    return [raw(hidden(text))];
-  });
 }
