@@ -81,6 +81,8 @@ export const snapshotJournalSchema = z.strictObject({
   merge: z.array(z.strictObject({ overlay: z.string(), into: imageRefSchema })),
   /** The first of them was begun: there is no way back. */
   isMerging: z.boolean(),
+  /** All is done but the start. */
+  isCleared: z.boolean().optional(),
   saveNvram: z.strictObject({ from: z.string(), to: z.string() }).optional(),
   restoreNvram: z.strictObject({ from: z.string(), to: z.string() }).optional(),
   /** Files of the snapshot directory that nothing needs afterwards. */

@@ -390,6 +390,28 @@ describe('snapshot', () => {
     expect(await refused('take', lab.fleet('nobody'))).toMatchObject({ exitCode: 5, code: 'DOMAIN_NOT_FOUND' });
   });
 
+  it('killed with nothing but the start left, the same verb does no more than that', async () => {
+    const domain = await ForeignDomain.define(lab, 'start', ['qcow2']);
+    for (const name of ['a', 'b']) await verbs.take(host, { domain: domain.name, name });
+    const path = lab.path('snapshots', (await virsh('domuuid', domain.name)).trim(), 'journal.json');
+    let journal = '';
+    const run = lab.begin('snapshot', 'drop', domain.name, '--yes');
+    await until(
+      'the journal',
+      async () => {
+        journal = await readFile(path, 'utf8').catch(() => '');
+        return journal !== '';
+      },
+      20,
+    );
+    await run;
+    await writeFile(path, JSON.stringify({ ...JSON.parse(journal), wasRunning: true, isCleared: true }));
+    expect(await lab.ok('snapshot', 'drop', domain.name, '--yes')).toMatchObject({ isResumed: true, startedAgain: true, snapshots: ['a'] });
+    expect((await list(domain))?.levels.map(({ name }) => name)).toEqual(['a']);
+    expect((await list(domain))?.unfinished).toBeUndefined();
+    await virsh('destroy', domain.name);
+  });
+
   it('tells when somebody went behind its back, and keeps its hands off', async () => {
     const domain = await ForeignDomain.define(lab, 'behind', ['raw']);
     const [{ path } = { path: '' }] = domain.disks;

@@ -119,7 +119,10 @@ async function verifyRoom(ports: Ports, { domain }: SnapshotSight, { disks }: Sn
   const needed = new Map<string, number>();
   for (const { overlay, backing } of disks) {
     const directory = dirname(backing.path);
-    needed.set(directory, (needed.get(directory) ?? 0) + ((await ports.disks.allocatedBytes(overlay)) ?? 0));
+    const [above, below] = [await ports.disks.allocatedBytes(overlay), await ports.disks.allocatedBytes(backing.path)];
+    // What is allocated there already is written over.
+    const unallocated = Math.max(0, (await ports.overlays.virtualBytes(overlay, 'qcow2')) - (below ?? 0));
+    needed.set(directory, (needed.get(directory) ?? 0) + Math.min(above ?? 0, unallocated));
   }
   for (const [directory, bytes] of needed) await verifyFreeRoom(ports, directory, bytes, `Committing ${domain.name}`);
   return notes;

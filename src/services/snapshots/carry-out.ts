@@ -44,6 +44,7 @@ class Run {
   }
 
   async toTheEnd(): Promise<boolean> {
+    if (this.#journal.isCleared === true) return this.#finish();
     if (sideOf(this.#sight.xml, this.#journal.switched) === 'after') {
       if (await this.#isOn()) await this.#verifyRunsTurnedOver();
     } else {
@@ -61,6 +62,10 @@ class Run {
     } catch (error) {
       throw this.#unfinished(error, 'The domain is turned over; the rest is left to do');
     }
+    return this.#finish();
+  }
+
+  async #finish(): Promise<boolean> {
     try {
       return await this.#startAgain();
     } finally {
@@ -165,6 +170,7 @@ class Run {
       uuid,
       remove.filter((path) => !kept.has(path)),
     );
+    await this.#write({ ...this.#journal, isCleared: true });
   }
 
   async #afterFailure(error: unknown): Promise<unknown> {

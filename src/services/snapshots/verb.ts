@@ -50,8 +50,9 @@ export function runVerb(
     refuse(verb, sight.domain.name, await obstacles(ports, sight, options.force === true || options.diffOnly === true));
     const { journal, notes, loss } = interrupted ?? (await plan(sight));
     const verifyUnused = (): Promise<void> => verifyNobodyElse(ports, sight, journal);
-    await verifyUnused();
-    const sharing = await sharers(ports, sight, journal);
+    // Of one that has all but its start behind it, nobody needs to be asked about anything.
+    if (journal.isCleared !== true) await verifyUnused();
+    const sharing = journal.isCleared === true ? [] : await sharers(ports, sight, journal);
     const outcome = (isDone: boolean, startedAgain: boolean): SnapshotOutcome => ({
       domain: sight.domain.name,
       uuid: sight.domain.uuid,
@@ -86,7 +87,7 @@ function goOn({ domain, xml, journal }: SnapshotSight, verb: SnapshotVerb, snaps
       hint: `Finish it first: cowherd snapshot ${journal.verb} ${domain.name}`,
     });
   }
-  if (sideOf(xml, journal.switched) === 'elsewhere') {
+  if (journal.isCleared !== true && sideOf(xml, journal.switched) === 'elsewhere') {
     throw new CowherdError(
       'DOMAIN_CHANGED',
       `${what} was interrupted, and the disks of ${domain.name} were changed since; nothing was changed`,
