@@ -87,7 +87,10 @@ export async function withoutMisplaced(
       const meant = baseOf(record, member);
       const { base, named } = await headers.of(record.name, name);
       if (base !== undefined && baseKey(base) === baseKey(meant)) return [];
-      const reason = `its overlay stands on ${base === undefined ? (named ?? 'nothing') : formatBaseRef(base)}, not on ${formatBaseRef(meant)}`;
+      const reason =
+        named === undefined
+          ? 'its overlay names no base image: it is damaged'
+          : `its overlay stands on ${base === undefined ? named : formatBaseRef(base)}, not on ${formatBaseRef(meant)}`;
       const hint = `A reset gives it a fresh one (cowherd reset ${record.name} ${member.index}), and gives up what it holds.`;
       return [{ name, reason, hint }];
     }),
