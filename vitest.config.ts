@@ -2,6 +2,9 @@ import { defineConfig } from 'vitest/config';
 
 const slow = { testTimeout: 300_000, hookTimeout: 300_000 };
 
+/** Tests with a hundred guests, or with Linux in them. */
+const crowded = ['guests', 'hundred', 'users', 'examples', 'library'].map((name) => `test/e2e/${name}.test.ts`);
+
 export default defineConfig({
   test: {
     projects: [
@@ -11,7 +14,16 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
-          // Two cores and one libvirtd: files take turns, so that time-outs mean something.
+          exclude: crowded,
+          globalSetup: ['test/e2e/global-setup.ts'],
+          ...slow,
+        },
+      },
+      {
+        test: {
+          name: 'e2e-crowded',
+          include: crowded,
+          // Two cores and one libvirtd: these take turns, so that time-outs mean something.
           fileParallelism: false,
           globalSetup: ['test/e2e/global-setup.ts'],
           ...slow,

@@ -16,10 +16,10 @@ async function check(name, command, args) {
   counts[exitCode === 0 ? 'passed' : 'failed']++;
 }
 
-async function tests(name, prefix = []) {
+async function tests(name, prefix = [], options = []) {
   console.log(`\n== ${name} tests`);
   const report = join(scratch, `${name}.json`);
-  const call = [...prefix, process.execPath, 'node_modules/vitest/vitest.mjs', 'run', '--project', name];
+  const call = [...prefix, process.execPath, 'node_modules/vitest/vitest.mjs', 'run', '--project', name, ...options];
   const [command, ...args] = [...call, '--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
   const { exitCode } = await execa(command, args, { stdio: 'inherit', reject: false });
   const result = await readFile(report, 'utf8').then(JSON.parse, () => undefined);
@@ -39,7 +39,9 @@ try {
   await check('types', 'tsc', ['-p', 'test/tsconfig.json']);
   await tests('unit');
   await tests('integration');
-  await tests('e2e', asRoot);
+  // Small guests wait more than they work: two files at a time.
+  await tests('e2e', asRoot, ['--maxWorkers=2']);
+  await tests('e2e-crowded', asRoot);
 } finally {
   await rm(scratch, { recursive: true, force: true });
 }

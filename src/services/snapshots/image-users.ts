@@ -121,6 +121,8 @@ class Search {
     try {
       return await this.#ports.disks.backingFiles(path);
     } catch {
+      // Gone while we looked: others make and remove disks all the time.
+      if ((await this.#ports.disks.obstacle(path, 'read')) === isNotThere) return [];
       // What cannot be read may stand on anything.
       this.#users.add(`file ${path} cannot be read: nobody can tell what it stands on`);
       return [];
