@@ -42,7 +42,9 @@ describe('the lineage of a golden image', () => {
     expect(xml.match(/<backingStore type='file'>/g)).toHaveLength(2);
     expect(xml.indexOf('/bases/third/')).toBeLessThan(xml.indexOf('/bases/second/'));
     await lab.ok('stop', fleet, '--timeout', '1s', '--force');
-    for (const index of ['001', '002', '010']) expect(await boots(index)).toBe(3);
+    // The canaries were started; the others, which were off, have only what the layers hold.
+    for (const index of ['001', '002']) expect(await boots(index)).toBe(3);
+    expect(await boots('010')).toBe(2);
 
     // Both layers are in use, and the first one is as it was.
     for (const name of ['third', 'second']) expect((await lab.cowherd('base', 'remove', name)).exitCode).toBe(3);
