@@ -1,4 +1,3 @@
-import { CowherdError } from '../core/errors.js';
 import type { MemberIdentity } from '../core/identity.js';
 import { isOn } from '../core/observation.js';
 import type { Unfinished } from '../core/operation.js';
@@ -10,10 +9,10 @@ import type { Ports } from '../ports.js';
 import { byName, runChange } from './change.js';
 import { checkMemory, verifyChecks } from './checks.js';
 import { verifiedBases } from './disks.js';
-import { isAborted } from './engine.js';
 import { loadFleet, observeWithMarks, verifyNothingUnfinished, type WorkOptions, withFleetLock } from './fleet-access.js';
 import { beginWait, verifyWaitable } from './readiness.js';
 import { Shared } from './shared.js';
+import { shutDownGuest, shutdownPollMs } from './shut-down.js';
 import { withoutMisplaced, withoutUnaware } from './standing.js';
 
 export interface PowerOptions extends WorkOptions {
@@ -26,11 +25,6 @@ export interface PowerOptions extends WorkOptions {
   /** start: what those that are started must reach, within timeoutMs. */
   wait?: WaitFor | undefined;
 }
-
-export const defaultShutdownMs = 60_000;
-/** A guest that is still booting loses what it is asked. */
-export const askAgainMs = 10_000;
-const pollMs = 250;
 
 export function start(ports: Ports, options: PowerOptions): Promise<Outcome> {
   return power(ports, 'start', options);
@@ -81,32 +75,15 @@ function isDoneFor({ operation, done }: Unfinished, chosen: readonly MemberIdent
   return chosen.every(({ index }) => !operation.targets.includes(index) || done.has(index));
 }
 
-function shutdownBy(ports: Ports, options: PowerOptions): (member: MemberIdentity) => Promise<void> {
-  const timeoutMs = options.timeoutMs ?? defaultShutdownMs;
-  const states = new Shared(ports.clock, pollMs, async () => byName(await ports.hypervisor.listDomains()));
-  return async ({ name }) => {
-    const deadline = ports.clock.monotonic() + timeoutMs;
-    let asked = Number.NEGATIVE_INFINITY;
-    do {
-      if (ports.clock.monotonic() - asked >= askAgainMs) {
-        const isFirst = asked === Number.NEGATIVE_INFINITY;
-        asked = ports.clock.monotonic();
-        await ports.hypervisor.shutdown(name).catch((error: unknown) => {
-          // Whoever cannot even be asked is waited for like one that does not listen, if force is allowed.
-          if (options.force !== true && isFirst) throw error;
-        });
-      }
-      if (isAborted(options.signal))
-        throw new CowherdError('INTERRUPTED', `Interrupted while ${name} was shutting down`, {
-          hint: 'It has been asked, and may still go off.',
-        });
-      if (ports.clock.monotonic() >= deadline) {
-        if (options.force === true) return ports.hypervisor.destroy(name);
-        throw new CowherdError('NOT_STOPPED', `${name} did not shut down within ${timeoutMs / 1000} s`, {
-          hint: 'It may be booting, or ignore the power button, and it may still go off. Give it longer with --timeout, or end it with --force.',
-        });
-      }
-      await ports.clock.sleep(pollMs, options.signal);
-    } while (isOn((await states.get()).get(name)));
-  };
+function shutdownBy(ports: Ports, { timeoutMs, force, signal }: PowerOptions): (member: MemberIdentity) => Promise<void> {
+  const states = new Shared(ports.clock, shutdownPollMs, async () => byName(await ports.hypervisor.listDomains()));
+  return ({ name }) =>
+    shutDownGuest(ports, {
+      name,
+      handle: name,
+      isOn: async () => isOn((await states.get()).get(name)),
+      force: force === true,
+      timeoutMs,
+      signal,
+    });
 }

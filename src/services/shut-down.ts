@@ -1,0 +1,51 @@
+import { CowherdError } from '../core/errors.js';
+import type { Ports } from '../ports.js';
+import { isAborted } from './engine.js';
+
+/** Guests are asked to shut down, by their agent or the power button, and waited for. */
+
+export const defaultShutdownMs = 60_000;
+/** A guest that is still booting loses what it is asked. */
+const askAgainMs = 10_000;
+export const shutdownPollMs = 250;
+
+export interface ShutdownRequest {
+  /** For messages. */
+  name: string;
+  /** What libvirt is to be told. */
+  handle: string;
+  isOn: () => Promise<boolean>;
+  /** End the guest at once where it did not shut down in time. */
+  force: boolean;
+  timeoutMs: number | undefined;
+  signal: AbortSignal | undefined;
+}
+
+/** @throws NOT_STOPPED, INTERRUPTED; in both cases the guest may still go off */
+export async function shutDownGuest(ports: Pick<Ports, 'hypervisor' | 'clock'>, request: ShutdownRequest): Promise<void> {
+  const { name, handle, isOn, force, timeoutMs = defaultShutdownMs, signal } = request;
+  const deadline = ports.clock.monotonic() + timeoutMs;
+  let asked: number | undefined;
+  while (await isOn()) {
+    if (isAborted(signal)) {
+      throw new CowherdError('INTERRUPTED', `Interrupted while ${name} was shutting down`, {
+        hint: `It has been asked, and may still go off. If it does: virsh start ${name}`,
+      });
+    }
+    if (asked === undefined || ports.clock.monotonic() - asked >= askAgainMs) {
+      const isFirst = asked === undefined;
+      asked = ports.clock.monotonic();
+      await ports.hypervisor.shutdown(handle).catch((error: unknown) => {
+        // Whoever cannot even be asked is waited for like one that does not listen, if force is allowed.
+        if (!force && isFirst) throw error;
+      });
+    }
+    if (ports.clock.monotonic() >= deadline) {
+      if (force) return ports.hypervisor.destroy(handle);
+      throw new CowherdError('NOT_STOPPED', `${name} did not shut down within ${timeoutMs / 1000} s`, {
+        hint: 'It may be booting, or ignore the power button, and it may still go off. Give it longer with --timeout, or end it with --force.',
+      });
+    }
+    await ports.clock.sleep(shutdownPollMs, signal);
+  }
+}
