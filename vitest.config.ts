@@ -31,6 +31,17 @@ export default defineConfig({
       },
       {
         test: {
+          // The long form of the tests of faults and load: hours where asked for, never part of `npm test`.
+          name: 'soak',
+          include: ['test/soak/**/*.test.ts'],
+          fileParallelism: false,
+          globalSetup: ['test/e2e/global-setup.ts'],
+          testTimeout: 7_200_000,
+          hookTimeout: 600_000,
+        },
+      },
+      {
+        test: {
           name: 'nightly',
           include: ['test/nightly/**/*.test.ts'],
           fileParallelism: false,

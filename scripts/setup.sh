@@ -82,6 +82,18 @@ if [ ${#missing[@]} -gt 0 ]; then
   install_packages 2>/dev/null || { as_root apt-get update -qq && install_packages; } || give_up "apt-get could not install ${missing[*]}"
 fi
 
+# --- Emulated TPMs --------------------------------------------------------------------------------------------------------
+# libvirt runs swtpm as the user tss, and as root where that user came after libvirtd was started. What root has left in the
+# directory of swtpm's little certificate authority then keeps tss out from libvirtd's next start on: no TPM can be made.
+tpm_authority=/var/lib/swtpm-localca
+if [[ " $* " == *' --tests '* ]] && [ "$can_be_root" = yes ] && as_root test -d "$tpm_authority"; then
+  owner=$(as_root stat -c %U "$tpm_authority")
+  if [ -n "$(as_root find "$tpm_authority" -mindepth 1 ! -user "$owner" -print -quit)" ]; then
+    say "giving the files in $tpm_authority to $owner, like the directory itself"
+    as_root chown -R "$owner" "$tpm_authority"
+  fi
+fi
+
 # --- node_modules and dist ------------------------------------------------------------------------------------------------
 if [ ! -f node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
   say "installing npm packages (npm ci)"

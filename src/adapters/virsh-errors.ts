@@ -49,6 +49,11 @@ const explanations: Array<{ pattern: RegExp; code: ErrorCode; hint: string }> = 
     hint: 'The host has no memory left for this guest. Start fewer, or give each less memory.',
   },
   {
+    pattern: /swtpm/i,
+    code: 'TOOL_FAILED',
+    hint: 'No emulated TPM could be made; its log says why. Where it is about /var/lib/swtpm-localca, root has left files there: sudo chown -R tss /var/lib/swtpm-localca',
+  },
+  {
     pattern: /write" lock|shared "write" lock/i,
     code: 'TOOL_FAILED',
     hint: 'Another process has the disk open. Two domains must not share one overlay.',

@@ -9,6 +9,7 @@ import { type BootMarker, readBootMarker } from '../../src/core/boot-sector.js';
 /** A store, golden images and fleets of one test file, on the real libvirt; all of it goes at the end, also after a failure. */
 
 export const bin = fileURLToPath(new URL('../../bin/run.js', import.meta.url));
+const killer = fileURLToPath(new URL('../fakes/kill-at.mjs', import.meta.url));
 export const uri = 'qemu:///system';
 /** Small, headless, and without a network card to probe. */
 export const guest = ['--memory', '16MiB', '--network', 'none'];
@@ -56,6 +57,17 @@ export class Lab {
   /** Starts cowherd without waiting for it, for tests that interrupt it. */
   begin(...args: string[]): ResultPromise<{ reject: false; env: Record<string, string> }> {
     return execa(process.execPath, [bin, ...args], { env: this.env, reject: false });
+  }
+
+  /**
+   * Runs cowherd with what counts its changes and ends it at one of them, see test/fakes/kill-at.mjs.
+   * @param faults e.g. `{ KILL_AT: '3' }`
+   */
+  async faulty(faults: Record<string, string>, ...args: string[]): Promise<{ exitCode: number | undefined; signal: string | undefined }> {
+    const env = Object.fromEntries(Object.entries(faults).map(([name, value]) => [`CWT_${name}`, value]));
+    const run = execa(process.execPath, ['--import', killer, bin, ...args], { env: { ...this.env, ...env }, reject: false });
+    const { exitCode, signal } = await run;
+    return { exitCode, signal };
   }
 
   async cowherd(...args: string[]): Promise<Answer> {

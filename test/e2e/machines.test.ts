@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { copyFile, readdir, readFile, stat } from 'node:fs/promises';
+import { copyFile, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
@@ -122,12 +122,10 @@ describe('members with more to them', () => {
   it('finds its way after kill -9 between undefining and defining', async () => {
     const fleet = lab.fleet('tpm');
     await lab.ok('spawn', fleet, '--base', golden, '--count', '5', ...guest, '--tpm', '--wait', 'console=^OK');
-    const run = lab.begin('reset', fleet, '--concurrency', '1');
-    // Looked for in libvirt's own directory: a call of virsh would come too late.
-    const defined = async (): Promise<number> => (await readdir('/etc/libvirt/qemu')).filter((name) => name.startsWith(`${fleet}-`)).length;
-    await until('a domain that is undefined', async () => (await defined()) < 5);
-    run.kill('SIGKILL');
-    await run;
+    // The third domain is undefined by then, and not defined again.
+    const faults = { KILL_ON: '^virsh define', KILL_AT: '3' };
+    expect((await lab.faulty(faults, 'reset', fleet, '--concurrency', '1')).signal).toBe('SIGKILL');
+    expect((await lab.ok('status', fleet)).members[2].problems).toContain('domain is missing');
     const outcome = await lab.ok('resume', fleet);
     expect(outcome.counts.failed).toBe(0);
     expect((await lab.ok('status', fleet)).counts).toMatchObject({ running: 5 });
@@ -135,10 +133,8 @@ describe('members with more to them', () => {
     for (let index = 1; index <= 5; index++) expect((await lab.marker(fleet, `${fleet}-00${index}`))?.boots).toBe(1);
 
     const other = await lab.golden('other.qcow2', { filledMiB: 1 });
-    const rebase = lab.begin('rebase', fleet, '--base', other, '--canary', '0', '--concurrency', '1');
-    await until('a domain that is undefined', async () => (await defined()) < 5);
-    rebase.kill('SIGKILL');
-    await rebase;
+    const killed = await lab.faulty(faults, 'rebase', fleet, '--base', other, '--canary', '0', '--concurrency', '1');
+    expect(killed.signal).toBe('SIGKILL');
     expect((await lab.ok('resume', fleet)).counts.failed).toBe(0);
     const { members } = await lab.ok('status', fleet);
     expect(members.map((member: { base: string }) => member.base.split('@')[0])).toEqual(Array(5).fill('other'));

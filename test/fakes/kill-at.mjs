@@ -1,0 +1,141 @@
+/**
+ * Preloaded into a run of cowherd (`node --import`), it counts the run's changes to the world and ends it with SIGKILL at one of
+ * them. Nothing in cowherd knows of it. A change is whatever outlives the process: a call that writes to the file system, a child
+ * process that does, a command to libvirt.
+ *
+ *   CWT_CHANGES=FILE   append a line for each change, before it is made
+ *   CWT_KILL_AT=N      end at the Nth change (from 1), before it is made
+ *   CWT_KILL_ON=REGEX  count only the changes whose line matches
+ *   CWT_KILL_LATE=1    end when the change was asked for and not answered: what was given to a child may happen or not
+ *   CWT_SIGNAL=NAME    send this signal to itself instead, and go on
+ */
+import childProcess from 'node:child_process';
+import fs from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
+
+const { CWT_CHANGES, CWT_KILL_AT, CWT_KILL_ON, CWT_KILL_LATE, CWT_SIGNAL } = process.env;
+// The children's environment is theirs: virsh and qemu-img are no runs of cowherd, but a node among them would be.
+for (const name of Object.keys(process.env)) if (name.startsWith('CWT_')) delete process.env[name];
+delete process.env.NODE_OPTIONS;
+
+const killAt = CWT_KILL_AT === undefined ? 0 : Number(CWT_KILL_AT);
+const counted = new RegExp(CWT_KILL_ON ?? '');
+const { writeSync } = fs;
+const log = CWT_CHANGES === undefined ? undefined : fs.openSync(CWT_CHANGES, 'a');
+let count = 0;
+/** node:fs calls itself: what it does within a change is part of it. */
+let within = false;
+
+/** @returns what is to be called when the change is under way */
+function change(line) {
+  if (log !== undefined) writeSync(log, `${line}\n`);
+  if (!counted.test(line) || ++count !== killAt) return () => undefined;
+  const end = () => process.kill(process.pid, CWT_SIGNAL ?? 'SIGKILL');
+  if (CWT_KILL_LATE === undefined) {
+    end();
+    return () => undefined;
+  }
+  return end;
+}
+
+function wrap(owner, name, describe) {
+  const original = owner[name];
+  if (original === undefined) throw new Error(`node:fs has no ${name}`);
+  owner[name] = function (...args) {
+    const line = within ? undefined : describe(...args);
+    if (line === undefined) return original.apply(this, args);
+    const asked = change(line);
+    within = true;
+    let result;
+    try {
+      result = original.apply(this, args);
+    } finally {
+      within = false;
+    }
+    if (result instanceof Promise) return result.finally(asked);
+    asked();
+    return result;
+  };
+  // What has a promisified form of its own keeps it.
+  Object.assign(owner[name], original);
+}
+
+const writes = (flags) =>
+  typeof flags === 'number' ? (flags & 3) !== 0 || (flags & fs.constants.O_CREAT) !== 0 : /[wa+]/.test(flags ?? 'r');
+const paths = {
+  rename: (from, to) => `rename ${from} ${to}`,
+  unlink: (path) => `unlink ${path}`,
+  rm: (path) => `rm ${path}`,
+  rmdir: (path) => `rmdir ${path}`,
+  mkdir: (path) => (fs.existsSync(path) ? undefined : `mkdir ${path}`),
+  chmod: (path) => `chmod ${path}`,
+  chown: (path) => `chown ${path}`,
+  utimes: (path) => `utimes ${path}`,
+  link: (from, to) => `link ${from} ${to}`,
+  symlink: (from, to) => `symlink ${from} ${to}`,
+  copyFile: (from, to) => `copyFile ${from} ${to}`,
+  truncate: (path) => `truncate ${path}`,
+  writeFile: (path) => (typeof path === 'object' ? undefined : `writeFile ${path}`),
+  appendFile: (path) => (typeof path === 'object' ? undefined : `appendFile ${path}`),
+  open: (path, flags) => (writes(flags) ? `open ${path}` : undefined),
+};
+/** What a change is made to, by descriptor or handle: written to many times, it counts once. */
+const seen = new Set();
+const once = (what) => {
+  if (seen.has(what)) return undefined;
+  seen.add(what);
+  return what;
+};
+const descriptors = {
+  fsync: (fd) => `fsync ${fd}`,
+  ftruncate: (fd) => `ftruncate ${fd}`,
+  write: (fd) => (fd > 2 ? once(`write ${fd}`) : undefined),
+};
+const probe = await fs.promises.open('/dev/null', 'r');
+const handle = Object.getPrototypeOf(probe);
+await probe.close();
+for (const [name, describe] of Object.entries(paths)) {
+  wrap(fs.promises, name, describe);
+  wrap(fs, name, describe);
+  wrap(fs, `${name}Sync`, describe);
+}
+for (const [name, describe] of Object.entries(descriptors)) {
+  wrap(fs, name, describe);
+  wrap(fs, `${name}Sync`, describe);
+}
+for (const name of ['write', 'writeFile', 'appendFile', 'truncate', 'sync', 'datasync', 'chmod', 'utimes']) {
+  const original = handle[name];
+  handle[name] = function (...args) {
+    const line = once(`${name} handle ${this.fd}`);
+    if (line === undefined) return original.apply(this, args);
+    const asked = change(line);
+    return original.apply(this, args).finally(asked);
+  };
+}
+
+/** Tools that only look. */
+const looks = /^(virsh|pidof|ssh -V|genisoimage --?version|qemu-img (info|check|measure|compare|--version))\b/;
+/** virsh commands that change something; the others look. */
+const orders =
+  /^(define|undefine|start|destroy|create|shutdown|suspend|resume|save|restore|managedsave|managedsave-remove|metadata .*--set|net-update|snapshot-\w+|attach-\w+|detach-\w+|update-device|setmem|qemu-monitor-command)\b/;
+const { spawn } = childProcess;
+childProcess.spawn = (file, args = [], options) => {
+  const call = [file, ...args].join(' ');
+  const asked = looks.test(call) ? () => undefined : change(call);
+  const child = spawn(file, args, options);
+  asked();
+  if (file === 'virsh' && child.stdin !== null) {
+    const { write } = child.stdin;
+    child.stdin.write = function (text, ...rest) {
+      const lines = String(text)
+        .split('\n')
+        .filter((line) => orders.test(line));
+      const under = lines.map((line) => change(`virsh ${line}`));
+      const result = write.call(this, text, ...rest);
+      for (const end of under) end();
+      return result;
+    };
+  }
+  return child;
+};
+syncBuiltinESMExports();
