@@ -18,6 +18,7 @@ import { QemuOverlays } from './adapters/qemu-overlays.js';
 import { SeedDirectory } from './adapters/seed-store.js';
 import { SnapshotDirectory } from './adapters/snapshot-store.js';
 import { OpenSsh } from './adapters/ssh.js';
+import { StoreDirectory } from './adapters/store-survey.js';
 import { readBuiltInTemplate } from './adapters/templates.js';
 import { Virsh } from './adapters/virsh.js';
 import { VirshAgent } from './adapters/virsh-agent.js';
@@ -72,6 +73,7 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
     disks: diskFiles,
     overlays: new QemuOverlays(() => snapshots.heldDescriptors()),
     snapshots,
+    survey: new StoreDirectory(root),
     machine,
     accelerator: new BootSectorProbe(root, hypervisor, systemClock),
     clock: systemClock,

@@ -9,6 +9,7 @@
  */
 export { bootSector, readBootMarker } from './core/boot-sector.js';
 export { CowherdError, type ErrorCode, type ErrorReport, exitCodeOf } from './core/errors.js';
+export type { Finding, FindingKind } from './core/finding.js';
 export { formatInventory, type Inventory, type InventoryFormat } from './core/inventory.js';
 export type { Outcome } from './core/outcome.js';
 export type { ProgressEvent, ProgressListener } from './core/progress.js';
@@ -41,3 +42,4 @@ export { type SpawnOptions, spawn } from './services/spawn.js';
 export { type FleetStatus, listFleets, status } from './services/status.js';
 export { type TeardownOptions, teardown } from './services/teardown.js';
 export { renderMember } from './services/templates.js';
+export { type Verification, type VerifyOptions, verifyStore } from './services/verify/verify.js';

@@ -7,9 +7,11 @@ import type { SourceKind } from './core/spec.js';
 import type { MemberFiles, Platform } from './core/template.js';
 import type { GuestAgent, LocalFiles, Networks, RemoteShell, SeedStore } from './guest-ports.js';
 import type { DiskFiles, ForeignDomains, OverlayTool, SnapshotStore } from './snapshot-ports.js';
+import type { StoreSurvey } from './survey-port.js';
 
 export type * from './guest-ports.js';
 export type * from './snapshot-ports.js';
+export type * from './survey-port.js';
 
 /**
  * The few calls that the services need from the outside. An instance belongs to one host and one connection. Every call may
@@ -304,6 +306,7 @@ export interface Ports {
   disks: DiskFiles;
   overlays: OverlayTool;
   snapshots: SnapshotStore;
+  survey: StoreSurvey;
   machine: Machine;
   accelerator: AcceleratorProbe;
   clock: Clock;

@@ -42,7 +42,7 @@ export function planSpawn(subjects: readonly SpawnSubject[], fleetId: string): P
   for (const subject of subjects) {
     const { domain, mark, index, name } = subject;
     if (isForeign(subject, fleetId)) {
-      plan.refused.push(foreign(subject));
+      plan.refused.push(foreignReason(subject));
       continue;
     }
     const running = isOn(domain);
@@ -124,7 +124,7 @@ export function planReset(
       continue;
     }
     if (isForeign(member, fleetId)) {
-      plan.refused.push(foreign(member));
+      plan.refused.push(foreignReason(member));
       continue;
     }
     const steps: StepName[] = isOn(domain) ? ['stop'] : [];
@@ -160,7 +160,7 @@ export function planRebase(members: readonly MarkedMember[], fleetId: string, po
     if (domain === undefined || overlayBytes === undefined) {
       refuse(domain === undefined ? 'it has no domain' : 'its overlay is missing', 'Run "cowherd spawn" again: it makes what is missing.');
     } else if (isForeign(member, fleetId)) {
-      plan.refused.push(foreign(member));
+      plan.refused.push(foreignReason(member));
     } else if (isOn(domain)) {
       refuse('it runs, and its overlay is to be kept', `Stop it first: cowherd stop ${domain.name.replace(/-\d+$/, '')} ${index}`);
     } else if (domain.reason === 'saved') {
@@ -188,7 +188,7 @@ export function planTeardown(members: readonly MarkedMember[], fleetId: string):
     const isOthers = isForeign(member, fleetId);
     if (isOthers && domain?.uuid === member.uuid) {
       // Renamed, or its mark is lost: it may well have the member's overlay open.
-      plan.refused.push(foreign(member));
+      plan.refused.push(foreignReason(member));
       continue;
     }
     // A foreign domain under the member's name is left alone; what is the member's own still goes.
@@ -206,7 +206,7 @@ export function planPower(members: readonly MarkedMember[], fleetId: string, ver
     if (domain === undefined) {
       plan.refused.push({ name, reason: 'it has no domain', hint: 'Run "cowherd spawn" again: it makes what is missing.' });
     } else if (isForeign(member, fleetId)) {
-      plan.refused.push(foreign(member));
+      plan.refused.push(foreignReason(member));
     } else if (isOn(domain) === (verb === 'start')) {
       plan.unchanged.push(name);
     } else if (verb === 'start' && (overlayBytes === undefined || (missingDisks ?? []).length > 0)) {
@@ -230,7 +230,8 @@ export function isForeign({ domain, mark, name, uuid, index }: MarkedMember, fle
   return domain !== undefined && (domain.name !== name || domain.uuid !== uuid || mark?.fleetId !== fleetId || mark.index !== index);
 }
 
-function foreign({ name, uuid, domain }: MarkedMember): Plan['refused'][number] {
+/** Why a member whose domain {@link isForeign} is not touched. */
+export function foreignReason({ name, uuid, domain }: MarkedMember): Plan['refused'][number] {
   if (domain !== undefined && domain.name !== name) {
     return { name, reason: `its domain was renamed to ${domain.name}`, hint: `Name it back: virsh domrename ${domain.name} ${name}` };
   }

@@ -1,6 +1,7 @@
 import { formatBaseRef } from '../core/base.js';
 import { baseKey } from '../core/base-chain.js';
 import { type BaseRef, baseOf, basesOf, type FleetRecord } from '../core/fleet.js';
+import type { ObservedMember } from '../core/observation.js';
 import type { MarkedMember, Plan } from '../core/plan.js';
 import type { Ports } from '../ports.js';
 import { byName } from './change.js';
@@ -71,31 +72,49 @@ export async function recordAsFound(
   };
 }
 
-/** Refuses members whose overlay names another base image than is recorded: started, their guests would see a mixture. */
+/** Members whose overlay names another base image than is recorded: started, their guests would see a mixture. */
+export async function misplaced(
+  ports: StandingPorts,
+  record: FleetRecord,
+  members: readonly ObservedMember[],
+): Promise<Array<{ name: string; reason: string; named: string | undefined }>> {
+  const headers = await Headers.among(ports, basesOf(record));
+  const found = await Promise.all(
+    members.map(async (member) => {
+      if (member.overlayBytes === undefined) return [];
+      const meant = baseOf(record, member);
+      const { base, named } = await headers.of(record.name, member.name);
+      if (base !== undefined && baseKey(base) === baseKey(meant)) return [];
+      const reason =
+        named === undefined
+          ? 'its overlay names no base image: it is damaged'
+          : `its overlay stands on ${base === undefined ? named : formatBaseRef(base)}, not on ${formatBaseRef(meant)}`;
+      return [{ name: member.name, reason, named }];
+    }),
+  );
+  return found.flat();
+}
+
+/** Refuses them. */
 export async function withoutMisplaced(
   ports: StandingPorts,
   record: FleetRecord,
   observed: readonly MarkedMember[],
   plan: Plan,
 ): Promise<Plan> {
-  const headers = await Headers.among(ports, basesOf(record));
   const members = byName(observed);
-  const refused = await Promise.all(
-    plan.members.map(async ({ name }): Promise<Plan['refused']> => {
-      const member = members.get(name);
-      if (member?.overlayBytes === undefined) return [];
-      const meant = baseOf(record, member);
-      const { base, named } = await headers.of(record.name, name);
-      if (base !== undefined && baseKey(base) === baseKey(meant)) return [];
-      const reason =
-        named === undefined
-          ? 'its overlay names no base image: it is damaged'
-          : `its overlay stands on ${base === undefined ? named : formatBaseRef(base)}, not on ${formatBaseRef(meant)}`;
-      const hint = `A reset gives it a fresh one (cowherd reset ${record.name} ${member.index}), and gives up what it holds.`;
-      return [{ name, reason, hint }];
-    }),
-  );
-  return without(plan, refused.flat());
+  const planned = plan.members.flatMap(({ name }) => members.get(name) ?? []);
+  const refused = (await misplaced(ports, record, planned)).map(({ name, reason, named }) => ({
+    name,
+    reason,
+    hint: misplacedHint(record, members.get(name)?.index ?? 0, named),
+  }));
+  return without(plan, refused);
+}
+
+export function misplacedHint(record: Pick<FleetRecord, 'name'>, index: number, named: string | undefined): string {
+  const afresh = `A reset gives it a fresh one (cowherd reset ${record.name} ${index}), and gives up what it holds.`;
+  return named === undefined ? afresh : `Was the store moved? "cowherd base relocate" mends that. ${afresh}`;
 }
 
 /** Refuses members whose domain names another base image than their overlay is to stand on; defining it anew mends that. */

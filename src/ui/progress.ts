@@ -22,6 +22,7 @@ const words: Record<string, string> = {
   exec: 'running',
   copy: 'copying',
   compact: 'compacting',
+  verify: 'looking',
 };
 
 /** Live bars on a terminal, plain lines elsewhere; always on stderr. */

@@ -1,0 +1,76 @@
+import { formatBaseRef } from '../../core/base.js';
+import { reportOf } from '../../core/errors.js';
+import type { Ports, StoreEntry } from '../../ports.js';
+import { verifyBase } from '../bases.js';
+import { chainDifferences, type WorkOptions } from '../fleet-access.js';
+import { type Found, found } from './found.js';
+
+export const sweepHint = 'It can go: cowherd verify --fix';
+
+export interface Examined {
+  findings: Found[];
+  /** How many were looked at. */
+  count: number;
+  /** Files that cowherd did not make. */
+  unknown: string[];
+}
+
+/** A file that only a run which writes needs. */
+export function leftover(entry: StoreEntry, hint: string, mend: () => Promise<void>): Found {
+  return found('leftover', entry.path, 'a run that was killed left it', { hint, bytes: entry.bytes, mend });
+}
+
+/** Base images: their records, their files, and whether they are what was imported. Changes nothing. */
+export async function examineBases(ports: Ports): Promise<Examined> {
+  const { bases, damaged } = await ports.bases.list();
+  const findings = damaged.map(({ path, reason }) =>
+    found('damaged', path, reason, { hint: 'Import the image again: the same content gets its record back.' }),
+  );
+  const unknown: string[] = [];
+  const paths = new Set([...bases.map(({ path }) => path), ...damaged.map(({ path }) => path)]);
+  const isRecorded = (image: string): boolean => paths.has(image) || paths.has(image.replace(/\.(qcow2|raw)$/, '.json'));
+  for (const name of await ports.survey.owners('bases')) {
+    const entries = await ports.survey.entries('bases', name);
+    for (const entry of entries) {
+      const { path, role, bytes } = entry;
+      if (role === 'unknown') unknown.push(path);
+      if (role === 'leftover') findings.push(leftover(entry, sweepHint, () => ports.survey.remove('bases', entry)));
+      if (role === 'image' && !isRecorded(path)) {
+        const hint = 'Import the image again to have its record back; or remove this file, if no overlay stands on it.';
+        findings.push(found('orphan', path, 'an image without its record', { hint, bytes }));
+      }
+      if (role === 'image' && isRecorded(path) && (entry.mode & 0o222) !== 0) {
+        const hint = 'Take the right away from everybody: cowherd verify --fix';
+        findings.push(found('damaged', path, 'a base image that can be written to', { hint, mend: () => ports.survey.protect(entry) }));
+      }
+    }
+    if (entries.length === 0) {
+      const mend = async (): Promise<void> => void (await ports.survey.removeEmpty('bases', name));
+      findings.push(found('leftover', `${ports.fleets.root}/bases/${name}`, 'a directory without a base image', { hint: sweepHint, mend }));
+    }
+  }
+  for (const base of bases) {
+    const ref = formatBaseRef(base);
+    const hint = `Every overlay on it may be corrupt: cowherd base verify ${ref} compares its content.`;
+    const differences = await chainDifferences(ports, base);
+    if (differences.length > 0) findings.push(found('damaged', ref, `it is not what was imported: ${differences.join(', ')}`, { hint }));
+  }
+  return { findings, count: bases.length, unknown };
+}
+
+/** Reads every base image whole, but for those that are known to be changed. */
+export async function readBases(ports: Ports, work: WorkOptions): Promise<Found[]> {
+  const findings: Found[] = [];
+  for (const base of (await ports.bases.list()).bases) {
+    const ref = formatBaseRef(base);
+    if ((await chainDifferences(ports, base)).length > 0) continue;
+    try {
+      await verifyBase(ports, ref, work);
+    } catch (error) {
+      const { code, message, hint = 'Bring back the original file.' } = reportOf(error);
+      if (code === 'INTERRUPTED') throw error;
+      findings.push(found('damaged', ref, message, { hint }));
+    }
+  }
+  return findings;
+}

@@ -1,0 +1,213 @@
+import { formatBaseRef } from '../../core/base.js';
+import { memberDisks } from '../../core/disks.js';
+import { hasDisk } from '../../core/domain-xml.js';
+import { reportOf } from '../../core/errors.js';
+import type { FindingKind } from '../../core/finding.js';
+import { type BaseRef, baseOf, basesOf, type FleetRecord } from '../../core/fleet.js';
+import { isOn, judgeMember, observeMembers } from '../../core/observation.js';
+import { foreignReason, isForeign, type MarkedMember } from '../../core/plan.js';
+import type { Ports, StoreEntry } from '../../ports.js';
+import { misplaced, misplacedHint } from '../standing.js';
+import { type Found, found } from './found.js';
+import { domainsNaming, type World } from './world.js';
+
+export interface FleetFindings {
+  findings: Found[];
+  members: number;
+  /** Files that cowherd did not make. */
+  unknown: string[];
+}
+
+/** Names of all fleets that the store has a directory of, or a domain says that it is a member of. */
+export async function fleetNames(ports: Ports, world: World): Promise<string[]> {
+  const marked = domainsNaming(world, ports.fleets.root).flatMap(({ name }) => world.marks.get(name)?.fleet ?? []);
+  return [...new Set([...(await ports.survey.owners('fleets')), ...marked])].sort();
+}
+
+/** Compares one fleet's record, its files and its domains. Changes nothing. */
+export async function examineFleet(ports: Ports, world: World, fleet: string, isDeep: boolean): Promise<FleetFindings> {
+  const entries = await ports.survey.entries('fleets', fleet);
+  const unknown = entries.filter(({ role }) => role === 'unknown').map(({ path }) => path);
+  const only = (what: Found): FleetFindings => ({ findings: [{ ...what, fleet }], members: 0, unknown });
+  let record: FleetRecord | undefined;
+  try {
+    record = await ports.fleets.read(fleet);
+    const unfinished = await ports.fleets.unfinished(fleet);
+    // Between two states, nothing has to agree.
+    if (unfinished !== undefined) {
+      const { verb, targets, startedAt } = unfinished.operation;
+      const message = `a ${verb} was interrupted, with ${unfinished.done.size} of ${targets.length} members done; it began ${startedAt}`;
+      return only(found('unfinished', fleet, message, { hint: `Finish it: cowherd resume ${fleet}` }));
+    }
+  } catch (error) {
+    const { message, hint = '' } = reportOf(error);
+    return only(found('damaged', fleet, message, { hint }));
+  }
+  const leftovers = entries
+    .filter(({ role }) => role === 'leftover')
+    .map((entry) => {
+      const hint = `It can go: cowherd verify ${fleet} --fix`;
+      const mend = (): Promise<void> => ports.survey.remove('fleets', entry);
+      return found('leftover', entry.path, 'a run that was killed left it', { hint, bytes: entry.bytes, mend });
+    });
+  const of =
+    record === undefined
+      ? await withoutRecord(ports, world, fleet, entries)
+      : await new Examination(ports, world, record).run(entries, isDeep);
+  const findings = [...leftovers, ...of].map((one) => ({ ...one, fleet }));
+  return { findings, members: record?.members.length ?? 0, unknown };
+}
+
+async function withoutRecord(ports: Ports, world: World, fleet: string, entries: readonly StoreEntry[]): Promise<Found[]> {
+  const own = domainsNaming(world, `${ports.fleets.root}/fleets/${fleet}`).filter(({ name }) => world.marks.get(name)?.fleet === fleet);
+  const held = entries.filter(({ role }) => role !== 'leftover' && role !== 'unknown');
+  if (own.length > 0) {
+    const hint = `Rebuild it from them: cowherd status ${fleet} --recover`;
+    return [found('missing', fleet, `fleet.json is gone, and ${own.length} domains say that they are members`, { hint })];
+  }
+  if (held.length > 0) {
+    const bytes = held.reduce((sum, entry) => sum + entry.bytes, 0);
+    const hint = 'Nothing knows them any more. Look whether you need something of it, then remove the directory.';
+    return [
+      found('orphan', `${ports.fleets.root}/fleets/${fleet}`, `${held.length} files of a fleet without fleet.json or domains`, {
+        hint,
+        bytes,
+      }),
+    ];
+  }
+  const isNothing = !(await ports.survey.owners('fleets')).includes(fleet);
+  if (isNothing || entries.some(({ role }) => role === 'unknown')) return [];
+  const hint = `It can go: cowherd verify ${fleet} --fix`;
+  return [
+    found('leftover', `${ports.fleets.root}/fleets/${fleet}`, 'a directory without a fleet', {
+      hint,
+      mend: async () => void (await ports.survey.removeEmpty('fleets', fleet)),
+    }),
+  ];
+}
+
+class Examination {
+  readonly #findings: Found[] = [];
+
+  constructor(
+    private readonly ports: Ports,
+    private readonly world: World,
+    private readonly record: FleetRecord,
+  ) {}
+
+  async run(entries: readonly StoreEntry[], isDeep: boolean): Promise<Found[]> {
+    const { ports, world, record } = this;
+    const observed = observeMembers(record, world.domains, await ports.fleets.overlaySizes(record.name));
+    const members = observed.map((member): MarkedMember => ({ ...member, mark: world.marks.get(member.domain?.name ?? '') }));
+    for (const member of members) this.#judge(member);
+    const byName = new Map(members.map((member) => [member.name, member]));
+    for (const { name, reason, named } of await misplaced(ports, record, members)) {
+      const { index = 0 } = byName.get(name) ?? {};
+      this.#note(named === undefined ? 'damaged' : 'mismatch', name, reason, misplacedHint(record, index, named));
+    }
+    await this.#judgeBases();
+    await this.#judgeSeeds();
+    this.#judgeFiles(entries);
+    this.#judgeOtherDomains(members);
+    if (isDeep) for (const member of members) await this.#readDisks(member);
+    return this.#findings;
+  }
+
+  #note(kind: FindingKind, what: string, message: string, hint: string, bytes = 0): void {
+    this.#findings.push(found(kind, what, message, { hint, bytes }));
+  }
+
+  #judge(member: MarkedMember): void {
+    const { ports, record } = this;
+    const { name, index, domain } = member;
+    if (isForeign(member, record.id)) {
+      const { reason, hint } = foreignReason(member);
+      this.#note('mismatch', name, reason, hint);
+      return;
+    }
+    const { problems } = judgeMember(member, record.freshOverlayBytes);
+    if (problems.some((problem) => problem.includes('missing')))
+      this.#note(
+        'missing',
+        name,
+        problems.join(', '),
+        `"cowherd spawn ${record.name}" makes what is missing; a reset gives it fresh disks.`,
+      );
+    else if (problems.length > 0) this.#note('damaged', name, problems.join(', '), `cowherd status ${record.name} says more.`);
+    if (domain === undefined) return;
+    const xml = this.world.documents.get(domain.uuid) ?? '';
+    const { disk } = ports.fleets.files(record.name, name);
+    const strange = memberDisks(record, member).filter(({ stem }) => !hasDisk(xml, disk(stem)));
+    if (strange.length > 0) {
+      const hint = `Was the store moved? "cowherd base relocate" mends that. Else define it anew: cowherd spawn ${record.name} --no-start`;
+      this.#note('mismatch', name, `its domain does not have ${strange.map(({ stem }) => disk(stem)).join(', ')}`, hint);
+    } else if (member.mark !== undefined && member.mark.baseDigest !== baseOf(record, member).digest) {
+      const hint = `Define it anew: cowherd spawn ${record.name} --no-start`;
+      this.#note('mismatch', name, `its domain names another base image than it is to stand on (member ${index})`, hint);
+    }
+  }
+
+  /** Whether they changed is told once, with the base images. */
+  async #judgeBases(): Promise<void> {
+    const isThere = async (ref: BaseRef): Promise<boolean> => (await this.ports.bases.get(ref).catch(() => undefined)) !== undefined;
+    for (const ref of basesOf(this.record)) {
+      if (await isThere(ref)) continue;
+      const hint = `Every overlay on it is worth nothing without it. Bring back the file with sha256 ${ref.digest}: cowherd base add FILE --name ${ref.name}`;
+      this.#note('missing', formatBaseRef(ref), 'the base image is not in the store', hint);
+    }
+  }
+
+  async #judgeSeeds(): Promise<void> {
+    const { ports, record } = this;
+    if (record.spec.seed !== 'nocloud') return;
+    const placed = await ports.seeds.observe(record.name);
+    const without = record.members.filter(({ name }) => !placed.has(name)).map(({ name }) => name);
+    if (without.length > 0)
+      this.#note('missing', record.name, `no seed for ${without.join(', ')}`, `"cowherd spawn ${record.name}" makes what is missing.`);
+  }
+
+  #judgeFiles(entries: readonly StoreEntry[]): void {
+    const { record } = this;
+    const names = new Set(record.members.map(({ name }) => name));
+    const stems = new Set(record.members.flatMap((member) => memberDisks(record, member).map(({ stem }) => stem)));
+    for (const { path, role, stem, bytes } of entries) {
+      if (role === 'disk' && !stems.has(stem))
+        this.#note('orphan', path, 'the disk of no member', 'Look whether you need something of it, then remove the file.', bytes);
+      if (role === 'companion' && !names.has(stem)) this.#note('orphan', path, 'it goes with no member', 'It can be removed.', bytes);
+    }
+  }
+
+  /** Those that say that they are of this fleet, and those that have its disks and do not say so. */
+  #judgeOtherDomains(members: readonly MarkedMember[]): void {
+    const { record, world, ports } = this;
+    const known = new Set(members.map(({ domain }) => domain?.uuid));
+    for (const { name, uuid } of world.domains) {
+      if (known.has(uuid) || world.marks.get(name)?.fleetId !== record.id) continue;
+      this.#note('orphan', name, `a domain that says it is of ${record.name}, and is no member`, 'If nothing needs it: virsh undefine it.');
+    }
+    for (const { name, uuid } of domainsNaming(world, `${ports.fleets.root}/fleets/${record.name}/overlays`)) {
+      if (known.has(uuid) || world.marks.get(name)?.fleetId === record.id) continue;
+      this.#note(
+        'mismatch',
+        name,
+        `a domain that is not of ${record.name} has a disk of it`,
+        'Two domains must not write to one disk: detach it from that one.',
+      );
+    }
+  }
+
+  async #readDisks(member: MarkedMember): Promise<void> {
+    const { ports, record } = this;
+    if (isOn(member.domain) || member.overlayBytes === undefined) return;
+    for (const { stem } of memberDisks(record, member)) {
+      const path = ports.fleets.files(record.name, member.name).disk(stem);
+      try {
+        const warning = await ports.images.check(path);
+        if (warning !== undefined)
+          this.#note('damaged', member.name, warning, `cowherd compact ${record.name} ${member.index} writes it anew.`);
+      } catch (error) {
+        this.#note('damaged', member.name, reportOf(error).message, misplacedHint(record, member.index, undefined));
+      }
+    }
+  }
+}

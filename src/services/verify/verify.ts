@@ -1,0 +1,179 @@
+import pLimit from 'p-limit';
+import { CowherdError } from '../../core/errors.js';
+import type { Finding } from '../../core/finding.js';
+import { verifyName } from '../../core/names.js';
+import type { Ports } from '../../ports.js';
+import { isAborted } from '../engine.js';
+import { type WorkOptions, withFleetLock } from '../fleet-access.js';
+import { examineBases, leftover, readBases, sweepHint } from './bases.js';
+import { examineFleet, fleetNames } from './fleets.js';
+import type { Found } from './found.js';
+import { examineSnapshots } from './snapshots.js';
+import { lookAtDomains, type World } from './world.js';
+
+export interface VerifyOptions extends WorkOptions {
+  /** One fleet; left out, all of the store. */
+  fleet?: string | undefined;
+  /** Mend what can be mended without losing anything. */
+  fix?: boolean | undefined;
+  /** Read base images, and the overlays of members that are off, as a whole. */
+  deep?: boolean | undefined;
+}
+
+export interface Verification {
+  /** What is amiss; what is `fixed` is not any more. */
+  findings: Finding[];
+  fixed: number;
+  /** What another run was working on: nothing can be said of it now. */
+  busy: string[];
+  /** Files in cowherd's directories that it did not make, and leaves alone. */
+  unknown: string[];
+  looked: { fleets: number; members: number; bases: number; snapshots: number };
+  seconds: number;
+}
+
+const fleetsAtOnce = 4;
+/** How long another import or removal of base images is waited for. */
+const baseLockMs = 2_000;
+/** A probe is done within seconds, and whoever made it removes its disk. */
+const probeAgeMs = 10 * 60_000;
+
+/**
+ * Compares the store, libvirt and what was meant. Where all is well it takes no lock; where something is found it looks again under
+ * the lock, so that a verb which is under way is not taken for a fault.
+ * @throws FLEET_NOT_FOUND
+ */
+export async function verifyStore(ports: Ports, options: VerifyOptions = {}): Promise<Verification> {
+  const began = ports.clock.monotonic();
+  const verification = new StoreVerification(ports, options);
+  const world = await lookAtDomains(ports);
+  await verification.fleets(world, await fleetsToLookAt(ports, world, options.fleet));
+  if (options.fleet === undefined) {
+    await verification.bases();
+    await verification.snapshots();
+    await verification.probes();
+  }
+  return { ...verification.result(), seconds: Math.round(ports.clock.monotonic() - began) / 1000 };
+}
+
+async function fleetsToLookAt(ports: Ports, world: World, fleet: string | undefined): Promise<string[]> {
+  if (fleet !== undefined) verifyName('fleet', fleet);
+  const known = await fleetNames(ports, world);
+  if (fleet === undefined) return known;
+  if (known.includes(fleet)) return [fleet];
+  throw new CowherdError('FLEET_NOT_FOUND', `There is no fleet ${fleet} in ${ports.fleets.root}, and no domain says that it is of it`, {
+    hint: known.length === 0 ? 'The store has none.' : `There are ${known.slice(0, 10).join(', ')}.`,
+  });
+}
+
+class StoreVerification {
+  readonly #found: Found[] = [];
+  readonly #busy: string[] = [];
+  readonly #unknown: string[] = [];
+  readonly #looked = { fleets: 0, members: 0, bases: 0, snapshots: 0 };
+
+  constructor(
+    private readonly ports: Ports,
+    private readonly options: VerifyOptions,
+  ) {}
+
+  result(): Omit<Verification, 'seconds'> {
+    const findings = this.#found
+      .map(({ mend: _mend, ...finding }) => finding)
+      .sort((a, b) => (a.fleet ?? '').localeCompare(b.fleet ?? '') || a.kind.localeCompare(b.kind) || a.what.localeCompare(b.what));
+    const fixed = findings.filter((finding) => finding.fixed).length;
+    return { findings, fixed, busy: this.#busy.sort(), unknown: this.#unknown.sort(), looked: this.#looked };
+  }
+
+  async fleets(world: World, names: readonly string[]): Promise<void> {
+    const { ports } = this;
+    const { deep = false, onProgress } = this.options;
+    const limit = pLimit(fleetsAtOnce);
+    let done = 0;
+    const look = async (fleet: string): Promise<void> => {
+      this.#throwIfInterrupted();
+      const seen = await examineFleet(ports, world, fleet, deep);
+      this.#looked.fleets++;
+      this.#looked.members += seen.members;
+      this.#unknown.push(...seen.unknown);
+      // At libvirt, too: domains have come and gone since.
+      await this.#settle(seen.findings, `fleet ${fleet}`, (mend) =>
+        withFleetLock(ports, fleet, async () => mend((await examineFleet(ports, await lookAtDomains(ports), fleet, deep)).findings)),
+      );
+      onProgress?.({ kind: 'stage', stage: 'verify', done: ++done, total: names.length });
+    };
+    await Promise.all(names.map((fleet) => limit(() => look(fleet))));
+  }
+
+  async bases(): Promise<void> {
+    const { ports, options } = this;
+    const { findings, count, unknown } = await examineBases(ports);
+    this.#looked.bases = count;
+    this.#unknown.push(...unknown);
+    await this.#settle(findings, 'base images', (mend) =>
+      ports.bases.locked(async () => mend((await examineBases(ports)).findings), AbortSignal.timeout(baseLockMs)),
+    );
+    if (options.deep === true) this.#found.push(...(await readBases(ports, options)));
+  }
+
+  async snapshots(): Promise<void> {
+    const { findings, count, unknown } = await examineSnapshots(this.ports);
+    this.#looked.snapshots = count;
+    this.#unknown.push(...unknown);
+    await this.#settle(findings, 'snapshots', (mend) => mend(findings));
+  }
+
+  /** Probe guests that a killed run left: one may burn a core for ever. */
+  async probes(): Promise<void> {
+    const { clock, survey, hypervisor } = this.ports;
+    const oldest = clock.now().getTime() - probeAgeMs;
+    const findings = (await survey.entries('probes'))
+      .filter(({ role, modifiedAt }) => role === 'leftover' && modifiedAt < oldest)
+      .map((entry) =>
+        leftover(entry, sweepHint, async () => {
+          await hypervisor.destroy(entry.stem);
+          await survey.remove('probes', entry);
+        }),
+      );
+    await this.#settle(findings, 'probes', (mend) => mend(findings));
+  }
+
+  /** @param underLock gives what is found under the lock to what mends it */
+  async #settle(
+    seen: readonly Found[],
+    what: string,
+    underLock: (mend: (found: readonly Found[]) => Promise<void>) => Promise<void>,
+  ): Promise<void> {
+    if (seen.length === 0) return;
+    try {
+      await underLock((found) => this.#mend(found));
+    } catch (error) {
+      this.#throwIfInterrupted();
+      const code = error instanceof CowherdError ? error.code : undefined;
+      if (code === 'LOCKED' || code === 'INTERRUPTED') this.#busy.push(what);
+      // Somebody who may only read here is told what can be seen.
+      else if (code === 'STORE_FAILED' && this.options.fix !== true) this.#found.push(...seen);
+      else throw error;
+    }
+  }
+
+  async #mend(found: readonly Found[]): Promise<void> {
+    for (const one of found) {
+      if (this.options.fix === true && one.mend !== undefined) {
+        await one.mend();
+        one.fixed = true;
+      }
+      this.#found.push(one);
+    }
+  }
+
+  #throwIfInterrupted(): void {
+    if (isAborted(this.options.signal))
+      throw new CowherdError('INTERRUPTED', 'Interrupted while looking', { hint: 'Nothing was lost: run it again.' });
+  }
+}
+
+/** 0 nothing amiss, or all of it fixed; 4 otherwise. */
+export function exitCodeOfVerification({ findings }: Verification): number {
+  return findings.some((finding) => !finding.fixed) ? 4 : 0;
+}

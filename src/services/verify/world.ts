@@ -1,0 +1,27 @@
+import { printedAttribute } from '../../core/domain-xml.js';
+import type { DomainState, MemberMark } from '../../core/observation.js';
+import type { Ports } from '../../ports.js';
+
+/** libvirt's side of it, asked for once. */
+export interface World {
+  domains: DomainState[];
+  /** By domain name. */
+  marks: ReadonlyMap<string, MemberMark>;
+  /** XML of the domains as they are defined, by UUID. */
+  documents: ReadonlyMap<string, string>;
+}
+
+export async function lookAtDomains(ports: Pick<Ports, 'hypervisor'>): Promise<World> {
+  const domains = await ports.hypervisor.listDomains();
+  const [marks, documents] = await Promise.all([
+    ports.hypervisor.readMarks(domains.map((domain) => domain.name)),
+    ports.hypervisor.readXml(domains.map((domain) => domain.uuid)),
+  ]);
+  return { domains, marks, documents };
+}
+
+/** Domains with a file of this directory of the store among their disks, or anywhere else in their XML. */
+export function domainsNaming({ domains, documents }: World, directory: string): DomainState[] {
+  const printed = printedAttribute(`${directory}/`);
+  return domains.filter(({ uuid }) => documents.get(uuid)?.includes(printed) === true);
+}
