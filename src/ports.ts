@@ -104,6 +104,8 @@ export interface ImageTool {
    * In place; nobody may have it open. One that stands there already stays as it is.
    */
   rebase(overlay: string, base: BaseImage, signal?: AbortSignal): Promise<void>;
+  /** Has an overlay name another path as its backing file, which must be the same image: nothing is read or copied. In place. */
+  repoint(overlay: string, base: Pick<BaseImage, 'path' | 'format'>): Promise<void>;
   /** Copies the disk that an image and everything below it make. */
   convert(request: ConvertRequest): Promise<void>;
   /** The most bytes that a flattened qcow2 copy of an image can take. */
@@ -166,6 +168,8 @@ export interface BaseStore {
   export(request: ExportRequest): Promise<number>;
   /** What the file looks like now; undefined where it is gone. */
   seal(base: BaseLayer): Promise<Seal | undefined>;
+  /** Takes the file as it is now for what was imported: only where its digest was compared. Under the lock. */
+  reseal(base: BaseImage): Promise<void>;
   /** Reads the whole file again. @returns its sha256 */
   digest(base: BaseLayer, onProgress?: (progress: ImportProgress) => void, signal?: AbortSignal): Promise<string>;
   remove(base: BaseImage): Promise<void>;

@@ -1,6 +1,6 @@
 import type { BigIntStats } from 'node:fs';
 import { lstat, open, readFile, rmdir } from 'node:fs/promises';
-import { basename, join, resolve } from 'node:path';
+import { basename, dirname, join, relative, resolve } from 'node:path';
 import {
   type BaseImage,
   type BaseLayer,
@@ -17,8 +17,8 @@ import { baseNameFromFile, namePattern, verifyName } from '../core/names.js';
 import type { BaseStore, ExportRequest, ImageTool, ImportProgress, ImportRequest, ImportResult, PromotionRequest } from '../ports.js';
 import { exportImage } from './base-export.js';
 import { takeIn, withPartial } from './base-intake.js';
-import { listDirectory, makeDirectory, Shears, sealOf, storeError, writeJson } from './files.js';
-import { hashAndCopy, hashFile } from './image-files.js';
+import { allocatedBytes, listDirectory, makeDirectory, Shears, sealOf, storeError, writeJson } from './files.js';
+import { hashAndCopy, hashFile, seal } from './image-files.js';
 import { copyInto, identify, inspect, verifyUnchanged } from './image-source.js';
 import { baseLayout, storeLayout } from './layout.js';
 import { FileLock } from './lock.js';
@@ -120,6 +120,17 @@ export class BaseDirectory implements BaseStore {
     return stats?.isFile() ? sealOf(stats) : undefined;
   }
 
+  async reseal(base: BaseImage): Promise<void> {
+    const { record } = baseLayout(this.#root, base, base.format);
+    try {
+      await seal(base.path);
+      const stats = await lstat(base.path, { bigint: true });
+      await writeJson(record, { ...recordOf(base, base.source), seal: sealOf(stats), allocatedBytes: allocatedBytes(stats) });
+    } catch (cause) {
+      throw storeError(`seal ${base.path}`, cause);
+    }
+  }
+
   async digest(base: BaseLayer, onProgress?: (progress: ImportProgress) => void, signal?: AbortSignal): Promise<string> {
     const handle = await open(base.path, 'r').catch((cause: unknown) => {
       throw storeError(`read ${base.path}`, cause);
@@ -219,6 +230,8 @@ export class BaseDirectory implements BaseStore {
         signal,
       });
       await verifyUnchanged(overlay, fingerprint, 'copied');
+      // Counted from its own place, so that a store which is moved stays whole: nothing may write to a base image later.
+      if (layered) await this.#images.repoint(partial, { path: relative(dirname(partial), base.path), format: base.format });
       const { virtualBytes } = await this.#images.info(partial, 'qcow2');
       const digest = await hashFile(partial, undefined, signal);
       const facts = { name, digest, format: 'qcow2' as const, virtualBytes, source: { path: overlay, fingerprint } };

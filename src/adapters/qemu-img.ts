@@ -77,6 +77,11 @@ export class QemuImg implements ImageTool {
     });
   }
 
+  async repoint(overlay: string, { path, format }: Pick<BaseImage, 'path' | 'format'>): Promise<void> {
+    const args = ['rebase', '-u', '-f', 'qcow2', '-F', format, '-b', path, overlay];
+    await explainLock(overlay, runTool('qemu-img', args, { inherit: this.#inherit() }));
+  }
+
   async convert({ source, target, backing, compress = false, onProgress, signal }: ConvertRequest): Promise<void> {
     const onto = backing === undefined ? [] : ['-B', backing.path, '-F', backing.format];
     const args = ['-p', '-f', source.format, '-O', target.format, ...onto, ...(compress ? ['-c'] : []), source.path, target.path];

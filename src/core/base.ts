@@ -84,6 +84,6 @@ export function verifySeal(base: BaseLayer, seen: Seal | undefined): void {
   if (differences.length === 0) return;
   throw new CowherdError('BASE_CHANGED', `Base image ${formatBaseRef(base)} is not what was imported: ${differences.join(', ')}`, {
     details: [base.path],
-    hint: `Every overlay on it may be corrupt. Run "cowherd base verify ${formatBaseRef(base)}" to compare its content, and bring back the original file.`,
+    hint: `Every overlay on it may be corrupt. Run "cowherd base verify ${formatBaseRef(base)}" to compare its content, and bring back the original file. One that was only copied: cowherd base relocate`,
   });
 }

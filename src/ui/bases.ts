@@ -3,9 +3,10 @@ import type { HistoryNode } from '../core/base-history.js';
 import type { GeneralisationWarning } from '../core/generalisation.js';
 import type { BaseHistory } from '../services/base-history.js';
 import type { PruneResult } from '../services/base-prune.js';
+import type { Relocation } from '../services/base-relocate.js';
 import type { BaseListing } from '../services/bases.js';
 import type { Promotion } from '../services/promote.js';
-import { bytes, plural, table } from './format.js';
+import { bytes, countsLine, plural, seconds, table } from './format.js';
 
 export function renderBases(bases: readonly BaseListing[], damaged: ReadonlyArray<{ path: string; reason: string }>): string {
   const lines = [
@@ -95,4 +96,14 @@ function originOf({ importedAt, from, layered }: HistoryNode): string {
 
 function minute(time: string): string {
   return time.slice(0, 16).replace('T', ' ');
+}
+
+/** Members that have nothing to tell are only counted. */
+export function renderRelocation({ resealed, members, counts, seconds: took, interrupted }: Relocation): string {
+  const lines = resealed.map((ref) => `${ref}: another file with the same content, sealed again`);
+  for (const { name, error } of members)
+    if (error !== undefined) lines.push(`! ${name}: ${error.message}${error.hint === undefined ? '' : `\n  → ${error.hint}`}`);
+  lines.push(`${plural(members.length, 'member')} in ${seconds(took)}: ${countsLine(counts, { unchanged: 'where they were' })}`);
+  if (interrupted) lines.push('Interrupted. What is done is kept; run the same command again for the rest.');
+  return lines.join('\n');
 }

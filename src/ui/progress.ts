@@ -23,6 +23,7 @@ const words: Record<string, string> = {
   copy: 'copying',
   compact: 'compacting',
   verify: 'looking',
+  relocate: 'relocating',
 };
 
 /** Live bars on a terminal, plain lines elsewhere; always on stderr. */

@@ -1,0 +1,207 @@
+import pLimit from 'p-limit';
+import { type BaseImage, formatBaseRef, sealDifferences, shortDigest } from '../core/base.js';
+import { memberDisks } from '../core/disks.js';
+import { hasDisk } from '../core/domain-xml.js';
+import { CowherdError, type ErrorReport, reportOf } from '../core/errors.js';
+import type { FleetRecord } from '../core/fleet.js';
+import { imagesPrintedIn } from '../core/foreign-domain.js';
+import { isOn } from '../core/observation.js';
+import { foreignReason, isForeign, type MarkedMember } from '../core/plan.js';
+import type { BaseLookup } from '../core/template.js';
+import type { Ports } from '../ports.js';
+import { verifiedBases } from './disks.js';
+import { isAborted } from './engine.js';
+import {
+  defaultBootConcurrency,
+  loadFleet,
+  observeWithMarks,
+  verifyNothingUnfinished,
+  type WorkOptions,
+  withFleetLock,
+} from './fleet-access.js';
+import { definitionsOf } from './reset.js';
+import { runningError } from './resting.js';
+
+/** A store that is elsewhere now: overlays, domains and seals of base images name places and files that are no more. */
+
+export interface RelocateOptions extends WorkOptions {
+  /** Left out, all fleets of the store. */
+  fleet?: string | undefined;
+}
+
+export interface MemberRelocation {
+  fleet: string;
+  index: number;
+  name: string;
+  outcome: 'relocated' | 'unchanged' | 'failed' | 'cancelled';
+  error?: ErrorReport;
+}
+
+export interface Relocation {
+  /** NAME@DIGEST of base images that are other files now, with the content that was imported. */
+  resealed: string[];
+  counts: Record<MemberRelocation['outcome'], number>;
+  members: MemberRelocation[];
+  seconds: number;
+  interrupted: boolean;
+}
+
+/**
+ * Makes what names an old place name the new one: of members that are off, overlays (their headers only) and domains. Base images
+ * that were copied are read whole, and believed if their content is what was imported. May be run again where it was interrupted.
+ * @throws BASE_CHANGED where a content differs: nothing was changed then
+ */
+export async function relocate(ports: Ports, options: RelocateOptions = {}): Promise<Relocation> {
+  const began = ports.clock.monotonic();
+  const { fleet, signal } = options;
+  const fleets = fleet === undefined ? await ports.fleets.list() : [fleet];
+  if (fleet !== undefined) await loadFleet(ports, fleet);
+  const resealed = await ports.bases.locked(() => reseal(ports, options), signal);
+  const members: MemberRelocation[] = [];
+  for (const name of fleets) members.push(...(await withFleetLock(ports, name, () => relocateFleet(ports, name, options))));
+  const counts: Relocation['counts'] = { relocated: 0, unchanged: 0, failed: 0, cancelled: 0 };
+  for (const { outcome } of members) counts[outcome]++;
+  const seconds = Math.round(ports.clock.monotonic() - began) / 1000;
+  return { resealed, counts, members, seconds, interrupted: isAborted(signal) };
+}
+
+/** A file that was copied or restored has another inode and time. All are read before any is sealed. */
+async function reseal(ports: Ports, { signal, onProgress }: WorkOptions): Promise<string[]> {
+  const { bases } = await ports.bases.list();
+  const moved: BaseImage[] = [];
+  for (const base of bases) {
+    const seal = await ports.bases.seal(base);
+    // One that is gone is told by whatever stands on it.
+    if (seal === undefined || sealDifferences(base.seal, seal).length === 0) continue;
+    const digest = await ports.bases.digest(
+      base,
+      (progress) => onProgress?.({ kind: 'bytes', what: `reading ${formatBaseRef(base)}`, ...progress }),
+      signal,
+    );
+    if (digest !== base.digest) {
+      throw new CowherdError('BASE_CHANGED', `Base image ${formatBaseRef(base)} is not what was imported: its content differs`, {
+        details: [base.path],
+        hint: 'Every overlay on it may be corrupt. Bring back the original file, then run this again.',
+      });
+    }
+    moved.push(base);
+  }
+  for (const base of moved) await ports.bases.reseal(base);
+  return moved.map(formatBaseRef);
+}
+
+async function relocateFleet(ports: Ports, fleet: string, options: RelocateOptions): Promise<MemberRelocation[]> {
+  const record = await loadFleet(ports, fleet);
+  await verifyNothingUnfinished(ports, fleet, () => false);
+  const imageOf = await verifiedBases(ports, record);
+  const members = await observeWithMarks(ports, record);
+  const documents = await ports.hypervisor.readXml(members.flatMap(({ domain }) => (domain === undefined ? [] : [domain.uuid])));
+  const work = new FleetRelocation(ports, record, imageOf, documents);
+  const limit = pLimit(options.concurrency ?? defaultBootConcurrency);
+  let done = 0;
+  return Promise.all(
+    members.map((member) =>
+      limit(async (): Promise<MemberRelocation> => {
+        const { index, name } = member;
+        if (isAborted(options.signal)) return { fleet, index, name, outcome: 'cancelled' };
+        try {
+          return { fleet, index, name, outcome: await work.settle(member) };
+        } catch (error) {
+          return { fleet, index, name, outcome: 'failed', error: reportOf(error) };
+        } finally {
+          options.onProgress?.({ kind: 'stage', stage: 'relocate', done: ++done, total: members.length });
+        }
+      }),
+    ),
+  );
+}
+
+class FleetRelocation {
+  /** Rendered for all members when the first one needs it. */
+  #definitions: ReturnType<typeof definitionsOf> | undefined;
+
+  constructor(
+    private readonly ports: Ports,
+    private readonly record: FleetRecord,
+    private readonly imageOf: BaseLookup,
+    private readonly documents: ReadonlyMap<string, string>,
+  ) {}
+
+  async settle(member: MarkedMember): Promise<'relocated' | 'unchanged'> {
+    const { ports, record } = this;
+    const { name, domain } = member;
+    if (isForeign(member, record.id)) {
+      const { reason, hint } = foreignReason(member);
+      throw new CowherdError('FOREIGN_DOMAIN', `${name}: ${reason}`, { hint });
+    }
+    const overlays = await this.#movedOverlays(member);
+    const isDomainMoved = domain !== undefined && (await this.#isDomainMoved(member, this.documents.get(domain.uuid) ?? ''));
+    if (overlays.length === 0 && !isDomainMoved) return 'unchanged';
+    if (isOn(domain)) throw runningError(record, member);
+    if ((await ports.hypervisor.listSaved()).has(name)) {
+      throw new CowherdError('NOT_STOPPED', `${name} is off with its memory saved, and what was saved names the old place`, {
+        hint: `If you need nothing of that memory: virsh managedsave-remove ${name}`,
+      });
+    }
+    for (const { path, base } of overlays) await ports.images.repoint(path, base);
+    if (isDomainMoved) {
+      this.#definitions ??= definitionsOf(ports, record, record.members, this.imageOf);
+      const xml = (await this.#definitions).get(name)?.xml;
+      if (xml === undefined) throw new Error(`no definition of ${name} was rendered`);
+      await ports.hypervisor.define({ name, xml });
+    }
+    return 'relocated';
+  }
+
+  /** Overlays that name the base image of the record at another place. @throws BASE_REFUSED where it is another one */
+  async #movedOverlays(member: MarkedMember): Promise<Array<{ path: string; base: BaseImage }>> {
+    const { ports, record } = this;
+    const moved: Array<{ path: string; base: BaseImage }> = [];
+    for (const { stem, origin } of memberDisks(record, member)) {
+      if (!('base' in origin)) continue;
+      const named = await ports.fleets.backingFile(record.name, stem);
+      const base = this.imageOf(origin.base);
+      if (named === undefined || (await this.#isSameFile(named, base.path))) continue;
+      const path = ports.fleets.files(record.name, member.name).disk(stem);
+      // The name of an image's file says its content, and the content that it has now was compared.
+      if (!named.endsWith(`/bases/${base.name}/${shortDigest(base.digest)}.${base.format}`)) {
+        throw new CowherdError('BASE_REFUSED', `${path} stands on ${named}, not on ${formatBaseRef(base)}`, {
+          hint: `A reset gives ${member.name} a fresh disk, and gives up what it holds.`,
+        });
+      }
+      moved.push({ path, base });
+    }
+    return moved;
+  }
+
+  /** Whether the domain has the same disks at another place. @throws BASE_REFUSED where it has others */
+  async #isDomainMoved({ name, ...member }: MarkedMember, xml: string): Promise<boolean> {
+    const { ports, record } = this;
+    const { disk } = ports.fleets.files(record.name, name);
+    const { heads } = imagesPrintedIn(xml);
+    let isMoved = false;
+    for (const { stem } of memberDisks(record, { ...member, name })) {
+      if (hasDisk(xml, disk(stem))) continue;
+      const elsewhere = heads.find((head) => head.endsWith(`/fleets/${record.name}/overlays/${stem}.qcow2`));
+      if (elsewhere === undefined) {
+        throw new CowherdError('BASE_REFUSED', `The domain of ${name} does not have its own disks any more`, {
+          details: [`it has ${heads.join(', ') || 'none'}`],
+          hint: 'An external snapshot, say, puts a file of its own on top. Merge that first (virsh blockcommit).',
+        });
+      }
+      if (!(await this.#isSameFile(elsewhere, disk(stem)))) isMoved = true;
+    }
+    return isMoved;
+  }
+
+  /** A store may be reached by more than one path. */
+  async #isSameFile(one: string, other: string): Promise<boolean> {
+    return one === other || (await this.ports.disks.realPath(one)) === (await this.ports.disks.realPath(other));
+  }
+}
+
+/** 0 all done, 4 some failed, 130 interrupted. */
+export function exitCodeOfRelocation({ counts, interrupted }: Relocation): number {
+  if (interrupted) return 130;
+  return counts.failed > 0 ? 4 : 0;
+}

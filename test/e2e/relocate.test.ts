@@ -1,0 +1,94 @@
+import { appendFile, chmod, readFile, rename, rm } from 'node:fs/promises';
+import { execa } from 'execa';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Answer, guest, Lab, virsh } from './lab.js';
+
+/** A store that was moved or copied is whole again after `base relocate`, with what the guests wrote. */
+describe('base relocate', () => {
+  let lab: Lab;
+  let elsewhere: string;
+  let fleet: string;
+  let layered: string;
+  beforeAll(async () => {
+    lab = await Lab.open();
+    elsewhere = `${lab.store}-moved`;
+    fleet = lab.fleet('moved');
+    layered = lab.fleet('layer');
+    await lab.ok(
+      'spawn',
+      fleet,
+      '--base',
+      await lab.golden('golden.qcow2'),
+      '--count',
+      '3',
+      ...guest,
+      '--disk',
+      '1MiB',
+      '--wait',
+      'console=^OK',
+    );
+    await lab.ok('stop', fleet, '1-2', '--timeout', '1s', '--force');
+    await lab.ok('promote', `${fleet}-001`, '--as', 'upper', '--layered');
+    await lab.ok('spawn', layered, '--base', 'upper', '--count', '1', ...guest, '--wait', 'console=^OK');
+    await lab.ok('stop', layered, '--timeout', '1s', '--force');
+  });
+  afterAll(async () => {
+    await rm(elsewhere, { recursive: true, force: true });
+    await lab.close();
+  });
+
+  /** Runs cowherd on the store's other place. */
+  async function there(...args: string[]): Promise<Answer['json']> {
+    return (await lab.cowherd(...args, '--store', elsewhere, '--json')).json;
+  }
+
+  it('mends a store that was moved', async () => {
+    await rename(lab.store, elsewhere);
+    const broken = await there('verify');
+    expect(broken.findings.some(({ hint }: { hint: string }) => hint.includes('base relocate'))).toBe(true);
+    expect((await there('start', fleet, '1')).counts.failed).toBe(1);
+
+    // The third runs on, with its files open where they were.
+    const first = await there('base', 'relocate');
+    expect(first).toMatchObject({ resealed: [], counts: { relocated: 3, failed: 1, unchanged: 0 } });
+    expect(first.members.find(({ name }: { name: string }) => name === `${fleet}-003`).error).toMatchObject({ code: 'NOT_STOPPED' });
+    await virsh('destroy', `${fleet}-003`);
+    expect(await there('base', 'relocate', fleet)).toMatchObject({ counts: { relocated: 1, unchanged: 2, failed: 0 } });
+    expect(await there('base', 'relocate')).toMatchObject({ counts: { relocated: 0, unchanged: 4 } });
+    expect((await there('verify', '--deep')).findings).toEqual([]);
+    for (const name of [fleet, layered]) expect((await there('start', name, '--wait', 'console=^OK')).counts.failed).toBe(0);
+    await there('stop', fleet, '--timeout', '1s', '--force');
+    await there('stop', layered, '--timeout', '1s', '--force');
+    await rename(elsewhere, lab.store);
+    await lab.ok('base', 'relocate');
+    // What the guests had written is there: their second boot, and on the layer the one that was promoted, and two more.
+    expect((await lab.marker(fleet, `${fleet}-001`))?.boots).toBe(2);
+    expect((await lab.marker(fleet, `${fleet}-003`))?.boots).toBe(2);
+    expect((await lab.marker(layered, `${layered}-001`))?.boots).toBe(3);
+  });
+
+  it('takes a copy for the same base image where its content is', async () => {
+    const { path, ref } = (await lab.ok('base', 'list')).bases.find(({ name }: { name: string }) => name === 'golden');
+    await execa('cp', ['--sparse=always', path, `${path}.copy`]);
+    await rename(`${path}.copy`, path);
+    const changed = await lab.cowherd('start', fleet, '--json');
+    expect(changed.exitCode).toBe(7);
+    expect(changed.json.error.hint).toContain('base relocate');
+    expect((await lab.ok('base', 'relocate')).resealed).toEqual([ref]);
+    await lab.ok('start', fleet);
+    expect((await lab.ok('verify')).findings).toEqual([]);
+    await lab.ok('stop', fleet, '--timeout', '1s', '--force');
+  });
+
+  it('refuses another content, and changes nothing', async () => {
+    const { path } = (await lab.ok('base', 'list')).bases.find(({ name }: { name: string }) => name === 'upper');
+    const record = path.replace(/\.qcow2$/, '.json');
+    const before = await readFile(record, 'utf8');
+    await chmod(path, 0o644);
+    await appendFile(path, 'x');
+    const refused = await lab.cowherd('base', 'relocate', '--json');
+    expect(refused.exitCode).toBe(7);
+    expect(refused.json.error).toMatchObject({ code: 'BASE_CHANGED', message: expect.stringContaining('its content differs') });
+    expect(await readFile(record, 'utf8')).toBe(before);
+  });
+});
