@@ -1,4 +1,5 @@
 import { readFile, rm } from 'node:fs/promises';
+import { isAbsolute, normalize } from 'node:path';
 import { z } from 'zod';
 import type { BaseImage } from '../core/base.js';
 import { CowherdError } from '../core/errors.js';
@@ -127,7 +128,8 @@ export function parseImageInfo(stdout: string): ImageInfo {
   return {
     format: info.format,
     virtualBytes: info['virtual-size'],
-    ...(path === undefined ? {} : { backing: { path, format } }),
+    // A name that counts from the image's own place comes with that in front of it: /bases/upper/../golden/…
+    ...(path === undefined ? {} : { backing: { path: isAbsolute(path) ? normalize(path) : path, format } }),
     extras: [
       ...info.snapshots.map(({ name }) => `internal snapshot ${name}`),
       ...(info['format-specific']?.data?.bitmaps ?? []).map(({ name }) => `dirty bitmap ${name}`),

@@ -12,6 +12,7 @@ export const exitCodeOf = {
   BASE_IN_USE: 3,
   IMAGE_IN_USE: 3,
   CONFIRMATION_NEEDED: 3,
+  NOT_OFF: 3,
   PARTIAL: 4,
   FLEET_NOT_FOUND: 5,
   MEMBER_NOT_FOUND: 5,

@@ -139,7 +139,7 @@ class FleetRelocation {
     if (overlays.length === 0 && !isDomainMoved) return 'unchanged';
     if (isOn(domain)) throw runningError(record, member);
     if ((await ports.hypervisor.listSaved()).has(name)) {
-      throw new CowherdError('NOT_STOPPED', `${name} is off with its memory saved, and what was saved names the old place`, {
+      throw new CowherdError('NOT_OFF', `${name} is off with its memory saved, and what was saved names the old place`, {
         hint: `If you need nothing of that memory: virsh managedsave-remove ${name}`,
       });
     }

@@ -37,7 +37,7 @@ export interface Promotion extends BaseListing {
 
 /**
  * Makes a new base image of a member's disk. The one below it is only read.
- * @throws NOT_STOPPED where the member is not off, BASE_REFUSED where its disk is not what cowherd made, PREFLIGHT_FAILED without room
+ * @throws NOT_OFF where the member is not off, BASE_REFUSED where its disk is not what cowherd made, PREFLIGHT_FAILED without room
  */
 export async function promote(ports: Ports, options: PromoteOptions): Promise<Promotion> {
   verifyName('base', options.as);
@@ -84,7 +84,7 @@ async function promoteResting(ports: Ports, options: PromoteOptions): Promise<Pr
   const { record, member, overlay, base } = await verifyPromotable(ports, await findMember(ports, options.member), options);
   const { index, name } = member;
   if ((await ports.hypervisor.listSaved()).has(name)) {
-    throw new CowherdError('NOT_STOPPED', `${name} is off with its memory saved: what its guest had not written yet is not on its disk`, {
+    throw new CowherdError('NOT_OFF', `${name} is off with its memory saved: what its guest had not written yet is not on its disk`, {
       hint: `Let it shut down: cowherd start ${record.name} ${index}; cowherd stop ${record.name} ${index}`,
     });
   }

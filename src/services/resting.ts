@@ -11,7 +11,7 @@ import type { Ports } from '../ports.js';
 /** Members that are off, and whose disks are those that cowherd made: what may be read as a whole, and replaced. */
 
 export function runningError(record: Pick<FleetRecord, 'name'>, { index, name }: MemberIdentity, more = ''): CowherdError {
-  return new CowherdError('NOT_STOPPED', `${name} is not off`, { hint: `Shut it down first: cowherd stop ${record.name} ${index}${more}` });
+  return new CowherdError('NOT_OFF', `${name} is not off`, { hint: `Shut it down first: cowherd stop ${record.name} ${index}${more}` });
 }
 
 /**
@@ -44,7 +44,7 @@ export function verifyOwnDisk(ports: Pick<Ports, 'fleets'>, record: FleetRecord,
 
 /**
  * The disk is sound, stands on that base image (or on nothing) and on nothing else, and nobody has it open for writing.
- * @throws NOT_STOPPED, BASE_REFUSED
+ * @throws NOT_OFF, BASE_REFUSED
  */
 export async function verifyResting(
   ports: Pick<Ports, 'images'>,

@@ -38,7 +38,7 @@ describe('promote, export, prune and compact', () => {
   it('refuses while the member runs, and says how', async () => {
     const refused = await lab.cowherd('promote', first(), '--as', 'next', '--json');
     expect(refused.exitCode).toBe(8);
-    expect(refused.json.error).toMatchObject({ code: 'NOT_STOPPED', hint: expect.stringContaining(`cowherd stop ${fleet} 1`) });
+    expect(refused.json.error).toMatchObject({ code: 'NOT_OFF', hint: expect.stringContaining(`cowherd stop ${fleet} 1`) });
     expect((await lab.cowherd('promote', first(), '--as', 'No/Name', '--json')).json.error.code).toBe('BAD_USAGE');
     expect((await lab.cowherd('promote', `${fleet}-009`, '--as', 'next')).exitCode).toBe(5);
     expect(await base('next')).toBeUndefined();
@@ -132,7 +132,7 @@ describe('promote, export, prune and compact', () => {
     await lab.ok('spawn', fleet, '--count', '2', ...ready);
     // Its memory is saved: the disk alone is a machine whose plug was pulled.
     await virsh('managedsave', second());
-    expect(await refusal()).toBe('NOT_STOPPED');
+    expect(await refusal()).toBe('NOT_OFF');
     await virsh('managedsave-remove', second());
     await execa('qemu-img', ['snapshot', '-c', 'mine', lab.overlay(fleet, second())]);
     expect(await refusal()).toBe('BASE_REFUSED');
@@ -186,7 +186,7 @@ describe('promote, export, prune and compact', () => {
     const named = await lab.cowherd('compact', fleet, '1-2', '--json');
     expect(named.exitCode).toBe(4);
     expect(named.json.counts).toMatchObject({ unchanged: 1, failed: 1 });
-    expect(named.json.members[1].error.code).toBe('NOT_STOPPED');
+    expect(named.json.members[1].error.code).toBe('NOT_OFF');
 
     const before = (await lab.marker(fleet, first()))?.boots ?? 0;
     await lab.ok('start', fleet, '1', ...ready);

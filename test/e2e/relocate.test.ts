@@ -51,7 +51,7 @@ describe('base relocate', () => {
     // The third runs on, with its files open where they were.
     const first = await there('base', 'relocate');
     expect(first).toMatchObject({ resealed: [], counts: { relocated: 3, failed: 1, unchanged: 0 } });
-    expect(first.members.find(({ name }: { name: string }) => name === `${fleet}-003`).error).toMatchObject({ code: 'NOT_STOPPED' });
+    expect(first.members.find(({ name }: { name: string }) => name === `${fleet}-003`).error).toMatchObject({ code: 'NOT_OFF' });
     await virsh('destroy', `${fleet}-003`);
     expect(await there('base', 'relocate', fleet)).toMatchObject({ counts: { relocated: 1, unchanged: 2, failed: 0 } });
     expect(await there('base', 'relocate')).toMatchObject({ counts: { relocated: 0, unchanged: 4 } });

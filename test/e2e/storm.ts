@@ -1,0 +1,111 @@
+import { guest, type Lab } from './lab.js';
+
+/** Random verbs by several processes at once, on two fleets of one base image. */
+
+export interface Storm {
+  rounds: number;
+  processes: number;
+  seed: number;
+  /** How many of a hundred runs are ended with SIGKILL somewhere in their midst. */
+  killedPercent: number;
+}
+
+export interface StormResult {
+  runs: number;
+  killed: number;
+  /** How often each exit code came. */
+  codes: Record<string, number>;
+  /** What no run may ever do, with what it said. */
+  outrages: string[];
+}
+
+/** Nothing to do, refused, not there, or somebody else is at work: the answers of a run that meets others. */
+const decent = new Set([0, 2, 3, 5, 6]);
+
+export async function unleash(lab: Lab, storm: Storm, goldens: readonly [string, string]): Promise<StormResult> {
+  const random = mulberry32(storm.seed);
+  const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)] as T;
+  const fleets = [lab.fleet('storm-a'), lab.fleet('storm-b')];
+  const result: StormResult = { runs: 0, killed: 0, codes: {}, outrages: [] };
+
+  const verbs = (): string[] => {
+    const fleet = pick(fleets);
+    const member = pick(['1', '2', '1-2']);
+    return pick([
+      ['spawn', fleet, '--base', goldens[0], '--count', pick(['2', '3']), ...guest, '--seed', 'nocloud'],
+      ['spawn', fleet, '--base', goldens[0], '--count', '3', ...guest],
+      ['spawn', fleet, '--count', '3', '--no-start'],
+      ['reset', fleet],
+      ['reset', fleet, member, '--start', pick(['all', 'none', 'same'])],
+      ['stop', fleet, member, '--timeout', '1s', '--force'],
+      ['start', fleet],
+      ['teardown', fleet, '--yes'],
+      ['teardown', fleet, '3', '--yes'],
+      ['rebase', fleet, '--base', pick(goldens)],
+      ['promote', fleet, '1', '--as', 'upper', ...pick([['--layered'], []])],
+      ['compact', fleet],
+      ['resume', fleet],
+      ['status', fleet],
+      ['report', fleet],
+      ['base', 'add', pick(goldens)],
+      ['base', 'remove', pick(['golden', 'other', 'upper'])],
+      ['base', 'prune', '--yes'],
+      ['verify', '--fix'],
+    ]);
+  };
+
+  async function round(): Promise<void> {
+    const args = [...verbs(), '--json'];
+    const run = lab.begin(...args);
+    let isKilled = false;
+    const timer =
+      random() * 100 < storm.killedPercent
+        ? setTimeout(
+            () => {
+              isKilled = run.kill('SIGKILL');
+            },
+            250 + random() * 1500,
+          )
+        : undefined;
+    const { exitCode, signal, stdout, stderr } = await run;
+    clearTimeout(timer);
+    result.runs++;
+    if (isKilled && signal === 'SIGKILL') {
+      result.killed++;
+      return;
+    }
+    result.codes[String(exitCode)] = (result.codes[String(exitCode)] ?? 0) + 1;
+    // A verify in the midst of it may see an interrupted verb, or an import that was killed.
+    const isVerdict = args[0] === 'verify' && exitCode === 4;
+    if (isVerdict) {
+      const open = JSON.parse(stdout).findings.filter(
+        ({ kind, fixed }: { kind: string; fixed: boolean }) => !fixed && kind !== 'unfinished',
+      );
+      if (storm.killedPercent === 0 && open.length > 0) result.outrages.push(`verify: ${JSON.stringify(open)}`);
+    } else if (!decent.has(exitCode ?? -1)) {
+      result.outrages.push(`${args.join(' ')} exited ${exitCode}\n${stdout}\n${stderr}`);
+    }
+  }
+
+  let left = storm.rounds;
+  await Promise.all(
+    Array.from({ length: storm.processes }, async () => {
+      while (left-- > 0) await round();
+    }),
+  );
+  // Whoever was killed is finished; then all must agree.
+  for (const fleet of fleets)
+    if ((await lab.cowherd('status', fleet, '--json')).json.unfinished !== undefined) await lab.ok('resume', fleet);
+  return result;
+}
+
+/** Small, and the same on every machine. Source: Tommy Ettinger's mulberry32, public domain. */
+function mulberry32(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}

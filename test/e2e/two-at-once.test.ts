@@ -1,0 +1,41 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { guest, Lab } from './lab.js';
+import { unleash } from './storm.js';
+
+/** Several runs of cowherd on one store: one of them works, the others wait or are told who does. */
+describe('two at once', () => {
+  let lab: Lab;
+  let goldens: [string, string];
+  beforeAll(async () => {
+    lab = await Lab.open();
+    goldens = [await lab.golden('golden.qcow2'), await lab.golden('other.qcow2', { filledMiB: 1 })];
+  });
+  afterAll(() => lab.close());
+
+  it('a base image is removed or a fleet stands on it, never both', async () => {
+    for (let attempt = 0; attempt < 3; attempt++) {
+      const fleet = lab.fleet(`race${attempt}`);
+      await lab.ok('base', 'add', goldens[0]);
+      const [spawned, removed] = await Promise.all([
+        lab.cowherd('spawn', fleet, '--base', 'golden', '--count', '2', ...guest, '--json'),
+        lab.cowherd('base', 'remove', 'golden', '--json'),
+      ]);
+      // Whoever came second was told.
+      expect([
+        [0, 3],
+        [5, 0],
+        [7, 0],
+      ]).toContainEqual([spawned.exitCode, removed.exitCode]);
+      expect((await lab.ok('verify')).findings).toEqual([]);
+      if (spawned.exitCode === 0) await lab.ok('teardown', fleet, '--yes');
+    }
+  });
+
+  it('random verbs by three processes leave a store in which nothing is amiss', async () => {
+    const { runs, outrages } = await unleash(lab, { rounds: 24, processes: 3, seed: 7, killedPercent: 25 }, goldens);
+    expect(outrages).toEqual([]);
+    expect(runs).toBe(24);
+    expect((await lab.cowherd('verify', '--fix', '--json')).exitCode).toBe(0);
+    expect((await lab.ok('verify')).findings).toEqual([]);
+  });
+});
