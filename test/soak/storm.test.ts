@@ -1,0 +1,27 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Lab } from '../e2e/lab.js';
+import { unleash } from '../e2e/storm.js';
+
+const rounds = 200 * Number(process.env.COWHERD_SOAK ?? 1);
+
+/** 200 random verbs by three processes on two fleets of one base image; then all must agree. */
+describe('a storm of verbs', () => {
+  let lab: Lab;
+  beforeEach(async () => {
+    lab = await Lab.open();
+  });
+  afterEach(() => lab.close());
+
+  it.each([
+    ['that nobody kills', 0],
+    ['of which a quarter is killed', 25],
+  ])('%s leaves a store in which nothing is amiss', async (_what, killedPercent) => {
+    const goldens: [string, string] = [await lab.golden('golden.qcow2'), await lab.golden('other.qcow2', { filledMiB: 1 })];
+    const result = await unleash(lab, { rounds, processes: 3, seed: 1, killedPercent }, goldens);
+    console.log(JSON.stringify(result));
+    expect(result.outrages).toEqual([]);
+    // What killed runs left may go; what stays would be a loss.
+    if (killedPercent > 0) expect((await lab.cowherd('verify', '--fix', '--json')).exitCode).toBe(0);
+    expect((await lab.ok('verify')).findings).toEqual([]);
+  });
+});
