@@ -15,6 +15,8 @@ export default defineConfig({
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
           exclude: crowded,
+          // Of tests in one file that say that they may run at the same time.
+          maxConcurrency: 2,
           globalSetup: ['test/e2e/global-setup.ts'],
           ...slow,
         },

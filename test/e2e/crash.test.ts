@@ -29,6 +29,7 @@ describe('after a crash', () => {
     await until(`the first members of ${args[0]}`, async () => (await doneMembers()) >= 3);
     run.kill(signal);
     const { exitCode } = await run;
+    await lab.unlocked();
     expect(await doneMembers()).toBeLessThan(Number(count));
     return exitCode;
   }

@@ -70,38 +70,42 @@ describe('a fleet of a hundred', () => {
     expect(report.perMember).toHaveLength(count);
   });
 
-  it('lets every guest write its own disk and no other', async () => {
-    const nonces = new Map<string, string>();
+  /** The guest printed a number that only it knows, and wrote it to its disk: console and overlay belong together. */
+  const nonces = async (): Promise<Map<string, string>> => {
+    const found = new Map<string, string>();
     for (let index = 1; index <= count; index++) {
-      nonces.set(name(index), /OK ([0-9a-f]{16})/.exec(await lab.console(fleet, name(index)))?.[1] ?? 'none');
+      found.set(name(index), /OK ([0-9a-f]{16})/.exec(await lab.console(fleet, name(index)))?.[1] ?? 'none');
     }
-    expect(new Set(nonces.values()).size).toBe(count);
+    expect(new Set(found.values()).size).toBe(count);
+    return found;
+  };
+
+  it('resets them while they run, and each boots again as who it was', async () => {
+    const identities = async () =>
+      (await lab.ok('status', fleet)).members.map((member: { uuid: string; mac: string }) => [member.uuid, member.mac]);
+    const [before, lives] = [await identities(), await nonces()];
+    const reset = await lab.ok('reset', fleet, '--wait', 'console=^OK');
+    expect(reset.counts).toMatchObject({ reset: count, started: count, failed: 0 });
+    expect(reset.freedBytes).toBeGreaterThan(count * 64 * 1024);
+    expect(await identities()).toEqual(before);
+    expect(new Set([...lives.values(), ...(await nonces()).values()]).size).toBe(2 * count);
+  });
+
+  it('lets every guest write its own disk and no other, and nothing of its life before', async () => {
+    const lives = await nonces();
     await lab.ok('stop', fleet, '--timeout', '1s', '--force');
     for (let index = 1; index <= count; index++) {
-      // The guest printed a number that only it knows, and wrote it to its disk: console and overlay belong together.
-      expect(await lab.marker(fleet, name(index))).toEqual({ boots: 1, nonce: nonces.get(name(index)) });
+      expect(await lab.marker(fleet, name(index))).toEqual({ boots: 1, nonce: lives.get(name(index)) });
     }
     expect(sha256(await readFile(basePath))).toBe(baseDigest);
   });
 
-  it('resets them to clean, and each boots again', async () => {
+  it('resets them to clean, and leaves those off that were off', async () => {
     const off = await lab.ok('reset', fleet);
     expect(off.counts).toMatchObject({ reset: count, started: 0, failed: 0 });
     expect(off.freedBytes).toBeGreaterThan(count * 64 * 1024);
     for (let index = 1; index <= count; index++) expect(await lab.marker(fleet, name(index))).toBeUndefined();
-    const clean = await lab.ok('report', fleet);
-    expect(clean.overlays.driftBytes).toBe(0);
-
-    const identities = (await lab.ok('status', fleet)).members.map((member: { uuid: string; mac: string }) => [member.uuid, member.mac]);
-    await lab.ok('start', fleet);
-    const on = await lab.ok('reset', fleet);
-    expect(on.counts).toMatchObject({ reset: count, started: count, failed: 0 });
-    expect((await lab.ok('status', fleet)).members.map((member: { uuid: string; mac: string }) => [member.uuid, member.mac])).toEqual(
-      identities,
-    );
-    await lab.ok('spawn', fleet, '--wait', 'console=^OK');
-    await lab.ok('stop', fleet, '--timeout', '1s', '--force');
-    for (let index = 1; index <= count; index++) expect((await lab.marker(fleet, name(index)))?.boots).toBe(1);
+    expect((await lab.ok('report', fleet)).overlays.driftBytes).toBe(0);
   });
 
   it('tears them down and leaves all else as it was', async () => {

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { execa, type ResultPromise } from 'execa';
 import { buildGolden } from '../../scripts/golden.mjs';
 import { type BootMarker, readBootMarker } from '../../src/core/boot-sector.js';
+import { runHere } from './here.js';
 
 /** A store, golden images and fleets of one test file, on the real libvirt; all of it goes at the end, also after a failure. */
 
@@ -67,7 +68,18 @@ export class Lab {
     const env = Object.fromEntries(Object.entries(faults).map(([name, value]) => [`CWT_${name}`, value]));
     const run = execa(process.execPath, ['--import', killer, bin, ...args], { env: { ...this.env, ...env }, reject: false });
     const { exitCode, signal } = await run;
+    await this.unlocked();
     return { exitCode, signal };
+  }
+
+  /** Waits for what a killed run had under way (virsh, qemu-img): it runs on for a moment, and keeps the run's locks. */
+  async unlocked(): Promise<void> {
+    for (const room of ['fleets', 'bases', 'snapshots']) {
+      for (const name of (await readdir(this.path(room)).catch(() => [])).filter((entry) => entry.endsWith('.lock'))) {
+        const isFree = async () => (await execa('flock', ['-n', this.path(room, name), 'true'], { reject: false })).exitCode === 0;
+        await until(`${name} to be free`, isFree);
+      }
+    }
   }
 
   async cowherd(...args: string[]): Promise<Answer> {
@@ -80,13 +92,16 @@ export class Lab {
     };
   }
 
-  /** Runs a verb that must succeed. @returns its document */
+  /** Runs cowherd in this process: for answers that are not judged by their text. */
+  answer(...args: string[]): Promise<Pick<Answer, 'exitCode' | 'json'>> {
+    return runHere(args, this.env);
+  }
+
+  /** Runs a verb that must succeed, in this process. @returns its document */
   async ok(...args: string[]): Promise<Answer['json']> {
-    // What stands behind the hyphens is the guest's.
-    const end = args.includes('--') ? args.indexOf('--') : args.length;
-    const { exitCode, stdout, stderr } = await this.cowherd(...args.slice(0, end), '--json', ...args.slice(end));
-    if (exitCode !== 0) throw new Error(`cowherd ${args.join(' ')} exited ${exitCode}\n${stdout}\n${stderr}`);
-    return JSON.parse(stdout);
+    const { exitCode, json } = await this.answer(...args);
+    if (exitCode !== 0) throw new Error(`cowherd ${args.join(' ')} exited ${exitCode}\n${JSON.stringify(json, null, 2)}`);
+    return json;
   }
 
   /** What the boot-sector guest of a member has written into its own overlay. The member must be off. */

@@ -156,6 +156,7 @@ describe('promote, export, prune and compact', () => {
     await until('a partial file', async () => (await partials()).length > 0);
     run.kill('SIGKILL');
     await run;
+    await lab.unlocked();
     expect(await base('killed')).toBeUndefined();
     const again = await lab.ok('promote', first(), '--as', 'killed');
     await execa('qemu-img', ['compare', lab.overlay(fleet, first()), again.path]);
@@ -173,6 +174,7 @@ describe('promote, export, prune and compact', () => {
     for await (const { filename } of seen) if (filename?.startsWith('.compact-')) break;
     run.kill('SIGKILL');
     await run;
+    await lab.unlocked();
     expect(await partials()).toHaveLength(1);
     await execa('qemu-img', ['compare', path, copy]);
 

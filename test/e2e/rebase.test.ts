@@ -95,6 +95,7 @@ describe('rebase', () => {
     await until('a canary that is moved', async () => (await readFile(log, 'utf8').catch(() => '')).includes('done 1'));
     run.kill('SIGKILL');
     await run;
+    await lab.unlocked();
     await virsh('destroy', `${fleet}-001`);
     // What may be half way is not started.
     expect((await lab.cowherd('start', fleet, '2')).exitCode).toBe(3);
@@ -127,6 +128,7 @@ describe('rebase', () => {
     await until('a canary that is moved', async () => (await readFile(log, 'utf8').catch(() => '')).includes('done 1'));
     run.kill('SIGKILL');
     await run;
+    await lab.unlocked();
     // A domain that cannot be taken down, since nobody knows whose it is now.
     await virsh('destroy', `${fleet}-003`);
     await virsh('domrename', `${fleet}-003`, `${fleet}-away`);
@@ -174,6 +176,7 @@ describe('rebase', () => {
       await until('the second member', async () => (await done()) >= 2);
       run.kill('SIGKILL');
       await run;
+      await lab.unlocked();
       expect(await done()).toBeLessThan(5);
       expect((await lab.ok('status', fleet)).unfinished).toMatchObject({ verb: 'rebase', total: 5 });
       expect((await lab.cowherd('reset', fleet)).exitCode).toBe(3);

@@ -457,7 +457,7 @@ describe('snapshot', () => {
     it('boots the old or the new way, and the same verb completes it', async () => {
       const domain = await ForeignDomain.define(lab, `crash-${verb}`, ['raw', 'qcow2']);
       const uuid = (await virsh('domuuid', domain.name)).trim();
-      const [journal, lock] = [lab.path('snapshots', uuid, 'journal.json'), lab.path('snapshots', `.${uuid}.lock`)];
+      const journal = lab.path('snapshots', uuid, 'journal.json');
       const isThere = (path: string) =>
         stat(path).then(
           () => true,
@@ -480,8 +480,7 @@ describe('snapshot', () => {
         await run;
 
         const unfinished = (await list(domain))?.unfinished;
-        // What runs on for a moment (qemu-img, virsh) keeps the lock.
-        await until('the lock to be free', async () => (await execa('flock', ['-n', lock, 'true'], { reject: false })).exitCode === 0);
+        await lab.unlocked();
         const isOld = (await domain.xml()) === before;
         if (unfinished !== undefined) expect(unfinished).toMatchObject({ verb, finishWith: `cowherd snapshot ${verb} ${domain.name}` });
         // Both disks are of one side, and the guest boots from it.

@@ -1,4 +1,4 @@
-import { appendFile, chmod, readFile, rm, stat, truncate, unlink, utimes, writeFile } from 'node:fs/promises';
+import { appendFile, chmod, readdir, readFile, rm, stat, truncate, unlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -180,9 +180,9 @@ describe('the verbs, one by one', () => {
   it('takes a word that is no member for a mistake, not for "all of them"', async () => {
     const fleet = await spawned('typo', 2);
     for (const word of ['', '1..2', '1:2', `${fleet}_001`, 'lab_3', 'nonesuch']) {
-      const { exitCode } = await lab.cowherd('teardown', fleet, word, '--yes');
+      const { exitCode } = await lab.answer('teardown', fleet, word, '--yes');
       expect([word, [2, 5].includes(exitCode)]).toEqual([word, true]);
-      expect((await lab.cowherd('reset', fleet, word)).exitCode).toBe(exitCode);
+      expect((await lab.answer('reset', fleet, word)).exitCode).toBe(exitCode);
     }
     expect((await lab.ok('status', fleet)).counts.running).toBe(2);
     await lab.ok('teardown', fleet, '--yes');
@@ -324,8 +324,9 @@ describe('the verbs, one by one', () => {
       expect([what, exitCode]).toEqual([what, 2]);
       expect([what, json.error.message, ...(json.error.details ?? [])].join('\n')).toMatch(message);
       expect((await domains()).filter((name) => name.startsWith(fleet))).toEqual([]);
-      expect((await lab.cowherd('status', fleet)).exitCode).toBe(5);
+      expect(await readdir(lab.path('fleets'))).not.toContain(fleet);
     }
+    expect((await lab.cowherd('status', fleet)).exitCode).toBe(5);
   });
 
   it('takes a template out, renders it with variables, and uses it', async () => {

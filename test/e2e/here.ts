@@ -1,0 +1,36 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { fileURLToPath } from 'node:url';
+import { Command, Config, run } from '@oclif/core';
+
+/**
+ * Runs a command of cowherd in this very process, as bin/run.js does it: the same words, the same commands of dist/, the same document.
+ * A process of its own spends half a second before it does anything. What a process is judged by (exit codes, both streams, signals)
+ * needs one: see Lab.cowherd.
+ */
+
+interface Sink {
+  document: unknown;
+}
+
+const sinks = new AsyncLocalStorage<Sink>();
+// Where a command leaves its document; it is protected, and meant to be overridden.
+const prototype = Command.prototype as unknown as { logJson(json: unknown): void };
+prototype.logJson = (json) => {
+  const sink = sinks.getStore();
+  if (sink !== undefined) sink.document = json;
+};
+
+const config = Config.load(fileURLToPath(new URL('../..', import.meta.url)));
+
+/** @param words without --json, which is always meant */
+export async function runHere(words: readonly string[], env: Record<string, string>): Promise<{ exitCode: number; json: any }> {
+  Object.assign(process.env, env);
+  // What stands behind the hyphens is the guest's.
+  const end = words.includes('--') ? words.indexOf('--') : words.length;
+  const sink: Sink = { document: undefined };
+  const loaded = await config;
+  await sinks.run(sink, () => run([...words.slice(0, end), '--json', ...words.slice(end)], loaded));
+  const exitCode = Number(process.exitCode ?? 0);
+  process.exitCode = undefined;
+  return { exitCode, json: JSON.parse(JSON.stringify(sink.document ?? null)) };
+}
