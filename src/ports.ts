@@ -193,6 +193,8 @@ export interface FleetStore {
   write(record: FleetRecord): Promise<void>;
   /** @throws LOCKED, naming the holder */
   lock(fleet: string): Promise<FleetLock>;
+  /** The pid of the run that changes the fleet now, for people; undefined where none does. */
+  holder(fleet: string): Promise<number | undefined>;
   /** The fleet's own template of a kind with that sha256; undefined where it is gone. */
   readSource(fleet: string, kind: SourceKind, digest: string): Promise<string | undefined>;
   writeSource(fleet: string, kind: SourceKind, digest: string, source: string): Promise<void>;

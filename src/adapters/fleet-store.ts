@@ -26,7 +26,7 @@ import {
 import { removeFleetDirectory, removeMemberFiles, removeStaged } from './fleet-removal.js';
 import { readBackingName } from './image-files.js';
 import { fleetLayout, logEnding, nvramEnding, overlayEnding, partialEnding, seedEnding, storeLayout } from './layout.js';
-import { FileLock } from './lock.js';
+import { FileLock, lockHolder } from './lock.js';
 import { runTool } from './process.js';
 
 /** Overlays written before the event loop has its turn: about a millisecond's worth. */
@@ -87,6 +87,10 @@ export class FleetDirectory implements FleetStore {
         await lock.release();
       },
     };
+  }
+
+  holder(fleet: string): Promise<number | undefined> {
+    return lockHolder(fleetLayout(this.root, fleet).lock);
   }
 
   readSource(fleet: string, kind: SourceKind, digest: string): Promise<string | undefined> {

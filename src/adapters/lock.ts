@@ -72,3 +72,16 @@ export class FileLock {
     await this.#handle.close();
   }
 }
+
+/** The process that says in the file that it holds the lock, as far as it lives. Takes no lock itself: nobody is kept out by a look. */
+export async function lockHolder(path: string): Promise<number | undefined> {
+  const pid = Number(/^pid (\d+)$/m.exec(await readFile(path, 'utf8').catch(() => ''))?.[1]);
+  if (!Number.isInteger(pid)) return undefined;
+  try {
+    process.kill(pid, 0);
+    return pid;
+  } catch (error) {
+    // Somebody else's, and alive.
+    return (error as NodeJS.ErrnoException).code === 'EPERM' ? pid : undefined;
+  }
+}

@@ -30,6 +30,12 @@ export async function loadFleet(ports: Pick<Ports, 'fleets'>, fleet: string): Pr
   const known = await ports.fleets.list();
   if (known.includes(fleet)) {
     const unfinished = await ports.fleets.unfinished(fleet);
+    const holder = await ports.fleets.holder(fleet);
+    if (holder !== undefined) {
+      throw new CowherdError('FLEET_NOT_FOUND', `Fleet ${fleet} is not there yet: another run is at work on it (pid ${holder})`, {
+        hint: 'Wait until it is done.',
+      });
+    }
     throw new CowherdError('FLEET_NOT_FOUND', `Fleet ${fleet} has a directory but no fleet.json`, {
       details: [`in ${ports.fleets.root}`],
       hint:

@@ -2,6 +2,7 @@ import { type BaseImage, formatBaseRef } from '../core/base.js';
 import { baseKey } from '../core/base-chain.js';
 import { CowherdError, reportOf } from '../core/errors.js';
 import { type BaseRef, baseOf, basesOf, type FleetRecord } from '../core/fleet.js';
+import { verifyName } from '../core/names.js';
 import { judgeMember, type MemberState } from '../core/observation.js';
 import type { Ports } from '../ports.js';
 import { chainDifferences, loadFleet, observeFleet } from './fleet-access.js';
@@ -36,14 +37,15 @@ export interface FleetStatus {
   /** NAME@DIGEST of the newest base image that members could stand on, where some do not; `cowherd rebase` moves them. */
   newerBase: string | null;
   counts: Record<MemberState, number>;
-  /** An operation that was begun and not ended; `running` ones too. */
-  unfinished?: { verb: string; startedAt: string; done: number; total: number };
+  /** An operation that was begun and not ended. pid: the run that is at it; null where it was interrupted. */
+  unfinished?: { verb: string; startedAt: string; done: number; total: number; pid: number | null };
   members: MemberStatus[];
 }
 
 /** Looks at libvirt and the disk. One broken member, or a broken base, never hides the others. */
 export async function status(ports: Ports, fleet: string): Promise<FleetStatus> {
-  const record = await loadFleet(ports, fleet);
+  // A spawn that has not written its record yet says in its intent what it makes.
+  const record = (await intended(ports, fleet)) ?? (await loadFleet(ports, fleet));
   const [observed, started, problems, unfinished, newest] = await Promise.all([
     observeFleet(ports, record),
     ports.machine.qemuStartTimes().catch(() => new Map<string, number>()),
@@ -100,15 +102,22 @@ async function newestBase(ports: Ports, record: FleetRecord): Promise<BaseImage 
   return [...inUse, namesake].filter((base) => base !== undefined).sort((a, b) => b.importedAt.localeCompare(a.importedAt))[0];
 }
 
+async function intended(ports: Ports, fleet: string): Promise<FleetRecord | undefined> {
+  verifyName('fleet', fleet);
+  if ((await ports.fleets.read(fleet)) !== undefined) return undefined;
+  return (await ports.fleets.unfinished(fleet).catch(() => undefined))?.operation.record;
+}
+
 /** A damaged operation.json must not hide the members: it is told as an operation of which nothing is known. */
 async function readUnfinished(ports: Ports, fleet: string): Promise<FleetStatus['unfinished']> {
+  const pid = (await ports.fleets.holder(fleet)) ?? null;
   try {
     const unfinished = await ports.fleets.unfinished(fleet);
     if (unfinished === undefined) return undefined;
     const { verb, startedAt, targets } = unfinished.operation;
-    return { verb, startedAt, done: unfinished.done.size, total: targets.length };
+    return { verb, startedAt, done: unfinished.done.size, total: targets.length, pid };
   } catch (error) {
-    return { verb: `operation (${reportOf(error).message})`, startedAt: 'at an unknown time', done: 0, total: 0 };
+    return { verb: `operation (${reportOf(error).message})`, startedAt: 'at an unknown time', done: 0, total: 0, pid };
   }
 }
 

@@ -14,9 +14,9 @@ export function renderStatus(status: FleetStatus): string {
       `  ! ${outdated} on an outdated base image: ${status.newerBase} is newer. Move them: cowherd rebase ${fleet} --base ${status.newerBase}`,
     );
   if (unfinished !== undefined) {
-    lines.push(
-      `  ! a ${unfinished.verb} that began ${unfinished.startedAt} is under way or was interrupted: ${unfinished.done} of ${unfinished.total} done. If nothing runs: cowherd resume ${fleet}`,
-    );
+    const { verb, startedAt, done, total, pid } = unfinished;
+    const what = `a ${verb} that began ${startedAt} ${pid === null ? 'was interrupted' : `is under way (pid ${pid})`}: ${done} of ${total} done`;
+    lines.push(pid === null ? `  ! ${what}. Finish it: cowherd resume ${fleet}` : `  ${what}`);
   }
   if (members.length === 0) return lines.join('\n');
   lines.push(

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { guest, Lab } from './lab.js';
+import { guest, Lab, until } from './lab.js';
 import { unleash } from './storm.js';
 
 /** Several runs of cowherd on one store: one of them works, the others wait or are told who does. */
@@ -29,6 +29,21 @@ describe('two at once', () => {
       expect((await lab.ok('verify')).findings).toEqual([]);
       if (spawned.exitCode === 0) await lab.ok('teardown', fleet, '--yes');
     }
+  });
+
+  it('tells a verb that is under way from one that was interrupted', async () => {
+    const fleet = lab.fleet('busy');
+    const run = lab.begin('spawn', fleet, '--base', goldens[0], '--count', '20', ...guest, '--concurrency', '1', '--boot-concurrency', '1');
+    const unfinished = async () => (await lab.cowherd('status', fleet, '--json')).json.unfinished;
+    await until('the spawn to be seen', async () => (await unfinished()) !== undefined);
+    expect(await unfinished()).toMatchObject({ verb: 'spawn', pid: run.pid, total: 20 });
+    expect((await lab.cowherd('status', fleet)).stdout).toContain(`is under way (pid ${run.pid})`);
+    run.kill('SIGKILL');
+    await run;
+    expect(await unfinished()).toMatchObject({ verb: 'spawn', pid: null });
+    expect((await lab.cowherd('status', fleet)).stdout).toContain(`cowherd resume ${fleet}`);
+    await lab.unlocked();
+    await lab.ok('teardown', fleet, '--yes');
   });
 
   it('random verbs by three processes leave a store in which nothing is amiss', async () => {
