@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import { Command, Flags } from '@oclif/core';
-import { CowherdError, type ErrorReport, reportOf } from './core/errors.js';
+import { CowherdError, type ErrorReport, fullDiskHint, reportOf } from './core/errors.js';
 import type { ProgressListener } from './core/progress.js';
 import { parseTargets, type Targets } from './core/targets.js';
 import { type Host, openHost } from './host.js';
@@ -133,7 +133,9 @@ export abstract class BaseCommand extends Command {
   }
 
   /** oclif's own handling loses the exit code under --json and shows a stack for errors that a person can mend. */
-  override async catch(error: Error & { oclif?: { exit?: number }; exitCode?: number }): Promise<void> {
+  override async catch(error: Error & { oclif?: { exit?: number }; exitCode?: number; code?: string }): Promise<void> {
+    // Of the host, not of cowherd: a full /tmp, say.
+    if (!(error instanceof CowherdError) && hostFaults.has(error.code ?? '')) return this.catch(hostError(error));
     const isOurs = error instanceof CowherdError;
     const usage = !isOurs && (error.oclif?.exit !== undefined || error.constructor.name.endsWith('ParserError'));
     if (usage && error.oclif?.exit === 0) throw error;
@@ -157,4 +159,19 @@ export abstract class BaseCommand extends Command {
 
 function firstLine(message: string): string {
   return message.split('\n').slice(0, 2).join(' ').trim();
+}
+
+/** Faults of the machine that may come up wherever a file is touched. */
+const hostFaults = new Set(['ENOSPC', 'EDQUOT', 'EROFS', 'EIO', 'EMFILE', 'ENFILE', 'ENOMEM']);
+
+function hostError(error: Error & { code?: string }): CowherdError {
+  return new CowherdError('STORE_FAILED', `This host failed: ${error.message}`, {
+    hint:
+      error.code === 'ENOSPC' || error.code === 'EDQUOT'
+        ? `${fullDiskHint} Is there room in the directory for temporary files, too?`
+        : error.code?.endsWith('FILE')
+          ? 'Too many files are open: raise the limit (ulimit -n 1024), or lower --concurrency.'
+          : 'Check its disks and file systems: "dmesg" and "mount" tell.',
+    cause: error,
+  });
 }

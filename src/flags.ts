@@ -1,6 +1,5 @@
 import { Flags } from '@oclif/core';
-import ms from 'ms';
-import { CowherdError } from './core/errors.js';
+import { parseDuration } from './core/duration.js';
 
 /** Flags that several commands share. */
 
@@ -28,18 +27,3 @@ export const waitFlags = () => ({
 export const timeoutFlag = (description: string) => ({
   timeout: Flags.custom<number>({ description, helpValue: '90s|5m', parse: async (text) => parseDuration(text) })(),
 });
-
-/** `90`, `90s`, `5m` → milliseconds. @throws BAD_USAGE */
-export function parseDuration(text: string): number {
-  const value = /^\d+$/.test(text)
-    ? Number(text) * 1000
-    : /^\d+(\.\d+)?\s*(ms|s|m|min|h)$/.test(text)
-      ? ms(text as ms.StringValue)
-      : Number.NaN;
-  if (!Number.isFinite(value) || value <= 0 || value > 24 * 3_600_000) {
-    throw new CowherdError('BAD_USAGE', `${JSON.stringify(text)} is not a length of time`, {
-      hint: 'Write seconds, or 90s, 5m, 1h (at most 24h).',
-    });
-  }
-  return value;
-}

@@ -24,6 +24,7 @@ import { Virsh } from './adapters/virsh.js';
 import { VirshAgent } from './adapters/virsh-agent.js';
 import { VirshDomains } from './adapters/virsh-domains.js';
 import { VirshNetworks } from './adapters/virsh-network.js';
+import { parseDuration } from './core/duration.js';
 import type { Ports } from './ports.js';
 
 export interface HostOptions {
@@ -33,7 +34,7 @@ export interface HostOptions {
   store?: string | undefined;
   /** Connections to libvirt, hence calls at once (default 8). */
   sessions?: number | undefined;
-  /** Longest wait for one answer of libvirt, in milliseconds (default 120 s). */
+  /** Longest wait for one answer of libvirt, in milliseconds (default: COWHERD_LIBVIRT_TIMEOUT, else 120 s). */
   timeoutMs?: number | undefined;
 }
 
@@ -52,7 +53,7 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
   const hypervisor = new Virsh({
     uri,
     sessions: options.sessions ?? 8,
-    timeoutMs: options.timeoutMs ?? 120_000,
+    timeoutMs: options.timeoutMs ?? timeoutOfEnvironment() ?? 120_000,
     inherit: () => [...fleets.heldDescriptors(), ...snapshots.heldDescriptors()],
     inheritance: () => fleets.lockChanges + snapshots.lockChanges,
   });
@@ -85,6 +86,12 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+/** `COWHERD_LIBVIRT_TIMEOUT`, e.g. 30s or 5m. @throws BAD_USAGE */
+function timeoutOfEnvironment(): number | undefined {
+  const text = process.env.COWHERD_LIBVIRT_TIMEOUT;
+  return text === undefined || text === '' ? undefined : parseDuration(text);
 }
 
 function defaultStore(uri: string): string {

@@ -46,6 +46,10 @@ export interface Hypervisor {
   /** Starts a domain that is not kept when it ends: for probes. */
   createTransient(definition: DomainDefinition): Promise<void>;
   start(name: string): Promise<void>;
+  /** Lets a paused guest go on; what its disk refused is tried again. */
+  resume(name: string): Promise<void>;
+  /** Of domains that a disk error may have paused: which disks, and libvirt's word for why, e.g. `vda: no space`. */
+  readDiskErrors(names: readonly string[]): Promise<Map<string, string>>;
   /** Ends the guest at once. */
   destroy(name: string): Promise<void>;
   /** Asks the guest to shut down, by its agent if it answers, else by ACPI; returns when asked. */
@@ -272,7 +276,9 @@ export interface Machine {
   /** The first component that keeps a user from a directory; undefined where nothing does. */
   obstacleFor(user: { uid: number; gid: number }, directory: string): Promise<PathObstacle | undefined>;
   /** What keeps this user from writing into a directory, or from making it; undefined where nothing does. */
-  writeObstacle(directory: string): Promise<string | undefined>;
+  writeObstacle(directory: string): Promise<{ reason: string; isReadOnly: boolean } | undefined>;
+  /** Files of a directory that belong to another user than it does; undefined where it is not there, or not to be seen. */
+  strangersIn(directory: string): Promise<{ owner: string; files: string[] } | undefined>;
   isRoot(): boolean;
   userName(): string;
   groups(): Promise<string[]>;

@@ -37,6 +37,7 @@ export async function takeIn(
 ): Promise<LoneBase> {
   const layout = baseLayout(root, facts, facts.format);
   await seal(partial);
+  const wasThere = (await lstat(layout.image).catch(() => undefined)) !== undefined;
   await rename(partial, layout.image);
   const stats = await lstat(layout.image, { bigint: true });
   const record: BaseRecord = {
@@ -46,6 +47,12 @@ export async function takeIn(
     seal: sealOf(stats),
     allocatedBytes: allocatedBytes(stats),
   };
-  await writeJson(layout.record, record);
+  try {
+    await writeJson(layout.record, record);
+  } catch (cause) {
+    // One that came in place of another of the same content stays: members stand on it.
+    if (!wasThere) await rename(layout.image, partial);
+    throw cause;
+  }
   return { ...record, path: layout.image };
 }

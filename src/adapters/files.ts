@@ -4,7 +4,7 @@ import { lstat, mkdir, readdir, readFile, realpath, unlink, writeFile } from 'no
 import { dirname, join } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
 import type { Seal } from '../core/base.js';
-import { CowherdError } from '../core/errors.js';
+import { CowherdError, fullDiskHint } from '../core/errors.js';
 import type { Segment } from '../core/overlay.js';
 
 /** Bytes that a file takes on disk. */
@@ -39,11 +39,14 @@ export function storeError(doing: string, cause: unknown): CowherdError {
   if (cause instanceof Error && cause.name === 'AbortError') return new CowherdError('INTERRUPTED', `Interrupted while trying to ${doing}`);
   const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
   const hints: Record<string, string> = {
-    ENOSPC: 'The disk is full. Free some space ("cowherd report" shows who uses it), then run the command again.',
+    ENOSPC: fullDiskHint,
+    EDQUOT: 'The disk quota of this user is used up. Free some space, or have it raised, then run the command again.',
     EACCES: 'This user may not write there. "cowherd doctor" gives the command that makes a store for you; --store DIR uses another.',
     EPERM: 'This user may not write there. "cowherd doctor" gives the command that makes a store for you; --store DIR uses another.',
     EROFS: 'The file system is read-only. Use --store DIR on another one.',
-    EMFILE: 'Too many open files. Raise the limit (ulimit -n), or lower --concurrency.',
+    EMFILE: 'Too many open files. Raise the limit (ulimit -n 1024), or lower --concurrency.',
+    ENFILE: 'The host has too many files open. Raise fs.file-max (sysctl), or end what holds them.',
+    EIO: 'The disk fails, or the file system on it is damaged: see "dmesg".',
   };
   return new CowherdError('STORE_FAILED', `Could not ${doing}: ${cause instanceof Error ? cause.message : String(cause)}`, {
     hint: hints[code] ?? 'Check that directory and its disk.',

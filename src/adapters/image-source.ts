@@ -1,6 +1,8 @@
 import { type BigIntStats, constants } from 'node:fs';
-import { copyFile, open, rm, stat } from 'node:fs/promises';
-import { CowherdError } from '../core/errors.js';
+import { copyFile, open, rm, stat, statfs } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import prettyBytes from 'pretty-bytes';
+import { CowherdError, fullDiskHint } from '../core/errors.js';
 import { imageFormat, parseQcow2Header, verifyImportable } from '../core/qcow2-header.js';
 import type { ImageTool, ImportRequest, ImportResult } from '../ports.js';
 import { isMissing, storeError } from './files.js';
@@ -70,12 +72,24 @@ export async function copyInto(
   );
   if (reflinked) return { how: 'reflinked', digest: await hashFile(partial, onProgress, signal) };
   await rm(partial, { force: true });
+  await verifyFits(path, Number(stats.blocks) * 512, partial);
   const [from, to] = [await open(path, 'r'), await open(partial, 'wx', 0o600)];
   try {
     return { how: 'copied', digest: await hashAndCopy(from, to, onProgress, signal) };
   } finally {
     await Promise.all([from.close(), to.close()]);
   }
+}
+
+/** Found out before gigabytes are copied. @throws PREFLIGHT_FAILED */
+async function verifyFits(path: string, bytes: number, partial: string): Promise<void> {
+  const directory = dirname(partial);
+  const { bavail, bsize } = await statfs(directory);
+  if (bytes <= bavail * bsize) return;
+  const [needed, free] = [bytes, bavail * bsize].map((count) => prettyBytes(count, { binary: true }));
+  throw new CowherdError('PREFLIGHT_FAILED', `${path} takes ${needed}, and ${directory} has ${free} left; nothing was changed`, {
+    hint: fullDiskHint,
+  });
 }
 
 function hasChain(header: { hasBackingFile: boolean; externalDataFile: boolean }): boolean {

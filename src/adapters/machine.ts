@@ -1,7 +1,7 @@
-import { access, constants, readdir, readFile, stat, statfs } from 'node:fs/promises';
+import { access, constants, lstat, readdir, readFile, stat, statfs } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { userInfo } from 'node:os';
-import { dirname, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import type { DiskSpace, Machine, PathObstacle } from '../ports.js';
 import { runTool } from './process.js';
 
@@ -56,13 +56,15 @@ export class LocalMachine implements Machine {
     return undefined;
   }
 
-  async writeObstacle(directory: string): Promise<string | undefined> {
+  async writeObstacle(directory: string): Promise<{ reason: string; isReadOnly: boolean } | undefined> {
     const existing = await nearestExisting(directory);
     try {
       await access(existing, constants.W_OK | constants.X_OK);
       return undefined;
-    } catch {
-      return existing === resolve(directory) ? `${existing} is not writable` : `${directory} is not there, and ${existing} is not writable`;
+    } catch (error) {
+      const isReadOnly = (error as NodeJS.ErrnoException).code === 'EROFS';
+      const reason = isReadOnly ? `${existing} is on a file system that is read-only` : `${existing} is not writable`;
+      return { reason: existing === resolve(directory) ? reason : `${directory} is not there, and ${reason}`, isReadOnly };
     }
   }
 
@@ -95,6 +97,17 @@ export class LocalMachine implements Machine {
     });
   }
 
+  async strangersIn(directory: string): Promise<{ owner: string; files: string[] } | undefined> {
+    const own = await stat(directory).catch(() => undefined);
+    if (own === undefined) return undefined;
+    const names = await readdir(directory).catch(() => undefined);
+    if (names === undefined) return undefined;
+    const strangers = await Promise.all(
+      names.map(async (name) => ((await lstat(join(directory, name)).catch(() => own)).uid === own.uid ? [] : [name])),
+    );
+    return { owner: (await localUser(own.uid)) ?? String(own.uid), files: strangers.flat().sort() };
+  }
+
   async libvirtdLimits(): Promise<{ openFiles?: number; maxClients?: number; maxWorkers?: number }> {
     const { stdout } = await runTool('pidof', ['-s', 'libvirtd', 'virtqemud'], { acceptedExitCodes: [0, 1] }).catch(() => ({ stdout: '' }));
     const pid = stdout.trim();
@@ -117,15 +130,16 @@ async function nearestExisting(path: string): Promise<string> {
   }
 }
 
+async function localUser(uid: number): Promise<string | undefined> {
+  const lines = (await readFile('/etc/passwd', 'utf8').catch(() => '')).split('\n').map((line) => line.split(':'));
+  return lines.find((fields) => fields[2] === String(uid))?.[0];
+}
+
 /** Supplementary groups of a user, from /etc/group: QEMU's user is a local one. */
 async function groupsOf(uid: number): Promise<number[]> {
-  const [passwd, group] = await Promise.all(['/etc/passwd', '/etc/group'].map((path) => readFile(path, 'utf8').catch(() => '')));
-  const name = (passwd ?? '')
-    .split('\n')
-    .find((line) => line.split(':')[2] === String(uid))
-    ?.split(':')[0];
+  const name = await localUser(uid);
   if (name === undefined) return [];
-  return (group ?? '')
+  return (await readFile('/etc/group', 'utf8').catch(() => ''))
     .split('\n')
     .map((line) => line.split(':'))
     .filter((fields) => (fields[3] ?? '').split(',').includes(name))

@@ -1,5 +1,5 @@
 import { type ExecaError, execa } from 'execa';
-import { CowherdError } from '../core/errors.js';
+import { CowherdError, fullDiskHint } from '../core/errors.js';
 
 /** The one door to child processes: argument arrays, never a shell; one locale; a time-out; bounded output; a debug trace. */
 
@@ -47,10 +47,27 @@ function environment(env: Record<string, string | undefined> = {}): Record<strin
 }
 
 /** Children that run now. Detached ones outlive us otherwise: execa's clean-up leaves them alone. */
-const living = new Set<{ kill(signal: 'SIGKILL'): boolean }>();
+const living = new Set<Child>();
 process.on('exit', () => {
-  for (const child of living) child.kill('SIGKILL');
+  for (const child of living) killGroup(child);
 });
+
+interface Child {
+  pid?: number | undefined;
+  kill(signal: 'SIGKILL'): boolean;
+}
+
+/** With what it has started itself, where the tool is a wrapper: each child leads a group of its own. */
+function killGroup(child: Child): void {
+  try {
+    if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
+  } catch {
+    child.kill('SIGKILL');
+  }
+}
+
+/** How long a tool has between being told to end and being killed. */
+const farewellMs = 2_000;
 
 /**
  * Runs a tool to its end.
@@ -63,7 +80,7 @@ export async function runTool(command: string, args: readonly string[], options:
     env: environment(options.env),
     extendEnv: false,
     timeout: timeoutMs,
-    forceKillAfterDelay: 2_000,
+    forceKillAfterDelay: farewellMs,
     maxBuffer: maxOutputBytes,
     buffer: keepBytes === undefined,
     reject: false,
@@ -76,7 +93,15 @@ export async function runTool(command: string, args: readonly string[], options:
   if (onStdout !== undefined) child.stdout?.on('data', (chunk: Buffer) => onStdout(chunk.toString()));
   const kept = keepBytes === undefined ? undefined : [new KeptOutput(child.stdout, keepBytes), new KeptOutput(child.stderr, keepBytes)];
   living.add(child);
-  const result = await child.finally(() => living.delete(child));
+  // What a wrapper has started keeps its output open, and would be waited for.
+  const killLater = (): unknown => setTimeout(() => living.has(child) && killGroup(child), 2 * farewellMs).unref();
+  const reaper = setTimeout(killLater, timeoutMs);
+  signal?.addEventListener('abort', killLater, { once: true });
+  const result = await child.finally(() => {
+    living.delete(child);
+    clearTimeout(reaper);
+    signal?.removeEventListener('abort', killLater);
+  });
   const [stdout = '', stderr = ''] = kept?.map((output) => output.text) ?? [String(result.stdout ?? ''), String(result.stderr ?? '')];
   // ssh, told to end, exits as if by itself.
   const wasEnded = result.timedOut || result.isCanceled;
@@ -116,12 +141,23 @@ function failureOf(command: string, args: readonly string[], result: ExecaError,
       hint: 'Is the disk or the daemon overloaded? Try the call by hand.',
     });
   }
-  const said = stderr.trim().split('\n').slice(-5);
-  return new CowherdError('TOOL_FAILED', `${command} failed: ${said[0] ?? result.shortMessage}`, {
-    details: [`call: ${call}`, ...said.slice(1)],
-    hint: 'Run the call by hand to see more.',
+  const said = stderr.split('\n').filter((line) => line.trim() !== '');
+  const killed = result.signal === undefined ? undefined : `it was ended by ${result.signal}`;
+  const [reason = `it exited ${result.exitCode ?? 'in an unknown way'} and said nothing`, ...rest] = killed ? [killed, ...said] : said;
+  return new CowherdError('TOOL_FAILED', `${command} failed: ${reason}`, {
+    details: [`call: ${call}`, ...rest.slice(-4)],
+    hint: hintFor(stderr, result.signal),
     cause: result,
   });
+}
+
+function hintFor(stderr: string, signal: string | undefined): string {
+  if (/No space left on device/i.test(stderr)) return fullDiskHint;
+  if (/Disk quota exceeded/i.test(stderr)) return 'The disk quota of this user is used up. Free some space, then run the command again.';
+  if (/Read-only file system/i.test(stderr)) return 'The file system is read-only. Use --store DIR on another one, or remount it.';
+  if (/Too many open files/i.test(stderr)) return 'Raise the limit of open files (ulimit -n 1024), or lower --concurrency.';
+  if (signal === 'SIGKILL') return 'Was the host out of memory? "dmesg" tells. Free some, then run the command again.';
+  return 'Run the call by hand to see more.';
 }
 
 function missingTool(command: string): CowherdError {
@@ -177,6 +213,6 @@ export function openTool(command: string, args: readonly string[], options: Pick
     onStderr: (listener) => void child.stderr.on('data', listener),
     onEnd: (listener) =>
       void child.then((result) => listener((result as unknown as ExecaError).code === 'ENOENT' ? missingTool(command) : undefined)),
-    kill: () => void child.kill('SIGKILL'),
+    kill: () => killGroup(child),
   };
 }

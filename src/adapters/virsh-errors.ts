@@ -1,4 +1,4 @@
-import { CowherdError, type ErrorCode } from '../core/errors.js';
+import { CowherdError, type ErrorCode, fullDiskHint } from '../core/errors.js';
 
 /** What virsh's words mean. virsh exits 1 for everything and has no codes: this table is the only place that reads its text. */
 
@@ -9,6 +9,7 @@ export type VirshFault =
   | 'no metadata'
   | 'network not found'
   | 'disconnected'
+  | 'busy'
   | 'other';
 
 const faults: Array<[VirshFault, RegExp]> = [
@@ -19,8 +20,9 @@ const faults: Array<[VirshFault, RegExp]> = [
   ['no metadata', /metadata not found|metadata element is not present|transient domains do not have any persistent config/i],
   [
     'disconnected',
-    /Disconnected from|client socket is closed|End of file while reading|Cannot recv data|failed to connect to the hypervisor|connect socket to '[^']*\/(libvirt|virtqemud)-sock/i,
+    /Disconnected from|client socket is closed|closed due to keepalive timeout|received hangup event on socket|End of file while reading|Cannot (recv|write) data|failed to connect to the hypervisor|connect socket to '[^']*\/(libvirt|virtqemud)-sock/i,
   ],
+  ['busy', /cannot acquire state change lock/i],
 ];
 
 export function faultOf(error: string): VirshFault {
@@ -34,6 +36,36 @@ const explanations: Array<{ pattern: RegExp; code: ErrorCode; hint: string }> = 
     hint: 'This user may not use the system daemon. Join the libvirt group (sudo usermod -aG libvirt $USER, then log in again), or use --connect qemu:///session.',
   },
   {
+    pattern: /cannot acquire state change lock/i,
+    code: 'TOOL_TIMEOUT',
+    hint: 'Another call holds that domain, or its QEMU does not answer. "virsh domcontrol DOMAIN" tells; then run the command again, or end the guest: virsh destroy DOMAIN',
+  },
+  {
+    pattern: /Failed to connect socket to '[^']*sock': Permission denied/i,
+    code: 'CONNECTION_FAILED',
+    hint: 'This user may not use the system daemon. Join the libvirt group (sudo usermod -aG libvirt $USER, then log in again), or use --connect qemu:///session.',
+  },
+  {
+    pattern: /apparmor="DENIED"|AppArmor|virt-aa-helper/i,
+    code: 'TOOL_FAILED',
+    hint: 'AppArmor keeps QEMU from a file: "sudo dmesg | grep DENIED" names it. Allow the store in /etc/apparmor.d/abstractions/libvirt-qemu (or local/…), or keep it below /var/lib/libvirt/images.',
+  },
+  {
+    pattern: /SELinux(?!' is not available)|security context|setfilecon|getfilecon|avc: +denied|cannot set label|security label/i,
+    code: 'TOOL_FAILED',
+    hint: 'SELinux keeps QEMU from a file: "sudo ausearch -m avc -ts recent" names it. Give the store its type: sudo semanage fcontext -a -t virt_image_t "STORE(/.*)?" && sudo restorecon -R STORE, or keep it below /var/lib/libvirt/images.',
+  },
+  {
+    pattern: /Read-only file system/i,
+    code: 'TOOL_FAILED',
+    hint: 'The file system is read-only: remount it, or keep the store elsewhere with --store DIR.',
+  },
+  {
+    pattern: /Too many open files/i,
+    code: 'TOOL_FAILED',
+    hint: 'libvirtd may not open more files. Raise LimitNOFILE of libvirtd.service; "cowherd doctor" shows the limit.',
+  },
+  {
     pattern: /Permission denied|Could not open .*: Operation not permitted/i,
     code: 'TOOL_FAILED',
     hint: 'QEMU runs as a user of its own, and cannot reach that file. "cowherd doctor" shows which directory keeps it out.',
@@ -41,7 +73,7 @@ const explanations: Array<{ pattern: RegExp; code: ErrorCode; hint: string }> = 
   {
     pattern: /No space left on device/i,
     code: 'TOOL_FAILED',
-    hint: 'The disk is full. Free some space ("cowherd report" shows who uses it), then run the command again.',
+    hint: fullDiskHint,
   },
   {
     pattern: /Cannot allocate memory|cannot set up guest memory/i,
@@ -86,7 +118,7 @@ const explanations: Array<{ pattern: RegExp; code: ErrorCode; hint: string }> = 
   },
   {
     pattern:
-      /Failed to connect socket|failed to connect to the hypervisor|Connection refused|Disconnected from|End of file while reading|client socket is closed/i,
+      /Failed to connect socket|failed to connect to the hypervisor|Connection refused|Disconnected from|End of file while reading|client socket is closed|keepalive timeout|received hangup event|Cannot (recv|write) data/i,
     code: 'CONNECTION_FAILED',
     hint: 'libvirtd does not answer. Start it (sudo systemctl start libvirtd), or use --connect qemu:///session.',
   },

@@ -53,7 +53,8 @@ export class VirshSession {
       this.#settle();
     });
     this.#conversation.onEnd((error) => {
-      const said = complaint(this.#stderr);
+      // Whatever it said: there may be no virsh in it.
+      const said = complaint(this.#stderr) || this.#stderr.trim();
       this.#end(
         error ??
           new CowherdError('CONNECTION_FAILED', `The connection to libvirt ended${said === '' ? '' : `: ${said.split('\n')[0]}`}`, {
@@ -98,7 +99,12 @@ export class VirshSession {
       const from = this.#stdout.indexOf('\n', this.#stdout.indexOf(head.begin));
       const to = this.#stdout.lastIndexOf('virsh # echo --err', end);
       const stdout = this.#stdout.slice(from + 1, Math.max(from + 1, to));
-      const error = complaint(this.#stderr.slice(0, this.#stderr.lastIndexOf('error: ', errorEnd)));
+      const fence = this.#stderr.lastIndexOf('\n', errorEnd) + 1;
+      if (this.#stderr.slice(fence, errorEnd) !== 'error: ') {
+        this.#misunderstand(this.#stderr.slice(fence, errorEnd));
+        return;
+      }
+      const error = complaint(this.#stderr.slice(0, fence));
       this.#stdout = this.#stdout.slice(end + head.end.length);
       this.#stderr = this.#stderr.slice(errorEnd + head.end.length + 1);
       clearTimeout(head.timer);
@@ -117,9 +123,19 @@ export class VirshSession {
         'TOOL_TIMEOUT',
         `libvirt gave no answer to "${command.split(' ', 2).join(' ')}" within ${this.#timeoutMs / 1000} s`,
         {
-          hint: 'libvirtd or the machine is overloaded, or hangs. Try "virsh list", then run "cowherd resume" or the same command again.',
+          hint: 'libvirtd or the machine is overloaded, or hangs. Try "virsh list", then run "cowherd resume" or the same command again. COWHERD_LIBVIRT_TIMEOUT=5m gives it longer.',
         },
       ),
+    );
+    this.#conversation.kill();
+  }
+
+  /** What it says of domains would be misread: that one is not found, say. */
+  #misunderstand(prefix: string): void {
+    this.#end(
+      new CowherdError('TOOL_FAILED', `virsh begins its errors with ${JSON.stringify(prefix)}: it does not speak English`, {
+        hint: 'cowherd runs it with LC_ALL=C. Does a wrapper on PATH change that? See "command -v virsh".',
+      }),
     );
     this.#conversation.kill();
   }
@@ -134,13 +150,18 @@ export class VirshSession {
 }
 
 /** What libvirt's client library logs on the same stream, e.g. `2026-01-01 00:00:00.000+0000: 1: warning : …`, is no failure. */
-const logLine = /^\d{4}-\d\d-\d\d [\d:.+]+: \d+: (debug|info|warning) : .*\n?/gm;
+const logLine = /^\d{4}-\d\d-\d\d [\d:.+]+: \d+: (debug|info|warning|error) : .*\n?/gm;
 
+/** virsh begins each failure with `error: `. What stands before the first are warnings, of whatever library. */
 function complaint(stderr: string): string {
-  return stderr
-    .replace(logLine, '')
-    .replace(/^error: /gm, '')
-    .trim();
+  const lines = stderr.replace(logLine, '');
+  const first = lines.search(/^error: /m);
+  return first < 0
+    ? ''
+    : lines
+        .slice(first)
+        .replace(/^error: /gm, '')
+        .trim();
 }
 
 /** Quotes a word for virsh's command line. @throws BAD_USAGE for what no line can carry */

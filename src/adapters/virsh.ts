@@ -1,6 +1,7 @@
 import { rm, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { XMLParser } from 'fast-xml-parser';
 import pLimit, { type LimitFunction } from 'p-limit';
 import { metadataNamespace, parseMemberMark } from '../core/domain-xml.js';
@@ -9,10 +10,11 @@ import type { DomainState, MemberMark } from '../core/observation.js';
 import type { Platform } from '../core/template.js';
 import type { DomainDefinition, Hypervisor } from '../ports.js';
 import { isSystemUri } from './connection.js';
-import { parseDomainStates } from './domain-states.js';
+import { parseDomainStates, parseIdentities } from './domain-states.js';
+import { storeError } from './files.js';
 import { runAttached, runTool } from './process.js';
 import { makeScratch } from './scratch.js';
-import { faultOf, virshError } from './virsh-errors.js';
+import { faultOf, type VirshFault, virshError } from './virsh-errors.js';
 import { quote, type Reply, VirshSession } from './virsh-session.js';
 
 export interface VirshOptions {
@@ -25,6 +27,10 @@ export interface VirshOptions {
   /** Changes whenever what is inherited does. */
   inheritance: () => number;
 }
+
+const listingAttempts = 5;
+/** libvirt itself has waited 30 s for the domain before it says so. */
+const busyPausesMs = [200, 1_000, 3_000];
 
 const machineOf: Record<string, string> = { x86_64: 'pc', aarch64: 'virt' };
 
@@ -50,18 +56,37 @@ export class Virsh implements Hypervisor {
   }
 
   async listDomains(): Promise<DomainState[]> {
-    const [identities, states] = await Promise.all([
-      this.#ask('list --all --name --uuid', 'list domains'),
-      this.#ask('domstats --state --nowait', 'list the states of domains'),
-    ]);
-    const stateOf = parseDomainStates(states);
-    return identities.split('\n').flatMap((line) => {
-      // uuid, space, name: libvirt allows blanks in names, so only the first word is split off.
-      const match = /^([0-9a-f-]{36})\s+(.+?)\s*$/.exec(line);
-      if (match === null) return [];
-      const [, uuid = '', name = ''] = match;
-      return [{ name, uuid, ...(stateOf.get(name) ?? { state: 'other' as const, reason: 'unknown' }) }];
-    });
+    for (let attempt = 1; ; attempt++) {
+      const [identities, states] = await Promise.all([
+        this.#ask('list --all --name --uuid', 'list domains'),
+        this.#ask('domstats --state --nowait', 'list the states of domains'),
+      ]);
+      const stateOf = parseDomainStates(states);
+      const domains = parseIdentities(identities);
+      const listed = new Set(domains.map(({ name }) => name));
+      const unlisted = [...stateOf.keys()].find((name) => !listed.has(name));
+      // Made or renamed between the two answers. Again and again it is an answer that lacks something: taken for whole, a
+      // member's domain would be missing, and its disk would go from under it.
+      if (unlisted === undefined)
+        return domains.map((domain) => ({ ...domain, ...(stateOf.get(domain.name) ?? { state: 'other' as const, reason: 'unknown' }) }));
+      if (attempt < listingAttempts) continue;
+      throw new CowherdError('TOOL_FAILED', `libvirt could not list domains: its list lacks ${unlisted}, whose state it tells`, {
+        hint: 'Are domains being made or renamed at this moment? Otherwise try "virsh list --all", and restart libvirtd.',
+      });
+    }
+  }
+
+  async readDiskErrors(names: readonly string[]): Promise<Map<string, string>> {
+    const errors = new Map<string, string>();
+    await this.#readEach(
+      names,
+      (name) => `domblkerror ${quote(name)}`,
+      (name, { stdout }) => {
+        const why = [...stdout.matchAll(/^(\S+): (no space|unspecified error)/gm)].map(([line]) => line);
+        if (why.length > 0) errors.set(name, why.join(', '));
+      },
+    );
+    return errors;
   }
 
   async readMarks(names: readonly string[]): Promise<Map<string, MemberMark>> {
@@ -94,41 +119,41 @@ export class Virsh implements Hypervisor {
 
   async define({ name, xml }: DomainDefinition, { validate = false } = {}): Promise<void> {
     await this.#withFile(name, xml, async (path) => {
-      const reply = await this.#run(`define ${validate ? '--validate ' : ''}${quote(path)}`);
-      if (reply.error !== '') throw virshError(`define ${name}`, reply.error);
+      await this.#order(`define ${validate ? '--validate ' : ''}${quote(path)}`, `define ${name}`);
     });
   }
 
   async createTransient({ name, xml }: DomainDefinition): Promise<void> {
     await this.#withFile(name, xml, async (path) => {
-      const reply = await this.#run(`create ${quote(path)}`);
-      if (reply.error !== '') throw virshError(`create ${name}`, reply.error);
+      await this.#order(`create ${quote(path)}`, `create ${name}`);
     });
   }
 
   async start(name: string): Promise<void> {
-    const reply = await this.#run(`start ${quote(name)}`);
-    if (reply.error !== '' && faultOf(reply.error) !== 'already running') throw virshError(`start ${name}`, reply.error);
+    await this.#order(`start ${quote(name)}`, `start ${name}`, ['already running']);
+  }
+
+  async resume(name: string): Promise<void> {
+    await this.#order(`resume ${quote(name)}`, `let ${name} go on`, ['already running']);
   }
 
   async destroy(name: string): Promise<void> {
-    const reply = await this.#run(`destroy ${quote(name)}`);
-    if (reply.error !== '' && !['domain not found', 'not running'].includes(faultOf(reply.error))) {
-      throw virshError(`stop ${name}`, reply.error);
-    }
+    await this.#order(`destroy ${quote(name)}`, `stop ${name}`, ['domain not found', 'not running']);
   }
 
   async shutdown(name: string): Promise<void> {
-    const reply = await this.#run(`shutdown ${quote(name)}`);
-    if (reply.error !== '' && faultOf(reply.error) !== 'not running') throw virshError(`shut down ${name}`, reply.error);
+    await this.#order(`shutdown ${quote(name)}`, `shut down ${name}`, ['not running']);
   }
 
   async undefine(name: string): Promise<void> {
     const flags = '--managed-save --snapshots-metadata --checkpoints-metadata --nvram';
-    let reply = await this.#run(`undefine ${quote(name)} ${flags} --tpm`);
-    // --tpm is of libvirt 8.9; before it a TPM's state went with its domain.
-    if (/--tpm|unknown option/.test(reply.error)) reply = await this.#run(`undefine ${quote(name)} ${flags}`);
-    if (reply.error !== '' && faultOf(reply.error) !== 'domain not found') throw virshError(`undefine ${name}`, reply.error);
+    const order = (words: string): Promise<void> => this.#order(words, `undefine ${name}`, ['domain not found']);
+    await order(`undefine ${quote(name)} ${flags} --tpm`).catch((error: unknown) => {
+      // --tpm is of libvirt 8.9; before it a TPM's state went with its domain.
+      if (error instanceof CowherdError && /--tpm|unknown option/.test([error.message, ...error.details].join('\n')))
+        return order(`undefine ${quote(name)} ${flags}`);
+      throw error;
+    });
   }
 
   attachConsole(name: string): Promise<number> {
@@ -152,8 +177,7 @@ export class Virsh implements Hypervisor {
   }
 
   async forgetSavedState(name: string): Promise<void> {
-    const reply = await this.#run(`managedsave-remove ${quote(name)}`);
-    if (reply.error !== '' && faultOf(reply.error) !== 'domain not found') throw virshError(`drop the saved state of ${name}`, reply.error);
+    await this.#order(`managedsave-remove ${quote(name)}`, `drop the saved state of ${name}`, ['domain not found']);
   }
 
   async listSaved(): Promise<Set<string>> {
@@ -185,9 +209,27 @@ export class Virsh implements Hypervisor {
   }
 
   async #ask(command: string, doing: string): Promise<string> {
-    const reply = await this.#run(command);
+    const reply = await this.#run(command).catch((error: unknown) => {
+      throw whileDoing(doing, error);
+    });
     if (reply.error !== '') throw virshError(doing, reply.error);
     return reply.stdout;
+  }
+
+  /**
+   * Has a domain changed. Where another call holds it, tries again some times: libvirt has done nothing then.
+   * @param accepted what counts as done
+   */
+  async #order(command: string, doing: string, accepted: readonly VirshFault[] = []): Promise<void> {
+    for (let attempt = 0; ; attempt++) {
+      const { error } = await this.#run(command).catch((cause: unknown) => {
+        throw whileDoing(doing, cause);
+      });
+      if (error === '' || accepted.includes(faultOf(error))) return;
+      const pauseMs = busyPausesMs[attempt];
+      if (pauseMs === undefined || faultOf(error) !== 'busy') throw virshError(doing, error);
+      await setTimeout(pauseMs);
+    }
   }
 
   /** Many small reads at once: one session carries them all, one after the other without waiting. */
@@ -280,13 +322,25 @@ export class Virsh implements Hypervisor {
 
   async #withFile<T>(name: string, content: string, work: (path: string) => Promise<T>): Promise<T> {
     const path = join(await this.#scratchDirectory(), `${name}.xml`);
-    await writeFile(path, content, { mode: 0o600 });
     try {
+      await writeFile(path, content, { mode: 0o600 }).catch((cause: unknown) => {
+        throw storeError(`write ${path}`, cause);
+      });
       return await work(path);
     } finally {
       await rm(path, { force: true });
     }
   }
+}
+
+/** A call that came to no answer says of what it was. */
+function whileDoing(doing: string, error: unknown): unknown {
+  if (!(error instanceof CowherdError) || !['CONNECTION_FAILED', 'TOOL_TIMEOUT'].includes(error.code)) return error;
+  return new CowherdError(error.code, `Could not ${doing}: ${error.message}`, {
+    details: error.details,
+    ...(error.hint === undefined ? {} : { hint: error.hint }),
+    cause: error,
+  });
 }
 
 export function connectionError(uri: string, stderr: string): CowherdError {

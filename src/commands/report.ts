@@ -2,8 +2,8 @@ import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../base-command.js';
 import { CowherdError } from '../core/errors.js';
 import { fileFlag } from '../flags.js';
-import { report, reportAll } from '../services/report.js';
-import { renderReport, renderStoreReport, reportCsv } from '../ui/report.js';
+import { report, reportAll, reportDisk } from '../services/report.js';
+import { renderDisk, renderReport, renderStoreReport, reportCsv } from '../ui/report.js';
 
 export default class Report extends BaseCommand {
   static override summary = 'How much disk a fleet saves, and how far each member has drifted.';
@@ -28,8 +28,9 @@ cowherd's side of the account. Drift is what an overlay has grown beyond a fresh
       }
       if (named?.fleets.length === 1) {
         const result = await report(host, named.fleets[0] ?? '');
-        this.log(flags.csv ? reportCsv([result]) : renderReport(result));
-        return result;
+        const disk = await reportDisk(host);
+        this.log(flags.csv ? reportCsv([result]) : `${renderReport(result)}\n${renderDisk(disk)}`);
+        return { ...result, disk };
       }
       const result = await reportAll(host, named?.fleets);
       this.log(flags.csv ? reportCsv(result.fleets) : renderStoreReport(result));

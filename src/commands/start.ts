@@ -7,7 +7,10 @@ import { start } from '../services/power.js';
 import { renderOutcome } from '../ui/outcome.js';
 
 export default class Start extends BaseCommand {
-  static override summary = 'Start members that are off.';
+  static override summary = 'Start members that are off; those that are paused go on.';
+  static override description =
+    `A guest is paused by hand (virsh suspend), by a watchdog, or because its disk is full: what it could not write it writes then.
+Where there is still no room it is paused again, and that is told.`;
   static override examples = [
     { description: 'All of them', command: '<%= config.bin %> <%= command.id %> lab' },
     { description: 'Two of them', command: '<%= config.bin %> <%= command.id %> lab 3,7' },

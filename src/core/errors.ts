@@ -74,6 +74,16 @@ export class CowherdError extends Error {
   }
 }
 
+export const fullDiskHint =
+  'The disk is full. "cowherd report" shows who uses it; "cowherd base prune", "cowherd compact FLEET" and "cowherd teardown FLEET" free some. Then run the command again.';
+
+/** Whether an error, or what caused it, is that a disk or a quota is full. */
+export function isDiskFull(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const code = 'code' in error ? error.code : undefined;
+  return code === 'ENOSPC' || code === 'EDQUOT' || isDiskFull(error.cause);
+}
+
 /** The shape in which an error appears in JSON documents and per-member outcomes. */
 export function reportOf(error: unknown): ErrorReport {
   if (error instanceof CowherdError) {

@@ -40,6 +40,8 @@ export interface JudgedMember extends ObservedMember {
   reason: string;
   driftBytes: number;
   problems: string[];
+  /** What to do about a guest that did not go off or pause by anybody's wish; undefined for others. */
+  hint?: string;
 }
 
 /** Puts together what libvirt and the disk say. No I/O, and one bad member never hides the others. */
@@ -76,10 +78,25 @@ export function judgeMember(member: ObservedMember, freshOverlayBytes: number, b
   else if (domain.name !== member.name) problems.push(`its domain was renamed to ${domain.name}`);
   if (overlayBytes === undefined) problems.push('overlay is missing');
   for (const stem of member.missingDisks ?? []) problems.push(`disk ${stem} is missing`);
-  if (domain?.state === 'paused' && domain.reason === 'I/O error') problems.push('paused by an I/O error: is the disk full?');
   if (baseProblem !== undefined) problems.push(baseProblem);
   const state = problems.length > 0 ? 'broken' : domain?.state === 'other' || domain === undefined ? 'broken' : domain.state;
-  return { ...member, state, reason: domain?.reason ?? 'no domain', driftBytes, problems };
+  const hint = domain === undefined ? undefined : hintFor(domain);
+  return { ...member, state, reason: domain?.reason ?? 'no domain', driftBytes, problems, ...(hint === undefined ? {} : { hint }) };
+}
+
+function hintFor({ name, state, reason }: DomainState): string | undefined {
+  const fleet = name.replace(/-\d+$/, '');
+  if (state === 'paused') {
+    if (reason === 'I/O error')
+      return `free some space ("cowherd report" shows who uses it), then "cowherd start ${fleet}" lets them go on where they were; a reset makes them clean`;
+    if (reason === 'guest crashed') return `the guest has crashed, and is kept as it was: end it (cowherd stop --force), or reset it`;
+    if (reason === 'watchdog') return `the guest did not feed its watchdog: "cowherd start ${fleet}" lets it go on, a reset makes it clean`;
+    if (reason === 'by the user') return `somebody paused them: "cowherd start ${fleet}" lets them go on`;
+  }
+  if (state === 'shutOff' && reason === 'crashed')
+    return `QEMU ended by itself (was it killed, or out of memory?): see /var/log/libvirt/qemu/, then cowherd start ${fleet}`;
+  if (state === 'shutOff' && reason === 'failed') return `it could not start: "cowherd start ${fleet}" tells why`;
+  return undefined;
 }
 
 export function isOn(domain: DomainState | undefined): boolean {

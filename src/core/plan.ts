@@ -2,7 +2,7 @@ import type { MemberMark, ObservedMember } from './observation.js';
 import { isOn } from './observation.js';
 
 /** What can be done to one member, in the order in which it is done. */
-export type StepName = 'stop' | 'overlay' | 'seed' | 'define' | 'start' | 'undefine' | 'unlink' | 'shutdown' | 'wait' | 'rebase';
+export type StepName = 'stop' | 'overlay' | 'seed' | 'define' | 'start' | 'undefine' | 'unlink' | 'shutdown' | 'wait' | 'rebase' | 'resume';
 
 export interface MemberPlan {
   index: number;
@@ -199,6 +199,10 @@ export function planTeardown(members: readonly MarkedMember[], fleetId: string):
   return plan;
 }
 
+/** Reasons of a pause that nothing ends but a person. The others are libvirt's own, for moments. */
+export const resumable: ReadonlySet<string> = new Set(['by the user', 'I/O error', 'watchdog', 'from snapshot']);
+
+/** Start: what is off is started, and what is paused goes on. Stop: what is on is shut down. */
 export function planPower(members: readonly MarkedMember[], fleetId: string, verb: 'start' | 'stop'): Plan {
   const plan: Plan = { members: [], unchanged: [], refused: [] };
   for (const member of members) {
@@ -207,6 +211,14 @@ export function planPower(members: readonly MarkedMember[], fleetId: string, ver
       plan.refused.push({ name, reason: 'it has no domain', hint: 'Run "cowherd spawn" again: it makes what is missing.' });
     } else if (isForeign(member, fleetId)) {
       plan.refused.push(foreignReason(member));
+    } else if (verb === 'start' && domain.state === 'paused' && domain.reason === 'guest crashed') {
+      plan.refused.push({
+        name,
+        reason: 'its guest has crashed, and is kept as it was',
+        hint: 'End it (cowherd stop --force), or reset it.',
+      });
+    } else if (verb === 'start' && domain.state === 'paused' && resumable.has(domain.reason)) {
+      plan.members.push({ index, name, steps: ['resume'], why: `paused: ${domain.reason}`, atNextStart: false });
     } else if (isOn(domain) === (verb === 'start')) {
       plan.unchanged.push(name);
     } else if (verb === 'start' && (overlayBytes === undefined || (missingDisks ?? []).length > 0)) {

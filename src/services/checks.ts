@@ -29,8 +29,10 @@ export async function checkStore({ hypervisor, machine, fleets }: Pick<Ports, 'h
       : {
           name: 'store',
           status: 'failed',
-          message: obstacle,
-          hint: `Make it yours: sudo install -d -m 0755 -o ${machine.userName()} ${shellWord(root)}`,
+          message: obstacle.reason,
+          hint: obstacle.isReadOnly
+            ? 'Remount it (sudo mount -o remount,rw MOUNTPOINT; "dmesg" tells why, if an error made it so), or keep the store elsewhere with --store DIR.'
+            : `Make it yours: sudo install -d -m 0755 -o ${machine.userName()} ${shellWord(root)}`,
         },
   );
   checks.push(

@@ -7,6 +7,7 @@ import {
   checkGuestTools,
   checkKvmDevice,
   checkTools,
+  checkTpmFiles,
   checkUser,
 } from './host-checks.js';
 
@@ -34,6 +35,7 @@ export async function doctor(ports: Ports, options: DoctorOptions): Promise<Chec
     await checkUser(ports),
     await checkAccelerator(ports, options.fresh),
     ...(await checkKvmDevice(ports)),
+    ...(await checkTpmFiles(ports)),
     ...local,
     await checkNetwork(ports, network),
     ...(network === 'network=default' ? [] : await checkDefaultNetwork(ports)),

@@ -69,6 +69,25 @@ export async function checkKvmDevice({ machine }: Pick<Ports, 'machine'>): Promi
   ];
 }
 
+const swtpmCa = '/var/lib/swtpm-localca';
+
+/** swtpm runs as a user of its own, who must read and write the certificates of its authority: what root made there stops all. */
+export async function checkTpmFiles({ hypervisor, machine }: Pick<Ports, 'hypervisor' | 'machine'>): Promise<Check[]> {
+  if (!hypervisor.isSystem) return [];
+  const found = await machine.strangersIn(swtpmCa);
+  if (found === undefined) return [];
+  const name = 'tpm certificates';
+  if (found.files.length === 0) return [ok(name, `${swtpmCa} is all ${found.owner}'s`)];
+  return [
+    {
+      name,
+      status: 'warning',
+      message: `${found.files.slice(0, 3).join(', ')} in ${swtpmCa} ${found.files.length === 1 ? 'is' : 'are'} not ${found.owner}'s, as the directory is: no emulated TPM can be made`,
+      hint: `sudo chown -R ${found.owner} ${swtpmCa}`,
+    },
+  ];
+}
+
 export async function checkUser({ hypervisor, machine }: Pick<Ports, 'hypervisor' | 'machine'>): Promise<Check> {
   const who = machine.userName();
   if (machine.isRoot()) return ok('user', `${who}, who may do everything`);

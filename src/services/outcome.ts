@@ -72,7 +72,7 @@ export function composeOutcome(parts: OutcomeParts): Outcome {
       members,
       new Set(
         run.results.flatMap((result) =>
-          result.kind === 'done' && plans.get(result.member.name)?.steps.includes('start') ? [result.member.name] : [],
+          result.kind === 'done' && plans.get(result.member.name)?.steps.some(begins) ? [result.member.name] : [],
         ),
       ),
     ),
@@ -85,6 +85,10 @@ export function composeOutcome(parts: OutcomeParts): Outcome {
 
 function lateness({ stage, error }: { stage: ReadyStage; error: unknown }): Pick<MemberOutcome, 'step' | 'stuckAt' | 'error'> {
   return { step: 'wait', stuckAt: stage, error: reportOf(error) };
+}
+
+function begins(step: string): boolean {
+  return step === 'start' || step === 'resume';
 }
 
 /** `started` counts every start, also of members that were created or reset before it. */
@@ -102,9 +106,9 @@ function stateBefore(member: ObservedMember | undefined): MemberState {
 }
 
 function stateAfter(steps: readonly string[], before: MemberState): MemberState {
-  const last = steps.findLast((step) => ['start', 'stop', 'shutdown', 'undefine', 'unlink', 'define'].includes(step));
+  const last = steps.findLast((step) => ['start', 'resume', 'stop', 'shutdown', 'undefine', 'unlink', 'define'].includes(step));
   if (last === undefined) return before;
-  if (last === 'start') return 'running';
+  if (last === 'start' || last === 'resume') return 'running';
   if (last === 'undefine' || last === 'unlink') return 'missing';
   if (last === 'define') return before === 'missing' || steps.includes('stop') ? 'shutOff' : before;
   return 'shutOff';

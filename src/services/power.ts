@@ -1,8 +1,9 @@
+import { CowherdError, fullDiskHint } from '../core/errors.js';
 import type { MemberIdentity } from '../core/identity.js';
 import { isOn } from '../core/observation.js';
 import type { Unfinished } from '../core/operation.js';
 import type { Outcome } from '../core/outcome.js';
-import { planPower } from '../core/plan.js';
+import { planPower, resumable } from '../core/plan.js';
 import { selectMembers } from '../core/selection.js';
 import type { WaitFor } from '../core/stages.js';
 import type { Ports } from '../ports.js';
@@ -48,7 +49,12 @@ function power(ports: Ports, verb: 'start' | 'stop', options: PowerOptions): Pro
     const plan = verb === 'start' ? withoutUnaware(record, observed, await withoutMisplaced(ports, record, observed, planned)) : planned;
     if (verb === 'start') {
       await verifiedBases(ports, { ...record, members: chosen });
-      const demand = { starting: plan.members.length, memoryMiB: record.spec.memoryMiB, creating: 0, virtualBytes: 0 };
+      const demand = {
+        starting: plan.members.filter(({ steps }) => steps.includes('start')).length,
+        memoryMiB: record.spec.memoryMiB,
+        creating: 0,
+        virtualBytes: 0,
+      };
       verifyChecks([await checkMemory(ports, demand)], options.force === true);
     }
     const { outcome } = await runChange(
@@ -62,7 +68,7 @@ function power(ports: Ports, verb: 'start' | 'stop', options: PowerOptions): Pro
         doneAs: () => (verb === 'start' ? 'started' : 'stopped'),
         began,
         watch: await beginWait(ports, record, options.wait),
-        context: { journaled: false, shutdown: shutdownBy(ports, options) },
+        context: { journaled: false, shutdown: shutdownBy(ports, options), verifyGoesOn: goesOn(ports) },
       },
       // Waiting for guests costs nothing: all of them may shut down at once.
       verb === 'stop' ? { ...options, concurrency: options.concurrency ?? Math.max(1, plan.members.length) } : options,
@@ -75,10 +81,34 @@ function isDoneFor({ operation, done }: Unfinished, chosen: readonly MemberIdent
   return chosen.every(({ index }) => !operation.targets.includes(index) || done.has(index));
 }
 
+/** What a paused guest waits for it tries again at once; where there is still no room it is paused again within that time. */
+const settleMs = 500;
+
+function goesOn(ports: Ports): (member: MemberIdentity) => Promise<void> {
+  const states = new Shared(ports.clock, shutdownPollMs, async () => byName(await ports.hypervisor.listDomains()));
+  return async ({ name }) => {
+    await ports.clock.sleep(settleMs);
+    const domain = (await states.get()).get(name);
+    if (domain?.state !== 'paused' || domain.reason !== 'I/O error') return;
+    const why = (await ports.hypervisor.readDiskErrors([name])).get(name);
+    throw new CowherdError('STORE_FAILED', `${name} was paused again at once by an I/O error${why === undefined ? '' : ` (${why})`}`, {
+      hint: why?.includes('no space') === false ? 'Its disk fails: see "dmesg".' : fullDiskHint,
+    });
+  };
+}
+
 function shutdownBy(ports: Ports, { timeoutMs, force, signal }: PowerOptions): (member: MemberIdentity) => Promise<void> {
   const states = new Shared(ports.clock, shutdownPollMs, async () => byName(await ports.hypervisor.listDomains()));
-  return ({ name }) =>
-    shutDownGuest(ports, {
+  return async ({ name }) => {
+    // Nothing in it runs that could hear the power button.
+    const domain = (await states.get()).get(name);
+    if (domain?.state === 'paused' && resumable.has(domain.reason)) {
+      if (force === true) return ports.hypervisor.destroy(name);
+      throw new CowherdError('NOT_STOPPED', `${name} is paused (${domain.reason}), and cannot shut down`, {
+        hint: `Let it go on first (cowherd start ${name.replace(/-\d+$/, '')}), or end it: --force`,
+      });
+    }
+    return shutDownGuest(ports, {
       name,
       handle: name,
       isOn: async () => isOn((await states.get()).get(name)),
@@ -86,4 +116,5 @@ function shutdownBy(ports: Ports, { timeoutMs, force, signal }: PowerOptions): (
       timeoutMs,
       signal,
     });
+  };
 }

@@ -214,7 +214,7 @@ async function moveGroup(ports: Ports, operation: Operation, group: readonly num
     const disks = memberDisksOf(record, members);
     if (!keepDrift) {
       const fresh = await freshDisks(ports, record, members, imageOf);
-      await stagePlanned(ports, record.name, plan, { disks, fresh }, await freshSeeds(ports, record, members, operation));
+      await stagePlanned(ports, record, plan, { disks, fresh }, await freshSeeds(ports, record, members, operation));
     }
     const watch = await beginWait(ports, record, wait === undefined ? undefined : parseWaitFor(wait));
     return { observed, plan, context: { definitions, disks, ...nvramOf(record), rebaseTo: imageOf(record.base) }, watch };

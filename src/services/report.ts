@@ -4,7 +4,7 @@ import { memberDisks } from '../core/disks.js';
 import { CowherdError, type ErrorReport, reportOf } from '../core/errors.js';
 import { type BaseRef, basesOf } from '../core/fleet.js';
 import { type FleetReport, reportFleet, type Savings, totalSavings } from '../core/savings.js';
-import type { Ports } from '../ports.js';
+import type { DiskSpace, Ports } from '../ports.js';
 import { loadFleet } from './fleet-access.js';
 
 /** Savings and drift of one fleet, from the sizes of its files. No process per overlay, and nothing asked of libvirt. */
@@ -52,6 +52,16 @@ export interface StoreReport {
   total: Savings & { bases: number; baseBytes: number };
   /** Fleets that cannot be accounted for, and why. */
   failed: Array<{ fleet: string; error: ErrorReport }>;
+  disk: DiskReport;
+}
+
+/** The file system that holds the store. */
+export interface DiskReport extends DiskSpace {
+  path: string;
+}
+
+export async function reportDisk({ machine, fleets }: Pick<Ports, 'machine' | 'fleets'>): Promise<DiskReport> {
+  return { path: fleets.root, ...(await machine.diskSpace(fleets.root)) };
 }
 
 /** All fleets, or those named; a base image that several share is counted once. */
@@ -65,5 +75,5 @@ export async function reportAll(ports: Ports, fleets?: readonly string[]): Promi
       failed.push({ fleet, error: reportOf(error) });
     }
   }
-  return { fleets: reports, total: totalSavings(reports), failed };
+  return { fleets: reports, total: totalSavings(reports), failed, disk: await reportDisk(ports) };
 }

@@ -119,7 +119,7 @@ async function prepareReset(
   const plan = redefines(record) ? wanted : withoutUnaware(record, observed, wanted);
   const disks = memberDisksOf(record, left);
   const fresh = await freshDisks(ports, record, left, imageOf);
-  await stagePlanned(ports, fleet, plan, { disks, fresh }, await freshSeeds(ports, record, left, operation));
+  await stagePlanned(ports, record, plan, { disks, fresh }, await freshSeeds(ports, record, left, operation));
   const definitions = redefines(record) ? await definitionsOf(ports, record, left, imageOf) : undefined;
   const context = { disks, ...nvramOf(record), ...(definitions === undefined ? {} : { definitions }) };
   return { record, observed, plan, context };

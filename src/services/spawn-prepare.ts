@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { MemberDisk } from '../core/disks.js';
 import type { MemberDefinition } from '../core/domain-xml.js';
 import type { FleetRecord } from '../core/fleet.js';
@@ -56,7 +57,7 @@ export async function prepareSpawn(ports: Ports, work: Preparation): Promise<str
     });
     const fresh = await freshDisks(ports, work.record, work.record.members, imageOf);
     const record = { ...work.record, freshOverlayBytes: fresh.bytesPerMember };
-    await stagePlanned(ports, fleet, plan, { disks, fresh }, seeds);
+    await stagePlanned(ports, record, plan, { disks, fresh }, seeds);
     await writeSshFiles(ports, record, work.secrets, seeds, withoutSeedYet(work, await ports.seeds.observe(fleet)));
     await reserveAddresses(ports, record);
     await fleets.write(record);
@@ -76,15 +77,22 @@ export async function prepareSpawn(ports: Ports, work: Preparation): Promise<str
     const moved = earlier.record !== undefined && earlier.record.spec.network !== work.record.spec.network;
     const added = work.record.members.filter((member) => moved || before.get(member.name)?.domain === undefined);
     await releaseAddresses(ports, work.record, added).catch(() => undefined);
-    if (earlier.secrets !== undefined) await ports.seeds.writeSecrets(fleet, earlier.secrets);
-    if (earlier.record === undefined) {
-      await fleets.removeFleet(fleet);
-    } else {
-      await fleets.write(earlier.record);
-      await fleets.endOperation(fleet);
-    }
+    await takeBack(ports, fleet, earlier).catch(() => undefined);
     throw error;
   }
+}
+
+/** Where it fails, as on a full disk, the intent stays: resume goes on from there. */
+async function takeBack(
+  { fleets, seeds }: Pick<Ports, 'fleets' | 'seeds'>,
+  fleet: string,
+  { record, secrets }: { record: FleetRecord | undefined; secrets: FleetSecrets | undefined },
+): Promise<void> {
+  if (record === undefined) return void (await fleets.removeFleet(fleet));
+  // What is as it was is not written again: there may be no room for it.
+  if (secrets !== undefined && !isDeepStrictEqual(secrets, await seeds.readSecrets(fleet))) await seeds.writeSecrets(fleet, secrets);
+  if (!isDeepStrictEqual(record, await fleets.read(fleet))) await fleets.write(record);
+  await fleets.endOperation(fleet);
 }
 
 /** Members that run on without a seed until their next start: the host keys that they have are of their own making. */

@@ -29,6 +29,8 @@ export interface MemberStatus {
   /** A newer base image of its line is in the store, or under other members. */
   outdated: boolean;
   problems: string[];
+  /** What to do about a guest that went off or was paused by nobody's wish. */
+  hint: string | null;
 }
 
 export interface FleetStatus {
@@ -55,13 +57,15 @@ export async function status(ports: Ports, fleet: string): Promise<FleetStatus> 
   ]);
   const addresses = await observeAddresses(ports, record, observed);
   const sharing = sharedAddresses(addresses);
+  const stalled = observed.flatMap(({ domain }) => (domain?.state === 'paused' && domain.reason === 'I/O error' ? [domain.name] : []));
+  const diskErrors = await ports.hypervisor.readDiskErrors(stalled).catch(() => new Map<string, string>());
   const now = ports.clock.now().getTime();
   const problemOf = new Map(problems);
   const isBroken = (ref: BaseRef): boolean => typeof problemOf.get(baseKey(ref)) === 'string';
   const counts: Record<MemberState, number> = { running: 0, shutOff: 0, paused: 0, broken: 0, missing: 0 };
   const members = observed.map((member): MemberStatus => {
     const changed = [baseOf(record, member), ...record.spec.disks.flatMap((disk) => disk.base ?? [])].some(isBroken);
-    const { index, name, uuid, macs, sshPort, state, reason, overlayBytes, driftBytes, problems } = judgeMember(
+    const { index, name, uuid, macs, sshPort, state, reason, overlayBytes, driftBytes, problems, hint } = judgeMember(
       member,
       record.freshOverlayBytes,
       changed ? 'base changed' : undefined,
@@ -82,7 +86,12 @@ export async function status(ports: Ports, fleet: string): Promise<FleetStatus> 
       uptimeSeconds: since === undefined ? null : Math.max(0, Math.round((now - since) / 1000)),
       base: formatBaseRef(baseOf(record, member)),
       outdated: newest !== undefined && baseOf(record, member).digest !== newest.digest,
-      problems: [...problems, ...(sharing.get(name) ?? [])],
+      problems: [
+        ...problems,
+        ...(stalled.includes(name) ? [`paused by an I/O error${diskErrors.has(name) ? ` (${diskErrors.get(name)})` : ''}`] : []),
+        ...(sharing.get(name) ?? []),
+      ],
+      hint: hint ?? null,
     };
   });
   return {

@@ -1,12 +1,14 @@
 import type { BaseImage } from '../core/base.js';
 import type { MemberDisk } from '../core/disks.js';
 import type { MemberDefinition } from '../core/domain-xml.js';
+import type { FleetRecord } from '../core/fleet.js';
 import type { MemberIdentity } from '../core/identity.js';
 import type { Plan, StepName } from '../core/plan.js';
 import type { Seed } from '../core/seed.js';
 import type { Ports } from '../ports.js';
 import type { FreshDisks } from './disks.js';
 import type { Performer } from './engine.js';
+import { verifyRoom } from './room.js';
 
 /** What each step does to the world. Every one may be run twice; overlays are staged before. */
 
@@ -22,6 +24,8 @@ export interface StepContext {
   definitions?: ReadonlyMap<string, MemberDefinition>;
   /** What a rebase step moves overlays to. */
   rebaseTo?: BaseImage;
+  /** Whether a guest that was paused stays so no longer; throws where it does. */
+  verifyGoesOn?: (member: MemberIdentity) => Promise<void>;
   /** What a shutdown waits for, and what it does when that does not come. */
   shutdown?: (member: MemberIdentity) => Promise<void>;
   /** Which files of disks an unlink step removes. */
@@ -57,6 +61,10 @@ export function stepPerformer(
     // In place: until its last write the overlay is whole on the old base image, and after it on the new one.
     rebase: ({ name }) => images.rebase(fleets.files(fleet, name).overlay, needed(context.rebaseTo, 'base image to move to')),
     seed: ({ name }) => seeds.place(fleet, name),
+    resume: async (member) => {
+      await hypervisor.resume(member.name);
+      await context.verifyGoesOn?.(member);
+    },
     start: async ({ name }) => {
       await fleets.prepareStart(fleet, name);
       await hypervisor.start(name);
@@ -84,8 +92,8 @@ function needed<T>(value: T | undefined, what: string): T {
  * @param seeds of the fleet's members, by name
  */
 export async function stagePlanned(
-  ports: Pick<Ports, 'fleets' | 'seeds'>,
-  fleet: string,
+  ports: Pick<Ports, 'fleets' | 'seeds' | 'machine'>,
+  { name: fleet, spec }: FleetRecord,
   plan: Plan,
   { disks, fresh }: { disks: ReadonlyMap<string, readonly MemberDisk[]>; fresh: FreshDisks },
   seeds: ReadonlyMap<string, Seed>,
@@ -103,4 +111,15 @@ export async function stagePlanned(
     else stems.push(disk.stem);
   }
   for (const [image, stems] of kinds) await ports.fleets.stageOverlays(fleet, stems, image);
+  // What is written while members change: nobody is stopped for a run that cannot note what it did.
+  const perMember = marginBytesPerMember + (spec.firmware === 'uefi' ? nvramBytes : 0);
+  const bytes = marginBytes + plan.members.length * perMember;
+  if (plan.members.length > 0) await verifyRoom(ports, ports.fleets.root, bytes, 'What is kept of the members beside their disks');
 }
+
+/** The journal, the log of seeds, the record. */
+const marginBytes = 64 * 1024;
+/** A line in each of two logs, and a console log, whose file may need a block. */
+const marginBytesPerMember = 4096;
+/** Of OVMF, which is the largest in use. */
+const nvramBytes = 540 * 1024;

@@ -1,6 +1,6 @@
 import { formatBaseRef } from '../core/base.js';
 import { memberDisks } from '../core/disks.js';
-import { reportOf } from '../core/errors.js';
+import { isDiskFull, reportOf } from '../core/errors.js';
 import { basesOf, type FleetRecord } from '../core/fleet.js';
 import type { Operation } from '../core/operation.js';
 import type { Outcome } from '../core/outcome.js';
@@ -63,8 +63,22 @@ async function begin(ports: Ports, options: TeardownOptions): Promise<Outcome> {
   const supersedes = (await ports.fleets.unfinished(record.name)) !== undefined;
   // libvirt must answer before the intent is written: without it nothing could be done, and the fleet would be blocked.
   await ports.hypervisor.listDomains();
-  await ports.fleets.beginOperation(record.name, operation);
-  return finishTeardown(ports, operation, new Set(), { ...options, isResumed: supersedes });
+  const journaled = await beginIfRoom(ports, record.name, operation);
+  return finishTeardown(ports, operation, new Set(), { ...options, isResumed: supersedes, journaled });
+}
+
+/**
+ * A teardown is what frees a full disk: where there is no room even for its intent, it goes on without. The record stays until
+ * the end, so that the same command again finishes what was interrupted.
+ */
+async function beginIfRoom({ fleets }: Pick<Ports, 'fleets'>, fleet: string, operation: Operation): Promise<boolean> {
+  try {
+    await fleets.beginOperation(fleet, operation);
+    return true;
+  } catch (error) {
+    if (isDiskFull(error)) return false;
+    throw error;
+  }
 }
 
 /** The record, or what an interrupted spawn meant it to be. */
@@ -81,7 +95,7 @@ export async function finishTeardown(
   ports: Ports,
   operation: Operation,
   done: ReadonlySet<number>,
-  options: WorkOptions & { fleet: string; isResumed: boolean },
+  options: WorkOptions & { fleet: string; isResumed: boolean; journaled?: boolean },
 ): Promise<Outcome> {
   const began = ports.clock.monotonic();
   const record = operation.record ?? (await loadFleet(ports, options.fleet));
@@ -98,7 +112,7 @@ export async function finishTeardown(
       before,
       doneAs: () => 'removed',
       began,
-      context: { journaled: true, stemsOf: (member) => memberDisks(record, member).map(({ stem }) => stem) },
+      context: { journaled: options.journaled !== false, stemsOf: (member) => memberDisks(record, member).map(({ stem }) => stem) },
     },
     options,
   );

@@ -1,6 +1,6 @@
 import { shortDigest } from '../core/base.js';
 import { driftHistogram, type FleetReport, type Savings } from '../core/savings.js';
-import type { StoreReport } from '../services/report.js';
+import type { DiskReport, StoreReport } from '../services/report.js';
 import { bytes, plural, table } from './format.js';
 
 const barWidth = 40;
@@ -51,7 +51,7 @@ function savedLine(saved: Savings['saved']): string {
   return `Nothing saved: the overlays take ${bytes(-saved.bytes)} more than full copies would. A reset brings that back.`;
 }
 
-export function renderStoreReport({ fleets, total, failed }: StoreReport): string {
+export function renderStoreReport({ fleets, total, failed, disk }: StoreReport): string {
   if (fleets.length === 0 && failed.length === 0) return 'There is nothing to report: the store has no fleets.';
   const rows = fleets.map((report) => ({ ...report, baseName: shortDigest(report.base.digest) }));
   const lines = [
@@ -67,8 +67,18 @@ export function renderStoreReport({ fleets, total, failed }: StoreReport): strin
     '',
     `Together ${plural(total.members, 'member')} on ${plural(total.bases, 'base image')} (${bytes(total.baseBytes)}, each counted once). ${savedLine(total.saved)}`,
   ];
+  lines.push(renderDisk(disk));
   for (const { fleet, error } of failed) lines.push(`${fleet} is left out: ${error.message}`);
   return lines.join('\n');
+}
+
+/** Below that share, or that many bytes, guests may soon be paused. */
+const scarce = { share: 0.05, bytes: 1024 ** 3 };
+
+export function renderDisk({ path, totalBytes, freeBytes }: DiskReport): string {
+  const left = `${bytes(freeBytes)} of ${bytes(totalBytes)} free on the disk of ${path}.`;
+  if (freeBytes >= scarce.bytes && freeBytes >= totalBytes * scarce.share) return left;
+  return `! Only ${left} A full disk pauses guests: free some, then "cowherd start FLEET" lets them go on.`;
 }
 
 export function reportCsv(reports: readonly FleetReport[]): string {

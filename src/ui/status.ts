@@ -1,4 +1,5 @@
 import { formatBaseRef } from '../core/base.js';
+import { formatIndexes } from '../core/selection.js';
 import type { FleetStatus, FleetSummary, MemberStatus } from '../services/status.js';
 import { bytes, countsLine, duration, plural, table } from './format.js';
 
@@ -32,6 +33,9 @@ export function renderStatus(status: FleetStatus): string {
       { title: 'REASON', value: (member) => (member.problems.length > 0 ? member.problems.join('; ') : member.reason) },
     ]),
   );
+  const hints = new Map<string, MemberStatus[]>();
+  for (const member of members) if (member.hint !== null) hints.set(member.hint, [...(hints.get(member.hint) ?? []), member]);
+  for (const [hint, those] of hints) lines.push(`  → ${formatIndexes(those.map(({ index }) => index))}: ${hint}`);
   return lines.join('\n');
 }
 
