@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { verifyUri } from '../../../src/adapters/connection.js';
-import { parseDomainStates } from '../../../src/adapters/domain-states.js';
+import { parseDomainStates, parseIdentities } from '../../../src/adapters/domain-states.js';
 import { faultOf, virshError } from '../../../src/adapters/virsh-errors.js';
 import { quote } from '../../../src/adapters/virsh-session.js';
 
@@ -55,6 +55,44 @@ Domain: 'off'
       code: 'CONNECTION_FAILED',
       hint: expect.stringContaining('usermod'),
     });
+  });
+
+  it.each([
+    // libvirt 9 and 10, SELinux enforcing or AppArmor enabled; the words after "error: ".
+    [
+      "Failed to start domain 'x'\nunable to set security context 'system_u:object_r:svirt_image_t:s0:c1,c2' on '/s/x.qcow2': Operation not permitted",
+      /semanage fcontext/,
+    ],
+    [
+      "Failed to start domain 'x'\nRequested operation is not valid: Setting different SELinux label on /s/x.qcow2 which is already in use",
+      /SELinux/,
+    ],
+    ["Failed to start domain 'x'\ninternal error: cannot load AppArmor profile 'libvirt-d6a03dfd-6e5c-43aa-b0b2-f062a7fb5aaf'", /AppArmor/],
+    [
+      "Failed to start domain 'x'\ninternal error: qemu unexpectedly closed the monitor: 2023-03-06T17:22:45.664025Z qemu-system-x86_64: -blockdev {}: Could not open '/s/x.qcow2': Permission denied",
+      /cowherd doctor/,
+    ],
+    ["Failed to start domain 'x'\nUnable to open file: /s/x.log: Read-only file system", /read-only/],
+    [
+      "failed to connect to the hypervisor\nFailed to connect socket to '/var/run/libvirt/libvirt-sock': Permission denied",
+      /usermod .* or use --connect qemu:\/\/\/session/,
+    ],
+    [
+      "Failed to start domain 'x'\nTimed out during operation: cannot acquire state change lock (held by monitor=remoteDispatchDomainCreate)",
+      /Another call holds/,
+    ],
+    ["Failed to start domain 'x'\ninternal error: Could not get process id of swtpm", /swtpm-localca/],
+    ["Failed to start domain 'x'\nunable to open pipe: Too many open files", /LimitNOFILE/],
+  ])('%j has a hint that helps', (text, hint) => {
+    expect(virshError('start x', text).hint).toMatch(hint);
+  });
+
+  it('is not believed where the list of domains has a line that cannot be read', () => {
+    const uuid = '776903b5-496f-5550-9aa0-12329a775938';
+    expect(parseIdentities(`${uuid} lab-001\n${uuid}  a name \n\n`).map(({ name }) => name)).toEqual(['lab-001', 'a name']);
+    for (const cut of [uuid, uuid.slice(0, 20), `${uuid} `, 'lab-001', `${uuid.slice(1)} lab-001`]) {
+      expect(() => parseIdentities(`${uuid} lab-001\n${cut}\n`)).toThrow('cannot be read');
+    }
   });
 
   it('is never spoken to with a line break', () => {

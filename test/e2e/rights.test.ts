@@ -1,0 +1,63 @@
+import { chmod, mkdir } from 'node:fs/promises';
+import { execa } from 'execa';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { bin, guest, Lab } from './lab.js';
+
+describe('a host that lets too little', () => {
+  let lab: Lab;
+  beforeAll(async () => {
+    lab = await Lab.open();
+    await lab.golden('golden.qcow2');
+  });
+  afterAll(() => lab.close());
+
+  const spawning = (fleet: string, count: number, ...more: string[]): string[] => [
+    'spawn',
+    fleet,
+    ...['--base', `${lab.scratch}/golden.qcow2`, '--count', String(count), ...guest, ...more],
+  ];
+
+  it('names the directory that keeps QEMU out, beforehand and when a start fails for it', async () => {
+    const closed = lab.path('closed');
+    await mkdir(lab.store, { mode: 0o755 });
+    await mkdir(closed, { mode: 0o700 });
+    const store = ['--store', `${closed}/store`];
+    const fleet = lab.fleet('closed');
+    const refused = await lab.cowherd(...spawning(fleet, 1), ...store, '--json');
+    expect(refused.exitCode).toBe(3);
+    expect(refused.json.error).toMatchObject({
+      message: expect.stringContaining(closed),
+      hint: expect.stringContaining(`chmod o+x ${closed}`),
+    });
+    const forced = await lab.cowherd(...spawning(fleet, 1, '--force'), ...store, '--json');
+    expect(forced.exitCode).toBe(4);
+    expect(forced.json.members[0].error).toMatchObject({
+      message: expect.stringContaining('Permission denied'),
+      hint: expect.stringContaining('cowherd doctor'),
+    });
+    await chmod(closed, 0o711);
+    expect((await lab.ok('start', fleet, ...store)).counts).toMatchObject({ started: 1 });
+    await lab.ok('teardown', fleet, '--yes', ...store);
+  });
+
+  it('with few open files allowed makes what was asked, or says which limit is in the way', async () => {
+    const fleet = lab.fleet('files');
+    const limited = (limit: number) =>
+      execa(
+        'bash',
+        ['-c', `ulimit -n ${limit}; exec "$@"`, 'bash', process.execPath, bin, ...spawning(fleet, 50, '--no-start'), '--json'],
+        {
+          env: lab.env,
+          reject: false,
+        },
+      );
+    for (const limit of [40, 64]) {
+      const { exitCode, stdout, stderr } = await limited(limit);
+      expect([0, 4, 8], `${stdout}${stderr}`).toContain(exitCode);
+      if (exitCode !== 0) expect(stdout).toMatch(/ulimit -n/);
+    }
+    await lab.ok(...spawning(fleet, 50, '--no-start'));
+    expect((await lab.ok('status', fleet)).counts).toMatchObject({ shutOff: 50 });
+    await lab.ok('teardown', fleet, '--yes');
+  });
+});

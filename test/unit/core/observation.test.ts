@@ -1,0 +1,39 @@
+import { describe, expect, it } from 'vitest';
+import { type DomainState, judgeMember } from '../../../src/core/observation.js';
+import { type MarkedMember, planPower } from '../../../src/core/plan.js';
+
+const fleetId = 'f';
+
+function member(state: DomainState['state'], reason: string): MarkedMember {
+  const [name, uuid] = ['lab-001', 'u'];
+  const mark = { fleet: 'lab', fleetId, index: 1, baseName: 'g', baseDigest: '', definition: '', spec: '' };
+  return { index: 1, name, uuid, macs: [], domain: { name, uuid, state, reason }, overlayBytes: 1, mark };
+}
+
+describe('a guest that stands still', () => {
+  it.each([
+    ['paused', 'I/O error', /free some space/, ['resume']],
+    ['paused', 'by the user', /somebody paused/, ['resume']],
+    ['paused', 'watchdog', /watchdog/, ['resume']],
+    // libvirt's own, for a moment.
+    ['paused', 'saving', undefined, []],
+    ['shutOff', 'crashed', /QEMU ended by itself/, ['start']],
+    ['shutOff', 'failed', /could not start/, ['start']],
+    ['shutOff', 'shut down', undefined, ['start']],
+    ['running', 'booted', undefined, []],
+  ] as const)('%s (%s) is told with what helps, and started as it must be', (state, reason, hint, steps) => {
+    const one = member(state, reason);
+    const judged = judgeMember(one, 0);
+    expect(judged).toMatchObject({ state, reason, problems: [] });
+    if (hint === undefined) expect(judged.hint).toBeUndefined();
+    else expect(judged.hint).toMatch(hint);
+    expect(planPower([one], fleetId, 'start').members.flatMap((planned) => planned.steps)).toEqual(steps);
+  });
+
+  it('and has crashed is kept until a person ends it', () => {
+    const plan = planPower([member('paused', 'guest crashed')], fleetId, 'start');
+    expect(plan.members).toEqual([]);
+    expect(plan.refused[0]?.hint).toContain('stop --force');
+    expect(planPower([member('paused', 'guest crashed')], fleetId, 'stop').members).toHaveLength(1);
+  });
+});
