@@ -164,6 +164,8 @@ export interface BaseStore {
   export(request: ExportRequest): Promise<number>;
   /** What the file looks like now; undefined where it is gone. */
   seal(base: BaseLayer): Promise<Seal | undefined>;
+  /** Whether its mode lets anybody write to the file, root apart. */
+  isWritable(path: string): Promise<boolean>;
   /** Reads the whole file again. @returns its sha256 */
   digest(base: BaseLayer, onProgress?: (progress: ImportProgress) => void, signal?: AbortSignal): Promise<string>;
   remove(base: BaseImage): Promise<void>;
