@@ -280,9 +280,9 @@ export class FleetDirectory implements FleetStore {
     const text = await readIfThere(path);
     if (text === undefined) return undefined;
     const hint = `Look at ${path}; when nothing of it is needed, remove that file and run the verb again.`;
-    const operation = parseState(operationSchema, fleet, 'operation.json', text, hint);
-    if (operation.fleet !== undefined && operation.fleet !== fleet) {
-      throw new CowherdError('STATE_DAMAGED', `operation.json of ${fleet} is that of another fleet, ${operation.fleet}`, { hint });
+    const { fleet: owner, ...operation } = parseState(operationSchema, fleet, 'operation.json', text, hint);
+    if (owner !== undefined && owner !== fleet) {
+      throw new CowherdError('STATE_DAMAGED', `operation.json of ${fleet} is that of another fleet, ${owner}`, { hint });
     }
     if (operation.record !== undefined) verifyRecordOf(fleet, operation.record, 'operation.json', hint);
     return { operation, done: parseOperationLog((await readIfThere(operationLog)) ?? '') };
