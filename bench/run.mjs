@@ -9,6 +9,7 @@ import { execa } from 'execa';
 import { openHost } from '../dist/index.js';
 import { buildGolden } from '../scripts/golden.mjs';
 import { benchGuests } from './guests.mjs';
+import { benchLinear } from './linear.mjs';
 import { benchOverlays } from './overlays.mjs';
 
 const { values } = parseArgs({
@@ -179,7 +180,7 @@ async function cleanUp() {
   const open = await openHost({ connect: uri, store });
   try {
     for (const { name } of await open.hypervisor.listDomains()) {
-      if (!/^cwt-(bench|floor|hand)(-[kg])?-\d+$/.test(name)) continue;
+      if (!/^cwt-(bench|floor|hand)(-[kgl])?-\d+$/.test(name)) continue;
       await open.hypervisor.destroy(name);
       await open.hypervisor.undefine(name);
     }
@@ -194,6 +195,7 @@ const measured = {};
 try {
   if (wants('overlays')) measured.overlays = await benchOverlays(store, scratch, row);
   if (wants('thousand')) measured.thousand = await thousand();
+  if (wants('linear')) measured.linear = await benchLinear({ cowherd, scratch, row, say });
   if (wants('fleet')) measured.fleet = await fleetPairs();
   if (wants('guests')) measured.guests = await benchGuests({ run, measure, cowherd, scratch, rounds, row, median, say });
 } finally {

@@ -174,6 +174,8 @@ export interface BaseStore {
   seal(base: BaseLayer): Promise<Seal | undefined>;
   /** Takes the file as it is now for what was imported: only where its digest was compared. Under the lock. */
   reseal(base: BaseImage): Promise<void>;
+  /** Whether its mode lets anybody write to the file, root apart. */
+  isWritable(path: string): Promise<boolean>;
   /** Reads the whole file again. @returns its sha256 */
   digest(base: BaseLayer, onProgress?: (progress: ImportProgress) => void, signal?: AbortSignal): Promise<string>;
   remove(base: BaseImage): Promise<void>;

@@ -6,9 +6,11 @@ import {
   type BaseLayer,
   type BaseRecord,
   baseRecordSchema,
+  formatBaseRef,
   parseBaseRef,
   type Seal,
   sealDifferences,
+  shortDigest,
 } from '../core/base.js';
 import { baseKey, type LoneBase, layersOf, resolveBacking } from '../core/base-chain.js';
 import { CowherdError, reportOf } from '../core/errors.js';
@@ -52,7 +54,7 @@ export class BaseDirectory implements BaseStore {
       for (const file of (await listDirectory(join(directory, name))).filter((entry) => entry.endsWith('.json'))) {
         const path = join(directory, name, file);
         try {
-          const record: BaseRecord = parseState(baseRecordSchema, name, file, await readFile(path, 'utf8'), `Import the image again.`);
+          const record = parseBaseRecord(name, file, await readFile(path, 'utf8'));
           lone.push({ ...record, path: baseLayout(this.#root, record, record.format).image });
         } catch (error) {
           damaged.push({ path, reason: reportOf(error).message });
@@ -88,6 +90,15 @@ export class BaseDirectory implements BaseStore {
     // An older one of that name is not what is meant.
     const failure = broken.find(({ base }) => base === newest);
     if (failure !== undefined) throw failure.error;
+    const hit = damaged.find(
+      (entry) => name !== undefined && dirname(entry.path) === dirname(baseLayout(this.#root, { name, digest }, '').record),
+    );
+    if (hit !== undefined) {
+      throw new CowherdError('STATE_DAMAGED', `The record of base image ${JSON.stringify(ref)} cannot be used: ${hit.reason}`, {
+        details: [hit.path],
+        hint: `Import the image again: cowherd base add FILE --name ${name}`,
+      });
+    }
     const names = [...new Set(bases.map((base) => base.name))];
     throw new CowherdError('BASE_NOT_FOUND', `There is no base image ${JSON.stringify(ref)} in the store`, {
       details: damaged.map(({ path, reason }) => `${path}: ${reason}`),
@@ -109,7 +120,7 @@ export class BaseDirectory implements BaseStore {
       const { image, record: path } = baseLayout(this.#root, ref, format);
       const text = await readFile(path, 'utf8').catch(() => undefined);
       if (text === undefined) continue;
-      const record = parseState(baseRecordSchema, ref.name, basename(path), text, 'Import the image again.');
+      const record = parseBaseRecord(ref.name, basename(path), text);
       if (record.format === format && record.digest === ref.digest) return { ...record, path: image };
     }
     return undefined;
@@ -129,6 +140,10 @@ export class BaseDirectory implements BaseStore {
     } catch (cause) {
       throw storeError(`seal ${base.path}`, cause);
     }
+  }
+
+  async isWritable(path: string): Promise<boolean> {
+    return ((await lstat(path)).mode & 0o222) !== 0;
   }
 
   async digest(base: BaseLayer, onProgress?: (progress: ImportProgress) => void, signal?: AbortSignal): Promise<string> {
@@ -259,6 +274,14 @@ export class BaseDirectory implements BaseStore {
     const promotedFrom = (await this.#getLone(ref).catch(() => undefined))?.promotedFrom;
     return promotedFrom === undefined ? {} : { promotedFrom };
   }
+}
+
+/** @throws STATE_DAMAGED, also where it is the record of another image: it would vouch for a file that it does not know */
+function parseBaseRecord(name: string, file: string, text: string): BaseRecord {
+  const hint = `Import the image again: cowherd base add FILE --name ${name}`;
+  const record = parseState(baseRecordSchema, name, file, text, hint);
+  if (record.name === name && file === `${shortDigest(record.digest)}.json`) return record;
+  throw new CowherdError('STATE_DAMAGED', `${file} of ${name} is the record of another base image, ${formatBaseRef(record)}`, { hint });
 }
 
 function recordOf({ path: _path, backing: _backing, ...record }: BaseImage, source: BaseRecord['source']): BaseRecord {

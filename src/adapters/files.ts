@@ -44,6 +44,8 @@ export function storeError(doing: string, cause: unknown): CowherdError {
     EACCES: 'This user may not write there. "cowherd doctor" gives the command that makes a store for you; --store DIR uses another.',
     EPERM: 'This user may not write there. "cowherd doctor" gives the command that makes a store for you; --store DIR uses another.',
     EROFS: 'The file system is read-only. Use --store DIR on another one.',
+    EISDIR: 'A directory has that name. Move it away, then run the command again.',
+    ENOTEMPTY: 'A directory has that name. Move it away, then run the command again.',
     EMFILE: 'Too many open files. Raise the limit (ulimit -n 1024), or lower --concurrency.',
     ENFILE: 'The host has too many files open. Raise fs.file-max (sysctl), or end what holds them.',
     EIO: 'The disk fails, or the file system on it is damaged: see "dmesg".',

@@ -1,7 +1,8 @@
 import { appendFile, lstat, open, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
-import { type FleetRecord, parseFleetRecord, parseState } from '../core/fleet.js';
+import { CowherdError } from '../core/errors.js';
+import { type FleetRecord, parseFleetRecord, parseState, verifyRecordOf } from '../core/fleet.js';
 import { namePattern } from '../core/names.js';
 import { type Operation, operationLogLine, operationSchema, parseOperationLog, type Unfinished } from '../core/operation.js';
 import { nonZeroSegments } from '../core/overlay.js';
@@ -254,7 +255,7 @@ export class FleetDirectory implements FleetStore {
     try {
       await makeDirectory(directory);
       await new Shears(directory).unlink(operationLog);
-      await writeJson(path, operation);
+      await writeJson(path, { ...operation, fleet });
     } catch (cause) {
       throw storeError(`write ${path}`, cause);
     }
@@ -282,13 +283,12 @@ export class FleetDirectory implements FleetStore {
     const { operation: path, operationLog } = fleetLayout(this.root, fleet);
     const text = await readIfThere(path);
     if (text === undefined) return undefined;
-    const operation = parseState(
-      operationSchema,
-      fleet,
-      'operation.json',
-      text,
-      `Look at ${path}; when nothing of it is needed, remove that file and run the verb again.`,
-    );
+    const hint = `Look at ${path}; when nothing of it is needed, remove that file and run the verb again.`;
+    const { fleet: owner, ...operation } = parseState(operationSchema, fleet, 'operation.json', text, hint);
+    if (owner !== undefined && owner !== fleet) {
+      throw new CowherdError('STATE_DAMAGED', `operation.json of ${fleet} is that of another fleet, ${owner}`, { hint });
+    }
+    if (operation.record !== undefined) verifyRecordOf(fleet, operation.record, 'operation.json', hint);
     return { operation, done: parseOperationLog((await readIfThere(operationLog)) ?? '') };
   }
 }

@@ -24,7 +24,10 @@ export async function readHead(path: string): Promise<Buffer> {
   }
 }
 
-/** The name of the backing file in a qcow2 header. Source: QEMU docs/interop/qcow2.txt. @returns undefined where there is none */
+/**
+ * The name of the backing file in a qcow2 header. Source: QEMU docs/interop/qcow2.txt.
+ * @returns undefined where there is none, or the file ends before the tables that its header names: it was cut short
+ */
 export async function readBackingName(path: string): Promise<string | undefined> {
   const handle = await open(path, 'r');
   try {
@@ -33,6 +36,13 @@ export async function readBackingName(path: string): Promise<string | undefined>
     const length = bytesRead < 72 ? 0 : head.readUInt32BE(16);
     // At most 1023 bytes, as the format has it.
     if (offset === 0 || length === 0 || length > 1023) return undefined;
+    const { size } = await handle.stat();
+    const [l1Entries, l1Offset, refcountsOffset] = [
+      head.readUInt32BE(36),
+      Number(head.readBigUInt64BE(40)),
+      Number(head.readBigUInt64BE(48)),
+    ];
+    if (size < l1Offset + l1Entries * 8 || size <= refcountsOffset) return undefined;
     if (offset + length <= bytesRead) return head.toString('utf8', offset, offset + length);
     const name = Buffer.alloc(length);
     await handle.read(name, 0, length, offset);

@@ -105,6 +105,11 @@ const explanations: Array<{ pattern: RegExp; code: ErrorCode; hint: string }> = 
     code: 'TOOL_FAILED',
     hint: 'Something else has taken the port that is forwarded to this member. "cowherd spawn" again gives it another one.',
   },
+  {
+    pattern: /Cannot access storage file|Could not open .*No such file/i,
+    code: 'TOOL_FAILED',
+    hint: 'A file of the member is gone. "cowherd spawn FLEET" makes a lost seed again; a reset gives fresh disks.',
+  },
   { pattern: /Network not found/i, code: 'TOOL_FAILED', hint: 'See which networks there are with "virsh net-list --all".' },
   {
     pattern: /does not match the schema|failed to validate|XML document failed|^XML error:|^unsupported configuration:/im,

@@ -52,7 +52,7 @@ export async function resolveBacking(
         `Base image ${formatBaseRef(base)} stands on ${formatBaseRef(parent)}, which is not in the store`,
         {
           details: [base.path],
-          hint: `Bring back the file with sha256 ${parent.digest} by importing it under the name ${parent.name}.`,
+          hint: `Bring back the file with sha256 ${parent.digest}: cowherd base add FILE --name ${parent.name}`,
         },
       );
     }

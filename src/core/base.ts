@@ -68,14 +68,21 @@ export interface Seal {
   inode: string;
 }
 
+/** Also where something else has its name: a directory, a link. */
+export const goneDifference = 'the file is gone';
+
 /** @returns what differs between the record and the file, in words; empty where nothing does */
 export function sealDifferences(recorded: Seal, seen: Seal | undefined): string[] {
-  if (seen === undefined) return ['the file is gone'];
+  if (seen === undefined) return [goneDifference];
   const differences: string[] = [];
   if (seen.size !== recorded.size) differences.push(`size ${recorded.size} → ${seen.size} bytes`);
   if (seen.mtimeNs !== recorded.mtimeNs) differences.push('modification time');
   if (seen.inode !== recorded.inode) differences.push('it is another file (inode)');
   return differences;
+}
+
+export function bringBackHint({ name }: Pick<BaseRecord, 'name'>): string {
+  return `Bring back the original: cowherd base add FILE --name ${name}; of a promoted one, promote its member again. If it was only moved or copied: cowherd base relocate`;
 }
 
 /** @throws BASE_CHANGED */
@@ -84,6 +91,6 @@ export function verifySeal(base: BaseLayer, seen: Seal | undefined): void {
   if (differences.length === 0) return;
   throw new CowherdError('BASE_CHANGED', `Base image ${formatBaseRef(base)} is not what was imported: ${differences.join(', ')}`, {
     details: [base.path],
-    hint: `Every overlay on it may be corrupt. Run "cowherd base verify ${formatBaseRef(base)}" to compare its content, and bring back the original file. One that was only copied: cowherd base relocate`,
+    hint: `Every overlay on it may be corrupt. "cowherd base verify ${formatBaseRef(base)}" compares its content. ${bringBackHint(base)}`,
   });
 }

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { CowherdError } from './errors.js';
-import { type MemberIdentity, memberIdentity } from './identity.js';
-import { namePattern } from './names.js';
+import { type MemberIdentity, memberIdentity, memberUuid } from './identity.js';
+import { memberName, namePattern } from './names.js';
 import { type BaseRef, baseRefSchema, domainSpecSchema } from './spec.js';
 
 export { type BaseRef, baseRefSchema };
@@ -45,15 +45,40 @@ export function basesOf({ base, members, spec }: Pick<FleetRecord, 'base' | 'mem
   return [...new Map(all.map((ref) => [`${ref.name}@${ref.digest}`, ref])).values()];
 }
 
-/** @throws STATE_DAMAGED */
+/** @throws STATE_DAMAGED, also where it is another fleet's record */
 export function parseFleetRecord(fleet: string, text: string): FleetRecord {
-  return parseState(
-    fleetRecordSchema,
-    fleet,
-    'fleet.json',
-    text,
-    `Run "cowherd status ${fleet} --recover" to rebuild it from the domains.`,
-  );
+  const hint = `Run "cowherd status ${fleet} --recover" to rebuild it from the domains.`;
+  const record = parseState(fleetRecordSchema, fleet, 'fleet.json', text, hint);
+  verifyRecordOf(fleet, record, 'fleet.json', hint);
+  return record;
+}
+
+/**
+ * A record that lies in a fleet's directory is that fleet's, and its members are those that follow from its id: all else was put
+ * together by hand, and would lead a verb to files and domains that are not the fleet's.
+ * @throws STATE_DAMAGED
+ */
+export function verifyRecordOf(fleet: string, record: FleetRecord, file: string, hint: string): void {
+  if (record.name !== fleet) {
+    throw new CowherdError('STATE_DAMAGED', `${file} of ${fleet} is that of another fleet, ${record.name}`, {
+      hint: `If the directory was renamed, give it its name back: ${record.name}. If the file was put there by mistake: ${hint}`,
+    });
+  }
+  const seen = new Set<number>();
+  for (const { index, name, uuid } of record.members) {
+    const isOwn = name === memberName(fleet, index) && uuid === memberUuid(record.id, index);
+    if (isOwn && !seen.has(index)) {
+      seen.add(index);
+      continue;
+    }
+    throw new CowherdError(
+      'STATE_DAMAGED',
+      `${file} of ${fleet} is damaged: ${name} is ${isOwn ? 'in it twice' : `not its member ${index}`}`,
+      {
+        hint,
+      },
+    );
+  }
 }
 
 /** @throws STATE_DAMAGED, naming the file and the first finding */

@@ -6,6 +6,8 @@ import type { StepName } from './plan.js';
 export const operationSchema = z.strictObject({
   version: z.literal(1),
   id: z.string(),
+  /** The fleet that it is about. */
+  fleet: z.string().optional(),
   verb: z.enum(['spawn', 'reset', 'teardown', 'rebase']),
   startedAt: z.iso.datetime(),
   /** Indexes of the members that it is about. */

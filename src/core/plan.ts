@@ -225,7 +225,7 @@ export function planPower(members: readonly MarkedMember[], fleetId: string, ver
       plan.refused.push({
         name,
         reason: overlayBytes === undefined ? 'its overlay is missing' : `its disk ${(missingDisks ?? []).join(', ')} is missing`,
-        hint: 'A reset gives it a fresh one.',
+        hint: `A reset gives it a fresh one: cowherd reset ${name.replace(/-\d+$/, '')} ${index}`,
       });
     } else {
       plan.members.push({ index, name, steps: [verb === 'start' ? 'start' : 'shutdown'], why: verb, atNextStart: false });

@@ -1,4 +1,4 @@
-import { type BaseImage, type BaseLayer, formatBaseRef, sealDifferences } from '../core/base.js';
+import { type BaseImage, type BaseLayer, bringBackHint, formatBaseRef, goneDifference, sealDifferences } from '../core/base.js';
 import { baseKey, childrenOf, layersOf } from '../core/base-chain.js';
 import { CowherdError } from '../core/errors.js';
 import { type GeneralisationWarning, generalisationWarnings } from '../core/generalisation.js';
@@ -108,7 +108,7 @@ export interface VerifiedBase {
   path: string;
   /** Those below it, whose content was read as well. */
   layers: string[];
-  /** What qemu-img check remarks without calling it corrupt. */
+  /** What qemu-img check remarks without calling it corrupt, and files that may be written to. */
   warning?: string;
 }
 
@@ -119,16 +119,23 @@ export interface VerifiedBase {
 export async function verifyBase(ports: Ports, ref: string, options: WorkOptions): Promise<VerifiedBase> {
   const base = await ports.bases.find(ref);
   for (const layer of layersOf(base)) await verifyContent(ports, layer, options);
-  const warning = base.format === 'qcow2' ? await ports.images.check(base.path) : undefined;
+  const checked = base.format === 'qcow2' ? await ports.images.check(base.path) : undefined;
+  const warning = [checked, ...(await writableWarnings(ports, base))].filter((part) => part !== undefined).join('; ') || undefined;
   const layers = base.backing.map(formatBaseRef);
   return { name: base.name, digest: base.digest, path: base.path, layers, ...(warning === undefined ? {} : { warning }) };
+}
+
+/** Its content is sound, and nothing but care keeps it so. */
+async function writableWarnings(ports: Pick<Ports, 'bases'>, base: BaseImage): Promise<string[]> {
+  const writable = await Promise.all(layersOf(base).map(async ({ path }) => ((await ports.bases.isWritable(path)) ? [path] : [])));
+  return writable.flat().map((path) => `it may be written to: chmod 0444 ${path}`);
 }
 
 async function verifyContent(ports: Pick<Ports, 'bases'>, layer: BaseLayer, { signal, onProgress }: WorkOptions): Promise<void> {
   const ref = formatBaseRef(layer);
   const differences = sealDifferences(layer.seal, await ports.bases.seal(layer));
-  const bringBack = `Bring back the original: cowherd base add FILE --name ${layer.name}; of a promoted one, promote its member again.`;
-  if (differences.includes('the file is gone')) {
+  const bringBack = bringBackHint(layer);
+  if (differences.includes(goneDifference)) {
     throw new CowherdError('BASE_CHANGED', `Base image ${ref} is gone`, { details: [layer.path], hint: bringBack });
   }
   const digest = await ports.bases.digest(

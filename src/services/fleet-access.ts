@@ -100,7 +100,7 @@ export async function verifiedBase(ports: Pick<Ports, 'bases'>, ref: BaseRef): P
   const base = await ports.bases.get(ref);
   if (base === undefined) {
     throw new CowherdError('BASE_CHANGED', `Base image ${formatBaseRef(ref)} is not in the store any more`, {
-      hint: `Bring back the file with sha256 ${ref.digest} by importing it under the name ${ref.name}.`,
+      hint: `Bring back the file with sha256 ${ref.digest}: cowherd base add FILE --name ${ref.name}`,
     });
   }
   await verifySeals(ports, base);

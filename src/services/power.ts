@@ -1,9 +1,10 @@
 import { CowherdError, fullDiskHint } from '../core/errors.js';
+import type { FleetRecord } from '../core/fleet.js';
 import type { MemberIdentity } from '../core/identity.js';
 import { isOn } from '../core/observation.js';
 import type { Unfinished } from '../core/operation.js';
 import type { Outcome } from '../core/outcome.js';
-import { planPower, resumable } from '../core/plan.js';
+import { type MarkedMember, type Plan, planPower, resumable } from '../core/plan.js';
 import { selectMembers } from '../core/selection.js';
 import type { WaitFor } from '../core/stages.js';
 import type { Ports } from '../ports.js';
@@ -12,6 +13,7 @@ import { checkMemory, verifyChecks } from './checks.js';
 import { verifiedBases } from './disks.js';
 import { loadFleet, observeWithMarks, verifyNothingUnfinished, type WorkOptions, withFleetLock } from './fleet-access.js';
 import { beginWait, verifyWaitable } from './readiness.js';
+import { withoutStrangeDisks } from './reset.js';
 import { Shared } from './shared.js';
 import { shutDownGuest, shutdownPollMs } from './shut-down.js';
 import { withoutMisplaced, withoutUnaware } from './standing.js';
@@ -46,7 +48,7 @@ function power(ports: Ports, verb: 'start' | 'stop', options: PowerOptions): Pro
     const observed = await observeWithMarks(ports, { ...record, members: chosen });
     verifyWaitable(record.spec, options.wait);
     const planned = planPower(observed, record.id, verb);
-    const plan = verb === 'start' ? withoutUnaware(record, observed, await withoutMisplaced(ports, record, observed, planned)) : planned;
+    const plan = verb === 'start' ? await startable(ports, record, observed, planned) : planned;
     if (verb === 'start') {
       await verifiedBases(ports, { ...record, members: chosen });
       const demand = {
@@ -75,6 +77,12 @@ function power(ports: Ports, verb: 'start' | 'stop', options: PowerOptions): Pro
     );
     return outcome;
   });
+}
+
+/** Those whose disks and domain belong together. */
+async function startable(ports: Ports, record: FleetRecord, observed: readonly MarkedMember[], plan: Plan): Promise<Plan> {
+  const placed = withoutUnaware(record, observed, await withoutMisplaced(ports, record, observed, plan));
+  return withoutStrangeDisks(ports, record, observed, placed);
 }
 
 function isDoneFor({ operation, done }: Unfinished, chosen: readonly MemberIdentity[]): boolean {

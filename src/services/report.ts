@@ -43,7 +43,7 @@ async function presentBase(ports: Pick<Ports, 'bases'>, ref: BaseRef): Promise<B
 
 function missing(ref: BaseRef): never {
   throw new CowherdError('BASE_CHANGED', `Base image ${formatBaseRef(ref)} is not in the store any more`, {
-    hint: `Bring it back by importing the file with sha256 ${ref.digest} under the name ${ref.name}.`,
+    hint: `Bring back the file with sha256 ${ref.digest}: cowherd base add FILE --name ${ref.name}`,
   });
 }
 

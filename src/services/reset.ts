@@ -4,7 +4,7 @@ import type { FleetRecord } from '../core/fleet.js';
 import { isOn, type ObservedMember } from '../core/observation.js';
 import type { Operation } from '../core/operation.js';
 import type { Outcome } from '../core/outcome.js';
-import { type MarkedMember, type Plan, planReset, type ResetPolicy, type StartPolicy } from '../core/plan.js';
+import { type MarkedMember, type MemberPlan, type Plan, planReset, type ResetPolicy, type StartPolicy } from '../core/plan.js';
 import type { Seed } from '../core/seed.js';
 import { selectMembers } from '../core/selection.js';
 import type { WaitFor } from '../core/stages.js';
@@ -147,18 +147,24 @@ export async function freshSeeds(
 
 const xmlBatch = 200;
 
-/** Refuses members whose domain has another disk by now, as after an external snapshot: our overlay is what that one stands on. */
+/**
+ * Refuses members whose domain has another disk by now: after an external snapshot our overlay is what that one stands on, and
+ * one that was edited by hand may have somebody else's, which its guest would write to.
+ * @param isAsked which of the planned members are looked at
+ */
 export async function withoutStrangeDisks(
   ports: Ports,
   record: FleetRecord,
   observed: readonly ObservedMember[],
   plan: Plan,
+  isAsked: (member: MemberPlan) => boolean = () => true,
 ): Promise<Plan> {
   const members = byName(observed);
+  const asked = plan.members.filter(isAsked);
   const strange = new Set<string>();
   // In parts: nobody needs the XML of a thousand domains at once.
-  for (let from = 0; from < plan.members.length; from += xmlBatch) {
-    const names = plan.members.slice(from, from + xmlBatch).map((member) => member.name);
+  for (let from = 0; from < asked.length; from += xmlBatch) {
+    const names = asked.slice(from, from + xmlBatch).map((member) => member.name);
     const documents = await ports.hypervisor.readXml(names);
     for (const name of names) {
       const xml = documents.get(name);
@@ -171,6 +177,7 @@ export async function withoutStrangeDisks(
       strange.add(name);
     }
   }
+  const keep = `${record.spec.firmware === 'uefi' ? ' --keep-nvram' : ''}${record.spec.tpm ? ' --keep-tpm' : ''}`;
   return {
     ...plan,
     members: plan.members.filter((member) => !strange.has(member.name)),
@@ -179,7 +186,7 @@ export async function withoutStrangeDisks(
       ...[...strange].map((name) => ({
         name,
         reason: 'its domain does not have its own disks any more',
-        hint: `See "virsh domblklist ${name}". A snapshot can be merged back with "virsh blockcommit", or the member torn down and spawned anew.`,
+        hint: `See "virsh domblklist ${name}". A snapshot can be merged back with "virsh blockcommit"; a domain that was edited is made anew, on its own disks: virsh undefine ${name}${keep}; cowherd spawn ${record.name}`,
       })),
     ],
   };

@@ -53,7 +53,15 @@ export async function verifyResting(
   { overlay, base, signal }: { overlay: string; base: BaseImage | undefined; signal?: AbortSignal | undefined },
 ): Promise<void> {
   if (isOn(member.domain)) throw runningError(record, member);
-  const { backing, extras } = await ports.images.info(overlay, 'qcow2');
+  const reset = `A reset gives the member a fresh one: cowherd reset ${record.name} ${member.index}`;
+  const { backing, extras } = await ports.images.info(overlay, 'qcow2').catch((cause: unknown) => {
+    if (!(cause instanceof CowherdError) || cause.code !== 'TOOL_FAILED') throw cause;
+    throw new CowherdError('BASE_REFUSED', `${overlay} of ${member.name} cannot be opened: it is damaged, or no overlay at all`, {
+      details: [cause.message],
+      hint: reset,
+      cause,
+    });
+  });
   if (backing?.path !== base?.path || backing?.format !== base?.format) {
     const wanted = base === undefined ? 'alone' : `on ${formatBaseRef(base)}`;
     throw new CowherdError('BASE_REFUSED', `${overlay} of ${member.name} does not stand ${wanted}`, {
@@ -61,12 +69,12 @@ export async function verifyResting(
         `it names ${backing === undefined ? 'no backing file' : `${backing.path} (${backing.format})`}`,
         `not ${base?.path ?? 'none'}`,
       ],
-      hint: `Somebody changed it. A reset gives the member a fresh one: cowherd reset ${record.name} ${member.index}`,
+      hint: `Somebody changed it. ${reset}`,
     });
   }
   if (extras.length > 0) {
     throw new CowherdError('BASE_REFUSED', `${overlay} of ${member.name} holds more than its disk: ${extras.slice(0, 5).join(', ')}`, {
-      hint: 'A copy would lose that. Delete the snapshots and checkpoints of the domain first (virsh snapshot-delete, checkpoint-delete).',
+      hint: `A copy would lose that. Delete it first: virsh snapshot-delete or checkpoint-delete; what libvirt does not know of, qemu-img snapshot -d NAME ${overlay}`,
     });
   }
   await ports.images.check(overlay, signal);

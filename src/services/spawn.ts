@@ -28,6 +28,7 @@ import {
 import { type GoldenDomain, goldenDomain } from './from-domain.js';
 import { composeOutcome } from './outcome.js';
 import { beginWait, notWaited, verifyWaitable, type Waiting, waitAfter } from './readiness.js';
+import { withoutStrangeDisks } from './reset.js';
 import { composeSecrets, instanceIds, loadSeedSources, renderSeeds, type SeedFiles, seedLack } from './seeds.js';
 import { composeRecord, readNvram, resolveBase, verifyCount } from './spawn-inputs.js';
 import { prepareSpawn } from './spawn-prepare.js';
@@ -158,7 +159,15 @@ async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnCon
     seedLack: seedLack(seeds.get(member.name), placed.get(member.name)),
   }));
   const wanted = withoutStarts(planSpawn(subjects, record.id), options.start !== false);
-  const plan = await withoutMisplaced(ports, record, observed, wanted);
+  const standing = await withoutMisplaced(ports, record, observed, wanted);
+  // Those that are defined anew get their own disks by that.
+  const plan = await withoutStrangeDisks(
+    ports,
+    record,
+    observed,
+    standing,
+    ({ steps }) => steps.includes('start') && !steps.includes('define'),
+  );
   const operation = newOperation(ports, 'spawn', {
     id,
     targets: plan.members.map((member) => member.index),
