@@ -1,5 +1,5 @@
 import type { BigIntStats } from 'node:fs';
-import { lstat, open, readFile, rmdir } from 'node:fs/promises';
+import { lstat, open, rmdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import {
   type BaseImage,
@@ -17,7 +17,7 @@ import { baseNameFromFile, namePattern, verifyName } from '../core/names.js';
 import type { BaseStore, ExportRequest, ImageTool, ImportProgress, ImportRequest, ImportResult, PromotionRequest } from '../ports.js';
 import { exportImage } from './base-export.js';
 import { takeIn, withPartial } from './base-intake.js';
-import { listDirectory, makeDirectory, Shears, sealOf, storeError, writeJson } from './files.js';
+import { listDirectory, makeDirectory, readOwn, Shears, sealOf, storeError, writeJson } from './files.js';
 import { hashAndCopy, hashFile } from './image-files.js';
 import { copyInto, identify, inspect, verifyUnchanged } from './image-source.js';
 import { baseLayout, storeLayout } from './layout.js';
@@ -52,7 +52,13 @@ export class BaseDirectory implements BaseStore {
       for (const file of (await listDirectory(join(directory, name))).filter((entry) => entry.endsWith('.json'))) {
         const path = join(directory, name, file);
         try {
-          const record: BaseRecord = parseState(baseRecordSchema, name, file, await readFile(path, 'utf8'), `Import the image again.`);
+          const record: BaseRecord = parseState(
+            baseRecordSchema,
+            name,
+            file,
+            (await readOwn(path)).toString('utf8'),
+            `Import the image again.`,
+          );
           lone.push({ ...record, path: baseLayout(this.#root, record, record.format).image });
         } catch (error) {
           damaged.push({ path, reason: reportOf(error).message });
@@ -107,7 +113,7 @@ export class BaseDirectory implements BaseStore {
     // Not by listing: one damaged or foreign record must not stand in the way of this one.
     for (const format of ['qcow2', 'raw'] as const) {
       const { image, record: path } = baseLayout(this.#root, ref, format);
-      const text = await readFile(path, 'utf8').catch(() => undefined);
+      const text = await readOwn(path).then(String, () => undefined);
       if (text === undefined) continue;
       const record = parseState(baseRecordSchema, ref.name, basename(path), text, 'Import the image again.');
       if (record.format === format && record.digest === ref.digest) return { ...record, path: image };

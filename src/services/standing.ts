@@ -1,5 +1,6 @@
 import { formatBaseRef } from '../core/base.js';
 import { baseKey } from '../core/base-chain.js';
+import { CowherdError } from '../core/errors.js';
 import { type BaseRef, baseOf, basesOf, type FleetRecord } from '../core/fleet.js';
 import type { MarkedMember, Plan } from '../core/plan.js';
 import type { Ports } from '../ports.js';
@@ -30,8 +31,15 @@ class Headers {
   }
 
   /** @returns what it stands on, undefined where that is none of the images; and the name in its header */
-  async of(fleet: string, member: string): Promise<{ base: BaseRef | undefined; named: string | undefined }> {
-    const named = await this.#ports.fleets.backingFile(fleet, member);
+  async of(fleet: string, member: string): Promise<{ base: BaseRef | undefined; named: string | undefined; refusal?: string }> {
+    let named: string | undefined;
+    try {
+      named = await this.#ports.fleets.backingFile(fleet, member);
+    } catch (error) {
+      // One that cannot be looked at is that member's trouble alone.
+      if (!(error instanceof CowherdError)) throw error;
+      return { named: undefined, base: undefined, refusal: error.message };
+    }
     return { named, base: named === undefined ? undefined : this.#refs.get(await this.#realPath(named)) };
   }
 
@@ -85,12 +93,14 @@ export async function withoutMisplaced(
       const member = members.get(name);
       if (member?.overlayBytes === undefined) return [];
       const meant = baseOf(record, member);
-      const { base, named } = await headers.of(record.name, name);
+      const { base, named, refusal } = await headers.of(record.name, name);
       if (base !== undefined && baseKey(base) === baseKey(meant)) return [];
       const reason =
-        named === undefined
-          ? 'its overlay names no base image: it is damaged'
-          : `its overlay stands on ${base === undefined ? named : formatBaseRef(base)}, not on ${formatBaseRef(meant)}`;
+        refusal !== undefined
+          ? refusal
+          : named === undefined
+            ? 'its overlay names no base image: it is damaged'
+            : `its overlay stands on ${base === undefined ? named : formatBaseRef(base)}, not on ${formatBaseRef(meant)}`;
       const hint = `A reset gives it a fresh one (cowherd reset ${record.name} ${member.index}), and gives up what it holds.`;
       return [{ name, reason, hint }];
     }),
