@@ -2,7 +2,7 @@ import { lstat, rename, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { BaseRecord } from '../core/base.js';
 import type { LoneBase } from '../core/base-chain.js';
-import { allocatedBytes, listDirectory, makeDirectory, Shears, sealOf, storeError, writeJson } from './files.js';
+import { allocatedBytes, listDirectory, makeDirectory, Shears, sealOf, storeError, verifyDirectory, writeJson } from './files.js';
 import { seal } from './image-files.js';
 import { baseLayout, storeLayout } from './layout.js';
 
@@ -15,6 +15,7 @@ import { baseLayout, storeLayout } from './layout.js';
 export async function withPartial<T>(root: string, name: string, doing: string, work: (partial: string) => Promise<T>): Promise<T> {
   const directory = join(storeLayout(root).bases, name);
   await makeDirectory(directory);
+  await verifyDirectory(directory);
   const shears = new Shears(directory);
   // Nobody else imports while we hold the lock: any other partial file is what a crash left.
   for (const stale of await listDirectory(directory)) if (stale.endsWith('.partial')) await shears.unlink(join(directory, stale));

@@ -1,5 +1,5 @@
 import type { BigIntStats } from 'node:fs';
-import { lstat, open, readFile, rmdir } from 'node:fs/promises';
+import { lstat, open, rmdir } from 'node:fs/promises';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import {
   type BaseImage,
@@ -19,7 +19,7 @@ import { baseNameFromFile, namePattern, verifyName } from '../core/names.js';
 import type { BaseStore, ExportRequest, ImageTool, ImportProgress, ImportRequest, ImportResult, PromotionRequest } from '../ports.js';
 import { exportImage } from './base-export.js';
 import { takeIn, withPartial } from './base-intake.js';
-import { allocatedBytes, listDirectory, makeDirectory, Shears, sealOf, storeError, writeJson } from './files.js';
+import { allocatedBytes, listDirectory, makeDirectory, readOwn, Shears, sealOf, storeError, writeJson } from './files.js';
 import { hashAndCopy, hashFile, seal } from './image-files.js';
 import { copyInto, identify, inspect, verifyUnchanged } from './image-source.js';
 import { baseLayout, storeLayout } from './layout.js';
@@ -54,7 +54,7 @@ export class BaseDirectory implements BaseStore {
       for (const file of (await listDirectory(join(directory, name))).filter((entry) => entry.endsWith('.json'))) {
         const path = join(directory, name, file);
         try {
-          const record = parseBaseRecord(name, file, await readFile(path, 'utf8'));
+          const record = parseBaseRecord(name, file, String(await readOwn(path)));
           lone.push({ ...record, path: baseLayout(this.#root, record, record.format).image });
         } catch (error) {
           damaged.push({ path, reason: reportOf(error).message });
@@ -118,7 +118,7 @@ export class BaseDirectory implements BaseStore {
     // Not by listing: one damaged or foreign record must not stand in the way of this one.
     for (const format of ['qcow2', 'raw'] as const) {
       const { image, record: path } = baseLayout(this.#root, ref, format);
-      const text = await readFile(path, 'utf8').catch(() => undefined);
+      const text = await readOwn(path).then(String, () => undefined);
       if (text === undefined) continue;
       const record = parseBaseRecord(ref.name, basename(path), text);
       if (record.format === format && record.digest === ref.digest) return { ...record, path: image };

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { type BigIntStats, closeSync, ftruncateSync, openSync, writeSync } from 'node:fs';
-import { lstat, mkdir, readdir, readFile, realpath, unlink, writeFile } from 'node:fs/promises';
+import { type BigIntStats, closeSync, constants, ftruncateSync, openSync, writeSync } from 'node:fs';
+import { type FileHandle, lstat, mkdir, open, readdir, realpath, unlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import writeFileAtomic from 'write-file-atomic';
 import type { Seal } from '../core/base.js';
 import { CowherdError, fullDiskHint } from '../core/errors.js';
@@ -16,7 +17,62 @@ export function sealOf(stats: BigIntStats): Seal {
   return { size: Number(stats.size), mtimeNs: String(stats.mtimeNs), inode: String(stats.ino) };
 }
 
+/** New files are renamed into place, and the library that does it would follow a link to what is somebody else's. */
+async function verifyNoLink(path: string): Promise<void> {
+  const stats = await lstat(path).catch(() => undefined);
+  if (stats !== undefined && !stats.isFile()) throw notOurs(path, stats);
+}
+
+function notOurs(path: string, stats: { isSymbolicLink(): boolean }): CowherdError {
+  return new CowherdError('STORE_FAILED', `${path} is ${stats.isSymbolicLink() ? 'a link' : 'not a file'}, and cowherd did not make it`, {
+    hint: 'cowherd reads and writes nothing by way of it. Look where it leads; put back what was there, or remove it.',
+  });
+}
+
+/** Appends to a file of the store: not through a link. */
+export async function appendOwn(path: string, text: string): Promise<void> {
+  const { O_WRONLY, O_CREAT, O_APPEND, O_NOFOLLOW, O_NONBLOCK } = constants;
+  const handle = await open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK, 0o644);
+  try {
+    await handle.appendFile(text);
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Opens a file of the store to read it: neither a link nor anything that could block. */
+export async function openOwn(path: string): Promise<FileHandle> {
+  const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(
+    (cause: NodeJS.ErrnoException) => {
+      throw cause.code === 'ELOOP' ? notOurs(path, { isSymbolicLink: () => true }) : cause;
+    },
+  );
+  const stats = await handle.stat();
+  if (stats.isFile()) return handle;
+  await handle.close();
+  throw notOurs(path, stats);
+}
+
+export async function readOwn(path: string): Promise<Buffer> {
+  const handle = await openOwn(path);
+  try {
+    return await handle.readFile();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** A directory of the store is a directory: what is made in a link goes where it leads. @throws STORE_FAILED */
+export async function verifyDirectory(path: string): Promise<void> {
+  const stats = await lstat(path).catch(() => undefined);
+  if (stats === undefined || stats.isDirectory()) return;
+  throw new CowherdError('STORE_FAILED', `${path} is ${stats.isSymbolicLink() ? 'a link' : 'a file'}, not a directory`, {
+    hint: 'cowherd changes nothing outside its store. Put the directory back in its place.',
+  });
+}
+
 export async function writeJson(path: string, document: unknown): Promise<void> {
+  await verifyNoLink(path);
   await writeFileAtomic(path, `${JSON.stringify(document, undefined, 2)}\n`, { mode: 0o644, fsync: true });
 }
 
@@ -129,27 +185,76 @@ export async function listDirectory(path: string): Promise<string[]> {
 
 export async function readIfThere(path: string): Promise<string | undefined> {
   try {
-    return await readFile(path, 'utf8');
+    return (await readOwn(path)).toString('utf8');
   } catch (cause) {
     if (isMissing(cause)) return undefined;
     throw storeError(`read ${path}`, cause);
   }
 }
 
-/** Reads a text file that a person named. @throws FILE_NOT_FOUND */
+/** What a person named: read it by {@link readNamedFile} and {@link readNamedBytes}. */
+const maxTextBytes = 1024 * 1024;
+/** The largest flash that QEMU's machines have. */
+const maxBytes = 64 * 1024 * 1024;
+const pipeMs = 10_000;
+
+/** Reads a text file that a person named. @throws FILE_NOT_FOUND; BAD_USAGE where it is not a text file, or larger than 1 MiB */
 export async function readNamedFile(path: string): Promise<string> {
-  return (await readNamedBytes(path)).toString('utf8');
+  const bytes = await readNamed(path, maxTextBytes);
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new CowherdError('BAD_USAGE', `${path} is not a text file in UTF-8`, { hint: 'Is it the right file?', cause });
+  }
 }
 
-/** @throws FILE_NOT_FOUND */
-export async function readNamedBytes(path: string): Promise<Buffer> {
-  try {
-    return await readFile(path);
-  } catch (cause) {
+/** @throws FILE_NOT_FOUND; BAD_USAGE where it is not a file, or larger than 64 MiB */
+export function readNamedBytes(path: string): Promise<Buffer> {
+  return readNamed(path, maxBytes);
+}
+
+async function readNamed(path: string, limit: number): Promise<Buffer> {
+  const refuse = (reason: string): CowherdError => new CowherdError('BAD_USAGE', `${path} ${reason}`, { hint: 'Is it the right file?' });
+  // A pipe that nobody writes to would hold the opening for ever.
+  const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch((cause: unknown) => {
     throw new CowherdError('FILE_NOT_FOUND', `${path} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`, {
       hint: 'Check the path and its permissions.',
       cause,
     });
+  });
+  try {
+    const stats = await handle.stat();
+    // Pipes come of <(command) and of "-f /dev/stdin".
+    if (!stats.isFile() && !stats.isFIFO()) throw refuse(`is ${stats.isDirectory() ? 'a directory' : 'a device or socket'}, not a file`);
+    const tooLarge = refuse(`is larger than the ${limit / 1024 / 1024} MiB that such a file can have`);
+    if (stats.size > limit) throw tooLarge;
+    const bytes = Buffer.alloc(stats.isFile() ? stats.size + 1 : limit + 1);
+    const deadline = Date.now() + pipeMs;
+    for (let length = 0; ; ) {
+      const bytesRead = await readSome(handle, bytes, length);
+      if (bytesRead === 0) return bytes.subarray(0, length);
+      length += bytesRead ?? 0;
+      if (length === bytes.length) throw stats.isFile() ? refuse('grows while it is read') : tooLarge;
+      if (Date.now() > deadline) throw refuse(`is a pipe that did not end within ${pipeMs / 1000} s`);
+    }
+  } catch (cause) {
+    if (cause instanceof CowherdError) throw cause;
+    throw new CowherdError('FILE_NOT_FOUND', `${path} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`, {
+      cause,
+    });
+  } finally {
+    await handle.close();
+  }
+}
+
+/** @returns undefined where a pipe has nothing to give yet */
+async function readSome(handle: FileHandle, bytes: Buffer, from: number): Promise<number | undefined> {
+  try {
+    return (await handle.read(bytes, from, bytes.length - from, null)).bytesRead;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
+    await setTimeout(20);
+    return undefined;
   }
 }
 
@@ -167,12 +272,14 @@ export async function writeNewFile(path: string, text: string): Promise<void> {
 
 /** For this user alone until libvirt gives it to QEMU's. */
 export async function placeBytes(path: string, bytes: Buffer): Promise<void> {
+  await verifyNoLink(path);
   await writeFileAtomic(path, bytes, { mode: 0o600 }).catch((cause: unknown) => {
     throw storeError(`write ${path}`, cause);
   });
 }
 
 export async function placeText(path: string, text: string, mode = 0o644): Promise<void> {
+  await verifyNoLink(path);
   await writeFileAtomic(path, text, { mode }).catch((cause: unknown) => {
     throw storeError(`write ${path}`, cause);
   });

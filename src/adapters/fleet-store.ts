@@ -1,4 +1,4 @@
-import { appendFile, lstat, open, readFile, rename } from 'node:fs/promises';
+import { lstat, open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { CowherdError } from '../core/errors.js';
@@ -12,15 +12,19 @@ import type { FleetLock, FleetStore } from '../ports.js';
 import type { AgentSockets } from './agent-sockets.js';
 import {
   allocatedBytes,
+  appendOwn,
   isMissing,
   listDirectory,
   makeDirectory,
+  openOwn,
   placeBytes,
   placeText,
   readIfThere,
+  readOwn,
   Shears,
   scratchName,
   storeError,
+  verifyDirectory,
   writeImage,
   writeJson,
 } from './files.js';
@@ -78,6 +82,8 @@ export class FleetDirectory implements FleetStore {
 
   async lock(fleet: string): Promise<FleetLock> {
     await makeDirectory(storeLayout(this.root).fleets);
+    const { directory, overlays, logs, nvram, seeds, ssh } = fleetLayout(this.root, fleet);
+    for (const room of [directory, overlays, logs, nvram, seeds, ssh]) await verifyDirectory(room);
     const lock = await FileLock.take(fleetLayout(this.root, fleet).lock, `Fleet ${fleet}`, 0);
     this.#held.add(lock);
     this.#lockChanges++;
@@ -189,7 +195,7 @@ export class FleetDirectory implements FleetStore {
     // Without one of ours, libvirt makes it from the firmware's own at the next start.
     if (digest === undefined) return new Shears(directory).unlink(target);
     const golden = goldenNvram(digest);
-    const bytes = await readFile(golden).catch((cause: unknown) => {
+    const bytes = await readOwn(golden).catch((cause: unknown) => {
       throw storeError(`read the golden NVRAM ${golden}`, cause);
     });
     await placeBytes(target, bytes);
@@ -225,7 +231,7 @@ export class FleetDirectory implements FleetStore {
     const { consoleLog } = this.files(fleet, member);
     let handle: Awaited<ReturnType<typeof open>>;
     try {
-      handle = await open(consoleLog, 'r');
+      handle = await openOwn(consoleLog);
     } catch (cause) {
       if (isMissing(cause)) return { text: '', nextByte: 0 };
       throw storeError(`read the console log ${consoleLog}`, cause);
@@ -263,7 +269,7 @@ export class FleetDirectory implements FleetStore {
 
   async markDone(fleet: string, index: number): Promise<void> {
     const { operationLog } = fleetLayout(this.root, fleet);
-    await appendFile(operationLog, operationLogLine(index)).catch((cause: unknown) => {
+    await appendOwn(operationLog, operationLogLine(index)).catch((cause: unknown) => {
       throw storeError(`write ${operationLog}`, cause);
     });
   }

@@ -3,6 +3,7 @@ import { chmod, type FileHandle, open } from 'node:fs/promises';
 import { CowherdError } from '../core/errors.js';
 import { headerBytes } from '../core/qcow2-header.js';
 import type { ImportProgress } from '../ports.js';
+import { openOwn } from './files.js';
 
 /** Reading, hashing and copying whole images. */
 
@@ -29,8 +30,9 @@ export async function readHead(path: string): Promise<Buffer> {
  * @returns undefined where there is none, or the file ends before the tables that its header names: it was cut short
  */
 export async function readBackingName(path: string): Promise<string | undefined> {
-  const handle = await open(path, 'r');
+  const handle = await openOwn(path);
   try {
+    if ((await handle.stat()).nlink > 1) throw sharedFile(path);
     const { buffer: head, bytesRead } = await handle.read(Buffer.alloc(4096), 0, 4096, 0);
     const offset = bytesRead < 72 ? 0 : Number(head.readBigUInt64BE(8));
     const length = bytesRead < 72 ? 0 : head.readUInt32BE(16);
@@ -47,6 +49,23 @@ export async function readBackingName(path: string): Promise<string | undefined>
     const name = Buffer.alloc(length);
     await handle.read(name, 0, length, offset);
     return name.toString('utf8');
+  } finally {
+    await handle.close();
+  }
+}
+
+/** What a guest or a tool writes to it would be written to another file of that content as well, a base image perhaps. */
+function sharedFile(path: string): CowherdError {
+  return new CowherdError('IMAGE_CHANGED', `${path} has another name as well (a hard link)`, {
+    hint: 'Whoever writes to one writes to both. Remove the other name, or give this one a content of its own: cp --sparse=always, then mv.',
+  });
+}
+
+/** @throws IMAGE_CHANGED, STORE_FAILED where writing to an overlay would write to what is not it alone */
+export async function verifyAlone(path: string): Promise<void> {
+  const handle = await openOwn(path);
+  try {
+    if ((await handle.stat()).nlink > 1) throw sharedFile(path);
   } finally {
     await handle.close();
   }

@@ -1,3 +1,4 @@
+import { constants } from 'node:fs';
 import { type FileHandle, open, readFile, stat } from 'node:fs/promises';
 import { CowherdError } from '../core/errors.js';
 import { storeError } from './files.js';
@@ -35,10 +36,18 @@ export class FileLock {
   }
 
   static async #tryTake(path: string, subject: string, waitSeconds: number, signal: AbortSignal | undefined): Promise<FileLock> {
-    const handle = await open(path, 'a+', 0o644).catch((cause: unknown) => {
+    const { O_RDWR, O_CREAT, O_APPEND, O_NOFOLLOW, O_NONBLOCK } = constants;
+    const handle = await open(path, O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK, 0o644).catch((cause: unknown) => {
       throw storeError(`open the lock ${path}`, cause);
     });
     try {
+      const stats = await handle.stat();
+      // It is written to: with another name it may be somebody else's file.
+      if (!stats.isFile() || stats.nlink > 1) {
+        throw new CowherdError('STORE_FAILED', `The lock ${path} is not a file of its own`, {
+          hint: 'It has another name as well, or is no file. Look at it; when no cowherd runs, remove it.',
+        });
+      }
       const { exitCode } = await runTool('flock', ['--exclusive', '--conflict-exit-code', '75', '--wait', String(waitSeconds), '3'], {
         acceptedExitCodes: [0, 75],
         timeoutMs: (waitSeconds + 30) * 1000,

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import type { BaseImage } from '../core/base.js';
 import { CowherdError } from '../core/errors.js';
 import type { ConvertRequest, ImageFile, ImageInfo, ImageTool } from '../ports.js';
+import { verifyAlone } from './image-files.js';
 import { type RunResult, runTool } from './process.js';
 
 /** A disk image of tens of gigabytes is read whole by check and convert. */
@@ -71,6 +72,7 @@ export class QemuImg implements ImageTool {
   }
 
   async rebase(overlay: string, base: BaseImage, signal?: AbortSignal): Promise<void> {
+    await verifyAlone(overlay);
     await runTool('qemu-img', ['rebase', '-f', 'qcow2', '-F', base.format, '-b', base.path, overlay], {
       timeoutMs: longMs,
       signal,

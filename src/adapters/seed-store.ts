@@ -1,4 +1,4 @@
-import { appendFile, lstat, rename } from 'node:fs/promises';
+import { lstat, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { parseState } from '../core/fleet.js';
@@ -7,6 +7,7 @@ import type { FleetSecrets, Seed } from '../core/seed.js';
 import type { PlacedSeed, SeedStore, SshFiles } from '../ports.js';
 import {
   allocatedBytes,
+  appendOwn,
   isMissing,
   listDirectory,
   makeDirectory,
@@ -91,7 +92,7 @@ export class SeedDirectory implements SeedStore {
     if (staged === undefined) throw new Error(`no seed of ${member} was staged`);
     try {
       await rename(join(seeds, member + partialSeedEnding), target);
-      await appendFile(seedLog, logLine(member, staged));
+      await appendOwn(seedLog, logLine(member, staged));
     } catch (cause) {
       throw storeError(`put the seed ${target} in place`, cause);
     }

@@ -1,10 +1,10 @@
 import { createHmac } from 'node:crypto';
-import { parseDocument } from 'yaml';
 import { CowherdError } from './errors.js';
 import type { FleetRecord } from './fleet.js';
 import type { MemberIdentity } from './identity.js';
 import { deriveSshKey, type SshKeyPair } from './ssh-keys.js';
 import { compileTemplate, memberContext } from './template.js';
+import { readYaml } from './yaml-document.js';
 
 /** The cloud-init NoCloud seed of a member: who it is, as files of an ISO with the volume id `cidata`. */
 
@@ -143,20 +143,8 @@ function verifyMapping(text: string, origin: string, what: string, member: Membe
       details: [reason],
       hint: `See what it gives: cowherd template render ${member.name.replace(/-\d+$/, '')} ${member.index} --part ${what}. Quote values with {{json NAME}}.`,
     });
-  const document = parseDocument(text, { uniqueKeys: true, prettyErrors: true });
-  const problem = document.errors[0];
-  if (problem !== undefined) {
-    const [place] = problem.linePos ?? [];
-    throw refuse(
-      `${problem.code.toLowerCase().replaceAll('_', ' ')}${place === undefined ? '' : ` at line ${place.line}, column ${place.col}`}`,
-    );
-  }
-  let value: unknown;
-  try {
-    value = document.toJS({ maxAliasCount: 50 });
-  } catch {
-    throw refuse('an alias names nothing, or there are too many of them');
-  }
+  const { value, problem } = { value: undefined, ...readYaml(text) };
+  if (problem !== undefined) throw refuse(`${problem.kind}${problem.place}`);
   // An empty "#cloud-config" asks for nothing, and is fine.
   if (value === null && what === 'user-data') return {};
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw refuse('it is not a mapping of keys to values');

@@ -1,6 +1,9 @@
 import { CowherdError } from './errors.js';
 import type { MemberIdentity } from './identity.js';
 
+/** More than anybody is told of: 1-999999 means a slip of the finger. */
+const maxUnknown = 10_000;
+
 /**
  * Picks members by name (`lab-003`), number (`3`) or range (`1-10`), separated by commas or given as several words.
  * @returns in index order, each once; all of them where nothing is named
@@ -26,7 +29,7 @@ export function selectMembers<M extends MemberIdentity>(fleet: string, members: 
       const first = Number(numbers[1]);
       const last = Number(numbers[2] ?? numbers[1]);
       if (last < first) throw new CowherdError('BAD_USAGE', `The range ${word} runs backwards`, { hint: `Write ${last}-${first}.` });
-      for (let index = first; index <= last; index++) {
+      for (let index = first; index <= last && unknown.length < maxUnknown; index++) {
         const member = byIndex.get(index);
         if (member === undefined) unknown.push(String(index));
         else picked.add(member);

@@ -135,7 +135,11 @@ export const defaultDomainSpec: DomainSpec = {
   nics: 1,
 };
 
-const file = z.string().min(1);
+const file = z
+  .string()
+  .min(1)
+  .max(4096)
+  .refine((path) => !path.includes('\0'), 'is not a path: it has a NUL in it');
 
 const concurrency = z.number().int().min(1).max(256);
 
@@ -163,7 +167,7 @@ export const diskInputSchema = z.strictObject({
 /** One fleet as written in a fleet file. */
 export const fleetSchema = z.strictObject({
   name: name.describe(`Name of the fleet: ${nameRule}.`),
-  base: z.string().min(1).optional().describe('The base image: a file (relative to this file), or the name of one in the store.'),
+  base: file.optional().describe('The base image: a file (relative to this file), or the name of one in the store.'),
   fromDomain: z
     .string()
     .min(1)

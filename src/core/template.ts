@@ -50,25 +50,81 @@ export function compileTemplate(source: string, options: TemplateOptions): (cont
   // JSON is YAML: a quoted word that is a string whatever is in it.
   engine.registerHelper('json', (value: unknown) => JSON.stringify(value ?? null));
   engine.registerHelper('indent', (width: number, text: string) => indent(width, text));
+  // It would write to the output of whoever runs the verb.
+  engine.registerHelper('log', () => {
+    throw new Error('the helper log is not allowed');
+  });
+  const budget = boundLoops(engine);
   let render: HandlebarsTemplateDelegate;
   try {
-    engine.parse(source);
+    // Its parser takes time by the square of them.
+    if (source.split('{{', maxTags + 1).length > maxTags) throw new Error(`it has more than ${maxTags} tags`);
+    new NoPartials().accept(engine.parse(source));
     // Handlebars' escapes are valid XML.
     render = engine.compile(source, { strict: true, noEscape: options.escape !== 'xml' });
   } catch (cause) {
     throw badTemplate(options, cause);
   }
   return (context) => {
+    budget.loops = 0;
+    budget.characters = 0;
     try {
-      return render(context);
+      const text = render(context);
+      if (text.length > maxCharacters) throw new Error(tooMuch);
+      return text;
     } catch (cause) {
       throw badTemplate(options, cause);
     }
   };
 }
 
+/** What one rendering may do: many times what the built-in templates do with a hundred keys. */
+const maxLoops = 20_000;
+const maxTags = 2_000;
+const maxCharacters = 4 * 1024 * 1024;
+const maxIndent = 200;
+const tooMuch = `it gives more than ${maxCharacters / 1024 / 1024} MiB of text`;
+
+/** Loops within loops are the one way for a template without partials to go on for ever. */
+function boundLoops(engine: typeof Handlebars): { loops: number; characters: number } {
+  const budget = { loops: 0, characters: 0 };
+  const each = engine.helpers.each;
+  engine.registerHelper('each', function (this: unknown, items: unknown, options: Handlebars.HelperOptions) {
+    const fn: Handlebars.TemplateDelegate = (context, data) => {
+      if (++budget.loops > maxLoops) throw new Error(`its {{#each}} go round more than ${maxLoops} times`);
+      const text = options.fn(context, data);
+      budget.characters += text.length;
+      if (budget.characters > maxCharacters) throw new Error(tooMuch);
+      return text;
+    };
+    return each?.call(this, items, { ...options, fn });
+  });
+  return budget;
+}
+
+/** Partials may call themselves; cowherd has none to offer. */
+class NoPartials extends Handlebars.Visitor {
+  override PartialStatement(partial: hbs.AST.PartialStatement): void {
+    refuseAt('partials {{> …}}', partial);
+  }
+  override PartialBlockStatement(partial: hbs.AST.PartialBlockStatement): void {
+    refuseAt('partials {{#> …}}', partial);
+  }
+  override DecoratorBlock(decorator: hbs.AST.DecoratorBlock): void {
+    refuseAt('decorators {{#* …}}', decorator);
+  }
+  override Decorator(decorator: hbs.AST.Decorator): void {
+    refuseAt('decorators {{* …}}', decorator);
+  }
+}
+
+function refuseAt(what: string, { loc }: hbs.AST.Node): never {
+  throw new Error(`${what} are not allowed (line ${loc.start.line})`);
+}
+
 /** Every line but empty ones, moved to the right. */
 function indent(width: number, text: string): string {
+  if (!Number.isInteger(width) || width < 0 || width > maxIndent) throw new Error(`{{indent}} takes a width of 0 to ${maxIndent}`);
   return text.trimEnd().replace(/^(?=.)/gm, ' '.repeat(width));
 }
 

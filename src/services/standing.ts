@@ -1,5 +1,6 @@
 import { formatBaseRef } from '../core/base.js';
 import { baseKey } from '../core/base-chain.js';
+import { CowherdError } from '../core/errors.js';
 import { type BaseRef, baseOf, basesOf, type FleetRecord } from '../core/fleet.js';
 import type { ObservedMember } from '../core/observation.js';
 import type { MarkedMember, Plan } from '../core/plan.js';
@@ -31,8 +32,15 @@ class Headers {
   }
 
   /** @returns what it stands on, undefined where that is none of the images; and the name in its header */
-  async of(fleet: string, member: string): Promise<{ base: BaseRef | undefined; named: string | undefined }> {
-    const named = await this.#ports.fleets.backingFile(fleet, member);
+  async of(fleet: string, member: string): Promise<{ base: BaseRef | undefined; named: string | undefined; refusal?: string }> {
+    let named: string | undefined;
+    try {
+      named = await this.#ports.fleets.backingFile(fleet, member);
+    } catch (error) {
+      // One that cannot be looked at is that member's trouble alone.
+      if (!(error instanceof CowherdError)) throw error;
+      return { named: undefined, base: undefined, refusal: error.message };
+    }
     return { named, base: named === undefined ? undefined : this.#refs.get(await this.#realPath(named)) };
   }
 
@@ -83,12 +91,14 @@ export async function misplaced(
     members.map(async (member) => {
       if (member.overlayBytes === undefined) return [];
       const meant = baseOf(record, member);
-      const { base, named } = await headers.of(record.name, member.name);
+      const { base, named, refusal } = await headers.of(record.name, member.name);
       if (base !== undefined && baseKey(base) === baseKey(meant)) return [];
       const reason =
-        named === undefined
-          ? 'its overlay names no base image: it is damaged'
-          : `its overlay stands on ${base === undefined ? named : formatBaseRef(base)}, not on ${formatBaseRef(meant)}`;
+        refusal !== undefined
+          ? refusal
+          : named === undefined
+            ? 'its overlay names no base image: it is damaged'
+            : `its overlay stands on ${base === undefined ? named : formatBaseRef(base)}, not on ${formatBaseRef(meant)}`;
       return [{ name: member.name, reason, named }];
     }),
   );
