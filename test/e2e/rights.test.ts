@@ -51,7 +51,7 @@ describe('a host that lets too little', () => {
           reject: false,
         },
       );
-    for (const limit of [40, 64]) {
+    for (const limit of [64, 96]) {
       const { exitCode, stdout, stderr } = await limited(limit);
       expect([0, 4, 8], `${stdout}${stderr}`).toContain(exitCode);
       if (exitCode !== 0) expect(stdout).toMatch(/ulimit -n/);
