@@ -15,7 +15,7 @@ describe('a libvirt that is slow or fails', () => {
     const fleet = lab.fleet('hang');
     const spawning = ['spawn', fleet, '--base', 'golden', '--count', '3', '--no-start', ...guest];
     // The first one is defined by itself, held against the schema.
-    const { exitCode, json } = await faulty(lab, { match: '^define', nth: 2, do: 'hang' }, '10s', ...spawning);
+    const { exitCode, json } = await faulty(lab, { match: '^define', nth: 2, do: 'hang' }, '20s', ...spawning);
     expect(exitCode, JSON.stringify(json)).toBe(4);
     const failed = json.members.filter((member: { outcome: string }) => member.outcome === 'failed');
     expect(failed).toHaveLength(1);

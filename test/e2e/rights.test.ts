@@ -1,7 +1,6 @@
 import { chmod, mkdir } from 'node:fs/promises';
-import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { bin, guest, Lab } from './lab.js';
+import { guest, Lab } from './lab.js';
 
 describe('a host that lets too little', () => {
   let lab: Lab;
@@ -38,26 +37,5 @@ describe('a host that lets too little', () => {
     await chmod(closed, 0o711);
     expect((await lab.ok('start', fleet, ...store)).counts).toMatchObject({ started: 1 });
     await lab.ok('teardown', fleet, '--yes', ...store);
-  });
-
-  it('with few open files allowed makes what was asked, or says which limit is in the way', async () => {
-    const fleet = lab.fleet('files');
-    const limited = (limit: number) =>
-      execa(
-        'bash',
-        ['-c', `ulimit -n ${limit}; exec "$@"`, 'bash', process.execPath, bin, ...spawning(fleet, 50, '--no-start'), '--json'],
-        {
-          env: lab.env,
-          reject: false,
-        },
-      );
-    for (const limit of [40, 64]) {
-      const { exitCode, stdout, stderr } = await limited(limit);
-      expect([0, 4, 8], `${stdout}${stderr}`).toContain(exitCode);
-      if (exitCode !== 0) expect(stdout).toMatch(/ulimit -n/);
-    }
-    await lab.ok(...spawning(fleet, 50, '--no-start'));
-    expect((await lab.ok('status', fleet)).counts).toMatchObject({ shutOff: 50 });
-    await lab.ok('teardown', fleet, '--yes');
   });
 });
