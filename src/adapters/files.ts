@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { type BigIntStats, closeSync, ftruncateSync, openSync, writeSync } from 'node:fs';
-import { lstat, mkdir, readdir, readFile, realpath, unlink, writeFile } from 'node:fs/promises';
+import { type BigIntStats, closeSync, constants, ftruncateSync, openSync, writeSync } from 'node:fs';
+import { lstat, mkdir, open, readdir, readFile, realpath, unlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
 import type { Seal } from '../core/base.js';
@@ -16,8 +16,25 @@ export function sealOf(stats: BigIntStats): Seal {
   return { size: Number(stats.size), mtimeNs: String(stats.mtimeNs), inode: String(stats.ino) };
 }
 
-export async function writeJson(path: string, document: unknown): Promise<void> {
-  await writeFileAtomic(path, `${JSON.stringify(document, undefined, 2)}\n`, { mode: 0o644, fsync: true });
+/** Durable when it returns: what a record says of later changes must not come to the disk after them. */
+export async function writeJson(path: string, document: unknown, mode = 0o644): Promise<void> {
+  await writeFileAtomic(path, `${JSON.stringify(document, undefined, 2)}\n`, { mode, fsync: true });
+  await syncDirectory(dirname(path));
+}
+
+/** With this the names in a directory survive a power cut, and not the files' content alone. */
+export async function syncDirectory(path: string): Promise<void> {
+  const handle = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** A file that is renamed when it is whole has such a name until then; a run that was killed leaves it. */
+export function isTemporary(name: string): boolean {
+  return /\.\d+$/.test(name);
 }
 
 /** Makes a directory that others may pass through (QEMU runs as a user of its own). */

@@ -1,4 +1,4 @@
-import { appendFile, lstat, open, readFile, rename } from 'node:fs/promises';
+import { appendFile, lstat, open, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { type FleetRecord, parseFleetRecord, parseState } from '../core/fleet.js';
@@ -23,7 +23,7 @@ import {
   writeImage,
   writeJson,
 } from './files.js';
-import { removeFleetDirectory, removeMemberFiles, removeStaged } from './fleet-removal.js';
+import { removeEmpty, removeFleetDirectory, removeMemberFiles, removeStaged } from './fleet-removal.js';
 import { readBackingName } from './image-files.js';
 import { fleetLayout, logEnding, nvramEnding, overlayEnding, partialEnding, seedEnding, storeLayout } from './layout.js';
 import { FileLock } from './lock.js';
@@ -77,13 +77,17 @@ export class FleetDirectory implements FleetStore {
 
   async lock(fleet: string): Promise<FleetLock> {
     await makeDirectory(storeLayout(this.root).fleets);
-    const lock = await FileLock.take(fleetLayout(this.root, fleet).lock, `Fleet ${fleet}`, 0);
+    const { directory, lock: path } = fleetLayout(this.root, fleet);
+    const lock = await FileLock.take(path, `Fleet ${fleet}`, 0);
     this.#held.add(lock);
     this.#lockChanges++;
     return {
       release: async () => {
         this.#held.delete(lock);
         this.#lockChanges++;
+        // A teardown that was killed at its very end leaves an empty directory, and a fleet that is not there needs no lock.
+        await removeEmpty(directory).catch(() => undefined);
+        if ((await lstat(directory).catch(isMissing)) === true) await rm(path, { force: true });
         await lock.release();
       },
     };
