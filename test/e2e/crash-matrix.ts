@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { isDeepStrictEqual } from 'node:util';
 import { execa } from 'execa';
 import { readBackingName } from '../../src/adapters/image-files.js';
+import { makeScratch } from '../../src/adapters/scratch.js';
 import { CowherdError } from '../../src/core/errors.js';
 import { type Host, openHost } from '../../src/host.js';
 import { reportAll } from '../../src/services/report.js';
@@ -49,23 +50,21 @@ export interface Loss {
 const grave =
   /^(rename|virsh|sync|qemu-img (create|convert|commit|rebase)) ?|unlink .*\/(operation|journal|fleet|snapshots)\.json$|appendFile/;
 
-/** Of all points of a verb: the first, the last, each nth, and each nth of the grave ones, before and after it was asked for. */
-export function sampled(nth: number, nthGrave: number): (points: Point[]) => Point[] {
+/** The first point, the last one, and so many of those where most is at stake, evenly spread. */
+export function sampled(graves: number): (points: Point[]) => Point[] {
   return (points) => {
-    const graves = points.filter(({ line }) => grave.test(line));
-    return points.filter(
-      (point, position) =>
-        position === 0 ||
-        position === points.length - 1 ||
-        (!point.late && point.at % nth === 0) ||
-        (graves.includes(point) && graves.indexOf(point) % nthGrave === 0),
-    );
+    const most = points.filter(({ line }) => grave.test(line));
+    const step = most.length / graves;
+    const spread = Array.from({ length: graves }, (_, index) => most[Math.floor((index + 0.5) * step)]);
+    return points.filter((point, position) => position === 0 || position === points.length - 1 || spread.includes(point));
   };
 }
 
 export class CrashMatrix {
   readonly lab: Lab;
   readonly host: Host;
+  /** Of runs that were ended. */
+  readonly #pids = new Set<number | undefined>();
 
   private constructor(lab: Lab, host: Host) {
     this.lab = lab;
@@ -125,17 +124,24 @@ export class CrashMatrix {
       ...(signal === 'SIGKILL' ? {} : { CWT_SIGNAL: signal }),
       ...(point.late ? { CWT_KILL_LATE: '1' } : {}),
     });
+    this.#pids.add(run.pid);
     // Where the verb had less to do this time the point does not come.
     if (signal === 'SIGKILL' && run.exitCode === 0) return undefined;
-    if (signal === 'SIGKILL' ? run.signal !== 'SIGKILL' : ![0, 130].includes(run.exitCode ?? -1)) {
+    // Once the verb is over, a signal ends what is left of the run.
+    if (signal === 'SIGKILL' ? run.signal !== signal : ![0, 130].includes(run.exitCode ?? -1) && run.signal !== signal) {
       return `ended with ${run.exitCode ?? run.signal}: ${run.stdout}${run.stderr}`;
     }
     await this.looksSound(scenario.fleet);
     await this.#goOn(scenario);
     const found = await scenario.view();
     if (!isDeepStrictEqual(found, expected)) return differences(found, expected);
-    const scratch = (await readdir('/tmp')).filter((name) => name.startsWith(`cowherd-${run.pid}-`));
-    return scratch.length === 0 ? undefined : scratch;
+    return undefined;
+  }
+
+  /** Private directories of runs that were ended: the next run that makes one sweeps them. */
+  async scratchLeft(): Promise<string[]> {
+    await rm(await makeScratch(), { recursive: true });
+    return (await readdir('/tmp')).filter((name) => this.#pids.has(Number(/^cowherd-(\d+)-/.exec(name)?.[1])));
   }
 
   /** Whatever was left half done, whoever looks at it gets an answer or a hint. */

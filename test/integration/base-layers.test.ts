@@ -158,7 +158,7 @@ describe('layered base images', () => {
     // The image got its name, and the record was not written any more.
     const lost = (await promote('lost', path, golden, false)).base;
     await rm(lost.path.replace(/qcow2$/, 'json'));
-    await promote('two', path, golden, false);
+    await store.locked(() => promote('two', path, golden, false));
     expect((await promote('lost', path, golden, false)).base.digest).toBe(lost.digest);
     expect(await leftovers()).toEqual([]);
     const abort = new AbortController();

@@ -29,5 +29,6 @@ describe.each([
       all.push(...losses);
     }
     expect(all).toEqual([]);
+    expect(await matrix.scratchLeft()).toEqual([]);
   });
 });
