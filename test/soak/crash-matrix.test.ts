@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { CrashMatrix, type Scenario } from '../e2e/crash-matrix.js';
+import { CrashMatrix, type Point, type Scenario } from '../e2e/crash-matrix.js';
 import { baseScenarios, fleetScenarios, snapshotScenarios } from '../e2e/crash-scenarios.js';
 
 /** Every change of every verb: COWHERD_SOAK=0.1 tries a tenth of them. */
@@ -10,7 +10,7 @@ describe.each([
   ['fleets', fleetScenarios],
   ['base images', baseScenarios],
   ['snapshots', snapshotScenarios],
-] as const)('kill -9 at every change: %s', (_what, scenariosOf) => {
+] as const)('kill -9 at every change: %s', (what, scenariosOf) => {
   let matrix: CrashMatrix;
   let scenarios: Record<string, Scenario>;
   beforeAll(async () => {
@@ -30,5 +30,13 @@ describe.each([
     }
     expect(all).toEqual([]);
     expect(await matrix.scratchLeft()).toEqual([]);
+  });
+
+  it.runIf(what === 'fleets')('ends by itself on Ctrl-C and SIGTERM, wherever they come', async () => {
+    const spread = (nth: number) => (points: Point[]) => points.filter(({ at }) => at > 5 && at < points.length - 5 && at % nth === 0);
+    const { spawn, reset } = scenarios;
+    if (spawn === undefined || reset === undefined) throw new Error('no scenarios');
+    expect((await matrix.run(spawn, spread(40), 'SIGINT')).losses).toEqual([]);
+    expect((await matrix.run(reset, spread(30), 'SIGTERM')).losses).toEqual([]);
   });
 });
