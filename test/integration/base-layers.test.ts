@@ -166,7 +166,7 @@ describe('layered base images', () => {
     const request = { overlay: path, base: golden, name: 'aborted', layered: false, signal: abort.signal };
     const promotedFrom = { fleet: 'cwt-lab', member: 'cwt-lab-001', base: { name: golden.name, digest: golden.digest } };
     await expect(store.promote({ ...request, promotedFrom })).rejects.toMatchObject({ code: 'INTERRUPTED' });
-    expect((await readdir(at('store', 'bases'))).sort()).toEqual(['golden', 'lost', 'two']);
+    expect((await readdir(at('store', 'bases'))).sort()).toEqual(['.lock', 'golden', 'lost', 'two']);
   });
 
   it('exports a chain to one file, whole or not at all', async () => {
