@@ -10,6 +10,7 @@ const partialEnding = '.cowherd-partial';
 export async function exportImage(root: string, images: ImageTool, request: ExportRequest): Promise<number> {
   const { base, target, compress, onProgress, signal } = request;
   const partial = `${target.path}${partialEnding}`;
+  await finishPlacing(partial, target.path);
   await verifyTarget(root, target.path);
   await verifyPartial(partial);
   try {
@@ -48,6 +49,12 @@ async function verifyPartial(partial: string): Promise<void> {
   throw new CowherdError('BAD_USAGE', `${partial} is in the way: it is no plain file`, {
     hint: 'cowherd writes there before the file gets its name. Remove it, or name another file.',
   });
+}
+
+/** A run that was killed between the two steps of {@link place} has left the file with both names. */
+async function finishPlacing(partial: string, path: string): Promise<void> {
+  const [one, other] = await Promise.all([partial, path].map((name) => lstat(name).catch(() => undefined)));
+  if (one?.isFile() && one.nlink === 2 && one.ino === other?.ino && one.dev === other.dev) await rm(partial);
 }
 
 /** Gives the file its name, and never that of another that came meanwhile. */

@@ -1,12 +1,62 @@
-import { lstat, rename, rm, rmdir } from 'node:fs/promises';
+import { lstat, rename, rm, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { BaseRecord } from '../core/base.js';
 import type { LoneBase } from '../core/base-chain.js';
-import { allocatedBytes, listDirectory, makeDirectory, Shears, sealOf, storeError, verifyDirectory, writeJson } from './files.js';
+import type { BaseRef } from '../core/fleet.js';
+import { namePattern } from '../core/names.js';
+import {
+  allocatedBytes,
+  isTemporary,
+  listDirectory,
+  makeDirectory,
+  Shears,
+  sealOf,
+  storeError,
+  verifyDirectory,
+  writeJson,
+} from './files.js';
 import { seal } from './image-files.js';
-import { baseLayout, storeLayout } from './layout.js';
+import { baseLayout, storeLayout, unrecordedPrefix } from './layout.js';
 
-/** How a new image comes into the store: wholly or not at all. Only under the lock on base images. */
+/** How an image comes into the store and leaves it: wholly or not at all. Only under the lock on base images. */
+
+/** Removes what runs that were killed have left. What cannot be removed stays: it keeps nobody from anything. */
+export async function sweepBases(root: string): Promise<void> {
+  const { bases } = storeLayout(root);
+  for (const name of (await listDirectory(bases)).filter((entry) => namePattern.test(entry))) {
+    await sweepBase(join(bases, name)).catch(() => undefined);
+  }
+}
+
+async function sweepBase(directory: string): Promise<void> {
+  const names = await listDirectory(directory);
+  const shears = new Shears(directory);
+  // Nobody else imports while we hold the lock.
+  const partials = names.filter((name) => name.endsWith('.partial') || (/^[0-9a-f]{12}\.json\./.test(name) && isTemporary(name)));
+  for (const name of partials) await shears.unlink(join(directory, name));
+  for (const note of names.filter((name) => name.startsWith(unrecordedPrefix))) {
+    const image = note.slice(unrecordedPrefix.length);
+    const isRecorded = names.includes(image.replace(/\.\w+$/, '.json'));
+    if (!isRecorded && /^[0-9a-f]{12}\.(qcow2|raw)$/.test(image)) await shears.unlink(join(directory, image));
+    await shears.unlink(join(directory, note));
+  }
+  // One that holds something stays.
+  if (names.length === 0 || partials.length > 0 || names.some((name) => name.startsWith(unrecordedPrefix)))
+    await rmdir(directory).catch(() => undefined);
+}
+
+/** Removes an image and its record. */
+export async function takeOut(root: string, ref: BaseRef, format: string): Promise<void> {
+  const { directory, image, record, unrecorded } = baseLayout(root, ref, format);
+  const shears = new Shears(storeLayout(root).bases);
+  // On a full disk it must go without, since this is what frees some.
+  await writeFile(unrecorded, '').catch(() => undefined);
+  // The record first: an image without a record is imported again, a record without its image would be an error.
+  await shears.unlink(record);
+  await shears.unlink(image);
+  await shears.unlink(unrecorded);
+  await rmdir(directory).catch(() => undefined);
+}
 
 /**
  * Gives work a file to write a new image of that name to, and takes away what it leaves there.
@@ -16,9 +66,6 @@ export async function withPartial<T>(root: string, name: string, doing: string, 
   const directory = join(storeLayout(root).bases, name);
   await makeDirectory(directory);
   await verifyDirectory(directory);
-  const shears = new Shears(directory);
-  // Nobody else imports while we hold the lock: any other partial file is what a crash left.
-  for (const stale of await listDirectory(directory)) if (stale.endsWith('.partial')) await shears.unlink(join(directory, stale));
   const partial = join(directory, `.import-${process.pid}.partial`);
   try {
     return await work(partial);
@@ -38,7 +85,9 @@ export async function takeIn(
 ): Promise<LoneBase> {
   const layout = baseLayout(root, facts, facts.format);
   await seal(partial);
-  const wasThere = (await lstat(layout.image).catch(() => undefined)) !== undefined;
+  const isNew = (await lstat(layout.image).catch(() => undefined)) === undefined;
+  // Of one that was there already, overlays may stand on it whatever has become of its record.
+  if (isNew) await writeFile(layout.unrecorded, '');
   await rename(partial, layout.image);
   const stats = await lstat(layout.image, { bigint: true });
   const record: BaseRecord = {
@@ -52,8 +101,10 @@ export async function takeIn(
     await writeJson(layout.record, record);
   } catch (cause) {
     // One that came in place of another of the same content stays: members stand on it.
-    if (!wasThere) await rename(layout.image, partial);
+    if (isNew) await rename(layout.image, partial);
     throw cause;
+  } finally {
+    if (isNew) await rm(layout.unrecorded, { force: true });
   }
   return { ...record, path: layout.image };
 }

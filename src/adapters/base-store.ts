@@ -1,5 +1,5 @@
 import type { BigIntStats } from 'node:fs';
-import { lstat, open, rmdir } from 'node:fs/promises';
+import { lstat, open } from 'node:fs/promises';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import {
   type BaseImage,
@@ -18,8 +18,8 @@ import { type BaseRef, parseState } from '../core/fleet.js';
 import { baseNameFromFile, namePattern, verifyName } from '../core/names.js';
 import type { BaseStore, ExportRequest, ImageTool, ImportProgress, ImportRequest, ImportResult, PromotionRequest } from '../ports.js';
 import { exportImage } from './base-export.js';
-import { takeIn, withPartial } from './base-intake.js';
-import { allocatedBytes, listDirectory, makeDirectory, readOwn, Shears, sealOf, storeError, writeJson } from './files.js';
+import { sweepBases, takeIn, takeOut, withPartial } from './base-intake.js';
+import { allocatedBytes, listDirectory, makeDirectory, readOwn, sealOf, storeError, writeJson } from './files.js';
 import { hashAndCopy, hashFile, seal } from './image-files.js';
 import { copyInto, identify, inspect, verifyUnchanged } from './image-source.js';
 import { baseLayout, storeLayout } from './layout.js';
@@ -158,12 +158,9 @@ export class BaseDirectory implements BaseStore {
   }
 
   async remove(base: BaseImage): Promise<void> {
-    const { directory, image, record } = baseLayout(this.#root, base, base.format);
-    const shears = new Shears(storeLayout(this.#root).bases);
-    // The record first: an image without a record is imported again, a record without its image would be an error.
-    await shears.unlink(record);
-    await shears.unlink(image);
-    await rmdir(directory).catch(() => undefined);
+    await takeOut(this.#root, base, base.format).catch((cause: unknown) => {
+      throw storeError(`remove ${base.path}`, cause);
+    });
   }
 
   async locked<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
@@ -171,6 +168,7 @@ export class BaseDirectory implements BaseStore {
     await makeDirectory(bases);
     const lock = await FileLock.take(basesLock, "The store's base images", lockWaitSeconds, signal);
     try {
+      await sweepBases(this.#root);
       return await work();
     } finally {
       await lock.release();

@@ -71,9 +71,26 @@ export async function verifyDirectory(path: string): Promise<void> {
   });
 }
 
-export async function writeJson(path: string, document: unknown): Promise<void> {
+/** Durable when it returns: what a record says of later changes must not come to the disk after them. */
+export async function writeJson(path: string, document: unknown, mode = 0o644): Promise<void> {
   await verifyNoLink(path);
-  await writeFileAtomic(path, `${JSON.stringify(document, undefined, 2)}\n`, { mode: 0o644, fsync: true });
+  await writeFileAtomic(path, `${JSON.stringify(document, undefined, 2)}\n`, { mode, fsync: true });
+  await syncDirectory(dirname(path));
+}
+
+/** With this the names in a directory survive a power cut, and not the files' content alone. */
+export async function syncDirectory(path: string): Promise<void> {
+  const handle = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** A file that is renamed when it is whole has such a name until then; a run that was killed leaves it. */
+export function isTemporary(name: string): boolean {
+  return /\.\d+$/.test(name);
 }
 
 /** Makes a directory that others may pass through (QEMU runs as a user of its own). */

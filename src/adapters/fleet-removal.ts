@@ -1,6 +1,6 @@
-import { rm, rmdir } from 'node:fs/promises';
+import { rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isMissing, listDirectory, Shears, storeError } from './files.js';
+import { isMissing, isTemporary, listDirectory, Shears, storeError } from './files.js';
 import {
   copyPrefix,
   type FleetLayout,
@@ -39,10 +39,17 @@ export async function removeMemberFiles(
   await shears.unlink(learnedHost(member));
 }
 
-/** Removes what lives for the length of an operation. */
-export async function removeStaged({ directory, overlays, seeds }: FleetLayout): Promise<void> {
+/** Removes what lives for the length of an operation, and what runs that were killed have left. */
+export async function removeStaged({ directory, overlays, seeds, nvram, ssh }: FleetLayout): Promise<void> {
   const shears = new Shears(directory);
   for (const room of [overlays, seeds]) await unlinkMatching(shears, room, isStaged);
+  const rooms = [
+    [directory, ownFiles],
+    [seeds, ownSeedFiles],
+    [nvram, ownNvramFiles],
+    [ssh, ownSshFiles],
+  ] as const;
+  for (const [room, own] of rooms) await unlinkMatching(shears, room, (name) => own.test(name) && isTemporary(name));
 }
 
 function isStaged(name: string): boolean {
@@ -57,20 +64,23 @@ export async function removeFleetDirectory(layout: FleetLayout): Promise<string[
   await unlinkMatching(shears, layout.seeds, (name) => ownSeedFiles.test(name));
   await unlinkMatching(shears, layout.nvram, (name) => ownNvramFiles.test(name));
   await unlinkMatching(shears, layout.ssh, (name) => ownSshFiles.test(name));
-  // operation.json last: as long as it is there, the teardown is known to be unfinished.
   await unlinkMatching(shears, layout.directory, (name) => ownFiles.test(name) && name !== 'operation.json');
-  await shears.unlink(layout.operation);
   const rooms = [layout.overlays, layout.logs, layout.seeds, layout.nvram, layout.ssh];
-  for (const directory of [...rooms, layout.directory]) {
-    await rmdir(directory).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'ENOTEMPTY' && !isMissing(error)) throw storeError(`remove ${directory}`, error);
-    });
-  }
+  for (const room of rooms) await removeEmpty(room);
+  // Last: as long as it is there, the teardown is known to be unfinished.
+  await shears.unlink(layout.operation);
+  await removeEmpty(layout.directory);
   const left = await Promise.all(
     [layout.directory, ...rooms].map(async (directory) => (await listDirectory(directory)).map((name) => join(directory, name))),
   );
-  if (left.every((paths) => paths.length === 0)) await rm(layout.lock, { force: true });
   return left.flat().filter((path) => !rooms.includes(path));
+}
+
+/** A directory that holds nothing goes. */
+export async function removeEmpty(directory: string): Promise<void> {
+  await rmdir(directory).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOTEMPTY' && !isMissing(error)) throw storeError(`remove ${directory}`, error);
+  });
 }
 
 async function unlinkMatching(shears: Shears, directory: string, isOwn: (name: string) => boolean): Promise<void> {

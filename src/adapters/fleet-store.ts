@@ -1,4 +1,4 @@
-import { lstat, open, rename } from 'node:fs/promises';
+import { lstat, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { CowherdError } from '../core/errors.js';
@@ -28,7 +28,7 @@ import {
   writeImage,
   writeJson,
 } from './files.js';
-import { removeFleetDirectory, removeMemberFiles, removeStaged } from './fleet-removal.js';
+import { removeEmpty, removeFleetDirectory, removeMemberFiles, removeStaged } from './fleet-removal.js';
 import { readBackingName } from './image-files.js';
 import { fleetLayout, logEnding, nvramEnding, overlayEnding, partialEnding, seedEnding, storeLayout } from './layout.js';
 import { FileLock, lockHolder } from './lock.js';
@@ -82,15 +82,18 @@ export class FleetDirectory implements FleetStore {
 
   async lock(fleet: string): Promise<FleetLock> {
     await makeDirectory(storeLayout(this.root).fleets);
-    const { directory, overlays, logs, nvram, seeds, ssh } = fleetLayout(this.root, fleet);
+    const { directory, overlays, logs, nvram, seeds, ssh, lock: path } = fleetLayout(this.root, fleet);
     for (const room of [directory, overlays, logs, nvram, seeds, ssh]) await verifyDirectory(room);
-    const lock = await FileLock.take(fleetLayout(this.root, fleet).lock, `Fleet ${fleet}`, 0);
+    const lock = await FileLock.take(path, `Fleet ${fleet}`, 0);
     this.#held.add(lock);
     this.#lockChanges++;
     return {
       release: async () => {
         this.#held.delete(lock);
         this.#lockChanges++;
+        // A teardown that was killed at its very end leaves an empty directory, and a fleet that is not there needs no lock.
+        await removeEmpty(directory).catch(() => undefined);
+        if ((await lstat(directory).catch(isMissing)) === true) await rm(path, { force: true });
         await lock.release();
       },
     };

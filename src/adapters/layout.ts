@@ -16,12 +16,16 @@ export const storeLayout = (root: string) => ({
   snapshots: join(root, 'snapshots'),
 });
 
+export const unrecordedPrefix = '.unrecorded-';
+
 export const baseLayout = (root: string, { name, digest }: BaseRef, format: string) => {
   const directory = join(storeLayout(root).bases, name);
   return {
     directory,
     image: join(directory, `${shortDigest(digest)}.${format}`),
     record: join(directory, `${shortDigest(digest)}.json`),
+    /** There while the image is without its record, as it comes or goes. */
+    unrecorded: join(directory, `${unrecordedPrefix}${shortDigest(digest)}.${format}`),
   };
 };
 

@@ -1,13 +1,10 @@
-import { constants } from 'node:fs';
 import { copyFile, open, rmdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import writeFileAtomic from 'write-file-atomic';
 import { parseState } from '../core/fleet.js';
 import { type SnapshotJournal, type SnapshotRecord, snapshotJournalSchema, snapshotRecordSchema } from '../core/snapshot.js';
 import type { SnapshotFiles } from '../core/snapshot-plan.js';
 import type { SnapshotStore } from '../ports.js';
-import { syncFile } from './disk-files.js';
-import { listDirectory, makeDirectory, readIfThere, Shears, storeError } from './files.js';
+import { isTemporary, listDirectory, makeDirectory, readIfThere, Shears, storeError, writeJson } from './files.js';
 import { overlayEnding, snapshotLayout, storeLayout } from './layout.js';
 import { FileLock } from './lock.js';
 
@@ -113,7 +110,10 @@ export class SnapshotDirectory implements SnapshotStore {
 
   async endJournal(uuid: string): Promise<void> {
     const { directory, journal, record, lock } = snapshotLayout(this.#root, uuid);
-    await new Shears(directory).unlink(journal);
+    const shears = new Shears(directory);
+    await shears.unlink(journal);
+    for (const name of (await listDirectory(directory)).filter((entry) => /^(journal|snapshots)\.json\./.test(entry) && isTemporary(entry)))
+      await shears.unlink(join(directory, name));
     if ((await readIfThere(record)) !== undefined) return;
     const isGone = await rmdir(directory).then(
       () => true,
@@ -127,11 +127,10 @@ function mendHint(path: string): string {
   return `Look at ${path}: it says which files are what. cowherd leaves the domain and its disks alone until it can be read.`;
 }
 
-/** With what it takes for the new name to survive a power cut. The XML in it may hold passwords. */
+/** The XML in it may hold passwords. */
 async function writePrivate(path: string, document: unknown): Promise<void> {
   try {
-    await writeFileAtomic(path, `${JSON.stringify(document, undefined, 2)}\n`, { mode: 0o600, fsync: true });
-    await syncFile(dirname(path), constants.O_RDONLY | constants.O_DIRECTORY);
+    await writeJson(path, document, 0o600);
   } catch (cause) {
     throw storeError(`write ${path}`, cause);
   }

@@ -39,8 +39,8 @@ export async function loadFleet(ports: Pick<Ports, 'fleets'>, fleet: string): Pr
     throw new CowherdError('FLEET_NOT_FOUND', `Fleet ${fleet} has a directory but no fleet.json`, {
       details: [`in ${ports.fleets.root}`],
       hint:
-        unfinished?.operation.verb === 'spawn'
-          ? `Its spawn was interrupted: cowherd resume ${fleet}`
+        unfinished?.operation.verb === 'spawn' || unfinished?.operation.verb === 'teardown'
+          ? `Its ${unfinished.operation.verb} was interrupted: cowherd resume ${fleet}`
           : `Rebuild it from the domains: cowherd status ${fleet} --recover${unfinished === undefined ? '' : `. Then: cowherd resume ${fleet}`}`,
     });
   }

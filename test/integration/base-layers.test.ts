@@ -158,7 +158,7 @@ describe('layered base images', () => {
     // The image got its name, and the record was not written any more.
     const lost = (await promote('lost', path, golden, false)).base;
     await rm(lost.path.replace(/qcow2$/, 'json'));
-    await promote('two', path, golden, false);
+    await store.locked(() => promote('two', path, golden, false));
     expect((await promote('lost', path, golden, false)).base.digest).toBe(lost.digest);
     expect(await leftovers()).toEqual([]);
     const abort = new AbortController();
@@ -166,7 +166,7 @@ describe('layered base images', () => {
     const request = { overlay: path, base: golden, name: 'aborted', layered: false, signal: abort.signal };
     const promotedFrom = { fleet: 'cwt-lab', member: 'cwt-lab-001', base: { name: golden.name, digest: golden.digest } };
     await expect(store.promote({ ...request, promotedFrom })).rejects.toMatchObject({ code: 'INTERRUPTED' });
-    expect((await readdir(at('store', 'bases'))).sort()).toEqual(['golden', 'lost', 'two']);
+    expect((await readdir(at('store', 'bases'))).sort()).toEqual(['.lock', 'golden', 'lost', 'two']);
   });
 
   it('exports a chain to one file, whole or not at all', async () => {
