@@ -2,7 +2,6 @@ import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { FileLock } from '../../src/adapters/lock.js';
 import { runTool } from '../../src/adapters/process.js';
 
 /** Tools that end badly, as scripts. */
@@ -54,11 +53,5 @@ describe('a tool', () => {
     expect(performance.now() - began).toBeLessThan(20_000);
     const commands = await Promise.all((await readdir('/proc')).map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')));
     expect(commands.filter((command) => command.includes(mark))).toEqual([]);
-  });
-
-  it('and a lock is had where its holder cannot be noted', async () => {
-    // As on a full disk: every write to it fails, and flock(2) works.
-    const lock = await FileLock.take('/dev/full', 'the fleet', 0);
-    await lock.release();
   });
 });
