@@ -179,11 +179,14 @@ export interface BaseStore {
   /** Reads the whole file again. @returns its sha256 */
   digest(base: BaseLayer, onProgress?: (progress: ImportProgress) => void, signal?: AbortSignal): Promise<string>;
   remove(base: BaseImage): Promise<void>;
+  /** Removes what runs that were killed have left. Under the lock. */
+  sweep(): Promise<void>;
   /**
    * Runs while no base image is imported or removed: lets a fleet bind itself to one, or one be removed, without a race.
+   * @param keepLeftovers leave what killed runs left, which is removed otherwise
    * @throws LOCKED
    */
-  locked<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T>;
+  locked<T>(work: () => Promise<T>, signal?: AbortSignal, keepLeftovers?: boolean): Promise<T>;
 }
 
 export interface FleetLock {

@@ -163,12 +163,16 @@ export class BaseDirectory implements BaseStore {
     });
   }
 
-  async locked<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+  async sweep(): Promise<void> {
+    await sweepBases(this.#root);
+  }
+
+  async locked<T>(work: () => Promise<T>, signal?: AbortSignal, keepLeftovers = false): Promise<T> {
     const { bases, basesLock } = storeLayout(this.#root);
     await makeDirectory(bases);
     const lock = await FileLock.take(basesLock, "The store's base images", lockWaitSeconds, signal);
     try {
-      await sweepBases(this.#root);
+      if (!keepLeftovers) await this.sweep();
       return await work();
     } finally {
       await lock.release();

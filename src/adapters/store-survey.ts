@@ -3,7 +3,7 @@ import { basename, join, relative } from 'node:path';
 import { namePattern } from '../core/names.js';
 import type { StoreEntry, StoreRoom, StoreSurvey } from '../ports.js';
 import { allocatedBytes, isMissing, listDirectory, Shears, storeError } from './files.js';
-import { copyPrefix, storeLayout } from './layout.js';
+import { copyPrefix, storeLayout, unrecordedPrefix } from './layout.js';
 
 /** What a name means, by the first pattern that fits; its group is the stem. Paths count from the directory of the owner. */
 type Rule = readonly [RegExp, StoreEntry['role']];
@@ -14,6 +14,7 @@ const temporary: Rule = [/^(?!logs\/)(.*)\.\d{3,}$/, 'leftover'];
 const rules: Record<StoreRoom, readonly Rule[]> = {
   bases: [
     [/^\.import-(\d+)\.partial$/, 'leftover'],
+    [new RegExp(`^\\${unrecordedPrefix}([0-9a-f]{12})\\.(?:qcow2|raw)$`), 'state'],
     temporary,
     [/^([0-9a-f]{12})\.json$/, 'state'],
     [/^([0-9a-f]{12})\.(?:qcow2|raw)$/, 'image'],

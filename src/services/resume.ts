@@ -1,4 +1,5 @@
 import { CowherdError } from '../core/errors.js';
+import { verifyName } from '../core/names.js';
 import type { Outcome } from '../core/outcome.js';
 import type { Ports } from '../ports.js';
 import { type WorkOptions, withFleetLock } from './fleet-access.js';
@@ -15,6 +16,7 @@ export interface ResumeOptions extends WorkOptions {
 /** Finishes the operation of a fleet that was interrupted, by Ctrl-C or a crash. @throws FLEET_NOT_FOUND where nothing is unfinished */
 export async function resume(ports: Ports, options: ResumeOptions): Promise<Outcome> {
   const { fleet } = options;
+  verifyName('fleet', fleet);
   const unfinished = await ports.fleets.unfinished(fleet);
   if (unfinished?.operation.verb === 'spawn') {
     // Spawn converges by itself; its intent holds what the fleet is to be.

@@ -23,7 +23,7 @@ const inOrder = ['--concurrency', '1', '--boot-concurrency', '1'];
 export async function fleetScenarios(matrix: CrashMatrix): Promise<Record<string, Scenario>> {
   const { lab, host } = matrix;
   const golden = await lab.golden('golden.qcow2', { filledMiB: 1 });
-  const other = await lab.golden('other.qcow2', { filledMiB: 1 });
+  const other = await lab.golden('other.qcow2', { filledMiB: 2 });
   await addBase(host, { path: golden, name: 'one', trustChain: false }, {});
   await addBase(host, { path: other, name: 'two', trustChain: false }, {});
   const there = async (fleet: string, count: number, more: object = {}) => {

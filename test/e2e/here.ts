@@ -20,6 +20,8 @@ prototype.logJson = (json) => {
   if (sink !== undefined) sink.document = json;
 };
 
+// As an installed cowherd runs; else oclif warns of commands that refuse their words.
+process.env.NODE_ENV = 'production';
 const config = Config.load(fileURLToPath(new URL('../..', import.meta.url)));
 
 /** @param words without --json, which is always meant */

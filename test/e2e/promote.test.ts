@@ -37,7 +37,7 @@ describe('promote, export, prune and compact', () => {
 
   it('refuses while the member runs, and says how', async () => {
     const refused = await lab.cowherd('promote', first(), '--as', 'next', '--json');
-    expect(refused.exitCode).toBe(8);
+    expect(refused.exitCode).toBe(3);
     expect(refused.json.error).toMatchObject({ code: 'NOT_OFF', hint: expect.stringContaining(`cowherd stop ${fleet} 1`) });
     expect((await lab.cowherd('promote', first(), '--as', 'No/Name', '--json')).json.error.code).toBe('BAD_USAGE');
     expect((await lab.cowherd('promote', `${fleet}-009`, '--as', 'next')).exitCode).toBe(5);

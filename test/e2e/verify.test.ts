@@ -49,7 +49,10 @@ describe('verify', () => {
       inFleet('fleet.json.1234567'),
       `${base.replace(/\.qcow2$/, '.json')}.7654321`,
       join(base, '..', '.import-99.partial'),
+      // An import that was killed before its record was written.
+      join(base, '..', '0123456789ab.qcow2'),
     ];
+    await writeFile(join(base, '..', '.unrecorded-0123456789ab.qcow2'), '');
     for (const path of leftovers) await writeFile(path, 'x');
     await mkdir(lab.path('fleets', lab.fleet('never'), 'overlays'), { recursive: true });
     await mkdir(lab.path('snapshots', '00000000-0000-4000-8000-000000000000'), { recursive: true });

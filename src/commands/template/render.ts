@@ -1,5 +1,6 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../../base-command.js';
+import { CowherdError } from '../../core/errors.js';
 import { renderMember, renderSeedPart } from '../../services/templates.js';
 import { specFlags, specOf } from '../../spec-flags.js';
 
@@ -15,7 +16,8 @@ export default class TemplateRender extends BaseCommand {
   ];
   static override args = {
     fleet: Args.string({ description: 'name of the fleet', required: true }),
-    member: Args.integer({ description: 'number of the member', default: 1, min: 1 }),
+    // Not Args.integer, whose complaint is no parser's error to oclif: it would be taken for a bug.
+    member: Args.custom<number>({ description: 'number of the member [default: 1]', parse: memberNumber })(),
   };
   static override flags = {
     base: Flags.string({ char: 'b', description: 'base image in the store, for a fleet that does not exist yet', helpValue: 'NAME' }),
@@ -32,13 +34,13 @@ export default class TemplateRender extends BaseCommand {
     const spec = specOf(flags);
     return this.onHost(flags, async (host) => {
       if (flags.part !== 'domain') {
-        const seed = await renderSeedPart(host, { fleet: args.fleet, index: args.member, part: flags.part });
+        const seed = await renderSeedPart(host, { fleet: args.fleet, index: args.member ?? 1, part: flags.part });
         this.log(seed.text.trimEnd());
         return seed;
       }
       const result = await renderMember(host, {
         fleet: args.fleet,
-        index: args.member,
+        index: args.member ?? 1,
         base: flags.base,
         template: flags.template,
         spec,
@@ -47,4 +49,9 @@ export default class TemplateRender extends BaseCommand {
       return result;
     });
   }
+}
+
+async function memberNumber(text: string): Promise<number> {
+  if (/^[1-9]\d{0,5}$/.test(text)) return Number(text);
+  throw new CowherdError('BAD_USAGE', `${JSON.stringify(text)} is not the number of a member`, { hint: 'Members are numbered from 1.' });
 }

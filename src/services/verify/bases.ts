@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import { formatBaseRef } from '../../core/base.js';
 import { reportOf } from '../../core/errors.js';
 import type { Ports, StoreEntry } from '../../ports.js';
@@ -35,7 +36,10 @@ export async function examineBases(ports: Ports): Promise<Examined> {
       const { path, role, bytes } = entry;
       if (role === 'unknown') unknown.push(path);
       if (role === 'leftover') findings.push(leftover(entry, sweepHint, () => ports.survey.remove('bases', entry)));
-      if (role === 'image' && !isRecorded(path)) {
+      // With a note beside it that it was on its way in or out: nobody stands on it.
+      const isPassing = entries.some((other) => other.role === 'state' && other !== entry && other.path.endsWith(`-${basename(path)}`));
+      if (role === 'image' && !isRecorded(path) && isPassing) findings.push(leftover(entry, sweepHint, () => ports.bases.sweep()));
+      else if (role === 'image' && !isRecorded(path)) {
         const hint = 'Import the image again to have its record back; or remove this file, if no overlay stands on it.';
         findings.push(found('orphan', path, 'an image without its record', { hint, bytes }));
       }

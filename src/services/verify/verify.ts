@@ -45,6 +45,7 @@ const probeAgeMs = 10 * 60_000;
  */
 export async function verifyStore(ports: Ports, options: VerifyOptions = {}): Promise<Verification> {
   const began = ports.clock.monotonic();
+  if (options.fleet !== undefined) verifyName('fleet', options.fleet);
   const verification = new StoreVerification(ports, options);
   const world = await lookAtDomains(ports);
   await verification.fleets(world, await fleetsToLookAt(ports, world, options.fleet));
@@ -57,7 +58,6 @@ export async function verifyStore(ports: Ports, options: VerifyOptions = {}): Pr
 }
 
 async function fleetsToLookAt(ports: Ports, world: World, fleet: string | undefined): Promise<string[]> {
-  if (fleet !== undefined) verifyName('fleet', fleet);
   const known = await fleetNames(ports, world);
   if (fleet === undefined) return known;
   if (known.includes(fleet)) return [fleet];
@@ -111,7 +111,7 @@ class StoreVerification {
     this.#looked.bases = count;
     this.#unknown.push(...unknown);
     await this.#settle(findings, 'base images', (mend) =>
-      ports.bases.locked(async () => mend((await examineBases(ports)).findings), AbortSignal.timeout(baseLockMs)),
+      ports.bases.locked(async () => mend((await examineBases(ports)).findings), AbortSignal.timeout(baseLockMs), true),
     );
     if (options.deep === true) this.#found.push(...(await readBases(ports, options)));
   }
