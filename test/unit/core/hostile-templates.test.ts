@@ -40,7 +40,9 @@ describe('a template of a stranger', () => {
     ['its prototype', '{{#with __proto__}}x{{/with}}', /./],
     ['a getter of its own', '{{#with this as |o|}}{{o.__defineGetter__ "x" o}}{{/with}}', /./],
     ['the log', '{{log "x" level="info"}}', /log/],
-    ['deep blocks', '{{#if name}}'.repeat(20_000) + '{{/if}}'.repeat(20_000), /./],
+    ['deep blocks', '{{#if name}}'.repeat(20_000) + '{{/if}}'.repeat(20_000), /100 levels deep/],
+    ['a long chain of else-ifs', `{{#if name}}${'{{else if name}}'.repeat(20_000)}{{/if}}`, /levels deep/],
+    ['deep expressions', `{{json ${'(json '.repeat(20_000)}name${')'.repeat(20_000)}}}`, /./],
   ])('that wants %s is refused', (_what, source, reason) => {
     expect(refusal(source)).toMatch(reason);
   });
