@@ -1,5 +1,5 @@
 import type { BigIntStats } from 'node:fs';
-import { lstat, open } from 'node:fs/promises';
+import { lstat } from 'node:fs/promises';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import {
   type BaseImage,
@@ -19,7 +19,7 @@ import { baseNameFromFile, namePattern, verifyName } from '../core/names.js';
 import type { BaseStore, ExportRequest, ImageTool, ImportProgress, ImportRequest, ImportResult, PromotionRequest } from '../ports.js';
 import { exportImage } from './base-export.js';
 import { sweepBases, takeIn, takeOut, withPartial } from './base-intake.js';
-import { allocatedBytes, listDirectory, makeDirectory, readOwn, sealOf, storeError, writeJson } from './files.js';
+import { allocatedBytes, listDirectory, makeDirectory, openOwn, readOwn, sealOf, storeError, writeJson } from './files.js';
 import { hashAndCopy, hashFile, seal } from './image-files.js';
 import { copyInto, identify, inspect, verifyUnchanged } from './image-source.js';
 import { baseLayout, storeLayout } from './layout.js';
@@ -147,7 +147,7 @@ export class BaseDirectory implements BaseStore {
   }
 
   async digest(base: BaseLayer, onProgress?: (progress: ImportProgress) => void, signal?: AbortSignal): Promise<string> {
-    const handle = await open(base.path, 'r').catch((cause: unknown) => {
+    const handle = await openOwn(base.path).catch((cause: unknown) => {
       throw storeError(`read ${base.path}`, cause);
     });
     try {
@@ -191,7 +191,7 @@ export class BaseDirectory implements BaseStore {
     const known = (await this.list()).bases.find((base) => base.source.fingerprint === fingerprint && base.name === name);
     if (known !== undefined && (await this.#isIntact(known))) return { base: known, how: 'already there' };
 
-    const { format, warning } = await inspect(this.#images, path, request);
+    const { format, warning } = await inspect(this.#images, path, stats, request);
     return this.#bringIn({ path, name, format, stats, fingerprint, request, warning });
   }
 

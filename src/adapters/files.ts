@@ -18,15 +18,28 @@ export function sealOf(stats: BigIntStats): Seal {
 }
 
 /** New files are renamed into place, and the library that does it would follow a link to what is somebody else's. */
-async function verifyNoLink(path: string): Promise<void> {
+export async function verifyNoLink(path: string): Promise<void> {
   const stats = await lstat(path).catch(() => undefined);
   if (stats !== undefined && !stats.isFile()) throw notOurs(path, stats);
 }
 
 function notOurs(path: string, stats: { isSymbolicLink(): boolean }): CowherdError {
-  return new CowherdError('STORE_FAILED', `${path} is ${stats.isSymbolicLink() ? 'a link' : 'not a file'}, and cowherd did not make it`, {
-    hint: 'cowherd reads and writes nothing by way of it. Look where it leads; put back what was there, or remove it.',
-  });
+  return new CowherdError(
+    'STORE_FAILED',
+    `${path} is ${stats.isSymbolicLink() ? 'a link' : 'not a file of its own'}, and cowherd did not make it`,
+    {
+      hint: 'cowherd reads and writes nothing by way of it. Look where it leads; put back what was there, or remove it.',
+    },
+  );
+}
+
+/**
+ * What a guest is started on is given to QEMU's user and written to: it must be there under no other name. What is not there is fine.
+ * @throws STORE_FAILED
+ */
+export async function verifyOwn(path: string): Promise<void> {
+  const stats = await lstat(path).catch(() => undefined);
+  if (stats !== undefined && (!stats.isFile() || stats.nlink > 1)) throw notOurs(path, stats);
 }
 
 /** Appends to a file of the store: not through a link. */
@@ -34,6 +47,8 @@ export async function appendOwn(path: string, text: string): Promise<void> {
   const { O_WRONLY, O_CREAT, O_APPEND, O_NOFOLLOW, O_NONBLOCK } = constants;
   const handle = await open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK, 0o644);
   try {
+    const stats = await handle.stat();
+    if (!stats.isFile() || stats.nlink > 1) throw notOurs(path, stats);
     await handle.appendFile(text);
   } finally {
     await handle.close();

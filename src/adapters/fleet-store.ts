@@ -25,6 +25,7 @@ import {
   scratchName,
   storeError,
   verifyDirectory,
+  verifyOwn,
   writeImage,
   writeJson,
 } from './files.js';
@@ -219,7 +220,8 @@ export class FleetDirectory implements FleetStore {
 
   async prepareStart(fleet: string, member: string): Promise<void> {
     await this.#agentSockets.prepare();
-    const { consoleLog } = this.files(fleet, member);
+    const { consoleLog, nvram, seed } = this.files(fleet, member);
+    for (const path of [nvram, seed]) await verifyOwn(path);
     const { logs, directory } = fleetLayout(this.root, fleet);
     try {
       await makeDirectory(logs);

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { chmod, type FileHandle, open } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
 import { CowherdError } from '../core/errors.js';
 import { headerBytes } from '../core/qcow2-header.js';
 import type { ImportProgress } from '../ports.js';
@@ -13,8 +14,18 @@ const chunkBytes = 4 * 1024 * 1024;
 const holeBytes = 64 * 1024;
 const zeros = Buffer.alloc(holeBytes);
 
+/** A file that a person named. It was one when it was looked at; a pipe that took its place must not hold us. */
+export function openImage(path: string): Promise<FileHandle> {
+  return open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+}
+
+/** Never what is there already, nor where a link leads. */
+export function createImage(path: string): Promise<FileHandle> {
+  return open(path, 'wx', 0o600);
+}
+
 export async function readHead(path: string): Promise<Buffer> {
-  const handle = await open(path, 'r').catch((cause: Error) => {
+  const handle = await openImage(path).catch((cause: Error) => {
     throw new CowherdError('FILE_NOT_FOUND', `${path} cannot be read: ${cause.message}`, { hint: 'Check who may read it.', cause });
   });
   try {
@@ -73,14 +84,20 @@ export async function verifyAlone(path: string): Promise<void> {
 
 /** Durable, and read-only for everybody from here on. */
 export async function seal(path: string): Promise<void> {
-  const handle = await open(path, 'r+');
-  await handle.sync();
-  await handle.close();
-  await chmod(path, 0o444);
+  const handle = await open(path, constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  try {
+    const stats = await handle.stat();
+    if (!stats.isFile()) throw new CowherdError('STORE_FAILED', `${path} is not a file`, { hint: 'Look at it; cowherd did not make it.' });
+    if (stats.nlink > 1) throw sharedFile(path);
+    await handle.sync();
+    await handle.chmod(0o444);
+  } finally {
+    await handle.close();
+  }
 }
 
 export async function hashFile(path: string, onProgress: OnProgress, signal: AbortSignal | undefined): Promise<string> {
-  const handle = await open(path, 'r');
+  const handle = await openOwn(path);
   try {
     return await hashAndCopy(handle, undefined, onProgress, signal);
   } finally {
@@ -88,12 +105,16 @@ export async function hashFile(path: string, onProgress: OnProgress, signal: Abo
   }
 }
 
-/** One pass over a file: its sha256 and, where a target is given, a copy without the zeros. */
+/**
+ * One pass over a file: its sha256 and, where a target is given, a copy without the zeros.
+ * @param most bytes that are read; the rest is left
+ */
 export async function hashAndCopy(
   from: FileHandle,
   to: FileHandle | undefined,
   onProgress: OnProgress,
   signal: AbortSignal | undefined,
+  most = Number.POSITIVE_INFINITY,
 ): Promise<string> {
   const hash = createHash('sha256');
   const { size } = await from.stat();
@@ -101,7 +122,7 @@ export async function hashAndCopy(
   let position = 0;
   for (;;) {
     signal?.throwIfAborted();
-    const { bytesRead } = await from.read(chunk, 0, chunkBytes, position);
+    const { bytesRead } = await from.read(chunk, 0, Math.min(chunkBytes, most - position), position);
     if (bytesRead === 0) break;
     hash.update(chunk.subarray(0, bytesRead));
     if (to !== undefined) await writeNonZero(to, chunk.subarray(0, bytesRead), position);

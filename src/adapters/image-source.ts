@@ -1,14 +1,17 @@
 import { type BigIntStats, constants } from 'node:fs';
-import { copyFile, open, rm, stat, statfs } from 'node:fs/promises';
+import { copyFile, rm, stat, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import prettyBytes from 'pretty-bytes';
 import { CowherdError, fullDiskHint } from '../core/errors.js';
-import { imageFormat, parseQcow2Header, verifyImportable } from '../core/qcow2-header.js';
+import { imageFormat, maxVirtualBytes, parseQcow2Header, verifyImportable } from '../core/qcow2-header.js';
 import type { ImageTool, ImportRequest, ImportResult } from '../ports.js';
-import { isMissing, storeError } from './files.js';
-import { hashAndCopy, hashFile, readHead } from './image-files.js';
+import { allocatedBytes, isMissing } from './files.js';
+import { createImage, hashAndCopy, hashFile, openImage, readHead } from './image-files.js';
 
 /** The files that base images are made of: which one it is, whether it may become one, and copies of it. */
+
+/** Holes are read as well, at about 1 GB/s, since the digest covers them: an image has at most this much of them. */
+const maxHoleBytes = 64 * 1024 ** 3;
 
 export async function identify(path: string): Promise<{ stats: BigIntStats; fingerprint: string }> {
   try {
@@ -19,7 +22,9 @@ export async function identify(path: string): Promise<{ stats: BigIntStats; fing
     return { stats, fingerprint: [stats.dev, stats.ino, stats.size, stats.mtimeNs, stats.ctimeNs].join(':') };
   } catch (cause) {
     if (isMissing(cause)) throw new CowherdError('FILE_NOT_FOUND', `There is no file ${path}`, { hint: 'Check the path.', cause });
-    throw storeError(`read ${path}`, cause);
+    if (cause instanceof CowherdError) throw cause;
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new CowherdError('FILE_NOT_FOUND', `${path} cannot be read: ${reason}`, { hint: 'Check the path and its permissions.', cause });
   }
 }
 
@@ -27,19 +32,47 @@ export async function identify(path: string): Promise<{ stats: BigIntStats; fing
 export async function inspect(
   images: ImageTool,
   path: string,
+  stats: BigIntStats,
   request: ImportRequest,
 ): Promise<{ format: 'qcow2' | 'raw'; warning: string | undefined }> {
   const head = await readHead(path);
   const format = imageFormat(path, head, request.format);
-  if (format === 'raw') {
-    // So that a writer that has it open is found.
-    await images.info(path, 'raw');
-    return { format, warning: undefined };
+  const { size } = stats;
+  if (format === 'raw' && size % 512n !== 0n) {
+    throw new CowherdError('BASE_REFUSED', `${path} is no whole number of sectors: ${size} bytes`, {
+      hint: `It may be cut short, or no disk at all. If it is one: truncate --size=%512 ${path}`,
+    });
+  }
+  if (format === 'raw' && size > maxVirtualBytes) throw new CowherdError('BASE_REFUSED', `${path} is a disk of more than 2 PiB`);
+  if (Number(size) - allocatedBytes(stats) > maxHoleBytes) {
+    throw new CowherdError('BASE_REFUSED', `${path} is ${size} bytes long, of which ${allocatedBytes(stats)} are on disk`, {
+      hint: `Reading so many holes takes too long. Without them: qemu-img convert -f ${format} -O qcow2 ${path} golden.qcow2`,
+    });
   }
   // Before any tool opens it: opening follows the names in the header.
-  verifyImportable(path, parseQcow2Header(path, head), request.trustChain);
-  await images.info(path, 'qcow2');
-  return { format, warning: await images.check(path, request.signal) };
+  if (format === 'qcow2') verifyImportable(path, parseQcow2Header(path, head), size, request.trustChain);
+  try {
+    // Of raw ones too, so that a writer that has it open is found.
+    await images.info(path, format);
+    return { format, warning: format === 'raw' ? bootWarning(path, head) : await images.check(path, request.signal) };
+  } catch (error) {
+    throw unreadable(path, error);
+  }
+}
+
+/** That a tool fails at an image, or never ends, is the image's fault. */
+function unreadable(path: string, error: unknown): unknown {
+  if (!(error instanceof CowherdError) || (error.code !== 'TOOL_FAILED' && error.code !== 'TOOL_TIMEOUT')) return error;
+  return new CowherdError('BASE_REFUSED', `${path} cannot be read as a disk: ${error.message}`, {
+    details: error.details,
+    hint: 'It is damaged, or of a kind that this QEMU does not know. Copy it again from where it came.',
+    cause: error,
+  });
+}
+
+function bootWarning(path: string, head: Buffer): string | undefined {
+  if (head.length >= 512 && head.readUInt16LE(510) === 0xaa55) return undefined;
+  return `${path} was taken as a raw disk, but it has no boot sector: is it a disk image?`;
 }
 
 /** @throws BASE_REFUSED */
@@ -73,9 +106,10 @@ export async function copyInto(
   if (reflinked) return { how: 'reflinked', digest: await hashFile(partial, onProgress, signal) };
   await rm(partial, { force: true });
   await verifyFits(path, Number(stats.blocks) * 512, partial);
-  const [from, to] = [await open(path, 'r'), await open(partial, 'wx', 0o600)];
+  const [from, to] = [await openImage(path), await createImage(partial)];
   try {
-    return { how: 'copied', digest: await hashAndCopy(from, to, onProgress, signal) };
+    // A source that grows as fast as it is read would have no end.
+    return { how: 'copied', digest: await hashAndCopy(from, to, onProgress, signal, Number(stats.size)) };
   } finally {
     await Promise.all([from.close(), to.close()]);
   }

@@ -1,4 +1,4 @@
-import { readFile, rm } from 'node:fs/promises';
+import { readFile, rm, stat } from 'node:fs/promises';
 import { isAbsolute, normalize } from 'node:path';
 import { z } from 'zod';
 import type { BaseImage } from '../core/base.js';
@@ -6,6 +6,11 @@ import { CowherdError } from '../core/errors.js';
 import type { ConvertRequest, ImageFile, ImageInfo, ImageTool } from '../ports.js';
 import { verifyAlone } from './image-files.js';
 import { type RunResult, runTool } from './process.js';
+
+/** Of what check prints: a line per damaged cluster. */
+const checkBytes = 1024 * 1024;
+/** 4 MB of image a second, of which few bytes are tables. */
+const checkBytesPerMs = 4000;
 
 /** A disk image of tens of gigabytes is read whole by check and convert. */
 export const longMs = 60 * 60_000;
@@ -39,10 +44,18 @@ export class QemuImg implements ImageTool {
   }
 
   async check(path: string, signal?: AbortSignal): Promise<string | undefined> {
+    // It reads tables, which are small; those of a hostile image may name each other a billion times.
+    const { size } = await stat(path).catch(() => ({ size: 0 }));
+    const timeoutMs = Math.min(longMs, 60_000 + size / checkBytesPerMs);
     // 2: corrupt, 3: leaked clusters only, 1: the check itself failed.
     const { exitCode, stdout, stderr } = await explainLock(
       path,
-      runTool('qemu-img', ['check', '-f', 'qcow2', '--output=json', path], { timeoutMs: longMs, signal, acceptedExitCodes: [0, 1, 2, 3] }),
+      runTool('qemu-img', ['check', '-f', 'qcow2', '--output=json', path], {
+        timeoutMs,
+        signal,
+        acceptedExitCodes: [0, 1, 2, 3],
+        keepBytes: checkBytes,
+      }),
     );
     if (exitCode === 0) return undefined;
     if (exitCode === 3) return `${path} has leaked clusters: it takes more space than it needs, but is sound`;
@@ -81,6 +94,7 @@ export class QemuImg implements ImageTool {
   }
 
   async repoint(overlay: string, { path, format }: Pick<BaseImage, 'path' | 'format'>): Promise<void> {
+    await verifyAlone(overlay);
     const args = ['rebase', '-u', '-f', 'qcow2', '-F', format, '-b', path, overlay];
     await explainLock(overlay, runTool('qemu-img', args, { inherit: this.#inherit() }));
   }

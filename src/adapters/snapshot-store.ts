@@ -1,10 +1,11 @@
+import { constants } from 'node:fs';
 import { copyFile, open, rmdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { parseState } from '../core/fleet.js';
 import { type SnapshotJournal, type SnapshotRecord, snapshotJournalSchema, snapshotRecordSchema } from '../core/snapshot.js';
 import type { SnapshotFiles } from '../core/snapshot-plan.js';
 import type { SnapshotStore } from '../ports.js';
-import { isTemporary, listDirectory, makeDirectory, readIfThere, Shears, storeError, writeJson } from './files.js';
+import { isTemporary, listDirectory, makeDirectory, readIfThere, Shears, storeError, verifyDirectory, writeJson } from './files.js';
 import { overlayEnding, snapshotLayout, storeLayout } from './layout.js';
 import { FileLock } from './lock.js';
 
@@ -47,6 +48,7 @@ export class SnapshotDirectory implements SnapshotStore {
 
   async lock(uuid: string, name: string): Promise<{ release(): Promise<void> }> {
     await makeDirectory(storeLayout(this.#root).snapshots);
+    await verifyDirectory(snapshotLayout(this.#root, uuid).directory);
     const lock = await FileLock.take(snapshotLayout(this.#root, uuid).lock, `The snapshots of ${name}`, 0);
     this.#held.add(lock);
     this.#lockChanges++;
@@ -72,14 +74,17 @@ export class SnapshotDirectory implements SnapshotStore {
     };
   }
 
-  makeRoom(path: string): Promise<void> {
-    return makeDirectory(dirname(path));
+  async makeRoom(path: string): Promise<void> {
+    await makeDirectory(dirname(path));
+    await verifyDirectory(dirname(path));
   }
 
   async keep(from: string, to: string): Promise<void> {
     try {
-      await copyFile(from, to);
-      const handle = await open(to, 'r+');
+      // What an interrupted run left; written over, it could be somebody else's file.
+      await new Shears(storeLayout(this.#root).snapshots).unlink(to);
+      await copyFile(from, to, constants.COPYFILE_EXCL);
+      const handle = await open(to, constants.O_RDWR | constants.O_NOFOLLOW);
       await handle.chmod(0o600);
       await handle.sync();
       await handle.close();

@@ -11,20 +11,32 @@ export interface Qcow2Header {
   corrupt: boolean;
   externalDataFile: boolean;
   internalSnapshots: number;
+  /** Where in the file the L1 table ends, which is where that of a disk with nothing on it ends as well. */
+  l1End: bigint;
+  /** Clears with every writer that does not know of them, as dirty bitmaps do. */
+  hasAutoclear: boolean;
 }
 
 export const headerBytes = 512;
 
+/** The largest disk for which an overlay with QEMU's usual clusters of 64 KiB can be made: 2 PiB. */
+export const maxVirtualBytes = 2n ** 51n;
+
 const otherFormats: Array<{ name: string; offset: number; magic: Buffer }> = [
   { name: 'vmdk', offset: 0, magic: Buffer.from('KDMV') },
   { name: 'vmdk', offset: 0, magic: Buffer.from('# Disk DescriptorFile') },
+  { name: 'vmdk', offset: 0, magic: Buffer.from('COWD') },
   { name: 'vhdx', offset: 0, magic: Buffer.from('vhdxfile') },
   { name: 'vpc (VHD)', offset: 0, magic: Buffer.from('conectix') },
   { name: 'qed', offset: 0, magic: Buffer.from('QED\0') },
+  { name: 'parallels', offset: 0, magic: Buffer.from('WithoutFreeSpace') },
+  { name: 'parallels', offset: 0, magic: Buffer.from('WithouFreSpacExt') },
+  { name: 'bochs', offset: 0, magic: Buffer.from('Bochs Virtual HD Image') },
   { name: 'vdi', offset: 0x40, magic: Buffer.from('7f10dabe', 'hex') },
   { name: 'luks', offset: 0, magic: Buffer.from('LUKS\xba\xbe', 'latin1') },
   { name: 'gzip', offset: 0, magic: Buffer.from('1f8b', 'hex') },
   { name: 'xz', offset: 0, magic: Buffer.from('fd377a585a00', 'hex') },
+  { name: 'bzip2', offset: 0, magic: Buffer.from('BZh') },
   { name: 'zstd', offset: 0, magic: Buffer.from('28b52ffd', 'hex') },
 ];
 
@@ -45,7 +57,7 @@ export function imageFormat(path: string, head: Buffer, told: 'qcow2' | 'raw' | 
   }
   const other = otherFormats.find(({ offset, magic }) => head.subarray(offset, offset + magic.length).equals(magic));
   if (other !== undefined) {
-    const compressed = ['gzip', 'xz', 'zstd'].includes(other.name);
+    const compressed = ['gzip', 'xz', 'bzip2', 'zstd'].includes(other.name);
     throw new CowherdError('BASE_REFUSED', `${path} is ${other.name === 'luks' ? 'encrypted (LUKS)' : `in the format ${other.name}`}`, {
       hint: compressed
         ? 'Uncompress it first.'
@@ -84,22 +96,36 @@ export function parseQcow2Header(path: string, head: Buffer): Qcow2Header {
     dirty: (incompatible & 1n) !== 0n,
     corrupt: (incompatible & 2n) !== 0n,
     externalDataFile: (incompatible & 4n) !== 0n,
+    l1End: head.readBigUInt64BE(40) + 8n * BigInt(head.readUInt32BE(36)),
+    hasAutoclear: version === 3 && head.length >= 104 && head.readBigUInt64BE(88) !== 0n,
   };
 }
 
 /**
  * Refuses what must not become a base image, saying why.
+ * @param fileBytes the length of the file
  * @param trustChain accept backing and data files; they are flattened on import
  * @throws BASE_REFUSED
  */
-export function verifyImportable(path: string, header: Qcow2Header, trustChain: boolean): void {
+export function verifyImportable(path: string, header: Qcow2Header, fileBytes: bigint, trustChain: boolean): void {
   const refuse = (reason: string, hint: string): never => {
     throw new CowherdError('BASE_REFUSED', `${path} ${reason}`, { hint });
   };
   if (header.virtualBytes === 0n) refuse('is a disk of zero bytes', 'A base image needs a disk to share.');
+  if (header.virtualBytes > maxVirtualBytes) refuse('is a disk of more than 2 PiB', 'No overlay can be made on a disk of that size.');
   if (header.encrypted) refuse('is encrypted', 'cowherd takes unencrypted images only: its overlays would need the key of the base.');
   if (header.corrupt) refuse('is marked corrupt', `Try "qemu-img check -r all ${path}" on a copy of it.`);
   if (header.dirty) refuse('was not closed cleanly', `Shut down what uses it, then run "qemu-img check -r all ${path}".`);
+  const bringAgain = 'Copy it again from where it came.';
+  if (header.l1End > fileBytes) refuse('ends before its tables do: it was cut short', bringAgain);
+  // QEMU ends files at whole sectors, but for tables at the end; qemu-img check passes over a last cluster that is cut short.
+  const mayEndAnywhere = header.internalSnapshots > 0 || header.hasAutoclear || header.l1End === fileBytes;
+  if (fileBytes % 512n !== 0n && !mayEndAnywhere) {
+    refuse(
+      'ends within a sector: it was cut short',
+      `${bringAgain} If it is whole: qemu-img convert -f qcow2 -O qcow2 ${path} golden.qcow2`,
+    );
+  }
   if (trustChain) return;
   const flatten = 'If you trust it, import with --trust-chain: cowherd then flattens it into one file.';
   if (header.hasBackingFile) refuse('has a backing file of its own', flatten);

@@ -1,5 +1,6 @@
 import { formatBaseRef } from '../core/base.js';
 import { baseKey } from '../core/base-chain.js';
+import { memberDisks } from '../core/disks.js';
 import { CowherdError } from '../core/errors.js';
 import { type BaseRef, baseOf, basesOf, type FleetRecord } from '../core/fleet.js';
 import type { ObservedMember } from '../core/observation.js';
@@ -92,7 +93,7 @@ export async function misplaced(
       if (member.overlayBytes === undefined) return [];
       const meant = baseOf(record, member);
       const { base, named, refusal } = await headers.of(record.name, member.name);
-      if (base !== undefined && baseKey(base) === baseKey(meant)) return [];
+      if (base !== undefined && baseKey(base) === baseKey(meant)) return furtherRefusals(ports, record, member);
       const reason =
         refusal !== undefined
           ? refusal
@@ -103,6 +104,23 @@ export async function misplaced(
     }),
   );
   return found.flat();
+}
+
+/** Of a member's further disks, which nothing else looks at before a guest writes to them. */
+async function furtherRefusals(
+  { fleets }: Pick<Ports, 'fleets'>,
+  record: FleetRecord,
+  member: ObservedMember,
+): Promise<Array<{ name: string; reason: string; named: undefined }>> {
+  for (const { stem } of memberDisks(record, member).filter(({ stem }) => stem !== member.name)) {
+    try {
+      await fleets.backingFile(record.name, stem);
+    } catch (error) {
+      if (!(error instanceof CowherdError)) throw error;
+      return [{ name: member.name, reason: error.message, named: undefined }];
+    }
+  }
+  return [];
 }
 
 /** Refuses them. */
