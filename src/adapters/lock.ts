@@ -55,7 +55,8 @@ export class FileLock {
         signal,
       });
       if (exitCode === 75) {
-        const holder = (await readFile(path, 'utf8')).trim();
+        // Gone meanwhile, where the holder has just left.
+        const holder = (await readFile(path, 'utf8').catch(() => '')).trim();
         throw new CowherdError('LOCKED', `${subject} is locked by another run${holder === '' ? '' : ` (${holder})`}`, {
           hint: 'Wait until it is done. The lock goes away by itself when that process ends.',
         });

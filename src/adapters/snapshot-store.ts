@@ -1,11 +1,21 @@
 import { constants } from 'node:fs';
-import { copyFile, open, rmdir } from 'node:fs/promises';
+import { copyFile, lstat, open, rmdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { parseState } from '../core/fleet.js';
 import { type SnapshotJournal, type SnapshotRecord, snapshotJournalSchema, snapshotRecordSchema } from '../core/snapshot.js';
 import type { SnapshotFiles } from '../core/snapshot-plan.js';
 import type { SnapshotStore } from '../ports.js';
-import { isTemporary, listDirectory, makeDirectory, readIfThere, Shears, storeError, verifyDirectory, writeJson } from './files.js';
+import {
+  isMissing,
+  isTemporary,
+  listDirectory,
+  makeDirectory,
+  readIfThere,
+  Shears,
+  storeError,
+  verifyDirectory,
+  writeJson,
+} from './files.js';
 import { overlayEnding, snapshotLayout, storeLayout } from './layout.js';
 import { FileLock } from './lock.js';
 
@@ -48,14 +58,17 @@ export class SnapshotDirectory implements SnapshotStore {
 
   async lock(uuid: string, name: string): Promise<{ release(): Promise<void> }> {
     await makeDirectory(storeLayout(this.#root).snapshots);
-    await verifyDirectory(snapshotLayout(this.#root, uuid).directory);
-    const lock = await FileLock.take(snapshotLayout(this.#root, uuid).lock, `The snapshots of ${name}`, 0);
+    const { directory, lock: path } = snapshotLayout(this.#root, uuid);
+    await verifyDirectory(directory);
+    const lock = await FileLock.take(path, `The snapshots of ${name}`, 0);
     this.#held.add(lock);
     this.#lockChanges++;
     return {
       release: async () => {
         this.#held.delete(lock);
         this.#lockChanges++;
+        // A domain without snapshots needs no lock; neither does one whose last verb was killed at its very end.
+        if ((await lstat(directory).catch(isMissing)) === true) await new Shears(dirname(path)).unlink(path);
         await lock.release();
       },
     };
@@ -114,17 +127,13 @@ export class SnapshotDirectory implements SnapshotStore {
   }
 
   async endJournal(uuid: string): Promise<void> {
-    const { directory, journal, record, lock } = snapshotLayout(this.#root, uuid);
+    const { directory, journal, record } = snapshotLayout(this.#root, uuid);
     const shears = new Shears(directory);
     await shears.unlink(journal);
     for (const name of (await listDirectory(directory)).filter((entry) => /^(journal|snapshots)\.json\./.test(entry) && isTemporary(entry)))
       await shears.unlink(join(directory, name));
     if ((await readIfThere(record)) !== undefined) return;
-    const isGone = await rmdir(directory).then(
-      () => true,
-      () => false,
-    );
-    if (isGone) await new Shears(storeLayout(this.#root).snapshots).unlink(lock);
+    await rmdir(directory).catch(() => undefined);
   }
 }
 

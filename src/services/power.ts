@@ -86,7 +86,9 @@ async function startable(ports: Ports, record: FleetRecord, observed: readonly M
 }
 
 function isDoneFor({ operation, done }: Unfinished, chosen: readonly MemberIdentity[]): boolean {
-  return chosen.every(({ index }) => !operation.targets.includes(index) || done.has(index));
+  // Of a teardown nothing is left that could be started.
+  const isOver = (index: number): boolean => operation.verb !== 'teardown' && done.has(index);
+  return chosen.every(({ index }) => !operation.targets.includes(index) || isOver(index));
 }
 
 /** What a paused guest waits for it tries again at once; where there is still no room it is paused again within that time. */

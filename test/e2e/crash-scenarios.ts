@@ -91,7 +91,7 @@ export async function fleetScenarios(matrix: CrashMatrix): Promise<Record<string
     }),
     stop: make('stop', {
       setUp: () => there(halt, 2),
-      args: (fleet) => ['stop', fleet, '--timeout', '1s', '--force', ...inOrder],
+      args: (fleet) => ['stop', fleet, '--timeout', '1s', '--force', '--concurrency', '1'],
     }),
     rebase: make('rebase', {
       setUp: async () => {

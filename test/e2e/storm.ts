@@ -82,6 +82,8 @@ export async function unleash(lab: Lab, storm: Storm, goldens: readonly [string,
         ({ kind, fixed }: { kind: string; fixed: boolean }) => !fixed && kind !== 'unfinished',
       );
       if (storm.killedPercent === 0 && open.length > 0) result.outrages.push(`verify: ${JSON.stringify(open)}`);
+    } else if (exitCode === 4 && storm.killedPercent > 0 && stdout.includes('it has no domain')) {
+      // What a killed teardown has taken is there no more, and that is told.
     } else if (exitCode === 7 && stdout.includes('is not in the store any more')) {
       // Between the import of a base image and the intent that binds it, somebody has removed it: nothing stood on it.
     } else if (!decent.has(exitCode ?? -1)) {
