@@ -34,12 +34,18 @@ const busyPausesMs = [200, 1_000, 3_000];
 
 const machineOf: Record<string, string> = { x86_64: 'pc', aarch64: 'virt' };
 
+/** How a start is watched in whose midst the connection was lost. */
+const looksAfterLoss = 6;
+const lookAfterLossMs = 500;
+
 export class Virsh implements Hypervisor {
   readonly uri: string;
   readonly #options: VirshOptions;
   readonly #limit: LimitFunction;
   readonly #sessions: VirshSession[] = [];
   readonly #busy = new Set<VirshSession>();
+  /** Connections that ended before an answer came. */
+  #losses = 0;
   readonly #inherited = new WeakMap<VirshSession, number>();
   #isClosed = false;
   #env: Promise<Record<string, string | undefined>> | undefined;
@@ -130,7 +136,16 @@ export class Virsh implements Hypervisor {
   }
 
   async start(name: string): Promise<void> {
-    await this.#order(`start ${quote(name)}`, `start ${name}`, ['already running']);
+    const order = (): Promise<void> => this.#order(`start ${quote(name)}`, `start ${name}`, ['already running']);
+    const losses = this.#losses;
+    await order();
+    // A daemon that ended within a start finds, when it is back, a QEMU that it had not finished: the domain is "already running" for a
+    // moment, and then the daemon ends it.
+    for (let look = 0; this.#losses > losses && look < looksAfterLoss; look++) {
+      await setTimeout(lookAfterLossMs);
+      const { stdout } = await this.#run(`domstate ${quote(name)}`);
+      if (stdout.trim() === 'shut off') await order();
+    }
   }
 
   async resume(name: string): Promise<void> {
@@ -267,6 +282,7 @@ export class Virsh implements Hypervisor {
           return await work(session);
         } catch (error) {
           this.#drop(session);
+          if (error instanceof CowherdError && error.code === 'CONNECTION_FAILED') this.#losses++;
           if (attempt >= attempts || this.#isClosed || !(error instanceof CowherdError) || error.code !== 'CONNECTION_FAILED') throw error;
         } finally {
           this.#busy.delete(session);

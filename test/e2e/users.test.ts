@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { buildGolden } from '../../scripts/golden.mjs';
-import { domains, guest, uri, virsh } from './lab.js';
+import { domains, guest, until, uri, virsh } from './lab.js';
 
 const repository = fileURLToPath(new URL('../..', import.meta.url));
 const id = randomBytes(3).toString('hex');
@@ -137,6 +137,44 @@ describe('the installed package', () => {
     expect((await domains()).filter((name) => name.startsWith(fleet))).toEqual([]);
     await ok(cowherd('teardown', fleet, '--yes', '--with-base'));
     expect((await ok(cowherd('list'))).fleets).toEqual([]);
+  });
+
+  it('meets a libvirtd that was killed in the middle of a verb again, or says so; no guest is lost', async () => {
+    const user = await makeUser('killed');
+    const cowherd = runAs(user);
+    const fleet = `cwt-killed-${id}`;
+    const log = join(user.home, '.local', 'share', 'cowherd', 'fleets', fleet, 'operation.log');
+    /** The user's own daemon; nobody else's is touched. */
+    const killDaemon = async (): Promise<void> => {
+      const { stdout } = await execa('ps', ['-u', user.name, '-o', 'pid=,comm=']);
+      const pid = /^\s*(\d+)\s+libvirtd$/m.exec(stdout)?.[1];
+      if (pid === undefined) throw new Error(`no libvirtd of ${user.name}:\n${stdout}`);
+      process.kill(Number(pid), 'SIGKILL');
+    };
+    for (const [verb = '', ...args] of [
+      ['spawn', '--base', join(scratch, 'golden.qcow2'), '--count', '6', ...guest],
+      ['reset', '--start', 'all'],
+    ]) {
+      const run = cowherd(verb, fleet, ...args, '--concurrency', '1', '--boot-concurrency', '1');
+      await until('the first members', async () => (await readFile(log, 'utf8').catch(() => '')).split('\n').length > 2);
+      await killDaemon();
+      const { exitCode, json, stdout, stderr } = await run;
+      expect([exitCode, stdout + stderr]).toEqual([expect.toBeOneOf([0, 4, 8]), expect.not.stringContaining('BUG')]);
+      if (exitCode === 8) expect(json.error.hint).toMatch(/libvirtd/);
+      const status = await ok(cowherd('status', fleet));
+      if (status.unfinished !== undefined) await ok(cowherd('resume', fleet));
+      // Members that failed are brought by the same command again.
+      else if (exitCode === 4) await ok(cowherd(verb, fleet, ...args));
+      const { members, counts } = await ok(cowherd('status', fleet));
+      expect([verb, exitCode, counts.running, counts.running === 6 ? '' : JSON.stringify([json, members, status])]).toEqual([
+        verb,
+        exitCode,
+        6,
+        '',
+      ]);
+      expect((await ok(cowherd('verify'))).findings).toEqual([]);
+    }
+    await ok(cowherd('teardown', fleet, '--yes', '--with-base'));
   });
 
   it('gives an ordinary user Linux guests to log in to, without any privilege', async () => {

@@ -17,8 +17,8 @@ import { takeSnapshot } from '../../src/services/snapshots/take.js';
 import { spawn } from '../../src/services/spawn.js';
 import { listFleets, status } from '../../src/services/status.js';
 import { teardown } from '../../src/services/teardown.js';
-import { ForeignDomain } from '../e2e/foreign.js';
-import { domains, Lab, uri, virsh } from '../e2e/lab.js';
+import { ForeignDomain } from './foreign.js';
+import { domains, Lab, uri, virsh } from './lab.js';
 
 /** Each is tried with so many tears. */
 const tears = 3;
