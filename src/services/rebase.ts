@@ -138,6 +138,11 @@ export async function finishRebase(
   const first = isHeld ? left.filter((index) => canaries.includes(index)) : canaries;
   const rest = left.filter((index) => !canaries.includes(index));
   const groups = [first, ...chunked(rest, batch)].filter((group) => group.length > 0);
+  // Killed with all of it done but the end: what is left is to say so.
+  if (groups.length === 0) {
+    await ports.fleets.write(await recordAsFound(ports, current, [target], done));
+    outcomes.push(await leftOver(ports, operation, operation.targets, 'unchanged'));
+  }
   for (const [position, group] of groups.entries()) {
     const isCanary = group === first;
     const outcome = await moveGroup(ports, operation, group, { ...options, done, isCanary, isFirst: position === 0 && done.size === 0 });

@@ -107,6 +107,8 @@ export async function fleetScenarios(matrix: CrashMatrix): Promise<Record<string
         await there(kept, 2, { base: undefined }).catch(() => there(kept, 2));
         await off(kept);
         await rebase(host, { fleet: kept, base: 'one', keepDrift: true });
+        // Its canary was started.
+        await off(kept);
       },
       args: (fleet) => ['rebase', fleet, '--base', 'two', '--keep-drift', ...inOrder],
     }),

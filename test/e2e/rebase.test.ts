@@ -165,6 +165,17 @@ describe('rebase', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
+  it('killed with all of it done but the end, it is over when it is resumed', async () => {
+    const fleet = lab.fleet('end');
+    await lab.ok('spawn', fleet, '--base', one, '--count', '2', ...guest, '--no-start');
+    const faults = { KILL_ON: '^unlink .*operation.json$', KILL_AT: '1' };
+    expect((await lab.faulty(faults, 'rebase', fleet, '--base', 'two')).signal).toBe('SIGKILL');
+    expect((await lab.ok('resume', fleet)).counts).toMatchObject({ failed: 0, unchanged: 2 });
+    expect(await bases(fleet)).toEqual(['two', 'two']);
+    expect((await lab.ok('status', fleet)).unfinished).toBeUndefined();
+    await lab.ok('teardown', fleet, '--yes');
+  });
+
   it('is resumed after kill -9, in either way', async () => {
     const fleet = lab.fleet('killed');
     for (const keep of [[], ['--keep-drift']]) {
