@@ -10,7 +10,7 @@ describe.each([
   ['fleets', fleetScenarios],
   ['base images', baseScenarios],
   ['snapshots', snapshotScenarios],
-] as const)('kill -9 at every change: %s', (what, scenariosOf) => {
+] as const)('kill -9 at every change: %s', (_what, scenariosOf) => {
   let matrix: CrashMatrix;
   let scenarios: Record<string, Scenario>;
   beforeAll(async () => {
@@ -31,10 +31,18 @@ describe.each([
     expect(all).toEqual([]);
     expect(await matrix.scratchLeft()).toEqual([]);
   });
+});
 
-  it.runIf(what === 'fleets')('ends by itself on Ctrl-C and SIGTERM, wherever they come', async () => {
+describe('a verb that is told to end', () => {
+  let matrix: CrashMatrix;
+  beforeAll(async () => {
+    matrix = await CrashMatrix.open();
+  });
+  afterAll(() => matrix?.close());
+
+  it('ends by itself on Ctrl-C and SIGTERM, wherever they come', async () => {
     const spread = (nth: number) => (points: Point[]) => points.filter(({ at }) => at > 5 && at < points.length - 5 && at % nth === 0);
-    const { spawn, reset } = scenarios;
+    const { spawn, reset } = await fleetScenarios(matrix);
     if (spawn === undefined || reset === undefined) throw new Error('no scenarios');
     expect((await matrix.run(spawn, spread(40), 'SIGINT')).losses).toEqual([]);
     expect((await matrix.run(reset, spread(30), 'SIGTERM')).losses).toEqual([]);
