@@ -32,7 +32,7 @@ async function sweepBase(directory: string): Promise<void> {
   const names = await listDirectory(directory);
   const shears = new Shears(directory);
   // Nobody else imports while we hold the lock.
-  const partials = names.filter((name) => name.endsWith('.partial') || (/^[0-9a-f]{12}\.json\./.test(name) && isTemporary(name)));
+  const partials = names.filter((name) => /^\.import-\d+\.partial$/.test(name) || isTemporary(name));
   for (const name of partials) await shears.unlink(join(directory, name));
   for (const note of names.filter((name) => name.startsWith(unrecordedPrefix))) {
     const image = note.slice(unrecordedPrefix.length);

@@ -51,7 +51,9 @@ export class BaseDirectory implements BaseStore {
     const lone: LoneBase[] = [];
     const damaged: Array<{ path: string; reason: string }> = [];
     for (const name of (await listDirectory(directory)).filter((entry) => namePattern.test(entry)).sort()) {
-      for (const file of (await listDirectory(join(directory, name))).filter((entry) => entry.endsWith('.json'))) {
+      for (const file of (await listDirectory(join(directory, name))).filter(
+        (entry) => entry.endsWith('.json') && !entry.startsWith('.'),
+      )) {
         const path = join(directory, name, file);
         try {
           const record = parseBaseRecord(name, file, String(await readOwn(path)));
@@ -152,6 +154,8 @@ export class BaseDirectory implements BaseStore {
     });
     try {
       return await hashAndCopy(handle, undefined, onProgress, signal);
+    } catch (cause) {
+      throw storeError(`read ${base.path}`, cause);
     } finally {
       await handle.close();
     }

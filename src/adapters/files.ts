@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { type BigIntStats, closeSync, constants, ftruncateSync, openSync, writeSync } from 'node:fs';
-import { type FileHandle, lstat, mkdir, open, readdir, realpath, unlink, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { type FileHandle, lstat, mkdir, open, readdir, realpath, rename, unlink, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import writeFileAtomic from 'write-file-atomic';
 import type { Seal } from '../core/base.js';
@@ -88,8 +88,7 @@ export async function verifyDirectory(path: string): Promise<void> {
 
 /** Durable when it returns: what a record says of later changes must not come to the disk after them. */
 export async function writeJson(path: string, document: unknown, mode = 0o644): Promise<void> {
-  await verifyNoLink(path);
-  await writeFileAtomic(path, `${JSON.stringify(document, undefined, 2)}\n`, { mode, fsync: true });
+  await replaceFile(path, `${JSON.stringify(document, undefined, 2)}\n`, mode);
   await syncDirectory(dirname(path));
 }
 
@@ -103,9 +102,28 @@ export async function syncDirectory(path: string): Promise<void> {
   }
 }
 
-/** A file that is renamed when it is whole has such a name until then; a run that was killed leaves it. */
+const temporaryPrefix = '.cowherd-';
+
+/**
+ * A file that is renamed when it is whole has such a name until then; a run that was killed leaves it. The library's own temporary
+ * names end in a number, as do the copies that people make: these must never be taken for it.
+ */
 export function isTemporary(name: string): boolean {
-  return /\.\d+$/.test(name);
+  return name.startsWith(temporaryPrefix);
+}
+
+async function replaceFile(path: string, data: string | Buffer, mode: number): Promise<void> {
+  const staged = join(dirname(path), `${temporaryPrefix}${process.pid}-${basename(path)}`);
+  for (const target of [path, staged]) await verifyNoLink(target);
+  const replaced = await lstat(path).catch(() => undefined);
+  try {
+    const owner = replaced === undefined ? {} : { chown: { uid: replaced.uid, gid: replaced.gid } };
+    await writeFileAtomic(staged, data, { mode, fsync: true, ...owner });
+    await rename(staged, path);
+  } catch (error) {
+    await unlink(staged).catch(() => undefined);
+    throw error;
+  }
 }
 
 /** Makes a directory that others may pass through (QEMU runs as a user of its own). */
@@ -304,15 +322,13 @@ export async function writeNewFile(path: string, text: string): Promise<void> {
 
 /** For this user alone until libvirt gives it to QEMU's. */
 export async function placeBytes(path: string, bytes: Buffer): Promise<void> {
-  await verifyNoLink(path);
-  await writeFileAtomic(path, bytes, { mode: 0o600 }).catch((cause: unknown) => {
+  await replaceFile(path, bytes, 0o600).catch((cause: unknown) => {
     throw storeError(`write ${path}`, cause);
   });
 }
 
 export async function placeText(path: string, text: string, mode = 0o644): Promise<void> {
-  await verifyNoLink(path);
-  await writeFileAtomic(path, text, { mode }).catch((cause: unknown) => {
+  await replaceFile(path, text, mode).catch((cause: unknown) => {
     throw storeError(`write ${path}`, cause);
   });
 }

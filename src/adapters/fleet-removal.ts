@@ -17,13 +17,11 @@ import {
 /** libvirt's log daemon keeps up to three older logs of 2 MiB each, as set in virtlogd.conf; removing a fleet looks for more. */
 const logRotations = ['', '.0', '.1', '.2', '.3'];
 
-/** Names in a fleet's directory, with those that an interrupted atomic write leaves. */
+/** Names in a fleet's directory. */
 const ownFiles =
-  /^(domain-[0-9a-f]{12}\.xml\.hbs|nvram-[0-9a-f]{12}\.fd|(user-data|meta-data|network-config)-[0-9a-f]{12}\.hbs|(fleet|secrets|operation)\.json|operation\.log)(\.\d+)?$/;
-const ownSshFiles = /^(id_ed25519|known_hosts)(\.\d+)?$/;
-/** A member's NVRAM goes with the member; what is here is what an interrupted write left. */
-const ownNvramFiles = /\.fd\.\d+$/;
-const ownSeedFiles = /^placed\.log(\.\d+)?$/;
+  /^(domain-[0-9a-f]{12}\.xml\.hbs|nvram-[0-9a-f]{12}\.fd|(user-data|meta-data|network-config)-[0-9a-f]{12}\.hbs|(fleet|secrets|operation)\.json|operation\.log)$/;
+const ownSshFiles = /^(id_ed25519|known_hosts)$/;
+const ownSeedFiles = /^placed\.log$/;
 
 /** @param stems of the member's disks */
 export async function removeMemberFiles(
@@ -43,13 +41,7 @@ export async function removeMemberFiles(
 export async function removeStaged({ directory, overlays, seeds, nvram, ssh }: FleetLayout): Promise<void> {
   const shears = new Shears(directory);
   for (const room of [overlays, seeds]) await unlinkMatching(shears, room, isStaged);
-  const rooms = [
-    [directory, ownFiles],
-    [seeds, ownSeedFiles],
-    [nvram, ownNvramFiles],
-    [ssh, ownSshFiles],
-  ] as const;
-  for (const [room, own] of rooms) await unlinkMatching(shears, room, (name) => own.test(name) && isTemporary(name));
+  for (const room of [directory, seeds, nvram, ssh]) await unlinkMatching(shears, room, isTemporary);
 }
 
 function isStaged(name: string): boolean {
@@ -62,7 +54,6 @@ export async function removeFleetDirectory(layout: FleetLayout): Promise<string[
   await removeStaged(layout);
   await unlinkMatching(shears, layout.logs, (name) => /\.log(\.\d+)?$/.test(name));
   await unlinkMatching(shears, layout.seeds, (name) => ownSeedFiles.test(name));
-  await unlinkMatching(shears, layout.nvram, (name) => ownNvramFiles.test(name));
   await unlinkMatching(shears, layout.ssh, (name) => ownSshFiles.test(name));
   await unlinkMatching(shears, layout.directory, (name) => ownFiles.test(name) && name !== 'operation.json');
   const rooms = [layout.overlays, layout.logs, layout.seeds, layout.nvram, layout.ssh];

@@ -94,8 +94,11 @@ export class FleetDirectory implements FleetStore {
         this.#lockChanges++;
         // A teardown that was killed at its very end leaves an empty directory, and a fleet that is not there needs no lock.
         await removeEmpty(directory).catch(() => undefined);
-        if ((await lstat(directory).catch(isMissing)) === true) await rm(path, { force: true });
-        await lock.release();
+        try {
+          if ((await lstat(directory).catch(isMissing)) === true) await rm(path, { force: true });
+        } finally {
+          await lock.release();
+        }
       },
     };
   }

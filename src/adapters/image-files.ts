@@ -84,7 +84,7 @@ export async function verifyAlone(path: string): Promise<void> {
 
 /** Durable, and read-only for everybody from here on. */
 export async function seal(path: string): Promise<void> {
-  const handle = await open(path, constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
     const stats = await handle.stat();
     if (!stats.isFile()) throw new CowherdError('STORE_FAILED', `${path} is not a file`, { hint: 'Look at it; cowherd did not make it.' });

@@ -68,8 +68,11 @@ export class SnapshotDirectory implements SnapshotStore {
         this.#held.delete(lock);
         this.#lockChanges++;
         // A domain without snapshots needs no lock; neither does one whose last verb was killed at its very end.
-        if ((await lstat(directory).catch(isMissing)) === true) await new Shears(dirname(path)).unlink(path);
-        await lock.release();
+        try {
+          if ((await lstat(directory).catch(isMissing)) === true) await new Shears(dirname(path)).unlink(path);
+        } finally {
+          await lock.release();
+        }
       },
     };
   }
@@ -130,8 +133,7 @@ export class SnapshotDirectory implements SnapshotStore {
     const { directory, journal, record } = snapshotLayout(this.#root, uuid);
     const shears = new Shears(directory);
     await shears.unlink(journal);
-    for (const name of (await listDirectory(directory)).filter((entry) => /^(journal|snapshots)\.json\./.test(entry) && isTemporary(entry)))
-      await shears.unlink(join(directory, name));
+    for (const name of (await listDirectory(directory)).filter(isTemporary)) await shears.unlink(join(directory, name));
     if ((await readIfThere(record)) !== undefined) return;
     await rmdir(directory).catch(() => undefined);
   }

@@ -9,7 +9,7 @@ import { copyPrefix, storeLayout, unrecordedPrefix } from './layout.js';
 type Rule = readonly [RegExp, StoreEntry['role']];
 
 /** What an atomic write that was killed leaves beside the file. */
-const temporary: Rule = [/^(?!logs\/)(.*)\.\d{3,}$/, 'leftover'];
+const temporary: Rule = [/^(?:seeds\/|nvram\/|ssh\/)?(\.cowherd-\d+-[^/]*)$/, 'leftover'];
 
 const rules: Record<StoreRoom, readonly Rule[]> = {
   bases: [

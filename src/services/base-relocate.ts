@@ -58,7 +58,15 @@ export async function relocate(ports: Ports, options: RelocateOptions = {}): Pro
   if (fleet !== undefined) await loadFleet(ports, fleet);
   const resealed = await ports.bases.locked(() => reseal(ports, options), signal);
   const members: MemberRelocation[] = [];
-  for (const name of fleets) members.push(...(await withFleetLock(ports, name, () => relocateFleet(ports, name, options))));
+  for (const name of fleets) {
+    try {
+      members.push(...(await withFleetLock(ports, name, () => relocateFleet(ports, name, options))));
+    } catch (error) {
+      // One fleet that cannot be done does not keep the others from it.
+      if (fleet !== undefined || !(error instanceof CowherdError) || error.code === 'INTERRUPTED') throw error;
+      members.push({ fleet: name, index: 0, name, outcome: 'failed', error: reportOf(error) });
+    }
+  }
   const counts: Relocation['counts'] = { relocated: 0, unchanged: 0, failed: 0, cancelled: 0 };
   for (const { outcome } of members) counts[outcome]++;
   const seconds = Math.round(ports.clock.monotonic() - began) / 1000;

@@ -16,7 +16,7 @@ import { beginWait, verifyWaitable } from './readiness.js';
 import { withoutStrangeDisks } from './reset.js';
 import { Shared } from './shared.js';
 import { shutDownGuest, shutdownPollMs } from './shut-down.js';
-import { withoutMisplaced, withoutUnaware } from './standing.js';
+import { withoutElsewhere, withoutMisplaced, withoutUnaware } from './standing.js';
 
 export interface PowerOptions extends WorkOptions {
   fleet: string;
@@ -48,7 +48,8 @@ function power(ports: Ports, verb: 'start' | 'stop', options: PowerOptions): Pro
     const observed = await observeWithMarks(ports, { ...record, members: chosen });
     verifyWaitable(record.spec, options.wait);
     const planned = planPower(observed, record.id, verb);
-    const plan = verb === 'start' ? await startable(ports, record, observed, planned) : planned;
+    const plan =
+      verb === 'start' ? await startable(ports, record, observed, planned) : await withoutElsewhere(ports, record, observed, planned);
     if (verb === 'start') {
       await verifiedBases(ports, { ...record, members: chosen });
       const demand = {

@@ -3,8 +3,9 @@ import { baseKey } from '../core/base-chain.js';
 import { memberDisks } from '../core/disks.js';
 import { CowherdError } from '../core/errors.js';
 import { type BaseRef, baseOf, basesOf, type FleetRecord } from '../core/fleet.js';
+import { imagesPrintedIn } from '../core/foreign-domain.js';
 import type { ObservedMember } from '../core/observation.js';
-import type { MarkedMember, Plan } from '../core/plan.js';
+import { isForeign, type MarkedMember, type Plan } from '../core/plan.js';
 import type { Ports } from '../ports.js';
 import { byName } from './change.js';
 
@@ -159,6 +160,39 @@ export function withoutUnaware(record: FleetRecord, observed: readonly MarkedMem
       },
     ];
   });
+  return without(plan, refused);
+}
+
+/**
+ * Refuses members whose domain has the disk of another store's member of that name: a copy of a store says the same of its members as
+ * the original, whose guests they are.
+ */
+export async function withoutElsewhere(
+  ports: Pick<Ports, 'hypervisor' | 'fleets' | 'disks'>,
+  record: FleetRecord,
+  observed: readonly MarkedMember[],
+  plan: Plan,
+): Promise<Plan> {
+  const members = byName(observed);
+  const own = plan.members.flatMap(({ name }) => {
+    const member = members.get(name);
+    return member?.domain === undefined || isForeign(member, record.id) ? [] : [member];
+  });
+  const documents = await ports.hypervisor.readXml(own.map(({ name }) => name));
+  const refused: Plan['refused'] = [];
+  for (const { name } of own) {
+    const { overlay } = ports.fleets.files(record.name, name);
+    const ending = `/fleets/${record.name}/overlays/${name}.qcow2`;
+    const other = imagesPrintedIn(documents.get(name) ?? '').heads.find((head) => head !== overlay && head.endsWith(ending));
+    if (other === undefined || (await ports.disks.seal(other)) === undefined) continue;
+    if ((await ports.disks.realPath(other)) === (await ports.disks.realPath(overlay))) continue;
+    const reason = `its domain has the disk ${other}, of another store`;
+    refused.push({
+      name,
+      reason,
+      hint: `Say that store: --store ${other.slice(0, -ending.length)}. A copy of a store is removed with its directory.`,
+    });
+  }
   return without(plan, refused);
 }
 

@@ -12,7 +12,7 @@ import { removeBase } from './bases.js';
 import { byName, dryOutcome, newOperation, prepared, runChange } from './change.js';
 import { isComplete } from './engine.js';
 import { loadFleet, observeWithMarks, verifyNothingUnfinished, type WorkOptions, withFleetLock } from './fleet-access.js';
-import { recordAsFound } from './standing.js';
+import { recordAsFound, withoutElsewhere } from './standing.js';
 
 export interface TeardownOptions extends WorkOptions {
   fleet: string;
@@ -49,7 +49,7 @@ async function begin(ports: Ports, options: TeardownOptions): Promise<Outcome> {
   });
   if (options.dryRun === true) {
     const observed = await observeWithMarks(ports, { ...record, members: chosen });
-    const plan = planTeardown(observed, record.id);
+    const plan = await withoutElsewhere(ports, record, observed, planTeardown(observed, record.id));
     return dryOutcome(ports, {
       verb: 'teardown',
       id: operation.id,
@@ -108,7 +108,7 @@ export async function finishTeardown(
       verb: 'teardown',
       id: operation.id,
       record,
-      plan: planTeardown(observed, record.id),
+      plan: await withoutElsewhere(ports, record, observed, planTeardown(observed, record.id)),
       before,
       doneAs: () => 'removed',
       began,

@@ -67,6 +67,22 @@ describe('base relocate', () => {
     expect((await lab.marker(layered, `${layered}-001`))?.boots).toBe(3);
   });
 
+  it('leaves the guests of the original alone, whatever is done to a copy of the store', async () => {
+    await lab.ok('start', fleet, '1');
+    await execa('cp', ['-a', lab.store, elsewhere]);
+    for (const args of [
+      ['teardown', fleet, '--yes'],
+      ['stop', fleet, '1', '--timeout', '1s', '--force'],
+    ]) {
+      const refused = await lab.cowherd(...args, '--store', elsewhere, '--json');
+      expect([args[0], refused.exitCode]).toEqual([args[0], 4]);
+      expect(JSON.stringify(refused.json)).toContain(`--store ${lab.store}`);
+    }
+    expect((await lab.ok('status', fleet)).counts).toMatchObject({ running: 1, shutOff: 2 });
+    await rm(elsewhere, { recursive: true });
+    await lab.ok('stop', fleet, '--timeout', '1s', '--force');
+  });
+
   it('takes a copy for the same base image where its content is', async () => {
     const { path, ref } = (await lab.ok('base', 'list')).bases.find(({ name }: { name: string }) => name === 'golden');
     await execa('cp', ['--sparse=always', path, `${path}.copy`]);

@@ -47,10 +47,7 @@ export class SmallStore {
   /** Files that are on their way to be something: none may outlive the run that made them. */
   async leftovers(): Promise<string[]> {
     const files = await readdir(this.#lab.store, { recursive: true });
-    // Of write-file-atomic: NAME.NUMBER.
-    return files.filter((file) =>
-      /\.(partial|new|tmp)$|\.(fresh|compact|import)-|\.(json|log|pub|fd|hbs|id_ed25519|known_hosts)\.\d+$/.test(file),
-    );
+    return files.filter((file) => /\.(partial|new|tmp)$|\.(fresh|compact|import|cowherd)-/.test(file));
   }
 
   async unmount(): Promise<void> {

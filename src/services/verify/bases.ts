@@ -73,6 +73,8 @@ export async function readBases(ports: Ports, work: WorkOptions): Promise<Found[
     } catch (error) {
       const { code, message, hint = 'Bring back the original file.' } = reportOf(error);
       if (code === 'INTERRUPTED') throw error;
+      // Removed meanwhile, by whoever may.
+      if (code === 'BASE_NOT_FOUND') continue;
       findings.push(found('damaged', ref, message, { hint }));
     }
   }

@@ -4,6 +4,7 @@ import { hasDisk } from '../../core/domain-xml.js';
 import { reportOf } from '../../core/errors.js';
 import type { FindingKind } from '../../core/finding.js';
 import { type BaseRef, baseOf, basesOf, type FleetRecord } from '../../core/fleet.js';
+import { namePattern } from '../../core/names.js';
 import { isOn, judgeMember, observeMembers } from '../../core/observation.js';
 import { foreignReason, isForeign, type MarkedMember } from '../../core/plan.js';
 import type { Ports, StoreEntry } from '../../ports.js';
@@ -20,7 +21,10 @@ export interface FleetFindings {
 
 /** Names of all fleets that the store has a directory of, or a domain says that it is a member of. */
 export async function fleetNames(ports: Ports, world: World): Promise<string[]> {
-  const marked = domainsNaming(world, ports.fleets.root).flatMap(({ name }) => world.marks.get(name)?.fleet ?? []);
+  const marked = domainsNaming(world, ports.fleets.root)
+    .flatMap(({ name }) => world.marks.get(name)?.fleet ?? [])
+    // A mark is what somebody wrote: it chooses no path.
+    .filter((name) => namePattern.test(name));
   return [...new Set([...(await ports.survey.owners('fleets')), ...marked])].sort();
 }
 
@@ -101,7 +105,11 @@ class Examination {
     const members = observed.map((member): MarkedMember => ({ ...member, mark: world.marks.get(member.domain?.name ?? '') }));
     for (const member of members) this.#judge(member);
     const byName = new Map(members.map((member) => [member.name, member]));
-    for (const { name, reason, named } of await misplaced(ports, record, members)) {
+    for (const { name, reason, named } of await misplaced(
+      ports,
+      record,
+      members.filter(({ domain }) => !isOn(domain)),
+    )) {
       const { index = 0 } = byName.get(name) ?? {};
       this.#note(named === undefined ? 'damaged' : 'mismatch', name, reason, misplacedHint(record, index, named));
     }

@@ -1,5 +1,5 @@
 import pLimit from 'p-limit';
-import { CowherdError } from '../../core/errors.js';
+import { CowherdError, reportOf } from '../../core/errors.js';
 import type { Finding } from '../../core/finding.js';
 import { verifyName } from '../../core/names.js';
 import type { Ports } from '../../ports.js';
@@ -160,8 +160,14 @@ class StoreVerification {
   async #mend(found: readonly Found[]): Promise<void> {
     for (const one of found) {
       if (this.options.fix === true && one.mend !== undefined) {
-        await one.mend();
-        one.fixed = true;
+        try {
+          await one.mend();
+          one.fixed = true;
+        } catch (error) {
+          const { message, hint = one.hint } = reportOf(error);
+          one.message += `; it could not be mended: ${message}`;
+          one.hint = hint;
+        }
       }
       this.#found.push(one);
     }
