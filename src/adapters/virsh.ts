@@ -19,6 +19,8 @@ import { quote, type Reply, VirshSession } from './virsh-session.js';
 
 export interface VirshOptions {
   uri: string;
+  /** Between two looks at a domain in whose start the connection was lost. */
+  lookAfterLossMs?: number;
   /** How many virsh processes, each with one connection, are kept at most. */
   sessions: number;
   timeoutMs: number;
@@ -34,9 +36,9 @@ const busyPausesMs = [200, 1_000, 3_000];
 
 const machineOf: Record<string, string> = { x86_64: 'pc', aarch64: 'virt' };
 
-/** How a start is watched in whose midst the connection was lost. */
+/** How a start is watched in whose midst the connection was lost: so often at least, and at most until libvirt knows what became of it. */
 const looksAfterLoss = 6;
-const lookAfterLossMs = 500;
+const mostLooksAfterLoss = 60;
 
 export class Virsh implements Hypervisor {
   readonly uri: string;
@@ -140,11 +142,18 @@ export class Virsh implements Hypervisor {
     const losses = this.#losses;
     await order();
     // A daemon that ended within a start finds, when it is back, a QEMU that it had not finished: the domain is "already running" for a
-    // moment, and then the daemon ends it.
-    for (let look = 0; this.#losses > losses && look < looksAfterLoss; look++) {
-      await setTimeout(lookAfterLossMs);
-      const { stdout } = await this.#run(`domstate ${quote(name)}`);
-      if (stdout.trim() === 'shut off') await order();
+    // while, paused and "starting up", and then the daemon ends it.
+    for (let look = 0; this.#losses > losses && look < mostLooksAfterLoss; look++) {
+      await setTimeout(this.#options.lookAfterLossMs ?? 500);
+      const { stdout } = await this.#run(`domstate --reason ${quote(name)}`);
+      if (stdout.startsWith('shut off')) await order();
+      else if (!stdout.startsWith('paused (starting up)')) {
+        if (look + 1 >= looksAfterLoss) return;
+      } else if (look + 1 === mostLooksAfterLoss) {
+        // Nothing of the guest has run yet: there is nothing in it to lose.
+        await this.destroy(name);
+        await order();
+      }
     }
   }
 

@@ -130,16 +130,20 @@ describe('the lock', () => {
 });
 
 describe('a virsh that misbehaves', () => {
+  const running = 'error: Domain is already active';
+  const startingUp = 'paused (starting up)';
+  const booted = 'running (booted)';
   const fakes = fileURLToPath(new URL('../fakes', import.meta.url));
   const path = process.env.PATH;
   afterEach(() => {
     process.env.PATH = path;
     delete process.env.FAKE_VIRSH;
+    delete process.env.FAKE_SCRIPT;
   });
   const open = (behaviour: string): Virsh => {
     process.env.PATH = `${fakes}:${path}`;
     process.env.FAKE_VIRSH = behaviour;
-    return new Virsh({ uri: 'qemu:///system', sessions: 1, timeoutMs: 500, inherit: () => [], inheritance: () => 0 });
+    return new Virsh({ uri: 'qemu:///system', sessions: 1, timeoutMs: 500, lookAfterLossMs: 1, inherit: () => [], inheritance: () => 0 });
   };
 
   it('that hangs is given up, naming the call', async () => {
@@ -158,6 +162,25 @@ describe('a virsh that misbehaves', () => {
       message: expect.stringContaining('out of sorts'),
     });
     await virsh.close();
+  });
+
+  it.each([
+    [
+      'ends it after a while',
+      ['die', running, ...Array(20).fill(startingUp), 'shut off (crashed)', 'started', ...Array(6).fill(booted)],
+      24,
+    ],
+    ['lets it go on', ['die', running, startingUp, ...Array(6).fill(booted)], 8],
+    ['never finishes it: it is ended, then started', ['die', running, ...Array(60).fill(startingUp), 'destroyed', 'started'], 64],
+  ])('and whose daemon went down within a start: it is looked after until the daemon %s', async (_what, script, calls) => {
+    const scratch = await mkdtemp(join(tmpdir(), 'cwt-script-'));
+    process.env.FAKE_COUNT = join(scratch, 'count');
+    process.env.FAKE_SCRIPT = JSON.stringify(script);
+    const virsh = open('');
+    await virsh.start('cwt-x-001');
+    expect((await stat(process.env.FAKE_COUNT)).size).toBe(calls);
+    await virsh.close();
+    await rm(scratch, { recursive: true });
   });
 
   it('that prints warnings is understood all the same', async () => {
