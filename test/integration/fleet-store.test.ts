@@ -165,11 +165,7 @@ describe('a virsh that misbehaves', () => {
   });
 
   it.each([
-    [
-      'ends it after a while',
-      ['die', running, ...Array(20).fill(startingUp), 'shut off (crashed)', 'started', ...Array(6).fill(booted)],
-      24,
-    ],
+    ['ends it after a while', ['die', running, ...Array(20).fill(startingUp), 'shut off (crashed)', 'started', booted], 25],
     ['lets it go on', ['die', running, startingUp, ...Array(6).fill(booted)], 8],
     ['never finishes it: it is ended, then started', ['die', running, ...Array(60).fill(startingUp), 'destroyed', 'started'], 64],
   ])('and whose daemon went down within a start: it is looked after until the daemon %s', async (_what, script, calls) => {
