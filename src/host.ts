@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import { BootSectorProbe } from './adapters/accelerator.js';
 import { AgentSockets } from './adapters/agent-sockets.js';
 import { BaseDirectory } from './adapters/base-store.js';
+import { CheckpointDirectory } from './adapters/checkpoint-store.js';
 import { systemClock } from './adapters/clock.js';
 import { chooseConnection, isSystemUri } from './adapters/connection.js';
 import { diskFiles } from './adapters/disk-files.js';
@@ -14,6 +15,7 @@ import { localFiles } from './adapters/local-files.js';
 import { LocalMachine } from './adapters/machine.js';
 import { OverlayDirectory } from './adapters/overlay-store.js';
 import { QemuImg } from './adapters/qemu-img.js';
+import { QemuMonitor } from './adapters/qemu-monitor.js';
 import { QemuOverlays } from './adapters/qemu-overlays.js';
 import { SeedDirectory } from './adapters/seed-store.js';
 import { SnapshotDirectory } from './adapters/snapshot-store.js';
@@ -74,6 +76,8 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
     disks: diskFiles,
     overlays: new QemuOverlays(() => snapshots.heldDescriptors()),
     snapshots,
+    checkpoints: new CheckpointDirectory(root),
+    monitor: new QemuMonitor(hypervisor.runOnce),
     survey: new StoreDirectory(root),
     machine,
     accelerator: new BootSectorProbe(root, hypervisor, systemClock),

@@ -1,3 +1,4 @@
+import type { CheckpointStore, Monitor } from './checkpoint-ports.js';
 import type { BaseImage, BaseLayer, BaseRecord, Seal } from './core/base.js';
 import type { BaseRef, FleetRecord } from './core/fleet.js';
 import type { GuestFacts } from './core/generalisation.js';
@@ -9,6 +10,7 @@ import type { GuestAgent, LocalFiles, Networks, RemoteShell, SeedStore } from '.
 import type { DiskFiles, ForeignDomains, OverlayTool, SnapshotStore } from './snapshot-ports.js';
 import type { StoreSurvey } from './survey-port.js';
 
+export type * from './checkpoint-ports.js';
 export type * from './guest-ports.js';
 export type * from './snapshot-ports.js';
 export type * from './survey-port.js';
@@ -37,6 +39,8 @@ export interface Hypervisor {
   /** Whether it is the system daemon, which runs QEMU as a user of its own. */
   readonly isSystem: boolean;
   listDomains(): Promise<DomainState[]>;
+  /** Of one domain, now. @throws DOMAIN_NOT_FOUND */
+  stateOf(name: string): Promise<Pick<DomainState, 'state' | 'reason'>>;
   /** The marks of those domains that carry one. Domains that went away meanwhile are left out. */
   readMarks(names: readonly string[]): Promise<Map<string, MemberMark>>;
   /** The XML of domains as they are defined. Domains that went away meanwhile are left out. */
@@ -46,6 +50,8 @@ export interface Hypervisor {
   /** Starts a domain that is not kept when it ends: for probes. */
   createTransient(definition: DomainDefinition): Promise<void>;
   start(name: string): Promise<void>;
+  /** Starts it with its guest held before the first instruction. */
+  startPaused(name: string): Promise<void>;
   /** Lets a paused guest go on; what its disk refused is tried again. */
   resume(name: string): Promise<void>;
   /** Of domains that a disk error may have paused: which disks, and libvirt's word for why, e.g. `vda: no space`. */
@@ -110,6 +116,8 @@ export interface ImageTool {
   rebase(overlay: string, base: BaseImage, signal?: AbortSignal): Promise<void>;
   /** Has an overlay name another path as its backing file, which must be the same image: nothing is read or copied. In place. */
   repoint(overlay: string, base: Pick<BaseImage, 'path' | 'format'>): Promise<void>;
+  /** Removes an internal snapshot of an image that nobody has open; one that is not there is fine. In place. */
+  dropSnapshot(path: string, tag: string): Promise<void>;
   /** Copies the disk that an image and everything below it make. */
   convert(request: ConvertRequest): Promise<void>;
   /** The most bytes that a flattened qcow2 copy of an image can take. */
@@ -323,6 +331,8 @@ export interface Ports {
   disks: DiskFiles;
   overlays: OverlayTool;
   snapshots: SnapshotStore;
+  checkpoints: CheckpointStore;
+  monitor: Monitor;
   survey: StoreSurvey;
   machine: Machine;
   accelerator: AcceleratorProbe;

@@ -25,12 +25,13 @@ const ownSeedFiles = /^placed\.log$/;
 
 /** @param stems of the member's disks */
 export async function removeMemberFiles(
-  { directory, overlays, logs, seeds, nvram, learnedHost }: FleetLayout,
+  { directory, overlays, logs, seeds, nvram, learnedHost, checkpoint }: FleetLayout,
   member: string,
   stems: readonly string[],
 ): Promise<void> {
   const shears = new Shears(directory);
   for (const stem of stems) for (const ending of [overlayEnding, partialEnding]) await shears.unlink(join(overlays, stem + ending));
+  await shears.unlink(checkpoint(member));
   await shears.unlink(join(nvram, member + nvramEnding));
   for (const ending of [seedEnding, partialSeedEnding]) await shears.unlink(join(seeds, member + ending));
   for (const rotation of logRotations) await shears.unlink(join(logs, member + logEnding + rotation));
@@ -38,10 +39,10 @@ export async function removeMemberFiles(
 }
 
 /** Removes what lives for the length of an operation, and what runs that were killed have left. */
-export async function removeStaged({ directory, overlays, seeds, nvram, ssh }: FleetLayout): Promise<void> {
+export async function removeStaged({ directory, overlays, seeds, nvram, ssh, checkpoints }: FleetLayout): Promise<void> {
   const shears = new Shears(directory);
   for (const room of [overlays, seeds]) await unlinkMatching(shears, room, isStaged);
-  for (const room of [directory, seeds, nvram, ssh]) await unlinkMatching(shears, room, isTemporary);
+  for (const room of [directory, seeds, nvram, ssh, checkpoints]) await unlinkMatching(shears, room, isTemporary);
 }
 
 function isStaged(name: string): boolean {
@@ -56,7 +57,7 @@ export async function removeFleetDirectory(layout: FleetLayout): Promise<string[
   await unlinkMatching(shears, layout.seeds, (name) => ownSeedFiles.test(name));
   await unlinkMatching(shears, layout.ssh, (name) => ownSshFiles.test(name));
   await unlinkMatching(shears, layout.directory, (name) => ownFiles.test(name) && name !== 'operation.json');
-  const rooms = [layout.overlays, layout.logs, layout.seeds, layout.nvram, layout.ssh];
+  const rooms = [layout.overlays, layout.logs, layout.seeds, layout.nvram, layout.ssh, layout.checkpoints];
   for (const room of rooms) await removeEmpty(room);
   // Last: as long as it is there, the teardown is known to be unfinished.
   await shears.unlink(layout.operation);

@@ -83,8 +83,8 @@ export class FleetDirectory implements FleetStore {
 
   async lock(fleet: string): Promise<FleetLock> {
     await makeDirectory(storeLayout(this.root).fleets);
-    const { directory, overlays, logs, nvram, seeds, ssh, lock: path } = fleetLayout(this.root, fleet);
-    for (const room of [directory, overlays, logs, nvram, seeds, ssh]) await verifyDirectory(room);
+    const { directory, overlays, logs, nvram, seeds, ssh, checkpoints, lock: path } = fleetLayout(this.root, fleet);
+    for (const room of [directory, overlays, logs, nvram, seeds, ssh, checkpoints]) await verifyDirectory(room);
     const lock = await FileLock.take(path, `Fleet ${fleet}`, 0);
     this.#held.add(lock);
     this.#lockChanges++;

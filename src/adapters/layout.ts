@@ -43,6 +43,8 @@ export const fleetLayout = (root: string, fleet: string) => {
     nvram: join(directory, 'nvram'),
     /** What members' NVRAM begins as. */
     goldenNvram: (digest: string) => join(directory, `nvram-${shortDigest(digest)}.fd`),
+    checkpoints: join(directory, 'checkpoints'),
+    checkpoint: (member: string) => join(directory, 'checkpoints', member + checkpointEnding),
     seeds: join(directory, 'seeds'),
     /** A line per seed that was put in place: member, instance-id, digest; the last one of a member counts. */
     seedLog: join(directory, 'seeds', 'placed.log'),
@@ -86,5 +88,6 @@ export const partialEnding = '.qcow2.new';
 export const copyPrefix = '.compact-';
 export const logEnding = '.log';
 export const nvramEnding = '.fd';
+export const checkpointEnding = '.json';
 export const seedEnding = '.iso';
 export const partialSeedEnding = '.iso.new';

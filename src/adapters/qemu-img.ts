@@ -99,6 +99,12 @@ export class QemuImg implements ImageTool {
     await explainLock(overlay, runTool('qemu-img', args, { inherit: this.#inherit() }));
   }
 
+  async dropSnapshot(path: string, tag: string): Promise<void> {
+    await verifyAlone(path);
+    const args = ['snapshot', '-d', tag, path];
+    await explainLock(path, runTool('qemu-img', args, { timeoutMs: longMs, inherit: this.#inherit() }));
+  }
+
   async convert({ source, target, backing, compress = false, onProgress, signal }: ConvertRequest): Promise<void> {
     const onto = backing === undefined ? [] : ['-B', backing.path, '-F', backing.format];
     const args = ['-p', '-f', source.format, '-O', target.format, ...onto, ...(compress ? ['-c'] : []), source.path, target.path];

@@ -9,7 +9,7 @@ import { copyPrefix, storeLayout, unrecordedPrefix } from './layout.js';
 type Rule = readonly [RegExp, StoreEntry['role']];
 
 /** What an atomic write that was killed leaves beside the file. */
-const temporary: Rule = [/^(?:seeds\/|nvram\/|ssh\/)?(\.cowherd-\d+-[^/]*)$/, 'leftover'];
+const temporary: Rule = [/^(?:seeds\/|nvram\/|ssh\/|checkpoints\/)?(\.cowherd-\d+-[^/]*)$/, 'leftover'];
 
 const rules: Record<StoreRoom, readonly Rule[]> = {
   bases: [
@@ -29,6 +29,7 @@ const rules: Record<StoreRoom, readonly Rule[]> = {
     [/^overlays\/([^/]+)\.qcow2$/, 'disk'],
     [/^seeds\/([^/]+)\.iso$/, 'companion'],
     [/^nvram\/([^/]+)\.fd$/, 'companion'],
+    [/^checkpoints\/([^/]+)\.json$/, 'companion'],
     [/^logs\/([^/]+?)\.log(?:\.\d)?$/, 'companion'],
     [/^ssh\/([^/]+)\.known_hosts$/, 'companion'],
   ],

@@ -84,6 +84,11 @@ export class Virsh implements Hypervisor {
     }
   }
 
+  async stateOf(name: string): Promise<Pick<DomainState, 'state' | 'reason'>> {
+    const states = parseDomainStates(await this.#ask(`domstats --state --nowait ${quote(name)}`, `tell the state of ${name}`));
+    return states.get(name) ?? { state: 'other', reason: 'unknown' };
+  }
+
   async readDiskErrors(names: readonly string[]): Promise<Map<string, string>> {
     const errors = new Map<string, string>();
     await this.#readEach(
@@ -155,6 +160,10 @@ export class Virsh implements Hypervisor {
         await order();
       }
     }
+  }
+
+  async startPaused(name: string): Promise<void> {
+    await this.#order(`start ${quote(name)} --paused`, `start ${name}`, ['already running']);
   }
 
   async resume(name: string): Promise<void> {

@@ -15,6 +15,7 @@ wrote gigabytes as for one that wrote nothing. Members that ran are started agai
     { description: 'The whole fleet', command: '<%= config.bin %> <%= command.id %> lab' },
     { description: 'Some members', command: '<%= config.bin %> <%= command.id %> lab 1-10,17' },
     { description: 'And wait until they can be logged in to', command: '<%= config.bin %> <%= command.id %> lab --wait ssh' },
+    { description: 'Back to the moment of the checkpoint', command: '<%= config.bin %> <%= command.id %> lab --warm' },
     { description: 'All fleets of a lab, and leave them off', command: '<%= config.bin %> <%= command.id %> --file lab.yaml --start none' },
   ];
   static override strict = false;
@@ -30,6 +31,12 @@ wrote gigabytes as for one that wrote nothing. Members that ran are started agai
       default: 'same',
     })(),
     'keep-instance': Flags.boolean({ description: 'keep the instance-id of the seeds: do not ask for first-boot work again' }),
+    warm: Flags.boolean({ description: 'back to the checkpoint, running and ready, without a boot: see "cowherd checkpoint"' }),
+    hook: Flags.string({
+      description: 'with --warm: a command line that a shell runs in each guest at the end, by its agent',
+      dependsOn: ['warm'],
+      helpValue: 'COMMAND',
+    }),
     ...waitFlags(),
     ...concurrencyFlags,
     ...dryRunFlag,
@@ -49,6 +56,8 @@ wrote gigabytes as for one that wrote nothing. Members that ran are started agai
             members,
             start: flags.start,
             keepInstance: flags['keep-instance'],
+            warm: flags.warm,
+            hook: flags.hook,
             wait,
             timeoutMs: flags.timeout,
             dryRun: flags['dry-run'],

@@ -8,7 +8,7 @@ export const operationSchema = z.strictObject({
   id: z.string(),
   /** The fleet that it is about. */
   fleet: z.string().optional(),
-  verb: z.enum(['spawn', 'reset', 'teardown', 'rebase']),
+  verb: z.enum(['spawn', 'reset', 'teardown', 'rebase', 'checkpoint']),
   startedAt: z.iso.datetime(),
   /** Indexes of the members that it is about. */
   targets: z.array(z.number().int().positive()),
@@ -22,6 +22,13 @@ export const operationSchema = z.strictObject({
   /** reset: the seeds keep their instance-id, and first-boot work is not done again. */
   keepInstance: z.boolean().default(false),
   withBase: z.boolean(),
+  /** reset: back to the checkpoint. */
+  warm: z
+    .strictObject({
+      /** Run in the guests at the end. */
+      hook: z.string().optional(),
+    })
+    .optional(),
   rebase: z
     .strictObject({
       /** Indexes of the targets that go first; the others follow when these hold. */

@@ -10,6 +10,8 @@ export type MemberOutcomeKind =
   | 'redefined'
   | 'reset'
   | 'rebased'
+  | 'checkpointed'
+  | 'rewound'
   | 'removed'
   | 'stopped'
   | 'unchanged'

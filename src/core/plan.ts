@@ -2,7 +2,22 @@ import type { MemberMark, ObservedMember } from './observation.js';
 import { isOn } from './observation.js';
 
 /** What can be done to one member, in the order in which it is done. */
-export type StepName = 'stop' | 'overlay' | 'seed' | 'define' | 'start' | 'undefine' | 'unlink' | 'shutdown' | 'wait' | 'rebase' | 'resume';
+export type StepName =
+  | 'stop'
+  | 'overlay'
+  | 'seed'
+  | 'define'
+  | 'start'
+  | 'undefine'
+  | 'unlink'
+  | 'shutdown'
+  | 'wait'
+  | 'rebase'
+  | 'resume'
+  | WarmStepName;
+
+/** Into and out of a checkpoint. */
+export type WarmStepName = 'checkpoint' | 'forget' | 'verify' | 'startPaused' | 'rewind' | 'fixUp';
 
 export interface MemberPlan {
   index: number;

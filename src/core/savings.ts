@@ -11,15 +11,16 @@ export interface FleetUsage {
   /** Every file that overlays of the fleet stand on, through all layers of all its base images; fleets may have some in common. */
   baseFiles: Array<{ path: string; allocatedBytes: number }>;
   freshOverlayBytes: number;
-  /** Of all disks of each; with what full copies of their base images would take, and what the guest sees. */
-  members: Array<{ name: string; allocatedBytes: number; copyBytes: number; virtualBytes: number }>;
+  /** Of all disks of each, with what checkpoints take of them; with what full copies of their base images would take, and what the guest sees. */
+  members: Array<{ name: string; allocatedBytes: number; checkpointBytes: number; copyBytes: number; virtualBytes: number }>;
   /** cloud-init seeds of all members: full copies would need them as well, so they are no part of the savings. */
   seedBytes: number;
 }
 
 export interface Savings {
   members: number;
-  overlays: { allocatedBytes: number; driftBytes: number };
+  /** What checkpoints take, memory for the most part, is in the first and no drift. */
+  overlays: { allocatedBytes: number; driftBytes: number; checkpointBytes: number };
   /** What one full copy of the base per member would take: as little as a sparse copy does, and as much as the guest sees. */
   fullCopies: { allocatedBytes: number; virtualBytes: number };
   /** Against sparse full copies, with the base itself on our side of the account. Negative where overlays have outgrown them. */
@@ -32,17 +33,23 @@ export interface FleetReport extends Savings {
   /** What all that overlays stand on takes: the base image, those of further disks, and in a rebase the other one. */
   bases: { allocatedBytes: number; files: FleetUsage['baseFiles'] };
   seedBytes: number;
-  perMember: Array<{ name: string; allocatedBytes: number; driftBytes: number }>;
+  perMember: Array<{ name: string; allocatedBytes: number; driftBytes: number; checkpointBytes: number }>;
 }
 
 export function reportFleet(usage: FleetUsage): FleetReport {
   const perMember = usage.members
-    .map(({ name, allocatedBytes }) => ({ name, allocatedBytes, driftBytes: Math.max(0, allocatedBytes - usage.freshOverlayBytes) }))
+    .map(({ name, allocatedBytes, checkpointBytes }) => ({
+      name,
+      allocatedBytes,
+      driftBytes: driftOf(allocatedBytes, usage.freshOverlayBytes, checkpointBytes),
+      checkpointBytes,
+    }))
     .sort((a, b) => b.driftBytes - a.driftBytes || (a.name < b.name ? -1 : 1));
   const count = perMember.length;
   const overlays = {
     allocatedBytes: sum(perMember.map((member) => member.allocatedBytes)),
     driftBytes: sum(perMember.map((member) => member.driftBytes)),
+    checkpointBytes: sum(perMember.map((member) => member.checkpointBytes)),
   };
   const fullCopies = {
     allocatedBytes: sum(usage.members.map((member) => member.copyBytes)),
@@ -70,6 +77,7 @@ export function totalSavings(reports: readonly FleetReport[]): Savings & { bases
   const overlays = {
     allocatedBytes: sum(reports.map((report) => report.overlays.allocatedBytes)),
     driftBytes: sum(reports.map((report) => report.overlays.driftBytes)),
+    checkpointBytes: sum(reports.map((report) => report.overlays.checkpointBytes)),
   };
   const fullCopies = {
     allocatedBytes: sum(reports.map((report) => report.fullCopies.allocatedBytes)),
@@ -83,6 +91,11 @@ export function totalSavings(reports: readonly FleetReport[]): Savings & { bases
     fullCopies,
     saved: savedAgainst(fullCopies.allocatedBytes, baseBytes + overlays.allocatedBytes),
   };
+}
+
+/** How far a member's disks have grown by what its guest wrote. */
+export function driftOf(allocatedBytes: number, freshOverlayBytes: number, checkpointBytes: number): number {
+  return Math.max(0, allocatedBytes - freshOverlayBytes - checkpointBytes);
 }
 
 function savedAgainst(fullBytes: number, ownBytes: number): { bytes: number; percent: number } {

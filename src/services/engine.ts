@@ -40,6 +40,9 @@ export interface Performer<M extends MemberIdentity> {
   finish(member: M): Promise<void>;
 }
 
+/** What takes all the CPU time that there is. */
+const booting: ReadonlySet<StepName> = new Set<StepName>(['start', 'startPaused', 'checkpoint', 'rewind']);
+
 /**
  * Runs the work. Cancellation stops taking up members and steps; what runs is finished.
  * A member holds its place until it is done, so at most `concurrency` members are ever between two states.
@@ -62,7 +65,7 @@ export async function runMembers<M extends MemberIdentity>(
         return 'done';
       };
       try {
-        if ((await (step === 'start' ? boots(perform) : perform())) === 'cancelled') return { member, kind: 'cancelled' };
+        if ((await (booting.has(step) ? boots(perform) : perform())) === 'cancelled') return { member, kind: 'cancelled' };
       } catch (error) {
         if (error instanceof CowherdError && error.code === 'INTERRUPTED') return { member, kind: 'cancelled' };
         return { member, kind: 'failed', step, error };

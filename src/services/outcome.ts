@@ -106,9 +106,9 @@ function stateBefore(member: ObservedMember | undefined): MemberState {
 }
 
 function stateAfter(steps: readonly string[], before: MemberState): MemberState {
-  const last = steps.findLast((step) => ['start', 'resume', 'stop', 'shutdown', 'undefine', 'unlink', 'define'].includes(step));
+  const last = steps.findLast((step) => ['start', 'resume', 'stop', 'shutdown', 'undefine', 'unlink', 'define', 'rewind'].includes(step));
   if (last === undefined) return before;
-  if (last === 'start' || last === 'resume') return 'running';
+  if (last === 'start' || last === 'resume' || last === 'rewind') return 'running';
   if (last === 'undefine' || last === 'unlink') return 'missing';
   if (last === 'define') return before === 'missing' || steps.includes('stop') ? 'shutOff' : before;
   return 'shutOff';

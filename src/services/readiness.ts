@@ -75,7 +75,8 @@ export async function waitAfter(
   if (watch === undefined || isAborted(options.signal)) return notWaited;
   const began = ports.clock.monotonic();
   const started = new Set(plan.members.filter((member) => member.steps.includes('start')).map((member) => member.name));
-  const isRunning = (name: string): boolean => started.has(name) || isOn(before.get(name)?.domain);
+  const rewound = new Set(plan.members.filter((member) => member.steps.includes('rewind')).map((member) => member.name));
+  const isRunning = (name: string): boolean => started.has(name) || rewound.has(name) || isOn(before.get(name)?.domain);
   const done = run.results.filter(({ kind }) => kind === 'done').map(({ member }) => member.name);
   const running = new Set([...plan.unchanged, ...done].filter(isRunning));
   const members = watch.record.members.filter((member) => running.has(member.name));

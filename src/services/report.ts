@@ -14,6 +14,7 @@ export async function report(ports: Ports, fleet: string): Promise<FleetReport> 
   for (const ref of basesOf(record)) images.set(baseKey(ref), await presentBase(ports, ref));
   const imageOf = (ref: BaseRef): BaseImage => images.get(baseKey(ref)) ?? missing(ref);
   const base = imageOf(record.base);
+  const checkpoints = await ports.checkpoints.list(fleet);
   const sizes = await ports.fleets.overlaySizes(fleet);
   const { path, digest, virtualBytes } = base;
   const files = new Map([...images.values()].flatMap(layersOf).map(({ path: file, allocatedBytes }) => [file, allocatedBytes]));
@@ -32,7 +33,16 @@ export async function report(ports: Ports, fleet: string): Promise<FleetReport> 
           : { copyBytes: 0, virtualBytes: origin.bytes }),
       }));
       const sum = (what: 'allocatedBytes' | 'copyBytes' | 'virtualBytes'): number => disks.reduce((total, disk) => total + disk[what], 0);
-      return [{ name: member.name, allocatedBytes: sum('allocatedBytes'), copyBytes: sum('copyBytes'), virtualBytes: sum('virtualBytes') }];
+      const checkpointBytes = checkpoints.get(member.name)?.allocatedBytes ?? 0;
+      return [
+        {
+          name: member.name,
+          allocatedBytes: sum('allocatedBytes'),
+          checkpointBytes,
+          copyBytes: sum('copyBytes'),
+          virtualBytes: sum('virtualBytes'),
+        },
+      ];
     }),
   });
 }

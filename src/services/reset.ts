@@ -18,6 +18,7 @@ import { beginWait, verifyWaitable } from './readiness.js';
 import { composeSecrets, instanceIds, loadSeedSources, renderSeeds } from './seeds.js';
 import { withoutUnaware } from './standing.js';
 import { type StepContext, stagePlanned } from './steps.js';
+import { beginWarmReset, finishWarmReset } from './warm/reset.js';
 
 export interface ResetOptions extends WorkOptions {
   fleet: string;
@@ -30,6 +31,10 @@ export interface ResetOptions extends WorkOptions {
   /** What those that are started must reach. */
   wait?: WaitFor | undefined;
   timeoutMs?: number | undefined;
+  /** Back to the checkpoint, running and ready, instead of to a fresh disk. */
+  warm?: boolean | undefined;
+  /** Warm: a command line that is run in each guest at the end. */
+  hook?: string | undefined;
   dryRun?: boolean | undefined;
 }
 
@@ -39,6 +44,7 @@ export interface ResetOptions extends WorkOptions {
  */
 export async function reset(ports: Ports, options: ResetOptions): Promise<Outcome> {
   const { fleet } = options;
+  const begin = options.warm === true ? beginWarmReset : beginCold;
   if (options.dryRun === true) return begin(ports, options);
   return withFleetLock(ports, fleet, async () => {
     await verifyNothingUnfinished(ports, fleet, () => false);
@@ -46,7 +52,7 @@ export async function reset(ports: Ports, options: ResetOptions): Promise<Outcom
   });
 }
 
-async function begin(ports: Ports, options: ResetOptions): Promise<Outcome> {
+async function beginCold(ports: Ports, options: ResetOptions): Promise<Outcome> {
   const began = ports.clock.monotonic();
   const record = await loadFleet(ports, options.fleet);
   const chosen = selectMembers(record.name, record.members, options.members ?? []);
@@ -74,6 +80,7 @@ export async function finishReset(
   done: ReadonlySet<number>,
   options: WorkOptions & Pick<ResetOptions, 'fleet' | 'wait' | 'timeoutMs'> & { isResumed: boolean },
 ): Promise<Outcome> {
+  if (operation.warm !== undefined) return finishWarmReset(ports, operation, done, options);
   const began = ports.clock.monotonic();
   const { record, observed, plan, watch, context } = await prepared(ports, options.fleet, options.isResumed, async () => {
     const ready = await prepareReset(ports, operation, done, options.fleet);

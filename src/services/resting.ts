@@ -1,4 +1,5 @@
 import { type BaseImage, formatBaseRef } from '../core/base.js';
+import { tagPrefix } from '../core/checkpoint.js';
 import { memberDisks } from '../core/disks.js';
 import { hasDisk } from '../core/domain-xml.js';
 import { CowherdError } from '../core/errors.js';
@@ -74,7 +75,9 @@ export async function verifyResting(
   }
   if (extras.length > 0) {
     throw new CowherdError('BASE_REFUSED', `${overlay} of ${member.name} holds more than its disk: ${extras.slice(0, 5).join(', ')}`, {
-      hint: `A copy would lose that. Delete it first: virsh snapshot-delete or checkpoint-delete; what libvirt does not know of, qemu-img snapshot -d NAME ${overlay}`,
+      hint: extras.every((name) => name.includes(` ${tagPrefix}`))
+        ? `A copy would lose the checkpoint. Give it up first: cowherd checkpoint ${record.name} ${member.index} --drop`
+        : `A copy would lose that. Delete it first: virsh snapshot-delete or checkpoint-delete; what libvirt does not know of, qemu-img snapshot -d NAME ${overlay}`,
     });
   }
   await ports.images.check(overlay, signal);

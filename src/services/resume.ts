@@ -7,6 +7,7 @@ import { finishRebase } from './rebase.js';
 import { finishReset } from './reset.js';
 import { spawn } from './spawn.js';
 import { finishTeardown } from './teardown.js';
+import { finishCheckpoint } from './warm/checkpoint.js';
 
 export interface ResumeOptions extends WorkOptions {
   fleet: string;
@@ -29,6 +30,7 @@ export async function resume(ports: Ports, options: ResumeOptions): Promise<Outc
     }
     const { operation, done } = current;
     if (operation.verb === 'reset') return finishReset(ports, operation, done, { ...options, isResumed: true });
+    if (operation.verb === 'checkpoint') return finishCheckpoint(ports, operation, done, { ...options, isResumed: true });
     if (operation.verb === 'rebase') return finishRebase(ports, operation, done, { ...options, isResumed: true });
     if (operation.verb === 'teardown') return finishTeardown(ports, operation, done, { ...options, isResumed: true });
     throw new CowherdError('LOCKED', `Another run of cowherd worked on fleet ${fleet} meanwhile`, {

@@ -22,6 +22,8 @@ export interface MemberStatus {
   reason: string;
   overlayBytes: number;
   driftBytes: number;
+  /** When its memory and disk were frozen, for "reset --warm"; null where they were not. */
+  checkpointAt: string | null;
   /** Seconds since QEMU started; null where it is off or not visible. */
   uptimeSeconds: number | null;
   /** NAME@DIGEST of what its first disk stands on. */
@@ -48,12 +50,13 @@ export interface FleetStatus {
 export async function status(ports: Ports, fleet: string): Promise<FleetStatus> {
   // A spawn that has not written its record yet says in its intent what it makes.
   const record = (await intended(ports, fleet)) ?? (await loadFleet(ports, fleet));
-  const [observed, started, problems, unfinished, newest] = await Promise.all([
+  const [observed, started, problems, unfinished, newest, checkpoints] = await Promise.all([
     observeFleet(ports, record),
     ports.machine.qemuStartTimes().catch(() => new Map<string, number>()),
     Promise.all(basesOf(record).map(async (ref) => [baseKey(ref), await baseProblem(ports, ref)] as const)),
     readUnfinished(ports, fleet),
     newestBase(ports, record).catch(() => undefined),
+    ports.checkpoints.list(fleet),
   ]);
   const addresses = await observeAddresses(ports, record, observed);
   const sharing = sharedAddresses(addresses);
@@ -67,7 +70,8 @@ export async function status(ports: Ports, fleet: string): Promise<FleetStatus> 
     const changed = [baseOf(record, member), ...record.spec.disks.flatMap((disk) => disk.base ?? [])].some(isBroken);
     const { index, name, uuid, macs, sshPort, state, reason, overlayBytes, driftBytes, problems, hint } = judgeMember(
       member,
-      record.freshOverlayBytes,
+      // What was frozen is no drift.
+      record.freshOverlayBytes + (checkpoints.get(member.name)?.allocatedBytes ?? 0),
       changed ? 'base changed' : undefined,
     );
     counts[state]++;
@@ -83,6 +87,7 @@ export async function status(ports: Ports, fleet: string): Promise<FleetStatus> 
       reason,
       overlayBytes: overlayBytes ?? 0,
       driftBytes,
+      checkpointAt: checkpoints.get(name)?.takenAt ?? null,
       uptimeSeconds: since === undefined ? null : Math.max(0, Math.round((now - since) / 1000)),
       base: formatBaseRef(baseOf(record, member)),
       outdated: newest !== undefined && baseOf(record, member).digest !== newest.digest,

@@ -30,15 +30,17 @@ export interface StepContext {
   shutdown?: (member: MemberIdentity) => Promise<void>;
   /** Which files of disks an unlink step removes. */
   stemsOf?: (member: MemberIdentity) => string[];
+  /** Steps of a verb of its own. */
+  perform?: Partial<Record<StepName, (member: MemberIdentity) => Promise<void>>>;
   /** Whether done members are written to the operation's log. */
   journaled: boolean;
 }
 
 export function stepPerformer(
-  ports: Pick<Ports, 'hypervisor' | 'fleets' | 'seeds' | 'images'>,
+  ports: Pick<Ports, 'hypervisor' | 'fleets' | 'seeds' | 'images' | 'checkpoints'>,
   context: StepContext,
 ): Performer<MemberIdentity> {
-  const { hypervisor, fleets, seeds, images } = ports;
+  const { hypervisor, fleets, seeds, images, checkpoints } = ports;
   const { fleet } = context;
   const perform: Partial<Record<StepName, (member: MemberIdentity) => Promise<void>>> = {
     stop: ({ name }) => hypervisor.destroy(name),
@@ -50,6 +52,8 @@ export function stepPerformer(
       if (isFresh && context.off?.has(name)) await hypervisor.forgetSavedState(name);
       // Before the disks: where it cannot be given, they stay.
       if (isFresh && context.nvram !== undefined) await fleets.placeNvram(fleet, name, context.nvram.digest);
+      // It goes with the overlay that holds it.
+      if (isFresh) await checkpoints.forget(fleet, name);
       for (const { stem } of disks) await fleets.placeOverlay(fleet, stem);
       // With its disk go the keys that it made for itself.
       if (isFresh) await seeds.forgetLearnedHost(fleet, name);
@@ -72,6 +76,7 @@ export function stepPerformer(
     shutdown: (member) => needed(context.shutdown, 'way to shut down')(member),
     undefine: ({ name }) => hypervisor.undefine(name),
     unlink: (member) => fleets.removeMemberFiles(fleet, member.name, needed(context.stemsOf, 'list of disks')(member)),
+    ...context.perform,
   };
   return {
     step: (step, member) => needed(perform[step], `way to ${step}`)(member),

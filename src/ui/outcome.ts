@@ -56,7 +56,20 @@ function renderPlan({ fleet, operation, plan, notes }: Outcome): string {
   return lines.join('\n');
 }
 
-const kinds = ['created', 'redefined', 'reset', 'rebased', 'removed', 'stopped', 'started', 'unchanged', 'cancelled', 'failed'];
+const kinds = [
+  'created',
+  'redefined',
+  'reset',
+  'rebased',
+  'rewound',
+  'checkpointed',
+  'removed',
+  'stopped',
+  'started',
+  'unchanged',
+  'cancelled',
+  'failed',
+];
 
 function order(kind: string): number {
   const position = kinds.indexOf(kind);

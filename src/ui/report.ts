@@ -26,8 +26,14 @@ export function renderReport(report: FleetReport): string {
       `${others ? 'base images' : 'base'} ${bytes(bases.allocatedBytes)} + overlays ${bytes(overlays.allocatedBytes)}`,
     ),
     bar('of it drift', overlays.driftBytes, fullCopies.allocatedBytes, 'what the guests have written since they were clean'),
+    ...(overlays.checkpointBytes === 0
+      ? []
+      : [bar('of it frozen', overlays.checkpointBytes, fullCopies.allocatedBytes, 'checkpoints: the memory of guests, for warm resets')]),
     '',
     savedLine(saved),
+    ...(saved.bytes < 0 && overlays.checkpointBytes > 0
+      ? ['Giving up the checkpoints frees their part: cowherd checkpoint FLEET --drop']
+      : []),
     `The guests see ${bytes(fullCopies.virtualBytes)} of disk.`,
     ...(seedBytes === 0 ? [] : [`Beside that, ${bytes(seedBytes)} of cloud-init seeds, which full copies would need as well.`]),
   ];

@@ -30,6 +30,7 @@ export function renderStatus(status: FleetStatus): string {
       ...(status.newerBase === null ? [] : [{ title: 'BASE', value: (member: MemberStatus) => member.base }]),
       { title: 'OVERLAY', value: (member) => bytes(member.overlayBytes), align: 'right' },
       { title: 'DRIFT', value: (member) => bytes(member.driftBytes), align: 'right' },
+      ...(members.some(({ checkpointAt }) => checkpointAt !== null) ? [{ title: 'CHECKPOINT', value: checkpointOf }] : []),
       { title: 'REASON', value: (member) => (member.problems.length > 0 ? member.problems.join('; ') : member.reason) },
     ]),
   );
@@ -41,6 +42,10 @@ export function renderStatus(status: FleetStatus): string {
 
 function hasAddress({ address, sshPort }: MemberStatus): boolean {
   return address !== null || sshPort !== null;
+}
+
+function checkpointOf({ checkpointAt }: MemberStatus): string {
+  return checkpointAt === null ? '-' : checkpointAt.slice(0, 16).replace('T', ' ');
 }
 
 function addressOf({ address, sshPort }: MemberStatus): string {

@@ -1,0 +1,86 @@
+import pLimit from 'p-limit';
+import { type CheckpointRecord, type CheckpointStanding, judgeCheckpoint, machineIn, verifyHeld } from '../../core/checkpoint.js';
+import { memberDisks } from '../../core/disks.js';
+import { CowherdError } from '../../core/errors.js';
+import { baseOf, type FleetRecord } from '../../core/fleet.js';
+import type { MemberIdentity } from '../../core/identity.js';
+import { isOn } from '../../core/observation.js';
+import type { MarkedMember } from '../../core/plan.js';
+import type { Ports } from '../../ports.js';
+
+/** Whether what members were frozen with is still what it was, and theirs. */
+
+export type WarmPorts = Pick<Ports, 'checkpoints' | 'monitor' | 'hypervisor' | 'domains' | 'fleets'>;
+
+export type MemberStanding = { kind: 'none' } | (CheckpointStanding & { record: CheckpointRecord });
+
+const looksAtOnce = 16;
+
+/** @returns of each member, by name */
+export async function checkpointStandings(
+  ports: WarmPorts,
+  record: FleetRecord,
+  members: readonly MarkedMember[],
+): Promise<Map<string, MemberStanding>> {
+  const host = await ports.hypervisor.versions();
+  const limit = pLimit(looksAtOnce);
+  const standings = await Promise.all(
+    members.map((member) => limit(async () => [member.name, await standingOf(ports, record, member, host)] as const)),
+  );
+  return new Map(standings);
+}
+
+async function standingOf(
+  ports: WarmPorts,
+  fleet: FleetRecord,
+  member: MarkedMember,
+  host: { libvirt: string; hypervisor: string },
+): Promise<MemberStanding> {
+  const { name, domain, index } = member;
+  const record = await ports.checkpoints.read(fleet.name, name);
+  if (record === undefined) return { kind: 'none' };
+  if (domain === undefined) return { kind: 'broken', why: 'it has no domain', record };
+  const holds = new Map<string, boolean>();
+  for (const { stem } of memberDisks(fleet, member)) {
+    const tags = await ports.checkpoints.tags(ports.fleets.files(fleet.name, name).disk(stem));
+    holds.set(stem, tags.includes(record.tag));
+  }
+  const isRunning = isOn(domain);
+  const machine = await machineOf(ports, name, isRunning);
+  const sight = { fleetId: fleet.id, index, base: baseOf(fleet, member), holds, ...machine, ...host };
+  return { ...judgeCheckpoint(record, { ...sight, qemu: isRunning ? await ports.monitor.version(name) : undefined }), record };
+}
+
+/**
+ * Reads all that was frozen, and compares it. Costs half a second of a core for each GiB, and is done once for each reset.
+ * @throws IMAGE_CHANGED
+ */
+export async function verifyWhole(
+  ports: WarmPorts,
+  fleet: FleetRecord,
+  member: MarkedMember,
+  record: CheckpointRecord,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { disk } = ports.fleets.files(fleet.name, member.name);
+  for (const stem of Object.keys(record.digests))
+    verifyHeld(record, fleet.name, stem, (await ports.checkpoints.held(disk(stem), record.tag, signal))?.digest);
+}
+
+/** @param isRunning whether it is about the machine that runs now, or the one that would be started */
+export async function machineOf(
+  ports: Pick<Ports, 'domains'>,
+  name: string,
+  isRunning: boolean,
+): Promise<{ machine: string; definition: string }> {
+  const xml = await (isRunning ? ports.domains.running(name) : ports.domains.definition(name));
+  if (xml === undefined)
+    throw new CowherdError('DOMAIN_NOT_FOUND', `Domain ${name} went away meanwhile`, { hint: 'Look again: cowherd list' });
+  return machineIn(name, xml);
+}
+
+/** Files of all disks of a member, the first one first. */
+export function diskPaths(ports: Pick<Ports, 'fleets'>, record: FleetRecord, member: Pick<MemberIdentity, 'name'>): string[] {
+  const { disk } = ports.fleets.files(record.name, member.name);
+  return memberDisks(record, member).map(({ stem }) => disk(stem));
+}

@@ -1,0 +1,124 @@
+import { chmod, mkdtemp, open, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { CheckpointDirectory } from '../../src/adapters/checkpoint-store.js';
+import { clusterEntry, parseSnapshotTable, snapshotPlace } from '../../src/core/qcow2-snapshots.js';
+
+/** What a snapshot holds, read out of images that qemu-img has made. */
+describe('a snapshot in an image', () => {
+  let root: string;
+  let image: string;
+  let store: CheckpointDirectory;
+  const tag = 'cowherd-0123456789ab';
+  const io = (...commands: string[]) => execa('qemu-io', ['-f', 'qcow2', ...commands.flatMap((command) => ['-c', command]), image]);
+  const held = async () => (await store.held(image, tag))?.digest;
+
+  beforeEach(async () => {
+    root = await mkdtemp(join(tmpdir(), 'cwt-checkpoint-'));
+    image = join(root, 'disk.qcow2');
+    store = new CheckpointDirectory(root);
+    await execa('qemu-img', ['create', '-q', '-f', 'qcow2', image, '2G']);
+    await io('write -P 7 0 3M', 'write -P 8 1G 192k', 'write -z 2M 64k');
+    await execa('qemu-img', ['snapshot', '-c', 'theirs', image]);
+    await io('write -P 9 1M 64k');
+    await execa('qemu-img', ['snapshot', '-c', tag, image]);
+  });
+  afterEach(() => rm(root, { recursive: true, force: true }));
+
+  it('is the same whatever the guest writes afterwards, and when other snapshots come and go', async () => {
+    const digest = await held();
+    expect(digest).toMatch(/^[0-9a-f]{64}$/);
+    expect(await store.tags(image)).toEqual([tag]);
+    await io('write -P 1 0 512M', 'discard 1G 512M', 'write -P 3 0 1M');
+    expect(await held()).toBe(digest);
+    await execa('qemu-img', ['snapshot', '-d', 'theirs', image]);
+    expect(await held()).toBe(digest);
+    await execa('qemu-img', ['snapshot', '-a', tag, image]);
+    expect(await held()).toBe(digest);
+    await execa('qemu-img', ['snapshot', '-d', tag, image]);
+    expect([await held(), await store.tags(image)]).toEqual([undefined, []]);
+  });
+
+  it('is another where any byte of it is, or where the same bytes are elsewhere', async () => {
+    const digest = await held();
+    const map = JSON.parse((await execa('qemu-img', ['map', '--output=json', image])).stdout) as Array<{
+      data: boolean;
+      offset?: number;
+      length: number;
+    }>;
+    const places = map.flatMap(({ data, offset, length }) => (data && offset !== undefined ? [offset, offset + length - 1] : []));
+    expect(places.length).toBeGreaterThan(3);
+    const handle = await open(image, 'r+');
+    for (const place of places) {
+      const { buffer } = await handle.read(Buffer.alloc(1), 0, 1, place);
+      await handle.write(Buffer.from([(buffer[0] ?? 0) ^ 1]), 0, 1, place);
+      expect(await held()).not.toBe(digest);
+      await handle.write(buffer, 0, 1, place);
+    }
+    await handle.close();
+    expect(await held()).toBe(digest);
+    // The same clusters, one of them for another place of the disk.
+    await io('write -P 9 64k 64k', 'write -P 7 1M 64k');
+    await execa('qemu-img', ['snapshot', '-d', tag, image]);
+    await execa('qemu-img', ['snapshot', '-c', tag, image]);
+    expect(await held()).not.toBe(digest);
+  });
+
+  it('that is cut short at any place is never taken for whole, and never a crash', async () => {
+    const digest = await held();
+    const { size } = await stat(image);
+    const whole = await readFile(image);
+    for (let cut = 1; cut < 40; cut++) {
+      await writeFile(image, whole);
+      await truncate(image, Math.floor((size * cut) / 40));
+      expect(await held()).not.toBe(digest);
+    }
+  });
+
+  it('is not there in what is no image, or is not to be read', async () => {
+    for (const [name, bytes] of [
+      ['empty', Buffer.alloc(0)],
+      ['noise', Buffer.alloc(4096, 0x51)],
+      ['version 2', Buffer.concat([Buffer.from('514649fb00000002', 'hex'), Buffer.alloc(512)])],
+    ] as const) {
+      const path = join(root, name);
+      await writeFile(path, bytes);
+      expect([await store.held(path, tag), await store.tags(path)]).toEqual([undefined, []]);
+    }
+    expect(await store.tags(join(root, 'nowhere'))).toEqual([]);
+    await chmod(root, 0o755);
+    await expect(store.tags(root)).rejects.toMatchObject({ code: 'STORE_FAILED' });
+  });
+
+  it('whose header lies is neither believed nor waited for', async () => {
+    const whole = await readFile(image);
+    const place = snapshotPlace(whole.subarray(0, 104));
+    expect(place).toMatchObject({ clusterBits: 16, snapshots: 2 });
+    for (const [at, value] of [
+      [60, 0xffff],
+      [60, 0x7fffffff],
+      [64, 0x7fffffff],
+      [68, 0xfffffff0],
+      [20, 40],
+      [(place?.tableOffset ?? 0) + 8, 0xffffffff],
+      [(place?.tableOffset ?? 0) + 36, 0xffffffff],
+    ] as const) {
+      const bytes = Buffer.from(whole);
+      bytes.writeUInt32BE(value, at);
+      await writeFile(image, bytes);
+      const began = performance.now();
+      await store.tags(image);
+      await store.held(image, 'theirs');
+      expect(performance.now() - began).toBeLessThan(5_000);
+    }
+  });
+
+  it('of compressed clusters is read where they are', () => {
+    // Clusters of 64 KiB: 54 bits of offset, then how many sectors there are beside the first.
+    const table = Buffer.from('40c0000000012345', 'hex');
+    expect(clusterEntry(table, 0, 16)).toEqual({ kind: 'compressed', offset: 0x12345, bytes: 4 * 512 - (0x12345 % 512) });
+    expect(parseSnapshotTable(Buffer.alloc(10), 1)).toBeUndefined();
+  });
+});
