@@ -313,7 +313,7 @@ export interface AcceleratorProbe {
 }
 
 /** Templates that come with cowherd. */
-export type BuiltInTemplate = 'domain' | 'user-data' | 'meta-data';
+export type BuiltInTemplate = 'domain' | 'user-data' | 'meta-data' | 'fix-up';
 
 /** Everything that services may use; put together in host.ts. */
 export interface Ports {

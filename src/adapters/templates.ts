@@ -8,6 +8,7 @@ const files: Record<BuiltInTemplate, string> = {
   domain: 'domain.xml.hbs',
   'user-data': 'cloud-init/user-data.hbs',
   'meta-data': 'cloud-init/meta-data.hbs',
+  'fix-up': 'guest/fix-up.sh',
 };
 
 export function readBuiltInTemplate(name: BuiltInTemplate): Promise<string> {

@@ -10,9 +10,11 @@ export interface AgentExecStatus {
   truncated: boolean;
 }
 
-export function execCommand(argv: readonly string[]): object {
+/** @param input for the program's standard input */
+export function execCommand(argv: readonly string[], input?: string): object {
   const [path = '', ...arg] = argv;
-  return { execute: 'guest-exec', arguments: { path, arg, 'capture-output': true } };
+  const stdin = input === undefined ? {} : { 'input-data': Buffer.from(input).toString('base64') };
+  return { execute: 'guest-exec', arguments: { path, arg, ...stdin, 'capture-output': true } };
 }
 
 export function parseExecStatus(answer: unknown): AgentExecStatus {

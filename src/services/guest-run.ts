@@ -1,9 +1,8 @@
 import { CowherdError, reportOf } from '../core/errors.js';
-import { execCommand, parseExecStatus } from '../core/guest-agent.js';
 import type { MemberIdentity } from '../core/identity.js';
 import type { Ports, RemoteResult } from '../ports.js';
+import { execByAgent } from './agent-exec.js';
 import type { EndpointPorts, Endpoints } from './endpoints.js';
-import { isAborted } from './engine.js';
 
 /** Runs one program in one guest, by its agent or by ssh. */
 
@@ -26,9 +25,6 @@ export interface GuestRunResult extends RemoteResult {
 }
 
 const pingSeconds = 2;
-const callSeconds = 10;
-/** The first look at a program that runs comes soon, later ones less often: milliseconds. */
-const pollMs = { first: 50, most: 1_000, growth: 1.5 };
 
 /** @throws GUEST_UNREACHABLE, GUEST_REFUSED, TOOL_TIMEOUT, INTERRUPTED */
 export async function runInGuest(
@@ -39,7 +35,7 @@ export async function runInGuest(
   options: GuestRunOptions,
 ): Promise<GuestRunResult> {
   if (options.via === 'ssh') return { ...(await runBySsh(ports, endpoints, member, argv, options)), via: 'ssh' };
-  if (options.via === 'agent') return { ...(await runByAgent(ports, member, argv, options)), via: 'agent' };
+  if (options.via === 'agent') return { ...(await execByAgent(ports, member.name, argv, options)), via: 'agent' };
   try {
     // Asked by itself: when the call that runs the program fails, nobody knows whether it ran.
     await ports.agent.command(member.name, { execute: 'guest-ping' }, pingSeconds);
@@ -50,7 +46,7 @@ export async function runInGuest(
     return { ...(await runBySsh(ports, endpoints, member, argv, options)), via: 'ssh' };
   }
   try {
-    return { ...(await runByAgent(ports, member, argv, options)), via: 'agent' };
+    return { ...(await execByAgent(ports, member.name, argv, options)), via: 'agent' };
   } catch (error) {
     // Some distributions let their agents run nothing: it certainly did not run.
     const isForbidden =
@@ -72,37 +68,6 @@ async function runBySsh(
   } catch (error) {
     if (error instanceof CowherdError && error.code === 'TOOL_TIMEOUT') throw stillRunning(member, argv, timeoutMs);
     throw error;
-  }
-}
-
-async function runByAgent(
-  { agent, clock }: GuestRunPorts,
-  { name }: MemberIdentity,
-  argv: readonly string[],
-  { timeoutMs, keepBytes, signal }: GuestRunOptions,
-): Promise<RemoteResult> {
-  const deadline = clock.monotonic() + timeoutMs;
-  let begun: { pid?: unknown } | undefined;
-  try {
-    begun = (await agent.command(name, execCommand(argv), callSeconds)) as typeof begun;
-  } catch (error) {
-    // As a shell says it, and as it comes by ssh.
-    if (error instanceof CowherdError && error.code === 'GUEST_REFUSED' && /Failed to execute child process/i.test(error.message))
-      return { exitCode: 127, stdout: '', stderr: `${argv[0]}: not found\n`, truncated: false };
-    throw error;
-  }
-  const pid = Number(begun?.pid);
-  for (let pause = pollMs.first; ; pause = Math.min(pollMs.most, pause * pollMs.growth)) {
-    const status = parseExecStatus(await agent.command(name, { execute: 'guest-exec-status', arguments: { pid } }, callSeconds));
-    if (status.exited) {
-      const { exitCode, stdout, stderr } = status;
-      const keep = (output: Buffer): string => output.subarray(0, keepBytes).toString('utf8');
-      const truncated = status.truncated || Math.max(stdout.length, stderr.length) > keepBytes;
-      return { exitCode, stdout: keep(stdout), stderr: keep(stderr), truncated };
-    }
-    if (isAborted(signal)) throw new CowherdError('INTERRUPTED', `Interrupted while ${argv[0]} ran in ${name}; it goes on there`);
-    if (clock.monotonic() >= deadline) throw stillRunning({ name }, argv, timeoutMs);
-    await clock.sleep(pause, signal);
   }
 }
 

@@ -1,0 +1,57 @@
+import { CowherdError } from '../core/errors.js';
+import { execCommand, parseExecStatus } from '../core/guest-agent.js';
+import type { Ports, RemoteResult } from '../ports.js';
+import { isAborted } from './engine.js';
+
+/** Runs one program in one guest by its agent, and waits for its end. */
+
+export interface AgentExecOptions {
+  /** For its standard input. */
+  input?: string;
+  timeoutMs: number;
+  /** Kept of each stream. */
+  keepBytes: number;
+  signal?: AbortSignal | undefined;
+  /** What it is called in messages; its path when left out. */
+  title?: string;
+}
+
+const callSeconds = 10;
+/** The first look at a program that runs comes soon, later ones less often: milliseconds. */
+const pollMs = { first: 50, most: 1_000, growth: 1.5 };
+
+/** @throws GUEST_UNREACHABLE, GUEST_REFUSED, TOOL_TIMEOUT, INTERRUPTED */
+export async function execByAgent(
+  { agent, clock }: Pick<Ports, 'agent' | 'clock'>,
+  domain: string,
+  argv: readonly string[],
+  { input, timeoutMs, keepBytes, signal, title = argv[0] ?? '' }: AgentExecOptions,
+): Promise<RemoteResult> {
+  const deadline = clock.monotonic() + timeoutMs;
+  let begun: { pid?: unknown } | undefined;
+  try {
+    begun = (await agent.command(domain, execCommand(argv, input), callSeconds)) as typeof begun;
+  } catch (error) {
+    // As a shell says it, and as it comes by ssh.
+    if (error instanceof CowherdError && error.code === 'GUEST_REFUSED' && /Failed to execute child process/i.test(error.message))
+      return { exitCode: 127, stdout: '', stderr: `${argv[0]}: not found\n`, truncated: false };
+    throw error;
+  }
+  const pid = Number(begun?.pid);
+  for (let pause = pollMs.first; ; pause = Math.min(pollMs.most, pause * pollMs.growth)) {
+    const status = parseExecStatus(await agent.command(domain, { execute: 'guest-exec-status', arguments: { pid } }, callSeconds));
+    if (status.exited) {
+      const { exitCode, stdout, stderr } = status;
+      const keep = (output: Buffer): string => output.subarray(0, keepBytes).toString('utf8');
+      const truncated = status.truncated || Math.max(stdout.length, stderr.length) > keepBytes;
+      return { exitCode, stdout: keep(stdout), stderr: keep(stderr), truncated };
+    }
+    if (isAborted(signal)) throw new CowherdError('INTERRUPTED', `Interrupted while ${title} ran in ${domain}; it goes on there`);
+    if (clock.monotonic() >= deadline) {
+      throw new CowherdError('TOOL_TIMEOUT', `${title} did not end in ${domain} within ${timeoutMs / 1000} s`, {
+        hint: 'It may go on in the guest. Give it longer with --timeout.',
+      });
+    }
+    await clock.sleep(pause, signal);
+  }
+}

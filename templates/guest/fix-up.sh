@@ -1,0 +1,386 @@
+# shellcheck shell=sh disable=SC2154
+# What cowherd has a guest's agent run after the guest's memory was put back, or was given to another VM. POSIX sh: busybox,
+# Debian, Ubuntu, Fedora. In front of it cowherd writes these assignments, quoted; an empty one means: leave that as it is.
+#
+#   clock       seconds since the epoch, with a fraction
+#   entropy     fresh random text of the host's
+#   renew       yes: ask for the DHCP lease again
+#   hostname, machine_id
+#   macs        OLD=NEW, one a word
+#   host_keys   renew
+#   hook        a command line of the user's
+#
+# At its end it says on stdout who the guest is, for core/guest-self.ts. Where a guest is emulated each process costs: what
+# the shell can do itself, by /proc and /sys, it does itself.
+
+note() { notes="$notes
+note $*"; }
+
+# --- Clock and random numbers ---------------------------------------------------------------------------------------------
+
+set_clock() {
+  # Busybox takes whole seconds.
+  date -u -s "@$clock" >/dev/null 2>&1 || date -u -s "@${clock%.*}" >/dev/null || note 'the clock could not be set'
+}
+
+# Writing mixes the bytes in, but the kernel goes on with the key that it has, for up to a minute: with the very numbers that
+# every other VM of this memory draws. Only an ioctl, RNDRESEEDCRNG, makes it take a new one.
+reseed() {
+  printf %s "$entropy" >/dev/urandom || { note 'no random bytes could be mixed in'; return; }
+  command -v perl >/dev/null && perl -e 'exit(ioctl(STDIN, 0x5207, 0) ? 0 : 1)' </dev/urandom && return
+  # What has neither Perl nor Python is given a program that does nothing else: 145 bytes of ELF.
+  program=/run/cowherd-reseed.$$
+  if ! command -v python3 >/dev/null 2>&1 && [ "$(uname -m)" = x86_64 ] && (
+    set -C
+    umask 077
+    printf '\177\105\114\106\2\1\1\0\0\0\0\0\0\0\0\0\2\0\76\0\1\0\0\0\170\0\100\0\0\0\0\0\100\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\100\0\70\0\1\0\0\0\0\0\0\0' >$program &&
+      printf '\1\0\0\0\5\0\0\0\0\0\0\0\0\0\0\0\0\0\100\0\0\0\0\0\0\0\100\0\0\0\0\0\221\0\0\0\0\0\0\0\221\0\0\0\0\0\0\0\0\20\0\0\0\0\0\0' >>$program &&
+      # ioctl(0, RNDRESEEDCRNG, 0); exit(result)
+      printf '\61\377\276\7\122\0\0\61\322\270\20\0\0\0\17\5\211\307\270\74\0\0\0\17\5' >>$program
+  ); then
+    chmod 700 $program
+    $program </dev/urandom && reseeded=yes
+    rm -f $program
+  else
+    python3 -ISEc 'import fcntl; fcntl.ioctl(0, 0x5207)' </dev/urandom 2>/dev/null && reseeded=yes
+  fi
+  [ -n "$reseeded" ] || note 'the kernel could not be made to take a new random key at once: for up to a minute it may give the numbers that other VMs of this memory are given'
+}
+
+# --- Who the guest is -----------------------------------------------------------------------------------------------------
+
+set_hostname() {
+  old_hostname=
+  read -r old_hostname </proc/sys/kernel/hostname
+  # hostnamectl does the same by way of a daemon that is started for it; systemd's daemons watch this file.
+  printf '%s\n' "$hostname" >/proc/sys/kernel/hostname
+  printf '%s\n' "$hostname" >/etc/hostname
+  [ -f /etc/hosts ] || return
+  hosts=
+  while IFS= read -r line || [ -n "$line" ]; do
+    case $line in
+      127.0.1.1[!0-9]*) line="127.0.1.1 $hostname" ;;
+      127.* | ::1*)
+        set -f
+        new_line=
+        for word in $line; do
+          [ "$word" != "$old_hostname" ] || [ "$word" = localhost ] || word=$hostname
+          new_line="$new_line${new_line:+ }$word"
+        done
+        set +f
+        line=$new_line
+        ;;
+    esac
+    hosts="$hosts$line
+"
+  done </etc/hosts
+  printf %s "$hosts" >/etc/hosts
+}
+
+set_machine_id() {
+  printf '%s\n' "$machine_id" >/etc/machine-id
+  # Where it is a link, it leads to the former.
+  file=/var/lib/dbus/machine-id
+  if [ -f $file ] && [ ! -L $file ]; then
+    printf '%s\n' "$machine_id" >$file
+  fi
+}
+
+# set_mac DEVICE NEW
+set_mac() {
+  if ! ip link set dev "$1" address "$2" 2>/dev/null; then
+    # Some drivers change it only while the link is down. That takes the routes, which DHCP brings back.
+    ip link set dev "$1" down
+    ip link set dev "$1" address "$2" || note "the MAC of $1 could not be set"
+    ip link set dev "$1" up
+  fi
+  # The link-local address was made of the old MAC.
+  v6=/proc/sys/net/ipv6/conf/$1/disable_ipv6
+  is_off=
+  [ ! -e "$v6" ] || read -r is_off <"$v6"
+  if [ "$is_off" = 0 ]; then
+    echo 1 >"$v6"
+    echo 0 >"$v6"
+  fi
+}
+
+set_macs() {
+  todo=
+  for pair in $macs; do
+    for device in /sys/class/net/*; do
+      # A bridge or a VLAN may have the MAC of the card below it, and follows it.
+      [ -e "$device/device" ] || continue
+      read -r address <"$device/address"
+      [ "$address" = "${pair%=*}" ] || continue
+      todo="$todo ${device##*/}=${pair#*=}"
+      patterns="$patterns -e ${pair%=*}"
+      changes="${changes}s/${pair%=*}/${pair#*=}/Ig;"
+      break
+    done
+  done
+  for pair in $todo; do
+    set_mac "${pair%%=*}" "${pair#*=}"
+    changed="$changed ${pair%%=*}"
+  done
+  [ -n "$changed" ] || return
+  # Settings of the network that find a card by its MAC.
+  dirs=
+  for dir in /etc/systemd/network /run/systemd/network /etc/netplan /etc/network /etc/NetworkManager/system-connections \
+    /etc/sysconfig/network-scripts /etc/udev/rules.d; do
+    [ ! -d $dir ] || dirs="$dirs $dir"
+  done
+  [ -n "$dirs" ] || return
+  # shellcheck disable=SC2086 # words
+  files=$(grep -rliF $patterns $dirs 2>/dev/null)
+  [ -n "$files" ] || return
+  while IFS= read -r file; do
+    sed -i "$changes" "$file" || note "$file still names the old MAC"
+  done <<FILES
+$files
+FILES
+}
+
+# --- Services -------------------------------------------------------------------------------------------------------------
+
+# One look at all processes; as many calls of pidof would read all of /proc each.
+find_services() {
+  for process in /proc/[0-9]*; do
+    name=
+    { read -r name <"$process/comm"; } 2>/dev/null
+    case $name in
+      udhcpc) udhcpc="$udhcpc ${process#/proc/}" ;;
+      dhclient) dhclient="$dhclient ${process#/proc/}" ;;
+      dhcpcd) dhcpcd=yes ;;
+      NetworkManager) network_manager=yes ;;
+      systemd-network) networkd=yes ;;
+    esac
+  done
+}
+
+# restart PID: ends a program, and starts it again with the words that it was started with, where it was.
+restart() {
+  pid=$1
+  words=$(tr '\0' '\n' <"/proc/$pid/cmdline")
+  group=
+  while IFS= read -r group_line; do
+    case $group_line in 0::/?*) group=/sys/fs/cgroup${group_line#0::}/cgroup.procs ;; esac
+  done <"/proc/$pid/cgroup"
+  set --
+  while IFS= read -r word; do
+    [ "$word" != "hostname:$old_hostname" ] || word=hostname:$hostname
+    set -- "$@" "$word"
+  done <<WORDS
+$words
+WORDS
+  # At once: asked to end, a DHCP client may give back a lease that is the other VM's.
+  kill -9 "$pid"
+  # Until its sockets are free.
+  tries=0
+  while [ -d "/proc/$pid" ] && [ $tries -lt 20 ]; do
+    tries=$((tries + 1))
+    sleep 0.02
+  done
+  (
+    # Else it would end together with the agent.
+    [ ! -w "$group" ] || echo 0 >"$group"
+    exec "$@"
+  ) >/dev/null 2>&1 </dev/null &
+}
+
+# A client of another's identity must not go on with that one's lease: it begins anew, without it.
+renew_lease() {
+  is_new=$machine_id$changed
+  cards=
+  for device in /sys/class/net/*; do
+    [ ! -e "$device/device" ] || cards="$cards ${device##*/}"
+  done
+  if [ -n "$networkd" ]; then
+    if [ -n "$is_new" ]; then
+      # It knows itself by the machine-id, and read that when it started.
+      flush_leases
+      rm -f /run/systemd/netif/leases/* /run/systemd/netif/links/*
+      systemctl --no-block restart systemd-networkd
+    else
+      # shellcheck disable=SC2086 # words
+      networkctl renew $cards 2>/dev/null || networkctl reconfigure $cards
+    fi
+  elif [ -n "$network_manager" ]; then
+    [ -z "$is_new" ] || nmcli connection reload
+    for device in $cards; do nmcli -w 0 device connect "$device" >/dev/null; done
+  elif [ -n "$dhcpcd" ]; then
+    if [ -n "$is_new" ]; then
+      flush_leases
+      rm -f /var/lib/dhcpcd/*.lease /var/lib/dhcpcd/duid /var/lib/dhcpcd5/*.lease /etc/dhcpcd.duid
+      for device in $cards; do dhcpcd -n "$device"; done
+    else
+      for device in $cards; do dhcpcd -N "$device"; done
+    fi >/dev/null
+  fi
+  if [ -n "$dhclient" ]; then
+    if [ -n "$is_new" ]; then
+      flush_leases
+      rm -f /var/lib/dhcp/*.leases /var/lib/dhclient/*.leases /run/dhclient*.leases
+    fi
+    for client in $dhclient; do restart "$client"; done
+  fi
+  if [ -n "$udhcpc" ]; then
+    [ -z "$is_new" ] || flush_leases
+    for client in $udhcpc; do
+      if [ -n "$is_new" ]; then restart "$client"; else kill -USR1 "$client"; fi
+    done
+  fi
+  [ -n "$networkd$network_manager$dhcpcd$dhclient$udhcpc" ] || note 'no DHCP client runs in the guest: no lease was asked for'
+}
+
+# Addresses that are another VM's now. Those that DHCP gave have an end, where the client said so; busybox's script does not.
+flush_leases() {
+  for device in ${changed:-$cards}; do
+    if [ -n "$udhcpc" ]; then
+      ip -4 addr flush dev "$device"
+    else
+      ip -4 addr flush dev "$device" dynamic
+    fi
+    waiting="$waiting $device"
+  done
+}
+
+openssh_keys() {
+  rsa=
+  for key in /etc/ssh/ssh_host_*_key; do
+    kind=${key#/etc/ssh/ssh_host_}
+    kind=${kind%_key}
+    case $kind in
+      # Seconds of an emulated CPU: in the background.
+      rsa) rsa=yes ;;
+      ed25519 | ecdsa) openssh_key "$kind" ;;
+    esac
+    case $kind in ed25519 | ecdsa) ;; *) rm -f "$key" "$key.pub" ;; esac
+  done
+  rm -f /etc/ssh/ssh_host_*-cert.pub
+  hang_up
+  [ -z "$rsa" ] || {
+    note 'the new RSA host key is being made'
+    (openssh_key rsa && hang_up) >/dev/null 2>&1 </dev/null &
+  }
+}
+
+# openssh_key TYPE: in its place only when whole.
+openssh_key() {
+  new=/etc/ssh/.cowherd-$1
+  rm -f "$new" "$new.pub"
+  ssh-keygen -q -t "$1" -N '' -C "root@$hostname" -f "$new" &&
+    mv -f "$new" "/etc/ssh/ssh_host_$1_key" && mv -f "$new.pub" "/etc/ssh/ssh_host_$1_key.pub"
+}
+
+# sshd reads its keys again, and its connections stay.
+hang_up() {
+  pid=
+  { read -r pid </run/sshd.pid; } 2>/dev/null
+  [ -z "$pid" ] || kill -HUP "$pid"
+}
+
+dropbear_keys() {
+  new=/etc/dropbear/.cowherd-key
+  rm -f $new
+  if ! dropbearkey -t ed25519 -f $new >/dev/null 2>&1; then
+    note 'dropbearkey made no host key'
+    return
+  fi
+  for key in /etc/dropbear/dropbear_*_host_key; do
+    [ "$key" = $dropbear_key ] || rm -f "$key"
+  done
+  mv -f $new $dropbear_key
+  pid=
+  { read -r pid </run/dropbear.pid; } 2>/dev/null
+  [ ! -d "/proc/${pid:-none}" ] || restart "$pid"
+}
+
+# --- What the guest says of itself ----------------------------------------------------------------------------------------
+
+# The words of public host keys, behind WORD.
+say_keys() {
+  for key in /etc/ssh/ssh_host_*_key.pub; do
+    [ ! -f "$key" ] || { read -r type body _ <"$key" && echo "$1 $type $body"; }
+  done
+  [ ! -f $dropbear_key ] || dropbearkey -y -f $dropbear_key 2>/dev/null | while read -r type body _; do
+    case $type in ssh-*) echo "$1 $type $body" ;; esac
+  done
+}
+
+# A lease comes a moment after it is asked for: to each card that lost its address.
+await_addresses() {
+  tries=0
+  missing=$waiting
+  while :; do
+    listing=$(ip -4 -o addr)
+    still=
+    for device in $missing; do
+      case $listing in *": $device "*) ;; *) still="$still $device" ;; esac
+    done
+    missing=$still
+    { [ -n "$missing" ] && [ $tries -lt 40 ]; } || break
+    tries=$((tries + 1))
+    sleep 0.1
+  done
+  [ -z "$missing" ] || note "no address came by DHCP within 4 s to$missing"
+}
+
+say_self() {
+  await_addresses
+  echo "cowherd-self 1"
+  # shellcheck disable=SC3028
+  { read -r name </proc/sys/kernel/hostname && echo "hostname $name"; }
+  { read -r id </etc/machine-id && echo "machine-id $id"; } 2>/dev/null
+  for device in /sys/class/net/*; do
+    [ ! -e "$device/device" ] || { read -r address <"$device/address" && echo "mac $address"; }
+  done
+  while read -r _ device _ address _; do
+    case $device in '' | lo) ;; *) echo "address ${address%/*}" ;; esac
+  done <<LISTING
+$listing
+LISTING
+  [ -z "$former_keys" ] || echo "$former_keys"
+  say_keys key
+  [ -z "$hook_code" ] || echo "hook $hook_code"
+  echo "clock $(date +%s.%N)$notes"
+  echo cowherd-end
+}
+
+run_hook() {
+  # To a file: a daemon that it leaves behind would hold a pipe open, and the agent takes only so much.
+  log=/run/cowherd-hook.$$
+  (set -C && umask 077 && : >$log) || log=/dev/null
+  sh -c "$hook" >$log 2>&1
+  hook_code=$?
+  if [ $log != /dev/null ]; then
+    [ $hook_code = 0 ] || tail -c 2000 $log >&2
+    rm -f $log
+  fi
+}
+
+main() {
+  export LC_ALL=C PATH="$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+  dropbear_key=/etc/dropbear/dropbear_ed25519_host_key
+  for variable in notes changed patterns changes waiting former_keys hook_code reseeded old_hostname \
+    udhcpc dhclient dhcpcd network_manager networkd; do
+    eval "$variable="
+  done
+  [ -z "$clock" ] || set_clock
+  [ -z "$entropy" ] || reseed
+  [ -z "$machine_id" ] || set_machine_id
+  [ -z "$hostname" ] || set_hostname
+  [ -z "$macs" ] || set_macs
+  if [ -n "$renew" ]; then
+    find_services
+    renew_lease
+  fi
+  if [ -n "$host_keys" ]; then
+    former_keys=$(say_keys former-key)
+    [ ! -e /etc/ssh/sshd_config ] || openssh_keys
+    [ ! -f $dropbear_key ] || dropbear_keys
+  fi
+  [ -z "$hook" ] || run_hook
+  say_self
+}
+# The shell reads this very text from its standard input: nothing else may.
+main </dev/null
