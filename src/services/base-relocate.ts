@@ -1,11 +1,13 @@
 import pLimit from 'p-limit';
 import { type BaseImage, formatBaseRef, sealDifferences, shortDigest } from '../core/base.js';
+import { baseKey } from '../core/base-chain.js';
 import { memberDisks } from '../core/disks.js';
 import { hasDisk } from '../core/domain-xml.js';
 import { CowherdError, type ErrorReport, reportOf } from '../core/errors.js';
-import type { FleetRecord } from '../core/fleet.js';
+import { type BaseRef, baseOf, basesOf, type FleetRecord } from '../core/fleet.js';
 import { imagesPrintedIn } from '../core/foreign-domain.js';
 import { isOn } from '../core/observation.js';
+import type { Operation } from '../core/operation.js';
 import { foreignReason, isForeign, type MarkedMember } from '../core/plan.js';
 import type { BaseLookup } from '../core/template.js';
 import type { Ports } from '../ports.js';
@@ -48,7 +50,8 @@ export interface Relocation {
 
 /**
  * Makes what names an old place name the new one: of members that are off, overlays (their headers only) and domains. Base images
- * that were copied are read whole, and believed if their content is what was imported. May be run again where it was interrupted.
+ * that were copied are read whole, and believed if their content is what was imported. May be run again where it was interrupted. A
+ * verb that is unfinished stays so: `resume` needs the names that are mended here.
  * @throws BASE_CHANGED where a content differs: nothing was changed then
  */
 export async function relocate(ports: Ports, options: RelocateOptions = {}): Promise<Relocation> {
@@ -99,12 +102,16 @@ async function reseal(ports: Ports, { signal, onProgress }: WorkOptions): Promis
 }
 
 async function relocateFleet(ports: Ports, fleet: string, options: RelocateOptions): Promise<MemberRelocation[]> {
-  const record = await loadFleet(ports, fleet);
-  await verifyNothingUnfinished(ports, fleet, () => false);
-  const imageOf = await verifiedBases(ports, record);
+  // What is being taken down needs no new names.
+  await verifyNothingUnfinished(ports, fleet, ({ operation }) => operation.verb !== 'teardown');
+  const operation = (await ports.fleets.unfinished(fleet))?.operation;
+  // Members of an interrupted spawn may be known from its intent alone.
+  const record = (operation?.verb === 'spawn' ? operation.record : undefined) ?? (await loadFleet(ports, fleet));
+  const candidates = operation?.record === undefined ? [] : basesOf(operation.record);
+  const imageOf = await verifiedBases(ports, record, candidates);
   const members = await observeWithMarks(ports, record);
   const documents = await ports.hypervisor.readXml(members.flatMap(({ domain }) => (domain === undefined ? [] : [domain.uuid])));
-  const work = new FleetRelocation(ports, record, imageOf, documents);
+  const work = new FleetRelocation(ports, record, imageOf, documents, operation, candidates);
   const limit = pLimit(options.concurrency ?? defaultBootConcurrency);
   let done = 0;
   return Promise.all(
@@ -125,14 +132,18 @@ async function relocateFleet(ports: Ports, fleet: string, options: RelocateOptio
 }
 
 class FleetRelocation {
-  /** Rendered for all members when the first one needs it. */
-  #definitions: ReturnType<typeof definitionsOf> | undefined;
+  /** Rendered for all members on a base image when the first one needs it. */
+  readonly #definitions = new Map<string, ReturnType<typeof definitionsOf>>();
 
   constructor(
     private readonly ports: Ports,
     private readonly record: FleetRecord,
     private readonly imageOf: BaseLookup,
     private readonly documents: ReadonlyMap<string, string>,
+    /** What is unfinished. */
+    private readonly operation: Operation | undefined,
+    /** Base images that an unfinished rebase may have brought a member to. */
+    private readonly candidates: readonly BaseRef[],
   ) {}
 
   async settle(member: MarkedMember): Promise<'relocated' | 'unchanged'> {
@@ -142,44 +153,63 @@ class FleetRelocation {
       const { reason, hint } = foreignReason(member);
       throw new CowherdError('FOREIGN_DOMAIN', `${name}: ${reason}`, { hint });
     }
-    const overlays = await this.#movedOverlays(member);
+    const overlays = await this.#overlays(member);
+    const moved = overlays.filter(({ isMoved }) => isMoved);
     const isDomainMoved = domain !== undefined && (await this.#isDomainMoved(member, this.documents.get(domain.uuid) ?? ''));
-    if (overlays.length === 0 && !isDomainMoved) return 'unchanged';
+    if (moved.length === 0 && !isDomainMoved) return 'unchanged';
     if (isOn(domain)) throw runningError(record, member);
     if ((await ports.hypervisor.listSaved()).has(name)) {
       throw new CowherdError('NOT_OFF', `${name} is off with its memory saved, and what was saved names the old place`, {
         hint: `If you need nothing of that memory: virsh managedsave-remove ${name}`,
       });
     }
-    for (const { path, base } of overlays) await ports.images.repoint(path, base);
+    for (const { path, base } of moved) await ports.images.repoint(path, base);
     if (isDomainMoved) {
-      this.#definitions ??= definitionsOf(ports, record, record.members, this.imageOf);
-      const xml = (await this.#definitions).get(name)?.xml;
+      const xml = (await this.#definitionsOn(overlays.find(({ stem }) => stem === name)?.base ?? baseOf(record, member))).get(name)?.xml;
       if (xml === undefined) throw new Error(`no definition of ${name} was rendered`);
       await ports.hypervisor.define({ name, xml });
     }
     return 'relocated';
   }
 
-  /** Overlays that name the base image of the record at another place. @throws BASE_REFUSED where it is another one */
-  async #movedOverlays(member: MarkedMember): Promise<Array<{ path: string; base: BaseImage }>> {
+  /** What a member stands on may differ from what is recorded as long as a rebase is unfinished. */
+  #definitionsOn({ name, digest }: BaseRef): ReturnType<typeof definitionsOf> {
     const { ports, record } = this;
-    const moved: Array<{ path: string; base: BaseImage }> = [];
+    const base = { name, digest };
+    const known = this.#definitions.get(baseKey(base));
+    if (known !== undefined) return known;
+    const members = record.members.map((member) => ({ ...member, base }));
+    const definitions = definitionsOf(ports, record, members, this.imageOf);
+    this.#definitions.set(baseKey(base), definitions);
+    return definitions;
+  }
+
+  /** What each overlay stands on, and whether it names that at another place. @throws BASE_REFUSED where it is another one */
+  async #overlays(member: MarkedMember): Promise<Array<{ stem: string; path: string; base: BaseImage; isMoved: boolean }>> {
+    const { ports, record } = this;
+    const overlays: Array<{ stem: string; path: string; base: BaseImage; isMoved: boolean }> = [];
     for (const { stem, origin } of memberDisks(record, member)) {
       if (!('base' in origin)) continue;
       const named = await ports.fleets.backingFile(record.name, stem);
-      const base = this.imageOf(origin.base);
-      if (named === undefined || (await this.#isSameFile(named, base.path))) continue;
+      if (named === undefined) continue;
       const path = ports.fleets.files(record.name, member.name).disk(stem);
+      const images = [origin.base, ...(stem === member.name ? this.candidates : [])].map((ref) => this.imageOf(ref));
+      const there = await this.#firstAt(named, images);
       // The name of an image's file says its content, and the content that it has now was compared.
-      if (!named.endsWith(`/bases/${base.name}/${shortDigest(base.digest)}.${base.format}`)) {
-        throw new CowherdError('BASE_REFUSED', `${path} stands on ${named}, not on ${formatBaseRef(base)}`, {
+      const base = there ?? images.find(({ name, digest, format }) => named.endsWith(`/bases/${name}/${shortDigest(digest)}.${format}`));
+      if (base === undefined) {
+        throw new CowherdError('BASE_REFUSED', `${path} stands on ${named}, not on ${formatBaseRef(origin.base)}`, {
           hint: `A reset gives ${member.name} a fresh disk, and gives up what it holds.`,
         });
       }
-      moved.push({ path, base });
+      overlays.push({ stem, path, base, isMoved: there === undefined });
     }
-    return moved;
+    return overlays;
+  }
+
+  async #firstAt(path: string, images: readonly BaseImage[]): Promise<BaseImage | undefined> {
+    for (const image of images) if (await this.#isSameFile(path, image.path)) return image;
+    return undefined;
   }
 
   /** Whether the domain has the same disks at another place. @throws BASE_REFUSED where it has others */
@@ -188,9 +218,12 @@ class FleetRelocation {
     const { disk } = ports.fleets.files(record.name, name);
     const { heads } = imagesPrintedIn(xml);
     let isMoved = false;
+    // A spawn that adds a disk may have been interrupted before it told the domain.
+    const isAdded = (stem: string): boolean => stem !== name && this.operation?.verb === 'spawn';
     for (const { stem } of memberDisks(record, { ...member, name })) {
       if (hasDisk(xml, disk(stem))) continue;
       const elsewhere = heads.find((head) => head.endsWith(`/fleets/${record.name}/overlays/${stem}.qcow2`));
+      if (elsewhere === undefined && isAdded(stem)) continue;
       if (elsewhere === undefined) {
         throw new CowherdError('BASE_REFUSED', `The domain of ${name} does not have its own disks any more`, {
           details: [`it has ${heads.join(', ') || 'none'}`],

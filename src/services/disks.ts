@@ -1,17 +1,25 @@
 import type { BaseImage } from '../core/base.js';
 import { baseKey } from '../core/base-chain.js';
 import { type MemberDisk, memberDisks, originKey } from '../core/disks.js';
-import { basesOf, type FleetRecord } from '../core/fleet.js';
+import { type BaseRef, basesOf, type FleetRecord } from '../core/fleet.js';
 import type { BaseLookup } from '../core/template.js';
 import type { Ports } from '../ports.js';
 import { verifiedBase } from './fleet-access.js';
 
 /** What the disks of a fleet stand on, and what they are when they are fresh. */
 
-/** Every base image of a fleet, compared with its seal. @throws BASE_CHANGED */
-export async function verifiedBases(ports: Pick<Ports, 'bases'>, record: FleetRecord): Promise<BaseLookup> {
+/**
+ * Every base image of a fleet, compared with its seal.
+ * @param further others that are asked for
+ * @throws BASE_CHANGED
+ */
+export async function verifiedBases(
+  ports: Pick<Ports, 'bases'>,
+  record: FleetRecord,
+  further: readonly BaseRef[] = [],
+): Promise<BaseLookup> {
   const images = new Map<string, BaseImage>();
-  for (const ref of basesOf(record)) images.set(baseKey(ref), await verifiedBase(ports, ref));
+  for (const ref of [...basesOf(record), ...further]) images.set(baseKey(ref), await verifiedBase(ports, ref));
   return (ref) => {
     const image = images.get(baseKey(ref));
     if (image === undefined) throw new Error(`${ref.name} is no base image of fleet ${record.name}`);

@@ -193,7 +193,7 @@ export async function withoutStrangeDisks(
       ...[...strange].map((name) => ({
         name,
         reason: 'its domain does not have its own disks any more',
-        hint: `See "virsh domblklist ${name}". A snapshot can be merged back with "virsh blockcommit"; a domain that was edited is made anew, on its own disks: virsh undefine ${name}${keep}; cowherd spawn ${record.name}`,
+        hint: `Was the store moved? "cowherd base relocate" mends that. Else see "virsh domblklist ${name}". A snapshot can be merged back with "virsh blockcommit"; a domain that was edited is made anew, on its own disks: virsh undefine ${name}${keep}; cowherd spawn ${record.name}`,
       })),
     ],
   };

@@ -67,6 +67,36 @@ describe('base relocate', () => {
     expect((await lab.marker(layered, `${layered}-001`))?.boots).toBe(3);
   });
 
+  it('mends a store that was moved while a verb was unfinished, and resume finishes it', async () => {
+    const newer = await lab.golden('newer.qcow2', { filledMiB: 1 });
+    const names = [1, 2, 3].map((index) => `${fleet}-00${index}`);
+    const verbs: Array<[string[], Record<string, string>]> = [
+      [['reset', fleet, '--start', 'all'], { KILL_ON: '^rename .*-002.qcow2', KILL_AT: '1' }],
+      [['rebase', fleet, '--base', 'newer', '--canary', '1'], { KILL_ON: '^virsh define', KILL_AT: '2' }],
+      [['rebase', fleet, '--base', 'golden', '--keep-drift'], { KILL_ON: '^virsh define', KILL_AT: '2' }],
+      [
+        ['spawn', fleet, '--count', '4', '--memory', '17MiB', '--disk', '1MiB', '--disk', '1MiB'],
+        { KILL_ON: '^virsh define', KILL_AT: '3' },
+      ],
+    ];
+    await lab.ok('base', 'add', newer, '--name', 'newer');
+    for (const [verb, faults] of verbs) {
+      await lab.ok('stop', fleet, '--timeout', '1s', '--force');
+      expect((await lab.faulty(faults, ...verb)).signal).toBe('SIGKILL');
+      for (const name of names) await execa('virsh', ['-c', 'qemu:///system', 'destroy', name], { reject: false });
+      await rename(lab.store, elsewhere);
+      expect((await there('base', 'relocate', fleet)).counts).toMatchObject({ failed: 0, cancelled: 0 });
+      const resumed = await lab.cowherd('resume', fleet, '--store', elsewhere, '--json');
+      expect([verb[0], resumed.exitCode, resumed.json.counts?.failed]).toEqual([verb[0], 0, 0]);
+      expect((await there('verify', fleet, '--deep')).findings).toEqual([]);
+      await there('stop', fleet, '--timeout', '1s', '--force');
+      await rename(elsewhere, lab.store);
+      await lab.ok('base', 'relocate');
+      expect((await lab.ok('verify')).findings).toEqual([]);
+    }
+    await lab.ok('teardown', fleet, '4', '--yes');
+  });
+
   it('leaves the guests of the original alone, whatever is done to a copy of the store', async () => {
     await lab.ok('start', fleet, '1');
     await execa('cp', ['-a', lab.store, elsewhere]);
