@@ -1,7 +1,7 @@
-import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
+import { accounted, line, round } from './account.mjs';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 const members = 8;
@@ -63,42 +63,4 @@ async function template(run) {
     .replace(/<log file="[^"]+"/, '<log file="DIR/NAME.log"')
     .replace(/127\.0\.0\.1:\d+-/, '127.0.0.1:PORT-')
     .replace(/mac=[0-9a-f:]{17}/, 'mac=MAC');
-}
-
-/** What a piece of work took, with the QEMU processes of domains that begin with a prefix, and libvirtd. */
-async function accounted(prefix, work) {
-  const before = await daemonSeconds();
-  const { wall_s: wall, cpu_s: tool } = await work();
-  const daemon = (await daemonSeconds()) - before;
-  const guests = (await processes())
-    .filter(({ command }) => command.some((word) => word.startsWith(`guest=${prefix}`)))
-    .reduce((sum, { seconds }) => sum + seconds, 0);
-  return { wall, tool, daemon: round(daemon), guests: round(guests) };
-}
-
-async function daemonSeconds() {
-  const found = (await processes()).filter(({ command }) => /(^|\/)(libvirtd|virtqemud|virtlogd)$/.test(command[0] ?? ''));
-  return found.reduce((sum, { seconds }) => sum + seconds, 0);
-}
-
-/** User and system time of every process, without its children. */
-async function processes() {
-  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
-  const all = await Promise.all(
-    pids.map(async (pid) => {
-      const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
-      const command = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0');
-      const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-      return { command, seconds: (Number(fields[11]) + Number(fields[12])) / 100 };
-    }),
-  );
-  return all.filter(({ seconds }) => !Number.isNaN(seconds));
-}
-
-function line({ wall, tool, daemon, guests }) {
-  return `wall ${wall} s; CPU: guests ${guests} s, libvirt ${daemon} s, tool ${tool} s`;
-}
-
-function round(number) {
-  return Number(number.toFixed(2));
 }

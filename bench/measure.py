@@ -13,7 +13,7 @@ settle = 0.0
 if args[0] == '--settle':
     settle, args = float(args[1]), args[2:]
 began = time.time()
-code = subprocess.run(args, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL).returncode
+code = subprocess.run(args, stdin=subprocess.DEVNULL, stdout=sys.stderr).returncode
 wall = time.time() - began
 used = resource.getrusage(resource.RUSAGE_CHILDREN)
 time.sleep(settle)  # guests finish booting, so that they do not slow down what is measured next

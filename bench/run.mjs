@@ -11,12 +11,17 @@ import { buildGolden } from '../scripts/golden.mjs';
 import { benchGuests } from './guests.mjs';
 import { benchLinear } from './linear.mjs';
 import { benchOverlays } from './overlays.mjs';
+import { benchWarm } from './warm.mjs';
 
 const { values } = parseArgs({
   options: {
     count: { type: 'string', default: '100' },
     rounds: { type: 'string', default: '3' },
     only: { type: 'string', multiple: true },
+    // An image built by examples/debian-12: only then are its guests measured too.
+    debian: { type: 'string' },
+    // How many guests are reset warm.
+    warm: { type: 'string', default: '20' },
   },
 });
 const count = Number(values.count);
@@ -41,10 +46,9 @@ const env = { COWHERD_STORE: store, LIBVIRT_DEFAULT_URI: uri };
 const say = (text) => console.error(text);
 const run = async (...args) => JSON.parse((await execa(bin, [...args, '--json'], { env })).stdout);
 const measure = async (...command) => {
-  const result = JSON.parse(
-    (await execa(python, [join(here, 'measure.py'), '--settle', settle, ...command], { env, stderr: 'ignore' })).stdout,
-  );
-  if (result.exit !== 0) throw new Error(`${command.join(' ')} exited ${result.exit}`);
+  const { stdout, stderr } = await execa(python, [join(here, 'measure.py'), '--settle', settle, ...command], { env });
+  const result = JSON.parse(stdout);
+  if (result.exit !== 0) throw new Error(`${command.join(' ')} exited ${result.exit}\n${stderr}`);
   return result;
 };
 const cowherd = (...args) => measure(bin, ...args);
@@ -180,7 +184,7 @@ async function cleanUp() {
   const open = await openHost({ connect: uri, store });
   try {
     for (const { name } of await open.hypervisor.listDomains()) {
-      if (!/^cwt-(bench|floor|hand)(-[kgl])?-\d+$/.test(name)) continue;
+      if (!/^cwt-(bench|floor|hand)(-[kglw])?-\d+$/.test(name)) continue;
       await open.hypervisor.destroy(name);
       await open.hypervisor.undefine(name);
     }
@@ -198,6 +202,18 @@ try {
   if (wants('linear')) measured.linear = await benchLinear({ cowherd, scratch, row, say });
   if (wants('fleet')) measured.fleet = await fleetPairs();
   if (wants('guests')) measured.guests = await benchGuests({ run, measure, cowherd, scratch, rounds, row, median, say });
+  if (wants('warm'))
+    measured.warm = await benchWarm({
+      run,
+      cowherd,
+      scratch,
+      rounds,
+      row,
+      median,
+      say,
+      debian: values.debian,
+      members: Number(values.warm),
+    });
 } finally {
   await cleanUp();
 }

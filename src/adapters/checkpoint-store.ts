@@ -79,6 +79,8 @@ export class CheckpointDirectory implements CheckpointStore {
 class SnapshotImage {
   readonly #handle: FileHandle;
   readonly #place: SnapshotPlace;
+  /** One for all that is hashed: a gigabyte in fresh buffers is a gigabyte to collect. */
+  readonly #chunk = Buffer.allocUnsafe(chunkBytes);
 
   constructor(handle: FileHandle, place: SnapshotPlace) {
     this.#handle = handle;
@@ -130,7 +132,7 @@ class SnapshotImage {
     let run = { offset: 0, bytes: 0 };
     const flush = async (): Promise<void> => {
       for (let done = 0; done < run.bytes; done += chunkBytes)
-        hash.update(await this.#read(run.offset + done, Math.min(chunkBytes, run.bytes - done)));
+        hash.update(await this.#read(run.offset + done, Math.min(chunkBytes, run.bytes - done), false, this.#chunk));
       run = { offset: 0, bytes: 0 };
     };
     for (let entry = 0; entry < table.length / 8; entry++) {
@@ -145,12 +147,13 @@ class SnapshotImage {
     await flush();
   }
 
-  async #read(offset: number, bytes: number, mayEnd = false): Promise<Buffer> {
+  async #read(offset: number, bytes: number, mayEnd = false, into?: Buffer): Promise<Buffer> {
     // A table of a damaged image may claim to be of any size.
     const { size } = await this.#handle.stat();
     if (!mayEnd && offset + bytes > size) throw new CutShort();
-    const buffer = Buffer.allocUnsafe(Math.max(0, Math.min(bytes, size - offset)));
-    const { bytesRead } = await this.#handle.read(buffer, 0, buffer.length, offset);
+    const length = Math.max(0, Math.min(bytes, size - offset));
+    const buffer = into ?? Buffer.allocUnsafe(length);
+    const { bytesRead } = await this.#handle.read(buffer, 0, length, offset);
     if (bytesRead < bytes && !mayEnd) throw new CutShort();
     return buffer.subarray(0, bytesRead);
   }

@@ -8,7 +8,7 @@ import { until, virsh } from './lab.js';
 
 /** A sample of what `npm run soak` does in full. */
 describe.each([
-  ['fleets', fleetScenarios, 2, ['spawn', 'grow', 'reset', 'teardown']],
+  ['fleets', fleetScenarios, 2, ['spawn', 'grow', 'reset', 'teardown', 'checkpoint', 'warmReset']],
   ['base images', baseScenarios, 1, ['add', 'promote', 'remove', 'prune']],
   ['snapshots', snapshotScenarios, 1, ['take']],
 ] as const)('kill -9 at changes of the verbs: %s', (_what, scenariosOf, graves, names) => {

@@ -9,6 +9,7 @@ import { listSnapshots } from '../../src/services/snapshots/list.js';
 import { takeSnapshot } from '../../src/services/snapshots/take.js';
 import { spawn } from '../../src/services/spawn.js';
 import { teardown } from '../../src/services/teardown.js';
+import { checkpoint } from '../../src/services/warm/checkpoint.js';
 import type { CrashMatrix, Scenario } from './crash-matrix.js';
 import { listed, sha256 } from './crash-matrix.js';
 import { ForeignDomain } from './foreign.js';
@@ -42,9 +43,9 @@ export async function fleetScenarios(matrix: CrashMatrix): Promise<Record<string
   const grown = lab.fleet('grow');
   const again = lab.fleet('reset');
   const down = lab.fleet('down');
-  const [based, on, halt, moved, kept, tpm, small] = ['based', 'start', 'stop', 'rebase', 'keep', 'tpm', 'compact'].map((name) =>
-    lab.fleet(name),
-  ) as [string, string, string, string, string, string, string];
+  const [based, on, halt, moved, kept, tpm, small, iced, thawed] = [
+    ...['based', 'start', 'stop', 'rebase', 'keep', 'tpm', 'compact', 'iced', 'thawed'],
+  ].map((name) => lab.fleet(name)) as [string, string, string, string, string, string, string, string, string];
   const overlay = (fleet: string, index: number) => lab.overlay(fleet, `${fleet}-00${index}`);
 
   return {
@@ -119,6 +120,29 @@ export async function fleetScenarios(matrix: CrashMatrix): Promise<Record<string
       },
       args: (fleet) => ['reset', fleet, '--start', 'all', ...inOrder],
     }),
+    checkpoint: {
+      ...make('iced', {
+        setUp: async () => {
+          await there(iced, 2);
+          // The second one has an earlier one.
+          await checkpoint(host, { fleet: iced, drop: true });
+          await checkpoint(host, { fleet: iced, members: ['2'] });
+        },
+        args: (fleet) => ['checkpoint', fleet, ...inOrder],
+      }),
+      view: async () => [await matrix.fleet(iced), await held(iced, 1), await held(iced, 2)],
+    },
+    warmReset: {
+      ...make('thawed', {
+        setUp: async () => {
+          await there(thawed, 2);
+          await checkpoint(host, { fleet: thawed });
+          await off(thawed, '2');
+        },
+        args: (fleet) => ['reset', fleet, '--warm', ...inOrder],
+      }),
+      view: async () => [await matrix.fleet(thawed), await held(thawed, 1), await held(thawed, 2)],
+    },
     compact: {
       ...make('compact', {
         setUp: async () => {
@@ -132,6 +156,15 @@ export async function fleetScenarios(matrix: CrashMatrix): Promise<Record<string
       view: async () => [await matrix.fleet(small), await contents(overlay(small, 1)), await contents(overlay(small, 2))],
     },
   };
+
+  /** The disk holds its checkpoint whole, and no other. */
+  async function held(fleet: string, index: number): Promise<unknown> {
+    const name = `${fleet}-00${index}`;
+    const record = await host.checkpoints.read(fleet, name);
+    const tags = await host.checkpoints.tags(overlay(fleet, index));
+    const digest = (await host.checkpoints.held(overlay(fleet, index), record?.tag ?? ''))?.digest;
+    return { own: tags.map((tag) => tag === record?.tag), whole: digest !== undefined && digest === record?.digests[name] };
+  }
 
   async function contents(path: string): Promise<string> {
     const raw = `${lab.scratch}/contents.raw`;

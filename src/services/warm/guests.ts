@@ -17,8 +17,7 @@ export interface AfterwardsOptions {
 
 /** The agent's channel is taken up anew within a second or two; a guest of many gigabytes takes longer. */
 const defaultMs = 60_000;
-const pingSeconds = 2;
-const pauseMs = 100;
+const pauseMs = 250;
 
 export class GuestsAfterwards {
   private constructor(
@@ -48,12 +47,16 @@ export class GuestsAfterwards {
       }
       return;
     }
-    const { clock, agent } = this.ports;
+    const { clock } = this.ports;
     const { signal, hook } = this.options;
     const deadline = clock.monotonic() + (this.options.timeoutMs ?? defaultMs);
+    const left = () => ({ timeoutMs: Math.max(1_000, deadline - clock.monotonic()), signal });
+    const renew = this.hasDhcp && (this.leased === undefined || member.macs.some((mac) => !this.leased?.has(mac)));
     for (;;) {
       try {
-        await agent.command(member.name, { execute: 'guest-ping' }, pingSeconds);
+        // libvirt closes the agent's channel and opens it again when it hears that the guest was put back, and that may be in the midst
+        // of a call. All of this may be done twice; a hook may not.
+        await fixUpGuest(this.ports, member.name, { clock: true, entropy: true, renew }, left());
         break;
       } catch (error) {
         const isOver = clock.monotonic() >= deadline || isAborted(signal);
@@ -61,13 +64,6 @@ export class GuestsAfterwards {
         await clock.sleep(pauseMs, signal);
       }
     }
-    const renew = this.hasDhcp && (this.leased === undefined || member.macs.some((mac) => !this.leased?.has(mac)));
-    const timeoutMs = Math.max(1_000, deadline - clock.monotonic());
-    await fixUpGuest(
-      this.ports,
-      member.name,
-      { clock: true, entropy: true, renew, hook },
-      { timeoutMs, ...(signal === undefined ? {} : { signal }) },
-    );
+    if (hook !== undefined) await fixUpGuest(this.ports, member.name, { clock: false, entropy: false, renew: false, hook }, left());
   }
 }
