@@ -152,7 +152,7 @@ find_services() {
       dhclient) dhclient="$dhclient ${process#/proc/}" ;;
       dhcpcd) dhcpcd=yes ;;
       NetworkManager) network_manager=yes ;;
-      systemd-network) networkd=yes ;;
+      systemd-network) networkd=${process#/proc/} ;;
     esac
   done
 }
@@ -189,17 +189,19 @@ WORDS
 
 # A client of another's identity must not go on with that one's lease: it begins anew, without it.
 renew_lease() {
-  is_new=$machine_id$changed
   cards=
   for device in /sys/class/net/*; do
     [ ! -e "$device/device" ] || cards="$cards ${device##*/}"
   done
+  is_new=$machine_id$changed
+  [ -n "$is_new" ] || waiting=any
   if [ -n "$networkd" ]; then
     if [ -n "$is_new" ]; then
-      # It knows itself by the machine-id, and read that when it started.
+      # It knows itself by the machine-id, and read that when it started. Stopped since then, it has done nothing as another.
       flush_leases
       rm -f /run/systemd/netif/leases/* /run/systemd/netif/links/*
-      systemctl --no-block restart systemd-networkd
+      kill -9 "$networkd"
+      systemctl --no-block start systemd-networkd
     else
       # shellcheck disable=SC2086 # words
       networkctl renew $cards 2>/dev/null || networkctl reconfigure $cards
@@ -300,45 +302,63 @@ dropbear_keys() {
 # The words of public host keys, behind WORD.
 say_keys() {
   for key in /etc/ssh/ssh_host_*_key.pub; do
-    [ ! -f "$key" ] || { read -r type body _ <"$key" && echo "$1 $type $body"; }
+    [ -f "$key" ] || continue
+    # What has no line end counts too.
+    read -r type body _ <"$key"
+    echo "$1 $type $body"
   done
   [ ! -f $dropbear_key ] || dropbearkey -y -f $dropbear_key 2>/dev/null | while read -r type body _; do
     case $type in ssh-*) echo "$1 $type $body" ;; esac
   done
 }
 
-# A lease comes a moment after it is asked for: to each card that lost its address.
+# A lease comes a moment after it is asked for: to each card that lost its address, or to any where none has one.
 await_addresses() {
-  tries=0
-  missing=$waiting
+  pauses='0.1 0.1 0.2 0.3 0.4 0.5 0.5 0.5 0.6 0.8 1'
+  missing=
+  for device in $waiting; do
+    carrier=1
+    [ ! -e "/sys/class/net/$device" ] || { read -r carrier <"/sys/class/net/$device/carrier"; } 2>/dev/null || carrier=0
+    if [ "$carrier" = 1 ]; then missing="$missing $device"; else note "$device has no link yet, and no address"; fi
+  done
   while :; do
     listing=$(ip -4 -o addr)
+    addresses=
+    devices=any
+    while read -r _ device _ address _; do
+      case $device in '' | lo) continue ;; esac
+      devices="$devices $device"
+      addresses="${addresses}address ${address%/*}
+"
+    done <<LISTING
+$listing
+LISTING
     still=
     for device in $missing; do
-      case $listing in *": $device "*) ;; *) still="$still $device" ;; esac
+      case "${addresses:+$devices} " in *"$device "*) ;; *) still="$still $device" ;; esac
     done
     missing=$still
-    { [ -n "$missing" ] && [ $tries -lt 40 ]; } || break
-    tries=$((tries + 1))
-    sleep 0.1
+    { [ -n "$missing" ] && [ -n "$pauses" ]; } || break
+    sleep "${pauses%% *}"
+    case $pauses in *' '*) pauses=${pauses#* } ;; *) pauses= ;; esac
   done
-  [ -z "$missing" ] || note "no address came by DHCP within 4 s to$missing"
+  [ -z "$missing" ] || note "no address came by DHCP within 5 s:$missing"
 }
 
 say_self() {
   await_addresses
   echo "cowherd-self 1"
-  # shellcheck disable=SC3028
-  { read -r name </proc/sys/kernel/hostname && echo "hostname $name"; }
-  { read -r id </etc/machine-id && echo "machine-id $id"; } 2>/dev/null
+  read -r name </proc/sys/kernel/hostname
+  echo "hostname $name"
+  id=
+  [ ! -f /etc/machine-id ] || read -r id </etc/machine-id
+  [ -z "$id" ] || echo "machine-id $id"
   for device in /sys/class/net/*; do
-    [ ! -e "$device/device" ] || { read -r address <"$device/address" && echo "mac $address"; }
+    [ -e "$device/device" ] || continue
+    read -r address <"$device/address"
+    echo "mac $address"
   done
-  while read -r _ device _ address _; do
-    case $device in '' | lo) ;; *) echo "address ${address%/*}" ;; esac
-  done <<LISTING
-$listing
-LISTING
+  printf %s "$addresses"
   [ -z "$former_keys" ] || echo "$former_keys"
   say_keys key
   [ -z "$hook_code" ] || echo "hook $hook_code"
@@ -369,11 +389,11 @@ main() {
   [ -z "$entropy" ] || reseed
   [ -z "$machine_id" ] || set_machine_id
   [ -z "$hostname" ] || set_hostname
+  [ -z "$renew" ] || find_services
+  # Else it would ask for the other VM's address as soon as it saw the new MAC, and be given it.
+  [ -z "$networkd" ] || [ -z "$machine_id" ] || kill -STOP "$networkd"
   [ -z "$macs" ] || set_macs
-  if [ -n "$renew" ]; then
-    find_services
-    renew_lease
-  fi
+  [ -z "$renew" ] || renew_lease
   if [ -n "$host_keys" ]; then
     former_keys=$(say_keys former-key)
     [ ! -e /etc/ssh/sshd_config ] || openssh_keys

@@ -1,0 +1,132 @@
+import { execFileSync } from 'node:child_process';
+import { describe, expect, it } from 'vitest';
+import { type FixUp, fixUpAssignments, parseGuestSelf, shellQuote, whatIsStillGolden } from '../../../src/core/guest-self.js';
+
+const machineId = '0123456789abcdef0123456789abcdef';
+const macs = [{ from: '52:54:00:00:00:01', to: '52:54:00:00:00:02' }];
+const identity = { hostname: 'lab-001', machineId, macs, hostKeys: 'renew' as const };
+const given = { now: new Date(1_700_000_000_250), entropy: Buffer.from('00ff', 'hex') };
+const all: FixUp = { clock: true, entropy: true, renew: true, identity };
+
+describe('what goes in front of the script', () => {
+  it('is nothing where nothing is to be done', () => {
+    const text = fixUpAssignments({ clock: false, entropy: false, renew: false }, given);
+    expect(text.split('\n').filter((line) => line !== '' && !line.endsWith("=''"))).toEqual([]);
+  });
+
+  it.each(['echo plain', `it's "quoted" $HOME \`id\` $(id)`, "'; touch /tmp/cwt-never; '", 'two\nlines \\ and \\n a backslash\\', "''''"])(
+    'is what a shell reads back: %s',
+    (hook) => {
+      const text = fixUpAssignments({ ...all, hook }, given);
+      const read = execFileSync('/bin/sh', {
+        input: `${text}printf '%s|' "$clock" "$entropy" "$renew" "$hostname" "$machine_id" "$macs" "$host_keys" "$hook"`,
+        encoding: 'utf8',
+      });
+      const pair = '52:54:00:00:00:01=52:54:00:00:00:02';
+      expect(read).toBe(`1700000000.250|00ff|yes|lab-001|${machineId}|${pair}|renew|${hook}|`);
+      expect(execFileSync('/bin/sh', ['-c', `printf %s ${shellQuote(hook)}`], { encoding: 'utf8' })).toBe(hook);
+    },
+  );
+
+  it.each([
+    ...['', '-a', 'a-', 'a b', "a';reboot;'", 'a\nb', '$(id)', 'a..b', 'ä', 'a'.repeat(64)].map((hostname) => ({ hostname })),
+    ...['', '0'.repeat(32), `${machineId}\n`, machineId.toUpperCase(), machineId.slice(1)].map((id) => ({ machineId: id })),
+    { macs: [{ from: '52:54:00:00:00:01', to: '53:54:00:00:00:02' }] },
+    { macs: [{ from: '52:54:00:00:00:01', to: '52:54:00:00:00:02 x' }] },
+    { macs: [{ from: '52:54:00:00:00:01=', to: '52:54:00:00:00:02' }] },
+    { macs: [...macs, { from: '52:54:00:00:00:03', to: '52:54:00:00:00:02' }] },
+    { macs: [...macs, { from: '52:54:00:00:00:02', to: '52:54:00:00:00:04' }] },
+    { hostKeys: 'reboot' as 'keep' },
+  ])('is never %j', (bad) => {
+    const act = () => fixUpAssignments({ ...all, identity: { ...identity, ...bad } }, given);
+    expect(act).toThrow(expect.objectContaining({ code: 'BAD_SPEC', hint: expect.any(String) }));
+  });
+
+  it.each(['a\0b', 'x'.repeat(20_000)])('is no such hook', (hook) => {
+    expect(() => fixUpAssignments({ ...all, hook }, given)).toThrow(expect.objectContaining({ code: 'BAD_SPEC' }));
+  });
+});
+
+describe('what a guest says of itself', () => {
+  const key = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOuKrymgaeyjOvcjZ0jHUX2BcVt0vgbHoqhOvDXMy8Rt';
+  const lines = [
+    'cowherd-self 1',
+    'hostname lab-001',
+    `machine-id ${machineId}`,
+    'mac 52:54:00:00:00:02',
+    'address 10.0.2.16',
+    `former-key ${key}`,
+    'key ssh-ed25519 AAAA',
+    'hook 3',
+    'clock 1700000001.500000000',
+    'note no lease',
+    'cowherd-end',
+  ];
+  const said = lines.join('\n');
+  const without = (word: string) => lines.filter((line) => !line.startsWith(word)).join('\n');
+
+  it('is read, with noise around it', () => {
+    expect(parseGuestSelf('lab-001', `noise\n${said}\nnoise`)).toEqual({
+      self: {
+        hostname: 'lab-001',
+        machineId,
+        macs: ['52:54:00:00:00:02'],
+        addresses: ['10.0.2.16'],
+        hostKeys: ['ssh-ed25519 AAAA'],
+        clockMs: 1_700_000_001_500,
+        notes: ['no lease'],
+      },
+      formerHostKeys: [key],
+      hookCode: 3,
+    });
+    expect(parseGuestSelf('g', said.replace('.500000000', '.%N')).self.clockMs).toBe(1_700_000_001_000);
+    expect(parseGuestSelf('g', without('machine-id')).self.machineId).toBeUndefined();
+  });
+
+  it.each([
+    '',
+    'cowherd-self 1\n',
+    said.replace('cowherd-end', ''),
+    without('hostname'),
+    without('clock'),
+    said.replace('hostname lab-001', 'hostname \u001b[2J'),
+  ])('is refused where it is not whole', (output) => {
+    expect(() => parseGuestSelf('lab-001', output)).toThrow(expect.objectContaining({ code: 'NOT_READY' }));
+  });
+
+  it('is bounded, and plain text', () => {
+    const hostile = [
+      ...Array.from({ length: 50_000 }, (_, at) => `note ${at}\u001b[31m${'x'.repeat(1_000)}`),
+      ...Array.from({ length: 50_000 }, (_, at) => `word${at} x`),
+      'address 999.1.1.1',
+      'address 10.0.0.1; reboot',
+      'mac zz',
+      `key ssh-ed25519 ${'A'.repeat(10_000)}`,
+      'key ssh-ed25519 AAAA\u001b[31m',
+      'key $(id) AAAA',
+      'machine-id ../../etc/passwd',
+    ].join('\n');
+    const began = performance.now();
+    const { self } = parseGuestSelf('lab-001', said.replace('hook 3', hostile));
+    expect(performance.now() - began).toBeLessThan(2_000);
+    expect(self).toMatchObject({ machineId, macs: ['52:54:00:00:00:02'], addresses: ['10.0.2.16'], hostKeys: ['ssh-ed25519 AAAA'] });
+    expect(self.notes).toHaveLength(64);
+    expect(self.notes.join('')).toMatch(/^[\x20-\x7e]{1,19200}$/);
+  });
+
+  it('shows what is still the golden VM’s', () => {
+    const account = parseGuestSelf('g', said);
+    expect(whatIsStillGolden(account, identity)).toEqual([]);
+    expect(whatIsStillGolden(account, { ...identity, hostname: 'lab-002', machineId: machineId.replace('0', '1') })).toEqual([
+      'host name lab-001',
+      `machine-id ${machineId}`,
+    ]);
+    const golden = parseGuestSelf(
+      'g',
+      said.replace('mac 52:54:00:00:00:02', 'mac 52:54:00:00:00:01').replace('key ssh-ed25519 AAAA\n', `key ${key}\n`),
+    );
+    expect(whatIsStillGolden(golden, identity)).toEqual(['MAC 52:54:00:00:00:01', 'ssh host key ssh-ed25519']);
+    expect(whatIsStillGolden(golden, { ...identity, hostKeys: 'keep', macs: [] })).toEqual([]);
+    expect(whatIsStillGolden(parseGuestSelf('g', without('key')), identity)).toEqual(['ssh host key: none is left']);
+  });
+});
