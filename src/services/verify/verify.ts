@@ -5,6 +5,7 @@ import { verifyName } from '../../core/names.js';
 import type { Ports } from '../../ports.js';
 import { isAborted } from '../engine.js';
 import { type WorkOptions, withFleetLock } from '../fleet-access.js';
+import { withSnapshotLock } from '../snapshots/access.js';
 import { examineBases, leftover, readBases, sweepHint } from './bases.js';
 import { examineFleet, fleetNames } from './fleets.js';
 import type { Found } from './found.js';
@@ -24,7 +25,7 @@ export interface Verification {
   /** What is amiss; what is `fixed` is not any more. */
   findings: Finding[];
   fixed: number;
-  /** What another run was working on: nothing can be said of it now. */
+  /** Where not all agreed, and another run was at work: nothing can be said of it now. */
   busy: string[];
   /** Files in cowherd's directories that it did not make, and leaves alone. */
   unknown: string[];
@@ -117,10 +118,18 @@ class StoreVerification {
   }
 
   async snapshots(): Promise<void> {
-    const { findings, count, unknown } = await examineSnapshots(this.ports);
+    const { ports } = this;
+    const { directories, count, unknown } = await examineSnapshots(ports);
     this.#looked.snapshots = count;
     this.#unknown.push(...unknown);
-    await this.#settle(findings, 'snapshots', (mend) => mend(findings));
+    for (const { uuid, domain, findings } of directories) {
+      this.#throwIfInterrupted();
+      await this.#settle(findings, `snapshots of ${domain}`, (mend) =>
+        withSnapshotLock(ports, uuid, async () =>
+          mend((await examineSnapshots(ports, uuid)).directories.flatMap((directory) => directory.findings)),
+        ),
+      );
+    }
   }
 
   /** Probe guests that a killed run left: one may burn a core for ever. */
@@ -179,7 +188,8 @@ class StoreVerification {
   }
 }
 
-/** 0 nothing amiss, or all of it fixed; 4 otherwise. */
-export function exitCodeOfVerification({ findings }: Verification): number {
-  return findings.some((finding) => !finding.fixed) ? 4 : 0;
+/** 4 something is amiss; 6 where nothing else is, and something could not be judged; 0 nothing amiss, or all of it fixed. */
+export function exitCodeOfVerification({ findings, busy }: Verification): number {
+  if (findings.some((finding) => !finding.fixed)) return 4;
+  return busy.length > 0 ? 6 : 0;
 }
