@@ -18,6 +18,7 @@ import { definitionsOf, freshSeeds, namesOf, withoutStrangeDisks } from './reset
 import { importBase } from './spawn-inputs.js';
 import { recordAsFound } from './standing.js';
 import { stagePlanned } from './steps.js';
+import { withoutFrozen } from './warm/standing.js';
 
 export interface RebaseOptions extends WorkOptions {
   fleet: string;
@@ -99,11 +100,18 @@ function movedTo(record: FleetRecord, { name, digest }: Pick<BaseImage, 'name' |
 }
 
 /** What would be done, or that nothing is to be done. */
-function shown(ports: Ports, operation: Operation, record: FleetRecord, observed: readonly MarkedMember[], began: number): Outcome {
+async function shown(
+  ports: Ports,
+  operation: Operation,
+  record: FleetRecord,
+  observed: readonly MarkedMember[],
+  began: number,
+): Promise<Outcome> {
   const { canaries, keepDrift } = settingsOf(operation);
   const policy = { ...policyOf(record, observed, operation), keepDrift };
   const [first, others] = [true, false].map((isCanary) => observed.filter(({ index }) => canaries.includes(index) === isCanary));
-  const plan = joined(planRebase(first ?? [], record.id, { ...policy, start: 'all' }), planRebase(others ?? [], record.id, policy));
+  const wanted = joined(planRebase(first ?? [], record.id, { ...policy, start: 'all' }), planRebase(others ?? [], record.id, policy));
+  const plan = keepDrift ? await withoutFrozen(ports, record, wanted) : wanted;
   const before = byName(observed);
   const outcome = dryOutcome(ports, { verb: 'rebase', id: operation.id, record, plan, before, doneAs: () => 'rebased', began });
   if (observed.length === 0) {
@@ -211,10 +219,8 @@ async function moveGroup(ports: Ports, operation: Operation, group: readonly num
       observed.filter(({ index }) => options.done.has(index)),
       observed.filter(({ index }) => !options.done.has(index)),
     ];
-    const plan = joined(
-      await withoutStrangeDisks(ports, record, others, planRebase(others, record.id, policy)),
-      planPower(moved, record.id, 'start'),
-    );
+    const wanted = await withoutStrangeDisks(ports, record, others, planRebase(others, record.id, policy));
+    const plan = joined(keepDrift ? await withoutFrozen(ports, record, wanted) : wanted, planPower(moved, record.id, 'start'));
     const definitions = await definitionsOf(ports, record, members, imageOf);
     const disks = memberDisksOf(record, members);
     if (!keepDrift) {

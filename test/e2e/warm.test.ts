@@ -81,6 +81,12 @@ describe('checkpoints', () => {
     await lab.ok('stop', fleet, '--force', '--timeout', '1s');
     const compacted = await lab.answer('compact', fleet, '1');
     expect(compacted.json.members[0].error.hint).toContain(`cowherd checkpoint ${fleet} 1 --drop`);
+    const rebased = await lab.answer('rebase', fleet, '--base', await lab.golden('other.qcow2', { filledMiB: 1 }), '--keep-drift');
+    expect([rebased.exitCode, rebased.json.members[0].error.hint]).toEqual([
+      4,
+      expect.stringContaining(`cowherd checkpoint ${fleet} 1 --drop`),
+    ]);
+    await lab.ok('rebase', fleet, '--base', 'golden', '--keep-drift').catch(() => undefined);
     await lab.ok('start', fleet, '--wait', 'running');
     await lab.ok('reset', fleet, '--warm');
     await lab.ok('checkpoint', fleet, '--drop');

@@ -5,7 +5,7 @@ import { CowherdError } from '../../core/errors.js';
 import { baseOf, type FleetRecord } from '../../core/fleet.js';
 import type { MemberIdentity } from '../../core/identity.js';
 import { isOn } from '../../core/observation.js';
-import type { MarkedMember } from '../../core/plan.js';
+import type { MarkedMember, Plan } from '../../core/plan.js';
 import type { Ports } from '../../ports.js';
 
 /** Whether what members were frozen with is still what it was, and theirs. */
@@ -83,4 +83,16 @@ export async function machineOf(
 export function diskPaths(ports: Pick<Ports, 'fleets'>, record: FleetRecord, member: Pick<MemberIdentity, 'name'>): string[] {
   const { disk } = ports.fleets.files(record.name, member.name);
   return memberDisks(record, member).map(({ stem }) => disk(stem));
+}
+
+/** Refuses members with a checkpoint: what is frozen in an overlay stays on the base image that it was frozen on. */
+export async function withoutFrozen(ports: Pick<Ports, 'checkpoints'>, record: FleetRecord, plan: Plan): Promise<Plan> {
+  const checkpoints = await ports.checkpoints.list(record.name);
+  const isFrozen = ({ name }: { name: string }): boolean => checkpoints.has(name);
+  const refused = plan.members.filter(isFrozen).map(({ name, index }) => ({
+    name,
+    reason: 'its overlay holds a checkpoint, which stands on the old base image',
+    hint: `Give it up first: cowherd checkpoint ${record.name} ${index} --drop`,
+  }));
+  return { ...plan, members: plan.members.filter((member) => !isFrozen(member)), refused: [...plan.refused, ...refused] };
 }
