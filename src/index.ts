@@ -44,3 +44,4 @@ export { type FleetStatus, listFleets, status } from './services/status.js';
 export { type TeardownOptions, teardown } from './services/teardown.js';
 export { renderMember } from './services/templates.js';
 export { type Verification, type VerifyOptions, verifyStore } from './services/verify/verify.js';
+export { type CheckpointOptions, checkpoint } from './services/warm/checkpoint.js';

@@ -16,7 +16,7 @@ import { isMissing, listDirectory, makeDirectory, openOwn, readIfThere, Shears, 
 import { checkpointEnding, fleetLayout } from './layout.js';
 
 /** Read at a time: what hashing takes some milliseconds for. */
-const chunkBytes = 4 * 1024 * 1024;
+const chunkBytes = 2 * 1024 * 1024;
 /** Enough for the tables of some snapshots; one of ours takes a hundred bytes. */
 const firstTableBytes = 64 * 1024;
 
@@ -80,7 +80,7 @@ class SnapshotImage {
   readonly #handle: FileHandle;
   readonly #place: SnapshotPlace;
   /** One for all that is hashed: a gigabyte in fresh buffers is a gigabyte to collect. */
-  readonly #chunk = Buffer.allocUnsafe(chunkBytes);
+  #chunk: Buffer | undefined;
 
   constructor(handle: FileHandle, place: SnapshotPlace) {
     this.#handle = handle;
@@ -130,9 +130,11 @@ class SnapshotImage {
   async #hashTable(hash: Hash, table: Buffer, firstCluster: number): Promise<void> {
     const clusterBytes = 2 ** this.#place.clusterBits;
     let run = { offset: 0, bytes: 0 };
+    this.#chunk ??= Buffer.allocUnsafe(chunkBytes);
+    const chunk = this.#chunk;
     const flush = async (): Promise<void> => {
       for (let done = 0; done < run.bytes; done += chunkBytes)
-        hash.update(await this.#read(run.offset + done, Math.min(chunkBytes, run.bytes - done), false, this.#chunk));
+        hash.update(await this.#read(run.offset + done, Math.min(chunkBytes, run.bytes - done), false, chunk));
       run = { offset: 0, bytes: 0 };
     };
     for (let entry = 0; entry < table.length / 8; entry++) {

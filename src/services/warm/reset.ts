@@ -1,3 +1,4 @@
+import pLimit from 'p-limit';
 import type { CheckpointRecord } from '../../core/checkpoint.js';
 import { CowherdError } from '../../core/errors.js';
 import type { FleetRecord } from '../../core/fleet.js';
@@ -20,6 +21,8 @@ import { checkpointStandings, diskPaths, type MemberStanding, verifyWhole } from
 
 /** Most of a member's time goes into waiting for its agent, which costs nothing. */
 const defaultWarmConcurrency = 32;
+/** Checkpoints that are read at the same time: one is hashed while another comes from the disk. */
+const readsAtOnce = 2;
 
 type WarmOptions = WorkOptions & Pick<ResetOptions, 'fleet' | 'wait' | 'timeoutMs'>;
 
@@ -45,7 +48,6 @@ export async function beginWarmReset(ports: Ports, options: ResetOptions): Promi
     const change = { verb: 'reset', id: operation.id, record, plan, before: byName(observed), doneAs: () => 'rewound' as const, began };
     return { ...dryOutcome(ports, change), notes: coldNotes(cold) };
   }
-  await verifiedBases(ports, { ...record, members: chosen });
   await ports.fleets.beginOperation(record.name, operation);
   return finishWarmReset(ports, operation, new Set(), { ...options, isResumed: false });
 }
@@ -61,12 +63,14 @@ export async function finishWarmReset(
   const { record, observed, plan, cold, watch, standings } = await prepared(ports, options.fleet, options.isResumed, async () => {
     const record = await loadFleet(ports, options.fleet);
     const left = record.members.filter(({ index }) => operation.targets.includes(index) && !done.has(index));
+    await verifiedBases(ports, { ...record, members: left });
     const observed = await observeWithMarks(ports, { ...record, members: left });
     const planned = await planWarmReset(ports, record, observed);
     return { record, observed, ...planned, watch: await beginWait(ports, record, options.wait) };
   });
   const before = byName(observed);
   const off = offNames(before);
+  const reads = pLimit(readsAtOnce);
   const guests = await GuestsAfterwards.of(ports, record, {
     hook: operation.warm?.hook,
     timeoutMs: options.timeoutMs,
@@ -84,7 +88,7 @@ export async function finishWarmReset(
       began,
       context: {
         perform: {
-          verify: async ({ name }) => verifyWhole(ports, record, memberOf(before, name), recordOf(standings, name), options.signal),
+          verify: ({ name }) => reads(() => verifyWhole(ports, record, memberOf(before, name), recordOf(standings, name), options.signal)),
           startPaused: async ({ name }) => {
             // Memory that was saved belongs to the disk that goes.
             if (off.has(name)) await ports.hypervisor.forgetSavedState(name);
