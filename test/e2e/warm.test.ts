@@ -134,6 +134,28 @@ describe('checkpoints', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
+  it('bring UEFI variables and a TPM back with the machine', async () => {
+    const fleet = lab.fleet('uefi');
+    const machine = ['--memory', '64MiB', '--network', 'none', '--firmware', 'uefi', '--tpm'];
+    await lab.ok('spawn', fleet, '--base', golden, '--count', '2', ...machine);
+    await lab.ok('checkpoint', fleet);
+    const variables = lab.path('fleets', fleet, 'nvram', `${fleet}-002.fd`);
+    await virsh('destroy', `${fleet}-002`);
+    const before = await readFile(variables);
+    // Not what they were when it was frozen.
+    const handle = await open(variables, 'r+');
+    await handle.write(Buffer.alloc(512, 0xa5), 0, 512, 256 * 1024);
+    await handle.close();
+    expect((await readFile(variables)).equals(before)).toBe(false);
+    const { members } = await lab.ok('reset', fleet, '--warm');
+    expect(members.map((row: any) => [row.outcome, row.state])).toEqual([
+      ['rewound', 'running'],
+      ['rewound', 'running'],
+    ]);
+    await until('the variables to be as they were', async () => (await readFile(variables)).equals(before));
+    await lab.ok('teardown', fleet, '--yes');
+  });
+
   it('of another machine fall back to a cold reset, and say so', async () => {
     const fleet = await spawned('older', 2);
     await lab.ok('checkpoint', fleet);
