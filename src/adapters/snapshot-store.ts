@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { copyFile, lstat, open, rmdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { CowherdError } from '../core/errors.js';
 import { parseState } from '../core/fleet.js';
 import { type SnapshotJournal, type SnapshotRecord, snapshotJournalSchema, snapshotRecordSchema } from '../core/snapshot.js';
 import type { SnapshotFiles } from '../core/snapshot-plan.js';
@@ -47,7 +48,8 @@ export class SnapshotDirectory implements SnapshotStore {
   async read(uuid: string): Promise<SnapshotRecord | undefined> {
     const { record } = snapshotLayout(this.#root, uuid);
     const text = await readIfThere(record);
-    return text === undefined ? undefined : parseState(snapshotRecordSchema, uuid, 'snapshots.json', text, mendHint(record));
+    if (text === undefined) return undefined;
+    return verifyOf(uuid, parseState(snapshotRecordSchema, uuid, 'snapshots.json', text, mendHint(record)), record);
   }
 
   async write(record: SnapshotRecord): Promise<void> {
@@ -120,7 +122,8 @@ export class SnapshotDirectory implements SnapshotStore {
   async journal(uuid: string): Promise<SnapshotJournal | undefined> {
     const { journal } = snapshotLayout(this.#root, uuid);
     const text = await readIfThere(journal);
-    return text === undefined ? undefined : parseState(snapshotJournalSchema, uuid, 'journal.json', text, mendHint(journal));
+    if (text === undefined) return undefined;
+    return verifyOf(uuid, parseState(snapshotJournalSchema, uuid, 'journal.json', text, mendHint(journal)), journal);
   }
 
   async writeJournal(journal: SnapshotJournal): Promise<void> {
@@ -137,6 +140,17 @@ export class SnapshotDirectory implements SnapshotStore {
     if ((await readIfThere(record)) !== undefined) return;
     await rmdir(directory).catch(() => undefined);
   }
+}
+
+/**
+ * What lies in a domain's directory is that domain's: another's would have its disks turned over to files that are not its own.
+ * @throws STATE_DAMAGED
+ */
+function verifyOf<T extends { uuid: string }>(uuid: string, state: T, path: string): T {
+  if (state.uuid === uuid) return state;
+  throw new CowherdError('STATE_DAMAGED', `${basename(path)} of ${uuid} is that of another domain, ${state.uuid}`, {
+    hint: `If it was put there by mistake, put the right one in its place. ${mendHint(path)}`,
+  });
 }
 
 function mendHint(path: string): string {

@@ -452,6 +452,25 @@ describe('snapshot', () => {
     expect(await domain.boots()).toBe(1);
   });
 
+  it('believes no record of another domain', async () => {
+    const [mine, other] = [
+      await ForeignDomain.define(lab, 'own-record', ['raw']),
+      await ForeignDomain.define(lab, 'strange-record', ['raw']),
+    ];
+    const [uuid = '', otherUuid = ''] = await Promise.all([mine, other].map(async ({ name }) => (await virsh('domuuid', name)).trim()));
+    await verbs.take(host, { domain: mine.name, name: 'a' });
+    const before = [await mine.xml(), await other.xml()];
+    await mkdir(lab.path('snapshots', otherUuid));
+    await copyFile(lab.path('snapshots', uuid, 'snapshots.json'), lab.path('snapshots', otherUuid, 'snapshots.json'));
+    for (const verb of ['take', 'rollback', 'drop', 'commit'] as const)
+      expect(await refused(verb, other.name)).toMatchObject({ exitCode: 7, code: 'STATE_DAMAGED', all: expect.stringContaining(uuid) });
+    expect([await mine.xml(), await other.xml()]).toEqual(before);
+    expect((await listSnapshots(host, undefined)).damaged).toMatchObject([{ path: lab.path('snapshots', otherUuid) }]);
+    await rm(lab.path('snapshots', otherUuid), { recursive: true });
+    await verbs.take(host, { domain: other.name, name: 'a' });
+    for (const domain of [mine, other]) await dropSnapshot(host, { domain: domain.name });
+  });
+
   /** kill -9 at times that move through the verb; then what is left must boot, one way or the other, and be completed. */
   describe.each(['take', 'rollback', 'drop', 'commit'] as const)('after kill -9 in a %s', (verb) => {
     it('boots the old or the new way, and the same verb completes it', async () => {

@@ -1,4 +1,4 @@
-import { chmod, link, lstat, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { chmod, link, lstat, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
@@ -69,6 +69,24 @@ describe('the snapshots in the store', () => {
     });
     await writeFile(join(root, 'snapshots', uuid, 'journal.json'), '{');
     await expect(store.journal(uuid)).rejects.toMatchObject({ code: 'STATE_DAMAGED' });
+  });
+
+  it('are believed in the directory of their own domain alone', async () => {
+    const store = new SnapshotDirectory(root);
+    const other = '00000000-0000-4000-8000-000000000001';
+    await mkdir(join(root, 'snapshots', other), { recursive: true });
+    const record = { version: 1, name: 'web', uuid, levels: [level('/x')] };
+    await writeFile(join(root, 'snapshots', other, 'snapshots.json'), JSON.stringify(record));
+    const journal = {
+      ...{ version: 1, verb: 'drop', level: { number: 1, name: 'a' }, domain: 'web', uuid, startedAt: '2026-01-31T10:15:02.000Z' },
+      ...{ wasRunning: false, after: [], switched: [], create: [], merge: [], isMerging: false, remove: [], xmlBefore: '', xmlAfter: '' },
+    };
+    await writeFile(join(root, 'snapshots', other, 'journal.json'), JSON.stringify(journal));
+    const refusal = { code: 'STATE_DAMAGED', message: expect.stringContaining(`that of another domain, ${uuid}`) };
+    await expect(store.read(other)).rejects.toMatchObject(refusal);
+    await expect(store.journal(other)).rejects.toMatchObject(refusal);
+    await rename(join(root, 'snapshots', other), join(root, 'snapshots', uuid));
+    expect([await store.read(uuid), await store.journal(uuid)]).toEqual([record, journal]);
   });
 
   it('never remove what is not theirs', async () => {
