@@ -2,7 +2,8 @@ import { appendFile, chmod, copyFile, mkdir, readFile, rename, rm, stat, utimes,
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { guest, Lab, virsh } from './lab.js';
+import { ForeignDomain } from './foreign.js';
+import { guest, Lab, until, virsh } from './lab.js';
 
 interface Finding {
   kind: string;
@@ -169,6 +170,39 @@ describe('verify', () => {
     expect((await findings('--deep'))[0]).toMatchObject({ kind: 'damaged', what: `${fleet}-001`, hint: expect.stringContaining('reset') });
     await lab.ok('reset', fleet, '1');
     expect(await findings('--deep')).toEqual([]);
+  });
+
+  it('does not take a snapshot verb that is under way for a fault, nor mends what it works on', async () => {
+    const domain = await ForeignDomain.define(lab, 'busy', ['raw']);
+    const uuid = (await virsh('domuuid', domain.name)).trim();
+    const inDirectory = (name: string): string => lab.path('snapshots', uuid, name);
+    await lab.ok('snapshot', 'take', domain.name, '--name', 'a');
+    // Of a run that was killed: nobody may take it away as long as another is at work.
+    await writeFile(inDirectory('.cowherd-99-snapshots.json'), 'x');
+    expect((await lab.faulty({ KILL_ON: '^virsh define', KILL_AT: '1' }, 'snapshot', 'drop', domain.name, '--yes')).signal).toBe('SIGKILL');
+    const journal = await readFile(inDirectory('journal.json'), 'utf8');
+    const holder = execa('flock', ['--no-fork', lab.path('snapshots', `.${uuid}.lock`), 'sleep', '60']);
+    try {
+      await until('the lock to be held', async () => (await lab.cowherd('snapshot', 'take', domain.name, '--json')).exitCode === 6);
+      for (const args of [[], ['--fix']]) {
+        const { findings: found, busy } = (await lab.cowherd('verify', ...args, '--json')).json;
+        expect([found, busy]).toEqual([[], [`snapshots of ${domain.name}`]]);
+      }
+      await stat(inDirectory('.cowherd-99-snapshots.json'));
+    } finally {
+      holder.kill();
+      await holder.catch(() => undefined);
+      await lab.unlocked();
+    }
+    expect(await readFile(inDirectory('journal.json'), 'utf8')).toBe(journal);
+    expect(await findings()).toMatchObject([{ kind: 'unfinished', what: domain.name }]);
+    await lab.ok('snapshot', 'drop', domain.name, '--yes');
+    expect(await findings()).toEqual([]);
+    await lab.ok('snapshot', 'take', domain.name, '--name', 'a');
+    await writeFile(inDirectory('.cowherd-99-snapshots.json'), 'x');
+    expect(await findings('--fix')).toMatchObject([{ kind: 'leftover', fixed: true }]);
+    await expect(stat(inDirectory('.cowherd-99-snapshots.json'))).rejects.toThrow();
+    await lab.ok('snapshot', 'drop', domain.name, '--yes');
   });
 
   it('does not take a verb that is under way for a fault', async () => {

@@ -37,15 +37,27 @@ export interface SnapshotSight {
 /** Runs work on a domain while no other run of cowherd changes its snapshots. @throws DOMAIN_NOT_FOUND, LOCKED, STATE_DAMAGED */
 export async function withSnapshots<T>(ports: Ports, word: string, work: (sight: SnapshotSight) => Promise<T>): Promise<T> {
   const { uuid, name } = await findDomain(ports, word);
+  return withSnapshotLock(
+    ports,
+    uuid,
+    async () => {
+      // Once more: it may have gone, or been started, while we waited for the lock.
+      const domain = await findDomain(ports, uuid);
+      const handle = handleOf(domain);
+      const xml = await ports.domains.definition(handle);
+      if (xml === undefined) throw await notFound(ports, word);
+      const levels = (await ports.snapshots.read(uuid))?.levels ?? [];
+      return work({ domain, handle, xml, levels, journal: await ports.snapshots.journal(uuid) });
+    },
+    name,
+  );
+}
+
+/** Runs work while no other run of cowherd changes the snapshots of that domain. @throws LOCKED */
+export async function withSnapshotLock<T>(ports: Pick<Ports, 'snapshots'>, uuid: string, work: () => Promise<T>, name = uuid): Promise<T> {
   const lock = await ports.snapshots.lock(uuid, name);
   try {
-    // Once more: it may have gone, or been started, while we waited for the lock.
-    const domain = await findDomain(ports, uuid);
-    const handle = handleOf(domain);
-    const xml = await ports.domains.definition(handle);
-    if (xml === undefined) throw await notFound(ports, word);
-    const levels = (await ports.snapshots.read(uuid))?.levels ?? [];
-    return await work({ domain, handle, xml, levels, journal: await ports.snapshots.journal(uuid) });
+    return await work();
   } finally {
     await lock.release();
   }

@@ -51,12 +51,15 @@ export interface SnapshotLists {
   damaged: Array<{ path: string; reason: string }>;
 }
 
-/** The snapshots of one domain or of all, as they are on the disk and in libvirt. Changes nothing, and takes no lock. */
-export async function listSnapshots(ports: Ports, word: string | undefined): Promise<SnapshotLists> {
+/**
+ * The snapshots of one domain or of all, as they are on the disk and in libvirt. Changes nothing, and takes no lock.
+ * @param only look at no directory but that of this UUID
+ */
+export async function listSnapshots(ports: Ports, word: string | undefined, only?: string): Promise<SnapshotLists> {
   const byUuid = new Map((await ports.hypervisor.listDomains()).map((domain) => [domain.uuid, domain]));
   const domains: SnapshotListing[] = [];
   const damaged: SnapshotLists['damaged'] = [];
-  for (const uuid of await ports.snapshots.list()) {
+  for (const uuid of only === undefined ? await ports.snapshots.list() : [only]) {
     try {
       const [record, journal] = [await ports.snapshots.read(uuid), await ports.snapshots.journal(uuid)];
       if (record === undefined && journal === undefined) continue;

@@ -3,27 +3,43 @@ import { listSnapshots, type SnapshotListing } from '../snapshots/list.js';
 import { type Examined, leftover, sweepHint } from './bases.js';
 import { type Found, found } from './found.js';
 
-/** Snapshots of domains that cowherd did not make: their records, their files, and the domains. Changes nothing. */
-export async function examineSnapshots(ports: Ports): Promise<Examined> {
-  const { domains, damaged } = await listSnapshots(ports, undefined);
-  const findings = damaged.map(({ path, reason }) =>
-    found('damaged', path, reason, { hint: 'It says which files are what: cowherd leaves the domain alone until it can be read.' }),
-  );
+export interface ExaminedSnapshots extends Omit<Examined, 'findings'> {
+  /** One entry for each directory of snapshots; the domain's name, where it is known. */
+  directories: Array<{ uuid: string; domain: string; findings: Found[] }>;
+}
+
+/**
+ * Snapshots of domains that cowherd did not make: their records, their files, and the domains. Changes nothing; what it finds may be
+ * mended under the lock of that domain's snapshots.
+ * @param only the UUID of one of them
+ */
+export async function examineSnapshots(ports: Ports, only?: string): Promise<ExaminedSnapshots> {
+  const uuids = only === undefined ? await ports.survey.owners('snapshots') : [only];
+  const { domains, damaged } = await listSnapshots(ports, undefined, only);
+  const directories: ExaminedSnapshots['directories'] = [];
   const unknown: string[] = [];
-  const listed = new Map(domains.map((listing) => [listing.uuid, listing]));
-  for (const uuid of await ports.survey.owners('snapshots')) {
+  for (const uuid of uuids) {
     const directory = ports.snapshots.directory(uuid);
     const entries = await ports.survey.entries('snapshots', uuid);
     unknown.push(...entries.filter(({ role }) => role === 'unknown').map(({ path }) => path));
-    const listing = listed.get(uuid);
-    if (listing !== undefined) findings.push(...examineListing(ports, listing, entries));
-    else if (!damaged.some(({ path }) => path === directory)) findings.push(...withoutRecord(ports, uuid, entries));
+    const listing = domains.find((listed) => listed.uuid === uuid);
+    const reason = damaged.find(({ path }) => path === directory)?.reason;
+    const hint = 'It says which files are what: cowherd leaves the domain alone until it can be read.';
+    const findings =
+      reason !== undefined
+        ? [found('damaged', directory, reason, { hint })]
+        : listing === undefined
+          ? await withoutRecord(ports, uuid, entries)
+          : examineListing(ports, listing, entries);
+    directories.push({ uuid, domain: listing?.domain ?? uuid, findings });
   }
-  return { findings, count: domains.length, unknown };
+  return { directories, count: domains.length, unknown };
 }
 
-function withoutRecord(ports: Ports, uuid: string, entries: readonly StoreEntry[]): Found[] {
+async function withoutRecord(ports: Ports, uuid: string, entries: readonly StoreEntry[]): Promise<Found[]> {
   const directory = ports.snapshots.directory(uuid);
+  // Gone since it was listed.
+  if (!(await ports.survey.owners('snapshots')).includes(uuid)) return [];
   const held = entries.filter(({ role }) => role !== 'leftover');
   if (held.length > 0) {
     const hint = 'Look whether a domain has one of them as a disk; where none has, remove the directory.';
@@ -34,7 +50,7 @@ function withoutRecord(ports: Ports, uuid: string, entries: readonly StoreEntry[
     for (const entry of entries) await ports.survey.remove('snapshots', entry);
     await ports.survey.removeEmpty('snapshots', uuid);
   };
-  return [found('leftover', directory, 'a directory without a snapshot', { hint: sweepHint, mend: () => locked(ports, uuid, mend) })];
+  return [found('leftover', directory, 'a directory without a snapshot', { hint: sweepHint, mend })];
 }
 
 function examineListing(ports: Ports, listing: SnapshotListing, entries: readonly StoreEntry[]): Found[] {
@@ -46,7 +62,7 @@ function examineListing(ports: Ports, listing: SnapshotListing, entries: readonl
   }
   const findings = entries
     .filter(({ role }) => role === 'leftover')
-    .map((entry) => leftover(entry, sweepHint, () => locked(ports, uuid, () => ports.survey.remove('snapshots', entry))));
+    .map((entry) => leftover(entry, sweepHint, () => ports.survey.remove('snapshots', entry)));
   if (problems.length > 0) {
     const hint =
       state === 'gone'
@@ -61,13 +77,4 @@ function examineListing(ports: Ports, listing: SnapshotListing, entries: readonl
       findings.push(found('orphan', path, `an overlay of no snapshot of ${domain}`, { hint, bytes }));
     }
   return findings;
-}
-
-async function locked(ports: Ports, uuid: string, work: () => Promise<void>): Promise<void> {
-  const lock = await ports.snapshots.lock(uuid, uuid);
-  try {
-    await work();
-  } finally {
-    await lock.release();
-  }
 }

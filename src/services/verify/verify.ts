@@ -5,6 +5,7 @@ import { verifyName } from '../../core/names.js';
 import type { Ports } from '../../ports.js';
 import { isAborted } from '../engine.js';
 import { type WorkOptions, withFleetLock } from '../fleet-access.js';
+import { withSnapshotLock } from '../snapshots/access.js';
 import { examineBases, leftover, readBases, sweepHint } from './bases.js';
 import { examineFleet, fleetNames } from './fleets.js';
 import type { Found } from './found.js';
@@ -117,10 +118,18 @@ class StoreVerification {
   }
 
   async snapshots(): Promise<void> {
-    const { findings, count, unknown } = await examineSnapshots(this.ports);
+    const { ports } = this;
+    const { directories, count, unknown } = await examineSnapshots(ports);
     this.#looked.snapshots = count;
     this.#unknown.push(...unknown);
-    await this.#settle(findings, 'snapshots', (mend) => mend(findings));
+    for (const { uuid, domain, findings } of directories) {
+      this.#throwIfInterrupted();
+      await this.#settle(findings, `snapshots of ${domain}`, (mend) =>
+        withSnapshotLock(ports, uuid, async () =>
+          mend((await examineSnapshots(ports, uuid)).directories.flatMap((directory) => directory.findings)),
+        ),
+      );
+    }
   }
 
   /** Probe guests that a killed run left: one may burn a core for ever. */
