@@ -4,6 +4,11 @@ import { CowherdError } from '../core/errors.js';
 import { storeError } from './files.js';
 import { runTool } from './process.js';
 
+/** What flock exits with where another has the lock. */
+const conflict = '75';
+/** A look at who holds the lock has a share of it for some milliseconds: that keeps nobody out. */
+const lookSeconds = 0.5;
+
 /**
  * A lock that the kernel frees when its holder dies: flock(1) takes it on a descriptor of ours that it inherits, so it belongs
  * to our open file and stays when flock is gone. Children that inherit the descriptor keep it held until they end too: after a
@@ -48,13 +53,14 @@ export class FileLock {
           hint: 'It has another name as well, or is no file. Look at it; when no cowherd runs, remove it.',
         });
       }
-      const { exitCode } = await runTool('flock', ['--exclusive', '--conflict-exit-code', '75', '--wait', String(waitSeconds), '3'], {
-        acceptedExitCodes: [0, 75],
+      const wait = String(Math.max(waitSeconds, lookSeconds));
+      const { exitCode } = await runTool('flock', ['--exclusive', '--conflict-exit-code', conflict, '--wait', wait, '3'], {
+        acceptedExitCodes: [0, Number(conflict)],
         timeoutMs: (waitSeconds + 30) * 1000,
         inherit: [handle.fd],
         signal,
       });
-      if (exitCode === 75) {
+      if (exitCode === Number(conflict)) {
         // Gone meanwhile, where the holder has just left.
         const holder = (await readFile(path, 'utf8').catch(() => '')).trim();
         throw new CowherdError('LOCKED', `${subject} is locked by another run${holder === '' ? '' : ` (${holder})`}`, {
@@ -86,15 +92,28 @@ export class FileLock {
   }
 }
 
-/** The process that says in the file that it holds the lock, as far as it lives. Takes no lock itself: nobody is kept out by a look. */
+/**
+ * The process that says in the file that it holds the lock, as long as the lock is held: by it, or by a call that it had under way. A
+ * process of that number may be another one by now, so that its being alive says nothing.
+ */
 export async function lockHolder(path: string): Promise<number | undefined> {
   const pid = Number(/^pid (\d+)$/m.exec(await readFile(path, 'utf8').catch(() => ''))?.[1]);
-  if (!Number.isInteger(pid)) return undefined;
+  return Number.isInteger(pid) && (await isHeld(path)) ? pid : undefined;
+}
+
+/** Tries for a share of the lock, which two that look can have at once. */
+async function isHeld(path: string): Promise<boolean> {
+  const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(() => undefined);
+  // Gone meanwhile: its holder has left.
+  if (handle === undefined) return false;
   try {
-    process.kill(pid, 0);
-    return pid;
-  } catch (error) {
-    // Somebody else's, and alive.
-    return (error as NodeJS.ErrnoException).code === 'EPERM' ? pid : undefined;
+    const { exitCode } = await runTool('flock', ['--shared', '--nonblock', '--conflict-exit-code', conflict, '3'], {
+      acceptedExitCodes: [0, Number(conflict)],
+      timeoutMs: 30_000,
+      inherit: [handle.fd],
+    });
+    return exitCode === Number(conflict);
+  } finally {
+    await handle.close();
   }
 }

@@ -1,3 +1,4 @@
+import { writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { guest, Lab, until } from './lab.js';
 import { unleash } from './storm.js';
@@ -40,9 +41,12 @@ describe('two at once', () => {
     expect((await lab.cowherd('status', fleet)).stdout).toContain(`is under way (pid ${run.pid})`);
     run.kill('SIGKILL');
     await run;
+    // What it had asked libvirt for is under way for a moment more.
+    await lab.unlocked();
+    // Its number is another process's by now.
+    await writeFile(lab.path('fleets', `.${fleet}.lock`), `pid ${process.pid}\n`);
     expect(await unfinished()).toMatchObject({ verb: 'spawn', pid: null });
     expect((await lab.cowherd('status', fleet)).stdout).toContain(`cowherd resume ${fleet}`);
-    await lab.unlocked();
     await lab.ok('teardown', fleet, '--yes');
   });
 

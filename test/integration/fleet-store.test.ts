@@ -6,7 +6,7 @@ import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { AgentSockets } from '../../src/adapters/agent-sockets.js';
 import { FleetDirectory } from '../../src/adapters/fleet-store.js';
-import { FileLock } from '../../src/adapters/lock.js';
+import { FileLock, lockHolder } from '../../src/adapters/lock.js';
 import { Virsh } from '../../src/adapters/virsh.js';
 
 describe('the fleet store', () => {
@@ -126,6 +126,44 @@ describe('the lock', () => {
     child.kill('SIGKILL');
     await child;
     await (await FileLock.take(path, 'x', 0)).release();
+  });
+});
+
+describe('who holds the lock', () => {
+  let dir: string;
+  beforeEach(async () => {
+    dir = await mkdtemp(join(tmpdir(), 'cwt-holder-'));
+  });
+  afterEach(() => rm(dir, { recursive: true, force: true }));
+
+  it('is judged by the lock, not by a process that lives', async () => {
+    const path = join(dir, 'lock');
+    expect(await lockHolder(path)).toBeUndefined();
+    // What a killed run left, whose number is another one's by now.
+    await writeFile(path, `pid ${process.pid}\n`);
+    expect(await lockHolder(path)).toBeUndefined();
+    const lock = await FileLock.take(path, 'x', 0);
+    expect(await lockHolder(path)).toBe(process.pid);
+    await lock.release();
+    expect(await lockHolder(path)).toBeUndefined();
+  });
+
+  it('may be asked at any time without keeping anybody out', async () => {
+    const path = join(dir, 'lock');
+    let isOver = false;
+    const look = async (): Promise<number> => {
+      let looks = 0;
+      for (; !isOver; looks++) {
+        // As a killed run leaves it: the lock is tried.
+        await writeFile(path, 'pid 1\n');
+        await lockHolder(path);
+      }
+      return looks;
+    };
+    const looking = [look(), look()];
+    for (let time = 0; time < 20; time++) await (await FileLock.take(path, 'x', 0)).release();
+    isOver = true;
+    for (const looks of await Promise.all(looking)) expect(looks).toBeGreaterThan(5);
   });
 });
 
