@@ -8,7 +8,7 @@ export default class Verify extends BaseCommand {
   static override description =
     `Looks at every fleet, base image and snapshot of the store. --fix mends what costs nothing: it removes what killed runs left, and
 takes away the right to write to a base image. It never removes a disk, a domain or a record; the hints say how to go on with those.
-Exit 4 if something is amiss.`;
+Exit 4 if something is amiss, 6 if that cannot be told of what another run is at work on.`;
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     { description: 'One fleet, with what killed runs left removed', command: '<%= config.bin %> <%= command.id %> lab --fix' },

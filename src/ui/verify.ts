@@ -12,7 +12,8 @@ export function renderVerification({ findings, fixed, busy, unknown, looked, sec
     lastHint = found.fixed ? '' : found.hint;
   }
   if (lastHint !== '') lines.push(`  → ${lastHint}`);
-  for (const what of busy) lines.push(`note: ${what}: another run is at work there; look again later`);
+  for (const what of busy)
+    lines.push(`? ${what}: not judged: something is amiss, or on its way; another run is at work there. Look again when it is done`);
   if (unknown.length > 0) {
     const more = unknown.length > 5 ? `, and ${unknown.length - 5} more` : '';
     lines.push(`note: not cowherd's, and left alone: ${unknown.slice(0, 5).join(', ')}${more}`);
@@ -21,8 +22,9 @@ export function renderVerification({ findings, fixed, busy, unknown, looked, sec
   const what = [plural(fleets, 'fleet'), plural(members, 'member'), plural(bases, 'base image')];
   if (snapshots > 0) what.push(`${plural(snapshots, 'domain')} with snapshots`);
   const open = findings.length - fixed;
-  const verdict = open > 0 ? `${plural(open, 'finding')}` : 'nothing amiss';
-  lines.push(`${verdict}${fixed > 0 ? `, ${fixed} fixed` : ''}: looked at ${what.join(', ')} in ${seconds(took)}`);
+  const verdict = open > 0 ? `${plural(open, 'finding')}` : `nothing ${busy.length > 0 ? 'else ' : ''}amiss`;
+  const unjudged = busy.length > 0 ? `, ${busy.length} not judged` : '';
+  lines.push(`${verdict}${unjudged}${fixed > 0 ? `, ${fixed} fixed` : ''}: looked at ${what.join(', ')} in ${seconds(took)}`);
   return lines.join('\n');
 }
 

@@ -185,9 +185,15 @@ describe('verify', () => {
     try {
       await until('the lock to be held', async () => (await lab.cowherd('snapshot', 'take', domain.name, '--json')).exitCode === 6);
       for (const args of [[], ['--fix']]) {
-        const { findings: found, busy } = (await lab.cowherd('verify', ...args, '--json')).json;
-        expect([found, busy]).toEqual([[], [`snapshots of ${domain.name}`]]);
+        const { exitCode, json } = await lab.cowherd('verify', ...args, '--json');
+        expect([exitCode, json.findings, json.busy]).toEqual([6, [], [`snapshots of ${domain.name}`]]);
       }
+      const told = await lab.cowherd('verify');
+      expect(told.stdout).toContain(`? snapshots of ${domain.name}: not judged`);
+      expect(told.stdout).not.toContain('nothing amiss:');
+      // What is amiss elsewhere counts for more.
+      await rm(lab.overlay(fleet, `${fleet}-001`));
+      expect((await lab.cowherd('verify')).exitCode).toBe(4);
       await stat(inDirectory('.cowherd-99-snapshots.json'));
     } finally {
       holder.kill();
@@ -195,6 +201,7 @@ describe('verify', () => {
       await lab.unlocked();
     }
     expect(await readFile(inDirectory('journal.json'), 'utf8')).toBe(journal);
+    await lab.ok('reset', fleet, '1');
     expect(await findings()).toMatchObject([{ kind: 'unfinished', what: domain.name }]);
     await lab.ok('snapshot', 'drop', domain.name, '--yes');
     expect(await findings()).toEqual([]);
@@ -213,8 +220,9 @@ describe('verify', () => {
       isOver = true;
     });
     while (!isOver) {
-      const { findings: found, busy } = (await lab.cowherd('verify', '--json')).json;
-      expect([found, busy.filter((what: string) => what !== `fleet ${fleet}`)]).toEqual([[], []]);
+      const { exitCode, json } = await lab.cowherd('verify', '--json');
+      expect([json.findings, json.busy.filter((what: string) => what !== `fleet ${fleet}`)]).toEqual([[], []]);
+      expect(exitCode).toBe(json.busy.length === 0 ? 0 : 6);
       looks++;
     }
     expect(looks).toBeGreaterThan(0);

@@ -25,7 +25,7 @@ export interface Verification {
   /** What is amiss; what is `fixed` is not any more. */
   findings: Finding[];
   fixed: number;
-  /** What another run was working on: nothing can be said of it now. */
+  /** Where not all agreed, and another run was at work: nothing can be said of it now. */
   busy: string[];
   /** Files in cowherd's directories that it did not make, and leaves alone. */
   unknown: string[];
@@ -188,7 +188,8 @@ class StoreVerification {
   }
 }
 
-/** 0 nothing amiss, or all of it fixed; 4 otherwise. */
-export function exitCodeOfVerification({ findings }: Verification): number {
-  return findings.some((finding) => !finding.fixed) ? 4 : 0;
+/** 4 something is amiss; 6 where nothing else is, and something could not be judged; 0 nothing amiss, or all of it fixed. */
+export function exitCodeOfVerification({ findings, busy }: Verification): number {
+  if (findings.some((finding) => !finding.fixed)) return 4;
+  return busy.length > 0 ? 6 : 0;
 }
