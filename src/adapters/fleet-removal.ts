@@ -48,18 +48,22 @@ function isStaged(name: string): boolean {
   return name.startsWith('.fresh-') || name.startsWith(copyPrefix) || name.endsWith(partialEnding) || name.endsWith(partialSeedEnding);
 }
 
-/** @returns paths in the fleet's directory that are not cowherd's, and therefore stay */
-export async function removeFleetDirectory(layout: FleetLayout): Promise<string[]> {
+/**
+ * What says of the fleet goes last: as long as it is there, a removal that was killed can be done again.
+ * @param isIntentEnough whether operation.json alone says what the fleet is; fleet.json goes before it then, and after it otherwise
+ * @returns paths in the fleet's directory that are not cowherd's, and therefore stay
+ */
+export async function removeFleetDirectory(layout: FleetLayout, isIntentEnough: boolean): Promise<string[]> {
   const shears = new Shears(layout.directory);
+  const last = isIntentEnough ? [layout.record, layout.operation] : [layout.operation, layout.record];
   await removeStaged(layout);
   await unlinkMatching(shears, layout.logs, (name) => /\.log(\.\d+)?$/.test(name));
   await unlinkMatching(shears, layout.seeds, (name) => ownSeedFiles.test(name));
   await unlinkMatching(shears, layout.ssh, (name) => ownSshFiles.test(name));
-  await unlinkMatching(shears, layout.directory, (name) => ownFiles.test(name) && name !== 'operation.json');
+  await unlinkMatching(shears, layout.directory, (name) => ownFiles.test(name) && !last.includes(join(layout.directory, name)));
   const rooms = [layout.overlays, layout.logs, layout.seeds, layout.nvram, layout.ssh];
   for (const room of rooms) await removeEmpty(room);
-  // Last: as long as it is there, the teardown is known to be unfinished.
-  await shears.unlink(layout.operation);
+  for (const path of last) await shears.unlink(path);
   await removeEmpty(layout.directory);
   const left = await Promise.all(
     [layout.directory, ...rooms].map(async (directory) => (await listDirectory(directory)).map((name) => join(directory, name))),

@@ -260,8 +260,11 @@ export class FleetDirectory implements FleetStore {
     await this.#agentSockets.remove(member);
   }
 
-  removeFleet(fleet: string): Promise<string[]> {
-    return removeFleetDirectory(fleetLayout(this.root, fleet));
+  async removeFleet(fleet: string): Promise<string[]> {
+    const operation = (await this.unfinished(fleet).catch(() => undefined))?.operation;
+    // Of others the intent needs fleet.json, as where a full disk had no room for the intent of a teardown that took their place.
+    const isIntentEnough = operation?.record !== undefined && ['spawn', 'teardown'].includes(operation.verb);
+    return removeFleetDirectory(fleetLayout(this.root, fleet), isIntentEnough);
   }
 
   async beginOperation(fleet: string, operation: Operation): Promise<void> {

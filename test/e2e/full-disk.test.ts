@@ -1,3 +1,4 @@
+import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -63,6 +64,27 @@ describe('a full disk', () => {
     // What frees room needs none itself.
     expect((await lab.ok('teardown', fleet, '--yes')).counts).toMatchObject({ removed: 3, failed: 0 });
     expect(await lab.world(fleet)).toEqual({ members: [], files: [], recorded: undefined });
+  });
+
+  it('lets a teardown be done again that was killed at its very end', async () => {
+    const fleet = lab.fleet('end');
+    const template = join(lab.scratch, 'user-data.hbs');
+    await writeFile(template, '#cloud-config\n');
+    for (let point = 1; ; point++) {
+      await lab.ok(...spawning(fleet, '--seed', 'nocloud', '--user-data', template, '--no-start'));
+      await small.leave(0);
+      const faults = { KILL_ON: `^unlink .*/${fleet}/[^/]+$`, KILL_AT: String(point) };
+      const { signal } = await lab.faulty(faults, 'teardown', fleet, '--yes');
+      if (signal !== 'SIGKILL') {
+        expect(point).toBeGreaterThan(4);
+        break;
+      }
+      const left = await readdir(lab.path('fleets', fleet));
+      const { exitCode } = await lab.answer('teardown', fleet, '--yes');
+      expect([point, left, exitCode]).toEqual([point, left, 0]);
+      expect(await lab.world(fleet)).toEqual({ members: [], files: [], recorded: undefined });
+      await small.release();
+    }
   });
 
   it('that is read-only is found before anything is tried', async () => {

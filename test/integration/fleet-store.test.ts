@@ -16,6 +16,19 @@ describe('the fleet store', () => {
   const image = Buffer.concat([Buffer.alloc(4096, 1), Buffer.alloc(61_440), Buffer.alloc(4096, 2), Buffer.alloc(123)]);
   const at = (...parts: string[]): string => join(root, 'fleets', fleet, ...parts);
 
+  const operation = {
+    version: 1 as const,
+    id: 'x',
+    verb: 'reset' as const,
+    startedAt: new Date().toISOString(),
+    targets: [1, 2],
+    wasOn: [1],
+    start: 'same' as const,
+    wholeFleet: false,
+    keepInstance: false,
+    withBase: false,
+  };
+
   beforeEach(async () => {
     root = await mkdtemp(join(tmpdir(), 'cwt-store-'));
     store = new FleetDirectory(root, new AgentSockets(true));
@@ -51,6 +64,14 @@ describe('the fleet store', () => {
     expect(await readdir(join(root, 'fleets'))).toEqual([]);
   });
 
+  it('keeps fleet.json as long as what was under way needs it', async () => {
+    await store.beginOperation(fleet, operation);
+    // Something that cannot be unlinked shows what goes before it.
+    await mkdir(at('fleet.json'));
+    await expect(store.removeFleet(fleet)).rejects.toMatchObject({ code: 'STORE_FAILED' });
+    expect(await readdir(at())).toEqual(['fleet.json']);
+  });
+
   it('unlinks nothing outside the store, whatever the links in it', async () => {
     const outside = join(root, 'outside');
     await mkdir(outside);
@@ -65,18 +86,6 @@ describe('the fleet store', () => {
   });
 
   it('keeps an operation until it is ended', async () => {
-    const operation = {
-      version: 1 as const,
-      id: 'x',
-      verb: 'reset' as const,
-      startedAt: new Date().toISOString(),
-      targets: [1, 2],
-      wasOn: [1],
-      start: 'same' as const,
-      wholeFleet: false,
-      keepInstance: false,
-      withBase: false,
-    };
     expect(await store.unfinished(fleet)).toBeUndefined();
     await store.beginOperation(fleet, operation);
     await store.markDone(fleet, 2);
