@@ -6,6 +6,7 @@ import { CowherdError } from './errors.js';
 import { type BaseRef, baseOf, type FleetRecord } from './fleet.js';
 import type { MemberIdentity } from './identity.js';
 import { parseNetwork } from './spec.js';
+import { verifyDepth } from './template-depth.js';
 
 /** What the host offers to a domain; from libvirt's domain capabilities. */
 export interface Platform {
@@ -84,7 +85,6 @@ const maxLoops = 20_000;
 const maxTags = 2_000;
 const maxCharacters = 4 * 1024 * 1024;
 const maxIndent = 200;
-const maxDepth = 100;
 const tooMuch = `it gives more than ${maxCharacters / 1024 / 1024} MiB of text`;
 
 /** Loops within loops are the one way for a template without partials to go on for ever. */
@@ -102,20 +102,6 @@ function boundLoops(engine: typeof Handlebars): { loops: number; characters: num
     return each?.call(this, items, { ...options, fn });
   });
   return budget;
-}
-
-/** Handlebars takes time by the square of the depth to read blocks in blocks; an else-if is a block in the one before. */
-function verifyDepth(source: string): void {
-  for (const [expression] of source.matchAll(/\{\{[^}]*/g))
-    if (expression.split('(').length > maxDepth) throw new Error(`an expression in it has more than ${maxDepth} brackets`);
-  let depth = 0;
-  let chained = 0;
-  for (const [, sign] of source.matchAll(/\{\{~?\s*([#^/]|else\s+\w)/g)) {
-    if (sign === '/') depth--;
-    else if (sign?.startsWith('else') === true) chained++;
-    else depth++;
-    if (depth > maxDepth || chained > 10 * maxDepth) throw new Error(`its blocks are nested more than ${maxDepth} levels deep`);
-  }
 }
 
 /** Partials may call themselves; cowherd has none to offer. */

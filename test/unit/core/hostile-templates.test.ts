@@ -51,6 +51,24 @@ describe('a template of a stranger', () => {
     for (const key of ['constructor', '__proto__', 'toString', '__lookupGetter__']) expect(render(`{{lookup vars "${key}"}}`)).toBe('');
   });
 
+  it.each([
+    ['else branches', '{{#if name}}a{{^}}b{{/if}}', 'a'],
+    ['else branches with tildes', '{{#if name}}a{{~^~}}b{{/if}}', 'a'],
+    ['comments on blocks', '{{! not {{#if name}}a', 'a'],
+    ['long comments on blocks', '{{!-- {{#each vars}} {{#if name}} --}}a', 'a'],
+    ['blocks that are text', '\\{{#if name}}a', '{{#if name}}a'],
+    ['brackets in comments', `{{!-- ${'('.repeat(200)} --}}a`, 'a'],
+  ])('may have many %s', (_what, part, text) => {
+    expect(render(part.repeat(150))).toBe(text.repeat(150));
+  });
+
+  it('hides no depth behind what looks like a comment', () => {
+    expect(refusal(`{{json "{{!--"}}${nested('vars', 101)}{{json "--}}"}}`)).toContain('100 levels deep');
+    expect(refusal(`{{!-- --}}${nested('vars', 101)}{{!-- --}}`)).toContain('100 levels deep');
+    expect(refusal(`{{^name}}`.repeat(101) + '{{/name}}'.repeat(101))).toContain('100 levels deep');
+    expect(refusal(`{{json ${'(json '.repeat(101)}name${')'.repeat(101)}}}`)).toContain('100 brackets');
+  });
+
   it('may loop as much as honest ones do', () => {
     expect(render('{{#each vars}}{{#each @root.macs}}{{@index}}{{/each}}{{/each}}')).toHaveLength(100 * 22);
     expect(render('x{{name}}')).toContain('lab-001');
