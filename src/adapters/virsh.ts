@@ -30,7 +30,8 @@ export interface VirshOptions {
   inheritance: () => number;
 }
 
-const listingAttempts = 5;
+/** A domain that is being made is in both lists a moment later. */
+const listingPausesMs = [50, 100, 300, 600];
 /** libvirt itself has waited 30 s for the domain before it says so. */
 const busyPausesMs = [200, 1_000, 3_000];
 
@@ -64,7 +65,7 @@ export class Virsh implements Hypervisor {
   }
 
   async listDomains(): Promise<DomainState[]> {
-    for (let attempt = 1; ; attempt++) {
+    for (let attempt = 0; ; attempt++) {
       const [identities, states] = await Promise.all([
         this.#ask('list --all --name --uuid', 'list domains'),
         this.#ask('domstats --state --nowait', 'list the states of domains'),
@@ -77,7 +78,11 @@ export class Virsh implements Hypervisor {
       // member's domain would be missing, and its disk would go from under it.
       if (unlisted === undefined)
         return domains.map((domain) => ({ ...domain, ...(stateOf.get(domain.name) ?? { state: 'other' as const, reason: 'unknown' }) }));
-      if (attempt < listingAttempts) continue;
+      const pauseMs = listingPausesMs[attempt];
+      if (pauseMs !== undefined) {
+        await setTimeout(pauseMs);
+        continue;
+      }
       throw new CowherdError('TOOL_FAILED', `libvirt could not list domains: its list lacks ${unlisted}, whose state it tells`, {
         hint: 'Are domains being made or renamed at this moment? Otherwise try "virsh list --all", and restart libvirtd.',
       });

@@ -226,6 +226,21 @@ describe('a virsh that misbehaves', () => {
     await rm(scratch, { recursive: true });
   });
 
+  it('and whose list of domains lacks one that is just being made is asked again, with a pause between', async () => {
+    const scratch = await mkdtemp(join(tmpdir(), 'cwt-script-'));
+    const uuid = '7a4bd8b1-6f0e-4d37-9f6f-2c7f2f4b6a01';
+    const states = "Domain: 'cwt-x-001'\n  state.state=1\n  state.reason=1\n";
+    process.env.FAKE_COUNT = join(scratch, 'count');
+    process.env.FAKE_SCRIPT = JSON.stringify([...Array(4).fill(['', states]).flat(), `${uuid} cwt-x-001`, states]);
+    const virsh = open('');
+    const began = performance.now();
+    expect(await virsh.listDomains()).toEqual([{ uuid, name: 'cwt-x-001', state: 'running', reason: 'booted' }]);
+    // Five looks within one moment would all see the same.
+    expect(performance.now() - began).toBeGreaterThan(900);
+    await virsh.close();
+    await rm(scratch, { recursive: true });
+  });
+
   it('that prints warnings is understood all the same', async () => {
     const virsh = open('warn');
     expect(await virsh.readXml(['cwt-x-001'])).toEqual(new Map([['cwt-x-001', '<domain/>\n']]));
