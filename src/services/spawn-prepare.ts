@@ -45,6 +45,7 @@ export async function prepareSpawn(ports: Ports, work: Preparation): Promise<str
     secrets: await ports.seeds.readSecrets(fleet),
   };
   const first = plan.members.find((member) => member.steps.includes('define'))?.name;
+  let isFirstOurs = false;
   try {
     // Before the intent, which refers to them.
     await writeSources(ports, work);
@@ -62,15 +63,17 @@ export async function prepareSpawn(ports: Ports, work: Preparation): Promise<str
     await reserveAddresses(ports, record);
     await fleets.write(record);
     const xml = first === undefined ? undefined : definitions.get(first)?.xml;
-    if (first !== undefined && xml !== undefined) await hypervisor.define({ name: first, xml }, { validate: true });
+    if (first !== undefined && xml !== undefined) {
+      // Once more: somebody may have brought it back since, and undefined it would lose its NVRAM and TPM.
+      isFirstOurs = before.get(first)?.domain === undefined && !(await hypervisor.readXml([first])).has(first);
+      await hypervisor.define({ name: first, xml }, { validate: true });
+    }
     // Now that nothing can be refused any more: what was reserved where the fleet no longer is.
     for (const former of [earlier.record, earlier.unfinished?.operation.record])
       if (former !== undefined && former.spec.network !== record.spec.network) await releaseAddresses(ports, former, former.members);
     return first;
   } catch (error) {
-    const isNew = first !== undefined && before.get(first)?.domain === undefined;
-    if (isNew && (await hypervisor.readMarks([first]).catch(() => undefined))?.get(first)?.fleetId === work.record.id)
-      await hypervisor.undefine(first);
+    if (first !== undefined && isFirstOurs && !(await isTakenBack(hypervisor, first, work.record.id))) throw error;
     // An operation that was unfinished before stays so: its intent is all that is known of it.
     if (earlier.unfinished !== undefined) throw error;
     // The reason is what the person must hear, not that an entry could not be taken back either.
@@ -80,6 +83,16 @@ export async function prepareSpawn(ports: Ports, work: Preparation): Promise<str
     await takeBack(ports, fleet, earlier).catch(() => undefined);
     throw error;
   }
+}
+
+/** @returns false where the domain stays: its fleet must not go without it, and resume goes on from the intent */
+async function isTakenBack(hypervisor: Ports['hypervisor'], name: string, fleetId: string): Promise<boolean> {
+  const marks = await hypervisor.readMarks([name]).catch(() => undefined);
+  if (marks?.get(name)?.fleetId !== fleetId) return true;
+  return hypervisor.undefine(name).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** Where it fails, as on a full disk, the intent stays: resume goes on from there. */
