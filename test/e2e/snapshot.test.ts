@@ -453,7 +453,10 @@ describe('snapshot', () => {
   });
 
   it('believes no record of another domain', async () => {
-    const [mine, other] = [await ForeignDomain.define(lab, 'mine', ['raw']), await ForeignDomain.define(lab, 'other', ['raw'])];
+    const [mine, other] = [
+      await ForeignDomain.define(lab, 'own-record', ['raw']),
+      await ForeignDomain.define(lab, 'strange-record', ['raw']),
+    ];
     const [uuid = '', otherUuid = ''] = await Promise.all([mine, other].map(async ({ name }) => (await virsh('domuuid', name)).trim()));
     await verbs.take(host, { domain: mine.name, name: 'a' });
     const before = [await mine.xml(), await other.xml()];
