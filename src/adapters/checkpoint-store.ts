@@ -2,6 +2,7 @@ import { createHash, type Hash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { type CheckpointRecord, parseCheckpoint, tagPrefix } from '../core/checkpoint.js';
+import { CowherdError } from '../core/errors.js';
 import {
   clusterEntry,
   type InternalSnapshot,
@@ -116,7 +117,7 @@ class SnapshotImage {
     try {
       const l1 = await this.#read(l1Offset, l1Entries * 8);
       for (let table = 0; table < l1Entries; table++) {
-        signal?.throwIfAborted();
+        if (signal?.aborted === true) throw new CowherdError('INTERRUPTED', 'Interrupted while a checkpoint was read');
         const at = tableOffset(l1, table);
         if (at !== 0) await this.#hashTable(hash, await this.#read(at, clusterBytes), table * perTable);
       }
@@ -172,7 +173,6 @@ async function withImage<T>(path: string, work: (image: SnapshotImage) => Promis
     return place === undefined ? undefined : await work(new SnapshotImage(handle, place));
   } catch (cause) {
     if (isMissing(cause)) return undefined;
-    if (cause instanceof Error && cause.name === 'AbortError') throw cause;
     throw storeError(`read ${path}`, cause);
   } finally {
     await handle?.close();

@@ -1,4 +1,4 @@
-import { open, readFile, stat } from 'node:fs/promises';
+import { open, readFile, stat, writeFile } from 'node:fs/promises';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { guest, Lab, until, virsh } from './lab.js';
@@ -101,11 +101,12 @@ describe('checkpoints', () => {
   });
 
   it('are not loaded where memory and disk do not belong together', async () => {
-    const fleet = await spawned('tamper', 3);
-    const names = [1, 2, 3].map((index) => `${fleet}-00${index}`) as [string, string, string];
+    const fleet = await spawned('tamper', 4);
+    const names = [1, 2, 3, 4].map((index) => `${fleet}-00${index}`) as [string, string, string, string];
     await lab.ok('checkpoint', fleet);
     await lab.ok('stop', fleet, '--force', '--timeout', '1s');
-    const [changed, swapped, bare] = names.map((name) => lab.overlay(fleet, name)) as [string, string, string];
+    const [changed, swapped, bare] = names.map((name) => lab.overlay(fleet, name)) as [string, string, string, string];
+    await writeFile(lab.path('fleets', fleet, 'checkpoints', `${names[3]}.json`), '{');
     // One byte of what was frozen; the disk of another member; and the snapshot gone.
     const map = JSON.parse((await execa('qemu-img', ['map', '--output=json', changed])).stdout) as Array<{
       depth: number;
@@ -125,10 +126,12 @@ describe('checkpoints', () => {
       ['failed', 'IMAGE_CHANGED'],
       ['failed', 'IMAGE_CHANGED'],
       ['failed', 'REFUSED'],
+      ['failed', 'REFUSED'],
     ]);
     expect(json.members[2].error.message).toContain('does not hold the checkpoint');
+    expect(json.members[3].error.message).toContain('is damaged');
     for (const row of json.members) expect(row.error.hint).toContain(`cowherd reset ${fleet} ${row.index}`);
-    expect((await lab.ok('status', fleet)).counts.shutOff).toBe(3);
+    expect((await lab.ok('status', fleet)).counts.shutOff).toBe(4);
     // As the hints say.
     await lab.ok('reset', fleet, '--start', 'all', '--wait', 'console=^OK');
     await lab.ok('teardown', fleet, '--yes');

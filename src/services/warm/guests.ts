@@ -39,7 +39,7 @@ export class GuestsAfterwards {
 
   /** @throws NOT_READY, GUEST_UNREACHABLE where an agent that answered when it was frozen does not any more */
   async settle(member: MemberIdentity, standing: MemberStanding | undefined): Promise<void> {
-    if (standing === undefined || standing.kind === 'none' || !standing.record.agent) {
+    if (standing === undefined || !('record' in standing) || !standing.record.agent) {
       if (this.options.hook !== undefined) {
         throw new CowherdError('GUEST_UNREACHABLE', `${member.name} had no agent when it was frozen: nothing can be run in it`, {
           hint: 'Leave out --hook, or put qemu-guest-agent into the base image.',

@@ -122,7 +122,7 @@ export async function finishWarmReset(
 
 function recordOf(standings: ReadonlyMap<string, MemberStanding>, name: string): CheckpointRecord {
   const standing = standings.get(name);
-  if (standing === undefined || standing.kind === 'none') throw new Error(`no checkpoint of ${name} was looked at`);
+  if (standing === undefined || !('record' in standing)) throw new Error(`no checkpoint of ${name} was looked at`);
   return standing.record;
 }
 

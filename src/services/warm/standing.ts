@@ -1,7 +1,7 @@
 import pLimit from 'p-limit';
 import { type CheckpointRecord, type CheckpointStanding, judgeCheckpoint, machineIn, verifyHeld } from '../../core/checkpoint.js';
 import { memberDisks } from '../../core/disks.js';
-import { CowherdError } from '../../core/errors.js';
+import { CowherdError, type ErrorCode } from '../../core/errors.js';
 import { baseOf, type FleetRecord } from '../../core/fleet.js';
 import type { MemberIdentity } from '../../core/identity.js';
 import { isOn } from '../../core/observation.js';
@@ -12,9 +12,13 @@ import type { Ports } from '../../ports.js';
 
 export type WarmPorts = Pick<Ports, 'checkpoints' | 'monitor' | 'hypervisor' | 'domains' | 'fleets'>;
 
-export type MemberStanding = { kind: 'none' } | (CheckpointStanding & { record: CheckpointRecord });
+export type MemberStanding =
+  | { kind: 'none' }
+  | { kind: 'broken'; why: string }
+  | (Exclude<CheckpointStanding, { kind: 'broken' }> & { record: CheckpointRecord });
 
 const looksAtOnce = 16;
+const ofOneMember: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['STATE_DAMAGED', 'STORE_FAILED', 'DOMAIN_NOT_FOUND', 'DOMAIN_CHANGED']);
 
 /** @returns of each member, by name */
 export async function checkpointStandings(
@@ -25,7 +29,16 @@ export async function checkpointStandings(
   const host = await ports.hypervisor.versions();
   const limit = pLimit(looksAtOnce);
   const standings = await Promise.all(
-    members.map((member) => limit(async () => [member.name, await standingOf(ports, record, member, host)] as const)),
+    members.map((member) =>
+      limit(async () => {
+        const standing = await standingOf(ports, record, member, host).catch((error: unknown): MemberStanding => {
+          // One that cannot be looked at is that member's trouble alone.
+          if (error instanceof CowherdError && ofOneMember.has(error.code)) return { kind: 'broken', why: error.message };
+          throw error;
+        });
+        return [member.name, standing] as const;
+      }),
+    ),
   );
   return new Map(standings);
 }
@@ -39,7 +52,7 @@ async function standingOf(
   const { name, domain, index } = member;
   const record = await ports.checkpoints.read(fleet.name, name);
   if (record === undefined) return { kind: 'none' };
-  if (domain === undefined) return { kind: 'broken', why: 'it has no domain', record };
+  if (domain === undefined) return { kind: 'broken', why: 'it has no domain' };
   const holds = new Map<string, boolean>();
   for (const { stem } of memberDisks(fleet, member)) {
     const tags = await ports.checkpoints.tags(ports.fleets.files(fleet.name, name).disk(stem));
@@ -48,7 +61,8 @@ async function standingOf(
   const isRunning = isOn(domain);
   const machine = await machineOf(ports, name, isRunning);
   const sight = { fleetId: fleet.id, index, base: baseOf(fleet, member), holds, ...machine, ...host };
-  return { ...judgeCheckpoint(record, { ...sight, qemu: isRunning ? await ports.monitor.version(name) : undefined }), record };
+  const judged = judgeCheckpoint(record, { ...sight, qemu: isRunning ? await ports.monitor.version(name) : undefined });
+  return judged.kind === 'broken' ? judged : { ...judged, record };
 }
 
 /**
