@@ -112,6 +112,8 @@ export interface SeedStore {
   writeSshFiles(fleet: string, privateKey: string | undefined, hostKeys: ReadonlyMap<string, string>): Promise<void>;
   /** Read once for all members. @returns which files are a member's */
   sshFiles(fleet: string): Promise<(member: string) => SshFiles>;
+  /** Notes the host keys that a member has told by its agent: no others are accepted from then on. */
+  learnHost(fleet: string, member: string, hostKeys: readonly string[]): Promise<void>;
   /** Forgets host keys that were learned, not given. */
   forgetLearnedHost(fleet: string, member: string): Promise<void>;
 }

@@ -13,6 +13,7 @@ import { inspectGuestFiles } from './adapters/guest-files/inspect.js';
 import { systemStore } from './adapters/layout.js';
 import { localFiles } from './adapters/local-files.js';
 import { LocalMachine } from './adapters/machine.js';
+import { MemoryDirectory } from './adapters/memory-store.js';
 import { OverlayDirectory } from './adapters/overlay-store.js';
 import { QemuImg } from './adapters/qemu-img.js';
 import { QemuMonitor } from './adapters/qemu-monitor.js';
@@ -70,6 +71,7 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
     files: localFiles,
     images,
     bases: new BaseDirectory(root, images),
+    memory: new MemoryDirectory(root, uri),
     fleets,
     overlayFiles: new OverlayDirectory(root),
     domains: new VirshDomains(uri, hypervisor.run),

@@ -9,11 +9,13 @@ import type { MemberFiles, Platform } from './core/template.js';
 import type { GuestAgent, LocalFiles, Networks, RemoteShell, SeedStore } from './guest-ports.js';
 import type { DiskFiles, ForeignDomains, OverlayTool, SnapshotStore } from './snapshot-ports.js';
 import type { StoreSurvey } from './survey-port.js';
+import type { MemoryStore } from './warm-ports.js';
 
 export type * from './checkpoint-ports.js';
 export type * from './guest-ports.js';
 export type * from './snapshot-ports.js';
 export type * from './survey-port.js';
+export type * from './warm-ports.js';
 
 /**
  * The few calls that the services need from the outside. An instance belongs to one host and one connection. Every call may
@@ -64,6 +66,12 @@ export interface Hypervisor {
   undefine(name: string): Promise<void>;
   /** Removes the image of a managed save, if there is one: its memory does not belong to a fresh disk. */
   forgetSavedState(name: string): Promise<void>;
+  /** Stops a running guest with its memory saved where libvirt keeps it: the next start goes on from there. */
+  saveManaged(name: string): Promise<void>;
+  /** Brings a domain that is off up from a file with its memory; it is paused then. */
+  restorePaused(name: string, file: string): Promise<void>;
+  /** Plugs the cable of a network card of a running domain in or out. */
+  setLink(name: string, mac: string, isUp: boolean): Promise<void>;
   /** Names of domains that are off with their memory saved (managed save): a start goes on where they were. */
   listSaved(): Promise<Set<string>>;
   /** Gives the terminal to a domain's console. @returns virsh's exit code */
@@ -325,6 +333,7 @@ export interface Ports {
   files: LocalFiles;
   images: ImageTool;
   bases: BaseStore;
+  memory: MemoryStore;
   fleets: FleetStore;
   overlayFiles: OverlayStore;
   domains: ForeignDomains;

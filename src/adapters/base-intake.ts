@@ -37,7 +37,10 @@ async function sweepBase(directory: string): Promise<void> {
   for (const note of names.filter((name) => name.startsWith(unrecordedPrefix))) {
     const image = note.slice(unrecordedPrefix.length);
     const isRecorded = names.includes(image.replace(/\.\w+$/, '.json'));
-    if (!isRecorded && /^[0-9a-f]{12}\.(qcow2|raw)$/.test(image)) await shears.unlink(join(directory, image));
+    if (!isRecorded && /^[0-9a-f]{12}\.(qcow2|raw)$/.test(image)) {
+      await shears.unlink(join(directory, image.replace(/\.\w+$/, '.memory')));
+      await shears.unlink(join(directory, image));
+    }
     await shears.unlink(join(directory, note));
   }
   // One that holds something stays.
@@ -47,12 +50,13 @@ async function sweepBase(directory: string): Promise<void> {
 
 /** Removes an image and its record. */
 export async function takeOut(root: string, ref: BaseRef, format: string): Promise<void> {
-  const { directory, image, record, unrecorded } = baseLayout(root, ref, format);
+  const { directory, image, memory, record, unrecorded } = baseLayout(root, ref, format);
   const shears = new Shears(storeLayout(root).bases);
   // On a full disk it must go without, since this is what frees some.
   await writeFile(unrecorded, '').catch(() => undefined);
   // The record first: an image without a record is imported again, a record without its image would be an error.
   await shears.unlink(record);
+  await shears.unlink(memory);
   await shears.unlink(image);
   await shears.unlink(unrecorded);
   await rmdir(directory).catch(() => undefined);

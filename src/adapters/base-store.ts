@@ -276,9 +276,9 @@ export class BaseDirectory implements BaseStore {
   }
 
   /** What an image that is brought back was made of stays known. */
-  async #originOf(ref: BaseRef): Promise<Pick<BaseRecord, 'promotedFrom'>> {
-    const promotedFrom = (await this.#getLone(ref).catch(() => undefined))?.promotedFrom;
-    return promotedFrom === undefined ? {} : { promotedFrom };
+  async #originOf(ref: BaseRef): Promise<Pick<BaseRecord, 'promotedFrom' | 'warm'>> {
+    const { promotedFrom, warm } = (await this.#getLone(ref).catch(() => undefined)) ?? {};
+    return { ...(promotedFrom === undefined ? {} : { promotedFrom }), ...(warm === undefined ? {} : { warm }) };
   }
 }
 

@@ -24,6 +24,8 @@ export const baseLayout = (root: string, { name, digest }: BaseRef, format: stri
     directory,
     image: join(directory, `${shortDigest(digest)}.${format}`),
     record: join(directory, `${shortDigest(digest)}.json`),
+    /** Of a warm base: the memory of the VM whose disk it was. */
+    memory: join(directory, `${shortDigest(digest)}.memory`),
     /** There while the image is without its record, as it comes or goes. */
     unrecorded: join(directory, `${unrecordedPrefix}${shortDigest(digest)}.${format}`),
   };
@@ -36,6 +38,7 @@ export const fleetLayout = (root: string, fleet: string) => {
     record: join(directory, 'fleet.json'),
     source: (kind: SourceKind, digest: string) => join(directory, sourceFile(kind, shortDigest(digest))),
     secrets: join(directory, 'secrets.json'),
+    freeze: join(directory, 'freeze.json'),
     operation: join(directory, 'operation.json'),
     operationLog: join(directory, 'operation.log'),
     overlays: join(directory, 'overlays'),

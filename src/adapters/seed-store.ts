@@ -130,6 +130,12 @@ export class SeedDirectory implements SeedStore {
     };
   }
 
+  async learnHost(fleet: string, member: string, hostKeys: readonly string[]): Promise<void> {
+    const { ssh, learnedHost } = fleetLayout(this.#root, fleet);
+    await makeDirectory(ssh);
+    await placeText(learnedHost(member), hostKeys.map((key) => `${member} ${key}\n`).join(''));
+  }
+
   async forgetLearnedHost(fleet: string, member: string): Promise<void> {
     const { directory, learnedHost } = fleetLayout(this.#root, fleet);
     await new Shears(directory).unlink(learnedHost(member)).catch((error: unknown) => {

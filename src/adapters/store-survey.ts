@@ -18,10 +18,11 @@ const rules: Record<StoreRoom, readonly Rule[]> = {
     temporary,
     [/^([0-9a-f]{12})\.json$/, 'state'],
     [/^([0-9a-f]{12})\.(?:qcow2|raw)$/, 'image'],
+    [/^([0-9a-f]{12})\.memory$/, 'companion'],
   ],
   fleets: [
     temporary,
-    [/^((?:fleet|secrets|operation)\.json|operation\.log)$/, 'state'],
+    [/^((?:fleet|secrets|operation|freeze)\.json|operation\.log)$/, 'state'],
     [/^((?:domain-[0-9a-f]{12}\.xml|(?:user-data|meta-data|network-config)-[0-9a-f]{12})\.hbs|nvram-[0-9a-f]{12}\.fd)$/, 'state'],
     [/^(seeds\/placed\.log|ssh\/(?:id_ed25519|known_hosts))$/, 'state'],
     [new RegExp(`^overlays/(\\.fresh-.*|\\${copyPrefix}.*|.*\\.qcow2\\.new)$`), 'leftover'],

@@ -218,6 +218,18 @@ export class Virsh implements Hypervisor {
     await this.#order(`managedsave-remove ${quote(name)}`, `drop the saved state of ${name}`, ['domain not found']);
   }
 
+  async saveManaged(name: string): Promise<void> {
+    await this.#order(`managedsave ${quote(name)} --running`, `save the memory of ${name}`);
+  }
+
+  async restorePaused(name: string, file: string): Promise<void> {
+    await this.#order(`restore ${quote(file)} --paused`, `restore ${name}`);
+  }
+
+  async setLink(name: string, mac: string, isUp: boolean): Promise<void> {
+    await this.#order(`domif-setlink ${quote(name)} ${quote(mac)} ${isUp ? 'up' : 'down'}`, `set a link of ${name}`);
+  }
+
   async listSaved(): Promise<Set<string>> {
     const names = await this.#ask('list --all --with-managed-save --name', 'list domains with saved memory');
     return new Set(names.split('\n').filter((name) => name !== ''));

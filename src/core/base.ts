@@ -2,6 +2,26 @@ import { z } from 'zod';
 import { CowherdError } from './errors.js';
 import { type BaseRef, baseRefSchema } from './fleet.js';
 
+const sealSchema = z.strictObject({ size: z.number().int().nonnegative(), mtimeNs: z.string(), inode: z.string() });
+
+/** What is known of <digest12>.memory beside a base image. */
+export const warmMemorySchema = z.strictObject({
+  digest: z.string().regex(/^[0-9a-f]{64}$/),
+  seal: sealSchema,
+  bytes: z.number().int().positive(),
+  allocatedBytes: z.number().int().nonnegative(),
+  takenAt: z.iso.datetime(),
+  /** Who the golden VM was when it was frozen. */
+  domain: z.string(),
+  macs: z.array(z.string()),
+  memoryMiB: z.number().int().positive(),
+  machine: z.string(),
+  /** Versions that the memory was saved with. */
+  libvirt: z.string(),
+  hypervisor: z.string(),
+});
+export type WarmMemory = z.infer<typeof warmMemorySchema>;
+
 /** <digest12>.json beside a base image: where it came from, and what it must look like for ever. */
 export const baseRecordSchema = z.strictObject({
   version: z.literal(1),
@@ -16,13 +36,15 @@ export const baseRecordSchema = z.strictObject({
     fingerprint: z.string(),
   }),
   /** What the sealed file looked like; a difference means that somebody touched it. mtime in nanoseconds as a string. */
-  seal: z.strictObject({ size: z.number().int().nonnegative(), mtimeNs: z.string(), inode: z.string() }),
+  seal: sealSchema,
   /** Bytes on disk (st_blocks × 512). */
   allocatedBytes: z.number().int().nonnegative(),
   /** Of a layered base image: the one that its file is an overlay on. */
   parent: baseRefSchema.optional(),
   /** The member whose disk it was made of, and what that stood on. */
   promotedFrom: z.strictObject({ fleet: z.string(), member: z.string(), base: baseRefSchema }).optional(),
+  /** Of a warm base: the memory of a VM that ran when its disk was this image, which clones go on from. */
+  warm: warmMemorySchema.optional(),
 });
 export type BaseRecord = z.infer<typeof baseRecordSchema>;
 

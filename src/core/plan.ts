@@ -8,6 +8,8 @@ export type StepName =
   | 'seed'
   | 'define'
   | 'start'
+  /** Goes on from the golden VM's memory, and becomes itself. */
+  | 'restore'
   | 'undefine'
   | 'unlink'
   | 'shutdown'

@@ -105,6 +105,8 @@ export const domainSpecSchema = z.strictObject({
   disks: z.array(diskSpecSchema).default([]),
   /** sha256 of the NVRAM that members of UEFI begin with; absent where that is the firmware's own template. */
   nvram: z.string().optional(),
+  /** sha256 of the memory that members go on from, which lies beside the base image; absent where they boot. */
+  warm: z.string().optional(),
   /** Network interfaces of the template, hence MAC addresses of a member. */
   nics: z.number().int().min(1).max(16).default(1),
 });
@@ -115,7 +117,7 @@ export const sourceKinds = ['template', 'userData', 'metaData', 'networkConfig']
 export type SourceKind = (typeof sourceKinds)[number];
 
 /** What a person can ask for by values; the files of {@link sourceKinds} come by path. */
-export type GivenSpec = Partial<Omit<DomainSpec, SourceKind | 'nvram'>>;
+export type GivenSpec = Partial<Omit<DomainSpec, SourceKind | 'nvram' | 'warm'>>;
 
 export const defaultDomainSpec: DomainSpec = {
   memoryMiB: 512,

@@ -88,7 +88,7 @@ function lateness({ stage, error }: { stage: ReadyStage; error: unknown }): Pick
 }
 
 function begins(step: string): boolean {
-  return step === 'start' || step === 'resume';
+  return step === 'start' || step === 'restore' || step === 'resume';
 }
 
 /** `started` counts every start, also of members that were created or reset before it. */
@@ -106,9 +106,11 @@ function stateBefore(member: ObservedMember | undefined): MemberState {
 }
 
 function stateAfter(steps: readonly string[], before: MemberState): MemberState {
-  const last = steps.findLast((step) => ['start', 'resume', 'stop', 'shutdown', 'undefine', 'unlink', 'define', 'rewind'].includes(step));
+  const last = steps.findLast((step) =>
+    ['start', 'restore', 'resume', 'stop', 'shutdown', 'undefine', 'unlink', 'define', 'rewind'].includes(step),
+  );
   if (last === undefined) return before;
-  if (last === 'start' || last === 'resume' || last === 'rewind') return 'running';
+  if (last === 'start' || last === 'restore' || last === 'resume' || last === 'rewind') return 'running';
   if (last === 'undefine' || last === 'unlink') return 'missing';
   if (last === 'define') return before === 'missing' || steps.includes('stop') ? 'shutOff' : before;
   return 'shutOff';

@@ -74,7 +74,9 @@ export async function waitAfter(
 ): Promise<Waiting> {
   if (watch === undefined || isAborted(options.signal)) return notWaited;
   const began = ports.clock.monotonic();
-  const started = new Set(plan.members.filter((member) => member.steps.includes('start')).map((member) => member.name));
+  const started = new Set(
+    plan.members.filter((member) => member.steps.some((step) => step === 'start' || step === 'restore')).map((member) => member.name),
+  );
   const rewound = new Set(plan.members.filter((member) => member.steps.includes('rewind')).map((member) => member.name));
   const isRunning = (name: string): boolean => started.has(name) || rewound.has(name) || isOn(before.get(name)?.domain);
   const done = run.results.filter(({ kind }) => kind === 'done').map(({ member }) => member.name);

@@ -96,7 +96,9 @@ async function targetOf(ports: Ports, options: RebaseOptions): Promise<BaseImage
 
 /** The record of a fleet all of whose members stand on a base image. */
 function movedTo(record: FleetRecord, { name, digest }: Pick<BaseImage, 'name' | 'digest'>): FleetRecord {
-  return { ...record, base: { name, digest }, members: record.members.map(({ base: _, ...member }) => member) };
+  // Memory belongs to the disk that it was frozen with.
+  const { warm: _warm, ...spec } = record.spec;
+  return { ...record, spec, base: { name, digest }, members: record.members.map(({ base: _, ...member }) => member) };
 }
 
 /** What would be done, or that nothing is to be done. */

@@ -1,0 +1,166 @@
+import { constants } from 'node:fs';
+import { copyFile, type FileHandle, lstat, open, rename, rmdir } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { z } from 'zod';
+import type { BaseImage, BaseRecord, Seal } from '../core/base.js';
+import { parseState } from '../core/fleet.js';
+import { composeSaveHead, parseSaveHead, parseSaveHeader, type SaveHead, saveHeaderBytes } from '../core/save-file.js';
+import type { Freeze, ImportProgress, MemoryFacts, MemorySlot, MemoryStore } from '../ports.js';
+import { withPartial } from './base-intake.js';
+import { isSystemUri } from './connection.js';
+import { allocatedBytes, makeDirectory, openOwn, readIfThere, Shears, sealOf, storeError, writeJson } from './files.js';
+import { hashAndCopy, hashFile } from './image-files.js';
+import { baseLayout, fleetLayout } from './layout.js';
+
+const freezeSchema = z.strictObject({
+  version: z.literal(1),
+  domain: z.string(),
+  uuid: z.uuid(),
+  startedAt: z.iso.datetime(),
+  count: z.number().int().positive(),
+  keepFrozen: z.boolean(),
+});
+
+/** Saved memories of golden VMs, beside the base images that their disks became. */
+export class MemoryDirectory implements MemoryStore {
+  readonly #root: string;
+  readonly #uri: string;
+  #slots = 0;
+
+  constructor(root: string, uri: string) {
+    this.#root = root;
+    this.#uri = uri;
+  }
+
+  managedSave(domain: string): string {
+    const state = isSystemUri(this.#uri) ? '/var/lib/libvirt' : join(process.env.XDG_CONFIG_HOME || join(homedir(), '.config'), 'libvirt');
+    return join(state, 'qemu', 'save', `${domain}.save`);
+  }
+
+  async read(path: string): Promise<SaveHead> {
+    const handle = await openOwn(path).catch((cause: unknown) => {
+      throw storeError(`read ${path}`, cause);
+    });
+    try {
+      return await readHead(path, handle);
+    } finally {
+      await handle.close();
+    }
+  }
+
+  async keep(base: BaseImage, file: string, facts: MemoryFacts, release: () => Promise<void>, signal?: AbortSignal): Promise<BaseImage> {
+    const layout = baseLayout(this.#root, base, base.format);
+    return withPartial(this.#root, base.name, `keep ${file}`, async (partial) => {
+      await copyFile(file, partial, constants.COPYFILE_FICLONE);
+      // What was copied is whole, or the golden VM is not told to go on.
+      await this.read(partial);
+      await syncReadOnly(partial);
+      await release();
+      const digest = await hashFile(partial, undefined, signal);
+      await rename(partial, layout.memory);
+      const stats = await lstat(layout.memory, { bigint: true });
+      const warm = { ...facts, digest, seal: sealOf(stats), bytes: Number(stats.size), allocatedBytes: allocatedBytes(stats) };
+      const { path, backing, ...record } = base;
+      const written: BaseRecord = { ...record, warm };
+      await writeJson(layout.record, written);
+      return { ...written, path, backing };
+    });
+  }
+
+  path(base: Pick<BaseImage, 'name' | 'digest'>): string {
+    return baseLayout(this.#root, base, '').memory;
+  }
+
+  async seal(base: Pick<BaseImage, 'name' | 'digest'>): Promise<Seal | undefined> {
+    const stats = await lstat(this.path(base), { bigint: true }).catch(() => undefined);
+    return stats?.isFile() ? sealOf(stats) : undefined;
+  }
+
+  async digest(base: BaseImage, onProgress?: (progress: ImportProgress) => void, signal?: AbortSignal): Promise<string> {
+    const path = this.path(base);
+    const handle = await openOwn(path).catch((cause: unknown) => {
+      throw storeError(`read ${path}`, cause);
+    });
+    try {
+      return await hashAndCopy(handle, undefined, onProgress, signal);
+    } catch (cause) {
+      throw storeError(`read ${path}`, cause);
+    } finally {
+      await handle.close();
+    }
+  }
+
+  async openSlot(fleet: string, base: BaseImage): Promise<MemorySlot> {
+    const { directory } = fleetLayout(this.#root, fleet);
+    const source = this.path(base);
+    const path = join(directory, `.cowherd-${process.pid}-memory-${++this.#slots}`);
+    const shears = new Shears(directory);
+    await shears.unlink(path);
+    try {
+      await copyFile(source, path, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL);
+      const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+      await handle.chmod(0o600).finally(() => handle.close());
+      const head = await this.read(path);
+      return { path, become: (xml) => writeHead(path, composeSaveHead(head, xml)), discard: () => shears.unlink(path) };
+    } catch (cause) {
+      await shears.unlink(path).catch(() => undefined);
+      throw storeError(`copy ${source} to ${path}`, cause);
+    }
+  }
+
+  async readFreeze(fleet: string): Promise<Freeze | undefined> {
+    const text = await readIfThere(fleetLayout(this.#root, fleet).freeze);
+    if (text === undefined) return undefined;
+    return parseState(freezeSchema, fleet, 'freeze.json', text, 'See which domain it names, start that, and remove this file.');
+  }
+
+  async beginFreeze(fleet: string, freeze: Freeze): Promise<void> {
+    const { directory, freeze: path } = fleetLayout(this.#root, fleet);
+    try {
+      await makeDirectory(directory);
+      await writeJson(path, freeze);
+    } catch (cause) {
+      throw storeError(`write ${path}`, cause);
+    }
+  }
+
+  async endFreeze(fleet: string): Promise<void> {
+    const { directory, freeze } = fleetLayout(this.#root, fleet);
+    await new Shears(directory).unlink(freeze);
+    // Where nothing came of it.
+    await rmdir(directory).catch(() => undefined);
+  }
+}
+
+/** libvirt reads it as root, or as this user, and nobody else needs to: all that the golden VM knew is in it. */
+async function syncReadOnly(path: string): Promise<void> {
+  const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+  try {
+    await handle.sync();
+    await handle.chmod(0o400);
+  } finally {
+    await handle.close();
+  }
+}
+
+async function readHead(path: string, handle: FileHandle): Promise<SaveHead> {
+  const { size } = await handle.stat();
+  const first = await handle.read(Buffer.alloc(saveHeaderBytes), 0, saveHeaderBytes, 0);
+  const { streamOffset } = parseSaveHeader(path, first.buffer.subarray(0, first.bytesRead), size);
+  const whole = await handle.read(Buffer.alloc(streamOffset), 0, streamOffset, 0);
+  return parseSaveHead(path, whole.buffer.subarray(0, whole.bytesRead), size);
+}
+
+async function writeHead(path: string, head: Buffer): Promise<void> {
+  try {
+    const handle = await open(path, constants.O_WRONLY | constants.O_NOFOLLOW);
+    try {
+      await handle.write(head, 0, head.length, 0);
+    } finally {
+      await handle.close();
+    }
+  } catch (cause) {
+    throw storeError(`write ${path}`, cause);
+  }
+}
