@@ -2,6 +2,7 @@ import { formatBaseRef } from '../core/base.js';
 import { baseKey, unreferencedBases } from '../core/base-chain.js';
 import type { Ports } from '../ports.js';
 import { verifiedUsers } from './base-users.js';
+import { ownBytes } from './bases.js';
 
 export interface PruneOptions {
   /** Remove; without it, only tell. */
@@ -34,9 +35,9 @@ export function pruneBases(ports: Ports, { remove, keepNewest = false }: PruneOp
         name: base.name,
         digest: base.digest,
         importedAt: base.importedAt,
-        allocatedBytes: base.allocatedBytes,
+        allocatedBytes: ownBytes(base),
       })),
-      freedBytes: unreferenced.reduce((sum, base) => sum + base.allocatedBytes, 0),
+      freedBytes: unreferenced.reduce((sum, base) => sum + ownBytes(base), 0),
       kept: bases.length - unreferenced.length,
     };
   };

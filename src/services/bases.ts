@@ -5,6 +5,7 @@ import { type GeneralisationWarning, generalisationWarnings } from '../core/gene
 import type { ImportRequest, ImportResult, Ports } from '../ports.js';
 import { baseUsers, verifiedUsers } from './base-users.js';
 import { chainDifferences, type WorkOptions } from './fleet-access.js';
+import { memoryDifferences } from './warm/clones.js';
 
 export interface BaseListing {
   name: string;
@@ -21,6 +22,8 @@ export interface BaseListing {
   layers: string[];
   /** The member whose disk it was made of, and what that stood on. */
   promotedFrom: { fleet: string; member: string; base: string } | null;
+  /** Of a warm base: the memory that clones go on from, and whose it was. */
+  memory: { domain: string; takenAt: string; memoryMiB: number; allocatedBytes: number } | null;
   /** Fleets that stand on it. */
   fleets: string[];
   /** What differs from the record; empty for an untouched image. */
@@ -80,7 +83,7 @@ export async function inspectBase(
 }
 
 export async function describeBase(
-  ports: Pick<Ports, 'bases'>,
+  ports: Pick<Ports, 'bases' | 'memory'>,
   base: BaseImage,
   users: ReadonlyMap<string, string[]>,
 ): Promise<BaseListing> {
@@ -97,9 +100,24 @@ export async function describeBase(
     depth: layersOf(base).length,
     layers: backing.map(formatBaseRef),
     promotedFrom: promotedFrom === undefined ? null : { ...promotedFrom, base: formatBaseRef(promotedFrom.base) },
+    memory: memoryOf(base),
     fleets: users.get(baseKey(base)) ?? [],
-    problems: await chainDifferences(ports, base),
+    problems: [
+      ...(await chainDifferences(ports, base)),
+      ...(await memoryDifferences(ports, base)).map((difference) => `its memory: ${difference}`),
+    ],
   };
+}
+
+function memoryOf({ warm }: BaseImage): BaseListing['memory'] {
+  if (warm === undefined) return null;
+  const { domain, takenAt, memoryMiB, allocatedBytes } = warm;
+  return { domain, takenAt, memoryMiB, allocatedBytes };
+}
+
+/** Bytes on disk of an image without what is below it, and of the memory beside it. */
+export function ownBytes({ allocatedBytes, warm }: BaseImage): number {
+  return allocatedBytes + (warm?.allocatedBytes ?? 0);
 }
 
 export interface VerifiedBase {
@@ -119,10 +137,30 @@ export interface VerifiedBase {
 export async function verifyBase(ports: Ports, ref: string, options: WorkOptions): Promise<VerifiedBase> {
   const base = await ports.bases.find(ref);
   for (const layer of layersOf(base)) await verifyContent(ports, layer, options);
+  await verifyMemory(ports, base, options);
   const checked = base.format === 'qcow2' ? await ports.images.check(base.path) : undefined;
   const warning = [checked, ...(await writableWarnings(ports, base))].filter((part) => part !== undefined).join('; ') || undefined;
   const layers = base.backing.map(formatBaseRef);
   return { name: base.name, digest: base.digest, path: base.path, layers, ...(warning === undefined ? {} : { warning }) };
+}
+
+/** @throws BASE_CHANGED */
+async function verifyMemory(ports: Pick<Ports, 'memory'>, base: BaseImage, { signal, onProgress }: WorkOptions): Promise<void> {
+  if (base.warm === undefined) return;
+  const path = ports.memory.path(base);
+  const differences = await memoryDifferences(ports, base);
+  const tell = (progress: { doneBytes: number; totalBytes: number }): void =>
+    onProgress?.({ kind: 'bytes', what: `reading ${path}`, ...progress });
+  const digest = differences.includes(goneDifference) ? undefined : await ports.memory.digest(base, tell, signal);
+  if (digest === base.warm.digest && differences.length === 0) return;
+  throw new CowherdError(
+    'BASE_CHANGED',
+    `The memory of ${formatBaseRef(base)} is not what was frozen: ${differences.join(', ') || 'its content'}`,
+    {
+      details: [path, `recorded sha256 ${base.warm.digest}`, ...(digest === undefined ? [] : [`on disk  sha256 ${digest}`])],
+      hint: 'No clones are made of it. Bring back the file as it was, with its times; or freeze the golden VM again for a new fleet.',
+    },
+  );
 }
 
 /** Its content is sound, and nothing but care keeps it so. */
@@ -191,6 +229,6 @@ export function removeBase(ports: Ports, ref: string, except?: string): Promise<
       });
     }
     await ports.bases.remove(base);
-    return { name: base.name, digest: base.digest, freedBytes: base.allocatedBytes };
+    return { name: base.name, digest: base.digest, freedBytes: ownBytes(base) };
   });
 }

@@ -18,6 +18,7 @@ import { beginWait, verifyWaitable } from './readiness.js';
 import { composeSecrets, instanceIds, loadSeedSources, renderSeeds } from './seeds.js';
 import { withoutUnaware } from './standing.js';
 import { type StepContext, stagePlanned } from './steps.js';
+import { Cloner, verifiedWarmBase, withClones } from './warm/clones.js';
 import { beginWarmReset, finishWarmReset } from './warm/reset.js';
 
 export interface ResetOptions extends WorkOptions {
@@ -65,10 +66,11 @@ async function beginCold(ports: Ports, options: ResetOptions): Promise<Outcome> 
   });
   verifyWaitable(record.spec, options.wait);
   if (options.dryRun === true) {
-    const plan = planReset(observed, record.id, policyOf(record, observed, operation));
+    const plan = withClones(planReset(observed, record.id, policyOf(record, observed, operation)), observed, record);
     return dryOutcome(ports, { verb: 'reset', id: operation.id, record, plan, before: byName(observed), doneAs: () => 'reset', began });
   }
   await verifiedBases(ports, { ...record, members: chosen });
+  await verifiedWarmBase(ports, record);
   await ports.fleets.beginOperation(record.name, operation);
   return finishReset(ports, operation, new Set(), { ...options, isResumed: false });
 }
@@ -82,8 +84,8 @@ export async function finishReset(
 ): Promise<Outcome> {
   if (operation.warm !== undefined) return finishWarmReset(ports, operation, done, options);
   const began = ports.clock.monotonic();
-  const { record, observed, plan, watch, context } = await prepared(ports, options.fleet, options.isResumed, async () => {
-    const ready = await prepareReset(ports, operation, done, options.fleet);
+  const { record, observed, plan, watch, context, cloner } = await prepared(ports, options.fleet, options.isResumed, async () => {
+    const ready = await prepareReset(ports, operation, done, options.fleet, options);
     return { ...ready, watch: await beginWait(ports, ready.record, options.wait) };
   });
   const before = byName(observed);
@@ -105,10 +107,15 @@ export async function finishReset(
     // those that boot. Connections bound how many stops are under way.
     { ...options, concurrency: options.concurrency ?? Math.max(1, plan.members.length) },
   );
+  await cloner?.close();
   const freed = run.results.map(({ kind, member }) =>
     kind === 'done' ? (before.get(member.name)?.overlayBytes ?? 0) - record.freshOverlayBytes : 0,
   );
-  return { ...outcome, freedBytes: freed.reduce((sum, bytes) => sum + Math.max(0, bytes), 0) };
+  return {
+    ...outcome,
+    notes: [...outcome.notes, ...(cloner?.notes ?? [])],
+    freedBytes: freed.reduce((sum, bytes) => sum + Math.max(0, bytes), 0),
+  };
 }
 
 async function prepareReset(
@@ -116,20 +123,34 @@ async function prepareReset(
   operation: Operation,
   done: ReadonlySet<number>,
   fleet: string,
-): Promise<{ record: FleetRecord; observed: MarkedMember[]; plan: Plan; context: Pick<StepContext, 'disks' | 'nvram' | 'definitions'> }> {
+  work: WorkOptions,
+): Promise<{
+  record: FleetRecord;
+  observed: MarkedMember[];
+  plan: Plan;
+  context: Pick<StepContext, 'disks' | 'nvram' | 'definitions' | 'perform'>;
+  cloner: Cloner | undefined;
+}> {
   const record = await loadFleet(ports, fleet);
   const left = record.members.filter((member) => operation.targets.includes(member.index) && !done.has(member.index));
   const imageOf = await verifiedBases(ports, { ...record, members: left });
   const observed = await observeWithMarks(ports, { ...record, members: left });
   const wanted = await withoutStrangeDisks(ports, record, observed, planReset(observed, record.id, policyOf(record, observed, operation)));
   // Their domains are not redefined.
-  const plan = redefines(record) ? wanted : withoutUnaware(record, observed, wanted);
+  const plan = withClones(redefines(record) ? wanted : withoutUnaware(record, observed, wanted), observed, record);
   const disks = memberDisksOf(record, left);
   const fresh = await freshDisks(ports, record, left, imageOf);
   await stagePlanned(ports, record, plan, { disks, fresh }, await freshSeeds(ports, record, left, operation));
-  const definitions = redefines(record) ? await definitionsOf(ports, record, left, imageOf) : undefined;
-  const context = { disks, ...nvramOf(record), ...(definitions === undefined ? {} : { definitions }) };
-  return { record, observed, plan, context };
+  const isWarm = record.spec.warm !== undefined;
+  const definitions = redefines(record) || isWarm ? await definitionsOf(ports, record, left, imageOf) : undefined;
+  const cloner = definitions === undefined ? undefined : await Cloner.open(ports, record, plan, definitions, work);
+  const context = {
+    disks,
+    ...nvramOf(record),
+    ...(definitions === undefined ? {} : { definitions }),
+    ...(cloner === undefined ? {} : { perform: { restore: cloner.clone } }),
+  };
+  return { record, observed, plan, context, cloner };
 }
 
 /** The seeds of a new life. Resumed, it is the same life: their instance-id follows from the operation. */

@@ -23,6 +23,10 @@ export async function resume(ports: Ports, options: ResumeOptions): Promise<Outc
     // Spawn converges by itself; its intent holds what the fleet is to be.
     return spawn(ports, { ...options, start: unfinished.operation.start !== 'none' });
   }
+  const freeze = unfinished === undefined ? await ports.memory.readFreeze(fleet) : undefined;
+  // It was killed before its own intent was written: the golden VM goes on, and the fleet is made.
+  if (freeze !== undefined)
+    return spawn(ports, { ...options, fromRunning: freeze.domain, count: freeze.count, keepFrozen: freeze.keepFrozen });
   return withFleetLock(ports, fleet, async () => {
     const current = await ports.fleets.unfinished(fleet);
     if (current === undefined) {

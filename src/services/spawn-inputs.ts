@@ -87,7 +87,7 @@ export async function composeRecord(
   options: SpawnOptions,
   recorded: FleetRecord | undefined,
   base: BaseImage,
-  sources: Partial<Record<SourceKind | 'nvram', string>>,
+  sources: Partial<Record<SourceKind | 'nvram' | 'warm', string>>,
 ): Promise<FleetRecord> {
   const inherited: DomainSpec = { ...(recorded?.spec ?? defaultDomainSpec) };
   for (const kind of sourceKinds) delete inherited[kind];

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { type MemberDisk, memberDisks } from '../core/disks.js';
 import { CowherdError } from '../core/errors.js';
-import type { FleetRecord } from '../core/fleet.js';
+import { type FleetRecord, growMembers } from '../core/fleet.js';
 import { verifyName } from '../core/names.js';
 import { isOn } from '../core/observation.js';
 import type { Outcome } from '../core/outcome.js';
@@ -34,6 +34,8 @@ import { composeRecord, readNvram, resolveBase, verifyCount } from './spawn-inpu
 import { prepareSpawn } from './spawn-prepare.js';
 import { withoutMisplaced } from './standing.js';
 import { stepPerformer } from './steps.js';
+import { Cloner, discardHalfMade, verifiedWarmBase, withClones } from './warm/clones.js';
+import { freezeDomain, verifyWarm } from './warm/freeze.js';
 
 export interface SpawnOptions extends WorkOptions {
   fleet: string;
@@ -41,6 +43,10 @@ export interface SpawnOptions extends WorkOptions {
   base?: string | undefined;
   /** Name of a domain that is shut off: its XML becomes the template, and its disks the base images. */
   fromDomain?: string | undefined;
+  /** Name of a domain that runs: it is frozen for a moment, and members go on from its memory. */
+  fromRunning?: string | undefined;
+  /** Leave that domain off, with its memory kept by libvirt. */
+  keepFrozen?: boolean | undefined;
   format?: 'qcow2' | 'raw' | undefined;
   trustChain?: boolean | undefined;
   /** May be left out for a fleet that exists. */
@@ -82,6 +88,11 @@ async function spawnLocked(ports: Ports, asked: SpawnOptions): Promise<Outcome> 
   verifyCount(fleet, recorded, asked.count);
 
   const early = asked.dryRun === true ? [] : verifyChecks(await checkDisk(ports), asked.force === true);
+  if (asked.fromRunning !== undefined) {
+    if (recorded !== undefined) verifyWarm(recorded);
+    else if (asked.dryRun === true) return dryClones(ports, asked, began);
+    else return spawnFrozen(ports, asked, began);
+  }
   const golden = await goldenDomain(ports, asked);
   const options = golden === undefined ? asked : withGolden(asked, golden, recorded);
   const { base, notes } = await resolveBase(ports, options, recorded);
@@ -106,6 +117,66 @@ async function spawnLocked(ports: Ports, asked: SpawnOptions): Promise<Outcome> 
     importSeconds,
     notes: [...notes, ...(golden?.notes ?? []), ...early],
   });
+}
+
+/** A new fleet of a VM that runs. */
+async function spawnFrozen(ports: Ports, asked: SpawnOptions, began: number): Promise<Outcome> {
+  const { fleet, count = 0 } = asked;
+  try {
+    const frozen = await freezeDomain(ports, { ...asked, count });
+    const importSeconds = (ports.clock.monotonic() - began) / 1000;
+    const sources = { template: frozen.template.digest ?? '', warm: frozen.warm };
+    const options = { ...asked, spec: frozen.spec };
+    const record = await composeRecord(ports, options, undefined, frozen.base, sources);
+    verifyWaitable(record.spec, asked.wait);
+    const { sources: seedSources } = await loadSeedSources(ports, undefined, undefined);
+    const { template, notes } = frozen;
+    return await applySpawn(ports, options, {
+      recorded: undefined,
+      record,
+      nvram: undefined,
+      template,
+      seedSources,
+      began,
+      importSeconds,
+      notes,
+    });
+  } catch (error) {
+    // The golden VM goes on, and nothing of the fleet was begun: else its own intent says how to go on.
+    if (!(await ports.hypervisor.listSaved().catch(() => new Set())).has(asked.fromRunning ?? '') || asked.keepFrozen === true) {
+      await ports.memory.endFreeze(fleet).catch(() => undefined);
+    }
+    throw error;
+  }
+}
+
+/** What would be done: nothing is frozen for it. */
+function dryClones(ports: Ports, { fleet, count = 0, fromRunning = '' }: SpawnOptions, began: number): Outcome {
+  const members = growMembers(fleet, randomUUID(), [], count);
+  const plan: Plan = {
+    members: members.map(({ index, name }) => ({
+      index,
+      name,
+      steps: ['overlay', 'define', 'restore'],
+      why: `no domain, clone of ${fromRunning}`,
+      atNextStart: false,
+    })),
+    unchanged: [],
+    refused: [],
+  };
+  const outcome = composeOutcome({
+    verb: 'spawn',
+    id: '',
+    record: { name: fleet, base: { name: fromRunning, digest: '' }, members },
+    plan,
+    run: { results: [], stages: [] },
+    before: new Map(),
+    seconds: (ports.clock.monotonic() - began) / 1000,
+    interrupted: false,
+    doneAs: () => 'created',
+    notes: [`${fromRunning} would be frozen for a moment; a dry run leaves it alone`],
+  });
+  return { ...outcome, plan };
 }
 
 /** What the domain says stands below what was asked for, and of a fleet that exists below what was asked for then. */
@@ -137,6 +208,9 @@ async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnCon
   const { template, seedSources } = context;
   const imageOf = await verifiedBases(ports, context.record);
   const platform = await choosePlatform(ports, context.record.spec.virtType, options.onProgress);
+  await verifiedWarmBase(ports, context.record);
+  const unfinished = options.dryRun === true ? undefined : await ports.fleets.unfinished(options.fleet);
+  if (unfinished !== undefined) await discardHalfMade(ports, context.record, unfinished);
   const observed = await observeWithMarks(ports, context.record);
   verifyNoForeign(context.record, observed);
   verifyNetworkMayChange(context.recorded, context.record, observed);
@@ -161,21 +235,24 @@ async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnCon
   const wanted = withoutStarts(planSpawn(subjects, record.id), options.start !== false);
   const standing = await withoutMisplaced(ports, record, observed, wanted);
   // Those that are defined anew get their own disks by that.
-  const plan = await withoutStrangeDisks(
+  const own = await withoutStrangeDisks(
     ports,
     record,
     observed,
     standing,
     ({ steps }) => steps.includes('start') && !steps.includes('define'),
   );
+  const plan = withClones(own, observed, record);
+  const clones = plan.members.filter(({ steps }) => steps.includes('restore')).map(({ index }) => index);
   const operation = newOperation(ports, 'spawn', {
     id,
     targets: plan.members.map((member) => member.index),
     start: options.start === false ? 'none' : 'all',
     record,
     wholeFleet: true,
+    ...(clones.length === 0 ? {} : { clones }),
   });
-  const starting = plan.members.filter((member) => member.steps.includes('start')).length;
+  const starting = clones.length + plan.members.filter((member) => member.steps.includes('start')).length;
   const creating = plan.members.filter((member) => member.steps.includes('overlay')).length;
   const demand = { starting, creating, memoryMiB: record.spec.memoryMiB, virtualBytes: virtualBytesOf(record, imageOf) };
   const checks = [
@@ -202,7 +279,7 @@ async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnCon
       interrupted: isAborted(options.signal),
       doneAs: (name, steps) => {
         if (before.get(name)?.domain === undefined || before.get(name)?.overlayBytes === undefined) return 'created';
-        return steps.includes('define') ? 'redefined' : steps.includes('start') ? 'started' : 'unchanged';
+        return steps.includes('define') ? 'redefined' : steps.includes('start') || steps.includes('restore') ? 'started' : 'unchanged';
       },
       notes,
     });
@@ -216,6 +293,7 @@ async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnCon
   if (redefined.length > 0) notes.push(`members ${formatIndexes(redefined)} stay as they are until their next start`);
 
   const watch = await beginWait(ports, record, options.wait);
+  const cloner = await Cloner.open(ports, record, plan, definitions, options);
 
   // From here on the world changes.
   const disks = new Map(observed.map((member) => [member.name, lackingDisks(record, member)]));
@@ -239,8 +317,10 @@ async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnCon
     disks,
     ...nvramOf(record),
     off: offNames(before),
+    ...(cloner === undefined ? {} : { perform: { restore: cloner.clone } }),
     journaled: true,
   });
+  await ports.memory.endFreeze(record.name);
   const run = await runMembers(
     plan.members.map(({ name, steps }) => ({
       member: memberOf(before, name),
@@ -255,7 +335,9 @@ async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnCon
       onProgress: options.onProgress,
     },
   );
+  await cloner?.close();
   if (isComplete(run)) await ports.fleets.endOperation(record.name);
+  notes.push(...(cloner?.notes ?? []));
   return compose(run, notes, await waitAfter(ports, watch, { plan, run, before }, options));
 }
 

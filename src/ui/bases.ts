@@ -20,6 +20,15 @@ export function renderBases(bases: readonly BaseListing[], damaged: ReadonlyArra
             ? [{ title: 'DEPTH', value: (base: BaseListing) => String(base.depth), align: 'right' as const }]
             : []),
           { title: 'ON DISK', value: (base) => bytes(base.allocatedBytes), align: 'right' },
+          ...(bases.some((base) => base.memory !== null)
+            ? [
+                {
+                  title: 'MEMORY',
+                  value: (base: BaseListing) => (base.memory === null ? '-' : bytes(base.memory.allocatedBytes)),
+                  align: 'right' as const,
+                },
+              ]
+            : []),
           { title: 'VIRTUAL', value: (base) => bytes(base.virtualBytes), align: 'right' },
           { title: 'IMPORTED', value: (base) => minute(base.importedAt) },
           { title: 'FLEETS', value: (base) => base.fleets.join(', ') || '-' },
@@ -40,6 +49,9 @@ export function renderBase(base: BaseListing & { source?: string; generalisation
     ...(base.depth === 1 ? [] : [['depth', `${base.depth}, on ${base.layers.join(', on ')}`] as [string, string]]),
     ['virtual', bytes(base.virtualBytes)],
     ['imported', base.importedAt],
+    ...(base.memory === null
+      ? []
+      : [['memory', `${bytes(base.memory.allocatedBytes)}, of ${base.memory.domain}, frozen ${base.memory.takenAt}`] as [string, string]]),
     ...(base.promotedFrom === null
       ? []
       : [['promoted', `from ${base.promotedFrom.member}, on ${base.promotedFrom.base}`] as [string, string]]),

@@ -67,6 +67,24 @@ export function withClones(plan: Plan, observed: readonly ObservedMember[], reco
   };
 }
 
+/** Refuses to boot them: a start is not journaled, and on such a disk a guest would be a second golden VM. */
+export function withoutFreshClones(plan: Plan, observed: readonly ObservedMember[], record: FleetRecord): Plan {
+  const changed = withClones(plan, observed, record);
+  const fresh = changed.members.filter(({ steps }) => steps.includes('restore'));
+  return {
+    ...plan,
+    members: changed.members.filter((member) => !fresh.includes(member)),
+    refused: [
+      ...plan.refused,
+      ...fresh.map(({ name, index }) => ({
+        name,
+        reason: "its disk is fresh: booted from it, it would be the golden VM's double",
+        hint: `Have it go on from the golden VM's memory: cowherd reset ${record.name} ${index} --start all`,
+      })),
+    ],
+  };
+}
+
 /** Whether a member that is off has a disk that nothing was written to yet. */
 export function isFresh({ domain, overlayBytes }: ObservedMember, { freshOverlayBytes }: FleetRecord): boolean {
   return !isOn(domain) && domain?.reason !== 'saved' && overlayBytes !== undefined && overlayBytes <= freshOverlayBytes;
@@ -214,7 +232,8 @@ export class Cloner {
       fixUpGuest(this.#ports, member.name, { clock: true, entropy: true, renew, identity }, left()),
     );
     await seeds.learnHost(this.#record.name, member.name, self.hostKeys);
-    for (const note of self.notes) this.notes.add(`in clones: ${note}`);
+    // That it has no link yet is our own doing.
+    for (const note of self.notes.filter((text) => !text.includes('no link yet'))) this.notes.add(`in clones: ${note}`);
     await this.#setLinks(member, true);
     // Its client has asked without a link: now it is heard.
     if (renew) await fixUpGuest(this.#ports, member.name, { clock: false, entropy: false, renew }, left());
