@@ -18,6 +18,8 @@ export async function report(ports: Ports, fleet: string): Promise<FleetReport> 
   const sizes = await ports.fleets.overlaySizes(fleet);
   const { path, digest, virtualBytes } = base;
   const files = new Map([...images.values()].flatMap(layersOf).map(({ path: file, allocatedBytes }) => [file, allocatedBytes]));
+  // What clones go on from is a cost of theirs, as the base image is.
+  for (const image of images.values()) if (image.warm !== undefined) files.set(ports.memory.path(image), image.warm.allocatedBytes);
   return reportFleet({
     fleet,
     base: { path, digest, allocatedBytes: chainBytes(base), virtualBytes },

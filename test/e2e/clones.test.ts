@@ -15,6 +15,8 @@ describe('instant clones', () => {
     const tiny = ['--base', inject('tinyImage'), '--memory', '128MiB', '--seed', 'smbios', '--network', `network=${network.name}`];
     await lab.ok('spawn', golden, ...tiny, '--count', '1', '--wait', 'agent,address');
     await run(golden, 'echo of-the-golden > /run/in-memory; echo of-the-golden > /root/on-disk');
+    // dropbear makes one at the first login only.
+    await run(golden, 'dropbearkey -t ed25519 -f /etc/dropbear/dropbear_ed25519_host_key');
   }, 120_000);
 
   afterAll(async () => {
@@ -22,8 +24,9 @@ describe('instant clones', () => {
     await network.close();
   });
 
+  /** @param where a fleet, and which member of it */
   const run = async (where: string, command: string): Promise<string[]> => {
-    const { members } = await lab.ok('exec', where, '--via', 'agent', '--json', '--', '/bin/sh', '-c', command);
+    const { members } = await lab.ok('exec', ...where.split(' '), '--via', 'agent', '--json', '--', '/bin/sh', '-c', command);
     return members.map((member: { stdout: string }) => member.stdout.trim());
   };
   const identity =
@@ -56,8 +59,8 @@ describe('instant clones', () => {
   }, 120_000);
 
   it('resets a member to the moment of the freeze, and no other', async () => {
-    await run(`${fleet}-002`, 'echo mine > /root/on-disk; echo mine > /run/in-memory');
-    await run(`${fleet}-003`, 'echo mine > /root/on-disk');
+    await run(`${fleet} 2`, 'echo mine > /root/on-disk; echo mine > /run/in-memory');
+    await run(`${fleet} 3`, 'echo mine > /root/on-disk');
     await lab.ok('reset', fleet, '2', '--json');
     expect(await run(fleet, 'cat /root/on-disk /run/in-memory; hostname')).toEqual([
       `of-the-golden\nof-the-golden\n${fleet}-001`,
@@ -80,7 +83,7 @@ describe('instant clones', () => {
     await lab.unlocked();
     expect((await lab.answer('start', fleet, '5', '--json')).exitCode).toBe(3);
     await lab.ok('resume', fleet, '--json');
-    expect((await run(half, 'hostname'))[0]).toBe(half);
+    expect((await run(`${fleet} 5`, 'hostname'))[0]).toBe(half);
     const left = await readdir(lab.path('fleets', fleet));
     expect(left.filter((name) => /operation|freeze|^\.cowherd/.test(name))).toEqual([]);
   }, 60_000);

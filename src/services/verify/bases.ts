@@ -4,6 +4,7 @@ import { reportOf } from '../../core/errors.js';
 import type { Ports, StoreEntry } from '../../ports.js';
 import { verifyBase } from '../bases.js';
 import { chainDifferences, type WorkOptions } from '../fleet-access.js';
+import { memoryDifferences } from '../warm/clones.js';
 import { type Found, found } from './found.js';
 
 export const sweepHint = 'It can go: cowherd verify --fix';
@@ -29,6 +30,7 @@ export async function examineBases(ports: Ports): Promise<Examined> {
   );
   const unknown: string[] = [];
   const paths = new Set([...bases.map(({ path }) => path), ...damaged.map(({ path }) => path)]);
+  const memories = new Set(bases.filter(({ warm }) => warm !== undefined).map((base) => ports.memory.path(base)));
   const isRecorded = (image: string): boolean => paths.has(image) || paths.has(image.replace(/\.(qcow2|raw)$/, '.json'));
   for (const name of await ports.survey.owners('bases')) {
     const entries = await ports.survey.entries('bases', name);
@@ -42,6 +44,10 @@ export async function examineBases(ports: Ports): Promise<Examined> {
       else if (role === 'image' && !isRecorded(path)) {
         const hint = 'Import the image again to have its record back; or remove this file, if no overlay stands on it.';
         findings.push(found('orphan', path, 'an image without its record', { hint, bytes }));
+      }
+      if (role === 'companion' && !memories.has(path)) {
+        const hint = 'A freeze was interrupted, or its image was removed. Nothing goes on from it: remove this file.';
+        findings.push(found('orphan', path, 'a memory without its record', { hint, bytes }));
       }
       if (role === 'image' && isRecorded(path) && (entry.mode & 0o222) !== 0) {
         const hint = 'Take the right away from everybody: cowherd verify --fix';
@@ -58,6 +64,13 @@ export async function examineBases(ports: Ports): Promise<Examined> {
     const hint = `Every overlay on it may be corrupt: cowherd base verify ${ref} compares its content.`;
     const differences = await chainDifferences(ports, base);
     if (differences.length > 0) findings.push(found('damaged', ref, `it is not what was imported: ${differences.join(', ')}`, { hint }));
+    const memory = await memoryDifferences(ports, base);
+    if (memory.length > 0) {
+      const advice = `No clones are made of it: cowherd base verify ${ref} compares its content.`;
+      findings.push(
+        found('damaged', ports.memory.path(base), `it is not the memory that was frozen: ${memory.join(', ')}`, { hint: advice }),
+      );
+    }
   }
   return { findings, count: bases.length, unknown };
 }
