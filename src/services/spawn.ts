@@ -8,7 +8,7 @@ import type { Outcome } from '../core/outcome.js';
 import { isForeign, type MarkedMember, type Plan, planSpawn } from '../core/plan.js';
 import type { FleetSecrets, SeedSources } from '../core/seed.js';
 import { formatIndexes } from '../core/selection.js';
-import type { GivenSpec } from '../core/spec.js';
+import { domainSpecSchema, type GivenSpec } from '../core/spec.js';
 import type { WaitFor } from '../core/stages.js';
 import type { Ports } from '../ports.js';
 import { allocateAddresses } from './addresses.js';
@@ -127,7 +127,10 @@ async function spawnFrozen(ports: Ports, asked: SpawnOptions, began: number): Pr
     const importSeconds = (ports.clock.monotonic() - began) / 1000;
     const sources = { template: frozen.template.digest ?? '', warm: frozen.warm };
     const options = { ...asked, spec: frozen.spec };
-    const record = await composeRecord(ports, options, undefined, frozen.base, sources);
+    const composed = await composeRecord(ports, options, undefined, frozen.base, sources);
+    // In the order in which a later run composes it: else the domains' marks would differ, and all would be redefined.
+    const { template: ownTemplate, ...rest } = domainSpecSchema.parse(composed.spec);
+    const record = { ...composed, spec: { ...rest, template: ownTemplate } };
     verifyWaitable(record.spec, asked.wait);
     const { sources: seedSources } = await loadSeedSources(ports, undefined, undefined);
     const { template, notes } = frozen;

@@ -54,6 +54,9 @@ describe('instant clones', () => {
     const known = await readFile(lab.path('fleets', fleet, 'ssh', `${fleet}-002.known_hosts`), 'utf8');
     expect(known).toContain(all[2]?.[3]);
 
+    const again = await lab.ok('spawn', fleet, '--from-running', goldenName, '--count', '4', '--json');
+    expect(again.counts).toMatchObject({ unchanged: 4, created: 0, started: 0 });
+
     const [listed] = (await lab.ok('base', 'list', '--json')).bases.filter((base: { memory: unknown }) => base.memory !== null);
     expect(listed).toMatchObject({ memory: { domain: goldenName, memoryMiB: 128 }, fleets: [fleet], problems: [] });
   }, 120_000);
