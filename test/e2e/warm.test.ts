@@ -1,4 +1,4 @@
-import { open, readFile, stat, writeFile } from 'node:fs/promises';
+import { open, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { guest, Lab, until, virsh } from './lab.js';
@@ -152,8 +152,10 @@ describe('checkpoints', () => {
     await lab.ok('checkpoint', fleet);
     const variables = lab.path('fleets', fleet, 'nvram', `${fleet}-002.fd`);
     await virsh('destroy', `${fleet}-002`);
-    const before = await readFile(variables);
-    // Not what they were when it was frozen.
+    const secrets = `/var/lib/libvirt/swtpm/${(await virsh('domuuid', `${fleet}-002`)).trim()}/tpm2/tpm2-00.permall`;
+    const [before, sealed] = await Promise.all([readFile(variables), readFile(secrets)]);
+    // Not what they were when it was frozen; and without its state the TPM would be another one, with keys of its own.
+    await rm(secrets);
     const handle = await open(variables, 'r+');
     await handle.write(Buffer.alloc(512, 0xa5), 0, 512, 256 * 1024);
     await handle.close();
@@ -164,6 +166,7 @@ describe('checkpoints', () => {
       ['rewound', 'running'],
     ]);
     await until('the variables to be as they were', async () => (await readFile(variables)).equals(before));
+    await until('the TPM to be the one that it was', async () => (await readFile(secrets)).equals(sealed));
     await lab.ok('teardown', fleet, '--yes');
   });
 
