@@ -22,7 +22,8 @@ export { type ExportedBase, type ExportOptions, exportBase } from './services/ba
 export { type BaseHistory, history } from './services/base-history.js';
 export { type PruneOptions, type PruneResult, pruneBases } from './services/base-prune.js';
 export { type MemberRelocation, type RelocateOptions, type Relocation, relocate } from './services/base-relocate.js';
-export { addBase, inspectBase, listBases, removeBase, verifyBase } from './services/bases.js';
+export { verifyBase } from './services/base-verify.js';
+export { addBase, inspectBase, listBases, removeBase } from './services/bases.js';
 export { type CompactOptions, type CompactOutcome, compact } from './services/compact.js';
 export { type CopyOutcome, type CopyRequest, copy } from './services/copy.js';
 export { type DoctorOptions, doctor } from './services/doctor.js';

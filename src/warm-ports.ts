@@ -1,5 +1,7 @@
 import type { BaseImage, Seal, WarmMemory } from './core/base.js';
+import type { BaseRef } from './core/fleet.js';
 import type { SaveHead } from './core/save-file.js';
+import type { DiskSpec } from './core/spec.js';
 import type { ImportProgress } from './ports.js';
 
 /** The calls that have to do with the memory of golden VMs, which clones go on from. */
@@ -19,8 +21,17 @@ export interface Freeze {
   domain: string;
   uuid: string;
   startedAt: string;
+  /** What the spawn was asked for besides. */
   count: number;
   keepFrozen: boolean;
+  start: boolean;
+  /** As --wait says it. */
+  wait?: string | undefined;
+  timeoutMs?: number | undefined;
+  concurrency?: number | undefined;
+  bootConcurrency?: number | undefined;
+  /** Disks and memory of one moment that are in the store: from here on nothing is frozen again. */
+  taken?: { base: BaseRef; disks: DiskSpec[]; facts: MemoryFacts } | undefined;
 }
 
 export type MemoryFacts = Omit<WarmMemory, 'digest' | 'seal' | 'allocatedBytes' | 'bytes'>;
@@ -30,11 +41,14 @@ export interface MemoryStore {
   managedSave(domain: string): string;
   /** @throws STORE_FAILED; BASE_REFUSED where it is not a save file of a kind that is known */
   read(path: string): Promise<SaveHead>;
-  /**
-   * Keeps a copy of a saved memory beside the base image that it belongs to, recorded together with it. Under the lock on base images.
-   * @param release called once nothing more is read from the file
-   */
-  keep(base: BaseImage, file: string, facts: MemoryFacts, release: () => Promise<void>, signal?: AbortSignal): Promise<BaseImage>;
+  /** Puts a copy of a saved memory beside the base image that it belongs to, synced. Under the lock on base images, as the two that follow. */
+  take(base: BaseImage, file: string): Promise<void>;
+  /** Reads what was taken, and records it together with its base image. */
+  record(base: BaseImage, facts: MemoryFacts, signal?: AbortSignal): Promise<BaseImage>;
+  /** Takes a memory away again, and what is recorded of it. */
+  drop(base: BaseImage): Promise<void>;
+  /** Of a memory that was moved or copied, and has the content that was frozen: another file is that from now on. */
+  reseal(base: BaseImage): Promise<void>;
   path(base: Pick<BaseImage, 'name' | 'digest'>): string;
   /** What the file looks like now; undefined where it is gone. */
   seal(base: Pick<BaseImage, 'name' | 'digest'>): Promise<Seal | undefined>;

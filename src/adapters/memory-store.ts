@@ -3,15 +3,16 @@ import { copyFile, type FileHandle, lstat, open, rename, rmdir } from 'node:fs/p
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
-import type { BaseImage, BaseRecord, Seal } from '../core/base.js';
-import { parseState } from '../core/fleet.js';
+import { type BaseImage, type BaseRecord, type Seal, warmMemorySchema } from '../core/base.js';
+import { baseRefSchema, parseState } from '../core/fleet.js';
 import { composeSaveHead, parseSaveHead, parseSaveHeader, type SaveHead, saveHeaderBytes } from '../core/save-file.js';
+import { diskSpecSchema } from '../core/spec.js';
 import type { Freeze, ImportProgress, MemoryFacts, MemorySlot, MemoryStore } from '../ports.js';
 import { withPartial } from './base-intake.js';
 import { isSystemUri } from './connection.js';
-import { allocatedBytes, makeDirectory, openOwn, readIfThere, Shears, sealOf, storeError, writeJson } from './files.js';
+import { allocatedBytes, makeDirectory, openOwn, readIfThere, Shears, sealOf, storeError, syncDirectory, writeJson } from './files.js';
 import { hashAndCopy, hashFile } from './image-files.js';
-import { baseLayout, fleetLayout } from './layout.js';
+import { baseLayout, fleetLayout, storeLayout } from './layout.js';
 
 const freezeSchema = z.strictObject({
   version: z.literal(1),
@@ -20,6 +21,18 @@ const freezeSchema = z.strictObject({
   startedAt: z.iso.datetime(),
   count: z.number().int().positive(),
   keepFrozen: z.boolean(),
+  start: z.boolean(),
+  wait: z.string().optional(),
+  timeoutMs: z.number().positive().optional(),
+  concurrency: z.number().int().positive().optional(),
+  bootConcurrency: z.number().int().positive().optional(),
+  taken: z
+    .strictObject({
+      base: baseRefSchema,
+      disks: z.array(diskSpecSchema),
+      facts: warmMemorySchema.omit({ digest: true, seal: true, bytes: true, allocatedBytes: true }),
+    })
+    .optional(),
 });
 
 /** Saved memories of golden VMs, beside the base images that their disks became. */
@@ -49,23 +62,60 @@ export class MemoryDirectory implements MemoryStore {
     }
   }
 
-  async keep(base: BaseImage, file: string, facts: MemoryFacts, release: () => Promise<void>, signal?: AbortSignal): Promise<BaseImage> {
-    const layout = baseLayout(this.#root, base, base.format);
-    return withPartial(this.#root, base.name, `keep ${file}`, async (partial) => {
+  async take(base: BaseImage, file: string): Promise<void> {
+    const { directory, memory } = baseLayout(this.#root, base, base.format);
+    // An earlier one that nothing goes on from gives way: no record is to vouch for a file that it does not know.
+    if (base.warm !== undefined) await this.drop(base);
+    await withPartial(this.#root, base.name, `keep ${file}`, async (partial) => {
       await copyFile(file, partial, constants.COPYFILE_FICLONE);
       // What was copied is whole, or the golden VM is not told to go on.
       await this.read(partial);
       await syncReadOnly(partial);
-      await release();
-      const digest = await hashFile(partial, undefined, signal);
-      await rename(partial, layout.memory);
-      const stats = await lstat(layout.memory, { bigint: true });
-      const warm = { ...facts, digest, seal: sealOf(stats), bytes: Number(stats.size), allocatedBytes: allocatedBytes(stats) };
-      const { path, backing, ...record } = base;
-      const written: BaseRecord = { ...record, warm };
-      await writeJson(layout.record, written);
-      return { ...written, path, backing };
+      await rename(partial, memory);
+      await syncDirectory(directory);
     });
+  }
+
+  async record(base: BaseImage, facts: MemoryFacts, signal?: AbortSignal): Promise<BaseImage> {
+    const { memory } = baseLayout(this.#root, base, base.format);
+    try {
+      const digest = await hashFile(memory, undefined, signal);
+      const stats = await lstat(memory, { bigint: true });
+      const warm = { ...facts, digest, seal: sealOf(stats), bytes: Number(stats.size), allocatedBytes: allocatedBytes(stats) };
+      return await this.#write({ ...base, warm });
+    } catch (cause) {
+      throw storeError(`record ${memory}`, cause);
+    }
+  }
+
+  async drop(base: BaseImage): Promise<void> {
+    const { memory } = baseLayout(this.#root, base, base.format);
+    const { warm, ...cold } = base;
+    try {
+      if (warm !== undefined) await this.#write(cold);
+      await new Shears(storeLayout(this.#root).bases).unlink(memory);
+    } catch (cause) {
+      throw storeError(`remove ${memory}`, cause);
+    }
+  }
+
+  async reseal(base: BaseImage): Promise<void> {
+    const { memory } = baseLayout(this.#root, base, base.format);
+    if (base.warm === undefined) return;
+    try {
+      await syncReadOnly(memory);
+      const stats = await lstat(memory, { bigint: true });
+      await this.#write({ ...base, warm: { ...base.warm, seal: sealOf(stats), allocatedBytes: allocatedBytes(stats) } });
+    } catch (cause) {
+      throw storeError(`seal ${memory}`, cause);
+    }
+  }
+
+  async #write(base: BaseImage): Promise<BaseImage> {
+    const { path: _path, backing: _backing, ...record } = base;
+    const written: BaseRecord = record;
+    await writeJson(baseLayout(this.#root, base, base.format).record, written);
+    return base;
   }
 
   path(base: Pick<BaseImage, 'name' | 'digest'>): string {

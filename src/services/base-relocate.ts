@@ -1,5 +1,5 @@
 import pLimit from 'p-limit';
-import { type BaseImage, formatBaseRef, sealDifferences, shortDigest } from '../core/base.js';
+import { type BaseImage, formatBaseRef, shortDigest } from '../core/base.js';
 import { baseKey } from '../core/base-chain.js';
 import { memberDisks } from '../core/disks.js';
 import { hasDisk } from '../core/domain-xml.js';
@@ -11,6 +11,7 @@ import type { Operation } from '../core/operation.js';
 import { foreignReason, isForeign, type MarkedMember } from '../core/plan.js';
 import type { BaseLookup } from '../core/template.js';
 import type { Ports } from '../ports.js';
+import { reseal } from './base-reseal.js';
 import { verifiedBases } from './disks.js';
 import { isAborted } from './engine.js';
 import {
@@ -74,31 +75,6 @@ export async function relocate(ports: Ports, options: RelocateOptions = {}): Pro
   for (const { outcome } of members) counts[outcome]++;
   const seconds = Math.round(ports.clock.monotonic() - began) / 1000;
   return { resealed, counts, members, seconds, interrupted: isAborted(signal) };
-}
-
-/** A file that was copied or restored has another inode and time. All are read before any is sealed. */
-async function reseal(ports: Ports, { signal, onProgress }: WorkOptions): Promise<string[]> {
-  const { bases } = await ports.bases.list();
-  const moved: BaseImage[] = [];
-  for (const base of bases) {
-    const seal = await ports.bases.seal(base);
-    // One that is gone is told by whatever stands on it.
-    if (seal === undefined || sealDifferences(base.seal, seal).length === 0) continue;
-    const digest = await ports.bases.digest(
-      base,
-      (progress) => onProgress?.({ kind: 'bytes', what: `reading ${formatBaseRef(base)}`, ...progress }),
-      signal,
-    );
-    if (digest !== base.digest) {
-      throw new CowherdError('BASE_CHANGED', `Base image ${formatBaseRef(base)} is not what was imported: its content differs`, {
-        details: [base.path],
-        hint: 'Every overlay on it may be corrupt. Bring back the original file, then run this again.',
-      });
-    }
-    moved.push(base);
-  }
-  for (const base of moved) await ports.bases.reseal(base);
-  return moved.map(formatBaseRef);
 }
 
 async function relocateFleet(ports: Ports, fleet: string, options: RelocateOptions): Promise<MemberRelocation[]> {

@@ -23,7 +23,7 @@ export const defaultConcurrency = 16;
 export const defaultBootConcurrency = 8;
 
 /** @throws FLEET_NOT_FOUND, STATE_DAMAGED */
-export async function loadFleet(ports: Pick<Ports, 'fleets'>, fleet: string): Promise<FleetRecord> {
+export async function loadFleet(ports: Pick<Ports, 'fleets' | 'memory'>, fleet: string): Promise<FleetRecord> {
   verifyName('fleet', fleet);
   const record = await ports.fleets.read(fleet);
   if (record !== undefined) return record;
@@ -34,6 +34,13 @@ export async function loadFleet(ports: Pick<Ports, 'fleets'>, fleet: string): Pr
     if (holder !== undefined) {
       throw new CowherdError('FLEET_NOT_FOUND', `Fleet ${fleet} is not there yet: another run is at work on it (pid ${holder})`, {
         hint: 'Wait until it is done.',
+      });
+    }
+    const freeze = await ports.memory.readFreeze(fleet);
+    if (freeze !== undefined) {
+      throw new CowherdError('FLEET_NOT_FOUND', `Fleet ${fleet} is not there yet: its spawn from ${freeze.domain} was interrupted`, {
+        details: [`it began ${freeze.startedAt}`],
+        hint: `Finish it: cowherd resume ${fleet}`,
       });
     }
     throw new CowherdError('FLEET_NOT_FOUND', `Fleet ${fleet} has a directory but no fleet.json`, {

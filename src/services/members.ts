@@ -17,7 +17,7 @@ export interface FoundMember {
  * One member: `lab-003`, or `lab 3`.
  * @throws BAD_USAGE, FLEET_NOT_FOUND, MEMBER_NOT_FOUND
  */
-export async function findMember(ports: Pick<Ports, 'fleets'>, words: readonly string[]): Promise<FoundMember> {
+export async function findMember(ports: Pick<Ports, 'fleets' | 'memory'>, words: readonly string[]): Promise<FoundMember> {
   const [first, second] = words;
   const byName = /^(.+)-\d+$/.exec(first ?? '');
   if (first === undefined || words.length > 2 || (second === undefined && byName === null)) {

@@ -17,7 +17,7 @@ import { withoutStrangeDisks } from './reset.js';
 import { Shared } from './shared.js';
 import { shutDownGuest, shutdownPollMs } from './shut-down.js';
 import { withoutElsewhere, withoutMisplaced, withoutUnaware } from './standing.js';
-import { withoutFreshClones } from './warm/clones.js';
+import { withoutFreshClones } from './warm/clone-plan.js';
 
 export interface PowerOptions extends WorkOptions {
   fleet: string;

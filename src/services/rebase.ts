@@ -54,6 +54,15 @@ export async function rebase(ports: Ports, options: RebaseOptions): Promise<Outc
 async function begin(ports: Ports, options: RebaseOptions): Promise<Outcome> {
   const began = ports.clock.monotonic();
   const recorded = await loadFleet(ports, options.fleet);
+  if (recorded.spec.warm !== undefined) {
+    throw new CowherdError(
+      'NOT_SUPPORTED',
+      `Members of fleet ${recorded.name} go on from a memory, which belongs to the disk that they stand on`,
+      {
+        hint: 'Make a new fleet of a VM that runs on the newer disk: cowherd spawn NEW --from-running DOMAIN',
+      },
+    );
+  }
   verifyWaitable(recorded.spec, options.wait);
   const target = await targetOf(ports, options);
   const record = movedTo(recorded, target);
@@ -96,9 +105,7 @@ async function targetOf(ports: Ports, options: RebaseOptions): Promise<BaseImage
 
 /** The record of a fleet all of whose members stand on a base image. */
 function movedTo(record: FleetRecord, { name, digest }: Pick<BaseImage, 'name' | 'digest'>): FleetRecord {
-  // Memory belongs to the disk that it was frozen with.
-  const { warm: _warm, ...spec } = record.spec;
-  return { ...record, spec, base: { name, digest }, members: record.members.map(({ base: _, ...member }) => member) };
+  return { ...record, base: { name, digest }, members: record.members.map(({ base: _, ...member }) => member) };
 }
 
 /** What would be done, or that nothing is to be done. */

@@ -18,7 +18,8 @@ import { beginWait, verifyWaitable } from './readiness.js';
 import { composeSecrets, instanceIds, loadSeedSources, renderSeeds } from './seeds.js';
 import { withoutUnaware } from './standing.js';
 import { type StepContext, stagePlanned } from './steps.js';
-import { Cloner, verifiedWarmBase, withClones } from './warm/clones.js';
+import { verifiedWarmBase, withClones } from './warm/clone-plan.js';
+import { Cloner } from './warm/clones.js';
 import { beginWarmReset, finishWarmReset } from './warm/reset.js';
 
 export interface ResetOptions extends WorkOptions {

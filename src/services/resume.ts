@@ -1,11 +1,12 @@
 import { CowherdError } from '../core/errors.js';
 import { verifyName } from '../core/names.js';
 import type { Outcome } from '../core/outcome.js';
-import type { Ports } from '../ports.js';
+import { parseWaitFor } from '../core/stages.js';
+import type { Freeze, Ports } from '../ports.js';
 import { type WorkOptions, withFleetLock } from './fleet-access.js';
 import { finishRebase } from './rebase.js';
 import { finishReset } from './reset.js';
-import { spawn } from './spawn.js';
+import { type SpawnOptions, spawn } from './spawn.js';
 import { finishTeardown } from './teardown.js';
 import { finishCheckpoint } from './warm/checkpoint.js';
 
@@ -25,8 +26,7 @@ export async function resume(ports: Ports, options: ResumeOptions): Promise<Outc
   }
   const freeze = unfinished === undefined ? await ports.memory.readFreeze(fleet) : undefined;
   // It was killed before its own intent was written: the golden VM goes on, and the fleet is made.
-  if (freeze !== undefined)
-    return spawn(ports, { ...options, fromRunning: freeze.domain, count: freeze.count, keepFrozen: freeze.keepFrozen });
+  if (freeze !== undefined) return spawn(ports, { ...options, ...askedOf(freeze) });
   return withFleetLock(ports, fleet, async () => {
     const current = await ports.fleets.unfinished(fleet);
     if (current === undefined) {
@@ -41,4 +41,15 @@ export async function resume(ports: Ports, options: ResumeOptions): Promise<Outc
       hint: `Look again: cowherd status ${fleet}`,
     });
   });
+}
+
+/** What the spawn of a freeze was asked for. */
+function askedOf({ domain, count, keepFrozen, start, wait, timeoutMs, concurrency, bootConcurrency }: Freeze): Partial<SpawnOptions> {
+  return {
+    fromRunning: domain,
+    ...{ count, keepFrozen, start, timeoutMs },
+    ...(wait === undefined ? {} : { wait: parseWaitFor(wait) }),
+    ...(concurrency === undefined ? {} : { concurrency }),
+    ...(bootConcurrency === undefined ? {} : { bootConcurrency }),
+  };
 }

@@ -1,41 +1,24 @@
 import { randomUUID } from 'node:crypto';
-import { type MemberDisk, memberDisks } from '../core/disks.js';
 import { CowherdError } from '../core/errors.js';
 import { type FleetRecord, growMembers } from '../core/fleet.js';
 import { verifyName } from '../core/names.js';
-import { isOn } from '../core/observation.js';
 import type { Outcome } from '../core/outcome.js';
-import { isForeign, type MarkedMember, type Plan, planSpawn } from '../core/plan.js';
-import type { FleetSecrets, SeedSources } from '../core/seed.js';
-import { formatIndexes } from '../core/selection.js';
+import type { Plan } from '../core/plan.js';
+import type { FleetSecrets } from '../core/seed.js';
 import { domainSpecSchema, type GivenSpec } from '../core/spec.js';
 import type { WaitFor } from '../core/stages.js';
 import type { Ports } from '../ports.js';
-import { allocateAddresses } from './addresses.js';
-import { byName, memberOf, newOperation, offNames } from './change.js';
-import { checkDisk, checkMachine, checkMemory, checkNetwork, checkStore, verifyChecks } from './checks.js';
-import { choosePlatform, loadTemplate, renderDefinitions, type TemplateSource } from './definitions.js';
-import { nvramOf, verifiedBases, virtualBytesOf } from './disks.js';
-import { isAborted, isComplete, type RunResult, runMembers } from './engine.js';
-import {
-  defaultBootConcurrency,
-  defaultConcurrency,
-  observeWithMarks,
-  verifyNothingUnfinished,
-  type WorkOptions,
-  withFleetLock,
-} from './fleet-access.js';
+import { checkDisk, checkStore, verifyChecks } from './checks.js';
+import { loadTemplate } from './definitions.js';
+import { verifyNothingUnfinished, type WorkOptions, withFleetLock } from './fleet-access.js';
 import { type GoldenDomain, goldenDomain } from './from-domain.js';
 import { composeOutcome } from './outcome.js';
-import { beginWait, notWaited, verifyWaitable, type Waiting, waitAfter } from './readiness.js';
-import { withoutStrangeDisks } from './reset.js';
-import { composeSecrets, instanceIds, loadSeedSources, renderSeeds, type SeedFiles, seedLack } from './seeds.js';
+import { verifyWaitable } from './readiness.js';
+import { loadSeedSources, type SeedFiles } from './seeds.js';
+import { applySpawn } from './spawn-apply.js';
 import { composeRecord, readNvram, resolveBase, verifyCount } from './spawn-inputs.js';
-import { prepareSpawn } from './spawn-prepare.js';
-import { withoutMisplaced } from './standing.js';
-import { stepPerformer } from './steps.js';
-import { Cloner, discardHalfMade, verifiedWarmBase, withClones } from './warm/clones.js';
-import { freezeDomain, verifyWarm } from './warm/freeze.js';
+import { verifyWarm } from './warm/freezable.js';
+import { freezeDomain } from './warm/freeze.js';
 
 export interface SpawnOptions extends WorkOptions {
   fleet: string;
@@ -88,6 +71,7 @@ async function spawnLocked(ports: Ports, asked: SpawnOptions): Promise<Outcome> 
   verifyCount(fleet, recorded, asked.count);
 
   const early = asked.dryRun === true ? [] : verifyChecks(await checkDisk(ports), asked.force === true);
+  if (recorded === undefined) await verifyNoOtherFreeze(ports, asked);
   if (asked.fromRunning !== undefined) {
     if (recorded !== undefined) verifyWarm(recorded);
     else if (asked.dryRun === true) return dryClones(ports, asked, began);
@@ -122,9 +106,9 @@ async function spawnLocked(ports: Ports, asked: SpawnOptions): Promise<Outcome> 
 /** A new fleet of a VM that runs. */
 async function spawnFrozen(ports: Ports, asked: SpawnOptions, began: number): Promise<Outcome> {
   const { fleet, count = 0 } = asked;
+  const frozen = await freezeDomain(ports, { ...asked, count });
+  const importSeconds = (ports.clock.monotonic() - began) / 1000;
   try {
-    const frozen = await freezeDomain(ports, { ...asked, count });
-    const importSeconds = (ports.clock.monotonic() - began) / 1000;
     const sources = { template: frozen.template.digest ?? '', warm: frozen.warm };
     const options = { ...asked, spec: frozen.spec };
     const composed = await composeRecord(ports, options, undefined, frozen.base, sources);
@@ -134,23 +118,27 @@ async function spawnFrozen(ports: Ports, asked: SpawnOptions, began: number): Pr
     verifyWaitable(record.spec, asked.wait);
     const { sources: seedSources } = await loadSeedSources(ports, undefined, undefined);
     const { template, notes } = frozen;
-    return await applySpawn(ports, options, {
-      recorded: undefined,
-      record,
-      nvram: undefined,
-      template,
-      seedSources,
-      began,
-      importSeconds,
-      notes,
-    });
+    const given = { recorded: undefined, record, nvram: undefined, template, seedSources, began, importSeconds, notes };
+    return await applySpawn(ports, options, given);
   } catch (error) {
-    // The golden VM goes on, and nothing of the fleet was begun: else its own intent says how to go on.
-    if (!(await ports.hypervisor.listSaved().catch(() => new Set())).has(asked.fromRunning ?? '') || asked.keepFrozen === true) {
-      await ports.memory.endFreeze(fleet).catch(() => undefined);
-    }
+    // Once the fleet's own intent is there, that says how to go on.
+    if (!(await isBegun(ports, fleet).catch(() => true))) await frozen.giveUp();
     throw error;
   }
+}
+
+async function isBegun(ports: Ports, fleet: string): Promise<boolean> {
+  return (await ports.fleets.unfinished(fleet)) !== undefined || (await ports.fleets.read(fleet)) !== undefined;
+}
+
+/** Made another way, nobody would let the golden VM go on that a killed run left frozen. @throws UNFINISHED_OPERATION */
+async function verifyNoOtherFreeze(ports: Ports, { fleet, fromRunning }: SpawnOptions): Promise<void> {
+  const begun = await ports.memory.readFreeze(fleet);
+  if (begun === undefined || fromRunning === begun.domain || fromRunning === begun.uuid) return;
+  throw new CowherdError('UNFINISHED_OPERATION', `A spawn of fleet ${fleet} from ${begun.domain} was interrupted`, {
+    details: [`it began ${begun.startedAt}`],
+    hint: `Finish it first: cowherd resume ${fleet}`,
+  });
 }
 
 /** What would be done: nothing is frozen for it. */
@@ -192,194 +180,4 @@ function withGolden(
   const { memoryMiB, vcpus, virtType } = recorded?.spec ?? spec;
   const kept = { memoryMiB, vcpus, virtType };
   return { ...options, base: base.path, format: base.format, baseName: base.name, spec: { ...spec, ...kept, ...given } };
-}
-
-interface SpawnContext {
-  /** As it was, or as an interrupted spawn meant it to be. */
-  recorded: FleetRecord | undefined;
-  record: FleetRecord;
-  /** The NVRAM of the golden image, where it came with this run. */
-  nvram: Buffer | undefined;
-  template: TemplateSource;
-  seedSources: SeedSources;
-  began: number;
-  importSeconds: number;
-  notes: string[];
-}
-
-async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnContext): Promise<Outcome> {
-  const { template, seedSources } = context;
-  const imageOf = await verifiedBases(ports, context.record);
-  const platform = await choosePlatform(ports, context.record.spec.virtType, options.onProgress);
-  await verifiedWarmBase(ports, context.record);
-  const unfinished = options.dryRun === true ? undefined : await ports.fleets.unfinished(options.fleet);
-  if (unfinished !== undefined) await discardHalfMade(ports, context.record, unfinished);
-  const observed = await observeWithMarks(ports, context.record);
-  verifyNoForeign(context.record, observed);
-  verifyNetworkMayChange(context.recorded, context.record, observed);
-  const off = new Set(observed.filter(({ domain }) => !isOn(domain)).map(({ name }) => name));
-  const allocation = await allocateAddresses(ports, context.record, off);
-  const { record } = allocation;
-  const definitions = renderDefinitions(ports, record, record.members, imageOf, platform, template);
-
-  const id = randomUUID();
-  const secrets = await composeSecrets(ports, record, options.secrets, context.recorded?.spec.seed !== 'nocloud');
-  const placed = await ports.seeds.observe(record.name);
-  const isNew = new Set(observed.filter(({ overlayBytes }) => overlayBytes === undefined).map(({ name }) => name));
-  const seeded = record.spec.seed === 'nocloud' ? record.members : [];
-  const instanceOf = instanceIds(placed, id, (member) => isNew.has(member.name));
-  const seeds = renderSeeds(record, seeded, seedSources, secrets, instanceOf);
-
-  const subjects = observed.map((member) => ({
-    ...member,
-    definition: definitions.get(member.name)?.definition ?? '',
-    seedLack: seedLack(seeds.get(member.name), placed.get(member.name)),
-  }));
-  const wanted = withoutStarts(planSpawn(subjects, record.id), options.start !== false);
-  const standing = await withoutMisplaced(ports, record, observed, wanted);
-  // Those that are defined anew get their own disks by that.
-  const own = await withoutStrangeDisks(
-    ports,
-    record,
-    observed,
-    standing,
-    ({ steps }) => steps.includes('start') && !steps.includes('define'),
-  );
-  const plan = withClones(own, observed, record);
-  const clones = plan.members.filter(({ steps }) => steps.includes('restore')).map(({ index }) => index);
-  const operation = newOperation(ports, 'spawn', {
-    id,
-    targets: plan.members.map((member) => member.index),
-    start: options.start === false ? 'none' : 'all',
-    record,
-    wholeFleet: true,
-    ...(clones.length === 0 ? {} : { clones }),
-  });
-  const starting = clones.length + plan.members.filter((member) => member.steps.includes('start')).length;
-  const creating = plan.members.filter((member) => member.steps.includes('overlay')).length;
-  const demand = { starting, creating, memoryMiB: record.spec.memoryMiB, virtualBytes: virtualBytesOf(record, imageOf) };
-  const checks = [
-    await checkMemory(ports, demand),
-    ...(await checkDisk(ports, demand)),
-    await checkNetwork(ports, record.spec.network),
-    ...checkMachine(record.spec, platform),
-    ...(allocation.check === undefined ? [] : [allocation.check]),
-  ];
-  const before = byName(observed);
-  const compose = (run: RunResult, notes: string[], waiting: Waiting = notWaited): Outcome =>
-    composeOutcome({
-      verb: 'spawn',
-      id: operation.id,
-      record,
-      plan,
-      run: {
-        ...run,
-        stages: [{ name: 'import', seconds: Math.round(context.importSeconds * 1000) / 1000, count: 1 }, ...run.stages, ...waiting.stages],
-      },
-      late: waiting.late,
-      before,
-      seconds: (ports.clock.monotonic() - context.began) / 1000,
-      interrupted: isAborted(options.signal),
-      doneAs: (name, steps) => {
-        if (before.get(name)?.domain === undefined || before.get(name)?.overlayBytes === undefined) return 'created';
-        return steps.includes('define') ? 'redefined' : steps.includes('start') || steps.includes('restore') ? 'started' : 'unchanged';
-      },
-      notes,
-    });
-
-  if (options.dryRun === true) {
-    const notes = checks.filter((check) => check.status !== 'ok').map(({ name, message }) => `${name}: ${message}`);
-    return { ...compose({ results: [], stages: [] }, [...context.notes, ...notes]), plan };
-  }
-  const notes = [...context.notes, ...verifyChecks(checks, options.force === true)];
-  const redefined = plan.members.filter((member) => member.atNextStart).map((member) => member.index);
-  if (redefined.length > 0) notes.push(`members ${formatIndexes(redefined)} stay as they are until their next start`);
-
-  const watch = await beginWait(ports, record, options.wait);
-  const cloner = await Cloner.open(ports, record, plan, definitions, options);
-
-  // From here on the world changes.
-  const disks = new Map(observed.map((member) => [member.name, lackingDisks(record, member)]));
-  const { nvram } = context;
-  const defined = await prepareSpawn(ports, {
-    record,
-    operation,
-    plan,
-    definitions,
-    disks,
-    nvram,
-    template,
-    before,
-    seedSources,
-    seeds,
-    secrets,
-  });
-  const performer = stepPerformer(ports, {
-    fleet: record.name,
-    definitions,
-    disks,
-    ...nvramOf(record),
-    off: offNames(before),
-    ...(cloner === undefined ? {} : { perform: { restore: cloner.clone } }),
-    journaled: true,
-  });
-  await ports.memory.endFreeze(record.name);
-  const run = await runMembers(
-    plan.members.map(({ name, steps }) => ({
-      member: memberOf(before, name),
-      steps: name === defined ? steps.filter((step) => step !== 'define') : steps,
-    })),
-    performer,
-    {
-      concurrency: options.concurrency ?? defaultConcurrency,
-      bootConcurrency: options.bootConcurrency ?? defaultBootConcurrency,
-      clock: ports.clock,
-      signal: options.signal,
-      onProgress: options.onProgress,
-    },
-  );
-  await cloner?.close();
-  if (isComplete(run)) await ports.fleets.endOperation(record.name);
-  notes.push(...(cloner?.notes ?? []));
-  return compose(run, notes, await waitAfter(ports, watch, { plan, run, before }, options));
-}
-
-/** What is there is never made anew. */
-function lackingDisks(record: FleetRecord, { overlayBytes, missingDisks = [], ...member }: MarkedMember): MemberDisk[] {
-  return memberDisks(record, member).filter(({ stem }) =>
-    stem === member.name ? overlayBytes === undefined : missingDisks.includes(stem),
-  );
-}
-
-/** Members that run keep their address on the old network until they are off: given to others meanwhile, it would be there twice. */
-function verifyNetworkMayChange(recorded: FleetRecord | undefined, record: FleetRecord, observed: readonly MarkedMember[]): void {
-  if (recorded === undefined || recorded.spec.network === record.spec.network) return;
-  const reserved = new Set(recorded.members.filter((member) => member.address !== undefined).map((member) => member.name));
-  const running = observed.filter(({ name, domain }) => reserved.has(name) && isOn(domain)).map((member) => member.index);
-  if (running.length === 0) return;
-  throw new CowherdError(
-    'PREFLIGHT_FAILED',
-    `Members ${formatIndexes(running)} of fleet ${record.name} run with addresses of ${recorded.spec.network}; nothing was changed`,
-    { hint: `Stop them before they change to another network: cowherd stop ${record.name}` },
-  );
-}
-
-function verifyNoForeign(record: FleetRecord, observed: readonly MarkedMember[]): void {
-  const foreign = observed.filter((member) => isForeign(member, record.id));
-  const first = foreign[0];
-  if (first === undefined) return;
-  throw new CowherdError('FOREIGN_DOMAIN', `A domain named ${first.name} exists that is not of fleet ${record.name}; nothing was changed`, {
-    details: foreign.slice(1, 10).map((member) => `also ${member.name}`),
-    hint: `Choose another fleet name, or rename that domain: virsh domrename ${first.name} NEW`,
-  });
-}
-
-function withoutStarts(plan: Plan, start: boolean): Plan {
-  if (start) return plan;
-  const members = plan.members.map((member) => ({ ...member, steps: member.steps.filter((step) => step !== 'start') }));
-  return {
-    ...plan,
-    members: members.filter((member) => member.steps.length > 0),
-    unchanged: [...plan.unchanged, ...members.filter((member) => member.steps.length === 0).map((member) => member.name)],
-  };
 }

@@ -38,6 +38,8 @@ export interface Point {
   /** The change was asked for, and not answered. */
   late: boolean;
   line: string;
+  /** Counts only the changes that this matches. */
+  on?: string;
 }
 
 export interface Loss {
@@ -71,8 +73,9 @@ export class CrashMatrix {
     this.host = host;
   }
 
-  static async open(): Promise<CrashMatrix> {
-    const lab = await Lab.open();
+  /** @param lab one that is there already, and that {@link close} closes */
+  static async open(lab?: Lab): Promise<CrashMatrix> {
+    lab ??= await Lab.open();
     return new CrashMatrix(lab, await openHost({ connect: uri, store: lab.store }));
   }
 
@@ -106,6 +109,17 @@ export class CrashMatrix {
     return { points: all.length, tried: chosen.length, losses };
   }
 
+  /** As {@link run}, at changes that are named: each must come. */
+  async runAt(scenario: Scenario, points: Array<{ on: string; nth?: number; late?: boolean }>, expected: unknown): Promise<Loss[]> {
+    const losses: Loss[] = [];
+    for (const { on, nth = 1, late = false } of points) {
+      const point = { at: nth, late, line: on, on };
+      const what = await this.#try(scenario, point, 'SIGKILL', expected).catch((error: unknown) => String(error));
+      if (what !== undefined) losses.push({ scenario: scenario.name, point: `${late ? 'in' : 'before'} ${nth}: ${on}`, what });
+    }
+    return losses;
+  }
+
   /** Runs the verb with nobody in its way. @returns its changes, and the world that it leaves */
   async undisturbed(scenario: Scenario): Promise<{ lines: string[]; expected: unknown }> {
     await scenario.setUp();
@@ -123,10 +137,11 @@ export class CrashMatrix {
       CWT_KILL_AT: String(point.at),
       ...(signal === 'SIGKILL' ? {} : { CWT_SIGNAL: signal }),
       ...(point.late ? { CWT_KILL_LATE: '1' } : {}),
+      ...(point.on === undefined ? {} : { CWT_KILL_ON: point.on }),
     });
     this.#pids.add(run.pid);
     // Where the verb had less to do this time the point does not come.
-    if (signal === 'SIGKILL' && run.exitCode === 0) return undefined;
+    if (signal === 'SIGKILL' && run.exitCode === 0) return point.on === undefined ? undefined : 'the point did not come';
     // Once the verb is over, a signal ends what is left of the run.
     if (signal === 'SIGKILL' ? run.signal !== signal : ![0, 130].includes(run.exitCode ?? -1) && run.signal !== signal) {
       return `ended with ${run.exitCode ?? run.signal}: ${run.stdout}${run.stderr}`;

@@ -1,6 +1,6 @@
 import { Args } from '@oclif/core';
 import { BaseCommand } from '../../base-command.js';
-import { verifyBase } from '../../services/bases.js';
+import { verifyBase } from '../../services/base-verify.js';
 
 export default class BaseVerify extends BaseCommand {
   static override summary = 'Read a base image whole and compare its digest; check its qcow2 structure.';

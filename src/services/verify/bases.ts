@@ -2,9 +2,9 @@ import { basename } from 'node:path';
 import { formatBaseRef } from '../../core/base.js';
 import { reportOf } from '../../core/errors.js';
 import type { Ports, StoreEntry } from '../../ports.js';
-import { verifyBase } from '../bases.js';
+import { verifyBase } from '../base-verify.js';
 import { chainDifferences, type WorkOptions } from '../fleet-access.js';
-import { memoryDifferences } from '../warm/clones.js';
+import { memoryDifferences } from '../warm/clone-plan.js';
 import { type Found, found } from './found.js';
 
 export const sweepHint = 'It can go: cowherd verify --fix';

@@ -43,6 +43,11 @@ export async function examineFleet(ports: Ports, world: World, fleet: string, is
       const message = `a ${verb} was interrupted, with ${unfinished.done.size} of ${targets.length} members done; it began ${startedAt}`;
       return only(found('unfinished', fleet, message, { hint: `Finish it: cowherd resume ${fleet}` }));
     }
+    const freeze = record === undefined ? await ports.memory.readFreeze(fleet) : undefined;
+    if (freeze !== undefined) {
+      const message = `a spawn from ${freeze.domain} was interrupted while that was frozen; it began ${freeze.startedAt}`;
+      return only(found('unfinished', fleet, message, { hint: `Finish it: cowherd resume ${fleet}` }));
+    }
   } catch (error) {
     const { message, hint = '' } = reportOf(error);
     return only(found('damaged', fleet, message, { hint }));

@@ -1,0 +1,219 @@
+import { randomUUID } from 'node:crypto';
+import { type MemberDisk, memberDisks } from '../core/disks.js';
+import { CowherdError } from '../core/errors.js';
+import type { FleetRecord } from '../core/fleet.js';
+import { isOn } from '../core/observation.js';
+import type { Outcome } from '../core/outcome.js';
+import { isForeign, type MarkedMember, type Plan, planSpawn } from '../core/plan.js';
+import type { SeedSources } from '../core/seed.js';
+import { formatIndexes } from '../core/selection.js';
+import type { Ports } from '../ports.js';
+import { allocateAddresses } from './addresses.js';
+import { byName, memberOf, newOperation, offNames } from './change.js';
+import { checkDisk, checkMachine, checkMemory, checkNetwork, verifyChecks } from './checks.js';
+import { choosePlatform, renderDefinitions, type TemplateSource } from './definitions.js';
+import { nvramOf, verifiedBases, virtualBytesOf } from './disks.js';
+import { isAborted, isComplete, type RunResult, runMembers } from './engine.js';
+import { defaultBootConcurrency, defaultConcurrency, observeWithMarks } from './fleet-access.js';
+import { composeOutcome } from './outcome.js';
+import { beginWait, notWaited, type Waiting, waitAfter } from './readiness.js';
+import { withoutStrangeDisks } from './reset.js';
+import { composeSecrets, instanceIds, renderSeeds, seedLack } from './seeds.js';
+import type { SpawnOptions } from './spawn.js';
+import { prepareSpawn } from './spawn-prepare.js';
+import { withoutMisplaced } from './standing.js';
+import { stepPerformer } from './steps.js';
+import { verifiedWarmBase, withClones } from './warm/clone-plan.js';
+import { Cloner, discardHalfMade } from './warm/clones.js';
+
+/** What a spawn does once it is known what the fleet is to be. */
+
+export interface SpawnContext {
+  /** As it was, or as an interrupted spawn meant it to be. */
+  recorded: FleetRecord | undefined;
+  record: FleetRecord;
+  /** The NVRAM of the golden image, where it came with this run. */
+  nvram: Buffer | undefined;
+  template: TemplateSource;
+  seedSources: SeedSources;
+  began: number;
+  importSeconds: number;
+  notes: string[];
+}
+
+export async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnContext): Promise<Outcome> {
+  const { template, seedSources } = context;
+  const imageOf = await verifiedBases(ports, context.record);
+  const platform = await choosePlatform(ports, context.record.spec.virtType, options.onProgress);
+  await verifiedWarmBase(ports, context.record);
+  const unfinished = options.dryRun === true ? undefined : await ports.fleets.unfinished(options.fleet);
+  if (unfinished !== undefined) await discardHalfMade(ports, context.record, unfinished);
+  const observed = await observeWithMarks(ports, context.record);
+  verifyNoForeign(context.record, observed);
+  verifyNetworkMayChange(context.recorded, context.record, observed);
+  const off = new Set(observed.filter(({ domain }) => !isOn(domain)).map(({ name }) => name));
+  const allocation = await allocateAddresses(ports, context.record, off);
+  const { record } = allocation;
+  const definitions = renderDefinitions(ports, record, record.members, imageOf, platform, template);
+
+  const id = randomUUID();
+  const secrets = await composeSecrets(ports, record, options.secrets, context.recorded?.spec.seed !== 'nocloud');
+  const placed = await ports.seeds.observe(record.name);
+  const isNew = new Set(observed.filter(({ overlayBytes }) => overlayBytes === undefined).map(({ name }) => name));
+  const seeded = record.spec.seed === 'nocloud' ? record.members : [];
+  const instanceOf = instanceIds(placed, id, (member) => isNew.has(member.name));
+  const seeds = renderSeeds(record, seeded, seedSources, secrets, instanceOf);
+
+  const subjects = observed.map((member) => ({
+    ...member,
+    definition: definitions.get(member.name)?.definition ?? '',
+    seedLack: seedLack(seeds.get(member.name), placed.get(member.name)),
+  }));
+  const wanted = withoutStarts(planSpawn(subjects, record.id), options.start !== false);
+  const standing = await withoutMisplaced(ports, record, observed, wanted);
+  // Those that are defined anew get their own disks by that.
+  const own = await withoutStrangeDisks(
+    ports,
+    record,
+    observed,
+    standing,
+    ({ steps }) => steps.includes('start') && !steps.includes('define'),
+  );
+  const plan = withClones(own, observed, record);
+  const clones = plan.members.filter(({ steps }) => steps.includes('restore')).map(({ index }) => index);
+  const operation = newOperation(ports, 'spawn', {
+    id,
+    targets: plan.members.map((member) => member.index),
+    start: options.start === false ? 'none' : 'all',
+    record,
+    wholeFleet: true,
+    ...(clones.length === 0 ? {} : { clones }),
+  });
+  const starting = clones.length + plan.members.filter((member) => member.steps.includes('start')).length;
+  const creating = plan.members.filter((member) => member.steps.includes('overlay')).length;
+  const demand = { starting, creating, memoryMiB: record.spec.memoryMiB, virtualBytes: virtualBytesOf(record, imageOf) };
+  const checks = [
+    await checkMemory(ports, demand),
+    ...(await checkDisk(ports, demand)),
+    await checkNetwork(ports, record.spec.network),
+    ...checkMachine(record.spec, platform),
+    ...(allocation.check === undefined ? [] : [allocation.check]),
+  ];
+  const before = byName(observed);
+  const compose = (run: RunResult, notes: string[], waiting: Waiting = notWaited): Outcome =>
+    composeOutcome({
+      verb: 'spawn',
+      id: operation.id,
+      record,
+      plan,
+      run: {
+        ...run,
+        stages: [{ name: 'import', seconds: Math.round(context.importSeconds * 1000) / 1000, count: 1 }, ...run.stages, ...waiting.stages],
+      },
+      late: waiting.late,
+      before,
+      seconds: (ports.clock.monotonic() - context.began) / 1000,
+      interrupted: isAborted(options.signal),
+      doneAs: (name, steps) => {
+        if (before.get(name)?.domain === undefined || before.get(name)?.overlayBytes === undefined) return 'created';
+        return steps.includes('define') ? 'redefined' : steps.includes('start') || steps.includes('restore') ? 'started' : 'unchanged';
+      },
+      notes,
+    });
+
+  if (options.dryRun === true) {
+    const notes = checks.filter((check) => check.status !== 'ok').map(({ name, message }) => `${name}: ${message}`);
+    return { ...compose({ results: [], stages: [] }, [...context.notes, ...notes]), plan };
+  }
+  const notes = [...context.notes, ...verifyChecks(checks, options.force === true)];
+  const redefined = plan.members.filter((member) => member.atNextStart).map((member) => member.index);
+  if (redefined.length > 0) notes.push(`members ${formatIndexes(redefined)} stay as they are until their next start`);
+
+  const watch = await beginWait(ports, record, options.wait);
+  const cloner = await Cloner.open(ports, record, plan, definitions, options);
+
+  // From here on the world changes.
+  const disks = new Map(observed.map((member) => [member.name, lackingDisks(record, member)]));
+  const { nvram } = context;
+  const defined = await prepareSpawn(ports, {
+    record,
+    operation,
+    plan,
+    definitions,
+    disks,
+    nvram,
+    template,
+    before,
+    seedSources,
+    seeds,
+    secrets,
+  });
+  const performer = stepPerformer(ports, {
+    fleet: record.name,
+    definitions,
+    disks,
+    ...nvramOf(record),
+    off: offNames(before),
+    ...(cloner === undefined ? {} : { perform: { restore: cloner.clone } }),
+    journaled: true,
+  });
+  await ports.memory.endFreeze(record.name);
+  const run = await runMembers(
+    plan.members.map(({ name, steps }) => ({
+      member: memberOf(before, name),
+      steps: name === defined ? steps.filter((step) => step !== 'define') : steps,
+    })),
+    performer,
+    {
+      concurrency: options.concurrency ?? defaultConcurrency,
+      bootConcurrency: options.bootConcurrency ?? defaultBootConcurrency,
+      clock: ports.clock,
+      signal: options.signal,
+      onProgress: options.onProgress,
+    },
+  );
+  await cloner?.close();
+  if (isComplete(run)) await ports.fleets.endOperation(record.name);
+  notes.push(...(cloner?.notes ?? []));
+  return compose(run, notes, await waitAfter(ports, watch, { plan, run, before }, options));
+}
+
+/** What is there is never made anew. */
+function lackingDisks(record: FleetRecord, { overlayBytes, missingDisks = [], ...member }: MarkedMember): MemberDisk[] {
+  return memberDisks(record, member).filter(({ stem }) =>
+    stem === member.name ? overlayBytes === undefined : missingDisks.includes(stem),
+  );
+}
+
+/** Members that run keep their address on the old network until they are off: given to others meanwhile, it would be there twice. */
+function verifyNetworkMayChange(recorded: FleetRecord | undefined, record: FleetRecord, observed: readonly MarkedMember[]): void {
+  if (recorded === undefined || recorded.spec.network === record.spec.network) return;
+  const reserved = new Set(recorded.members.filter((member) => member.address !== undefined).map((member) => member.name));
+  const running = observed.filter(({ name, domain }) => reserved.has(name) && isOn(domain)).map((member) => member.index);
+  if (running.length === 0) return;
+  throw new CowherdError(
+    'PREFLIGHT_FAILED',
+    `Members ${formatIndexes(running)} of fleet ${record.name} run with addresses of ${recorded.spec.network}; nothing was changed`,
+    { hint: `Stop them before they change to another network: cowherd stop ${record.name}` },
+  );
+}
+
+function verifyNoForeign(record: FleetRecord, observed: readonly MarkedMember[]): void {
+  const foreign = observed.filter((member) => isForeign(member, record.id));
+  const first = foreign[0];
+  if (first === undefined) return;
+  throw new CowherdError('FOREIGN_DOMAIN', `A domain named ${first.name} exists that is not of fleet ${record.name}; nothing was changed`, {
+    details: foreign.slice(1, 10).map((member) => `also ${member.name}`),
+    hint: `Choose another fleet name, or rename that domain: virsh domrename ${first.name} NEW`,
+  });
+}
+
+function withoutStarts(plan: Plan, start: boolean): Plan {
+  if (start) return plan;
+  const members = plan.members.map((member) => ({ ...member, steps: member.steps.filter((step) => step !== 'start') }));
+  return {
+    ...plan,
+    members: members.filter((member) => member.steps.length > 0),
+    unchanged: [...plan.unchanged, ...members.filter((member) => member.steps.length === 0).map((member) => member.name)],
+  };
+}

@@ -1,0 +1,137 @@
+import { type BaseImage, formatBaseRef } from '../../core/base.js';
+import { templateFromDomain } from '../../core/domain-template.js';
+import { CowherdError, reportOf } from '../../core/errors.js';
+import { basesOf, type FleetRecord, growMembers } from '../../core/fleet.js';
+import type { DomainState } from '../../core/observation.js';
+import { type DomainSpec, defaultDomainSpec } from '../../core/spec.js';
+import type { Ports } from '../../ports.js';
+import { checkMemory, verifyChecks } from '../checks.js';
+import { readGuestSelf } from '../fix-up.js';
+import { verifyWaitable } from '../readiness.js';
+import { verifyRoom } from '../room.js';
+import type { SpawnOptions } from '../spawn.js';
+
+/** Whether clones can be made of a VM that runs. What can be known beforehand is, so that it is not frozen for nothing. */
+
+/** How long the golden VM's agent may take to answer. */
+const agentMs = 30_000;
+
+/** @throws BAD_USAGE: a clone is what the running VM is */
+export function verifyAlone({ fleet, base, fromDomain, template, nvram, seedFiles = {}, secrets, spec = {} }: SpawnOptions): void {
+  const given = Object.entries({
+    '--base': base,
+    '--from-domain': fromDomain,
+    '--template': template,
+    '--nvram': nvram,
+    '--memory': spec.memoryMiB,
+    '--vcpus': spec.vcpus,
+    '--virt-type': spec.virtType,
+    '--disk': spec.disks,
+    '--network': spec.network,
+    '--firmware': spec.firmware,
+    '--tpm': spec.tpm,
+    '--forward-ssh': spec.forwardSsh,
+    '--seed': spec.seed,
+    '--ssh-key': spec.sshKeys,
+    '--secret': secrets,
+    '--user-data': seedFiles.userData,
+    '--meta-data': seedFiles.metaData,
+    '--network-config': seedFiles.networkConfig,
+  }).flatMap(([flag, value]) => (value === undefined ? [] : [flag]));
+  if (given.length === 0) return;
+  throw new CowherdError('BAD_USAGE', `${given.join(', ')} cannot go with --from-running: a clone is what the running VM is`, {
+    hint: `Leave it out; or make fleet ${fleet} of a VM that is shut off: --from-domain.`,
+  });
+}
+
+/** What a clone must be able to do the golden VM must be, and there must be room. @throws PREFLIGHT_FAILED, NOT_SUPPORTED, FOREIGN_DOMAIN */
+export async function verifyFreezable(
+  ports: Ports,
+  options: SpawnOptions & { count: number },
+  { name, state, reason }: DomainState,
+): Promise<void> {
+  if (state !== 'running') {
+    throw new CowherdError('PREFLIGHT_FAILED', `Domain ${name} does not run (${state === 'shutOff' ? 'off' : state}: ${reason})`, {
+      hint: `Start it, and wait until it is ready. A fleet of one that is shut off: --from-domain ${name}`,
+    });
+  }
+  const xml = await ports.domains.running(name);
+  if (xml !== undefined) await verifyFleet(ports, options, name, xml);
+  await readGuestSelf(ports, name, { timeoutMs: agentMs }).catch((error: unknown) => {
+    const { code, message } = reportOf(error);
+    throw new CowherdError('PREFLIGHT_FAILED', `Clones of ${name} could not be made themselves: ${message}`, {
+      details: [code],
+      hint: 'Its guest agent must answer and may run /bin/sh: clones get a name, keys and addresses of their own by it.',
+    });
+  });
+}
+
+/** What the spawn would refuse once the VM is frozen. */
+async function verifyFleet(
+  ports: Ports,
+  { fleet, count, wait, start, force }: SpawnOptions & { count: number },
+  name: string,
+  xml: string,
+): Promise<void> {
+  const { spec: own, template, nvram } = templateFromDomain(name, xml);
+  const spec: DomainSpec = { ...defaultDomainSpec, ...own };
+  verifyCloneable(ports, name, template, spec, nvram);
+  verifyWaitable(spec, wait);
+  const taken = new Set((await ports.hypervisor.listDomains()).map((domain) => domain.name));
+  const foreign = growMembers(fleet, '', [], count).find((member) => taken.has(member.name));
+  if (foreign !== undefined) {
+    throw new CowherdError('FOREIGN_DOMAIN', `A domain named ${foreign.name} exists that is not of fleet ${fleet}; nothing was changed`, {
+      hint: `Choose another fleet name, or rename that domain: virsh domrename ${foreign.name} NEW`,
+    });
+  }
+  const demand = { starting: start === false ? 0 : count, creating: 0, memoryMiB: spec.memoryMiB, virtualBytes: 0 };
+  verifyChecks([await checkMemory(ports, demand)], force === true);
+  await verifyRoom(ports, ports.fleets.root, spec.memoryMiB * 2 ** 20, `The memory of ${name}`);
+}
+
+/** @throws NOT_SUPPORTED */
+export function verifyCloneable(
+  ports: Ports,
+  name: string,
+  template: string,
+  spec: { tpm?: boolean; firmware?: string },
+  nvram: string | undefined,
+): void {
+  const refuse = (reason: string, hint: string): never => {
+    throw new CowherdError('NOT_SUPPORTED', `No clones can be made of ${name}: ${reason}`, { hint });
+  };
+  if (spec.tpm === true) refuse("its TPM's state would be every clone's", 'Take the TPM out of it, or use --from-domain.');
+  if (spec.firmware === 'uefi' || nvram !== undefined) refuse('it has UEFI variables', 'Use --from-domain for machines with UEFI.');
+  if (template.includes(`${ports.fleets.root}/`)) {
+    refuse(
+      'it has a cloud-init seed, or another file, of a fleet',
+      `Take it out while it runs: virsh detach-disk ${name} TARGET --live --config`,
+    );
+  }
+}
+
+/** Another moment of the same disk would become what other fleets go on from, or are to. */
+export async function verifyUnused(ports: Ports, base: BaseImage, fleet: string): Promise<void> {
+  for (const name of (await ports.fleets.list()).filter((one) => one !== fleet)) {
+    const records = [
+      await ports.fleets.read(name).catch(() => undefined),
+      (await ports.fleets.unfinished(name).catch(() => undefined))?.operation.record,
+    ];
+    const isRecorded = records.some(
+      (record) => record?.spec.warm !== undefined && basesOf(record).some(({ digest }) => digest === base.digest),
+    );
+    const begun = await ports.memory.readFreeze(name).catch(() => undefined);
+    if (!isRecorded && begun?.taken?.base.digest !== base.digest) continue;
+    throw new CowherdError('BASE_IN_USE', `Fleet ${name} goes on from an earlier memory with the same disk, ${formatBaseRef(base)}`, {
+      hint: `Grow that fleet (cowherd spawn ${name} --count N), or have the golden VM write something to its disk.`,
+    });
+  }
+}
+
+/** For a fleet that exists its first freeze counts. @throws BAD_USAGE where it is not one of clones */
+export function verifyWarm(recorded: FleetRecord): void {
+  if (recorded.spec.warm !== undefined) return;
+  throw new CowherdError('BAD_USAGE', `Fleet ${recorded.name} exists, and its members boot`, {
+    hint: 'Choose another name for a fleet of clones.',
+  });
+}
