@@ -37,6 +37,7 @@ export function cloneScenarios(matrix: CrashMatrix, golden: string, count: numbe
   const gone = async (fleet: string): Promise<void> => {
     await teardown(host, { fleet, withBase: true }).catch(() => undefined);
     await rm(lab.path('fleets', fleet), { recursive: true, force: true });
+    await ask(golden, 'date > /root/moment; sync');
     for (const { name, digest } of (await host.bases.list()).bases.filter((base) => base.name === goldenName))
       await removeBase(host, `${name}@${digest.slice(0, 12)}`);
   };

@@ -1,6 +1,8 @@
-import { chmod, open, readdir, readFile, stat, utimes } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, open, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { domains, Lab, TestNetwork, until, virsh } from './lab.js';
+import { cloneScenarios } from './clone-scenarios.js';
+import { CrashMatrix } from './crash-matrix.js';
+import { domains, Lab, TestNetwork, virsh } from './lab.js';
 
 /** Instant clones: real Linux guests that go on from the memory of one that runs. */
 describe('instant clones', () => {
@@ -11,10 +13,22 @@ describe('instant clones', () => {
   let network: TestNetwork;
 
   beforeAll(async () => {
+    await mkdir(lab.scratch);
     network = await TestNetwork.open(lab.id, 50, 99);
-    const tiny = ['--base', inject('tinyImage'), '--memory', '128MiB', '--seed', 'smbios', '--network', `network=${network.name}`];
+    const tiny = [
+      '--base',
+      inject('tinyImage'),
+      '--memory',
+      '128MiB',
+      '--seed',
+      'smbios',
+      '--network',
+      `network=${network.name}`,
+      '--disk',
+      '16MiB,name=data',
+    ];
     await lab.ok('spawn', golden, ...tiny, '--count', '1', '--wait', 'agent,address');
-    await run(golden, 'echo of-the-golden > /run/in-memory; echo of-the-golden > /root/on-disk');
+    await run(golden, 'echo of-the-golden > /run/in-memory; echo of-the-golden > /root/on-disk; echo of-the-golden > /dev/vdb; sync');
     // dropbear makes one at the first login only.
     await run(golden, 'dropbearkey -t ed25519 -f /etc/dropbear/dropbear_ed25519_host_key');
   }, 120_000);
@@ -34,28 +48,47 @@ describe('instant clones', () => {
   const address = "ip -4 addr show eth0 | sed -n 's/.*inet \\([0-9.]*\\).*/\\1/p'";
 
   it('makes members of a running VM that are themselves, and lets it go on', async () => {
+    // What would be refused in the end is refused before anything is frozen.
+    const refusal = async (...words: string[]) => (await lab.answer('spawn', fleet, '--from-running', goldenName, ...words)).exitCode;
+    expect(await refusal('--count', '5000')).toBe(3);
+    expect(await refusal('--count', '1', '--memory', '64MiB')).toBe(2);
+    await lab.defineForeign(`${fleet}-001`);
+    expect(await refusal('--count', '1')).toBe(7);
+    await virsh('undefine', `${fleet}-001`);
+    expect(await readdir(lab.path('bases'))).not.toContain(goldenName);
+    expect(await readdir(lab.path('fleets'))).not.toContain(fleet);
+
     const uptime = async (): Promise<number> => Number((await run(golden, 'cut -d . -f 1 /proc/uptime'))[0]);
     const before = await uptime();
-    const outcome = await lab.ok('spawn', fleet, '--from-running', goldenName, '--count', '4', '--wait', 'address', '--json');
-    expect(outcome.counts).toMatchObject({ created: 4, started: 4, failed: 0 });
+    const copies = new Set<string>();
+    const watch = setInterval(async () => {
+      for (const name of await readdir(lab.path('fleets', fleet)).catch(() => [])) if (/-memory-\d+$/.test(name)) copies.add(name);
+    }, 50);
+    const words = ['spawn', fleet, '--from-running', goldenName, '--count', '3', '--boot-concurrency', '2', '--wait', 'address'];
+    const outcome = await lab.ok(...words).finally(() => clearInterval(watch));
+    expect(outcome.counts).toMatchObject({ created: 3, started: 3, failed: 0 });
+    expect(outcome.notes.join()).not.toContain('booted');
+    expect(copies).toHaveLength(2);
     expect(await uptime()).toBeGreaterThanOrEqual(before);
 
     // What the golden VM had in memory is there: nobody has booted.
-    expect(await run(fleet, 'cat /run/in-memory')).toEqual(Array(4).fill('of-the-golden'));
+    expect(await run(fleet, 'cat /run/in-memory')).toEqual(Array(3).fill('of-the-golden'));
+    expect(await run(fleet, 'head -c 13 /dev/vdb; echo "$(hostname)" > /dev/vdb')).toEqual(Array(3).fill('of-the-golden'));
+    expect(await run(golden, 'head -c 13 /dev/vdb')).toEqual(['of-the-golden']);
     const all = [...(await run(golden, identity)), ...(await run(fleet, identity))].map((text) => text.split('\n'));
     for (const [position, what] of ['host name', 'machine-id', 'MAC', 'host key'].entries()) {
       const values = all.map((words) => words[position] ?? '');
-      expect(new Set(values), what).toHaveLength(5);
+      expect(new Set(values), what).toHaveLength(4);
       expect(values, what).not.toContain('');
     }
     expect(all.slice(1).map((words) => words[2])).toEqual(outcome.members.map((member: { mac: string }) => member.mac));
     const addresses = [...(await run(golden, address)), ...(await run(fleet, address))];
-    expect(new Set(addresses.filter((one) => one !== ''))).toHaveLength(5);
+    expect(new Set(addresses.filter((one) => one !== ''))).toHaveLength(4);
     const known = await readFile(lab.path('fleets', fleet, 'ssh', `${fleet}-002.known_hosts`), 'utf8');
     expect(known).toContain(all[2]?.[3]);
 
-    const again = await lab.ok('spawn', fleet, '--from-running', goldenName, '--count', '4', '--json');
-    expect(again.counts).toMatchObject({ unchanged: 4, created: 0, started: 0 });
+    const again = await lab.ok('spawn', fleet, '--from-running', goldenName, '--count', '3', '--json');
+    expect(again.counts).toMatchObject({ unchanged: 3, created: 0, started: 0 });
 
     const [listed] = (await lab.ok('base', 'list', '--json')).bases.filter((base: { memory: unknown }) => base.memory !== null);
     expect(listed).toMatchObject({ memory: { domain: goldenName, memoryMiB: 128 }, fleets: [fleet], problems: [] });
@@ -69,24 +102,29 @@ describe('instant clones', () => {
       `of-the-golden\nof-the-golden\n${fleet}-001`,
       `of-the-golden\nof-the-golden\n${fleet}-002`,
       `mine\nof-the-golden\n${fleet}-003`,
-      `of-the-golden\nof-the-golden\n${fleet}-004`,
     ]);
+    expect(await run(`${fleet} 2`, 'head -c 13 /dev/vdb')).toEqual(['of-the-golden']);
   }, 60_000);
 
   it('makes anew what a spawn that was killed left half done', async () => {
-    const grown = lab.begin('spawn', fleet, '--count', '5');
-    const half = `${fleet}-005`;
+    const half = `${fleet}-004`;
+    const links = async () => (await virsh('domif-getlink', half, (await virsh('domiflist', half)).match(/\S{17}/)?.[0] ?? '')).trim();
     // Up with the golden VM's identity, and not yet itself.
-    await until(
-      'the clone to be up',
-      async () => (await domains()).includes(half) && (await virsh('domstate', half)).trim() !== 'shut off',
-    );
-    grown.kill('SIGKILL');
-    await grown;
-    await lab.unlocked();
-    expect((await lab.answer('start', fleet, '5', '--json')).exitCode).toBe(3);
+    expect(await lab.faulty({ KILL_AT: '1', KILL_ON: '^virsh resume', KILL_LATE: '1' }, 'spawn', fleet, '--count', '4')).toMatchObject({
+      signal: 'SIGKILL',
+    });
+    expect((await virsh('domstate', half)).trim()).not.toBe('shut off');
+    expect(await links()).toMatch(/down$/);
+    expect((await lab.answer('start', fleet, '4', '--json')).exitCode).toBe(3);
     await lab.ok('resume', fleet, '--json');
-    expect((await run(`${fleet} 5`, 'hostname'))[0]).toBe(half);
+    expect((await run(`${fleet} 4`, 'hostname'))[0]).toBe(half);
+    expect(await links()).toMatch(/up$/);
+
+    // A reset that is killed in the middle of a clone: from its fresh disk nobody boots, and resume makes it whole.
+    expect(await lab.faulty({ KILL_AT: '1', KILL_ON: '^virsh restore' }, 'reset', fleet, '4')).toMatchObject({ signal: 'SIGKILL' });
+    expect((await virsh('domstate', half)).trim()).toBe('shut off');
+    await lab.ok('resume', fleet);
+    expect(await run(`${fleet} 4`, 'hostname; cat /run/in-memory')).toEqual([`${half}\nof-the-golden`]);
     const left = await readdir(lab.path('fleets', fleet));
     expect(left.filter((name) => /operation|freeze|^\.cowherd/.test(name))).toEqual([]);
   }, 60_000);
@@ -112,7 +150,54 @@ describe('instant clones', () => {
     });
     await handle.write(original, 0, 1, size - 1);
     await handle.close();
+
+    // Copied, it is another file with the same content: sealed again.
+    await copyFile(path, `${path}.new`);
+    await rename(`${path}.new`, path);
+    expect((await lab.answer('reset', fleet)).exitCode).toBe(7);
+    expect((await lab.ok('base', 'relocate')).resealed).toEqual([base.ref]);
+    expect((await stat(path)).mode & 0o777).toBe(0o400);
+    await lab.ok('base', 'verify', base.ref);
+    expect((await lab.answer('rebase', fleet, '--base', base.ref)).json).toMatchObject({ error: { code: 'NOT_SUPPORTED' } });
   }, 60_000);
+
+  it('boots members where the memory is of other versions, and makes them themselves; also of a record that was rebuilt', async () => {
+    const [base] = (await lab.ok('base', 'list')).bases.filter((one: { memory: unknown }) => one.memory !== null);
+    const path = base.path.replace(/qcow2$/, 'json');
+    const text = await readFile(path, 'utf8');
+    const record = JSON.parse(text);
+    await rm(lab.path('fleets', fleet, 'fleet.json'));
+    await lab.ok('status', fleet, '--recover');
+    await writeFile(path, JSON.stringify({ ...record, warm: { ...record.warm, libvirt: '1.2.3' } }));
+    const { notes } = await lab.ok('reset', fleet, '3');
+    await writeFile(path, text);
+    expect(notes.join()).toMatch(/clones were booted: .*1\.2\.3/);
+    const [booted, ...others] = [
+      ...(await run(`${fleet} 3`, identity)),
+      ...(await run(golden, identity)),
+      ...(await run(`${fleet} 1`, identity)),
+    ].map((text) => text.split('\n'));
+    expect(booted?.[0]).toBe(`${fleet}-003`);
+    for (const other of others) for (const [position, word] of other.entries()) expect(booted?.[position]).not.toBe(word);
+    expect(await run(`${fleet} 3`, 'ls /run/in-memory; cat /root/on-disk /sys/class/net/eth0/carrier')).toEqual(['of-the-golden\n1']);
+  }, 120_000);
+
+  it('ends a clone that does not become itself, with its disk; a golden VM that is to stay frozen does', async () => {
+    const stuck = lab.fleet('stuck');
+    // Else it has the disk that the other clones stand on.
+    await run(golden, 'date > /root/moment; sync');
+    await run(golden, 'mount --bind /etc/machine-id /etc/machine-id && mount -o remount,ro,bind /etc/machine-id');
+    const { exitCode, json } = await lab.answer('spawn', stuck, '--from-running', goldenName, '--keep-frozen', '--count', '1');
+    expect({ exitCode, json }).toMatchObject({ exitCode: 4, json: { counts: { failed: 1 }, members: [{ error: { code: 'NOT_READY' } }] } });
+    expect(json.members[0].error.message).toContain('machine-id');
+    expect((await virsh('domstate', `${stuck}-001`)).trim()).toBe('shut off');
+    expect(await readdir(lab.path('fleets', stuck, 'overlays'))).toEqual([]);
+    expect((await virsh('domstate', goldenName)).trim()).toBe('shut off');
+    expect((await virsh('list', '--all', '--with-managed-save', '--name')).split('\n')).toContain(goldenName);
+    await virsh('start', goldenName);
+    expect(await run(golden, 'umount /etc/machine-id; cat /run/in-memory')).toEqual(['of-the-golden']);
+    await lab.ok('teardown', stuck, '--with-base', '--yes');
+  }, 120_000);
 
   it('is taken down with its memory, and the golden VM stays', async () => {
     await lab.ok('teardown', fleet, '--with-base', '--yes', '--json');
@@ -121,4 +206,23 @@ describe('instant clones', () => {
     expect(files.filter((name) => name.endsWith('.memory') || name.includes(goldenName))).toEqual([]);
     expect((await virsh('domstate', goldenName)).trim()).toBe('running');
   }, 60_000);
+
+  it('loses nothing of a golden VM whose freeze was killed', async () => {
+    const matrix = await CrashMatrix.open(lab);
+    const { spawn } = cloneScenarios(matrix, golden, 1);
+    const { expected } = await matrix.undisturbed(spawn);
+    expect(expected).toMatchObject({ golden: { domstate: 'running' }, saved: false, alike: 0, bases: ['D.json', 'D.memory', 'D.qcow2'] });
+    const losses = await matrix.runAt(
+      spawn,
+      [
+        { on: '^virsh managedsave', late: true },
+        // The memory lies there, and its record does not know of it yet; the golden VM goes on.
+        { on: `rename .*/bases/${goldenName}/.*\\.json$`, nth: 2 },
+      ],
+      expected,
+    );
+    expect(losses).toEqual([]);
+    await lab.ok('teardown', spawn.fleet ?? '', '--with-base', '--yes');
+    await matrix.host.close();
+  }, 240_000);
 });

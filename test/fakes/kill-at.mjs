@@ -117,7 +117,7 @@ for (const name of ['write', 'writeFile', 'appendFile', 'truncate', 'sync', 'dat
 const looks = /^(virsh|pidof|ssh -V|genisoimage --?version|qemu-img (info|check|measure|compare|--version))\b/;
 /** virsh commands that change something; the others look. */
 const orders =
-  /^(define|undefine|start|destroy|create|shutdown|suspend|resume|save|restore|managedsave|managedsave-remove|metadata .*--set|net-update|snapshot-\w+|attach-\w+|detach-\w+|update-device|setmem|qemu-monitor-command)\b/;
+  /^(define|undefine|start|destroy|create|shutdown|suspend|resume|save|restore|managedsave|managedsave-remove|metadata .*--set|net-update|snapshot-\w+|attach-\w+|detach-\w+|update-device|domif-setlink|setmem|qemu-monitor-command)\b/;
 const { spawn } = childProcess;
 childProcess.spawn = (file, args = [], options) => {
   const call = [file, ...args].join(' ');
