@@ -8,6 +8,7 @@ import { parseArgs } from 'node:util';
 import { execa } from 'execa';
 import { openHost } from '../dist/index.js';
 import { buildGolden } from '../scripts/golden.mjs';
+import { benchClones } from './clones.mjs';
 import { benchGuests } from './guests.mjs';
 import { benchLinear } from './linear.mjs';
 import { benchOverlays } from './overlays.mjs';
@@ -22,6 +23,8 @@ const { values } = parseArgs({
     debian: { type: 'string' },
     // How many guests are reset warm.
     warm: { type: 'string', default: '20' },
+    // How many guests are cloned.
+    clones: { type: 'string', default: '8' },
   },
 });
 const count = Number(values.count);
@@ -184,7 +187,7 @@ async function cleanUp() {
   const open = await openHost({ connect: uri, store });
   try {
     for (const { name } of await open.hypervisor.listDomains()) {
-      if (!/^cwt-(bench|floor|hand)(-[kglw])?-\d+$/.test(name)) continue;
+      if (!/^cwt-(bench|floor|hand)(-([kglw]|c[cgw]))?-\d+$/.test(name)) continue;
       await open.hypervisor.destroy(name);
       await open.hypervisor.undefine(name);
     }
@@ -214,6 +217,8 @@ try {
       debian: values.debian,
       members: Number(values.warm),
     });
+  if (wants('clones'))
+    measured.clones = await benchClones({ run, cowherd, scratch, rounds, row, median, say, members: Number(values.clones) });
 } finally {
   await cleanUp();
 }
