@@ -225,4 +225,26 @@ describe('instant clones', () => {
     await lab.ok('teardown', spawn.fleet ?? '', '--with-base', '--yes');
     await matrix.host.close();
   }, 240_000);
+
+  it('tells of a freeze that was killed, and goes on with it as it was asked for', async () => {
+    const begun = lab.fleet('begun');
+    const uuid = (await virsh('domuuid', goldenName)).trim();
+    const freeze = { version: 1, domain: goldenName, uuid, startedAt: new Date().toISOString(), count: 2, keepFrozen: false, start: false };
+    await mkdir(lab.path('fleets', begun), { recursive: true });
+    await writeFile(lab.path('fleets', begun, 'freeze.json'), JSON.stringify(freeze));
+    const hint = `cowherd resume ${begun}`;
+    expect((await lab.answer('status', begun)).json.error.hint).toContain(hint);
+    expect((await lab.answer('spawn', begun, '--base', inject('tinyImage'), '--count', '1')).json.error).toMatchObject({
+      code: 'UNFINISHED_OPERATION',
+      hint: `Finish it first: ${hint}`,
+    });
+    const { findings } = (await lab.answer('verify', begun)).json;
+    expect(findings).toMatchObject([{ kind: 'unfinished', hint: `Finish it: ${hint}` }]);
+    // --no-start was asked for then, and not now.
+    expect((await lab.ok('resume', begun)).counts).toMatchObject({ created: 2, started: 0, failed: 0 });
+    expect((await virsh('domstate', `${begun}-002`)).trim()).toBe('shut off');
+    expect((await lab.answer('start', begun)).exitCode).toBe(4);
+    expect(await run(golden, 'cat /run/in-memory')).toEqual(['of-the-golden']);
+    await lab.ok('teardown', begun, '--with-base', '--yes');
+  }, 120_000);
 });

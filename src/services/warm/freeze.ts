@@ -13,6 +13,7 @@ import { sha256, type TemplateSource } from '../definitions.js';
 import { withFleetLock } from '../fleet-access.js';
 import type { SpawnOptions } from '../spawn.js';
 import { importBase } from '../spawn-inputs.js';
+import { memoryDifferences } from './clone-plan.js';
 import { verifyAlone, verifyCloneable, verifyFreezable, verifyUnused } from './freezable.js';
 
 /** A running VM, frozen in a moment: its disk as a base image, and its memory beside it. */
@@ -93,7 +94,7 @@ class Freezing {
     try {
       const taken = found ?? (await this.#take());
       if (!keepFrozen) await this.#goOn();
-      const base = await ports.bases.locked(() => ports.memory.record(taken.image, taken.facts, options.signal), options.signal);
+      const base = await this.#recorded(taken);
       const { xml } = await ports.memory.read(ports.memory.path(base));
       const { template, spec, notes } = templateFromDomain(domain.name, xml);
       return {
@@ -123,10 +124,17 @@ class Freezing {
       () => true,
       () => false,
     );
-    if (!isWhole) return undefined;
+    if (!isWhole || (await memoryDifferences(ports, image)).length > 0) return undefined;
     options.onProgress?.({ kind: 'note', text: `${begun.domain} was frozen already: that is gone on with` });
     this.#imported.push(image);
     return { ...begun.taken, image };
+  }
+
+  /** One that is recorded already is not vouched for anew: its seal was compared. */
+  async #recorded({ image, facts }: Taken): Promise<BaseImage> {
+    const { ports, options } = this;
+    if (image.warm !== undefined) return image;
+    return ports.bases.locked(() => ports.memory.record(image, facts, options.signal), options.signal);
   }
 
   async #save(): Promise<void> {
@@ -135,8 +143,8 @@ class Freezing {
     try {
       await ports.hypervisor.saveManaged(domain.name);
     } catch (error) {
-      // It may have been saved all the same: a time-out, say.
-      await this.#giveUp();
+      // Where nobody answered it may be saved yet: resume looks again.
+      if (!['TOOL_TIMEOUT', 'CONNECTION_FAILED'].includes(reportOf(error).code)) await this.#giveUp();
       throw error;
     }
   }
