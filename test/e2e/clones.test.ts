@@ -31,7 +31,7 @@ describe('instant clones', () => {
     await run(golden, 'echo of-the-golden > /run/in-memory; echo of-the-golden > /root/on-disk; echo of-the-golden > /dev/vdb; sync');
     // dropbear makes one at the first login only.
     await run(golden, 'dropbearkey -t ed25519 -f /etc/dropbear/dropbear_ed25519_host_key');
-  }, 120_000);
+  });
 
   afterAll(async () => {
     await lab.close();
@@ -92,7 +92,7 @@ describe('instant clones', () => {
 
     const [listed] = (await lab.ok('base', 'list', '--json')).bases.filter((base: { memory: unknown }) => base.memory !== null);
     expect(listed).toMatchObject({ memory: { domain: goldenName, memoryMiB: 128 }, fleets: [fleet], problems: [] });
-  }, 120_000);
+  });
 
   it('resets a member to the moment of the freeze, and no other', async () => {
     await run(`${fleet} 2`, 'echo mine > /root/on-disk; echo mine > /run/in-memory');
@@ -104,7 +104,7 @@ describe('instant clones', () => {
       `mine\nof-the-golden\n${fleet}-003`,
     ]);
     expect(await run(`${fleet} 2`, 'head -c 13 /dev/vdb')).toEqual(['of-the-golden']);
-  }, 60_000);
+  });
 
   it('makes anew what a spawn that was killed left half done', async () => {
     const half = `${fleet}-004`;
@@ -127,7 +127,7 @@ describe('instant clones', () => {
     expect(await run(`${fleet} 4`, 'hostname; cat /run/in-memory')).toEqual([`${half}\nof-the-golden`]);
     const left = await readdir(lab.path('fleets', fleet));
     expect(left.filter((name) => /operation|freeze|^\.cowherd/.test(name))).toEqual([]);
-  }, 60_000);
+  });
 
   it('refuses a memory that was changed, with nothing changed', async () => {
     const [base] = (await lab.ok('base', 'list', '--json')).bases.filter((one: { memory: unknown }) => one.memory !== null);
@@ -159,7 +159,7 @@ describe('instant clones', () => {
     expect((await stat(path)).mode & 0o777).toBe(0o400);
     await lab.ok('base', 'verify', base.ref);
     expect((await lab.answer('rebase', fleet, '--base', base.ref)).json).toMatchObject({ error: { code: 'NOT_SUPPORTED' } });
-  }, 60_000);
+  });
 
   it('boots members where the memory is of other versions, and makes them themselves; also of a record that was rebuilt', async () => {
     const [base] = (await lab.ok('base', 'list')).bases.filter((one: { memory: unknown }) => one.memory !== null);
@@ -180,7 +180,7 @@ describe('instant clones', () => {
     expect(booted?.[0]).toBe(`${fleet}-003`);
     for (const other of others) for (const [position, word] of other.entries()) expect(booted?.[position]).not.toBe(word);
     expect(await run(`${fleet} 3`, 'ls /run/in-memory; cat /root/on-disk /sys/class/net/eth0/carrier')).toEqual(['of-the-golden\n1']);
-  }, 120_000);
+  });
 
   it('ends a clone that does not become itself, with its disk; a golden VM that is to stay frozen does', async () => {
     const stuck = lab.fleet('stuck');
@@ -197,7 +197,7 @@ describe('instant clones', () => {
     await virsh('start', goldenName);
     expect(await run(golden, 'umount /etc/machine-id; cat /run/in-memory')).toEqual(['of-the-golden']);
     await lab.ok('teardown', stuck, '--with-base', '--yes');
-  }, 120_000);
+  });
 
   it('is taken down with its memory, and the golden VM stays', async () => {
     await lab.ok('teardown', fleet, '--with-base', '--yes', '--json');
@@ -205,7 +205,7 @@ describe('instant clones', () => {
     const files = await readdir(lab.path('bases'), { recursive: true });
     expect(files.filter((name) => name.endsWith('.memory') || name.includes(goldenName))).toEqual([]);
     expect((await virsh('domstate', goldenName)).trim()).toBe('running');
-  }, 60_000);
+  });
 
   it('loses nothing of a golden VM whose freeze was killed', async () => {
     const matrix = await CrashMatrix.open(lab);
@@ -224,7 +224,7 @@ describe('instant clones', () => {
     expect(losses).toEqual([]);
     await lab.ok('teardown', spawn.fleet ?? '', '--with-base', '--yes');
     await matrix.host.close();
-  }, 240_000);
+  });
 
   it('tells of a freeze that was killed, and goes on with it as it was asked for', async () => {
     const begun = lab.fleet('begun');
@@ -246,5 +246,5 @@ describe('instant clones', () => {
     expect((await lab.answer('start', begun)).exitCode).toBe(4);
     expect(await run(golden, 'cat /run/in-memory')).toEqual(['of-the-golden']);
     await lab.ok('teardown', begun, '--with-base', '--yes');
-  }, 120_000);
+  });
 });

@@ -31,6 +31,11 @@ export async function examineBases(ports: Ports): Promise<Examined> {
   const unknown: string[] = [];
   const paths = new Set([...bases.map(({ path }) => path), ...damaged.map(({ path }) => path)]);
   const memories = new Set(bases.filter(({ warm }) => warm !== undefined).map((base) => ports.memory.path(base)));
+  // Of a freeze that was killed: resume goes on with it.
+  for (const fleet of await ports.fleets.list()) {
+    const taken = (await ports.memory.readFreeze(fleet).catch(() => undefined))?.taken;
+    if (taken !== undefined) memories.add(ports.memory.path(taken.base));
+  }
   const isRecorded = (image: string): boolean => paths.has(image) || paths.has(image.replace(/\.(qcow2|raw)$/, '.json'));
   for (const name of await ports.survey.owners('bases')) {
     const entries = await ports.survey.entries('bases', name);
