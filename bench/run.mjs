@@ -217,7 +217,7 @@ try {
       debian: values.debian,
       members: Number(values.warm),
     });
-  if (wants('clones'))
+  if (wants('warm') || wants('clones'))
     measured.clones = await benchClones({ run, cowherd, scratch, rounds, row, median, say, members: Number(values.clones) });
 } finally {
   await cleanUp();
