@@ -6,6 +6,7 @@ import { CowherdError } from '../core/errors.js';
 import {
   clusterEntry,
   type InternalSnapshot,
+  maxL1Bytes,
   maxTableBytes,
   parseSnapshotTable,
   type SnapshotPlace,
@@ -100,7 +101,7 @@ class SnapshotImage {
 
   async hasLooseState(): Promise<boolean> {
     const { offset, entries, diskEntries } = this.#place.active;
-    const l1 = await this.#read(offset, entries * 8, true);
+    const l1 = await this.#read(offset, Math.min(entries * 8, maxL1Bytes), true);
     for (let table = diskEntries; (table + 1) * 8 <= l1.length; table++) if (tableOffset(l1, table) !== 0) return true;
     return false;
   }
@@ -110,6 +111,7 @@ class SnapshotImage {
    * @returns undefined where the file ends before what it says that it holds
    */
   async held({ l1Offset, l1Entries, stateBytes }: InternalSnapshot, signal: AbortSignal | undefined): Promise<HeldSnapshot | undefined> {
+    if (l1Entries * 8 > maxL1Bytes) return undefined;
     const { clusterBits } = this.#place;
     const clusterBytes = 2 ** clusterBits;
     const perTable = clusterBytes / 8;

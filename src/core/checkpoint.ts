@@ -113,7 +113,9 @@ export function verifyHeld(record: CheckpointRecord, fleet: string, stem: string
   if (seen === record.digests[stem]) return;
   throw new CowherdError(
     'IMAGE_CHANGED',
-    `Disk ${stem} ${seen === undefined ? 'does not hold all of' : 'holds something else as'} the checkpoint ${record.tag} than was frozen`,
+    seen === undefined
+      ? `Disk ${stem} does not hold all of the checkpoint ${record.tag}`
+      : `What disk ${stem} holds as the checkpoint ${record.tag} is not what was frozen`,
     { hint: `Nothing was loaded: memory and disk would not belong together. Reset it cold: cowherd reset ${fleet} ${record.index}` },
   );
 }

@@ -12,6 +12,7 @@ export type MemberOutcomeKind =
   | 'rebased'
   | 'checkpointed'
   | 'rewound'
+  | 'dropped'
   | 'removed'
   | 'stopped'
   | 'unchanged'

@@ -20,8 +20,9 @@ export interface InternalSnapshot {
 
 /** As many as QEMU itself allows. */
 const maxSnapshots = 65_536;
-/** Of the whole snapshot table, as QEMU has it. */
-export const maxTableBytes = 64 * 1024 * maxSnapshots;
+/** Of a whole snapshot table, and of an L1 table: QEMU's own limits. What claims more is damaged. */
+export const maxTableBytes = 64 * 2 ** 20;
+export const maxL1Bytes = 32 * 2 ** 20;
 const dirty = 1;
 
 /**

@@ -41,7 +41,7 @@ export function reportFleet(usage: FleetUsage): FleetReport {
     .map(({ name, allocatedBytes, checkpointBytes }) => ({
       name,
       allocatedBytes,
-      driftBytes: driftOf(allocatedBytes, usage.freshOverlayBytes, checkpointBytes),
+      driftBytes: Math.max(0, allocatedBytes - usage.freshOverlayBytes - checkpointBytes),
       checkpointBytes,
     }))
     .sort((a, b) => b.driftBytes - a.driftBytes || (a.name < b.name ? -1 : 1));
@@ -91,11 +91,6 @@ export function totalSavings(reports: readonly FleetReport[]): Savings & { bases
     fullCopies,
     saved: savedAgainst(fullCopies.allocatedBytes, baseBytes + overlays.allocatedBytes),
   };
-}
-
-/** How far a member's disks have grown by what its guest wrote. */
-export function driftOf(allocatedBytes: number, freshOverlayBytes: number, checkpointBytes: number): number {
-  return Math.max(0, allocatedBytes - freshOverlayBytes - checkpointBytes);
 }
 
 function savedAgainst(fullBytes: number, ownBytes: number): { bytes: number; percent: number } {

@@ -63,6 +63,7 @@ const kinds = [
   'rebased',
   'rewound',
   'checkpointed',
+  'dropped',
   'removed',
   'stopped',
   'started',

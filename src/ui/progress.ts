@@ -24,6 +24,11 @@ const words: Record<string, string> = {
   compact: 'compacting',
   verify: 'looking',
   relocate: 'relocating',
+  checkpoint: 'freezing',
+  forget: 'dropping',
+  startPaused: 'starting',
+  rewind: 'rewinding',
+  fixUp: 'putting right',
 };
 
 /** Live bars on a terminal, plain lines elsewhere; always on stderr. */

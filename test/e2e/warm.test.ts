@@ -1,4 +1,4 @@
-import { open, readFile, stat, writeFile } from 'node:fs/promises';
+import { open, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { guest, Lab, until, virsh } from './lab.js';
@@ -89,7 +89,7 @@ describe('checkpoints', () => {
     await lab.ok('rebase', fleet, '--base', 'golden', '--keep-drift').catch(() => undefined);
     await lab.ok('start', fleet, '--wait', 'running');
     await lab.ok('reset', fleet, '--warm');
-    await lab.ok('checkpoint', fleet, '--drop');
+    expect((await lab.ok('checkpoint', fleet, '--drop')).counts).toMatchObject({ dropped: 1 });
     expect((await tags(fleet, name)).trim()).toBe('');
     expect((await lab.ok('report', fleet)).overlays).toMatchObject({ checkpointBytes: 0 });
     expect((await stat(lab.overlay(fleet, name))).blocks * 512 - clean.overlays.allocatedBytes).toBeLessThan(first.allocatedBytes / 2);
@@ -101,12 +101,19 @@ describe('checkpoints', () => {
   });
 
   it('are not loaded where memory and disk do not belong together', async () => {
-    const fleet = await spawned('tamper', 4);
-    const names = [1, 2, 3, 4].map((index) => `${fleet}-00${index}`) as [string, string, string, string];
+    const fleet = await spawned('tamper', 5);
+    const names = [1, 2, 3, 4, 5].map((index) => `${fleet}-00${index}`) as [string, string, string, string, string];
     await lab.ok('checkpoint', fleet);
     await lab.ok('stop', fleet, '--force', '--timeout', '1s');
     const [changed, swapped, bare] = names.map((name) => lab.overlay(fleet, name)) as [string, string, string, string];
     await writeFile(lab.path('fleets', fleet, 'checkpoints', `${names[3]}.json`), '{');
+    // And a byte of the memory, which begins with QEMU's own word.
+    const remembered = lab.overlay(fleet, names[4]);
+    const bytes = await readFile(remembered);
+    const memory = bytes.indexOf('QEVM');
+    expect(memory).toBeGreaterThan(0);
+    bytes.writeUInt8((bytes[memory + 70_000] ?? 0) ^ 1, memory + 70_000);
+    await writeFile(remembered, bytes);
     // One byte of what was frozen; the disk of another member; and the snapshot gone.
     const map = JSON.parse((await execa('qemu-img', ['map', '--output=json', changed])).stdout) as Array<{
       depth: number;
@@ -127,11 +134,12 @@ describe('checkpoints', () => {
       ['failed', 'IMAGE_CHANGED'],
       ['failed', 'REFUSED'],
       ['failed', 'REFUSED'],
+      ['failed', 'IMAGE_CHANGED'],
     ]);
     expect(json.members[2].error.message).toContain('does not hold the checkpoint');
     expect(json.members[3].error.message).toContain('is damaged');
     for (const row of json.members) expect(row.error.hint).toContain(`cowherd reset ${fleet} ${row.index}`);
-    expect((await lab.ok('status', fleet)).counts.shutOff).toBe(4);
+    expect((await lab.ok('status', fleet)).counts.shutOff).toBe(5);
     // As the hints say.
     await lab.ok('reset', fleet, '--start', 'all', '--wait', 'console=^OK');
     await lab.ok('teardown', fleet, '--yes');
@@ -144,8 +152,10 @@ describe('checkpoints', () => {
     await lab.ok('checkpoint', fleet);
     const variables = lab.path('fleets', fleet, 'nvram', `${fleet}-002.fd`);
     await virsh('destroy', `${fleet}-002`);
-    const before = await readFile(variables);
-    // Not what they were when it was frozen.
+    const secrets = `/var/lib/libvirt/swtpm/${(await virsh('domuuid', `${fleet}-002`)).trim()}/tpm2/tpm2-00.permall`;
+    const [before, sealed] = await Promise.all([readFile(variables), readFile(secrets)]);
+    // Not what they were when it was frozen; and without its state the TPM would be another one, with keys of its own.
+    await rm(secrets);
     const handle = await open(variables, 'r+');
     await handle.write(Buffer.alloc(512, 0xa5), 0, 512, 256 * 1024);
     await handle.close();
@@ -156,6 +166,7 @@ describe('checkpoints', () => {
       ['rewound', 'running'],
     ]);
     await until('the variables to be as they were', async () => (await readFile(variables)).equals(before));
+    await until('the TPM to be the one that it was', async () => (await readFile(secrets)).equals(sealed));
     await lab.ok('teardown', fleet, '--yes');
   });
 

@@ -110,8 +110,8 @@ export async function finishCheckpoint(
   return outcome;
 }
 
-function doneAs(drop: boolean): () => 'unchanged' | 'checkpointed' {
-  return () => (drop ? 'unchanged' : 'checkpointed');
+function doneAs(drop: boolean): () => 'dropped' | 'checkpointed' {
+  return () => (drop ? 'dropped' : 'checkpointed');
 }
 
 async function planCheckpoint(ports: Ports, record: FleetRecord, observed: readonly MarkedMember[], drop: boolean): Promise<Plan> {

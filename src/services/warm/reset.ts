@@ -10,6 +10,7 @@ import { selectMembers } from '../../core/selection.js';
 import type { Ports } from '../../ports.js';
 import { byName, dryOutcome, memberOf, newOperation, offNames, prepared, runChange } from '../change.js';
 import { verifiedBases } from '../disks.js';
+import { isComplete } from '../engine.js';
 import { loadFleet, observeWithMarks, type WorkOptions } from '../fleet-access.js';
 import { beginWait, verifyWaitable } from '../readiness.js';
 import { finishReset, type ResetOptions, withoutStrangeDisks } from '../reset.js';
@@ -107,8 +108,7 @@ export async function finishWarmReset(
     },
     { ...options, concurrency: options.concurrency ?? defaultWarmConcurrency },
   );
-  const isWhole = run.results.every(({ kind }) => kind !== 'cancelled');
-  if (!isWhole) return outcome;
+  if (!isComplete(run)) return outcome;
   if (cold.length === 0) {
     await ports.fleets.endOperation(record.name);
     return outcome;
@@ -160,13 +160,13 @@ async function planWarmReset(
     const { index, name, domain } = member;
     const standing = standings.get(name);
     const refuse = (reason: string, hint: string): void => void plan.refused.push({ name, reason, hint });
-    const coldly = `a cold reset makes it clean: cowherd reset ${record.name} ${index}`;
+    const coldly = `A cold reset makes it clean: cowherd reset ${record.name} ${index}`;
     if (domain === undefined) refuse('it has no domain', `Run "cowherd spawn ${record.name}" again: it makes what is missing.`);
     else if (isForeign(member, record.id)) plan.refused.push(foreignReason(member));
-    else if (standing === undefined) refuse('its overlay is missing, and its checkpoint with it', `Reset it: ${coldly}`);
+    else if (standing === undefined) refuse('its overlay is missing, and its checkpoint with it', coldly);
     else if (standing.kind === 'none')
-      refuse('it has no checkpoint', `When it is ready: cowherd checkpoint ${record.name} ${index}; or ${coldly}`);
-    else if (standing.kind === 'broken') refuse(standing.why, `Nothing was loaded. ${coldly[0]?.toUpperCase()}${coldly.slice(1)}`);
+      refuse('it has no checkpoint', `When it is ready: cowherd checkpoint ${record.name} ${index}. ${coldly}`);
+    else if (standing.kind === 'broken') refuse(standing.why, `Nothing was loaded. ${coldly}`);
     else if (standing.kind === 'outdated') cold.push({ index, name, why: standing.why });
     else {
       const steps: StepName[] = isOn(domain) ? ['verify', 'rewind'] : ['verify', 'startPaused', 'rewind'];

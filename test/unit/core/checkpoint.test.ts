@@ -67,8 +67,8 @@ describe('a checkpoint', () => {
   it('is not loaded where it is not what was frozen', () => {
     verifyHeld(record, 'lab', 'lab-002', digest);
     for (const [seen, words] of [
-      ['c'.repeat(64), 'something else'],
-      [undefined, 'not hold all'],
+      ['c'.repeat(64), 'is not what was frozen'],
+      [undefined, 'does not hold all'],
     ] as const) {
       const refused = expect.objectContaining({
         code: 'IMAGE_CHANGED',
