@@ -159,6 +159,25 @@ describe('the installed package', () => {
       if (pid === undefined) throw new Error(`no libvirtd of ${user.name}:\n${stdout}`);
       process.kill(Number(pid), 'SIGKILL');
     };
+    /** Runs a verb; and once more where a member was caught by a libvirt that can never end its start, as its error says. */
+    const settle = async (...args: string[]) => {
+      const { exitCode, json } = await cowherd(...args);
+      if (!(await freed(json))) return expect([exitCode, json?.error, json?.counts?.failed]).toEqual([0, undefined, 0]);
+      await ok(cowherd(...args));
+    };
+    const freed = async (json: { members?: Array<{ error?: { message: string; details: string[] } }> }): Promise<boolean> => {
+      const stuck = (json.members ?? []).flatMap(({ error }) =>
+        error?.message.includes('lets nobody end it') ? [error.details.join()] : [],
+      );
+      if (stuck.length === 0) return false;
+      await killDaemon();
+      for (const details of stuck) {
+        const note = join(user.home, /~\/(\S+\.xml)/.exec(details)?.[1] ?? 'no note');
+        expect(await readFile(note, 'utf8')).toContain("pid='0'");
+        await rm(note);
+      }
+      return true;
+    };
     for (const [verb = '', ...args] of [
       ['spawn', '--base', join(scratch, 'golden.qcow2'), '--count', '6', ...guest],
       ['reset', '--start', 'all'],
@@ -169,10 +188,11 @@ describe('the installed package', () => {
       const { exitCode, json, stdout, stderr } = await run;
       expect([exitCode, stdout + stderr]).toEqual([expect.toBeOneOf([0, 4, 8]), expect.not.stringContaining('BUG')]);
       if (exitCode === 8) expect(json.error.hint).toMatch(/libvirtd/);
+      await freed(json);
       const status = await ok(cowherd('status', fleet));
-      if (status.unfinished !== undefined) await ok(cowherd('resume', fleet));
+      if (status.unfinished !== undefined) await settle('resume', fleet);
       // Members that failed are brought by the same command again.
-      else if (exitCode === 4) await ok(cowherd(verb, fleet, ...args));
+      else if (exitCode === 4) await settle(verb, fleet, ...args);
       const { members, counts } = await ok(cowherd('status', fleet));
       expect([verb, exitCode, counts.running, counts.running === 6 ? '' : JSON.stringify([json, members, status])]).toEqual([
         verb,
