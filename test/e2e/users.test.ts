@@ -133,6 +133,14 @@ describe('the installed package', () => {
     const status = await ok(cowherd('status', fleet));
     expect(status.counts.running).toBe(3);
     expect(status.members[0].driftBytes).toBeGreaterThan(0);
+    // Their QEMU is their own process: nothing of its memory is hidden from them.
+    expect((await ok(cowherd('status', fleet, '--memory'))).memory).toMatchObject({
+      on: 3,
+      read: 3,
+      guestBytes: 48 * 1024 ** 2,
+      proportionalBytes: expect.any(Number),
+      notes: [],
+    });
     expect((await ok(cowherd('reset', fleet, '2-3'))).counts).toMatchObject({ reset: 2, started: 2 });
     expect((await domains()).filter((name) => name.startsWith(fleet))).toEqual([]);
     await ok(cowherd('teardown', fleet, '--yes', '--with-base'));
@@ -257,7 +265,12 @@ describe('the installed package', () => {
     expect((await ok(cowherd('reset', fleet))).counts).toMatchObject({ reset: 3, started: 3, failed: 0 });
     await ok(cowherd('stop', fleet, '1', '--timeout', '1s', '--force'));
     expect((await ok(cowherd('reset', fleet, '1', '--start', 'all'))).counts).toMatchObject({ reset: 1, started: 1 });
-    expect((await ok(cowherd('status', fleet))).counts.running).toBe(3);
+    // QEMU runs as another user: the resident part is open to all, the proportional one is not.
+    const { counts, memory, members } = await ok(cowherd('status', fleet, '--memory'));
+    expect(counts.running).toBe(3);
+    expect(memory).toMatchObject({ on: 3, read: 0, residentBytes: expect.any(Number), proportionalBytes: null, mergedBytes: null });
+    expect(memory.notes).toEqual([expect.stringMatching(/^3 members: QEMU runs as another user.*Ask as root$/)]);
+    expect(members[0].memory).toMatchObject({ residentBytes: expect.any(Number), proportionalBytes: null });
     expect(await virsh('list', '--name')).toContain(`${fleet}-003`);
     expect((await ok(cowherd('teardown', fleet, '--yes', '--with-base'))).counts.removed).toBe(3);
     expect((await domains()).filter((name) => name.startsWith(fleet))).toEqual([]);
