@@ -1,8 +1,8 @@
 import { readdir, readFile } from 'node:fs/promises';
 
-/** What a piece of work took, with the QEMU processes of domains that begin with a prefix, and libvirtd. */
+/** What a piece of work took, with the QEMU processes of domains that begin with a prefix, or with one of some, and libvirtd. */
 export async function accounted(prefix, work) {
-  const isGuest = ({ command }) => command.some((word) => word.startsWith(`guest=${prefix}`));
+  const isGuest = ({ command }) => command.some((word) => [prefix].flat().some((one) => word.startsWith(`guest=${one}`)));
   const before = await daemonSeconds();
   // Of those that go on: what they had taken before is not of this work.
   const earlier = new Map((await processes()).filter(isGuest).map(({ pid, seconds }) => [pid, seconds]));

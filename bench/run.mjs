@@ -205,7 +205,8 @@ try {
   if (wants('linear')) measured.linear = await benchLinear({ cowherd, scratch, row, say });
   if (wants('fleet')) measured.fleet = await fleetPairs();
   if (wants('guests')) measured.guests = await benchGuests({ run, measure, cowherd, scratch, rounds, row, median, say });
-  if (wants('warm'))
+  // `--only warm-debian` leaves the tiny ones out.
+  if (wants('warm') || wants('warm-debian'))
     measured.warm = await benchWarm({
       run,
       cowherd,
@@ -214,6 +215,7 @@ try {
       row,
       median,
       say,
+      withTiny: wants('warm'),
       debian: values.debian,
       members: Number(values.warm),
     });

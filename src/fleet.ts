@@ -9,7 +9,7 @@ import { inventory } from './services/inventory.js';
 import { type PowerOptions, start, stop } from './services/power.js';
 import { type ResetOptions, reset } from './services/reset.js';
 import { type SpawnOptions, spawn } from './services/spawn.js';
-import { type FleetStatus, status } from './services/status.js';
+import { type FleetStatus, type StatusOptions, status } from './services/status.js';
 import { teardown } from './services/teardown.js';
 import { type CheckpointOptions, checkpoint } from './services/warm/checkpoint.js';
 
@@ -133,8 +133,8 @@ export class Fleet implements AsyncDisposable {
     return verifyOutcome('start', await start(this.host, { ...options, fleet: this.name, wait: waitFor(wait) }));
   }
 
-  status(): Promise<FleetStatus> {
-    return status(this.host, this.name);
+  status(options?: StatusOptions): Promise<FleetStatus> {
+    return status(this.host, this.name, options);
   }
 
   /** Takes the fleet down, unless it is kept, and closes the connection. The base image stays in the store. Twice is once. */

@@ -41,7 +41,7 @@ export { listSnapshots, type SnapshotLists } from './services/snapshots/list.js'
 export { type TakeOptions, takeSnapshot } from './services/snapshots/take.js';
 export type { SnapshotOutcome } from './services/snapshots/verb.js';
 export { type SpawnOptions, spawn } from './services/spawn.js';
-export { type FleetStatus, listFleets, status } from './services/status.js';
+export { type FleetStatus, listFleets, type StatusOptions, status } from './services/status.js';
 export { type TeardownOptions, teardown } from './services/teardown.js';
 export { renderMember } from './services/templates.js';
 export { type Verification, type VerifyOptions, verifyStore } from './services/verify/verify.js';

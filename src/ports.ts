@@ -2,8 +2,10 @@ import type { CheckpointStore, Monitor } from './checkpoint-ports.js';
 import type { BaseImage, BaseLayer, BaseRecord, Seal } from './core/base.js';
 import type { BaseRef, FleetRecord } from './core/fleet.js';
 import type { GuestFacts } from './core/generalisation.js';
+import type { Ksm } from './core/ksm.js';
 import type { DomainState, MemberMark } from './core/observation.js';
 import type { Operation, Unfinished } from './core/operation.js';
+import type { ProcessMemory } from './core/process-memory.js';
 import type { SourceKind } from './core/spec.js';
 import type { MemberFiles, Platform } from './core/template.js';
 import type { GuestAgent, LocalFiles, Networks, RemoteShell, SeedStore } from './guest-ports.js';
@@ -287,13 +289,27 @@ export interface PathObstacle {
   reason: string;
 }
 
+export interface QemuProcess {
+  pid: number;
+  /** Ticks since boot: tells it from a later process with the same pid. */
+  startTicks: number;
+  /** ms since the epoch. */
+  startedAt: number;
+  /** What its command line gives the guest. */
+  guestBytes: number | undefined;
+}
+
 /** Facts about the machine that cowherd runs on. */
 export interface Machine {
   memory(): Promise<{ totalBytes: number; availableBytes: number }>;
   /** Of the file system that holds the nearest existing ancestor of the path. */
   diskSpace(path: string): Promise<DiskSpace>;
-  /** Start times in ms since the epoch of running QEMU processes, by domain UUID; what is not visible is left out. */
-  qemuStartTimes(): Promise<Map<string, number>>;
+  /** Running QEMU processes, by domain UUID; what is not visible is left out. */
+  qemuProcesses(): Promise<Map<string, QemuProcess>>;
+  /** What they take, by pid; few at a time, since it costs the kernel a walk through all their pages. */
+  processMemory(processes: readonly QemuProcess[]): Promise<Map<number, ProcessMemory>>;
+  /** absent: the kernel has none, or does not show it here. */
+  ksm(): Promise<Ksm | 'absent' | 'unreadable'>;
   /** The first component that keeps a user from a directory; undefined where nothing does. */
   obstacleFor(user: { uid: number; gid: number }, directory: string): Promise<PathObstacle | undefined>;
   /** What keeps this user from writing into a directory, or from making it; undefined where nothing does. */

@@ -38,6 +38,9 @@ export const diskFiles: DiskFiles = {
   },
 
   async backingFiles(path) {
+    const kind = await stat(path).catch(() => undefined);
+    // A directory, a pipe or a socket in the place of a disk stands on nothing; to read it fails, or waits for ever.
+    if (kind !== undefined && !kind.isFile() && !kind.isBlockDevice()) return [];
     const handle = await open(path, 'r').catch((cause: Error) => {
       throw new CowherdError('FILE_NOT_FOUND', `${path} cannot be read: ${cause.message}`, { hint: 'Check who may read it.', cause });
     });

@@ -2,10 +2,16 @@ import { access, constants, lstat, readdir, readFile, stat, statfs } from 'node:
 import { createServer } from 'node:net';
 import { userInfo } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import type { DiskSpace, Machine, PathObstacle } from '../ports.js';
+import { type Ksm, readKsm } from '../core/ksm.js';
+import type { ProcessMemory } from '../core/process-memory.js';
+import type { DiskSpace, Machine, PathObstacle, QemuProcess } from '../ports.js';
 import { runTool } from './process.js';
+import { findQemuProcesses, readProcessMemory } from './qemu-processes.js';
 
 export class LocalMachine implements Machine {
+  /** @param roots where the kernel tells of processes and of KSM */
+  constructor(private readonly roots = { proc: '/proc', ksm: '/sys/kernel/mm/ksm' }) {}
+
   async memory(): Promise<{ totalBytes: number; availableBytes: number }> {
     const text = await readFile('/proc/meminfo', 'utf8');
     const kib = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? 0);
@@ -17,23 +23,20 @@ export class LocalMachine implements Machine {
     return { totalBytes: blocks * bsize, freeBytes: bavail * bsize };
   }
 
-  async qemuStartTimes(): Promise<Map<string, number>> {
-    const times = new Map<string, number>();
-    const bootTime = Number(/^btime (\d+)/m.exec(await readFile('/proc/stat', 'utf8'))?.[1] ?? 0);
-    const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
-    await Promise.all(
-      pids.map(async (pid) => {
-        // Processes come and go; what cannot be read is not there any more, or not ours to see.
-        const status = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
-        if (!/^\d+ \(qemu/.test(status)) return;
-        const command = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0');
-        const uuid = command[command.indexOf('-uuid') + 1];
-        // Field 22 of proc(5): ticks of 1/100 s since boot. Counted behind the name, which may hold anything.
-        const ticks = Number(status.slice(status.lastIndexOf(')') + 2).split(' ')[19]);
-        if (uuid !== undefined) times.set(uuid, (bootTime + ticks / 100) * 1000);
-      }),
-    );
-    return times;
+  qemuProcesses(): Promise<Map<string, QemuProcess>> {
+    return findQemuProcesses(this.roots.proc);
+  }
+
+  async processMemory(processes: readonly QemuProcess[]): Promise<Map<number, ProcessMemory>> {
+    return readProcessMemory(this.roots.proc, processes, await pageBytes());
+  }
+
+  async ksm(): Promise<Ksm | 'absent' | 'unreadable'> {
+    const names = ['run', 'pages_shared', 'pages_sharing', 'ksm_zero_pages', 'full_scans'];
+    const read = names.map(async (name) => [name, await readFile(join(this.roots.ksm, name), 'utf8').catch(() => '')] as const);
+    if ((await stat(this.roots.ksm).catch(() => undefined)) === undefined) return 'absent';
+    const size = await pageBytes();
+    return (size === undefined ? undefined : readKsm(new Map(await Promise.all(read)), size)) ?? 'unreadable';
   }
 
   async obstacleFor(user: { uid: number; gid: number }, directory: string): Promise<PathObstacle | undefined> {
@@ -122,6 +125,12 @@ export class LocalMachine implements Machine {
       maxWorkers: setting('max_workers', 20),
     };
   }
+}
+
+/** Of this machine's kernel; 4096 on most, 65536 on some ARM and POWER. */
+async function pageBytes(): Promise<number | undefined> {
+  const { stdout } = await runTool('getconf', ['PAGESIZE']).catch(() => ({ stdout: '' }));
+  return /^\d{4,7}$/.test(stdout.trim()) ? Number(stdout) : undefined;
 }
 
 async function nearestExisting(path: string): Promise<string> {

@@ -145,3 +145,22 @@ export function virshError(doing: string, error: string): CowherdError {
       : { hint: explained.hint }),
   });
 }
+
+/**
+ * Of a domain that libvirt takes for starting, and lets nobody end. libvirt 9.0: killed between its first note of a domain and the
+ * birth of its QEMU, it reads in the next life that note (`pid='0'`) with the start's job, and no thread is there that could end it.
+ */
+export function stuckStart(name: string, isSystem: boolean): CowherdError {
+  const note = isSystem ? `/run/libvirt/qemu/${name}.xml` : `~/.cache/libvirt/qemu/run/${name}.xml`;
+  return new CowherdError(
+    'TOOL_FAILED',
+    `libvirt says that ${name} is starting up, and lets nobody end it: was libvirtd killed within a start?`,
+    {
+      details: [
+        `its note is ${note}${isSystem ? '' : ' (or below $XDG_RUNTIME_DIR/libvirt)'}; a guest that is not there is noted with pid='0'`,
+        'no restart of libvirtd alone helps: it reads that note again',
+      ],
+      hint: `If no QEMU of it runs (pgrep -f guest=${name},): end libvirtd${isSystem ? '' : ' of this user'}, remove that note, and run the command again${isSystem ? ' once libvirtd runs' : ''}. Its disks are untouched.`,
+    },
+  );
+}

@@ -6,7 +6,7 @@ import { XMLParser } from 'fast-xml-parser';
 import pLimit, { type LimitFunction } from 'p-limit';
 import { metadataNamespace, parseMemberMark } from '../core/domain-xml.js';
 import { CowherdError } from '../core/errors.js';
-import type { DomainState, MemberMark } from '../core/observation.js';
+import { type DomainState, isStartingUp, type MemberMark } from '../core/observation.js';
 import type { Platform } from '../core/template.js';
 import type { DomainDefinition, Hypervisor } from '../ports.js';
 import { isSystemUri } from './connection.js';
@@ -14,7 +14,7 @@ import { parseDomainStates, parseIdentities } from './domain-states.js';
 import { storeError } from './files.js';
 import { runAttached, runTool } from './process.js';
 import { makeScratch } from './scratch.js';
-import { faultOf, type VirshFault, virshError } from './virsh-errors.js';
+import { faultOf, stuckStart, type VirshFault, virshError } from './virsh-errors.js';
 import { quote, type Reply, VirshSession } from './virsh-session.js';
 
 export interface VirshOptions {
@@ -148,23 +148,22 @@ export class Virsh implements Hypervisor {
   }
 
   async start(name: string): Promise<void> {
-    const order = (): Promise<void> => this.#order(`start ${quote(name)}`, `start ${name}`, ['already running']);
+    const order = (): Promise<VirshFault | undefined> => this.#order(`start ${quote(name)}`, `start ${name}`, ['already running']);
     const losses = this.#losses;
-    await order();
+    const looksAtLeast = (): number => (this.#losses > losses ? looksAfterLoss : 1);
+    if ((await order()) === undefined && this.#losses === losses) return;
     // A daemon that ended within a start finds, when it is back, a QEMU that it had not finished: the domain is "already running" for a
     // while, paused and "starting up", and then the daemon ends it.
-    for (let look = 0; this.#losses > losses && look < mostLooksAfterLoss; look++) {
+    for (let look = 1; look <= mostLooksAfterLoss; look++) {
       await setTimeout(this.#options.lookAfterLossMs ?? 500);
-      const { stdout } = await this.#run(`domstate --reason ${quote(name)}`);
-      if (stdout.startsWith('shut off')) await order();
-      else if (!stdout.startsWith('paused (starting up)')) {
-        if (look + 1 >= looksAfterLoss) return;
-      } else if (look + 1 === mostLooksAfterLoss) {
-        // Nothing of the guest has run yet: there is nothing in it to lose.
-        await this.destroy(name);
-        await order();
-      }
+      const found = await this.stateOf(name);
+      if (found.state === 'shutOff') await order();
+      else if (!isStartingUp(found) && look >= looksAtLeast()) return;
     }
+    if (!isStartingUp(await this.stateOf(name))) return;
+    // Nothing of the guest has run yet: there is nothing in it to lose.
+    await this.destroy(name);
+    await order();
   }
 
   async startPaused(name: string): Promise<void> {
@@ -176,7 +175,9 @@ export class Virsh implements Hypervisor {
   }
 
   async destroy(name: string): Promise<void> {
-    await this.#order(`destroy ${quote(name)}`, `stop ${name}`, ['domain not found', 'not running']);
+    await this.#order(`destroy ${quote(name)}`, `stop ${name}`, ['domain not found', 'not running'], async () => {
+      if (isStartingUp(await this.stateOf(name))) throw stuckStart(name, this.isSystem);
+    });
   }
 
   async shutdown(name: string): Promise<void> {
@@ -185,7 +186,7 @@ export class Virsh implements Hypervisor {
 
   async undefine(name: string): Promise<void> {
     const flags = '--managed-save --snapshots-metadata --checkpoints-metadata --nvram';
-    const order = (words: string): Promise<void> => this.#order(words, `undefine ${name}`, ['domain not found']);
+    const order = (words: string): Promise<unknown> => this.#order(words, `undefine ${name}`, ['domain not found']);
     await order(`undefine ${quote(name)} ${flags} --tpm`).catch((error: unknown) => {
       // --tpm is of libvirt 8.9; before it a TPM's state went with its domain.
       if (error instanceof CowherdError && /--tpm|unknown option/.test([error.message, ...error.details].join('\n')))
@@ -270,14 +271,26 @@ export class Virsh implements Hypervisor {
    * Has a domain changed. Where another call holds it, tries again some times: libvirt has done nothing then.
    * @param accepted what counts as done
    */
-  async #order(command: string, doing: string, accepted: readonly VirshFault[] = []): Promise<void> {
+  /**
+   * @param beforeRepeat may throw where to wait for a busy domain is of no use; each attempt lasts as long as libvirt waits, 30 s
+   * @returns the fault that was accepted, if there was one
+   */
+  async #order(
+    command: string,
+    doing: string,
+    accepted: readonly VirshFault[] = [],
+    beforeRepeat?: () => Promise<void>,
+  ): Promise<VirshFault | undefined> {
     for (let attempt = 0; ; attempt++) {
       const { error } = await this.#run(command).catch((cause: unknown) => {
         throw whileDoing(doing, cause);
       });
-      if (error === '' || accepted.includes(faultOf(error))) return;
+      if (error === '') return undefined;
+      const fault = faultOf(error);
+      if (accepted.includes(fault)) return fault;
       const pauseMs = busyPausesMs[attempt];
-      if (pauseMs === undefined || faultOf(error) !== 'busy') throw virshError(doing, error);
+      if (pauseMs === undefined || fault !== 'busy') throw virshError(doing, error);
+      await beforeRepeat?.();
       await setTimeout(pauseMs);
     }
   }

@@ -16,6 +16,7 @@ export default class Status extends BaseCommand {
     '<%= config.bin %> <%= command.id %> lab',
     '<%= config.bin %> <%= command.id %> lab --watch',
     '<%= config.bin %> <%= command.id %> lab --json',
+    { description: "What the guests take of the host's memory", command: '<%= config.bin %> <%= command.id %> lab --memory' },
     { description: 'After fleet.json was lost', command: '<%= config.bin %> <%= command.id %> lab --recover' },
   ];
   static override strict = false;
@@ -23,6 +24,7 @@ export default class Status extends BaseCommand {
   static override flags = {
     ...fileFlag,
     watch: Flags.boolean({ char: 'w', description: 'look again every 2 s until Ctrl-C', exclusive: ['json'] }),
+    memory: Flags.boolean({ description: 'what each QEMU takes: resident, proportional, in swap, merged by KSM; and the sum' }),
     recover: Flags.boolean({ description: 'rebuild a lost fleet.json from the domains' }),
   };
 
@@ -35,14 +37,14 @@ export default class Status extends BaseCommand {
       while (flags.watch && !signal?.aborted) {
         const frames: string[] = [];
         for (const fleet of fleets)
-          frames.push(renderWatchFrame(await status(host, fleet), Math.floor((process.stdout.rows ?? 50) / fleets.length)));
+          frames.push(renderWatchFrame(await status(host, fleet, flags), Math.floor((process.stdout.rows ?? 50) / fleets.length)));
         this.log(`${process.stdout.isTTY ? '\u001b[H\u001b[2J' : ''}${frames.join('\n\n')}`);
         await host.clock.sleep(watchMs, signal);
       }
       if (flags.watch) return undefined;
       const look = async (fleet: string): Promise<FleetStatus> => {
         if (flags.recover) await recoverFleet(host, fleet);
-        return status(host, fleet);
+        return status(host, fleet, flags);
       };
       return this.eachFleet(fleets, look, renderStatus);
     });

@@ -91,12 +91,22 @@ function hintFor({ name, state, reason }: DomainState): string | undefined {
       return `free some space ("cowherd report" shows who uses it), then "cowherd start ${fleet}" lets them go on where they were; a reset makes them clean`;
     if (reason === 'guest crashed') return `the guest has crashed, and is kept as it was: end it (cowherd stop --force), or reset it`;
     if (reason === 'watchdog') return `the guest did not feed its watchdog: "cowherd start ${fleet}" lets it go on, a reset makes it clean`;
+    if (isStartingUp({ state, reason }))
+      return `libvirt is starting it: look again. Where that lasts, "cowherd start ${fleet}" tells what to do`;
     if (reason === 'by the user') return `somebody paused them: "cowherd start ${fleet}" lets them go on`;
   }
   if (state === 'shutOff' && reason === 'crashed')
     return `QEMU ended by itself (was it killed, or out of memory?): see /var/log/libvirt/qemu/, then cowherd start ${fleet}`;
   if (state === 'shutOff' && reason === 'failed') return `it could not start: "cowherd start ${fleet}" tells why`;
   return undefined;
+}
+
+/**
+ * Whether libvirt has begun to start a domain and is not through: for moments, until its QEMU is there. For good where libvirtd was
+ * killed in the midst of it: it then keeps a note of a QEMU that does not exist, and every call waits for a lock that nobody holds.
+ */
+export function isStartingUp({ state, reason }: Pick<DomainState, 'state' | 'reason'>): boolean {
+  return state === 'paused' && reason === 'starting up';
 }
 
 export function isOn(domain: DomainState | undefined): boolean {

@@ -1,5 +1,5 @@
 import type { MemberMark, ObservedMember } from './observation.js';
-import { isOn } from './observation.js';
+import { isOn, isStartingUp } from './observation.js';
 
 /** What can be done to one member, in the order in which it is done. */
 export type StepName =
@@ -103,9 +103,9 @@ export function planSpawn(subjects: readonly SpawnSubject[], fleetId: string): P
       steps.push('define');
       why.push(changed ? 'definition changed' : 'no domain');
     }
-    if (!running) {
+    if (!running || (domain !== undefined && isStartingUp(domain))) {
       steps.push('start');
-      why.push('off');
+      why.push(running ? 'starting up' : 'off');
     }
     if (steps.length === 0) plan.unchanged.push(name);
     else plan.members.push({ index, name, steps, why: why.join(', '), atNextStart: running });
@@ -236,6 +236,8 @@ export function planPower(members: readonly MarkedMember[], fleetId: string, ver
       });
     } else if (verb === 'start' && domain.state === 'paused' && resumable.has(domain.reason)) {
       plan.members.push({ index, name, steps: ['resume'], why: `paused: ${domain.reason}`, atNextStart: false });
+    } else if (verb === 'start' && isStartingUp(domain)) {
+      plan.members.push({ index, name, steps: ['start'], why: 'starting up', atNextStart: false });
     } else if (isOn(domain) === (verb === 'start')) {
       plan.unchanged.push(name);
     } else if (verb === 'start' && (overlayBytes === undefined || (missingDisks ?? []).length > 0)) {

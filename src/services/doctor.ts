@@ -5,6 +5,7 @@ import {
   checkDaemonLimits,
   checkDefaultNetwork,
   checkGuestTools,
+  checkKsm,
   checkKvmDevice,
   checkTools,
   checkTpmFiles,
@@ -28,7 +29,12 @@ export async function doctor(ports: Ports, options: DoctorOptions): Promise<Chec
   const { count, memoryMiB, virtualBytes, network } = options;
   const tools = await checkTools(ports);
   const demand = count === 0 ? undefined : { starting: count, creating: count, memoryMiB, virtualBytes };
-  const local = [...(await checkStore(ports)), ...(await checkDisk(ports, demand)), await checkMemory(ports, demand)];
+  const local = [
+    ...(await checkStore(ports)),
+    ...(await checkDisk(ports, demand)),
+    await checkMemory(ports, demand),
+    await checkKsm(ports),
+  ];
   if (tools.some((check) => check.name === 'libvirt' && check.status === 'failed')) return [...tools, ...local];
   return [
     ...tools,

@@ -1,3 +1,5 @@
+import prettyBytes from 'pretty-bytes';
+import { savedByKsm } from '../core/ksm.js';
 import type { Ports } from '../ports.js';
 import { attempt, type Check, ok } from './checks.js';
 
@@ -67,6 +69,28 @@ export async function checkKvmDevice({ machine }: Pick<Ports, 'machine'>): Promi
           hint: 'sudo chgrp kvm /dev/kvm && sudo chmod 660 /dev/kvm, then restart libvirtd',
         },
   ];
+}
+
+/** Whether the kernel merges what guests have in common. Never more than a hint: fleets do without, and it is a trade. */
+export async function checkKsm({ machine }: Pick<Ports, 'machine'>): Promise<Check> {
+  const name = 'ksm';
+  const ksm = await machine.ksm();
+  if (ksm === 'absent') return ok(name, 'not there: the kernel was built without it, or does not show it here; nothing is merged');
+  if (ksm === 'unreadable') return ok(name, '/sys/kernel/mm/ksm cannot be read, so nothing is known of it');
+  const { state, pagesShared, pagesSharing, zeroPages, fullScans } = ksm;
+  const saved = prettyBytes(savedByKsm(ksm), { binary: true });
+  const empty = zeroPages === 0 ? '' : `, ${zeroPages} empty ones dropped`;
+  const figures = `saves ${saved} now (${pagesShared + pagesSharing} pages kept as ${pagesShared}${empty})`;
+  const caution = 'a guest can find out by timing what others hold, so only where all guests may know of each other';
+  if (state === 'running')
+    return {
+      ...ok(name, `on: ${figures}, after ${fullScans} full scans`),
+      hint: `Merged pages are a side channel: ${caution}. To turn it off and give all back: echo 2 | sudo tee /sys/kernel/mm/ksm/run`,
+    };
+  return {
+    ...ok(name, pagesSharing + zeroPages > 0 ? `off: merges nothing more, and still ${figures}` : 'off: nothing of guests is merged'),
+    hint: `To let the kernel merge equal pages of guests, for some CPU: echo 1 | sudo tee /sys/kernel/mm/ksm/run. Beware: ${caution}.`,
+  };
 }
 
 const swtpmCa = '/var/lib/swtpm-localca';

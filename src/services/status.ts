@@ -2,9 +2,10 @@ import { type BaseImage, formatBaseRef } from '../core/base.js';
 import { baseKey } from '../core/base-chain.js';
 import { CowherdError, reportOf } from '../core/errors.js';
 import { type BaseRef, baseOf, basesOf, type FleetRecord } from '../core/fleet.js';
+import { type FleetMemory, judgeFleetMemory, type MemberMemory } from '../core/fleet-memory.js';
 import { verifyName } from '../core/names.js';
-import { judgeMember, type MemberState } from '../core/observation.js';
-import type { Ports } from '../ports.js';
+import { judgeMember, type MemberState, type ObservedMember } from '../core/observation.js';
+import type { Ports, QemuProcess } from '../ports.js';
 import { chainDifferences, loadFleet, observeFleet } from './fleet-access.js';
 import { observeAddresses, sharedAddresses } from './observe-addresses.js';
 
@@ -26,6 +27,8 @@ export interface MemberStatus {
   checkpointAt: string | null;
   /** Seconds since QEMU started; null where it is off or not visible. */
   uptimeSeconds: number | null;
+  /** What its QEMU takes, where that was asked for; null where it is off. */
+  memory?: MemberMemory | null;
   /** NAME@DIGEST of what its first disk stands on. */
   base: string;
   /** A newer base image of its line is in the store, or under other members. */
@@ -43,16 +46,23 @@ export interface FleetStatus {
   counts: Record<MemberState, number>;
   /** An operation that was begun and not ended. pid: the run that is at it; null where it was interrupted. */
   unfinished?: { verb: string; startedAt: string; done: number; total: number; pid: number | null };
+  /** What the members take together, where that was asked for. */
+  memory?: FleetMemory;
   members: MemberStatus[];
 }
 
+export interface StatusOptions {
+  /** Read what each member's QEMU takes: costs the kernel a walk through its pages. */
+  memory?: boolean;
+}
+
 /** Looks at libvirt and the disk. One broken member, or a broken base, never hides the others. */
-export async function status(ports: Ports, fleet: string): Promise<FleetStatus> {
+export async function status(ports: Ports, fleet: string, options: StatusOptions = {}): Promise<FleetStatus> {
   // A spawn that has not written its record yet says in its intent what it makes.
   const record = (await intended(ports, fleet)) ?? (await loadFleet(ports, fleet));
-  const [observed, started, problems, unfinished, newest, checkpoints] = await Promise.all([
+  const [observed, processes, problems, unfinished, newest, checkpoints] = await Promise.all([
     observeFleet(ports, record),
-    ports.machine.qemuStartTimes().catch(() => new Map<string, number>()),
+    ports.machine.qemuProcesses().catch(() => new Map<string, QemuProcess>()),
     Promise.all(basesOf(record).map(async (ref) => [baseKey(ref), await baseProblem(ports, ref)] as const)),
     readUnfinished(ports, fleet),
     newestBase(ports, record).catch(() => undefined),
@@ -62,6 +72,7 @@ export async function status(ports: Ports, fleet: string): Promise<FleetStatus> 
   const sharing = sharedAddresses(addresses);
   const stalled = observed.flatMap(({ domain }) => (domain?.state === 'paused' && domain.reason === 'I/O error' ? [domain.name] : []));
   const diskErrors = await ports.hypervisor.readDiskErrors(stalled).catch(() => new Map<string, string>());
+  const memory = options.memory ? await readMemory(ports, record, observed, processes) : undefined;
   const now = ports.clock.now().getTime();
   const problemOf = new Map(problems);
   const isBroken = (ref: BaseRef): boolean => typeof problemOf.get(baseKey(ref)) === 'string';
@@ -75,7 +86,7 @@ export async function status(ports: Ports, fleet: string): Promise<FleetStatus> 
       changed ? 'base changed' : undefined,
     );
     counts[state]++;
-    const since = started.get(uuid);
+    const since = processes.get(uuid)?.startedAt;
     return {
       index,
       name,
@@ -89,6 +100,7 @@ export async function status(ports: Ports, fleet: string): Promise<FleetStatus> 
       driftBytes,
       checkpointAt: checkpoints.get(name)?.takenAt ?? null,
       uptimeSeconds: since === undefined ? null : Math.max(0, Math.round((now - since) / 1000)),
+      ...(memory === undefined ? {} : { memory: memory.members.get(name) ?? null }),
       base: formatBaseRef(baseOf(record, member)),
       outdated: newest !== undefined && baseOf(record, member).digest !== newest.digest,
       problems: [
@@ -105,8 +117,26 @@ export async function status(ports: Ports, fleet: string): Promise<FleetStatus> 
     newerBase: newest !== undefined && members.some((member) => member.outdated) ? formatBaseRef(newest) : null,
     counts,
     ...(unfinished === undefined ? {} : { unfinished }),
+    ...(memory === undefined ? {} : { memory: memory.fleet }),
     members,
   };
+}
+
+async function readMemory(
+  { machine }: Ports,
+  { spec }: FleetRecord,
+  observed: readonly ObservedMember[],
+  processes: ReadonlyMap<string, QemuProcess>,
+): Promise<ReturnType<typeof judgeFleetMemory>> {
+  const theirs = observed.flatMap(({ uuid }) => processes.get(uuid) ?? []);
+  const read = await machine.processMemory(theirs);
+  const subjects = observed.map(({ name, uuid, domain }) => {
+    const process = processes.get(uuid);
+    // A domain with the member's name and another UUID is somebody else's.
+    const state = domain?.uuid === uuid ? domain.state : undefined;
+    return { name, state, process: process && { guestBytes: process.guestBytes, memory: read.get(process.pid) } };
+  });
+  return judgeFleetMemory(subjects, spec.memoryMiB * 1024 ** 2);
 }
 
 /** The latest import of those that members stand on, and of the fleet's base image's name. */

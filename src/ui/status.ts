@@ -1,7 +1,8 @@
 import { formatBaseRef } from '../core/base.js';
+import type { FleetMemory, MemberMemory } from '../core/fleet-memory.js';
 import { formatIndexes } from '../core/selection.js';
 import type { FleetStatus, FleetSummary, MemberStatus } from '../services/status.js';
-import { bytes, countsLine, duration, plural, table } from './format.js';
+import { bytes, type Column, countsLine, duration, plural, table } from './format.js';
 
 const stateWords: Record<string, string> = { shutOff: 'off' };
 
@@ -19,6 +20,7 @@ export function renderStatus(status: FleetStatus): string {
     const what = `a ${verb} that began ${startedAt} ${pid === null ? 'was interrupted' : `is under way (pid ${pid})`}: ${done} of ${total} done`;
     lines.push(pid === null ? `  ! ${what}. Finish it: cowherd resume ${fleet}` : `  ${what}`);
   }
+  if (status.memory !== undefined) lines.push(...memoryLines(status.memory));
   if (members.length === 0) return lines.join('\n');
   lines.push(
     '',
@@ -30,6 +32,7 @@ export function renderStatus(status: FleetStatus): string {
       ...(status.newerBase === null ? [] : [{ title: 'BASE', value: (member: MemberStatus) => member.base }]),
       { title: 'OVERLAY', value: (member) => bytes(member.overlayBytes), align: 'right' },
       { title: 'DRIFT', value: (member) => bytes(member.driftBytes), align: 'right' },
+      ...memoryColumns(status),
       ...(members.some(({ checkpointAt }) => checkpointAt !== null) ? [{ title: 'CHECKPOINT', value: checkpointOf }] : []),
       { title: 'REASON', value: (member) => (member.problems.length > 0 ? member.problems.join('; ') : member.reason) },
     ]),
@@ -38,6 +41,35 @@ export function renderStatus(status: FleetStatus): string {
   for (const member of members) if (member.hint !== null) hints.set(member.hint, [...(hints.get(member.hint) ?? []), member]);
   for (const [hint, those] of hints) lines.push(`  → ${formatIndexes(those.map(({ index }) => index))}: ${hint}`);
   return lines.join('\n');
+}
+
+/** Swap and what was merged only where there is some. */
+function memoryColumns({ memory }: FleetStatus): Array<Column<MemberStatus>> {
+  if (memory === undefined) return [];
+  const column = (title: string, key: keyof MemberMemory): Column<MemberStatus> => {
+    return { title, value: (member) => known(member.memory?.[key]), align: 'right' };
+  };
+  return [
+    column('RESIDENT', 'residentBytes'),
+    column('PROPORTIONAL', 'proportionalBytes'),
+    ...((memory.swapBytes ?? 0) > 0 ? [column('SWAP', 'swapBytes')] : []),
+    ...((memory.mergedBytes ?? 0) > 0 ? [column('MERGED', 'mergedBytes')] : []),
+  ];
+}
+
+function memoryLines({ on, read, guestBytes, residentBytes, proportionalBytes, swapBytes, mergedBytes, notes }: FleetMemory): string[] {
+  if (on === 0) return ['  memory: nobody is on'];
+  const parts = [
+    `${known(proportionalBytes)} in proportion${read < on && read > 0 ? ` (of ${read})` : ''}`,
+    `${known(residentBytes)} resident`,
+    ...((swapBytes ?? 0) > 0 ? [`${known(swapBytes)} in swap`] : []),
+    ...(mergedBytes === null ? [] : [`${mergedBytes === 0 ? 'nothing' : bytes(mergedBytes)} merged by KSM`]),
+  ];
+  return [`  memory: ${plural(on, 'guest')} with ${bytes(guestBytes)} given; ${parts.join(', ')}`, ...notes.map((note) => `  ! ${note}`)];
+}
+
+function known(count: number | null | undefined): string {
+  return count === null || count === undefined ? '-' : bytes(count);
 }
 
 function hasAddress({ address, sshPort }: MemberStatus): boolean {

@@ -399,6 +399,8 @@ main() {
     [ ! -e /etc/ssh/sshd_config ] || openssh_keys
     [ ! -f $dropbear_key ] || dropbear_keys
   fi
+  # Else a guest that is ended before its kernel has written that out would boot as the other VM.
+  [ -z "$hostname$machine_id$host_keys" ] || sync
   [ -z "$hook" ] || run_hook
   say_self
 }

@@ -129,5 +129,12 @@ describe('a guest that is put right', () => {
     }
     expect(drawn[0]).toMatch(/^[0-9a-f]{32}$/);
     expect(drawn[1]).not.toBe(drawn[0]);
+
+    // Ended in the next moment, it boots as who it had become; the host name its seed tells it at each boot.
+    const late = { hostname: `late-${lab.id}`, machineId: 'beadfeed'.repeat(4), macs: [], hostKeys: 'keep' as const };
+    await fixUpGuest(host, name, { clock: false, entropy: false, renew: false, identity: late }, options);
+    await virsh('destroy', name);
+    await lab.ok('start', fleet, '--wait', 'agent');
+    expect(await said('cat /etc/machine-id')).toBe(late.machineId);
   });
 });

@@ -133,6 +133,14 @@ describe('the installed package', () => {
     const status = await ok(cowherd('status', fleet));
     expect(status.counts.running).toBe(3);
     expect(status.members[0].driftBytes).toBeGreaterThan(0);
+    // Their QEMU is their own process: nothing of its memory is hidden from them.
+    expect((await ok(cowherd('status', fleet, '--memory'))).memory).toMatchObject({
+      on: 3,
+      read: 3,
+      guestBytes: 48 * 1024 ** 2,
+      proportionalBytes: expect.any(Number),
+      notes: [],
+    });
     expect((await ok(cowherd('reset', fleet, '2-3'))).counts).toMatchObject({ reset: 2, started: 2 });
     expect((await domains()).filter((name) => name.startsWith(fleet))).toEqual([]);
     await ok(cowherd('teardown', fleet, '--yes', '--with-base'));
@@ -151,6 +159,25 @@ describe('the installed package', () => {
       if (pid === undefined) throw new Error(`no libvirtd of ${user.name}:\n${stdout}`);
       process.kill(Number(pid), 'SIGKILL');
     };
+    /** Runs a verb; and once more where a member was caught by a libvirt that can never end its start, as its error says. */
+    const settle = async (...args: string[]) => {
+      const { exitCode, json } = await cowherd(...args);
+      if (!(await freed(json))) return expect([exitCode, json?.error, json?.counts?.failed]).toEqual([0, undefined, 0]);
+      await ok(cowherd(...args));
+    };
+    const freed = async (json: { members?: Array<{ error?: { message: string; details: string[] } }> }): Promise<boolean> => {
+      const stuck = (json.members ?? []).flatMap(({ error }) =>
+        error?.message.includes('lets nobody end it') ? [error.details.join()] : [],
+      );
+      if (stuck.length === 0) return false;
+      await killDaemon();
+      for (const details of stuck) {
+        const note = join(user.home, /~\/(\S+\.xml)/.exec(details)?.[1] ?? 'no note');
+        expect(await readFile(note, 'utf8')).toContain("pid='0'");
+        await rm(note);
+      }
+      return true;
+    };
     for (const [verb = '', ...args] of [
       ['spawn', '--base', join(scratch, 'golden.qcow2'), '--count', '6', ...guest],
       ['reset', '--start', 'all'],
@@ -161,10 +188,11 @@ describe('the installed package', () => {
       const { exitCode, json, stdout, stderr } = await run;
       expect([exitCode, stdout + stderr]).toEqual([expect.toBeOneOf([0, 4, 8]), expect.not.stringContaining('BUG')]);
       if (exitCode === 8) expect(json.error.hint).toMatch(/libvirtd/);
+      await freed(json);
       const status = await ok(cowherd('status', fleet));
-      if (status.unfinished !== undefined) await ok(cowherd('resume', fleet));
+      if (status.unfinished !== undefined) await settle('resume', fleet);
       // Members that failed are brought by the same command again.
-      else if (exitCode === 4) await ok(cowherd(verb, fleet, ...args));
+      else if (exitCode === 4) await settle(verb, fleet, ...args);
       const { members, counts } = await ok(cowherd('status', fleet));
       expect([verb, exitCode, counts.running, counts.running === 6 ? '' : JSON.stringify([json, members, status])]).toEqual([
         verb,
@@ -237,7 +265,12 @@ describe('the installed package', () => {
     expect((await ok(cowherd('reset', fleet))).counts).toMatchObject({ reset: 3, started: 3, failed: 0 });
     await ok(cowherd('stop', fleet, '1', '--timeout', '1s', '--force'));
     expect((await ok(cowherd('reset', fleet, '1', '--start', 'all'))).counts).toMatchObject({ reset: 1, started: 1 });
-    expect((await ok(cowherd('status', fleet))).counts.running).toBe(3);
+    // QEMU runs as another user: the resident part is open to all, the proportional one is not.
+    const { counts, memory, members } = await ok(cowherd('status', fleet, '--memory'));
+    expect(counts.running).toBe(3);
+    expect(memory).toMatchObject({ on: 3, read: 0, residentBytes: expect.any(Number), proportionalBytes: null, mergedBytes: null });
+    expect(memory.notes).toEqual([expect.stringMatching(/^3 members: QEMU runs as another user.*Ask as root$/)]);
+    expect(members[0].memory).toMatchObject({ residentBytes: expect.any(Number), proportionalBytes: null });
     expect(await virsh('list', '--name')).toContain(`${fleet}-003`);
     expect((await ok(cowherd('teardown', fleet, '--yes', '--with-base'))).counts.removed).toBe(3);
     expect((await domains()).filter((name) => name.startsWith(fleet))).toEqual([]);

@@ -425,6 +425,34 @@ describe('the verbs, one by one', () => {
     expect(offline.json.error.message).toContain('no network nonesuch');
   });
 
+  it('status --memory tells what each QEMU takes, and reads nothing of it unasked', async () => {
+    const fleet = await spawned('taken', 3, '--wait', 'console=^OK');
+    await lab.ok('stop', fleet, '3', '--timeout', '30s');
+    expect(JSON.stringify(await lab.ok('status', fleet))).not.toContain('"memory"');
+    const { memory, members } = await lab.ok('status', fleet, '--memory');
+    expect(members[2]).toMatchObject({ state: 'shutOff', memory: null });
+    expect(memory).toMatchObject({ on: 2, read: 2, guestBytes: 2 * 16 * 1024 ** 2, notes: [] });
+    for (const key of ['residentBytes', 'proportionalBytes', 'swapBytes', 'mergedBytes'])
+      expect([key, memory[key]]).toEqual([key, members[0].memory[key] + members[1].memory[key]]);
+    // Held against libvirt's own word for which process it is.
+    for (const member of members.slice(0, 2)) {
+      const pid = (await readFile(`/run/libvirt/qemu/${member.name}.pid`, 'utf8')).trim();
+      const rollup = await readFile(`/proc/${pid}/smaps_rollup`, 'utf8');
+      const now = (name: string): number => Number(new RegExp(`^${name}: +(\\d+) kB`, 'm').exec(rollup)?.[1]) * 1024;
+      expect(Math.abs(Math.log2(member.memory.residentBytes / now('Rss')))).toBeLessThan(0.3);
+      // Others who come and go share more or less of QEMU's own pages.
+      expect(member.memory.proportionalBytes / now('Pss')).toBeGreaterThan(0.5);
+      expect(member.memory.proportionalBytes).toBeLessThan(member.memory.residentBytes);
+    }
+    const { stdout } = await lab.cowherd('status', fleet, '--memory');
+    expect(stdout).toMatch(/RESIDENT +PROPORTIONAL/);
+    expect(stdout).toMatch(/-003 +off .* - +- +shut down/);
+    expect(stdout).toMatch(/memory: 2 guests with 32 MiB given; [\d.]+ MiB in proportion, [\d.]+ MiB resident/);
+    await lab.ok('stop', fleet, '--force');
+    expect((await lab.cowherd('status', fleet, '--memory')).stdout).toContain('memory: nobody is on');
+    await lab.ok('teardown', fleet, '--yes');
+  });
+
   it('doctor finds this host ready', async () => {
     const { checks } = await lab.ok('doctor', '--count', '10', '--memory', '16MiB');
     expect(checks.filter((check: { status: string }) => check.status === 'failed')).toEqual([]);
@@ -442,6 +470,13 @@ describe('the verbs, one by one', () => {
         'open files',
       ]),
     );
+    // What the kernel says of KSM is told, and is nobody's fault.
+    const run = (await readFile('/sys/kernel/mm/ksm/run', 'utf8').catch(() => undefined))?.trim();
+    expect(checks.find((check: { name: string }) => check.name === 'ksm')).toMatchObject({
+      status: 'ok',
+      message: expect.stringMatching(run === undefined ? /^not there/ : run === '1' ? /^on: saves / : /^off: /),
+      ...(run === undefined ? {} : { hint: expect.stringMatching(/sudo tee \/sys\/kernel\/mm\/ksm\/run.*by timing|by timing.*sudo tee/) }),
+    });
     await chmod(lab.store, 0o700);
     const closed = await lab.cowherd('doctor', '--json');
     await chmod(lab.store, 0o755);

@@ -178,8 +178,6 @@ describe('who holds the lock', () => {
 
 describe('a virsh that misbehaves', () => {
   const running = 'error: Domain is already active';
-  const startingUp = 'paused (starting up)';
-  const booted = 'running (booted)';
   const fakes = fileURLToPath(new URL('../fakes', import.meta.url));
   const path = process.env.PATH;
   afterEach(() => {
@@ -211,19 +209,46 @@ describe('a virsh that misbehaves', () => {
     await virsh.close();
   });
 
-  it.each([
-    ['ends it after a while', ['die', running, ...Array(20).fill(startingUp), 'shut off (crashed)', 'started', booted], 25],
-    ['lets it go on', ['die', running, startingUp, ...Array(6).fill(booted)], 8],
-    ['never finishes it: it is ended, then started', ['die', running, ...Array(60).fill(startingUp), 'destroyed', 'started'], 64],
-  ])('and whose daemon went down within a start: it is looked after until the daemon %s', async (_what, script, calls) => {
+  const state = (code: number, reason: number): string => `Domain: 'cwt-x-001'\n  state.state=${code}\n  state.reason=${reason}\n`;
+  const [booted, startingUp, crashed] = [state(1, 1), state(3, 11), state(5, 3)];
+  const busy = 'error: Timed out during operation: cannot acquire state change lock';
+  /** @returns how often virsh was asked */
+  const play = async (script: string[], act: (virsh: Virsh) => Promise<unknown>): Promise<number> => {
     const scratch = await mkdtemp(join(tmpdir(), 'cwt-script-'));
     process.env.FAKE_COUNT = join(scratch, 'count');
     process.env.FAKE_SCRIPT = JSON.stringify(script);
     const virsh = open('');
-    await virsh.start('cwt-x-001');
-    expect((await stat(process.env.FAKE_COUNT)).size).toBe(calls);
+    await act(virsh);
+    const { size } = await stat(process.env.FAKE_COUNT);
     await virsh.close();
     await rm(scratch, { recursive: true });
+    return size;
+  };
+
+  it.each([
+    ['ends it after a while', ['die', running, ...Array(20).fill(startingUp), crashed, 'started', booted], 25],
+    ['lets it go on', ['die', running, startingUp, ...Array(6).fill(booted)], 8],
+    ['never finishes it: it is ended, then started', ['die', running, ...Array(61).fill(startingUp), 'destroyed', 'started'], 65],
+  ])('and whose daemon went down within a start: it is looked after until the daemon %s', async (_what, script, calls) => {
+    expect(await play(script, (virsh) => virsh.start('cwt-x-001'))).toBe(calls);
+  });
+
+  it('and has somebody else start the domain: that is waited for', async () => {
+    expect(await play([running, startingUp, startingUp, booted], (virsh) => virsh.start('cwt-x-001'))).toBe(4);
+  });
+
+  it.each([
+    ['start', [running, ...Array(61).fill(startingUp), busy, startingUp]],
+    ['destroy', [busy, startingUp]],
+  ] as const)('and can never end a start (%s): it is said how to end that, without waiting for the lock again', async (verb, script) => {
+    const calls = await play([...script], async (virsh) => {
+      await expect(virsh[verb]('cwt-x-001')).rejects.toMatchObject({
+        code: 'TOOL_FAILED',
+        details: [expect.stringContaining('/run/libvirt/qemu/cwt-x-001.xml'), expect.anything()],
+        hint: expect.stringContaining('pgrep -f guest=cwt-x-001,'),
+      });
+    });
+    expect(calls).toBe(script.length);
   });
 
   it('and whose list of domains lacks one that is just being made is asked again, with a pause between', async () => {

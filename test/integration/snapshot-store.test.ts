@@ -139,6 +139,9 @@ describe('image files', () => {
     await mkdir(join(root, 'far'));
     await symlink(first, join(root, 'far', 'link.qcow2'));
     expect(await diskFiles.backingFiles(join(root, 'far', 'link.qcow2'))).toEqual([join(root, 'far', 'a.raw'), raw]);
+    // What is no disk, although a domain calls it one.
+    await execa('mkfifo', [join(root, 'far', 'pipe')]);
+    for (const path of [join(root, 'far'), join(root, 'far', 'pipe'), '/dev/null']) expect(await diskFiles.backingFiles(path)).toEqual([]);
     await link(raw, join(root, 'far', 'hard.raw'));
     expect(await diskFiles.identity(join(root, 'far', 'hard.raw'))).toBe(await diskFiles.identity(raw));
     for (const name of [

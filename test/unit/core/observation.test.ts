@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type DomainState, judgeMember } from '../../../src/core/observation.js';
-import { type MarkedMember, planPower } from '../../../src/core/plan.js';
+import { type MarkedMember, planPower, planSpawn } from '../../../src/core/plan.js';
 
 const fleetId = 'f';
 
@@ -13,6 +13,7 @@ function member(state: DomainState['state'], reason: string): MarkedMember {
 describe('a guest that stands still', () => {
   it.each([
     ['paused', 'I/O error', /free some space/, ['resume']],
+    ['paused', 'starting up', /look again/, ['start']],
     ['paused', 'by the user', /somebody paused/, ['resume']],
     ['paused', 'watchdog', /watchdog/, ['resume']],
     // libvirt's own, for a moment.
@@ -28,6 +29,14 @@ describe('a guest that stands still', () => {
     if (hint === undefined) expect(judged.hint).toBeUndefined();
     else expect(judged.hint).toMatch(hint);
     expect(planPower([one], fleetId, 'start').members.flatMap((planned) => planned.steps)).toEqual(steps);
+  });
+
+  it('and which libvirt has begun to start does not count as running for a spawn either', () => {
+    const subjects = ['starting up', 'booted'].map((reason, at) => ({
+      ...member(at === 0 ? 'paused' : 'running', reason),
+      definition: '',
+    }));
+    expect(planSpawn(subjects, fleetId)).toMatchObject({ members: [{ steps: ['start'], why: 'starting up' }], unchanged: ['lab-001'] });
   });
 
   it('and has crashed is kept until a person ends it', () => {
