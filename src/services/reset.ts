@@ -67,7 +67,7 @@ async function beginCold(ports: Ports, options: ResetOptions): Promise<Outcome> 
   });
   verifyWaitable(record.spec, options.wait);
   if (options.dryRun === true) {
-    const plan = withClones(planReset(observed, record.id, policyOf(record, observed, operation)), observed, record);
+    const plan = withClones(planReset(observed, record.id, policyOf(record, observed, operation)), observed, record, { replaces: true });
     return dryOutcome(ports, { verb: 'reset', id: operation.id, record, plan, before: byName(observed), doneAs: () => 'reset', began });
   }
   await verifiedBases(ports, { ...record, members: chosen });
@@ -138,7 +138,7 @@ async function prepareReset(
   const observed = await observeWithMarks(ports, { ...record, members: left });
   const wanted = await withoutStrangeDisks(ports, record, observed, planReset(observed, record.id, policyOf(record, observed, operation)));
   // Their domains are not redefined.
-  const plan = withClones(redefines(record) ? wanted : withoutUnaware(record, observed, wanted), observed, record);
+  const plan = withClones(redefines(record) ? wanted : withoutUnaware(record, observed, wanted), observed, record, { replaces: true });
   const disks = memberDisksOf(record, left);
   const fresh = await freshDisks(ports, record, left, imageOf);
   await stagePlanned(ports, record, plan, { disks, fresh }, await freshSeeds(ports, record, left, operation));

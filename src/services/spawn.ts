@@ -17,7 +17,7 @@ import { verifyWaitable } from './readiness.js';
 import { loadSeedSources, type SeedFiles } from './seeds.js';
 import { applySpawn } from './spawn-apply.js';
 import { composeRecord, readNvram, resolveBase, verifyCount } from './spawn-inputs.js';
-import { verifyWarm } from './warm/freezable.js';
+import { verifyAlone, verifyWarm } from './warm/freezable.js';
 import { freezeDomain } from './warm/freeze.js';
 
 export interface SpawnOptions extends WorkOptions {
@@ -72,8 +72,10 @@ async function spawnLocked(ports: Ports, asked: SpawnOptions): Promise<Outcome> 
 
   const early = asked.dryRun === true ? [] : verifyChecks(await checkDisk(ports), asked.force === true);
   if (recorded === undefined) await verifyNoOtherFreeze(ports, asked);
+  // What is put into the head of a memory must be the machine that the memory is of.
+  if (recorded?.spec.warm !== undefined) verifyAlone(asked);
   if (asked.fromRunning !== undefined) {
-    if (recorded !== undefined) verifyWarm(recorded);
+    if (recorded !== undefined) await verifyWarm(ports, recorded, asked.fromRunning);
     else if (asked.dryRun === true) return dryClones(ports, asked, began);
     else return spawnFrozen(ports, asked, began);
   }

@@ -37,14 +37,21 @@ export async function verifiedWarmBase(ports: Pick<Ports, 'memory' | 'bases'>, r
 /**
  * The plan with the starts of those who have a fresh disk turned into going on from the memory. Such a disk is that of the golden VM in
  * the moment when it was frozen: booted from it, a guest would be a second golden VM.
+ * @param options.replaces whether an overlay step gives a fresh disk in place of a used one, as a reset does
  */
-export function withClones(plan: Plan, observed: readonly ObservedMember[], record: FleetRecord): Plan {
+export function withClones(
+  plan: Plan,
+  observed: readonly ObservedMember[],
+  record: FleetRecord,
+  { replaces = false }: { replaces?: boolean } = {},
+): Plan {
   if (record.spec.warm === undefined) return plan;
   const members = byName(observed);
   const isClone = (name: string, steps: readonly string[]): boolean => {
     const member = members.get(name);
     if (member === undefined || baseKey(baseOf(record, member)) !== baseKey(record.base)) return false;
-    return steps.includes('overlay') || isFresh(member, record);
+    // One that lacks a further disk alone has a first one that has moved on: that memory is not of it any more.
+    return (steps.includes('overlay') && (replaces || member.overlayBytes === undefined)) || isFresh(member, record);
   };
   return {
     ...plan,

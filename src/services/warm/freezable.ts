@@ -9,6 +9,7 @@ import { checkMemory, verifyChecks } from '../checks.js';
 import { readGuestSelf } from '../fix-up.js';
 import { verifyWaitable } from '../readiness.js';
 import { verifyRoom } from '../room.js';
+import { handleOf } from '../snapshots/access.js';
 import type { SpawnOptions } from '../spawn.js';
 
 /** Whether clones can be made of a VM that runs. What can be known beforehand is, so that it is not frozen for nothing. */
@@ -45,19 +46,17 @@ export function verifyAlone({ fleet, base, fromDomain, template, nvram, seedFile
 }
 
 /** What a clone must be able to do the golden VM must be, and there must be room. @throws PREFLIGHT_FAILED, NOT_SUPPORTED, FOREIGN_DOMAIN */
-export async function verifyFreezable(
-  ports: Ports,
-  options: SpawnOptions & { count: number },
-  { name, state, reason }: DomainState,
-): Promise<void> {
+export async function verifyFreezable(ports: Ports, options: SpawnOptions & { count: number }, domain: DomainState): Promise<void> {
+  const { name, state, reason } = domain;
+  const handle = handleOf(domain);
   if (state !== 'running') {
     throw new CowherdError('PREFLIGHT_FAILED', `Domain ${name} does not run (${state === 'shutOff' ? 'off' : state}: ${reason})`, {
       hint: `Start it, and wait until it is ready. A fleet of one that is shut off: --from-domain ${name}`,
     });
   }
-  const xml = await ports.domains.running(name);
+  const xml = await ports.domains.running(handle);
   if (xml !== undefined) await verifyFleet(ports, options, name, xml);
-  await readGuestSelf(ports, name, { timeoutMs: agentMs }).catch((error: unknown) => {
+  await readGuestSelf(ports, handle, { timeoutMs: agentMs }).catch((error: unknown) => {
     const { code, message } = reportOf(error);
     throw new CowherdError('PREFLIGHT_FAILED', `Clones of ${name} could not be made themselves: ${message}`, {
       details: [code],
@@ -128,10 +127,14 @@ export async function verifyUnused(ports: Ports, base: BaseImage, fleet: string)
   }
 }
 
-/** For a fleet that exists its first freeze counts. @throws BAD_USAGE where it is not one of clones */
-export function verifyWarm(recorded: FleetRecord): void {
-  if (recorded.spec.warm !== undefined) return;
-  throw new CowherdError('BAD_USAGE', `Fleet ${recorded.name} exists, and its members boot`, {
-    hint: 'Choose another name for a fleet of clones.',
-  });
+/** For a fleet that exists its first freeze counts. @throws BAD_USAGE where it is not one of clones, or of another VM's */
+export async function verifyWarm(ports: Ports, recorded: FleetRecord, fromRunning: string): Promise<void> {
+  const hint = 'Choose another name for a fleet of clones.';
+  if (recorded.spec.warm === undefined)
+    throw new CowherdError('BAD_USAGE', `Fleet ${recorded.name} exists, and its members boot`, { hint });
+  const golden = (await ports.bases.get(recorded.base))?.warm?.domain;
+  if (golden === undefined || golden === fromRunning) return;
+  const uuidOf = (await ports.hypervisor.listDomains()).find(({ name }) => name === golden)?.uuid;
+  if (uuidOf === fromRunning) return;
+  throw new CowherdError('BAD_USAGE', `Members of ${recorded.name} are clones of ${golden}, not of ${fromRunning}`, { hint });
 }

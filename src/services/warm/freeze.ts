@@ -1,4 +1,4 @@
-import { type BaseImage, formatBaseRef } from '../../core/base.js';
+import { type BaseImage, formatBaseRef, sealDifferences } from '../../core/base.js';
 import { baseKey } from '../../core/base-chain.js';
 import { templateFromDomain } from '../../core/domain-template.js';
 import { CowherdError, reportOf } from '../../core/errors.js';
@@ -11,6 +11,7 @@ import type { Freeze, Ports } from '../../ports.js';
 import { removeBase } from '../bases.js';
 import { sha256, type TemplateSource } from '../definitions.js';
 import { withFleetLock } from '../fleet-access.js';
+import { handleOf, withSnapshotLock } from '../snapshots/access.js';
 import type { SpawnOptions } from '../spawn.js';
 import { importBase } from '../spawn-inputs.js';
 import { memoryDifferences } from './clone-plan.js';
@@ -46,8 +47,19 @@ export async function freezeDomain(ports: Ports, options: SpawnOptions & { count
       hint: `See which there are: virsh -c ${ports.hypervisor.uri} list`,
     });
   }
-  const mark = (await ports.hypervisor.readMarks([domain.name])).get(domain.name);
-  const work = (): Promise<FrozenDomain> => new Freezing(ports, options, domain).freeze(begun?.uuid === domain.uuid ? begun : undefined);
+  const mark = (await ports.hypervisor.readMarks([handleOf(domain)])).get(handleOf(domain));
+  // Nobody else freezes it, or changes its disks, at the same time.
+  const work = (): Promise<FrozenDomain> =>
+    withSnapshotLock(
+      ports,
+      domain.uuid,
+      async () => {
+        // Once more: it may have been frozen, or have gone on, while we waited for the lock.
+        const now = (await ports.hypervisor.listDomains()).find(({ uuid }) => uuid === domain.uuid) ?? domain;
+        return new Freezing(ports, options, now).freeze(begun?.uuid === now.uuid ? begun : undefined);
+      },
+      domain.name,
+    );
   if (mark === undefined || !(await ports.fleets.list()).includes(mark.fleet)) return work();
   if (mark.fleet === options.fleet) {
     throw new CowherdError('BAD_USAGE', `${name} is a member of fleet ${mark.fleet} itself`, {
@@ -63,6 +75,8 @@ class Freezing {
   readonly #imported: BaseImage[] = [];
   /** What a memory was put beside. */
   #warmed: BaseImage | undefined;
+  /** Whether the memory that libvirt keeps of the golden VM is this spawn's to go on from: somebody else's is left alone. */
+  #isOurs = false;
   readonly #note: Freeze;
 
   constructor(
@@ -84,6 +98,7 @@ class Freezing {
   async freeze(begun: Freeze | undefined): Promise<FrozenDomain> {
     const { ports, options, domain } = this;
     const { keepFrozen } = this.#note;
+    this.#isOurs = begun !== undefined;
     const found = await this.#takenBefore(begun);
     if (found === undefined) {
       const isFrozen = begun !== undefined && !isOn(domain) && (await this.#isSaved());
@@ -141,7 +156,8 @@ class Freezing {
     const { ports, domain, options } = this;
     options.onProgress?.({ kind: 'note', text: `freezing ${domain.name}: it stands still while its disk is read` });
     try {
-      await ports.hypervisor.saveManaged(domain.name);
+      await ports.hypervisor.saveManaged(handleOf(domain));
+      this.#isOurs = true;
     } catch (error) {
       // Where nobody answered it may be saved yet: resume looks again.
       if (!['TOOL_TIMEOUT', 'CONNECTION_FAILED'].includes(reportOf(error).code)) await this.#giveUp();
@@ -153,6 +169,7 @@ class Freezing {
     const { ports, domain, options } = this;
     const versions = await ports.hypervisor.versions();
     const file = ports.memory.managedSave(domain.name);
+    const saved = await ports.disks.seal(file);
     const { xml, wasRunning } = await ports.memory.read(file);
     if (!wasRunning) throw new CowherdError('PREFLIGHT_FAILED', `${domain.name} was not running when it was saved`, { hint: 'Start it.' });
     const { template, disks, spec, nvram } = templateFromDomain(domain.name, xml);
@@ -186,6 +203,13 @@ class Freezing {
       await verifyUnused(ports, there, options.fleet);
       this.#warmed = there;
       await ports.memory.take(there, file);
+      // Of another moment than the disks, if somebody let it go on and it was saved again meanwhile.
+      const now = await ports.disks.seal(file);
+      if (saved === undefined || now === undefined || sealDifferences(saved, now).length > 0) {
+        throw new CowherdError('BASE_CHANGED', `${domain.name} went on while its disk was read`, {
+          hint: 'Somebody started it, or saved it anew: its memory and its disk are not of one moment. Run this again.',
+        });
+      }
       await ports.memory.beginFreeze(options.fleet, { ...this.#note, taken });
       const { warm: _warm, ...cold } = there;
       return { ...taken, image: cold };
@@ -207,7 +231,7 @@ class Freezing {
   /** Only from its saved memory: one that somebody switched off stays off. */
   async #goOn(): Promise<void> {
     const { hypervisor } = this.ports;
-    if (await this.#isSaved()) await hypervisor.start(this.domain.name);
+    if (this.#isOurs && (await this.#isSaved())) await hypervisor.start(handleOf(this.domain));
   }
 
   /** The error before it is what people must hear; what cannot be taken back is told as a note. */
