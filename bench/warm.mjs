@@ -18,7 +18,8 @@ export async function benchWarm({ run, cowherd, scratch, rounds, row, median, sa
     taken.tiny = await guests('tiny Linux', tiny, ['--memory', '128MiB', '--seed', 'nocloud'], { ready: 'agent' });
     if (members >= 20) taken.hundred = await hundred(tiny);
   }
-  // Four at a time: where twenty share two cores, units of Debian's run into their time-outs, and the boot never ends.
+  // Four at a time: of twenty that booted at once on two busy cores none had an agent after 22 minutes. All on at once they do not get
+  // through cloud-init either, within an hour: on two cores take fewer (`--warm 3`).
   if (debian !== undefined)
     taken.debian = await guests('Debian 12', debian, ['--memory', '512MiB', '--seed', 'nocloud'], {
       ready: 'agent,cloud-init',

@@ -270,8 +270,6 @@ export class Virsh implements Hypervisor {
   /**
    * Has a domain changed. Where another call holds it, tries again some times: libvirt has done nothing then.
    * @param accepted what counts as done
-   */
-  /**
    * @param beforeRepeat may throw where to wait for a busy domain is of no use; each attempt lasts as long as libvirt waits, 30 s
    * @returns the fault that was accepted, if there was one
    */
