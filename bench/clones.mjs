@@ -8,48 +8,67 @@ const golden = 'cwt-bench-cg';
 const fleets = { clones: 'cwt-bench-cw', cold: 'cwt-bench-cc' };
 /** The same for both: clones and boots differ in what they do, not in how many do it at once. */
 const alike = ['--boot-concurrency', '8', '--concurrency', '16'];
+/** That a clone has a host name, MAC, machine-id and host key of its own cowherd says by itself. */
+const own = ['--wait', 'address', '--timeout', '10m'];
 
 /**
- * Instant clones of a running tiny Linux beside the same guests booted, turn by turn in one run. Clones are ready when they say that
- * they are themselves, which is more than the agent's first answer, that booted ones are waited for.
- * @param {{run: Function, cowherd: Function, scratch: string, rounds: number, row: Function, median: Function, say: Function, members: number}} bench
+ * Instant clones of a running VM beside the same guests booted, turn by turn in one run. Clones are ready when they say that they are
+ * themselves and have an address; booted ones when their agent answers and they have an address.
+ * @param {{run: Function, cowherd: Function, scratch: string, rounds: number, row: Function, median: Function, say: Function, tiny: number, debian: {image: string, members: number} | undefined}} bench
+ *   tiny: how many tiny Linux; 0 for none
  */
-export async function benchClones({ run, cowherd, scratch, rounds, row, median, say, members }) {
-  const image = join(scratch, 'tiny-clones.qcow2');
-  await execa('bash', [join(here, '..', 'examples', 'tiny-linux', 'build.sh'), image]);
-  const guest = ['--base', golden, '--memory', '128MiB', '--seed', 'smbios', '--virt-type', 'qemu'];
-  await run('base', 'add', image, '--name', golden);
-  await run('spawn', golden, ...guest, '--count', '1', '--wait', 'agent', '--timeout', '10m');
-  const count = ['--count', String(members), ...alike];
-  const taken = { clones: [], reset: [], cold: [] };
-  const note = (what, figures) => {
-    taken[what].push(figures);
-    say(`  ${what.padEnd(6)} ${line(figures)}`);
-  };
-  say(`${members} × tiny Linux, cloned and booted`);
-  for (let turn = 0; turn < rounds; turn++) {
-    // The golden VM's own work while it is frozen is in libvirt's and cowherd's time.
-    const { clones, cold } = fleets;
-    note('clones', await accounted(`${clones}-`, () => cowherd('spawn', clones, '--from-running', `${golden}-001`, ...count)));
-    note('reset', await accounted(`${clones}-`, () => cowherd('reset', clones, ...alike)));
-    await run('teardown', clones, '--yes', '--with-base');
-    note('cold', await accounted(`${cold}-`, () => cowherd('spawn', cold, ...guest, ...count, '--wait', 'agent', '--timeout', '60m')));
-    await run('teardown', cold, '--yes');
+export async function benchClones({ run, cowherd, scratch, rounds, row, median, say, tiny, debian }) {
+  const taken = {};
+  if (tiny > 0) {
+    const image = join(scratch, 'tiny-clones.qcow2');
+    await execa('bash', [join(here, '..', 'examples', 'tiny-linux', 'build.sh'), image]);
+    taken.tiny = await pair('tiny Linux', image, '128MiB', { members: tiny, rounds, ready: 'agent', limit: 3 });
   }
-  await run('teardown', golden, '--yes', '--with-base');
-  const cpu = ({ guests, daemon, tool }) => (guests + daemon + tool) / members;
-  const [clones, reset, cold] = ['clones', 'reset', 'cold'].map((what) => median(taken[what].map(cpu)));
-  const wall = (what) => round(median(taken[what].map((one) => one.wall)));
-  row(`CPU of a cold boot against an instant clone, ${members} × tiny Linux`, cold / clones, '×', 3, 'more', {
-    cold_cpu_s: round(cold),
-    clone_cpu_s: round(clones),
-    cold_wall_s: wall('cold'),
-    clone_wall_s: wall('clones'),
-  });
-  row(`CPU of a cold boot against a reset of clones, ${members} × tiny Linux`, cold / reset, '×', 3, 'more', {
-    cold_cpu_s: round(cold),
-    reset_cpu_s: round(reset),
-    reset_wall_s: wall('reset'),
-  });
+  // They are far from their limit: once is enough.
+  if (debian !== undefined)
+    taken.debian = await pair('Debian 12', debian.image, '512MiB', {
+      members: debian.members,
+      rounds: 1,
+      ready: 'agent,cloud-init',
+      limit: 15,
+    });
   return taken;
+
+  async function pair(what, image, memory, { members, rounds, ready, limit }) {
+    await run('base', 'add', image, '--name', golden);
+    const guest = ['--base', golden, '--memory', memory, '--seed', 'smbios', '--virt-type', 'qemu'];
+    await run('spawn', golden, ...guest, '--count', '1', '--wait', ready, '--timeout', '20m');
+    const count = ['--count', String(members), ...alike];
+    const figures = { clones: [], reset: [], cold: [] };
+    const note = (kind, figure) => {
+      figures[kind].push(figure);
+      say(`  ${kind.padEnd(6)} ${line(figure)}`);
+    };
+    say(`${members} × ${what}, cloned and booted`);
+    for (let turn = 0; turn < rounds; turn++) {
+      // The golden VM's own work while it is frozen is in libvirt's and cowherd's time.
+      const { clones, cold } = fleets;
+      note('clones', await accounted(`${clones}-`, () => cowherd('spawn', clones, '--from-running', `${golden}-001`, ...count, ...own)));
+      note('reset', await accounted(`${clones}-`, () => cowherd('reset', clones, ...alike, ...own)));
+      await run('teardown', clones, '--yes', '--with-base');
+      note('cold', await accounted(`${cold}-`, () => cowherd('spawn', cold, ...guest, ...count, '--wait', 'agent,address', '--timeout', '60m')));
+      await run('teardown', cold, '--yes');
+    }
+    await run('teardown', golden, '--yes', '--with-base');
+    const cpu = ({ guests, daemon, tool }) => (guests + daemon + tool) / members;
+    const [clones, reset, cold] = ['clones', 'reset', 'cold'].map((kind) => median(figures[kind].map(cpu)));
+    const wall = (kind) => round(median(figures[kind].map((one) => one.wall)));
+    row(`CPU of a cold boot against an instant clone, ${members} × ${what}`, cold / clones, '×', limit, 'more', {
+      cold_cpu_s: round(cold),
+      clone_cpu_s: round(clones),
+      cold_wall_s: wall('cold'),
+      clone_wall_s: wall('clones'),
+    });
+    row(`CPU of a cold boot against a reset of clones, ${members} × ${what}`, cold / reset, '×', limit, 'more', {
+      cold_cpu_s: round(cold),
+      reset_cpu_s: round(reset),
+      reset_wall_s: wall('reset'),
+    });
+    return figures;
+  }
 }

@@ -23,8 +23,9 @@ const { values } = parseArgs({
     debian: { type: 'string' },
     // How many guests are reset warm.
     warm: { type: 'string', default: '20' },
-    // How many guests are cloned.
+    // How many guests are cloned: of tiny Linux, and of Debian where its image is given.
     clones: { type: 'string', default: '8' },
+    'debian-clones': { type: 'string', default: '5' },
   },
 });
 const count = Number(values.count);
@@ -219,8 +220,11 @@ try {
       debian: values.debian,
       members: Number(values.warm),
     });
-  if (wants('warm') || wants('clones'))
-    measured.clones = await benchClones({ run, cowherd, scratch, rounds, row, median, say, members: Number(values.clones) });
+  if (wants('warm') || wants('clones') || wants('clones-debian')) {
+    const debian = values.debian === undefined ? undefined : { image: values.debian, members: Number(values['debian-clones']) };
+    const tiny = wants('warm') || wants('clones') ? Number(values.clones) : 0;
+    measured.clones = await benchClones({ run, cowherd, scratch, rounds, row, median, say, tiny, debian });
+  }
 } finally {
   await cleanUp();
 }

@@ -53,7 +53,8 @@ export interface Hypervisor {
   define(definition: DomainDefinition, options?: { validate?: boolean }): Promise<void>;
   /** Starts a domain that is not kept when it ends: for probes. */
   createTransient(definition: DomainDefinition): Promise<void>;
-  start(name: string): Promise<void>;
+  /** @param savedBytes how much memory libvirt has kept of it, for how long that may take */
+  start(name: string, savedBytes?: number): Promise<void>;
   /** Starts it with its guest held before the first instruction. */
   startPaused(name: string): Promise<void>;
   /** Lets a paused guest go on; what its disk refused is tried again. */
@@ -69,9 +70,9 @@ export interface Hypervisor {
   /** Removes the image of a managed save, if there is one: its memory does not belong to a fresh disk. */
   forgetSavedState(name: string): Promise<void>;
   /** Stops a running guest with its memory saved where libvirt keeps it: the next start goes on from there. */
-  saveManaged(name: string): Promise<void>;
+  saveManaged(name: string, memoryBytes: number): Promise<void>;
   /** Brings a domain that is off up from a file with its memory; it is paused then. */
-  restorePaused(name: string, file: string): Promise<void>;
+  restorePaused(name: string, file: string, memoryBytes: number): Promise<void>;
   /** Plugs the cable of a network card of a running domain in or out. */
   setLink(name: string, mac: string, isUp: boolean): Promise<void>;
   /** Names of domains that are off with their memory saved (managed save): a start goes on where they were. */
@@ -237,6 +238,12 @@ export interface FleetStore {
    * and a full disk has been found out before anything was given up.
    */
   stageOverlays(fleet: string, stems: readonly string[], image: Buffer): Promise<void>;
+  /** Names of members whose disk is the golden VM's still: no guest may boot from it. */
+  listUnmade(fleet: string): Promise<Set<string>>;
+  /** Before a clone's fresh disk is put in place. */
+  markUnmade(fleet: string, member: string): Promise<void>;
+  /** Synced: its disk is its own from then on. What is gone is fine. */
+  markMade(fleet: string, member: string): Promise<void>;
   /** Renames a staged overlay over what is there. */
   placeOverlay(fleet: string, stem: string): Promise<void>;
   /** Keeps the NVRAM that members of UEFI begin with. */

@@ -30,8 +30,11 @@ export interface Freeze {
   timeoutMs?: number | undefined;
   concurrency?: number | undefined;
   bootConcurrency?: number | undefined;
+  /** What the golden VM's cards had, and what kinds of host keys it had, when it was asked. */
+  addresses: string[];
+  hostKeyTypes: string[];
   /** Disks and memory of one moment that are in the store: from here on nothing is frozen again. */
-  taken?: { base: BaseRef; disks: DiskSpec[]; facts: MemoryFacts } | undefined;
+  taken?: { base: BaseRef; disks: DiskSpec[]; facts: MemoryFacts /** Base images that came in for it. */; imported: BaseRef[] } | undefined;
 }
 
 export type MemoryFacts = Omit<WarmMemory, 'digest' | 'seal' | 'allocatedBytes' | 'bytes'>;

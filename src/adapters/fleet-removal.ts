@@ -25,7 +25,7 @@ const ownSeedFiles = /^placed\.log$/;
 
 /** @param stems of the member's disks */
 export async function removeMemberFiles(
-  { directory, overlays, logs, seeds, nvram, learnedHost, checkpoint }: FleetLayout,
+  { directory, overlays, logs, seeds, nvram, learnedHost, checkpoint, unmadeMember }: FleetLayout,
   member: string,
   stems: readonly string[],
 ): Promise<void> {
@@ -36,6 +36,8 @@ export async function removeMemberFiles(
   for (const ending of [seedEnding, partialSeedEnding]) await shears.unlink(join(seeds, member + ending));
   for (const rotation of logRotations) await shears.unlink(join(logs, member + logEnding + rotation));
   await shears.unlink(learnedHost(member));
+  // Last: as long as there may be something of its disk.
+  await shears.unlink(unmadeMember(member));
 }
 
 /** Removes what lives for the length of an operation, and what runs that were killed have left. */
@@ -62,7 +64,7 @@ export async function removeFleetDirectory(layout: FleetLayout, isIntentEnough: 
   await unlinkMatching(shears, layout.seeds, (name) => ownSeedFiles.test(name));
   await unlinkMatching(shears, layout.ssh, (name) => ownSshFiles.test(name));
   await unlinkMatching(shears, layout.directory, (name) => ownFiles.test(name) && !last.includes(join(layout.directory, name)));
-  const rooms = [layout.overlays, layout.logs, layout.seeds, layout.nvram, layout.ssh, layout.checkpoints];
+  const rooms = [layout.overlays, layout.logs, layout.seeds, layout.nvram, layout.ssh, layout.checkpoints, layout.unmade];
   for (const room of rooms) await removeEmpty(room);
   for (const path of last) await shears.unlink(path);
   await removeEmpty(layout.directory);

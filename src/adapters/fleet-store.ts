@@ -24,6 +24,7 @@ import {
   Shears,
   scratchName,
   storeError,
+  syncDirectory,
   verifyDirectory,
   verifyOwn,
   writeImage,
@@ -83,8 +84,8 @@ export class FleetDirectory implements FleetStore {
 
   async lock(fleet: string): Promise<FleetLock> {
     await makeDirectory(storeLayout(this.root).fleets);
-    const { directory, overlays, logs, nvram, seeds, ssh, checkpoints, lock: path } = fleetLayout(this.root, fleet);
-    for (const room of [directory, overlays, logs, nvram, seeds, ssh, checkpoints]) await verifyDirectory(room);
+    const { directory, overlays, logs, nvram, seeds, ssh, checkpoints, unmade, lock: path } = fleetLayout(this.root, fleet);
+    for (const room of [directory, overlays, logs, nvram, seeds, ssh, checkpoints, unmade]) await verifyDirectory(room);
     const lock = await FileLock.take(path, `Fleet ${fleet}`, 0);
     this.#held.add(lock);
     this.#lockChanges++;
@@ -187,6 +188,32 @@ export class FleetDirectory implements FleetStore {
     } catch (cause) {
       throw storeError(`put the fresh overlay ${target} in place`, cause);
     }
+  }
+
+  async listUnmade(fleet: string): Promise<Set<string>> {
+    return new Set(await listDirectory(fleetLayout(this.root, fleet).unmade));
+  }
+
+  async markUnmade(fleet: string, member: string): Promise<void> {
+    const { directory, unmade, unmadeMember } = fleetLayout(this.root, fleet);
+    const path = unmadeMember(member);
+    await makeDirectory(unmade);
+    try {
+      await new Shears(directory).unlink(path);
+      // Not synced: no file system keeps the rename of a disk that comes after it, and loses this.
+      await (await open(path, 'wx', 0o600)).close();
+    } catch (cause) {
+      throw storeError(`write ${path}`, cause);
+    }
+  }
+
+  async markMade(fleet: string, member: string): Promise<void> {
+    const { directory, unmade, unmadeMember } = fleetLayout(this.root, fleet);
+    await new Shears(directory).unlink(unmadeMember(member));
+    // Come back after a crash of the host, it would keep a guest with a disk of its own from being started.
+    await syncDirectory(unmade).catch((cause: unknown) => {
+      throw storeError(`sync ${unmade}`, cause);
+    });
   }
 
   async writeGoldenNvram(fleet: string, digest: string, bytes: Buffer): Promise<void> {

@@ -48,6 +48,9 @@ export const fleetLayout = (root: string, fleet: string) => {
     goldenNvram: (digest: string) => join(directory, `nvram-${shortDigest(digest)}.fd`),
     checkpoints: join(directory, 'checkpoints'),
     checkpoint: (member: string) => join(directory, 'checkpoints', member + checkpointEnding),
+    /** A file for each member whose disk is the golden VM's still. */
+    unmade: join(directory, 'unmade'),
+    unmadeMember: (member: string) => join(directory, 'unmade', member),
     seeds: join(directory, 'seeds'),
     /** A line per seed that was put in place: member, instance-id, digest; the last one of a member counts. */
     seedLog: join(directory, 'seeds', 'placed.log'),

@@ -26,10 +26,13 @@ const freezeSchema = z.strictObject({
   timeoutMs: z.number().positive().optional(),
   concurrency: z.number().int().positive().optional(),
   bootConcurrency: z.number().int().positive().optional(),
+  addresses: z.array(z.string()),
+  hostKeyTypes: z.array(z.string()),
   taken: z
     .strictObject({
       base: baseRefSchema,
       disks: z.array(diskSpecSchema),
+      imported: z.array(baseRefSchema),
       facts: warmMemorySchema.omit({ digest: true, seal: true, bytes: true, allocatedBytes: true }),
     })
     .optional(),
@@ -64,13 +67,13 @@ export class MemoryDirectory implements MemoryStore {
 
   async take(base: BaseImage, file: string): Promise<void> {
     const { directory, memory } = baseLayout(this.#root, base, base.format);
-    // An earlier one that nothing goes on from gives way: no record is to vouch for a file that it does not know.
-    if (base.warm !== undefined) await this.drop(base);
     await withPartial(this.#root, base.name, `keep ${file}`, async (partial) => {
       await copyFile(file, partial, constants.COPYFILE_FICLONE);
       // What was copied is whole, or the golden VM is not told to go on.
       await this.read(partial);
       await syncReadOnly(partial);
+      // An earlier one that nothing goes on from gives way: no record is to vouch for a file that it does not know.
+      if (base.warm !== undefined) await this.drop(base);
       await rename(partial, memory);
       await syncDirectory(directory);
     });
@@ -206,7 +209,8 @@ async function writeHead(path: string, head: Buffer): Promise<void> {
   try {
     const handle = await open(path, constants.O_WRONLY | constants.O_NOFOLLOW);
     try {
-      await handle.write(head, 0, head.length, 0);
+      // On a copy that shares its blocks it needs new ones: a full disk cuts it.
+      for (let at = 0; at < head.length; ) at += (await handle.write(head, at, head.length - at, at)).bytesWritten;
     } finally {
       await handle.close();
     }

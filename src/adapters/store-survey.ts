@@ -31,6 +31,7 @@ const rules: Record<StoreRoom, readonly Rule[]> = {
     [/^seeds\/([^/]+)\.iso$/, 'companion'],
     [/^nvram\/([^/]+)\.fd$/, 'companion'],
     [/^checkpoints\/([^/]+)\.json$/, 'companion'],
+    [/^unmade\/([^/]+)$/, 'companion'],
     [/^logs\/([^/]+?)\.log(?:\.\d)?$/, 'companion'],
     [/^ssh\/([^/]+)\.known_hosts$/, 'companion'],
   ],

@@ -72,13 +72,14 @@ export class VirshSession {
   /**
    * Runs one command. Several may be under way; virsh answers them in order.
    * @param command one line in virsh's own quoting; see {@link quote}
+   * @param moreMs how much longer than other commands it may take
    * @throws CONNECTION_FAILED, TOOL_MISSING, TOOL_TIMEOUT (the session is of no use after it)
    */
-  run(command: string): Promise<Reply> {
+  run(command: string, moreMs = 0): Promise<Reply> {
     if (this.#ended !== undefined) return Promise.reject(this.#ended);
     const id = ++this.#sequence;
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => this.#timeOut(command), this.#timeoutMs);
+      const timer = setTimeout(() => this.#timeOut(command, this.#timeoutMs + moreMs), this.#timeoutMs + moreMs);
       this.#pending.push({ begin: `cow-${this.#nonce}-begin-${id}.`, end: `cow-${this.#nonce}-end-${id}.`, resolve, reject, timer });
       const fence = `cow'-${this.#nonce}-`;
       this.#conversation.write(`echo ${fence}begin-'${id}.\n${command}\necho --err ${fence}end-'${id}.\necho ${fence}end-'${id}.\n`);
@@ -117,11 +118,11 @@ export class VirshSession {
     }
   }
 
-  #timeOut(command: string): void {
+  #timeOut(command: string, afterMs: number): void {
     this.#end(
       new CowherdError(
         'TOOL_TIMEOUT',
-        `libvirt gave no answer to "${command.split(' ', 2).join(' ')}" within ${this.#timeoutMs / 1000} s`,
+        `libvirt gave no answer to "${command.split(' ', 2).join(' ')}" within ${Math.round(afterMs / 1000)} s`,
         {
           hint: 'libvirtd or the machine is overloaded, or hangs. Try "virsh list", then run "cowherd resume" or the same command again. COWHERD_LIBVIRT_TIMEOUT=5m gives it longer.',
         },

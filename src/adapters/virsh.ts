@@ -35,6 +35,9 @@ const listingPausesMs = [50, 100, 300, 600];
 /** libvirt itself has waited 30 s for the domain before it says so. */
 const busyPausesMs = [200, 1_000, 3_000];
 
+/** Bytes of memory that libvirt writes or reads in a millisecond, with others at the same disk: slower is taken for hanging. */
+const memoryBytesPerMs = 10_000;
+
 const machineOf: Record<string, string> = { x86_64: 'pc', aarch64: 'virt' };
 
 /** How a start is watched in whose midst the connection was lost: so often at least, and at most until libvirt knows what became of it. */
@@ -147,8 +150,9 @@ export class Virsh implements Hypervisor {
     });
   }
 
-  async start(name: string): Promise<void> {
-    const order = (): Promise<VirshFault | undefined> => this.#order(`start ${quote(name)}`, `start ${name}`, ['already running']);
+  async start(name: string, savedBytes = 0): Promise<void> {
+    const order = (): Promise<VirshFault | undefined> =>
+      this.#order(`start ${quote(name)}`, `start ${name}`, ['already running'], { memoryBytes: savedBytes });
     const losses = this.#losses;
     const looksAtLeast = (): number => (this.#losses > losses ? looksAfterLoss : 1);
     if ((await order()) === undefined && this.#losses === losses) return;
@@ -175,9 +179,10 @@ export class Virsh implements Hypervisor {
   }
 
   async destroy(name: string): Promise<void> {
-    await this.#order(`destroy ${quote(name)}`, `stop ${name}`, ['domain not found', 'not running'], async () => {
+    const beforeRepeat = async (): Promise<void> => {
       if (isStartingUp(await this.stateOf(name))) throw stuckStart(name, this.isSystem);
-    });
+    };
+    await this.#order(`destroy ${quote(name)}`, `stop ${name}`, ['domain not found', 'not running'], { beforeRepeat });
   }
 
   async shutdown(name: string): Promise<void> {
@@ -219,12 +224,12 @@ export class Virsh implements Hypervisor {
     await this.#order(`managedsave-remove ${quote(name)}`, `drop the saved state of ${name}`, ['domain not found']);
   }
 
-  async saveManaged(name: string): Promise<void> {
-    await this.#order(`managedsave ${quote(name)} --running`, `save the memory of ${name}`);
+  async saveManaged(name: string, memoryBytes: number): Promise<void> {
+    await this.#order(`managedsave ${quote(name)} --running`, `save the memory of ${name}`, [], { memoryBytes });
   }
 
-  async restorePaused(name: string, file: string): Promise<void> {
-    await this.#order(`restore ${quote(file)} --paused`, `restore ${name}`);
+  async restorePaused(name: string, file: string, memoryBytes: number): Promise<void> {
+    await this.#order(`restore ${quote(file)} --paused`, `restore ${name}`, [], { memoryBytes });
   }
 
   async setLink(name: string, mac: string, isUp: boolean): Promise<void> {
@@ -270,17 +275,18 @@ export class Virsh implements Hypervisor {
   /**
    * Has a domain changed. Where another call holds it, tries again some times: libvirt has done nothing then.
    * @param accepted what counts as done
-   * @param beforeRepeat may throw where to wait for a busy domain is of no use; each attempt lasts as long as libvirt waits, 30 s
+   * @param options.beforeRepeat may throw where to wait for a busy domain is of no use; each attempt lasts as long as libvirt waits, 30 s
+   * @param options.memoryBytes of a memory that is written or read
    * @returns the fault that was accepted, if there was one
    */
   async #order(
     command: string,
     doing: string,
     accepted: readonly VirshFault[] = [],
-    beforeRepeat?: () => Promise<void>,
+    { beforeRepeat, memoryBytes = 0 }: { beforeRepeat?: () => Promise<void>; memoryBytes?: number } = {},
   ): Promise<VirshFault | undefined> {
     for (let attempt = 0; ; attempt++) {
-      const { error } = await this.#run(command).catch((cause: unknown) => {
+      const { error } = await this.#run(command, memoryBytes / memoryBytesPerMs).catch((cause: unknown) => {
         throw whileDoing(doing, cause);
       });
       if (error === '') return undefined;
@@ -312,8 +318,8 @@ export class Virsh implements Hypervisor {
   readonly runOnce = (command: string): Promise<Reply> =>
     this.#withSession(async (session) => verifyConnected(await session.run(command)), 1);
 
-  #run(command: string): Promise<Reply> {
-    return this.#withSession(async (session) => verifyConnected(await session.run(command)));
+  #run(command: string, moreMs = 0): Promise<Reply> {
+    return this.#withSession(async (session) => verifyConnected(await session.run(command, moreMs)));
   }
 
   /**

@@ -13,7 +13,12 @@ export const warmMemorySchema = z.strictObject({
   takenAt: z.iso.datetime(),
   /** Who the golden VM was when it was frozen. */
   domain: z.string(),
-  macs: z.array(z.string()),
+  /** Its network cards, in the order of its XML; isUp: the cable was plugged in. */
+  cards: z.array(z.strictObject({ mac: z.string(), isUp: z.boolean() })),
+  /** IPv4 addresses that these had. */
+  addresses: z.array(z.string()),
+  /** Of its ssh host keys, e.g. `ssh-ed25519`. */
+  hostKeyTypes: z.array(z.string()),
   memoryMiB: z.number().int().positive(),
   machine: z.string(),
   /** Versions that the memory was saved with. */

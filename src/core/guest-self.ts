@@ -1,4 +1,5 @@
 import { CowherdError } from './errors.js';
+import type { SshKeyPair } from './ssh-keys.js';
 
 /** What is put right in a guest whose memory was put back or given to another VM, and what the guest then says of itself. */
 
@@ -21,6 +22,10 @@ export interface GuestIdentity {
   machineId: string;
   macs: ReadonlyArray<{ from: string; to: string }>;
   hostKeys: 'keep' | 'renew';
+  /** What they are renewed with, for OpenSSH; a key of another type, and all of dropbear's, the guest makes itself. */
+  newHostKeys?: readonly SshKeyPair[];
+  /** IPv4 that the golden VM's cards had: the clone's must not have them before it has a link. */
+  formerAddresses?: readonly string[];
 }
 
 /** What the guest says of itself. It may lie; it is bounded. */
@@ -31,6 +36,12 @@ export interface GuestSelf {
   macs: string[];
   /** IPv4, without lo. */
   addresses: string[];
+  /** Of these, those of cards, not of what is built on them. */
+  cardAddresses: string[];
+  /** Of these, those that no DHCP client looks after. */
+  staticAddresses: string[];
+  /** Those that run, where they were looked for. */
+  dhcpClients: string[];
   /** Public ed25519, ECDSA and RSA lines: type and key. */
   hostKeys: string[];
   clockMs: number;
@@ -74,11 +85,30 @@ export function fixUpAssignments(fix: FixUp, { now, entropy }: { now: Date; entr
       .map(({ from, to }) => `${from}=${to}`.toLowerCase())
       .join(' '),
     host_keys: identity?.hostKeys === 'renew' ? 'renew' : '',
+    ...newKeys(identity?.newHostKeys ?? []),
     hook,
   };
   return Object.entries(values)
     .map(([name, value]) => `${name}=${shellQuote(value)}\n`)
     .join('');
+}
+
+const fileOf: Record<string, string> = { 'ssh-ed25519': 'ed25519', 'ecdsa-sha2-nistp256': 'ecdsa', 'ssh-rsa': 'rsa' };
+
+function newKeys(keys: readonly SshKeyPair[]): Record<string, string> {
+  const none = Object.values(fileOf).flatMap((file): [string, string][] => [
+    [`new_${file}`, ''],
+    [`new_${file}_pub`, ''],
+  ]);
+  const given = keys.flatMap(({ privateKey, publicKey }): [string, string][] => {
+    const file = fileOf[publicKey.split(' ')[0] ?? ''];
+    if (file === undefined) return [];
+    return [
+      [`new_${file}`, privateKey.trimEnd()],
+      [`new_${file}_pub`, publicKey],
+    ];
+  });
+  return Object.fromEntries([...none, ...given]);
 }
 
 /** One word of a POSIX shell, whatever is in it. */
@@ -138,6 +168,12 @@ export function parseGuestSelf(domain: string, output: string): GuestAccount {
   const [clock] = all('clock', (value) => /^\d{1,12}(\.\S{1,12})?$/.test(value));
   if (clock === undefined) throw unreadable(domain, 'it does not tell the time');
   const [machineId] = all('machine-id', (value) => /^[0-9a-f]{32}$/.test(value));
+  const ofCards = (kinds: readonly string[]): string[] =>
+    (found.get('card-address') ?? []).flatMap((words) => {
+      const [address = '', kind = ''] = words.split(' ');
+      return isAddress(address) && kinds.includes(kind) ? [address] : [];
+    });
+  const dhcpClients = all('dhcp-client', (value) => /^[A-Za-z]{1,32}$/.test(value));
   const [hook] = all('hook', (value) => /^\d{1,3}$/.test(value));
   return {
     self: {
@@ -145,6 +181,10 @@ export function parseGuestSelf(domain: string, output: string): GuestAccount {
       machineId,
       macs: all('mac', (value) => mac.test(value)).map((value) => value.toLowerCase()),
       addresses: all('address', isAddress),
+      cardAddresses: ofCards(['dynamic', 'lasting']),
+      // Its script sets addresses without an end.
+      staticAddresses: dhcpClients.includes('udhcpc') ? [] : ofCards(['lasting']),
+      dhcpClients,
       hostKeys: all('key', isHostKey),
       // Busybox knows no fractions of a second, and says so.
       clockMs: Math.floor(1000 * Number(/^\d+(\.\d+)?/.exec(clock)?.[0])),
@@ -172,7 +212,7 @@ function unreadable(domain: string, why: string): CowherdError {
 /** What of an identity is not the guest's own. */
 export function whatIsStillGolden(
   { self, formerHostKeys }: GuestAccount,
-  { hostname, machineId, macs, hostKeys }: GuestIdentity,
+  { hostname, machineId, macs, hostKeys, formerAddresses = [] }: GuestIdentity,
 ): string[] {
   const still: string[] = [];
   if (self.hostname !== hostname) still.push(`host name ${self.hostname}`);
@@ -181,6 +221,7 @@ export function whatIsStillGolden(
     if (self.macs.includes(to.toLowerCase())) continue;
     still.push(self.macs.includes(from.toLowerCase()) ? `MAC ${from}` : `MAC: no card has ${from} or ${to}`);
   }
+  for (const address of self.cardAddresses.filter((one) => formerAddresses.includes(one))) still.push(`address ${address}`);
   if (hostKeys === 'renew') {
     const kept = self.hostKeys.filter((key) => formerHostKeys.includes(key));
     if (kept.length > 0) still.push(`ssh host key ${kept.map((key) => key.split(' ')[0]).join(', ')}`);

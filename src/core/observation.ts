@@ -31,6 +31,8 @@ export interface ObservedMember extends MemberIdentity {
   overlayBytes: number | undefined;
   /** Stems of disks beside the first one that are not there. */
   missingDisks?: readonly string[];
+  /** Of a clone that was not made itself: a guest that boots from its disk is a second golden VM. */
+  isUnmade?: boolean;
 }
 
 export type MemberState = 'running' | 'shutOff' | 'paused' | 'broken' | 'missing';
@@ -49,6 +51,7 @@ export function observeMembers(
   record: FleetRecord,
   domains: readonly DomainState[],
   diskBytes: ReadonlyMap<string, number>,
+  unmade: ReadonlySet<string> = new Set(),
 ): ObservedMember[] {
   const byName = new Map(domains.map((domain) => [domain.name, domain]));
   const byUuid = new Map(domains.map((domain) => [domain.uuid, domain]));
@@ -61,6 +64,7 @@ export function observeMembers(
       domain: byName.get(member.name) ?? byUuid.get(member.uuid),
       overlayBytes: first?.bytes === undefined ? undefined : sum,
       missingDisks: others.filter(({ bytes }) => bytes === undefined).map(({ stem }) => stem),
+      ...(unmade.has(member.name) ? { isUnmade: true } : {}),
     };
   });
 }

@@ -22,8 +22,6 @@ export const operationSchema = z.strictObject({
   /** reset: the seeds keep their instance-id, and first-boot work is not done again. */
   keepInstance: z.boolean().default(false),
   withBase: z.boolean(),
-  /** spawn: indexes of the targets that are made as clones. Until they are done they may still be who the golden VM is. */
-  clones: z.array(z.number().int().positive()).optional(),
   /** reset: back to the checkpoint. */
   warm: z
     .strictObject({

@@ -48,7 +48,10 @@ export function parseSaveHeader(path: string, bytes: Buffer, fileBytes: number):
   if (bytes.length < saveHeaderBytes) throw refuse('is too short for the memory of a domain', again);
   const version = bytes.readUInt32LE(at.version);
   if (version !== knownVersion) {
-    throw refuse(`is of version ${version}, and cowherd knows ${knownVersion} alone`, 'Set save_image_format = "raw" in qemu.conf.');
+    throw refuse(
+      `is of version ${version}, and cowherd knows ${knownVersion} alone`,
+      'Is libvirt newer than this cowherd? Please report it.',
+    );
   }
   const format = bytes.readUInt32LE(at.format);
   if (format !== 0) {

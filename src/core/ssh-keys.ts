@@ -1,10 +1,10 @@
-import { createPrivateKey, createPublicKey, hkdfSync } from 'node:crypto';
+import { createPrivateKey, createPublicKey, hkdfSync, type JsonWebKey } from 'node:crypto';
 
-/** An ed25519 key pair in OpenSSH's own formats. */
+/** A key pair in formats that OpenSSH reads. */
 export interface SshKeyPair {
   /** The text of a private key file, not encrypted, ended by a line break. */
   privateKey: string;
-  /** `ssh-ed25519 AAAA…`, without a comment. */
+  /** E.g. `ssh-ed25519 AAAA…`, without a comment. */
   publicKey: string;
 }
 
@@ -42,6 +42,23 @@ function privateKeyFile(seed: Buffer, point: Buffer, publicBlob: Buffer): string
   ]);
   const lines = file.toString('base64').match(/.{1,70}/g) ?? [];
   return ['-----BEGIN OPENSSH PRIVATE KEY-----', ...lines, '-----END OPENSSH PRIVATE KEY-----', ''].join('\n');
+}
+
+/** RFC 5656, of a key on the curve P-256. */
+export function ecdsaPublicKey({ x = '', y = '' }: JsonWebKey): string {
+  const point = Buffer.concat([Buffer.from([4]), ...[x, y].map((part) => Buffer.from(part, 'base64url'))]);
+  const blob = Buffer.concat([field('ecdsa-sha2-nistp256'), field('nistp256'), field(point)]);
+  return `ecdsa-sha2-nistp256 ${blob.toString('base64')}`;
+}
+
+/** RFC 4253. */
+export function rsaPublicKey({ e = '', n = '' }: JsonWebKey): string {
+  const numbers = [e, n].map((part) => {
+    const bytes = Buffer.from(part, 'base64url');
+    // The first bit is the sign.
+    return field((bytes[0] ?? 0) < 128 ? bytes : Buffer.concat([Buffer.from([0]), bytes]));
+  });
+  return `ssh-rsa ${Buffer.concat([field('ssh-rsa'), ...numbers]).toString('base64')}`;
 }
 
 function field(content: string | Buffer): Buffer {

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { FleetRecord } from '../core/fleet.js';
+import type { BaseRef, FleetRecord } from '../core/fleet.js';
 import type { MemberIdentity } from '../core/identity.js';
 import { isOn, type ObservedMember } from '../core/observation.js';
 import type { Operation } from '../core/operation.js';
@@ -56,6 +56,33 @@ export async function runChange(
 /** The outcome of a plan that is only shown. */
 export function dryOutcome(ports: Pick<Ports, 'clock'>, change: Omit<Change, 'context'>): Outcome {
   return { ...outcomeOf(ports, change, { results: [], stages: [] }, {}), plan: change.plan };
+}
+
+/** The outcome of what changes no members. */
+export function emptyOutcome(
+  ports: Pick<Ports, 'clock'>,
+  {
+    verb,
+    fleet,
+    base,
+    members = [],
+    plan = { members: [], unchanged: [], refused: [] },
+    began,
+    notes,
+  }: { verb: string; fleet: string; base: BaseRef; members?: FleetRecord['members']; plan?: Plan; began: number; notes: string[] },
+): Outcome {
+  return composeOutcome({
+    verb,
+    id: '',
+    record: { name: fleet, base, members },
+    plan,
+    run: { results: [], stages: [] },
+    before: new Map(),
+    seconds: (ports.clock.monotonic() - began) / 1000,
+    interrupted: false,
+    doneAs: () => 'created',
+    notes,
+  });
 }
 
 function outcomeOf(

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { CowherdError } from '../core/errors.js';
 import { type FixUp, fixUpAssignments, type GuestAccount, type GuestSelf, parseGuestSelf, whatIsStillGolden } from '../core/guest-self.js';
-import type { Ports } from '../ports.js';
+import type { Clock, Ports } from '../ports.js';
 import { execByAgent } from './agent-exec.js';
+import { isAborted } from './engine.js';
 
 export type { FixUp, GuestIdentity, GuestSelf } from '../core/guest-self.js';
 
@@ -53,6 +54,21 @@ export async function fixUpGuest(ports: FixUpPorts, domain: string, fix: FixUp, 
 /** Asks a guest who it is; changes nothing. @throws as {@link fixUpGuest} */
 export async function readGuestSelf(ports: FixUpPorts, domain: string, options: FixUpOptions): Promise<GuestSelf> {
   return (await ask(ports, domain, nothing, options)).account.self;
+}
+
+const agentPauseMs = 300;
+
+/** An agent that has just gone on may not answer at once, and one that boots takes its time. @param deadline on the monotonic clock */
+export async function untilHeard<T>(clock: Clock, deadline: number, work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      const isSilent = error instanceof CowherdError && error.code === 'GUEST_UNREACHABLE';
+      if (!isSilent || clock.monotonic() > deadline || isAborted(signal)) throw error;
+      await clock.sleep(agentPauseMs, signal);
+    }
+  }
 }
 
 async function ask(

@@ -91,8 +91,12 @@ export async function verifyNothingUnfinished(
 
 /** Looks at libvirt and the disk now; nothing is remembered between looks. */
 export async function observeFleet(ports: Pick<Ports, 'hypervisor' | 'fleets'>, record: FleetRecord): Promise<ObservedMember[]> {
-  const [domains, sizes] = await Promise.all([ports.hypervisor.listDomains(), ports.fleets.overlaySizes(record.name)]);
-  return observeMembers(record, domains, sizes);
+  const [domains, sizes, unmade] = await Promise.all([
+    ports.hypervisor.listDomains(),
+    ports.fleets.overlaySizes(record.name),
+    record.spec.warm === undefined ? undefined : ports.fleets.listUnmade(record.name),
+  ]);
+  return observeMembers(record, domains, sizes, unmade);
 }
 
 /** As {@link observeFleet}, with the mark in each domain's metadata: for verbs that change something. */

@@ -17,7 +17,7 @@ import { withoutStrangeDisks } from './reset.js';
 import { Shared } from './shared.js';
 import { shutDownGuest, shutdownPollMs } from './shut-down.js';
 import { withoutElsewhere, withoutMisplaced, withoutUnaware } from './standing.js';
-import { withoutFreshClones } from './warm/clone-plan.js';
+import { withoutDoubles } from './warm/clone-plan.js';
 
 export interface PowerOptions extends WorkOptions {
   fleet: string;
@@ -84,7 +84,7 @@ function power(ports: Ports, verb: 'start' | 'stop', options: PowerOptions): Pro
 /** Those whose disks and domain belong together. */
 async function startable(ports: Ports, record: FleetRecord, observed: readonly MarkedMember[], plan: Plan): Promise<Plan> {
   const placed = withoutUnaware(record, observed, await withoutMisplaced(ports, record, observed, plan));
-  return withoutStrangeDisks(ports, record, observed, withoutFreshClones(placed, observed, record));
+  return withoutStrangeDisks(ports, record, observed, withoutDoubles(placed, observed, record));
 }
 
 function isDoneFor({ operation, done }: Unfinished, chosen: readonly MemberIdentity[]): boolean {

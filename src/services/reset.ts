@@ -129,7 +129,7 @@ async function prepareReset(
   record: FleetRecord;
   observed: MarkedMember[];
   plan: Plan;
-  context: Pick<StepContext, 'disks' | 'nvram' | 'definitions' | 'perform'>;
+  context: Pick<StepContext, 'disks' | 'nvram' | 'definitions' | 'perform' | 'isOfClones'>;
   cloner: Cloner | undefined;
 }> {
   const record = await loadFleet(ports, fleet);
@@ -149,6 +149,7 @@ async function prepareReset(
     disks,
     ...nvramOf(record),
     ...(definitions === undefined ? {} : { definitions }),
+    isOfClones: isWarm,
     ...(cloner === undefined ? {} : { perform: { restore: cloner.clone } }),
   };
   return { record, observed, plan, context, cloner };

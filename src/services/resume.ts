@@ -44,9 +44,10 @@ export async function resume(ports: Ports, options: ResumeOptions): Promise<Outc
 }
 
 /** What the spawn of a freeze was asked for. */
-function askedOf({ domain, count, keepFrozen, start, wait, timeoutMs, concurrency, bootConcurrency }: Freeze): Partial<SpawnOptions> {
+function askedOf({ uuid, count, keepFrozen, start, wait, timeoutMs, concurrency, bootConcurrency }: Freeze): Partial<SpawnOptions> {
   return {
-    fromRunning: domain,
+    // Its name may be another by now.
+    fromRunning: uuid,
     ...{ count, keepFrozen, start, timeoutMs },
     ...(wait === undefined ? {} : { wait: parseWaitFor(wait) }),
     ...(concurrency === undefined ? {} : { concurrency }),

@@ -80,16 +80,15 @@ export async function applySpawn(ports: Ports, options: SpawnOptions, context: S
     ({ steps }) => steps.includes('start') && !steps.includes('define'),
   );
   const plan = withClones(own, observed, record);
-  const clones = plan.members.filter(({ steps }) => steps.includes('restore')).map(({ index }) => index);
+  const clones = plan.members.filter(({ steps }) => steps.includes('restore')).length;
   const operation = newOperation(ports, 'spawn', {
     id,
     targets: plan.members.map((member) => member.index),
     start: options.start === false ? 'none' : 'all',
     record,
     wholeFleet: true,
-    ...(clones.length === 0 ? {} : { clones }),
   });
-  const starting = clones.length + plan.members.filter((member) => member.steps.includes('start')).length;
+  const starting = clones + plan.members.filter((member) => member.steps.includes('start')).length;
   const creating = plan.members.filter((member) => member.steps.includes('overlay')).length;
   const demand = { starting, creating, memoryMiB: record.spec.memoryMiB, virtualBytes: virtualBytesOf(record, imageOf) };
   const checks = [
@@ -154,6 +153,7 @@ export async function applySpawn(ports: Ports, options: SpawnOptions, context: S
     disks,
     ...nvramOf(record),
     off: offNames(before),
+    isOfClones: record.spec.warm !== undefined,
     ...(cloner === undefined ? {} : { perform: { restore: cloner.clone } }),
     journaled: true,
   });

@@ -59,7 +59,18 @@ export async function resolveBase(
 export async function importBase(
   ports: Ports,
   path: string,
-  { format, trustChain, signal, onProgress, dryRun, baseName }: SpawnOptions & { baseName?: string },
+  {
+    format,
+    trustChain,
+    signal,
+    onProgress,
+    dryRun,
+    baseName,
+    isOfClones = false,
+  }: SpawnOptions & {
+    baseName?: string /** What of its own it has in it is told by nobody: clones are made themselves. */;
+    isOfClones?: boolean;
+  },
 ): Promise<{ base: BaseImage; notes: string[] }> {
   if (dryRun === true) onProgress?.({ kind: 'note', text: `importing ${path}: a dry run, too, needs the base image in the store` });
   const { base, how, warning } = await ports.bases.locked(
@@ -77,7 +88,7 @@ export async function importBase(
   const note =
     how === 'already there' ? `base ${formatBaseRef(base)} was in the store already` : `base ${formatBaseRef(base)} imported (${how})`;
   // Told once, when the image comes in: "cowherd base inspect" tells it again.
-  const generalisation = how === 'already there' ? [] : await generalisationOf(ports, base);
+  const generalisation = how === 'already there' || isOfClones ? [] : await generalisationOf(ports, base);
   const told = generalisation.map(({ what, hint }) => `${formatBaseRef(base)}: ${what}. ${hint}`);
   return { base, notes: [note, ...(warning === undefined ? [] : [warning]), ...told] };
 }

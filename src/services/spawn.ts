@@ -8,17 +8,18 @@ import type { FleetSecrets } from '../core/seed.js';
 import { domainSpecSchema, type GivenSpec } from '../core/spec.js';
 import type { WaitFor } from '../core/stages.js';
 import type { Ports } from '../ports.js';
+import { emptyOutcome } from './change.js';
 import { checkDisk, checkStore, verifyChecks } from './checks.js';
 import { loadTemplate } from './definitions.js';
 import { verifyNothingUnfinished, type WorkOptions, withFleetLock } from './fleet-access.js';
 import { type GoldenDomain, goldenDomain } from './from-domain.js';
-import { composeOutcome } from './outcome.js';
 import { verifyWaitable } from './readiness.js';
 import { loadSeedSources, type SeedFiles } from './seeds.js';
 import { applySpawn } from './spawn-apply.js';
 import { composeRecord, readNvram, resolveBase, verifyCount } from './spawn-inputs.js';
-import { verifyAlone, verifyWarm } from './warm/freezable.js';
+import { verifyAlone, verifyFreezable, verifyWarm } from './warm/freezable.js';
 import { freezeDomain } from './warm/freeze.js';
+import { findGolden } from './warm/golden.js';
 
 export interface SpawnOptions extends WorkOptions {
   fleet: string;
@@ -26,7 +27,7 @@ export interface SpawnOptions extends WorkOptions {
   base?: string | undefined;
   /** Name of a domain that is shut off: its XML becomes the template, and its disks the base images. */
   fromDomain?: string | undefined;
-  /** Name of a domain that runs: it is frozen for a moment, and members go on from its memory. */
+  /** Name or UUID of a domain that runs: it is frozen while its disk is read, and members go on from its memory. */
   fromRunning?: string | undefined;
   /** Leave that domain off, with its memory kept by libvirt. */
   keepFrozen?: boolean | undefined;
@@ -76,7 +77,7 @@ async function spawnLocked(ports: Ports, asked: SpawnOptions): Promise<Outcome> 
   if (recorded?.spec.warm !== undefined) verifyAlone(asked);
   if (asked.fromRunning !== undefined) {
     if (recorded !== undefined) await verifyWarm(ports, recorded, asked.fromRunning);
-    else if (asked.dryRun === true) return dryClones(ports, asked, began);
+    else if (asked.dryRun === true) return dryClones(ports, { ...asked, count: asked.count ?? 0 }, began);
     else return spawnFrozen(ports, asked, began);
   }
   const golden = await goldenDomain(ports, asked);
@@ -144,32 +145,26 @@ async function verifyNoOtherFreeze(ports: Ports, { fleet, fromRunning }: SpawnOp
 }
 
 /** What would be done: nothing is frozen for it. */
-function dryClones(ports: Ports, { fleet, count = 0, fromRunning = '' }: SpawnOptions, began: number): Outcome {
+async function dryClones(ports: Ports, options: SpawnOptions & { count: number }, began: number): Promise<Outcome> {
+  const { fleet, count, fromRunning = '' } = options;
+  verifyAlone(options);
+  const golden = await findGolden(ports, fromRunning);
+  await verifyFreezable(ports, options, golden);
   const members = growMembers(fleet, randomUUID(), [], count);
   const plan: Plan = {
     members: members.map(({ index, name }) => ({
       index,
       name,
       steps: ['overlay', 'define', 'restore'],
-      why: `no domain, clone of ${fromRunning}`,
+      why: `no domain, clone of ${golden.name}`,
       atNextStart: false,
     })),
     unchanged: [],
     refused: [],
   };
-  const outcome = composeOutcome({
-    verb: 'spawn',
-    id: '',
-    record: { name: fleet, base: { name: fromRunning, digest: '' }, members },
-    plan,
-    run: { results: [], stages: [] },
-    before: new Map(),
-    seconds: (ports.clock.monotonic() - began) / 1000,
-    interrupted: false,
-    doneAs: () => 'created',
-    notes: [`${fromRunning} would be frozen for a moment; a dry run leaves it alone`],
-  });
-  return { ...outcome, plan };
+  const base = { name: golden.name, digest: '' };
+  const notes = [`${golden.name} would stand still while its disk is read; a dry run leaves it alone`];
+  return { ...emptyOutcome(ports, { verb: 'spawn', fleet, base, members, plan, began, notes }), plan };
 }
 
 /** What the domain says stands below what was asked for, and of a fleet that exists below what was asked for then. */

@@ -20,6 +20,8 @@ export interface StepContext {
   disks?: ReadonlyMap<string, readonly MemberDisk[]>;
   /** Of members with UEFI: what their NVRAM begins as; undefined digest for the firmware's own. */
   nvram?: { digest: string | undefined } | undefined;
+  /** Whether a fresh disk is that of a golden VM in the moment when it was frozen. */
+  isOfClones?: boolean;
   /** Needed by plans with define steps. */
   definitions?: ReadonlyMap<string, MemberDefinition>;
   /** What a rebase step moves overlays to. */
@@ -54,6 +56,8 @@ export function stepPerformer(
       if (isFresh && context.nvram !== undefined) await fleets.placeNvram(fleet, name, context.nvram.digest);
       // It goes with the overlay that holds it.
       if (isFresh) await checkpoints.forget(fleet, name);
+      // Until it has become itself nobody may boot from it.
+      if (isFresh && context.isOfClones === true) await fleets.markUnmade(fleet, name);
       for (const { stem } of disks) await fleets.placeOverlay(fleet, stem);
       // With its disk go the keys that it made for itself.
       if (isFresh) await seeds.forgetLearnedHost(fleet, name);

@@ -2,17 +2,19 @@ import { formatBaseRef } from '../core/base.js';
 import { memberDisks } from '../core/disks.js';
 import { isDiskFull, reportOf } from '../core/errors.js';
 import { basesOf, type FleetRecord } from '../core/fleet.js';
+import { verifyName } from '../core/names.js';
 import type { Operation } from '../core/operation.js';
 import type { Outcome } from '../core/outcome.js';
 import { isForeign, planTeardown } from '../core/plan.js';
 import { selectMembers } from '../core/selection.js';
-import type { Ports } from '../ports.js';
+import type { Freeze, Ports } from '../ports.js';
 import { releaseAddresses } from './addresses.js';
 import { removeBase } from './bases.js';
-import { byName, dryOutcome, newOperation, prepared, runChange } from './change.js';
+import { byName, dryOutcome, emptyOutcome, newOperation, prepared, runChange } from './change.js';
 import { isComplete } from './engine.js';
 import { loadFleet, observeWithMarks, verifyNothingUnfinished, type WorkOptions, withFleetLock } from './fleet-access.js';
 import { recordAsFound, withoutElsewhere } from './standing.js';
+import { abandonFreeze } from './warm/golden.js';
 
 export interface TeardownOptions extends WorkOptions {
   fleet: string;
@@ -36,6 +38,8 @@ export async function teardown(ports: Ports, options: TeardownOptions): Promise<
 
 async function begin(ports: Ports, options: TeardownOptions): Promise<Outcome> {
   const began = ports.clock.monotonic();
+  const freeze = await loneFreeze(ports, options.fleet);
+  if (freeze !== undefined) return takeBackFreeze(ports, options, freeze, began);
   const record = await meantFleet(ports, options.fleet);
   const wholeFleet = options.members === undefined || options.members.length === 0;
   const chosen = selectMembers(record.name, record.members, options.members ?? []);
@@ -65,6 +69,18 @@ async function begin(ports: Ports, options: TeardownOptions): Promise<Outcome> {
   await ports.hypervisor.listDomains();
   const journaled = await beginIfRoom(ports, record.name, operation);
   return finishTeardown(ports, operation, new Set(), { ...options, isResumed: supersedes, journaled });
+}
+
+/** Of a spawn that was killed before it had a fleet. */
+async function loneFreeze({ fleets, memory }: Ports, fleet: string): Promise<Freeze | undefined> {
+  verifyName('fleet', fleet);
+  if ((await fleets.read(fleet)) !== undefined || (await fleets.unfinished(fleet)) !== undefined) return undefined;
+  return memory.readFreeze(fleet);
+}
+
+async function takeBackFreeze(ports: Ports, { fleet, dryRun }: TeardownOptions, freeze: Freeze, began: number): Promise<Outcome> {
+  const notes = dryRun === true ? [`${freeze.domain} would go on, if it is frozen still`] : await abandonFreeze(ports, fleet, freeze);
+  return emptyOutcome(ports, { verb: 'teardown', fleet, base: freeze.taken?.base ?? { name: freeze.domain, digest: '' }, began, notes });
 }
 
 /**

@@ -8,6 +8,7 @@
 #   hostname, machine_id
 #   macs        OLD=NEW, one a word
 #   host_keys   renew
+#   new_TYPE, new_TYPE_pub   what OpenSSH's are renewed with: ed25519, ecdsa, rsa
 #   hook        a command line of the user's
 #
 # At its end it says on stdout who the guest is, for core/guest-self.ts. Where a guest is emulated each process costs: what
@@ -111,8 +112,12 @@ set_macs() {
       # A bridge or a VLAN may have the MAC of the card below it, and follows it.
       [ -e "$device/device" ] || continue
       read -r address <"$device/address"
-      [ "$address" = "${pair%=*}" ] || continue
-      todo="$todo ${device##*/}=${pair#*=}"
+      case $address in
+        "${pair%=*}") todo="$todo ${device##*/}=${pair#*=}" ;;
+        # It booted with it: its settings may still name the other.
+        "${pair#*=}") ;;
+        *) continue ;;
+      esac
       patterns="$patterns -e ${pair%=*}"
       changes="${changes}s/${pair%=*}/${pair#*=}/Ig;"
       break
@@ -122,7 +127,7 @@ set_macs() {
     set_mac "${pair%%=*}" "${pair#*=}"
     changed="$changed ${pair%%=*}"
   done
-  [ -n "$changed" ] || return
+  [ -n "$patterns" ] || return
   # Settings of the network that find a card by its MAC.
   dirs=
   for dir in /etc/systemd/network /run/systemd/network /etc/netplan /etc/network /etc/NetworkManager/system-connections \
@@ -251,6 +256,17 @@ openssh_keys() {
   for key in /etc/ssh/ssh_host_*_key; do
     kind=${key#/etc/ssh/ssh_host_}
     kind=${kind%_key}
+    given=
+    case $kind in
+      ed25519) given=$new_ed25519 public=$new_ed25519_pub ;;
+      ecdsa) given=$new_ecdsa public=$new_ecdsa_pub ;;
+      rsa) given=$new_rsa public=$new_rsa_pub ;;
+    esac
+    if [ -n "$given" ]; then
+      # In place, without a process: until all is done and synced, nobody boots from this disk.
+      printf '%s\n' "$given" >"$key" && printf '%s root@%s\n' "$public" "$hostname" >"$key.pub"
+      continue
+    fi
     case $kind in
       # Seconds of an emulated CPU: in the background.
       rsa) rsa=yes ;;
@@ -258,7 +274,9 @@ openssh_keys() {
     esac
     case $kind in ed25519 | ecdsa) ;; *) rm -f "$key" "$key.pub" ;; esac
   done
-  rm -f /etc/ssh/ssh_host_*-cert.pub
+  for certificate in /etc/ssh/ssh_host_*-cert.pub; do
+    [ ! -e "$certificate" ] || rm -f "$certificate"
+  done
   hang_up
   [ -z "$rsa" ] || {
     note 'the new RSA host key is being made'
@@ -325,10 +343,18 @@ await_addresses() {
     listing=$(ip -4 -o addr)
     addresses=
     devices=any
-    while read -r _ device _ address _; do
+    while read -r _ device _ address rest; do
       case $device in '' | lo) continue ;; esac
       devices="$devices $device"
       addresses="${addresses}address ${address%/*}
+"
+      [ -e "/sys/class/net/$device/device" ] || continue
+      case $rest in
+        # With an end, or made up by the guest itself.
+        *' dynamic '* | *'scope link'*) kind=dynamic ;;
+        *) kind=lasting ;;
+      esac
+      addresses="${addresses}card-address ${address%/*} $kind
 "
     done <<LISTING
 $listing
@@ -359,6 +385,10 @@ say_self() {
     echo "mac $address"
   done
   printf %s "$addresses"
+  case $addresses in *' lasting'*) [ -n "$renew" ] || find_services ;; esac
+  for client in ${udhcpc:+udhcpc} ${dhclient:+dhclient} ${dhcpcd:+dhcpcd} ${network_manager:+NetworkManager} ${networkd:+networkd}; do
+    echo "dhcp-client $client"
+  done
   [ -z "$former_keys" ] || echo "$former_keys"
   say_keys key
   [ -z "$hook_code" ] || echo "hook $hook_code"

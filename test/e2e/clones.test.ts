@@ -55,6 +55,17 @@ describe('instant clones', () => {
     await lab.defineForeign(`${fleet}-001`);
     expect(await refusal('--count', '1')).toBe(7);
     await virsh('undefine', `${fleet}-001`);
+    // By its own settings: every clone would have it.
+    await run(golden, 'kill $(cat /run/udhcpc.eth0.pid)');
+    const [own = ''] = await run(golden, address);
+    expect((await lab.answer('spawn', fleet, '--from-running', goldenName, '--count', '1', '--dry-run')).json.error).toMatchObject({
+      code: 'NOT_SUPPORTED',
+      message: expect.stringContaining(own),
+    });
+    await run(golden, 'netup eth0 </dev/null >/dev/null 2>&1 &');
+    const planned = await lab.ok('spawn', fleet, '--from-running', goldenName, '--count', '2', '--dry-run');
+    expect(planned.plan.members).toMatchObject([{ steps: ['overlay', 'define', 'restore'] }, { name: `${fleet}-002` }]);
+    expect((await lab.answer('spawn', fleet, '--from-running', 'cwt-nobody', '--count', '1', '--dry-run')).exitCode).toBe(5);
     expect(await readdir(lab.path('bases'))).not.toContain(goldenName);
     expect(await readdir(lab.path('fleets'))).not.toContain(fleet);
 
@@ -104,6 +115,28 @@ describe('instant clones', () => {
       `mine\nof-the-golden\n${fleet}-003`,
     ]);
     expect(await run(`${fleet} 2`, 'head -c 13 /dev/vdb')).toEqual(['of-the-golden']);
+  });
+
+  it('neither starts nor takes for whole what was not made itself', async () => {
+    // As a clone is left whose end failed.
+    const note = lab.path('fleets', fleet, 'unmade', `${fleet}-002`);
+    expect(await readdir(lab.path('fleets', fleet, 'unmade'))).toEqual([]);
+    await writeFile(note, '');
+    const before = await lab.world(fleet);
+    const hint = `cowherd reset ${fleet} 2 --start all`;
+    const spawned = await lab.answer('spawn', fleet, '--count', '3');
+    expect(spawned).toMatchObject({ exitCode: 4, json: { counts: { unchanged: 2, refused: 1 } } });
+    expect(JSON.stringify(spawned.json)).toContain(hint);
+    expect((await lab.answer('verify', fleet)).json.findings).toMatchObject([{ kind: 'mismatch', hint: expect.stringContaining(hint) }]);
+    await virsh('suspend', `${fleet}-002`);
+    expect((await lab.answer('start', fleet, '2')).exitCode).toBe(4);
+    await virsh('destroy', `${fleet}-002`);
+    expect((await lab.answer('start', fleet, '2')).exitCode).toBe(4);
+    expect((await lab.answer('spawn', fleet, '--count', '3')).exitCode).toBe(4);
+    expect(await lab.world(fleet)).toEqual({ ...before, members: expect.anything() });
+    await lab.ok('reset', fleet, '2', '--start', 'all');
+    expect(await run(`${fleet} 2`, 'hostname')).toEqual([`${fleet}-002`]);
+    await expect(readFile(note)).rejects.toMatchObject({ code: 'ENOENT' });
   });
 
   it('makes anew what a spawn that was killed left half done', async () => {
@@ -229,7 +262,8 @@ describe('instant clones', () => {
   it('tells of a freeze that was killed, and goes on with it as it was asked for', async () => {
     const begun = lab.fleet('begun');
     const uuid = (await virsh('domuuid', goldenName)).trim();
-    const freeze = { version: 1, domain: goldenName, uuid, startedAt: new Date().toISOString(), count: 2, keepFrozen: false, start: false };
+    const asked = { count: 2, keepFrozen: false, start: false };
+    const freeze = { version: 1, domain: goldenName, uuid, startedAt: new Date().toISOString(), ...asked, addresses: [], hostKeyTypes: [] };
     await mkdir(lab.path('fleets', begun), { recursive: true });
     await writeFile(lab.path('fleets', begun, 'freeze.json'), JSON.stringify(freeze));
     const hint = `cowherd resume ${begun}`;
@@ -240,6 +274,11 @@ describe('instant clones', () => {
     });
     const { findings } = (await lab.answer('verify', begun)).json;
     expect(findings).toMatchObject([{ kind: 'unfinished', hint: `Finish it: ${hint}` }]);
+    // Taken back, nothing is left of it.
+    await mkdir(lab.path('fleets', `${begun}-b`));
+    await copyFile(lab.path('fleets', begun, 'freeze.json'), lab.path('fleets', `${begun}-b`, 'freeze.json'));
+    expect((await lab.ok('teardown', `${begun}-b`, '--yes')).notes).toEqual([`${goldenName} goes on`]);
+    expect(await readdir(lab.path('fleets'))).not.toContain(`${begun}-b`);
     // --no-start was asked for then, and not now.
     expect((await lab.ok('resume', begun)).counts).toMatchObject({ created: 2, started: 0, failed: 0 });
     expect((await virsh('domstate', `${begun}-002`)).trim()).toBe('shut off');

@@ -106,7 +106,12 @@ class Examination {
 
   async run(entries: readonly StoreEntry[], isDeep: boolean): Promise<Found[]> {
     const { ports, world, record } = this;
-    const observed = observeMembers(record, world.domains, await ports.fleets.overlaySizes(record.name));
+    const observed = observeMembers(
+      record,
+      world.domains,
+      await ports.fleets.overlaySizes(record.name),
+      await ports.fleets.listUnmade(record.name),
+    );
     const members = observed.map((member): MarkedMember => ({ ...member, mark: world.marks.get(member.domain?.name ?? '') }));
     for (const member of members) this.#judge(member);
     const byName = new Map(members.map((member) => [member.name, member]));
@@ -148,6 +153,10 @@ class Examination {
       );
     else if (problems.length > 0) this.#note('damaged', name, problems.join(', '), `cowherd status ${record.name} says more.`);
     if (domain === undefined) return;
+    if (member.isUnmade === true && isOn(domain)) {
+      const hint = `Have it go on from the golden VM's memory again: cowherd reset ${record.name} ${index} --start all`;
+      this.#note('mismatch', name, "it runs, and was not made itself: it is the golden VM's double", hint);
+    }
     const xml = this.world.documents.get(domain.uuid) ?? '';
     const { disk } = ports.fleets.files(record.name, name);
     const strange = memberDisks(record, member).filter(({ stem }) => !hasDisk(xml, disk(stem)));

@@ -3,7 +3,7 @@ import { baseKey } from '../../core/base-chain.js';
 import { CowherdError } from '../../core/errors.js';
 import { baseOf, type FleetRecord } from '../../core/fleet.js';
 import { isOn, type ObservedMember } from '../../core/observation.js';
-import type { Plan } from '../../core/plan.js';
+import type { Plan, StepName } from '../../core/plan.js';
 import type { Ports } from '../../ports.js';
 import { byName } from '../change.js';
 
@@ -35,8 +35,9 @@ export async function verifiedWarmBase(ports: Pick<Ports, 'memory' | 'bases'>, r
 }
 
 /**
- * The plan with the starts of those who have a fresh disk turned into going on from the memory. Such a disk is that of the golden VM in
- * the moment when it was frozen: booted from it, a guest would be a second golden VM.
+ * The plan with the starts of those who get a fresh disk turned into going on from the memory. Such a disk is that of the golden VM in
+ * the moment when it was frozen: booted from it, a guest would be a second golden VM, and so those are refused that have one already
+ * and were not made themselves.
  * @param options.replaces whether an overlay step gives a fresh disk in place of a used one, as a reset does
  */
 export function withClones(
@@ -47,41 +48,58 @@ export function withClones(
 ): Plan {
   if (record.spec.warm === undefined) return plan;
   const members = byName(observed);
-  const isClone = (name: string, steps: readonly string[]): boolean => {
-    const member = members.get(name);
-    if (member === undefined || baseKey(baseOf(record, member)) !== baseKey(record.base)) return false;
+  const refused: ObservedMember[] = [];
+  const planned = plan.members.flatMap((planned) => {
+    const member = members.get(planned.name);
+    const { steps } = planned;
+    if (member === undefined || baseKey(baseOf(record, member)) !== baseKey(record.base)) return [planned];
     // One that lacks a further disk alone has a first one that has moved on: that memory is not of it any more.
-    return (steps.includes('overlay') && (replaces || member.overlayBytes === undefined)) || isFresh(member, record);
-  };
+    const isGivenDisk = steps.includes('overlay') && (replaces || member.overlayBytes === undefined);
+    const isUntouched = member.isUnmade === true && isFresh(member, record);
+    if (isGivenDisk || isUntouched) {
+      return [{ ...planned, steps: steps.map((step): StepName => (step === 'start' ? 'restore' : step)) }];
+    }
+    if (!isDouble(member, record) || (!isOn(member.domain) && !steps.includes('start'))) return [planned];
+    refused.push(member);
+    return [];
+  });
+  const running = plan.unchanged.flatMap((name) => members.get(name) ?? []).filter((member) => member.isUnmade && isOn(member.domain));
   return {
     ...plan,
-    members: plan.members.map((member) =>
-      member.steps.includes('start') && isClone(member.name, member.steps)
-        ? { ...member, steps: member.steps.map((step) => (step === 'start' ? 'restore' : step)) }
-        : member,
-    ),
+    members: planned,
+    unchanged: plan.unchanged.filter((name) => !running.some((member) => member.name === name)),
+    refused: [...plan.refused, ...[...refused, ...running].map((member) => asDouble(member, record))],
   };
 }
 
-/** Refuses to boot them: a start is not journaled, and on such a disk a guest would be a second golden VM. */
-export function withoutFreshClones(plan: Plan, observed: readonly ObservedMember[], record: FleetRecord): Plan {
-  const changed = withClones(plan, observed, record);
-  const fresh = changed.members.filter(({ steps }) => steps.includes('restore'));
+/** Refuses to boot them, or to let them go on: a start makes no clones. */
+export function withoutDoubles(plan: Plan, observed: readonly ObservedMember[], record: FleetRecord): Plan {
+  if (record.spec.warm === undefined) return plan;
+  const members = byName(observed);
+  const doubles = plan.members.flatMap(({ name }) => members.get(name) ?? []).filter((member) => isDouble(member, record));
   return {
     ...plan,
-    members: changed.members.filter((member) => !fresh.includes(member)),
-    refused: [
-      ...plan.refused,
-      ...fresh.map(({ name, index }) => ({
-        name,
-        reason: "its disk is fresh: booted from it, it would be the golden VM's double",
-        hint: `Have it go on from the golden VM's memory: cowherd reset ${record.name} ${index} --start all`,
-      })),
-    ],
+    members: plan.members.filter(({ name }) => !doubles.some((member) => member.name === name)),
+    refused: [...plan.refused, ...doubles.map((member) => asDouble(member, record))],
+  };
+}
+
+/** A disk that nothing was written to counts too, whatever has become of the note that says so. */
+function isDouble(member: ObservedMember, record: FleetRecord): boolean {
+  return member.isUnmade === true || isFresh(member, record);
+}
+
+function asDouble({ name, index, domain }: ObservedMember, record: FleetRecord): Plan['refused'][number] {
+  return {
+    name,
+    reason: isOn(domain)
+      ? "it was not made itself: it is the golden VM's double"
+      : "it was not made itself: booted from its disk, it would be the golden VM's double",
+    hint: `Have it go on from the golden VM's memory again: cowherd reset ${record.name} ${index} --start all`,
   };
 }
 
 /** Whether a member that is off has a disk that nothing was written to yet. */
-export function isFresh({ domain, overlayBytes }: ObservedMember, { freshOverlayBytes }: FleetRecord): boolean {
+function isFresh({ domain, overlayBytes }: ObservedMember, { freshOverlayBytes }: FleetRecord): boolean {
   return !isOn(domain) && domain?.reason !== 'saved' && overlayBytes !== undefined && overlayBytes <= freshOverlayBytes;
 }

@@ -1,15 +1,16 @@
 import type { BaseImage } from '../../core/base.js';
 import { memberDisks } from '../../core/disks.js';
 import type { MemberDefinition } from '../../core/domain-xml.js';
-import { CowherdError } from '../../core/errors.js';
+import { CowherdError, reportOf } from '../../core/errors.js';
 import type { FleetRecord } from '../../core/fleet.js';
 import type { MemberIdentity } from '../../core/identity.js';
 import { isOn } from '../../core/observation.js';
 import type { Unfinished } from '../../core/operation.js';
 import { isForeign, type Plan } from '../../core/plan.js';
 import type { MemorySlot, Ports } from '../../ports.js';
-import { fixUpGuest } from '../fix-up.js';
+import { fixUpGuest, untilHeard } from '../fix-up.js';
 import { defaultBootConcurrency, observeWithMarks, type WorkOptions } from '../fleet-access.js';
+import { makeHostKeys } from '../host-keys.js';
 import { verifyRoom } from '../room.js';
 import { verifiedWarmBase } from './clone-plan.js';
 
@@ -17,11 +18,15 @@ import { verifiedWarmBase } from './clone-plan.js';
 
 /** How long one clone may take to become itself. Emulated, on a busy host, a guest's agent may be slow. */
 const fixUpMs = 180_000;
-const agentPauseMs = 300;
+/** DHCP clients that do not look whether there is a link. */
+const deafClients: ReadonlySet<string> = new Set(['udhcpc', 'dhclient']);
+/** How much longer where it boots first. */
+const bootMs = 300_000;
 
 /** Clones that a run which was killed left half done may be the golden VM's doubles still: they are made anew. */
 export async function discardHalfMade(ports: Ports, record: FleetRecord, { operation, done }: Unfinished): Promise<void> {
-  const half = record.members.filter(({ index }) => operation.clones?.includes(index) === true && !done.has(index));
+  const unmade = record.spec.warm === undefined ? new Set() : await ports.fleets.listUnmade(record.name);
+  const half = record.members.filter(({ index, name }) => operation.targets.includes(index) && !done.has(index) && unmade.has(name));
   if (half.length === 0) return;
   for (const member of await observeWithMarks(ports, { ...record, members: half })) {
     if (isForeign(member, record.id)) continue;
@@ -98,11 +103,25 @@ export class Cloner {
       await this.#bringUp(member);
       await this.#makeItself(member);
     } catch (error) {
-      await this.#ports.hypervisor.destroy(member.name);
-      await discardDisks(this.#ports, this.#record, member);
+      await this.#end(member, error);
       throw error;
     }
   };
+
+  /** Where that fails too, the note that it was not made itself stays: nobody starts it then. */
+  async #end(member: MemberIdentity, cause: unknown): Promise<void> {
+    try {
+      await this.#ports.hypervisor.destroy(member.name);
+      await discardDisks(this.#ports, this.#record, member);
+    } catch (error) {
+      const { message, details = [] } = reportOf(cause);
+      throw new CowherdError('NOT_READY', message, {
+        details: [...details, `and it could not be ended: ${reportOf(error).message}`],
+        hint: `It is the golden VM's double. End it: virsh destroy ${member.name}; then: cowherd reset ${this.#record.name} ${member.index} --start all`,
+        cause,
+      });
+    }
+  }
 
   async close(): Promise<void> {
     for (const slot of this.#slots.splice(0)) await slot.discard();
@@ -111,22 +130,20 @@ export class Cloner {
   /** It does not run, or has no link, before it is itself: nobody hears it speak with the golden VM's address. */
   async #bringUp(member: MemberIdentity): Promise<void> {
     const { hypervisor } = this.#ports;
-    if (this.#isCold) {
-      await hypervisor.start(member.name);
-      await this.#setLinks(member, false);
-      return;
-    }
-    const slot = this.#idle.pop() ?? (await this.#openSlot());
-    try {
-      const xml = this.#definitions.get(member.name)?.xml;
-      if (xml === undefined) throw new Error(`no definition of ${member.name} was prepared`);
-      await slot.become(xml);
-      await hypervisor.restorePaused(member.name, slot.path);
-    } finally {
-      this.#idle.push(slot);
-    }
+    if (this.#isCold) await hypervisor.startPaused(member.name);
+    else await this.#restore(member);
     await this.#setLinks(member, false);
     await hypervisor.resume(member.name);
+  }
+
+  async #restore(member: MemberIdentity): Promise<void> {
+    const slot = this.#idle.pop() ?? (await this.#openSlot());
+    const xml = this.#definitions.get(member.name)?.xml;
+    if (xml === undefined) throw new Error(`no definition of ${member.name} was prepared`);
+    await slot.become(xml);
+    await this.#ports.hypervisor.restorePaused(member.name, slot.path, this.#base.warm?.bytes ?? 0);
+    // After a restore that failed libvirt may be about to read it still.
+    this.#idle.push(slot);
   }
 
   async #openSlot(): Promise<MemorySlot> {
@@ -135,50 +152,43 @@ export class Cloner {
     return slot;
   }
 
+  /** Those that the golden VM's owner had put down stay so. */
   async #setLinks(member: MemberIdentity, isUp: boolean): Promise<void> {
-    for (const mac of this.#cards(member)) await this.#ports.hypervisor.setLink(member.name, mac, isUp);
+    for (const card of this.#cards(member).filter((one) => one.isUp)) await this.#ports.hypervisor.setLink(member.name, card.to, isUp);
   }
 
-  /** A member has a MAC also where its domain has no card. */
-  #cards({ macs }: MemberIdentity): string[] {
-    return macs.slice(0, this.#base.warm?.macs.length ?? 0);
+  /** The golden VM's cards, and which MACs the member's have. A member has a MAC also where its domain has no card. */
+  #cards({ macs }: MemberIdentity): { from: string; to: string; isUp: boolean }[] {
+    return (this.#base.warm?.cards ?? []).map(({ mac, isUp }, position) => ({ from: mac, to: macs[position] ?? '', isUp }));
   }
 
   async #makeItself(member: MemberIdentity): Promise<void> {
     const { clock, seeds } = this.#ports;
-    const deadline = clock.monotonic() + fixUpMs;
+    const deadline = clock.monotonic() + (this.#isCold ? bootMs : 0) + fixUpMs;
     const left = (): { timeoutMs: number; signal: AbortSignal | undefined } => ({
       timeoutMs: Math.max(1_000, deadline - clock.monotonic()),
       signal: this.#signal,
     });
     const cards = this.#cards(member);
-    const golden = this.#base.warm?.macs ?? [];
-    // A guest that booted has the MAC that its domain says.
-    const macs = this.#isCold ? [] : cards.map((to, position) => ({ from: golden[position] ?? '', to }));
-    const identity = { hostname: member.name, machineId: member.uuid.replaceAll('-', ''), macs, hostKeys: 'renew' as const };
+    const identity = {
+      hostname: member.name,
+      machineId: member.uuid.replaceAll('-', ''),
+      // A guest that booted has them already; its settings may name the golden VM's.
+      macs: cards.map(({ from, to }) => ({ from, to })),
+      hostKeys: 'renew' as const,
+      newHostKeys: await makeHostKeys(this.#base.warm?.hostKeyTypes ?? []),
+      formerAddresses: this.#base.warm?.addresses ?? [],
+    };
     const renew = cards.length > 0;
-    const self = await this.#untilHeard(deadline, () =>
-      fixUpGuest(this.#ports, member.name, { clock: true, entropy: true, renew, identity }, left()),
-    );
+    const fix = { clock: true, entropy: true, renew, identity };
+    const self = await untilHeard(clock, deadline, () => fixUpGuest(this.#ports, member.name, fix, left()), this.#signal);
     await seeds.learnHost(this.#record.name, member.name, self.hostKeys);
     // That it has no link yet is our own doing.
     for (const note of self.notes.filter((text) => !text.includes('no link yet'))) this.notes.add(`in clones: ${note}`);
     await this.#setLinks(member, true);
-    // Its client has asked without a link: now it is heard.
-    if (renew) await fixUpGuest(this.#ports, member.name, { clock: false, entropy: false, renew }, left());
-  }
-
-  /** An agent that has just gone on may not answer at once, and one that boots takes its time. */
-  async #untilHeard<T>(deadline: number, work: () => Promise<T>): Promise<T> {
-    const { clock } = this.#ports;
-    for (;;) {
-      try {
-        return await work();
-      } catch (error) {
-        const isSilent = error instanceof CowherdError && error.code === 'GUEST_UNREACHABLE';
-        if (!isSilent || clock.monotonic() > deadline || this.#signal?.aborted === true) throw error;
-        await clock.sleep(agentPauseMs, this.#signal);
-      }
-    }
+    // Others ask again by themselves when there is a link.
+    const mustBeAsked = self.dhcpClients.some((client) => deafClients.has(client));
+    if (renew && mustBeAsked) await fixUpGuest(this.#ports, member.name, { clock: false, entropy: false, renew }, left());
+    await this.#ports.fleets.markMade(this.#record.name, member.name);
   }
 }

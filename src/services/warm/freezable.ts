@@ -1,10 +1,13 @@
+import { dirname } from 'node:path';
 import { type BaseImage, formatBaseRef } from '../../core/base.js';
+import { cardsOf } from '../../core/cards.js';
 import { templateFromDomain } from '../../core/domain-template.js';
 import { CowherdError, reportOf } from '../../core/errors.js';
 import { basesOf, type FleetRecord, growMembers } from '../../core/fleet.js';
 import type { DomainState } from '../../core/observation.js';
 import { type DomainSpec, defaultDomainSpec } from '../../core/spec.js';
-import type { Ports } from '../../ports.js';
+import { decodeEntities } from '../../core/xml-tree.js';
+import type { Freeze, Ports } from '../../ports.js';
 import { checkMemory, verifyChecks } from '../checks.js';
 import { readGuestSelf } from '../fix-up.js';
 import { verifyWaitable } from '../readiness.js';
@@ -45,8 +48,15 @@ export function verifyAlone({ fleet, base, fromDomain, template, nvram, seedFile
   });
 }
 
-/** What a clone must be able to do the golden VM must be, and there must be room. @throws PREFLIGHT_FAILED, NOT_SUPPORTED, FOREIGN_DOMAIN */
-export async function verifyFreezable(ports: Ports, options: SpawnOptions & { count: number }, domain: DomainState): Promise<void> {
+/** What a golden VM said of itself before it was frozen. */
+export type GoldenSelf = Pick<Freeze, 'addresses' | 'hostKeyTypes'>;
+
+/**
+ * What a clone must be able to do the golden VM must be, and there must be room.
+ * @returns what of itself its clones must not have
+ * @throws PREFLIGHT_FAILED, NOT_SUPPORTED, FOREIGN_DOMAIN
+ */
+export async function verifyFreezable(ports: Ports, options: SpawnOptions & { count: number }, domain: DomainState): Promise<GoldenSelf> {
   const { name, state, reason } = domain;
   const handle = handleOf(domain);
   if (state !== 'running') {
@@ -54,15 +64,27 @@ export async function verifyFreezable(ports: Ports, options: SpawnOptions & { co
       hint: `Start it, and wait until it is ready. A fleet of one that is shut off: --from-domain ${name}`,
     });
   }
+  if ((await ports.domains.keepings()).transient.has(name)) {
+    throw new CowherdError('NOT_SUPPORTED', `Domain ${name} is transient: libvirt could not keep its memory`, {
+      hint: `Make it lasting: virsh dumpxml ${name} --migratable > FILE; virsh define FILE`,
+    });
+  }
   const xml = await ports.domains.running(handle);
   if (xml !== undefined) await verifyFleet(ports, options, name, xml);
-  await readGuestSelf(ports, handle, { timeoutMs: agentMs }).catch((error: unknown) => {
+  const self = await readGuestSelf(ports, handle, { timeoutMs: agentMs }).catch((error: unknown) => {
     const { code, message } = reportOf(error);
     throw new CowherdError('PREFLIGHT_FAILED', `Clones of ${name} could not be made themselves: ${message}`, {
       details: [code],
       hint: 'Its guest agent must answer and may run /bin/sh: clones get a name, keys and addresses of their own by it.',
     });
   });
+  const [address] = self.staticAddresses;
+  if (address !== undefined) {
+    throw new CowherdError('NOT_SUPPORTED', `${name} has the address ${address} by its own settings, and every clone would have it`, {
+      hint: 'Have it get its address by DHCP, and try again.',
+    });
+  }
+  return { addresses: self.cardAddresses, hostKeyTypes: [...new Set(self.hostKeys.map((key) => key.split(' ')[0] ?? ''))] };
 }
 
 /** What the spawn would refuse once the VM is frozen. */
@@ -72,9 +94,9 @@ async function verifyFleet(
   name: string,
   xml: string,
 ): Promise<void> {
-  const { spec: own, template, nvram } = templateFromDomain(name, xml);
+  const { spec: own, template, disks, nvram } = templateFromDomain(name, xml);
   const spec: DomainSpec = { ...defaultDomainSpec, ...own };
-  verifyCloneable(ports, name, template, spec, nvram);
+  verifyCloneable(ports, name, xml, { template, spec, nvram });
   verifyWaitable(spec, wait);
   const taken = new Set((await ports.hypervisor.listDomains()).map((domain) => domain.name));
   const foreign = growMembers(fleet, '', [], count).find((member) => taken.has(member.name));
@@ -85,23 +107,31 @@ async function verifyFleet(
   }
   const demand = { starting: start === false ? 0 : count, creating: 0, memoryMiB: spec.memoryMiB, virtualBytes: 0 };
   verifyChecks([await checkMemory(ports, demand)], force === true);
-  await verifyRoom(ports, ports.fleets.root, spec.memoryMiB * 2 ** 20, `The memory of ${name}`);
+  const memoryBytes = spec.memoryMiB * 2 ** 20;
+  await verifyRoom(ports, dirname(ports.memory.managedSave(name)), memoryBytes, `The memory of ${name}`);
+  const sizes = await Promise.all(disks.map(({ path }) => ports.disks.allocatedBytes(path)));
+  const diskBytes = sizes.reduce((sum: number, bytes) => sum + (bytes ?? 0), 0);
+  await verifyRoom(ports, ports.fleets.root, memoryBytes + diskBytes, `The memory and the disks of ${name}`);
 }
 
 /** @throws NOT_SUPPORTED */
 export function verifyCloneable(
   ports: Ports,
   name: string,
-  template: string,
-  spec: { tpm?: boolean; firmware?: string },
-  nvram: string | undefined,
+  xml: string,
+  { template, spec, nvram }: { template: string; spec: { tpm?: boolean; firmware?: string }; nvram: string | undefined },
 ): void {
   const refuse = (reason: string, hint: string): never => {
     throw new CowherdError('NOT_SUPPORTED', `No clones can be made of ${name}: ${reason}`, { hint });
   };
   if (spec.tpm === true) refuse("its TPM's state would be every clone's", 'Take the TPM out of it, or use --from-domain.');
   if (spec.firmware === 'uefi' || nvram !== undefined) refuse('it has UEFI variables', 'Use --from-domain for machines with UEFI.');
-  if (template.includes(`${ports.fleets.root}/`)) {
+  // The memory of others holds the MAC that they had when they were made, and they take it again at the guest's next reboot.
+  const card = cardsOf(name, xml).find(({ model }) => !model.startsWith('virtio'));
+  if (card !== undefined)
+    refuse(`its network card ${card.mac} is of model ${card.model || 'unknown'}`, 'Give it one of model virtio, or use --from-domain.');
+  // Of what is left in it: the members' own disks are variables.
+  if (decodeEntities(template).includes(`${ports.fleets.root}/`)) {
     refuse(
       'it has a cloud-init seed, or another file, of a fleet',
       `Take it out while it runs: virsh detach-disk ${name} TARGET --live --config`,

@@ -1,5 +1,6 @@
 import { type BaseImage, formatBaseRef, sealDifferences } from '../../core/base.js';
 import { baseKey } from '../../core/base-chain.js';
+import { cardsOf } from '../../core/cards.js';
 import { templateFromDomain } from '../../core/domain-template.js';
 import { CowherdError, reportOf } from '../../core/errors.js';
 import { baseNameFromFile } from '../../core/names.js';
@@ -15,7 +16,8 @@ import { handleOf, withSnapshotLock } from '../snapshots/access.js';
 import type { SpawnOptions } from '../spawn.js';
 import { importBase } from '../spawn-inputs.js';
 import { memoryDifferences } from './clone-plan.js';
-import { verifyAlone, verifyCloneable, verifyFreezable, verifyUnused } from './freezable.js';
+import { type GoldenSelf, verifyAlone, verifyCloneable, verifyFreezable, verifyUnused } from './freezable.js';
+import { dropMemory, findGolden, goOn, isSaved } from './golden.js';
 
 /** A running VM, frozen in a moment: its disk as a base image, and its memory beside it. */
 export interface FrozenDomain {
@@ -32,21 +34,23 @@ export interface FrozenDomain {
 /** What is in the store once the golden VM may go on. */
 type Taken = NonNullable<Freeze['taken']> & { image: BaseImage };
 
+type FreezeOptions = SpawnOptions & { count: number };
+
 /**
  * Freezes a running VM for a new fleet. libvirt itself keeps its memory while its disk is read (a managed save), so whatever ends this
  * run, the next start of that domain goes on where it was. Of a run that was killed, what it had taken already is used.
  * @throws BAD_USAGE, DOMAIN_NOT_FOUND, PREFLIGHT_FAILED, NOT_SUPPORTED: nothing was changed
  */
-export async function freezeDomain(ports: Ports, options: SpawnOptions & { count: number }): Promise<FrozenDomain> {
+export async function freezeDomain(ports: Ports, options: FreezeOptions): Promise<FrozenDomain> {
   verifyAlone(options);
-  const name = options.fromRunning ?? '';
-  const begun = await ports.memory.readFreeze(options.fleet);
-  const domain = (await ports.hypervisor.listDomains()).find((one) => one.name === name || one.uuid === name);
-  if (domain === undefined) {
-    throw new CowherdError('DOMAIN_NOT_FOUND', `There is no domain ${name} at ${ports.hypervisor.uri}`, {
-      hint: `See which there are: virsh -c ${ports.hypervisor.uri} list`,
-    });
-  }
+  const { fleet, fromRunning = '' } = options;
+  const begun = await ports.memory.readFreeze(fleet);
+  const domain = await findGolden(ports, fromRunning).catch((error: unknown) => {
+    // All of it is in the store: the golden VM is not needed any more.
+    if (begun?.taken !== undefined && reportOf(error).code === 'DOMAIN_NOT_FOUND') return undefined;
+    throw error;
+  });
+  if (domain === undefined) return new Freezing(ports, options, undefined, begun).freeze();
   const mark = (await ports.hypervisor.readMarks([handleOf(domain)])).get(handleOf(domain));
   // Nobody else freezes it, or changes its disks, at the same time.
   const work = (): Promise<FrozenDomain> =>
@@ -55,14 +59,14 @@ export async function freezeDomain(ports: Ports, options: SpawnOptions & { count
       domain.uuid,
       async () => {
         // Once more: it may have been frozen, or have gone on, while we waited for the lock.
-        const now = (await ports.hypervisor.listDomains()).find(({ uuid }) => uuid === domain.uuid) ?? domain;
-        return new Freezing(ports, options, now).freeze(begun?.uuid === now.uuid ? begun : undefined);
+        const now = await findGolden(ports, domain.uuid);
+        return new Freezing(ports, options, now, begun?.uuid === now.uuid ? begun : undefined).freeze();
       },
       domain.name,
     );
   if (mark === undefined || !(await ports.fleets.list()).includes(mark.fleet)) return work();
-  if (mark.fleet === options.fleet) {
-    throw new CowherdError('BAD_USAGE', `${name} is a member of fleet ${mark.fleet} itself`, {
+  if (mark.fleet === fleet) {
+    throw new CowherdError('BAD_USAGE', `${domain.name} is a member of fleet ${fleet} itself`, {
       hint: 'Choose another name for the new fleet.',
     });
   }
@@ -71,55 +75,43 @@ export async function freezeDomain(ports: Ports, options: SpawnOptions & { count
 }
 
 class Freezing {
-  /** Base images that this run brought into the store. */
+  /** What this run brought into the store and must take away where nothing comes of it, the last first. */
+  readonly #undo: (() => Promise<unknown>)[] = [];
   readonly #imported: BaseImage[] = [];
-  /** What a memory was put beside. */
-  #warmed: BaseImage | undefined;
   /** Whether the memory that libvirt keeps of the golden VM is this spawn's to go on from: somebody else's is left alone. */
-  #isOurs = false;
-  readonly #note: Freeze;
+  #isOurs: boolean;
+  /** Whether disk and memory were in the store when this run began: they stay, whatever becomes of it. */
+  #isResumed = false;
 
   constructor(
     private readonly ports: Ports,
-    private readonly options: SpawnOptions & { count: number },
-    private readonly domain: DomainState,
+    private readonly options: FreezeOptions,
+    private readonly domain: DomainState | undefined,
+    private readonly begun: Freeze | undefined,
   ) {
-    const { count, keepFrozen = false, start = true, wait, timeoutMs, concurrency, bootConcurrency } = options;
-    this.#note = {
-      version: 1,
-      domain: domain.name,
-      uuid: domain.uuid,
-      startedAt: ports.clock.now().toISOString(),
-      ...{ count, keepFrozen, start, timeoutMs, concurrency, bootConcurrency },
-      ...(wait === undefined ? {} : { wait: formatWaitFor(wait) }),
-    };
+    this.#isOurs = begun !== undefined;
   }
 
-  async freeze(begun: Freeze | undefined): Promise<FrozenDomain> {
-    const { ports, options, domain } = this;
-    const { keepFrozen } = this.#note;
-    this.#isOurs = begun !== undefined;
-    const found = await this.#takenBefore(begun);
-    if (found === undefined) {
-      const isFrozen = begun !== undefined && !isOn(domain) && (await this.#isSaved());
-      if (!isFrozen) await verifyFreezable(ports, options, domain);
-      await ports.memory.beginFreeze(options.fleet, this.#note);
-      if (!isFrozen) await this.#save();
-    }
+  async freeze(): Promise<FrozenDomain> {
+    const { ports, options, begun } = this;
+    const name = this.domain?.name ?? begun?.domain ?? '';
+    const keepFrozen = options.keepFrozen === true;
+    const found = await this.#takenBefore();
+    const note = found === undefined ? await this.#stop() : undefined;
     try {
-      const taken = found ?? (await this.#take());
+      const taken = found ?? (await this.#take(note));
       if (!keepFrozen) await this.#goOn();
       const base = await this.#recorded(taken);
       const { xml } = await ports.memory.read(ports.memory.path(base));
-      const { template, spec, notes } = templateFromDomain(domain.name, xml);
+      const { template, spec, notes } = templateFromDomain(name, xml);
       return {
         base,
-        template: { text: template, origin: `made of running domain ${domain.name}`, digest: sha256(template) },
+        template: { text: template, origin: `made of running domain ${name}`, digest: sha256(template) },
         spec: { ...spec, disks: taken.disks },
         warm: base.warm?.digest ?? '',
         notes: [
-          `${formatBaseRef(base)} frozen from ${domain.name}, which ${keepFrozen ? 'stays frozen: "virsh start" lets it go on' : 'goes on'}`,
-          ...notes.map((note) => `${domain.name}: ${note}`),
+          `${formatBaseRef(base)} frozen from ${name}, which ${keepFrozen ? 'stays frozen: "virsh start" lets it go on' : 'goes on'}`,
+          ...notes.map((text) => `${name}: ${text}`),
         ],
         giveUp: () => this.#giveUp(),
       };
@@ -130,18 +122,24 @@ class Freezing {
   }
 
   /** Of a run that was killed after it: used, as long as nothing of it was changed or removed since. */
-  async #takenBefore(begun: Freeze | undefined): Promise<Taken | undefined> {
-    const { ports, options } = this;
+  async #takenBefore(): Promise<Taken | undefined> {
+    const { ports, options, begun } = this;
     if (begun?.taken === undefined) return undefined;
     const image = await ports.bases.get(begun.taken.base);
-    if (image === undefined) return undefined;
-    const isWhole = await ports.memory.read(ports.memory.path(image)).then(
-      () => true,
-      () => false,
-    );
-    if (!isWhole || (await memoryDifferences(ports, image)).length > 0) return undefined;
+    const isWhole =
+      image !== undefined &&
+      (await ports.memory.read(ports.memory.path(image)).then(
+        () => true,
+        () => false,
+      )) &&
+      (await memoryDifferences(ports, image)).length === 0;
+    if (!isWhole) {
+      // The next lines ask for it.
+      if (this.domain === undefined) await findGolden(ports, begun.uuid);
+      return undefined;
+    }
     options.onProgress?.({ kind: 'note', text: `${begun.domain} was frozen already: that is gone on with` });
-    this.#imported.push(image);
+    this.#isResumed = true;
     return { ...begun.taken, image };
   }
 
@@ -152,47 +150,61 @@ class Freezing {
     return ports.bases.locked(() => ports.memory.record(image, facts, options.signal), options.signal);
   }
 
-  async #save(): Promise<void> {
-    const { ports, domain, options } = this;
+  /** Has libvirt save it, unless a run that was killed did. */
+  async #stop(): Promise<Freeze> {
+    const { ports, options, begun } = this;
+    const domain = this.#golden();
+    const isFrozen = begun !== undefined && !isOn(domain) && (await isSaved(ports, domain));
+    const self: GoldenSelf = isFrozen ? begun : await verifyFreezable(ports, options, domain);
+    const note = noteOf(ports, options, domain, self);
+    await ports.memory.beginFreeze(options.fleet, note);
+    if (isFrozen) return note;
+    // It is not to stand still while another run imports an image.
+    await ports.bases.locked(async () => undefined, options.signal).catch((error: unknown) => this.#givenUp(error));
     options.onProgress?.({ kind: 'note', text: `freezing ${domain.name}: it stands still while its disk is read` });
     try {
-      await ports.hypervisor.saveManaged(handleOf(domain));
+      await ports.hypervisor.saveManaged(handleOf(domain), await this.#memoryBytes());
       this.#isOurs = true;
     } catch (error) {
       // Where nobody answered it may be saved yet: resume looks again.
       if (!['TOOL_TIMEOUT', 'CONNECTION_FAILED'].includes(reportOf(error).code)) await this.#giveUp();
       throw error;
     }
+    return note;
   }
 
-  async #take(): Promise<Taken> {
-    const { ports, domain, options } = this;
+  async #take(note: Freeze | undefined): Promise<Taken> {
+    const { ports, options } = this;
+    const { name } = this.#golden();
+    if (note === undefined) throw new Error('nothing notes the freeze');
     const versions = await ports.hypervisor.versions();
-    const file = ports.memory.managedSave(domain.name);
+    const file = ports.memory.managedSave(name);
     const saved = await ports.disks.seal(file);
-    const { xml, wasRunning } = await ports.memory.read(file);
-    if (!wasRunning) throw new CowherdError('PREFLIGHT_FAILED', `${domain.name} was not running when it was saved`, { hint: 'Start it.' });
-    const { template, disks, spec, nvram } = templateFromDomain(domain.name, xml);
-    verifyCloneable(ports, domain.name, template, spec, nvram);
-    const baseName = baseNameFromFile(`${domain.name}.xml`) ?? 'domain';
+    const { xml } = await ports.memory.read(file);
+    const { template, disks, spec, nvram } = templateFromDomain(name, xml);
+    verifyCloneable(ports, name, xml, { template, spec, nvram });
+    const baseName = baseNameFromFile(`${name}.xml`) ?? 'domain';
     const images: BaseImage[] = [];
     for (const [position, { target, path, format }] of disks.entries())
       images.push(await this.#import(path, format, position === 0 ? baseName : `${baseName.slice(0, 34)}-${target}`));
     const [image] = images;
     if (image === undefined) throw new Error('a template was made of a domain without disks');
     const further = disks.slice(1).map(({ target, bus }, position): DiskSpec => {
-      const { name, digest } = images[position + 1] ?? image;
-      return { name: target, bus, base: { name, digest } };
+      const { name: base, digest } = images[position + 1] ?? image;
+      return { name: target, bus, base: { name: base, digest } };
     });
     const facts = {
       takenAt: ports.clock.now().toISOString(),
-      domain: domain.name,
-      macs: macsIn(xml),
+      domain: name,
+      cards: cardsOf(name, xml).map(({ mac, isUp }) => ({ mac, isUp })),
+      addresses: note.addresses,
+      hostKeyTypes: note.hostKeyTypes,
       memoryMiB: spec.memoryMiB,
-      machine: attribute(element(parseXml(xml, domain.name), 'os', 'type'), 'machine') ?? '',
+      machine: attribute(element(parseXml(xml, name), 'os', 'type'), 'machine') ?? '',
       ...versions,
     };
-    const taken = { base: { name: image.name, digest: image.digest }, disks: further, facts };
+    const imported = this.#imported.map((base) => ({ name: base.name, digest: base.digest }));
+    const taken = { base: { name: image.name, digest: image.digest }, disks: further, facts, imported };
     return ports.bases.locked(async () => {
       // Nobody stands on it yet: it may have been removed since.
       const there = await ports.bases.get(image);
@@ -201,16 +213,16 @@ class Freezing {
           hint: 'Run this again.',
         });
       await verifyUnused(ports, there, options.fleet);
-      this.#warmed = there;
+      this.#undo.push(() => dropMemory(ports, there));
       await ports.memory.take(there, file);
       // Of another moment than the disks, if somebody let it go on and it was saved again meanwhile.
       const now = await ports.disks.seal(file);
       if (saved === undefined || now === undefined || sealDifferences(saved, now).length > 0) {
-        throw new CowherdError('BASE_CHANGED', `${domain.name} went on while its disk was read`, {
+        throw new CowherdError('BASE_CHANGED', `${name} went on while its disk was read`, {
           hint: 'Somebody started it, or saved it anew: its memory and its disk are not of one moment. Run this again.',
         });
       }
-      await ports.memory.beginFreeze(options.fleet, { ...this.#note, taken });
+      await ports.memory.beginFreeze(options.fleet, { ...note, taken });
       const { warm: _warm, ...cold } = there;
       return { ...taken, image: cold };
     }, options.signal);
@@ -219,19 +231,30 @@ class Freezing {
   async #import(path: string, format: 'qcow2' | 'raw', baseName: string): Promise<BaseImage> {
     const { ports, options } = this;
     const before = new Set((await ports.bases.list()).bases.map(baseKey));
-    const { base } = await importBase(ports, path, { ...options, trustChain: true, format, baseName });
-    if (!before.has(baseKey(base))) this.#imported.push(base);
+    const { base } = await importBase(ports, path, { ...options, trustChain: true, format, baseName, isOfClones: true });
+    if (before.has(baseKey(base))) return base;
+    this.#imported.push(base);
+    this.#undo.push(() => removeBase(ports, formatBaseRef(base), options.fleet));
     return base;
   }
 
-  async #isSaved(): Promise<boolean> {
-    return (await this.ports.hypervisor.listSaved()).has(this.domain.name);
+  #golden(): DomainState {
+    if (this.domain === undefined) throw new Error('there is no golden VM');
+    return this.domain;
   }
 
-  /** Only from its saved memory: one that somebody switched off stays off. */
+  async #memoryBytes(): Promise<number> {
+    const xml = await this.ports.domains.definition(handleOf(this.#golden()));
+    return xml === undefined ? 0 : templateFromDomain(this.#golden().name, xml).spec.memoryMiB * 2 ** 20;
+  }
+
   async #goOn(): Promise<void> {
-    const { hypervisor } = this.ports;
-    if (this.#isOurs && (await this.#isSaved())) await hypervisor.start(handleOf(this.domain));
+    if (this.#isOurs && this.domain !== undefined) await goOn(this.ports, this.domain, await this.#memoryBytes(), this.options.onProgress);
+  }
+
+  async #givenUp(error: unknown): Promise<never> {
+    await this.#giveUp();
+    throw error;
   }
 
   /** The error before it is what people must hear; what cannot be taken back is told as a note. */
@@ -246,14 +269,25 @@ class Freezing {
         return false;
       },
     );
-    const warmed = this.#warmed;
-    if (warmed !== undefined) await ports.bases.locked(() => ports.memory.drop(warmed)).catch(tell);
-    for (const image of this.#imported) await removeBase(ports, formatBaseRef(image), options.fleet).catch(tell);
+    if (this.#isResumed) {
+      const text = `disk and memory of ${this.begun?.domain} are kept: "cowherd resume ${options.fleet}" uses them, "cowherd teardown ${options.fleet}" gives them up`;
+      options.onProgress?.({ kind: 'note', text });
+      return;
+    }
+    for (const undo of this.#undo.splice(0).reverse()) await undo().catch(tell);
     // As long as the golden VM does not go on, resume is to see to it.
     if (goesOn) await ports.memory.endFreeze(options.fleet).catch(tell);
   }
 }
 
-function macsIn(xml: string): string[] {
-  return [...xml.matchAll(/<mac address=['"]([0-9a-fA-F:]{17})['"]/g)].map((match) => (match[1] ?? '').toLowerCase());
+function noteOf(ports: Pick<Ports, 'clock'>, options: FreezeOptions, domain: DomainState, { addresses, hostKeyTypes }: GoldenSelf): Freeze {
+  const { count, keepFrozen = false, start = true, wait, timeoutMs, concurrency, bootConcurrency } = options;
+  return {
+    version: 1,
+    domain: domain.name,
+    uuid: domain.uuid,
+    startedAt: ports.clock.now().toISOString(),
+    ...{ count, keepFrozen, start, timeoutMs, concurrency, bootConcurrency, addresses, hostKeyTypes },
+    ...(wait === undefined ? {} : { wait: formatWaitFor(wait) }),
+  };
 }

@@ -1,6 +1,10 @@
 import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { type FixUp, fixUpAssignments, parseGuestSelf, shellQuote, whatIsStillGolden } from '../../../src/core/guest-self.js';
+import { makeHostKeys } from '../../../src/services/host-keys.js';
 
 const machineId = '0123456789abcdef0123456789abcdef';
 const macs = [{ from: '52:54:00:00:00:01', to: '52:54:00:00:00:02' }];
@@ -47,6 +51,28 @@ describe('what goes in front of the script', () => {
   });
 });
 
+describe('new host keys', () => {
+  it('are read by OpenSSH, in their public halves too; a type that is not known here is the guest’s own affair', async () => {
+    const types = ['ssh-ed25519', 'ecdsa-sha2-nistp256', 'ssh-rsa'];
+    const keys = await makeHostKeys([...types, 'ecdsa-sha2-nistp521', 'ssh-rsa']);
+    expect(keys.map(({ publicKey }) => publicKey.split(' ')[0])).toEqual(types);
+    const directory = mkdtempSync(join(tmpdir(), 'cwt-keys-'));
+    try {
+      for (const [position, { privateKey, publicKey }] of keys.entries()) {
+        const path = join(directory, String(position));
+        writeFileSync(path, privateKey, { mode: 0o600 });
+        expect(execFileSync('ssh-keygen', ['-y', '-f', path], { encoding: 'utf8' }).trim()).toBe(publicKey);
+      }
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+    const text = fixUpAssignments({ ...all, identity: { ...identity, newHostKeys: keys } }, given);
+    const read = execFileSync('/bin/sh', { input: `${text}printf '%s\\n' "$new_ecdsa" "$new_rsa_pub" "$new_ed25519"`, encoding: 'utf8' });
+    expect(read).toBe(`${keys[1]?.privateKey}${keys[2]?.publicKey}\n${keys[0]?.privateKey}`);
+    expect((await makeHostKeys(types)).map(({ publicKey }) => publicKey)).not.toContain(keys[0]?.publicKey);
+  });
+});
+
 describe('what a guest says of itself', () => {
   const key = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOuKrymgaeyjOvcjZ0jHUX2BcVt0vgbHoqhOvDXMy8Rt';
   const lines = [
@@ -55,6 +81,10 @@ describe('what a guest says of itself', () => {
     `machine-id ${machineId}`,
     'mac 52:54:00:00:00:02',
     'address 10.0.2.16',
+    'card-address 10.0.2.16 lasting',
+    'card-address 10.0.3.16 dynamic',
+    'card-address 10.0.3.300 lasting',
+    'dhcp-client networkd',
     `former-key ${key}`,
     'key ssh-ed25519 AAAA',
     'hook 3',
@@ -72,6 +102,9 @@ describe('what a guest says of itself', () => {
         machineId,
         macs: ['52:54:00:00:00:02'],
         addresses: ['10.0.2.16'],
+        cardAddresses: ['10.0.2.16', '10.0.3.16'],
+        staticAddresses: ['10.0.2.16'],
+        dhcpClients: ['networkd'],
         hostKeys: ['ssh-ed25519 AAAA'],
         clockMs: 1_700_000_001_500,
         notes: ['no lease'],
@@ -81,6 +114,8 @@ describe('what a guest says of itself', () => {
     });
     expect(parseGuestSelf('g', said.replace('.500000000', '.%N')).self.clockMs).toBe(1_700_000_001_000);
     expect(parseGuestSelf('g', without('machine-id')).self.machineId).toBeUndefined();
+    // Whose script sets addresses without an end.
+    expect(parseGuestSelf('g', said.replace('client networkd', 'client udhcpc')).self.staticAddresses).toEqual([]);
   });
 
   it.each([
@@ -117,6 +152,7 @@ describe('what a guest says of itself', () => {
   it('shows what is still the golden VM’s', () => {
     const account = parseGuestSelf('g', said);
     expect(whatIsStillGolden(account, identity)).toEqual([]);
+    expect(whatIsStillGolden(account, { ...identity, formerAddresses: ['10.0.2.15', '10.0.3.16'] })).toEqual(['address 10.0.3.16']);
     expect(whatIsStillGolden(account, { ...identity, hostname: 'lab-002', machineId: machineId.replace('0', '1') })).toEqual([
       'host name lab-001',
       `machine-id ${machineId}`,
