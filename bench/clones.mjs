@@ -13,7 +13,8 @@ const own = ['--wait', 'address', '--timeout', '10m'];
 
 /**
  * Instant clones of a running VM beside the same guests booted, turn by turn in one run. Clones are ready when they say that they are
- * themselves and have an address; booted ones when their agent answers and they have an address.
+ * themselves and have an address; booted ones when they are what the golden VM was when
+ * it was frozen, and have an address.
  * @param {{run: Function, cowherd: Function, scratch: string, rounds: number, row: Function, median: Function, say: Function, tiny: number, debian: {image: string, members: number} | undefined}} bench
  *   tiny: how many tiny Linux; 0 for none
  */
@@ -51,7 +52,7 @@ export async function benchClones({ run, cowherd, scratch, rounds, row, median, 
       note('clones', await accounted(`${clones}-`, () => cowherd('spawn', clones, '--from-running', `${golden}-001`, ...count, ...own)));
       note('reset', await accounted(`${clones}-`, () => cowherd('reset', clones, ...alike, ...own)));
       await run('teardown', clones, '--yes', '--with-base');
-      note('cold', await accounted(`${cold}-`, () => cowherd('spawn', cold, ...guest, ...count, '--wait', 'agent,address', '--timeout', '60m')));
+      note('cold', await accounted(`${cold}-`, () => cowherd('spawn', cold, ...guest, ...count, '--wait', `${ready},address`, '--timeout', '60m')));
       await run('teardown', cold, '--yes');
     }
     await run('teardown', golden, '--yes', '--with-base');

@@ -51,7 +51,7 @@ a failure, or with a larger --count to grow the fleet. For a fleet that exists, 
       helpValue: 'DOMAIN',
     }),
     'from-running': Flags.string({
-      description: 'a domain that runs: it is frozen for a moment, and members go on from its memory instead of booting',
+      description: 'a domain that runs: it is frozen while its disk is copied, and members go on from its memory instead of booting',
       helpValue: 'DOMAIN',
     }),
     'keep-frozen': Flags.boolean({

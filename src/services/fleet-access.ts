@@ -40,7 +40,7 @@ export async function loadFleet(ports: Pick<Ports, 'fleets' | 'memory'>, fleet: 
     if (freeze !== undefined) {
       throw new CowherdError('FLEET_NOT_FOUND', `Fleet ${fleet} is not there yet: its spawn from ${freeze.domain} was interrupted`, {
         details: [`it began ${freeze.startedAt}`],
-        hint: `Finish it: cowherd resume ${fleet}`,
+        hint: `Finish it: cowherd resume ${fleet}. Or take it back: cowherd teardown ${fleet}`,
       });
     }
     throw new CowherdError('FLEET_NOT_FOUND', `Fleet ${fleet} has a directory but no fleet.json`, {

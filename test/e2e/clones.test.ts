@@ -125,7 +125,7 @@ describe('instant clones', () => {
     const before = await lab.world(fleet);
     const hint = `cowherd reset ${fleet} 2 --start all`;
     const spawned = await lab.answer('spawn', fleet, '--count', '3');
-    expect(spawned).toMatchObject({ exitCode: 4, json: { counts: { unchanged: 2, refused: 1 } } });
+    expect(spawned).toMatchObject({ exitCode: 4, json: { counts: { unchanged: 2, failed: 1 } } });
     expect(JSON.stringify(spawned.json)).toContain(hint);
     expect((await lab.answer('verify', fleet)).json.findings).toMatchObject([{ kind: 'mismatch', hint: expect.stringContaining(hint) }]);
     await virsh('suspend', `${fleet}-002`);
@@ -245,15 +245,7 @@ describe('instant clones', () => {
     const { spawn } = cloneScenarios(matrix, golden, 1);
     const { expected } = await matrix.undisturbed(spawn);
     expect(expected).toMatchObject({ golden: { domstate: 'running' }, saved: false, alike: 0, bases: ['D.json', 'D.memory', 'D.qcow2'] });
-    const losses = await matrix.runAt(
-      spawn,
-      [
-        { on: '^virsh managedsave', late: true },
-        // The memory lies there, and its record does not know of it yet; the golden VM goes on.
-        { on: `rename .*/bases/${goldenName}/.*\\.json$`, nth: 2 },
-      ],
-      expected,
-    );
+    const losses = await matrix.runAt(spawn, [{ on: '^virsh managedsave', late: true }], expected);
     expect(losses).toEqual([]);
     await lab.ok('teardown', spawn.fleet ?? '', '--with-base', '--yes');
     await matrix.host.close();
@@ -285,5 +277,29 @@ describe('instant clones', () => {
     expect((await lab.answer('start', begun)).exitCode).toBe(4);
     expect(await run(golden, 'cat /run/in-memory')).toEqual(['of-the-golden']);
     await lab.ok('teardown', begun, '--with-base', '--yes');
+  });
+
+  it('keeps what was taken where a resume is refused, until it is taken back', async () => {
+    const kept = lab.fleet('kept');
+    await run(golden, 'date > /root/moment; sync');
+    // The memory lies there, and its record does not know of it yet; the golden VM goes on.
+    const faults = { KILL_AT: '2', KILL_ON: `rename .*/bases/${goldenName}/.*\\.json$` };
+    const args = ['spawn', kept, '--from-running', goldenName, '--count', '1'];
+    expect(await lab.faulty(faults, ...args)).toMatchObject({ signal: 'SIGKILL' });
+    const taken = async () => (await readdir(lab.path('bases', goldenName)).catch(() => [])).filter((name) => !name.startsWith('.')).length;
+    expect(await taken()).toBe(3);
+    await lab.defineForeign(`${kept}-001`);
+    expect((await lab.answer('resume', kept)).json.error).toMatchObject({ code: 'FOREIGN_DOMAIN' });
+    expect(await taken()).toBe(3);
+    expect(await readdir(lab.path('fleets', kept))).toContain('freeze.json');
+    await lab.ok('teardown', kept, '--yes', '--dry-run');
+    expect(await taken()).toBe(3);
+    const { notes } = await lab.ok('teardown', kept, '--yes');
+    expect(notes.join()).toMatch(/base \S+ removed/);
+    expect(await taken()).toBe(0);
+    expect(await readdir(lab.path('fleets'))).not.toContain(kept);
+    expect((await virsh('domstate', `${kept}-001`)).trim()).toBe('shut off');
+    await virsh('undefine', `${kept}-001`);
+    expect(await run(golden, 'cat /run/in-memory')).toEqual(['of-the-golden']);
   });
 });

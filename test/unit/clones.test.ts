@@ -11,7 +11,7 @@ import { verifyCloneable } from '../../src/services/warm/freezable.js';
 
 const mac = (last: string): string => `52:54:00:AA:BB:${last}`;
 const xml = (...cards: string[]): string =>
-  `<domain><metadata><x:note xmlns:x="urn:x"><mac address='${mac('99')}'/></x:note></metadata><devices>${cards.join('')}</devices></domain>`;
+  `<domain><metadata><x:note xmlns:x="urn:x"><mac address='${mac('99')}'/></x:note></metadata><devices><emulator>/usr/bin/q</emulator>${cards.join('')}</devices></domain>`;
 const card = (last: string, model: string, more = ''): string =>
   `<interface type='network'><mac address='${mac(last)}'/>${model === '' ? '' : `<model type='${model}'/>`}${more}</interface>`;
 
