@@ -282,8 +282,8 @@ describe('instant clones', () => {
   it('keeps what was taken where a resume is refused, until it is taken back', async () => {
     const kept = lab.fleet('kept');
     await run(golden, 'date > /root/moment; sync');
-    // The memory lies there, and its record does not know of it yet; the golden VM goes on.
-    const faults = { KILL_AT: '2', KILL_ON: `rename .*/bases/${goldenName}/.*\\.json$` };
+    // Disk and memory are noted, and the base image's record does not know of the memory yet; the golden VM goes on.
+    const faults = { KILL_AT: '1', KILL_ON: '^virsh start', KILL_LATE: '1' };
     const args = ['spawn', kept, '--from-running', goldenName, '--count', '1'];
     expect(await lab.faulty(faults, ...args)).toMatchObject({ signal: 'SIGKILL' });
     const taken = async () => (await readdir(lab.path('bases', goldenName)).catch(() => [])).filter((name) => !name.startsWith('.')).length;
