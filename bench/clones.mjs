@@ -52,7 +52,10 @@ export async function benchClones({ run, cowherd, scratch, rounds, row, median, 
       note('clones', await accounted(`${clones}-`, () => cowherd('spawn', clones, '--from-running', `${golden}-001`, ...count, ...own)));
       note('reset', await accounted(`${clones}-`, () => cowherd('reset', clones, ...alike, ...own)));
       await run('teardown', clones, '--yes', '--with-base');
-      note('cold', await accounted(`${cold}-`, () => cowherd('spawn', cold, ...guest, ...count, '--wait', `${ready},address`, '--timeout', '60m')));
+      note(
+        'cold',
+        await accounted(`${cold}-`, () => cowherd('spawn', cold, ...guest, ...count, '--wait', `${ready},address`, '--timeout', '60m')),
+      );
       await run('teardown', cold, '--yes');
     }
     await run('teardown', golden, '--yes', '--with-base');
