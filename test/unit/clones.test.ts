@@ -1,13 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import { cardsOf } from '../../src/core/cards.js';
+import { CowherdError } from '../../src/core/errors.js';
 import { type FleetRecord, parseFleetRecord } from '../../src/core/fleet.js';
 import { memberIdentity } from '../../src/core/identity.js';
-import type { ObservedMember } from '../../src/core/observation.js';
+import type { DomainState, ObservedMember } from '../../src/core/observation.js';
 import type { Plan, StepName } from '../../src/core/plan.js';
 import { defaultDomainSpec } from '../../src/core/spec.js';
-import type { Ports } from '../../src/ports.js';
+import type { Freeze, Ports } from '../../src/ports.js';
 import { withClones, withoutDoubles } from '../../src/services/warm/clone-plan.js';
 import { verifyCloneable } from '../../src/services/warm/freezable.js';
+import { abandonFreeze } from '../../src/services/warm/golden.js';
 
 const mac = (last: string): string => `52:54:00:AA:BB:${last}`;
 const xml = (...cards: string[]): string =>
@@ -108,5 +110,25 @@ describe('who goes on from a memory', () => {
     ['a paused one', 'resume', member('paused', 5000), 0],
   ] as const)('start: %s', (_title, step, observed, refused) => {
     expect(withoutDoubles(plan([step]), observed, record).refused).toHaveLength(refused);
+  });
+});
+
+describe('a freeze that is taken back', () => {
+  const freeze: Freeze = {
+    ...{ version: 1, domain: 'gold', uuid: '00000000-0000-4000-8000-000000000001', startedAt: '2026-01-01T00:00:00.000Z' },
+    ...{ count: 1, keepFrozen: false, start: true, addresses: [], hostKeyTypes: [] },
+  };
+  const takeBack = async (listDomains: () => Promise<DomainState[]>): Promise<{ ended: string[]; said: unknown }> => {
+    const ended: string[] = [];
+    const memory = { endFreeze: async (fleet: string) => ended.push(fleet) };
+    const ports = { hypervisor: { uri: 'test:///', listDomains }, memory } as unknown as Ports;
+    const said = await abandonFreeze(ports, 'lab', freeze).catch((error: unknown) => error);
+    return { ended, said };
+  };
+
+  it('is over where the golden VM is gone, and not where nobody can tell', async () => {
+    expect(await takeBack(async () => [])).toEqual({ ended: ['lab'], said: [] });
+    const lost = new CowherdError('CONNECTION_FAILED', 'libvirtd is gone');
+    expect(await takeBack(() => Promise.reject(lost))).toEqual({ ended: [], said: lost });
   });
 });

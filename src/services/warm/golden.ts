@@ -54,11 +54,13 @@ export function dropMemory(ports: Pick<Ports, 'bases' | 'memory'>, { name, diges
 /** Takes a freeze back of which no fleet has come: the golden VM goes on, and what was taken for it goes. @returns what was done, for people */
 export async function abandonFreeze(ports: Ports, fleet: string, begun: Freeze): Promise<string[]> {
   const { domain, uuid, taken } = begun;
-  const golden = await findGolden(ports, uuid).catch(() => undefined);
+  const golden = await findGolden(ports, uuid).catch((error: unknown) => {
+    if (reportOf(error).code !== 'DOMAIN_NOT_FOUND') throw error;
+  });
   const notes: string[] = [];
   if (golden !== undefined) {
     await withSnapshotLock(ports, uuid, () => goOn(ports, golden, (taken?.facts.memoryMiB ?? 0) * 2 ** 20), domain);
-    notes.push(`${domain} goes on`);
+    if (isOn(await findGolden(ports, uuid))) notes.push(`${domain} goes on`);
   }
   if (taken !== undefined) {
     try {
