@@ -34,15 +34,16 @@ export function cloneScenarios(matrix: CrashMatrix, golden: string, count: numbe
         .replace(/[0-9a-f]{12}(?=\.(qcow2|json|memory|xml))/g, 'D'),
     );
   };
+  const [made, kept, again] = ['made', 'kept', 'again'].map((name) => lab.fleet(name)) as [string, string, string];
   const gone = async (fleet: string): Promise<void> => {
-    await teardown(host, { fleet, withBase: true }).catch(() => undefined);
+    // The other one may stand on the same disk.
+    for (const one of [fleet, made, kept]) await teardown(host, { fleet: one, withBase: true }).catch(() => undefined);
     await rm(lab.path('fleets', fleet), { recursive: true, force: true });
     await ask(golden, 'date > /root/moment; sync');
     for (const { name, digest } of (await host.bases.list()).bases.filter((base) => base.name === goldenName))
       await removeBase(host, `${name}@${digest.slice(0, 12)}`);
   };
   const spawnArgs = (fleet: string) => ['spawn', fleet, '--from-running', goldenName, '--count', String(count), ...inOrder];
-  const [made, kept, again] = ['made', 'kept', 'again'].map((name) => lab.fleet(name)) as [string, string, string];
   return {
     spawn: { name: 'spawn --from-running', fleet: made, setUp: () => gone(made), args: spawnArgs(made), view: view(made) },
     frozen: {
