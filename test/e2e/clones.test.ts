@@ -99,7 +99,11 @@ describe('instant clones', () => {
     expect(known).toContain(all[2]?.[3]);
 
     // They stay the machine that they are, and of the VM that they are clones of.
-    for (const words of [['--memory', '256MiB'], ['--network', 'none'], ['--from-running', `${fleet}-001`]])
+    for (const words of [
+      ['--memory', '256MiB'],
+      ['--network', 'none'],
+      ['--from-running', `${fleet}-001`],
+    ])
       expect((await lab.answer('spawn', fleet, '--count', '4', ...words)).json.error).toMatchObject({ code: 'BAD_USAGE' });
     const again = await lab.ok('spawn', fleet, '--from-running', goldenName, '--count', '3', '--json');
     expect(again.counts).toMatchObject({ unchanged: 3, created: 0, started: 0 });
