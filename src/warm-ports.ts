@@ -33,6 +33,8 @@ export interface Freeze {
   /** What the golden VM's cards had, and what kinds of host keys it had, when it was asked. */
   addresses: string[];
   hostKeyTypes: string[];
+  /** How much it had, which is what libvirt writes. */
+  memoryMiB: number;
   /** Disks and memory of one moment that are in the store: from here on nothing is frozen again. */
   taken?: { base: BaseRef; disks: DiskSpec[]; facts: MemoryFacts /** Base images that came in for it. */; imported: BaseRef[] } | undefined;
 }

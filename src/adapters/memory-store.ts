@@ -28,6 +28,7 @@ const freezeSchema = z.strictObject({
   bootConcurrency: z.number().int().positive().optional(),
   addresses: z.array(z.string()),
   hostKeyTypes: z.array(z.string()),
+  memoryMiB: z.number().int().positive(),
   taken: z
     .strictObject({
       base: baseRefSchema,

@@ -69,6 +69,8 @@ describe('instant clones', () => {
     expect(await readdir(lab.path('bases'))).not.toContain(goldenName);
     expect(await readdir(lab.path('fleets'))).not.toContain(fleet);
 
+    // Late by a day, and settings that find a card by its MAC.
+    await run(golden, 'date -s "@$(($(date +%s) - 86400))"; mkdir -p /etc/network; cat /sys/class/net/eth0/address > /etc/network/card');
     const uptime = async (): Promise<number> => Number((await run(golden, 'cut -d . -f 1 /proc/uptime'))[0]);
     const before = await uptime();
     const copies = new Set<string>();
@@ -81,6 +83,8 @@ describe('instant clones', () => {
     expect(outcome.notes.join()).not.toContain('booted');
     expect.soft(copies, 'copies of the memory').toHaveLength(2);
     expect(await uptime()).toBeGreaterThanOrEqual(before);
+    expect(Math.abs(Number((await run(golden, 'date +%s'))[0]) - Date.now() / 1000), 'its clock').toBeLessThan(60);
+    expect(await run(fleet, 'cat /etc/network/card')).toEqual(outcome.members.map((member: { mac: string }) => member.mac));
 
     // What the golden VM had in memory is there: nobody has booted.
     expect(await run(fleet, 'cat /run/in-memory')).toEqual(Array(3).fill('of-the-golden'));
@@ -220,6 +224,7 @@ describe('instant clones', () => {
     expect(booted?.[0]).toBe(`${fleet}-003`);
     for (const other of others) for (const [position, word] of other.entries()) expect(booted?.[position]).not.toBe(word);
     expect(await run(`${fleet} 3`, 'ls /run/in-memory; cat /root/on-disk /sys/class/net/eth0/carrier')).toEqual(['of-the-golden\n1']);
+    expect(await run(`${fleet} 3`, 'cat /etc/network/card')).toEqual([booted?.[2]]);
   });
 
   it('ends a clone that does not become itself, with its disk; a golden VM that is to stay frozen does', async () => {
@@ -262,7 +267,16 @@ describe('instant clones', () => {
     const begun = lab.fleet('begun');
     const uuid = (await virsh('domuuid', goldenName)).trim();
     const asked = { count: 2, keepFrozen: false, start: false };
-    const freeze = { version: 1, domain: goldenName, uuid, startedAt: new Date().toISOString(), ...asked, addresses: [], hostKeyTypes: [] };
+    const freeze = {
+      version: 1,
+      domain: goldenName,
+      uuid,
+      startedAt: new Date().toISOString(),
+      ...asked,
+      addresses: [],
+      hostKeyTypes: [],
+      memoryMiB: 128,
+    };
     await mkdir(lab.path('fleets', begun), { recursive: true });
     await writeFile(lab.path('fleets', begun, 'freeze.json'), JSON.stringify(freeze));
     const hint = `cowherd resume ${begun}`;

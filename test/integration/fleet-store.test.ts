@@ -200,6 +200,13 @@ describe('a virsh that misbehaves', () => {
     await virsh.close();
   });
 
+  it('is given longer where it writes or reads a memory', async () => {
+    const virsh = open('hang');
+    const calls = [virsh.saveManaged('x', 15_000_000), virsh.start('x', 15_000_000), virsh.restorePaused('x', '/y', 15_000_000)];
+    for (const call of calls) await expect(call).rejects.toMatchObject({ message: expect.stringContaining('within 2 s') });
+    await virsh.close();
+  });
+
   it('that dies is tried once more, then reported', async () => {
     const virsh = open('die');
     await expect(virsh.start('cwt-x-001')).rejects.toMatchObject({

@@ -116,7 +116,7 @@ describe('who goes on from a memory', () => {
 describe('a freeze that is taken back', () => {
   const freeze: Freeze = {
     ...{ version: 1, domain: 'gold', uuid: '00000000-0000-4000-8000-000000000001', startedAt: '2026-01-01T00:00:00.000Z' },
-    ...{ count: 1, keepFrozen: false, start: true, addresses: [], hostKeyTypes: [] },
+    ...{ count: 1, keepFrozen: false, start: true, addresses: [], hostKeyTypes: [], memoryMiB: 128 },
   };
   const takeBack = async (listDomains: () => Promise<DomainState[]>): Promise<{ ended: string[]; said: unknown }> => {
     const ended: string[] = [];

@@ -9,6 +9,7 @@ import { isOn, judgeMember, observeMembers } from '../../core/observation.js';
 import { foreignReason, isForeign, type MarkedMember } from '../../core/plan.js';
 import type { Ports, StoreEntry } from '../../ports.js';
 import { misplaced, misplacedHint } from '../standing.js';
+import { asDouble } from '../warm/clone-plan.js';
 import { type Found, found } from './found.js';
 import { domainsNaming, type World } from './world.js';
 
@@ -154,8 +155,8 @@ class Examination {
     else if (problems.length > 0) this.#note('damaged', name, problems.join(', '), `cowherd status ${record.name} says more.`);
     if (domain === undefined) return;
     if (member.isUnmade === true && isOn(domain)) {
-      const hint = `Have it go on from the golden VM's memory again: cowherd reset ${record.name} ${index} --start all`;
-      this.#note('mismatch', name, "it runs, and was not made itself: it is the golden VM's double", hint);
+      const { reason, hint } = asDouble(member, record);
+      this.#note('mismatch', name, reason, hint);
     }
     const xml = this.world.documents.get(domain.uuid) ?? '';
     const { disk } = ports.fleets.files(record.name, name);

@@ -89,7 +89,8 @@ function isDouble(member: ObservedMember, record: FleetRecord): boolean {
   return member.isUnmade === true || isFresh(member, record);
 }
 
-function asDouble({ name, index, domain }: ObservedMember, record: FleetRecord): Plan['refused'][number] {
+/** Why such a member is neither started nor counted, and what to do. */
+export function asDouble({ name, index, domain }: ObservedMember, record: FleetRecord): Plan['refused'][number] {
   return {
     name,
     reason: isOn(domain)

@@ -49,7 +49,7 @@ export function verifyAlone({ fleet, base, fromDomain, template, nvram, seedFile
 }
 
 /** What a golden VM said of itself before it was frozen. */
-export type GoldenSelf = Pick<Freeze, 'addresses' | 'hostKeyTypes'>;
+export type GoldenSelf = Pick<Freeze, 'addresses' | 'hostKeyTypes' | 'memoryMiB'>;
 
 /**
  * What a clone must be able to do the golden VM must be, and there must be room.
@@ -70,7 +70,9 @@ export async function verifyFreezable(ports: Ports, options: SpawnOptions & { co
     });
   }
   const xml = await ports.domains.running(handle);
-  if (xml !== undefined) await verifyFleet(ports, options, name, xml);
+  if (xml === undefined)
+    throw new CowherdError('DOMAIN_NOT_FOUND', `Domain ${name} went away meanwhile`, { hint: 'See "virsh list --all".' });
+  const memoryMiB = await verifyFleet(ports, options, name, xml);
   const self = await readGuestSelf(ports, handle, { timeoutMs: agentMs }).catch((error: unknown) => {
     const { code, message } = reportOf(error);
     throw new CowherdError('PREFLIGHT_FAILED', `Clones of ${name} could not be made themselves: ${message}`, {
@@ -84,16 +86,17 @@ export async function verifyFreezable(ports: Ports, options: SpawnOptions & { co
       hint: 'Have it get its address by DHCP, and try again.',
     });
   }
-  return { addresses: self.cardAddresses, hostKeyTypes: [...new Set(self.hostKeys.map((key) => key.split(' ')[0] ?? ''))] };
+  const hostKeyTypes = [...new Set(self.hostKeys.map((key) => key.split(' ')[0] ?? ''))];
+  return { addresses: self.cardAddresses, hostKeyTypes, memoryMiB };
 }
 
-/** What the spawn would refuse once the VM is frozen. */
+/** What the spawn would refuse once the VM is frozen. @returns its memory in MiB */
 async function verifyFleet(
   ports: Ports,
   { fleet, count, wait, start, force }: SpawnOptions & { count: number },
   name: string,
   xml: string,
-): Promise<void> {
+): Promise<number> {
   const { spec: own, template, disks, nvram } = templateFromDomain(name, xml);
   const spec: DomainSpec = { ...defaultDomainSpec, ...own };
   verifyCloneable(ports, name, xml, { template, spec, nvram });
@@ -112,6 +115,7 @@ async function verifyFleet(
   const sizes = await Promise.all(disks.map(({ path }) => ports.disks.allocatedBytes(path)));
   const diskBytes = sizes.reduce((sum: number, bytes) => sum + (bytes ?? 0), 0);
   await verifyRoom(ports, ports.fleets.root, memoryBytes + diskBytes, `The memory and the disks of ${name}`);
+  return spec.memoryMiB;
 }
 
 /** @throws NOT_SUPPORTED */

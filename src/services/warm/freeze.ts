@@ -159,11 +159,11 @@ class Freezing {
     const note = noteOf(ports, options, domain, self);
     await ports.memory.beginFreeze(options.fleet, note);
     if (isFrozen) return note;
-    // It is not to stand still while another run imports an image.
-    await ports.bases.locked(async () => undefined, options.signal).catch((error: unknown) => this.#givenUp(error));
-    options.onProgress?.({ kind: 'note', text: `freezing ${domain.name}: it stands still while its disk is read` });
     try {
-      await ports.hypervisor.saveManaged(handleOf(domain), await this.#memoryBytes());
+      // It is not to stand still while another run imports an image.
+      await ports.bases.locked(async () => undefined, options.signal);
+      options.onProgress?.({ kind: 'note', text: `freezing ${domain.name}: it stands still while its disk is read` });
+      await ports.hypervisor.saveManaged(handleOf(domain), note.memoryMiB * 2 ** 20);
       this.#isOurs = true;
     } catch (error) {
       // Where nobody answered it may be saved yet: resume looks again.
@@ -243,18 +243,8 @@ class Freezing {
     return this.domain;
   }
 
-  async #memoryBytes(): Promise<number> {
-    const xml = await this.ports.domains.definition(handleOf(this.#golden()));
-    return xml === undefined ? 0 : templateFromDomain(this.#golden().name, xml).spec.memoryMiB * 2 ** 20;
-  }
-
   async #goOn(): Promise<void> {
-    if (this.#isOurs && this.domain !== undefined) await goOn(this.ports, this.domain, await this.#memoryBytes(), this.options.onProgress);
-  }
-
-  async #givenUp(error: unknown): Promise<never> {
-    await this.#giveUp();
-    throw error;
+    if (this.#isOurs && this.domain !== undefined) await goOn(this.ports, this.domain, this.options.onProgress);
   }
 
   /** The error before it is what people must hear; what cannot be taken back is told as a note. */
@@ -280,14 +270,17 @@ class Freezing {
   }
 }
 
-function noteOf(ports: Pick<Ports, 'clock'>, options: FreezeOptions, domain: DomainState, { addresses, hostKeyTypes }: GoldenSelf): Freeze {
+function noteOf(ports: Pick<Ports, 'clock'>, options: FreezeOptions, domain: DomainState, self: GoldenSelf): Freeze {
   const { count, keepFrozen = false, start = true, wait, timeoutMs, concurrency, bootConcurrency } = options;
   return {
     version: 1,
     domain: domain.name,
     uuid: domain.uuid,
     startedAt: ports.clock.now().toISOString(),
-    ...{ count, keepFrozen, start, timeoutMs, concurrency, bootConcurrency, addresses, hostKeyTypes },
+    ...{ count, keepFrozen, start, timeoutMs, concurrency, bootConcurrency },
+    addresses: self.addresses,
+    hostKeyTypes: self.hostKeyTypes,
+    memoryMiB: self.memoryMiB,
     ...(wait === undefined ? {} : { wait: formatWaitFor(wait) }),
   };
 }

@@ -29,13 +29,12 @@ export async function isSaved(ports: Pick<Ports, 'hypervisor'>, { name }: Domain
 
 /**
  * Lets it go on from the memory that libvirt keeps of it, with the time put right. One that somebody switched off stays off.
- * @param memoryBytes how much that is, about
  */
-export async function goOn(ports: Ports, domain: DomainState, memoryBytes: number, onProgress?: ProgressListener): Promise<void> {
+export async function goOn(ports: Ports, domain: DomainState, onProgress?: ProgressListener): Promise<void> {
   const now = (await ports.hypervisor.listDomains()).find(({ uuid }) => uuid === domain.uuid);
   if (now === undefined || isOn(now) || !(await isSaved(ports, now))) return;
   const handle = handleOf(now);
-  await ports.hypervisor.start(handle, memoryBytes);
+  await ports.hypervisor.start(handle, await ports.disks.allocatedBytes(ports.memory.managedSave(now.name)));
   const deadline = ports.clock.monotonic() + clockMs;
   const fix = { clock: true, entropy: false, renew: false };
   await untilHeard(ports.clock, deadline, () => fixUpGuest(ports, handle, fix, { timeoutMs: clockMs })).catch((error: unknown) =>
@@ -59,7 +58,7 @@ export async function abandonFreeze(ports: Ports, fleet: string, begun: Freeze):
   });
   const notes: string[] = [];
   if (golden !== undefined) {
-    await withSnapshotLock(ports, uuid, () => goOn(ports, golden, (taken?.facts.memoryMiB ?? 0) * 2 ** 20), domain);
+    await withSnapshotLock(ports, uuid, () => goOn(ports, golden), domain);
     if (isOn(await findGolden(ports, uuid))) notes.push(`${domain} goes on`);
   }
   if (taken !== undefined) {
