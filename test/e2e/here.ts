@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { fileURLToPath } from 'node:url';
-import { Command, Config, run } from '@oclif/core';
+import { Config, run } from '@oclif/core';
 
 /**
  * Runs a command of cowherd in this very process, as bin/run.js does it: the same words, the same commands of dist/, the same document.
@@ -13,9 +13,9 @@ interface Sink {
 }
 
 const sinks = new AsyncLocalStorage<Sink>();
-// Where a command leaves its document; it is protected, and meant to be overridden.
-const prototype = Command.prototype as unknown as { logJson(json: unknown): void };
-prototype.logJson = (json) => {
+// Where a command leaves its document; it is protected.
+const { BaseCommand } = await import('../../dist/base-command.js' as string);
+BaseCommand.prototype.logJson = (json: unknown) => {
   const sink = sinks.getStore();
   if (sink !== undefined) sink.document = json;
 };
