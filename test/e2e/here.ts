@@ -13,16 +13,22 @@ interface Sink {
 }
 
 const sinks = new AsyncLocalStorage<Sink>();
-// Where a command leaves its document; it is protected.
-const { BaseCommand } = await import('../../dist/base-command.js' as string);
-BaseCommand.prototype.logJson = (json: unknown) => {
-  const sink = sinks.getStore();
-  if (sink !== undefined) sink.document = json;
-};
-
 // As an installed cowherd runs; else oclif warns of commands that refuse their words.
 process.env.NODE_ENV = 'production';
-const config = Config.load(fileURLToPath(new URL('../..', import.meta.url)));
+const config = load();
+
+async function load(): Promise<Config> {
+  const loaded = await Config.load(fileURLToPath(new URL('../..', import.meta.url)));
+  // Where all commands leave their document. The class is asked of oclif, since a module that vitest imports is another copy of it.
+  const base = Object.getPrototypeOf(await loaded.findCommand('list', { must: true }).load()) as {
+    prototype: { logJson(json: unknown): void };
+  };
+  base.prototype.logJson = (json) => {
+    const sink = sinks.getStore();
+    if (sink !== undefined) sink.document = json;
+  };
+  return loaded;
+}
 
 /** @param words without --json, which is always meant */
 export async function runHere(words: readonly string[], env: Record<string, string>): Promise<{ exitCode: number; json: any }> {
