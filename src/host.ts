@@ -1,6 +1,6 @@
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { BootSectorProbe } from './adapters/accelerator.js';
+import { LongModeProbe } from './adapters/accelerator.js';
 import { AgentSockets } from './adapters/agent-sockets.js';
 import { BaseDirectory } from './adapters/base-store.js';
 import { CheckpointDirectory } from './adapters/checkpoint-store.js';
@@ -51,7 +51,8 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
   const machine = new LocalMachine();
   const uri = await chooseConnection(options.connect, machine.isRoot());
   const root = resolve(options.store ?? (process.env.COWHERD_STORE || defaultStore(uri)));
-  const fleets = new FleetDirectory(root, new AgentSockets(isSystemUri(uri)));
+  const agentSockets = new AgentSockets(isSystemUri(uri));
+  const fleets = new FleetDirectory(root, agentSockets);
   const snapshots = new SnapshotDirectory(root);
   const hypervisor = new Virsh({
     uri,
@@ -82,7 +83,7 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
     monitor: new QemuMonitor(hypervisor.runOnce),
     survey: new StoreDirectory(root),
     machine,
-    accelerator: new BootSectorProbe(root, hypervisor, systemClock),
+    accelerator: new LongModeProbe(root, { hypervisor, images, agentSockets, clock: systemClock }),
     clock: systemClock,
     readFile: readNamedFile,
     readBytes: readNamedBytes,

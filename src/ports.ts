@@ -1,5 +1,7 @@
 import type { CheckpointStore, Monitor } from './checkpoint-ports.js';
+import type { AcceleratorAnswer, AcceleratorQuestion } from './core/accelerator.js';
 import type { BaseImage, BaseLayer, BaseRecord, Seal } from './core/base.js';
+import type { AcceleratorChoice } from './core/cpu.js';
 import type { BaseRef, FleetRecord } from './core/fleet.js';
 import type { GuestFacts } from './core/generalisation.js';
 import type { GuestText } from './core/guest/text.js';
@@ -335,13 +337,19 @@ export interface Machine {
   libvirtdLimits(): Promise<{ openFiles?: number; maxClients?: number; maxWorkers?: number }>;
 }
 
-/** Answers whether a guest really runs with KVM here. */
+/** Finds out which accelerator and which CPU guests really run with here. */
 export interface AcceleratorProbe {
   /**
-   * @param options.fresh run the probe even if an answer is remembered
+   * @param options.fresh probe again even if an answer is remembered, and forget what was refuted
    * @param options.onProbe called before a probe runs: it may take some seconds
+   * @throws ACCELERATOR_FAILED where nothing runs guests with the CPU that is asked for
    */
-  choose(options?: { fresh?: boolean; onProbe?: () => void }): Promise<{ virtType: 'kvm' | 'qemu'; why: string }>;
+  choose(
+    question: AcceleratorQuestion,
+    options?: { fresh?: boolean; onProbe?: () => void; signal?: AbortSignal | undefined },
+  ): Promise<AcceleratorAnswer>;
+  /** A guest did not start so: the remembered answer is dropped, and probes are not believed about this choice. */
+  refute(question: AcceleratorQuestion, choice: AcceleratorChoice, why: string): Promise<void>;
 }
 
 /** Templates that come with cowherd. */

@@ -1,3 +1,4 @@
+import { acceleratorFaultIn, acceleratorHints } from '../core/accelerator-faults.js';
 import { CowherdError, type ErrorCode, fullDiskHint } from '../core/errors.js';
 import { excerpt } from '../core/guest/text.js';
 
@@ -130,6 +131,11 @@ const explanations: Array<{ pattern: RegExp; code: ErrorCode; hint: string }> = 
   },
 ];
 
+/** The fleet whose member something was to be done with. */
+function fleetIn(doing: string): string {
+  return /^\w+ ([a-z0-9][a-z0-9-]*)-\d{3,}$/.exec(doing)?.[1] ?? 'FLEET';
+}
+
 /** Turns virsh's complaint into an error with a code and a hint. @param doing e.g. `start lab-001` */
 export function virshError(doing: string, error: string): CowherdError {
   const lines = error
@@ -139,7 +145,11 @@ export function virshError(doing: string, error: string): CowherdError {
     .filter((line) => line !== '');
   // "Failed to start domain 'x'" is what we know already; the reason is the last "error:" of the chain.
   const reason = lines.find((line) => !/^(Failed to|Requested operation is not valid$)/i.test(line)) ?? lines[0] ?? 'no reason given';
-  const explained = explanations.find(({ pattern }) => pattern.test(error));
+  const fault = acceleratorFaultIn(error);
+  const explained =
+    fault === undefined
+      ? explanations.find(({ pattern }) => pattern.test(error))
+      : { code: 'ACCELERATOR_FAILED' as const, hint: acceleratorHints[fault].replaceAll('FLEET', fleetIn(doing)) };
   return new CowherdError(explained?.code ?? 'TOOL_FAILED', `libvirt could not ${doing}: ${reason}`, {
     details: lines.filter((line) => line !== reason).slice(0, 6),
     ...(explained === undefined

@@ -10,6 +10,7 @@ import { type DomainState, isStartingUp, type MemberMark } from '../core/observa
 import type { Platform } from '../core/template.js';
 import type { DomainDefinition, Hypervisor } from '../ports.js';
 import { isSystemUri } from './connection.js';
+import { parseCpuOffers } from './cpu-offers.js';
 import { parseDomainStates, parseIdentities } from './domain-states.js';
 import { storeError } from './files.js';
 import { runAttached, runTool } from './process.js';
@@ -216,6 +217,7 @@ export class Virsh implements Hypervisor {
       emulator: String(capabilities?.path ?? ''),
       hasUefi: /<enum name='firmware'>[\s\S]*?<value>efi<\/value>[\s\S]*?<\/enum>/.test(xml.split('<loader', 1)[0] ?? ''),
       // libvirt before 8.0 does not say.
+      cpus: parseCpuOffers(xml),
       hasTpm: !xml.includes('<tpm') || /<tpm supported='yes'>[\s\S]*?<value>emulator<\/value>[\s\S]*?<\/tpm>/.test(xml),
     };
   }

@@ -11,6 +11,7 @@ import type { Ports } from '../ports.js';
 import { byName, runChange } from './change.js';
 import { checkMemory, verifyChecks } from './checks.js';
 import { verifiedBases } from './disks.js';
+import { startOtherwise } from './fall-back.js';
 import { loadFleet, observeWithMarks, verifyNothingUnfinished, type WorkOptions, withFleetLock } from './fleet-access.js';
 import { beginWait, verifyWaitable } from './readiness.js';
 import { withoutStrangeDisks } from './reset.js';
@@ -77,7 +78,7 @@ function power(ports: Ports, verb: 'start' | 'stop', options: PowerOptions): Pro
       // Waiting for guests costs nothing: all of them may shut down at once.
       verb === 'stop' ? { ...options, concurrency: options.concurrency ?? Math.max(1, plan.members.length) } : options,
     );
-    return outcome;
+    return verb === 'start' ? startOtherwise(ports, outcome, options) : outcome;
   });
 }
 

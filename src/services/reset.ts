@@ -10,9 +10,11 @@ import { selectMembers } from '../core/selection.js';
 import type { WaitFor } from '../core/stages.js';
 import type { BaseLookup } from '../core/template.js';
 import type { Ports } from '../ports.js';
+import { choosePlatform } from './accelerators.js';
 import { byName, dryOutcome, memberOf, newOperation, offNames, prepared, runChange } from './change.js';
-import { choosePlatform, loadTemplate, renderDefinitions } from './definitions.js';
+import { loadTemplate, renderDefinitions } from './definitions.js';
 import { freshDisks, memberDisksOf, nvramOf, verifiedBases } from './disks.js';
+import { startOtherwise } from './fall-back.js';
 import { loadFleet, observeWithMarks, verifyNothingUnfinished, type WorkOptions, withFleetLock } from './fleet-access.js';
 import { beginWait, verifyWaitable } from './readiness.js';
 import { composeSecrets, instanceIds, loadSeedSources, renderSeeds } from './seeds.js';
@@ -50,7 +52,7 @@ export async function reset(ports: Ports, options: ResetOptions): Promise<Outcom
   if (options.dryRun === true) return begin(ports, options);
   return withFleetLock(ports, fleet, async () => {
     await verifyNothingUnfinished(ports, fleet, () => false);
-    return begin(ports, options);
+    return startOtherwise(ports, await begin(ports, options), options);
   });
 }
 
@@ -237,7 +239,7 @@ export async function definitionsOf(
   members: FleetRecord['members'],
   imageOf: BaseLookup,
 ): Promise<Map<string, MemberDefinition>> {
-  const platform = await choosePlatform(ports, record.spec.virtType);
+  const platform = await choosePlatform(ports, record);
   return renderDefinitions(ports, record, members, imageOf, platform, await loadTemplate(ports, record, undefined));
 }
 
