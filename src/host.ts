@@ -39,6 +39,8 @@ export interface HostOptions {
   sessions?: number | undefined;
   /** Longest wait for one answer of libvirt, in milliseconds (default: COWHERD_LIBVIRT_TIMEOUT, else 120 s). */
   timeoutMs?: number | undefined;
+  /** What is done with it, e.g. `base add`: told to other runs that find something locked. */
+  verb?: string | undefined;
 }
 
 export interface Host extends Ports {
@@ -51,8 +53,8 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
   const machine = new LocalMachine();
   const uri = await chooseConnection(options.connect, machine.isRoot());
   const root = resolve(options.store ?? (process.env.COWHERD_STORE || defaultStore(uri)));
-  const fleets = new FleetDirectory(root, new AgentSockets(isSystemUri(uri)));
-  const snapshots = new SnapshotDirectory(root);
+  const fleets = new FleetDirectory(root, new AgentSockets(isSystemUri(uri)), options.verb);
+  const snapshots = new SnapshotDirectory(root, options.verb);
   const hypervisor = new Virsh({
     uri,
     sessions: options.sessions ?? 8,
@@ -70,7 +72,7 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
     seeds: new SeedDirectory(root),
     files: localFiles,
     images,
-    bases: new BaseDirectory(root, images),
+    bases: new BaseDirectory(root, images, options.verb),
     memory: new MemoryDirectory(root, uri),
     fleets,
     overlayFiles: new OverlayDirectory(root),

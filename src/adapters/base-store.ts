@@ -15,8 +15,18 @@ import {
 import { baseKey, type LoneBase, layersOf, resolveBacking } from '../core/base-chain.js';
 import { CowherdError, reportOf } from '../core/errors.js';
 import { type BaseRef, parseState } from '../core/fleet.js';
+import { describeHolder } from '../core/lock.js';
 import { baseNameFromFile, namePattern, verifyName } from '../core/names.js';
-import type { BaseStore, ExportRequest, ImageTool, ImportProgress, ImportRequest, ImportResult, PromotionRequest } from '../ports.js';
+import type {
+  BaseLockOptions,
+  BaseStore,
+  ExportRequest,
+  ImageTool,
+  ImportProgress,
+  ImportRequest,
+  ImportResult,
+  PromotionRequest,
+} from '../ports.js';
 import { exportImage } from './base-export.js';
 import { sweepBases, takeIn, takeOut, withPartial } from './base-intake.js';
 import { allocatedBytes, listDirectory, makeDirectory, openOwn, readOwn, sealOf, storeError, writeJson } from './files.js';
@@ -25,15 +35,21 @@ import { copyInto, identify, inspect, verifyUnchanged } from './image-source.js'
 import { baseLayout, storeLayout } from './layout.js';
 import { FileLock } from './lock.js';
 
+/** An import of another run may take that long. */
 const lockWaitSeconds = 600;
+/** Nothing tells when another program lets go. */
+const strangerWaitSeconds = 5;
 
 export class BaseDirectory implements BaseStore {
   readonly #root: string;
   readonly #images: ImageTool;
+  readonly #verb: string | undefined;
 
-  constructor(root: string, images: ImageTool) {
+  /** @param verb what locks are taken for, for others who find them held */
+  constructor(root: string, images: ImageTool, verb?: string) {
     this.#root = root;
     this.#images = images;
+    this.#verb = verb;
   }
 
   async list(): Promise<{ bases: BaseImage[]; damaged: Array<{ path: string; reason: string }> }> {
@@ -171,10 +187,20 @@ export class BaseDirectory implements BaseStore {
     await sweepBases(this.#root);
   }
 
-  async locked<T>(work: () => Promise<T>, signal?: AbortSignal, keepLeftovers = false): Promise<T> {
+  async locked<T>(
+    work: () => Promise<T>,
+    { signal, onProgress, waitSeconds = lockWaitSeconds, keepLeftovers = false }: BaseLockOptions = {},
+  ): Promise<T> {
     const { bases, basesLock } = storeLayout(this.#root);
     await makeDirectory(bases);
-    const lock = await FileLock.take(basesLock, "The store's base images", lockWaitSeconds, signal);
+    const lock = await FileLock.take(basesLock, 'The directory of base images', {
+      waitSeconds,
+      strangerSeconds: strangerWaitSeconds,
+      signal,
+      verb: this.#verb,
+      onWait: (holder) =>
+        onProgress?.({ kind: 'note', text: `Waiting for the lock on the base images, held by ${describeHolder(holder)}.` }),
+    });
     try {
       if (!keepLeftovers) await this.sweep();
       return await work();

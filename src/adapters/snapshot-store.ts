@@ -27,8 +27,12 @@ export class SnapshotDirectory implements SnapshotStore {
   readonly #held = new Set<FileLock>();
   #lockChanges = 0;
 
-  constructor(root: string) {
+  readonly #verb: string | undefined;
+
+  /** @param verb what locks are taken for, for others who find them held */
+  constructor(root: string, verb?: string) {
     this.#root = root;
+    this.#verb = verb;
   }
 
   /** Descriptors of the locks that are held now, for children that work under them. */
@@ -62,7 +66,7 @@ export class SnapshotDirectory implements SnapshotStore {
     await makeDirectory(storeLayout(this.#root).snapshots);
     const { directory, lock: path } = snapshotLayout(this.#root, uuid);
     await verifyDirectory(directory);
-    const lock = await FileLock.take(path, `The snapshots of ${name}`, 0);
+    const lock = await FileLock.take(path, `The snapshot record of ${name}`, { verb: this.#verb });
     this.#held.add(lock);
     this.#lockChanges++;
     return {

@@ -65,7 +65,7 @@ export class StoreDirectory implements StoreSurvey {
       // Locks, and what a room holds beside its directories: not a file of anybody's.
       const files = found.filter((entry) => !entry.isDirectory() && !/^\..*lock$/.test(entry.name));
       const entries = await Promise.all(files.map((entry) => describe(room, directory, join(entry.parentPath, entry.name))));
-      return entries.filter((entry) => entry !== undefined).sort((a, b) => a.path.localeCompare(b.path));
+      return withLooseLog(entries.filter((entry) => entry !== undefined)).sort((a, b) => a.path.localeCompare(b.path));
     } catch (cause) {
       if (isMissing(cause)) return [];
       throw storeError(`read the directory ${directory}`, cause);
@@ -101,6 +101,14 @@ export class StoreDirectory implements StoreSurvey {
     const { [room]: directory } = storeLayout(this.#root);
     return owner === undefined ? directory : join(directory, owner);
   }
+}
+
+/** The log of an operation goes after its intent: on its own it is what a killed run left. */
+function withLooseLog(entries: readonly StoreEntry[]): StoreEntry[] {
+  const hasIntent = entries.some(({ path, role }) => role === 'state' && basename(path) === 'operation.json');
+  return entries.map((entry) =>
+    entry.role === 'state' && basename(entry.path) === 'operation.log' && !hasIntent ? { ...entry, role: 'leftover' } : entry,
+  );
 }
 
 /** @returns undefined where it went away meanwhile */

@@ -101,7 +101,7 @@ async function promoteResting(ports: Ports, options: PromoteOptions): Promise<Pr
       onProgress: (progress) => onProgress?.({ kind: 'bytes', what: `promoting ${name}`, ...progress }),
       signal,
     });
-  }, signal);
+  }, options);
   const { users } = await baseUsers(ports).catch(() => ({ users: new Map<string, string[]>() }));
   return {
     ...(await describeBase(ports, promoted, users)),

@@ -48,6 +48,8 @@ describe('verify', () => {
       inFleet('overlays', '.compact-0123456789ab.qcow2'),
       inFleet('seeds', `${fleet}-002.iso.new`),
       inFleet('.cowherd-99-fleet.json'),
+      // Of a run that was killed between removing its intent and its log.
+      inFleet('operation.log'),
       join(base, '..', '.cowherd-99-0123456789ab.json'),
       join(base, '..', '.import-99.partial'),
       // An import that was killed before its record was written.
