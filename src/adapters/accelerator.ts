@@ -7,7 +7,8 @@ import { escapeXml } from '../core/domain-xml.js';
 import { reportOf } from '../core/errors.js';
 import type { Platform } from '../core/template.js';
 import type { AcceleratorProbe, Clock, Hypervisor } from '../ports.js';
-import { listDirectory, makeDirectory, Shears, writeJson } from './files.js';
+import { makeDirectory } from './directories.js';
+import { listDirectory, Shears, writeJson } from './files.js';
 import { storeLayout } from './layout.js';
 
 /** A guest under working KVM is done in a fraction of a second; where KVM only seems to work, it takes for ever. */

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { type BigIntStats, closeSync, constants, ftruncateSync, openSync, writeSync } from 'node:fs';
-import { chmod, type FileHandle, lstat, mkdir, open, readdir, realpath, rename, unlink, writeFile } from 'node:fs/promises';
+import { type FileHandle, lstat, open, readdir, realpath, rename, unlink, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import writeFileAtomic from 'write-file-atomic';
@@ -123,21 +123,6 @@ async function replaceFile(path: string, data: string | Buffer, mode: number): P
   } catch (error) {
     await unlink(staged).catch(() => undefined);
     throw error;
-  }
-}
-
-/**
- * Makes a directory that others may pass through (QEMU runs as a user of its own). In a directory that its group may write to, the
- * group may write to the new one as well.
- */
-export async function makeDirectory(path: string): Promise<void> {
-  try {
-    const first = await mkdir(path, { recursive: true, mode: 0o755 });
-    if (first === undefined || ((await lstat(dirname(first))).mode & 0o020) === 0) return;
-    // Upwards, from the innermost one.
-    for (let made = path; made.length >= first.length; made = dirname(made)) await chmod(made, ((await lstat(made)).mode & 0o7777) | 0o020);
-  } catch (cause) {
-    throw storeError(`make the directory ${path}`, cause);
   }
 }
 

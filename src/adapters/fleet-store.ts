@@ -11,12 +11,12 @@ import type { SourceKind } from '../core/spec.js';
 import type { MemberFiles } from '../core/template.js';
 import type { FleetLock, FleetStore } from '../ports.js';
 import type { AgentSockets } from './agent-sockets.js';
+import { makeDirectory } from './directories.js';
 import {
   allocatedBytes,
   appendOwn,
   isMissing,
   listDirectory,
-  makeDirectory,
   openOwn,
   placeBytes,
   placeText,

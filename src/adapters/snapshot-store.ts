@@ -6,17 +6,8 @@ import { parseState } from '../core/fleet.js';
 import { type SnapshotJournal, type SnapshotRecord, snapshotJournalSchema, snapshotRecordSchema } from '../core/snapshot.js';
 import type { SnapshotFiles } from '../core/snapshot-plan.js';
 import type { SnapshotStore } from '../ports.js';
-import {
-  isMissing,
-  isTemporary,
-  listDirectory,
-  makeDirectory,
-  readIfThere,
-  Shears,
-  storeError,
-  verifyDirectory,
-  writeJson,
-} from './files.js';
+import { makeDirectory } from './directories.js';
+import { isMissing, isTemporary, listDirectory, readIfThere, Shears, storeError, verifyDirectory, writeJson } from './files.js';
 import { overlayEnding, snapshotLayout, storeLayout } from './layout.js';
 import { FileLock } from './lock.js';
 

@@ -82,7 +82,7 @@ describe('verify', () => {
     expect(fixed).toHaveLength(found.length);
     expect(fixed.every((finding) => finding.fixed)).toBe(true);
     for (const path of leftovers) await expect(stat(path)).rejects.toThrow();
-    expect((await stat(base)).mode & 0o777).toBe(0o444);
+    expect((await stat(base)).mode & 0o777).toBe(0o440);
     expect(await readFile(inFleet('NOTES.txt'), 'utf8')).toBe('mine');
     // Neither verify nor the end of a verb takes a copy.
     await lab.ok('reset', fleet, '1');

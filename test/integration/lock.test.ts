@@ -119,7 +119,7 @@ describe('the holder of a lock', () => {
 });
 
 describe('the lock on base images', () => {
-  const open = (verb: string): BaseDirectory => new BaseDirectory(join(dir, 'store'), new QemuImg(), verb);
+  const open = (verb: string): BaseDirectory => new BaseDirectory(join(dir, 'store'), new QemuImg(), undefined, verb);
 
   it('is waited for while another run has it, and it is told which one', async () => {
     const notes: string[] = [];
