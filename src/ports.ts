@@ -6,9 +6,11 @@ import type { BaseRef, FleetRecord } from './core/fleet.js';
 import type { GuestFacts } from './core/generalisation.js';
 import type { GuestText } from './core/guest/text.js';
 import type { Ksm } from './core/ksm.js';
+import type { LockHolder } from './core/lock.js';
 import type { DomainState, MemberMark } from './core/observation.js';
 import type { Operation, Unfinished } from './core/operation.js';
 import type { ProcessMemory } from './core/process-memory.js';
+import type { ProgressListener } from './core/progress.js';
 import type { SourceKind } from './core/spec.js';
 import type { MemberFiles, Platform } from './core/template.js';
 import type { GuestAgent, LocalFiles, Networks, RemoteShell, SeedStore } from './guest-ports.js';
@@ -181,6 +183,16 @@ export interface ExportRequest {
   signal?: AbortSignal | undefined;
 }
 
+export interface BaseLockOptions {
+  signal?: AbortSignal | undefined;
+  /** Told which process is waited for. */
+  onProgress?: ProgressListener | undefined;
+  /** How long to wait for another run; ten minutes where it is left out. For other programs it is seconds. */
+  waitSeconds?: number | undefined;
+  /** Leave what killed runs left, which is removed otherwise. */
+  keepLeftovers?: boolean | undefined;
+}
+
 export interface BaseStore {
   list(): Promise<{ bases: BaseImage[]; damaged: Array<{ path: string; reason: string }> }>;
   /** @param ref `name`, `name@digest12` or a digest of at least 12 digits; @throws BASE_NOT_FOUND */
@@ -205,10 +217,9 @@ export interface BaseStore {
   sweep(): Promise<void>;
   /**
    * Runs while no base image is imported or removed: lets a fleet bind itself to one, or one be removed, without a race.
-   * @param keepLeftovers leave what killed runs left, which is removed otherwise
-   * @throws LOCKED
+   * @throws LOCKED, naming the holder, after a while
    */
-  locked<T>(work: () => Promise<T>, signal?: AbortSignal, keepLeftovers?: boolean): Promise<T>;
+  locked<T>(work: () => Promise<T>, options?: BaseLockOptions): Promise<T>;
 }
 
 export interface FleetLock {
@@ -224,8 +235,8 @@ export interface FleetStore {
   write(record: FleetRecord): Promise<void>;
   /** @throws LOCKED, naming the holder */
   lock(fleet: string): Promise<FleetLock>;
-  /** The pid of the run that changes the fleet now, for people; undefined where none does. */
-  holder(fleet: string): Promise<number | undefined>;
+  /** Which process holds the lock on the fleet now; undefined where none does. */
+  holder(fleet: string): Promise<LockHolder | undefined>;
   /** The fleet's own template of a kind with that sha256; undefined where it is gone. */
   readSource(fleet: string, kind: SourceKind, digest: string): Promise<string | undefined>;
   writeSource(fleet: string, kind: SourceKind, digest: string, source: string): Promise<void>;

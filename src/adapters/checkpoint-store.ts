@@ -14,7 +14,8 @@ import {
   tableOffset,
 } from '../core/qcow2-snapshots.js';
 import type { CheckpointStore, HeldSnapshot } from '../ports.js';
-import { isMissing, listDirectory, makeDirectory, openOwn, readIfThere, Shears, storeError, writeJson } from './files.js';
+import { makeDirectory } from './directories.js';
+import { isMissing, listDirectory, openOwn, readIfThere, Shears, storeError, writeJson } from './files.js';
 import { checkpointEnding, fleetLayout } from './layout.js';
 
 /** Read at a time: what hashing takes some milliseconds for. */

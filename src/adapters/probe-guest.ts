@@ -12,7 +12,8 @@ import { defaultDomainSpec } from '../core/spec.js';
 import { compileDomainTemplate, type Platform } from '../core/template.js';
 import type { Clock, Hypervisor, ImageTool } from '../ports.js';
 import type { AgentSockets } from './agent-sockets.js';
-import { listDirectory, makeDirectory, Shears } from './files.js';
+import { makeDirectory } from './directories.js';
+import { listDirectory, Shears } from './files.js';
 
 /** An emulated guest needs a fraction of a second, also on a busy host. */
 export const longestProbeMs = 3_000;

@@ -57,6 +57,7 @@ export class Virsh implements Hypervisor {
   #isClosed = false;
   #env: Promise<Record<string, string | undefined>> | undefined;
   #scratch: Promise<string> | undefined;
+  #qemuUser: Promise<{ uid: number; gid: number } | undefined> | undefined;
 
   constructor(options: VirshOptions) {
     this.uri = options.uri;
@@ -251,7 +252,16 @@ export class Virsh implements Hypervisor {
     };
   }
 
-  async qemuUser(): Promise<{ uid: number; gid: number } | undefined> {
+  /** Asked once: it does not change while libvirtd runs, and some hosts take seconds for the answer. */
+  qemuUser(): Promise<{ uid: number; gid: number } | undefined> {
+    this.#qemuUser ??= this.#readQemuUser();
+    this.#qemuUser.catch(() => {
+      this.#qemuUser = undefined;
+    });
+    return this.#qemuUser;
+  }
+
+  async #readQemuUser(): Promise<{ uid: number; gid: number } | undefined> {
     if (!this.isSystem) return undefined;
     const xml = await this.#ask('capabilities', 'tell its capabilities');
     const label = /<model>dac<\/model>[\s\S]*?<baselabel[^>]*>\+(\d+):\+(\d+)</.exec(xml);

@@ -89,7 +89,11 @@ async function promoteResting(ports: Ports, options: PromoteOptions): Promise<Pr
     });
   }
   await verifyResting(ports, record, member, { overlay, base, signal });
-  const { base: promoted, how } = await ports.bases.locked(async () => {
+  const {
+    base: promoted,
+    how,
+    warning,
+  } = await ports.bases.locked(async () => {
     const bytes = layered ? (member.overlayBytes ?? 0) : await ports.images.measure({ path: overlay, format: 'qcow2' });
     await verifyRoom(ports, dirname(dirname(base.path)), bytes, `Promoting ${name}`);
     return ports.bases.promote({
@@ -101,16 +105,18 @@ async function promoteResting(ports: Ports, options: PromoteOptions): Promise<Pr
       onProgress: (progress) => onProgress?.({ kind: 'bytes', what: `promoting ${name}`, ...progress }),
       signal,
     });
-  }, signal);
+  }, options);
   const { users } = await baseUsers(ports).catch(() => ({ users: new Map<string, string[]>() }));
   return {
     ...(await describeBase(ports, promoted, users)),
     how,
     generalisation: await generalisationOf(ports, promoted),
-    notes:
-      record.spec.disks.length === 0
+    notes: [
+      ...(warning === undefined ? [] : [warning]),
+      ...(record.spec.disks.length === 0
         ? []
-        : [`only the first disk of ${name} was promoted, not ${record.spec.disks.map((disk) => disk.name).join(', ')}`],
+        : [`only the first disk of ${name} was promoted, not ${record.spec.disks.map((disk) => disk.name).join(', ')}`]),
+    ],
   };
 }
 

@@ -32,6 +32,8 @@ export async function resume(ports: Ports, options: ResumeOptions): Promise<Outc
   return withFleetLock(ports, fleet, async () => {
     const current = await ports.fleets.unfinished(fleet);
     if (current === undefined) {
+      // What a run that was killed at its very end has left.
+      await ports.fleets.endOperation(fleet);
       throw new CowherdError('FLEET_NOT_FOUND', `Nothing of fleet ${fleet} is unfinished`, { hint: `See "cowherd status ${fleet}".` });
     }
     const { operation, done } = current;

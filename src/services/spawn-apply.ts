@@ -154,19 +154,23 @@ async function attemptSpawn(
   // From here on the world changes.
   const disks = new Map(observed.map((member) => [member.name, lackingDisks(record, member)]));
   const { nvram } = context;
-  const defined = await prepareSpawn(ports, {
-    record,
-    operation,
-    plan,
-    definitions,
-    disks,
-    nvram,
-    template,
-    before,
-    seedSources,
-    seeds,
-    secrets,
-  });
+  const defined = await prepareSpawn(
+    ports,
+    {
+      record,
+      operation,
+      plan,
+      definitions,
+      disks,
+      nvram,
+      template,
+      before,
+      seedSources,
+      seeds,
+      secrets,
+    },
+    options,
+  );
   const performer = stepPerformer(ports, {
     fleet: record.name,
     definitions,

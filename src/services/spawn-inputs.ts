@@ -84,7 +84,7 @@ export async function importBase(
         signal,
         onProgress: (progress) => onProgress?.({ kind: 'bytes', what: `importing ${path}`, ...progress }),
       }),
-    signal,
+    { signal, onProgress },
   );
   const note =
     how === 'already there' ? `base ${formatBaseRef(base)} was in the store already` : `base ${formatBaseRef(base)} imported (${how})`;

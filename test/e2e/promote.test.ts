@@ -50,7 +50,7 @@ describe('promote, export, prune and compact', () => {
     expect(promoted).toMatchObject({ name: 'next', how: 'flattened', depth: 1, promotedFrom: { fleet, member: first() } });
     expect(promoted.notes.join()).toContain('started again');
     expect((await virsh('domstate', first())).trim()).toBe('running');
-    expect((await stat(promoted.path)).mode & 0o777).toBe(0o444);
+    expect((await stat(promoted.path)).mode & 0o777).toBe(0o440);
     expect(await sha256((await base('golden')).path)).toBe(before);
     expect((await lab.ok('base', 'verify', 'golden')).digest).toBe(before);
 

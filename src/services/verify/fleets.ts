@@ -10,7 +10,7 @@ import { foreignReason, isForeign, type MarkedMember } from '../../core/plan.js'
 import type { Ports, StoreEntry } from '../../ports.js';
 import { misplaced, misplacedHint } from '../standing.js';
 import { asDouble } from '../warm/clone-plan.js';
-import { type Found, found } from './found.js';
+import { exposures, type Found, found } from './found.js';
 import { domainsNaming, type World } from './world.js';
 
 export interface FleetFindings {
@@ -64,7 +64,8 @@ export async function examineFleet(ports: Ports, world: World, fleet: string, is
     record === undefined
       ? await withoutRecord(ports, world, fleet, entries)
       : await new Examination(ports, world, record).run(entries, isDeep);
-  const findings = [...leftovers, ...of].map((one) => ({ ...one, fleet }));
+  const exposed = exposures(ports, entries, `cowherd verify ${fleet} --fix`);
+  const findings = [...leftovers, ...exposed, ...of].map((one) => ({ ...one, fleet }));
   return { findings, members: record?.members.length ?? 0, unknown };
 }
 
