@@ -1,5 +1,6 @@
 import type { CheckpointStore, Monitor } from './checkpoint-ports.js';
 import type { BaseImage, BaseLayer, BaseRecord, Seal } from './core/base.js';
+import type { CowherdError } from './core/errors.js';
 import type { BaseRef, FleetRecord } from './core/fleet.js';
 import type { GuestFacts } from './core/generalisation.js';
 import type { Ksm } from './core/ksm.js';
@@ -45,10 +46,13 @@ export interface Hypervisor {
   listDomains(): Promise<DomainState[]>;
   /** Of one domain, now. @throws DOMAIN_NOT_FOUND */
   stateOf(name: string): Promise<Pick<DomainState, 'state' | 'reason'>>;
-  /** The marks of those domains that carry one. Domains that went away meanwhile are left out. */
-  readMarks(names: readonly string[]): Promise<Map<string, MemberMark>>;
-  /** The XML of domains as they are defined. Domains that went away meanwhile are left out. */
-  readXml(names: readonly string[]): Promise<Map<string, string>>;
+  /**
+   * The marks of those domains that carry one. Domains that went away meanwhile are left out.
+   * @param failed takes the errors of domains that could not be read, by name; left out, the first one is thrown
+   */
+  readMarks(names: readonly string[], failed?: Map<string, CowherdError>): Promise<Map<string, MemberMark>>;
+  /** The XML of domains as they are defined. Domains that went away meanwhile are left out. @param failed as in {@link readMarks} */
+  readXml(names: readonly string[], failed?: Map<string, CowherdError>): Promise<Map<string, string>>;
   /** @param options.validate hold it against libvirt's schema first */
   define(definition: DomainDefinition, options?: { validate?: boolean }): Promise<void>;
   /** Starts a domain that is not kept when it ends: for probes. */
@@ -59,7 +63,7 @@ export interface Hypervisor {
   startPaused(name: string): Promise<void>;
   /** Lets a paused guest go on; what its disk refused is tried again. */
   resume(name: string): Promise<void>;
-  /** Of domains that a disk error may have paused: which disks, and libvirt's word for why, e.g. `vda: no space`. */
+  /** Of domains that a disk error may have paused: which disks, and libvirt's word for why, e.g. `vda: no space`. Those that do not answer are left out. */
   readDiskErrors(names: readonly string[]): Promise<Map<string, string>>;
   /** Ends the guest at once. */
   destroy(name: string): Promise<void>;

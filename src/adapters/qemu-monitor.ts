@@ -1,8 +1,8 @@
 import { setTimeout } from 'node:timers/promises';
 import { CowherdError } from '../core/errors.js';
 import type { Monitor } from '../ports.js';
-import { virshError } from './virsh-errors.js';
-import { quote, type Reply } from './virsh-session.js';
+import { isTimeout, silentDomain, virshError } from './virsh-errors.js';
+import { memoryMs, quote, type Reply } from './virsh-session.js';
 
 /** One at a time in each process: what a killed run has begun is found by it. */
 const jobId = 'cowherd';
@@ -16,24 +16,35 @@ interface Job {
   error?: string;
 }
 
+interface JobWork {
+  /** For messages. */
+  doing: string;
+  /** How much longer than others a call may take while the job runs. */
+  moreMs: number;
+}
+
 /** Source: QEMU docs/interop/qemu-qmp-ref, snapshot-save, snapshot-load, snapshot-delete, query-jobs */
 export class QemuMonitor implements Monitor {
-  readonly #run: (command: string) => Promise<Reply>;
+  readonly #run: (command: string, moreMs: number) => Promise<Reply>;
 
-  constructor(run: (command: string) => Promise<Reply>) {
+  constructor(run: (command: string, moreMs: number) => Promise<Reply>) {
     this.#run = run;
   }
 
-  save(domain: string, tag: string, disks: readonly string[]): Promise<void> {
-    return this.#job(domain, 'snapshot-save', tag, disks, `save ${domain}`);
+  save(domain: string, tag: string, disks: readonly string[], memoryBytes: number): Promise<void> {
+    return this.#job(domain, 'snapshot-save', tag, disks, { doing: `save ${domain}`, moreMs: memoryMs(memoryBytes) });
   }
 
-  load(domain: string, tag: string, disks: readonly string[]): Promise<void> {
-    return this.#job(domain, 'snapshot-load', tag, disks, `put ${domain} back`);
+  load(domain: string, tag: string, disks: readonly string[], memoryBytes: number): Promise<void> {
+    return this.#job(domain, 'snapshot-load', tag, disks, { doing: `put ${domain} back`, moreMs: memoryMs(memoryBytes) });
   }
 
   drop(domain: string, tag: string, disks: readonly string[]): Promise<void> {
-    return this.#job(domain, 'snapshot-delete', tag, disks, `drop a checkpoint of ${domain}`);
+    return this.#job(domain, 'snapshot-delete', tag, disks, { doing: `drop a checkpoint of ${domain}`, moreMs: 0 });
+  }
+
+  async settle(domain: string, memoryBytes: number): Promise<void> {
+    await this.#settle(domain, { doing: 'finish what it was at', moreMs: memoryMs(memoryBytes) });
   }
 
   async version(domain: string): Promise<string> {
@@ -44,32 +55,32 @@ export class QemuMonitor implements Monitor {
     return `${qemu?.major}.${qemu?.minor}.${qemu?.micro}${of === undefined || of === '' ? '' : ` (${of})`}`;
   }
 
-  async #job(domain: string, verb: string, tag: string, disks: readonly string[], doing: string): Promise<void> {
-    // Of a run that was killed.
-    await this.#settle(domain, doing);
+  async #job(domain: string, verb: string, tag: string, disks: readonly string[], work: JobWork): Promise<void> {
+    // Of a run that was killed, or that has given up waiting.
+    await this.#settle(domain, work);
     const devices = await this.#nodes(domain, disks);
     await this.#ask(domain, verb, { 'job-id': jobId, tag, devices, ...(verb === 'snapshot-delete' ? {} : { vmstate: devices[0] }) });
-    const job = await this.#settle(domain, doing);
+    const job = await this.#settle(domain, work);
     if (job?.error === undefined) return;
-    throw new CowherdError('TOOL_FAILED', `QEMU could not ${doing}: ${job.error}`, {
+    throw new CowherdError('TOOL_FAILED', `QEMU could not ${work.doing}: ${job.error}`, {
       hint: /no space|No space/.test(job.error)
         ? 'The disk is full: "cowherd report" shows who uses it.'
         : `A cold reset always works: cowherd reset ${domain.replace(/-\d+$/, '')} ${Number(/\d+$/.exec(domain)?.[0])}`,
     });
   }
 
-  /** Waits for our job, if there is one, and takes it away. */
-  async #settle(domain: string, doing: string): Promise<Job | undefined> {
+  /** Waits for our job, if there is one, and takes it away. While it runs QEMU answers nothing at all. */
+  async #settle(domain: string, { doing, moreMs }: JobWork): Promise<Job | undefined> {
     const began = performance.now();
     for (let pause = poll.firstMs; ; pause = Math.min(poll.mostMs, pause * poll.growth)) {
-      const job = ((await this.#ask(domain, 'query-jobs')) as Job[]).find(({ id }) => id === jobId);
+      const job = ((await this.#ask(domain, 'query-jobs', undefined, moreMs)) as Job[]).find(({ id }) => id === jobId);
       if (job === undefined) return undefined;
       if (job.status === 'concluded') {
         await this.#ask(domain, 'job-dismiss', { id: jobId });
         return job;
       }
       if (performance.now() - began > jobMs)
-        throw new CowherdError('TOOL_TIMEOUT', `QEMU did not ${doing} within ${jobMs / 60_000} minutes`, {
+        throw new CowherdError('TOOL_TIMEOUT', `The QEMU of ${domain} did not ${doing} within ${jobMs / 60_000} minutes`, {
           hint: `It may still be at it: virsh qemu-monitor-command ${domain} '{"execute":"query-jobs"}'`,
         });
       await setTimeout(pause);
@@ -95,10 +106,16 @@ export class QemuMonitor implements Monitor {
     });
   }
 
-  async #ask(domain: string, execute: string, words?: object): Promise<unknown> {
+  async #ask(domain: string, execute: string, words?: object, moreMs = 0): Promise<unknown> {
     const text = JSON.stringify({ execute, ...(words === undefined ? {} : { arguments: words }) });
-    const reply = await this.#run(`qemu-monitor-command ${quote(domain)} ${quote(text)}`);
-    if (reply.error !== '') throw virshError(`ask the QEMU of ${domain} for ${execute}`, reply.error);
+    const doing = `ask the QEMU of ${domain} for ${execute}`;
+    const reply = await this.#run(`qemu-monitor-command ${quote(domain)} ${quote(text)}`, moreMs).catch((error: unknown) => {
+      throw isTimeout(error) ? silentDomain(domain, doing, error) : error;
+    });
+    if (reply.error !== '') {
+      const error = virshError(doing, reply.error);
+      throw isTimeout(error) ? silentDomain(domain, doing, error) : error;
+    }
     const answer = JSON.parse(reply.stdout) as { return?: unknown; error?: { desc?: string } };
     if (answer.error === undefined) return answer.return;
     throw new CowherdError('TOOL_FAILED', `The QEMU of ${domain} refused ${execute}: ${answer.error.desc ?? 'no reason given'}`, {

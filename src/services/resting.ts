@@ -25,6 +25,7 @@ export function verifyOwnDisk(ports: Pick<Ports, 'fleets'>, record: FleetRecord,
   const { name, domain, overlayBytes } = member;
   const again = `Run "cowherd spawn ${record.name}" again: it makes what is missing.`;
   if (domain === undefined) throw new CowherdError('MEMBER_NOT_FOUND', `${name} has no domain`, { hint: again });
+  if (member.unread !== undefined) throw member.unread;
   if (isForeign(member, record.id)) {
     throw new CowherdError('FOREIGN_DOMAIN', `The domain ${domain.name} is not ${name} of this fleet, or has lost its mark`, {
       hint: `cowherd does not touch it, nor what it may have open. "cowherd status ${record.name}" says more.`,
