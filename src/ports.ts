@@ -117,7 +117,8 @@ export interface ConvertRequest {
 
 export interface ImageTool {
   version(): Promise<string>;
-  info(path: string, format: 'qcow2' | 'raw'): Promise<ImageInfo>;
+  /** @param isInUse a guest may write to it meanwhile */
+  info(path: string, format: 'qcow2' | 'raw', isInUse?: boolean): Promise<ImageInfo>;
   /** @throws BASE_REFUSED where it is corrupt; @returns a warning where clusters are leaked */
   check(path: string, signal?: AbortSignal): Promise<string | undefined>;
   /** The bytes of a fresh, empty overlay on a base image. */
