@@ -2,6 +2,7 @@ import type { CheckpointStore, Monitor } from './checkpoint-ports.js';
 import type { AcceleratorAnswer, AcceleratorQuestion } from './core/accelerator.js';
 import type { BaseImage, BaseLayer, BaseRecord, Seal } from './core/base.js';
 import type { AcceleratorChoice } from './core/cpu.js';
+import type { CowherdError } from './core/errors.js';
 import type { BaseRef, FleetRecord } from './core/fleet.js';
 import type { GuestFacts } from './core/generalisation.js';
 import type { GuestText } from './core/guest/text.js';
@@ -50,10 +51,13 @@ export interface Hypervisor {
   listDomains(): Promise<DomainState[]>;
   /** Of one domain, now. @throws DOMAIN_NOT_FOUND */
   stateOf(name: string): Promise<Pick<DomainState, 'state' | 'reason'>>;
-  /** The marks of those domains that carry one. Domains that went away meanwhile are left out. */
-  readMarks(names: readonly string[]): Promise<Map<string, MemberMark>>;
-  /** The XML of domains as they are defined. Domains that went away meanwhile are left out. */
-  readXml(names: readonly string[]): Promise<Map<string, string>>;
+  /**
+   * The marks of those domains that carry one. Domains that went away meanwhile are left out.
+   * @param failed takes the errors of domains that could not be read, by name; left out, the first one is thrown
+   */
+  readMarks(names: readonly string[], failed?: Map<string, CowherdError>): Promise<Map<string, MemberMark>>;
+  /** The XML of domains as they are defined. Domains that went away meanwhile are left out. @param failed as in {@link readMarks} */
+  readXml(names: readonly string[], failed?: Map<string, CowherdError>): Promise<Map<string, string>>;
   /** @param options.validate hold it against libvirt's schema first */
   define(definition: DomainDefinition, options?: { validate?: boolean }): Promise<void>;
   /** Starts a domain that is not kept when it ends: for probes. */
@@ -64,7 +68,7 @@ export interface Hypervisor {
   startPaused(name: string): Promise<void>;
   /** Lets a paused guest go on; what its disk refused is tried again. */
   resume(name: string): Promise<void>;
-  /** Of domains that a disk error may have paused: which disks, and libvirt's word for why, e.g. `vda: no space`. */
+  /** Of domains that a disk error may have paused: which disks, and libvirt's word for why, e.g. `vda: no space`. Those that do not answer are left out. */
   readDiskErrors(names: readonly string[]): Promise<Map<string, string>>;
   /** Ends the guest at once. */
   destroy(name: string): Promise<void>;
@@ -118,7 +122,8 @@ export interface ConvertRequest {
 
 export interface ImageTool {
   version(): Promise<string>;
-  info(path: string, format: 'qcow2' | 'raw'): Promise<ImageInfo>;
+  /** @param isInUse a guest may write to it meanwhile */
+  info(path: string, format: 'qcow2' | 'raw', isInUse?: boolean): Promise<ImageInfo>;
   /** @throws BASE_REFUSED where it is corrupt; @returns a warning where clusters are leaked */
   check(path: string, signal?: AbortSignal): Promise<string | undefined>;
   /** The bytes of a fresh, empty overlay on a base image. */

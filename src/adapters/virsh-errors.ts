@@ -158,6 +158,30 @@ export function virshError(doing: string, error: string): CowherdError {
   });
 }
 
+export function isTimeout(error: unknown): error is CowherdError {
+  return error instanceof CowherdError && error.code === 'TOOL_TIMEOUT';
+}
+
+export function connectionError(uri: string, stderr: string): CowherdError {
+  const error = virshError(`be reached at ${uri}`, stderr.replace(/^error: /gm, ''));
+  return error.code === 'CONNECTION_FAILED'
+    ? error
+    : new CowherdError('CONNECTION_FAILED', error.message, {
+        details: error.details,
+        hint: 'Is libvirtd running? "cowherd doctor" checks it.',
+      });
+}
+
+/** Of a domain whose QEMU does not answer, or that another call holds. What was asked for may still happen when it answers again. */
+export function silentDomain(name: string, doing: string, cause: CowherdError): CowherdError {
+  const message = cause.message.startsWith('libvirt could not') ? cause.message : `Could not ${doing}: ${cause.message}`;
+  return new CowherdError('TOOL_TIMEOUT', message, {
+    details: cause.details,
+    hint: `Its QEMU may be stopped, or waiting for its disk: "virsh domcontrol ${name}" tells. Run the same command again when it answers, or end the guest: virsh destroy ${name}. COWHERD_LIBVIRT_TIMEOUT=5m waits longer.`,
+    cause,
+  });
+}
+
 /**
  * Of a domain that libvirt takes for starting, and lets nobody end. libvirt 9.0: killed between its first note of a domain and the
  * birth of its QEMU, it reads in the next life that note (`pid='0'`) with the start's job, and no thread is there that could end it.

@@ -103,8 +103,10 @@ export async function observeFleet(ports: Pick<Ports, 'hypervisor' | 'fleets'>, 
 /** As {@link observeFleet}, with the mark in each domain's metadata: for verbs that change something. */
 export async function observeWithMarks(ports: Pick<Ports, 'hypervisor' | 'fleets'>, record: FleetRecord): Promise<MarkedMember[]> {
   const members = await observeFleet(ports, record);
-  const marks = await ports.hypervisor.readMarks(members.filter((member) => member.domain !== undefined).map((member) => member.name));
-  return members.map((member) => ({ ...member, mark: marks.get(member.name) }));
+  const failed = new Map<string, CowherdError>();
+  const names = members.filter((member) => member.domain !== undefined).map((member) => member.name);
+  const marks = await ports.hypervisor.readMarks(names, failed);
+  return members.map((member) => ({ ...member, mark: marks.get(member.name), unread: failed.get(member.name) }));
 }
 
 /** The base image of a record, with the seals of all its layers compared. @throws BASE_CHANGED where one is gone or differs */

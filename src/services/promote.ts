@@ -13,7 +13,7 @@ import { type BaseListing, describeBase, generalisationOf } from './bases.js';
 import { observeWithMarks, verifiedBase, verifyNothingUnfinished, type WorkOptions, withFleetLock } from './fleet-access.js';
 import { type FoundMember, findMember } from './members.js';
 import { start, stop } from './power.js';
-import { runningError, verifyOwnDisk, verifyResting } from './resting.js';
+import { runningError, verifyCopyable, verifyOwnDisk, verifyResting } from './resting.js';
 import { verifyRoom } from './room.js';
 
 export interface PromoteOptions extends WorkOptions {
@@ -75,6 +75,7 @@ async function verifyPromotable(ports: Ports, { record, member: named }: FoundMe
   if (member === undefined) throw new Error(`${named.name} was not observed`);
   const overlay = verifyOwnDisk(ports, record, member, (await ports.hypervisor.readXml([member.name])).get(member.name));
   if (options.stop !== true && isOn(member.domain)) throw runningError(record, member, ', or let promote do it: --stop');
+  await verifyCopyable(ports, record, member, { overlay, base });
   return { record, member, overlay, base };
 }
 

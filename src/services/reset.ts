@@ -1,10 +1,19 @@
 import { memberDisks } from '../core/disks.js';
 import { hasDisk, type MemberDefinition } from '../core/domain-xml.js';
+import type { CowherdError } from '../core/errors.js';
 import type { FleetRecord } from '../core/fleet.js';
 import { isOn, type ObservedMember } from '../core/observation.js';
 import type { Operation } from '../core/operation.js';
 import type { Outcome } from '../core/outcome.js';
-import { type MarkedMember, type MemberPlan, type Plan, planReset, type ResetPolicy, type StartPolicy } from '../core/plan.js';
+import {
+  type MarkedMember,
+  type MemberPlan,
+  type Plan,
+  planReset,
+  type ResetPolicy,
+  type StartPolicy,
+  unreadReason,
+} from '../core/plan.js';
 import type { Seed } from '../core/seed.js';
 import { selectMembers } from '../core/selection.js';
 import type { WaitFor } from '../core/stages.js';
@@ -194,11 +203,12 @@ export async function withoutStrangeDisks(
   const members = byName(observed);
   const asked = plan.members.filter(isAsked);
   const strange = new Set<string>();
+  const failed = new Map<string, CowherdError>();
   // In parts: nobody needs the XML of a thousand domains at once.
   for (let from = 0; from < asked.length; from += xmlBatch) {
     const names = asked.slice(from, from + xmlBatch).map((member) => member.name);
-    const documents = await ports.hypervisor.readXml(names);
-    for (const name of names) {
+    const documents = await ports.hypervisor.readXml(names, failed);
+    for (const name of names.filter((name) => !failed.has(name))) {
       const xml = documents.get(name);
       const { disk } = ports.fleets.files(record.name, name);
       const member = memberOf(members, name);
@@ -212,9 +222,10 @@ export async function withoutStrangeDisks(
   const keep = `${record.spec.firmware === 'uefi' ? ' --keep-nvram' : ''}${record.spec.tpm ? ' --keep-tpm' : ''}`;
   return {
     ...plan,
-    members: plan.members.filter((member) => !strange.has(member.name)),
+    members: plan.members.filter(({ name }) => !strange.has(name) && !failed.has(name)),
     refused: [
       ...plan.refused,
+      ...[...failed].map(([name, error]) => unreadReason(name, error)),
       ...[...strange].map((name) => ({
         name,
         reason: 'its domain does not have its own disks any more',

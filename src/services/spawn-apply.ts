@@ -28,6 +28,7 @@ import { withoutMisplaced } from './standing.js';
 import { stepPerformer } from './steps.js';
 import { verifiedWarmBase, withClones } from './warm/clone-plan.js';
 import { Cloner, discardHalfMade } from './warm/clones.js';
+import { withoutStrays } from './warm/strays.js';
 
 /** What a spawn does once it is known what the fleet is to be. */
 
@@ -178,6 +179,7 @@ async function attemptSpawn(
     ...nvramOf(record),
     off: offNames(before),
     isOfClones: record.spec.warm !== undefined,
+    beforeStart: withoutStrays(ports, record, offNames(before)),
     ...(cloner === undefined ? {} : { perform: { restore: cloner.clone } }),
     journaled: true,
   });
@@ -246,7 +248,7 @@ function verifyNetworkMayChange(recorded: FleetRecord | undefined, record: Fleet
 }
 
 function verifyNoForeign(record: FleetRecord, observed: readonly MarkedMember[]): void {
-  const foreign = observed.filter((member) => isForeign(member, record.id));
+  const foreign = observed.filter((member) => member.unread === undefined && isForeign(member, record.id));
   const first = foreign[0];
   if (first === undefined) return;
   throw new CowherdError('FOREIGN_DOMAIN', `A domain named ${first.name} exists that is not of fleet ${record.name}; nothing was changed`, {

@@ -72,10 +72,9 @@ export async function status(ports: Ports, fleet: string, options: StatusOptions
     newestBase(ports, record).catch(() => undefined),
     ports.checkpoints.list(fleet),
   ]);
-  const addresses = await observeAddresses(ports, record, observed);
-  const sharing = sharedAddresses(addresses);
   const stalled = observed.flatMap(({ domain }) => (domain?.state === 'paused' && domain.reason === 'I/O error' ? [domain.name] : []));
-  const diskErrors = await ports.hypervisor.readDiskErrors(stalled).catch(() => new Map<string, string>());
+  const [addresses, diskErrors] = await Promise.all([observeAddresses(ports, record, observed), readDiskErrors(ports, stalled)]);
+  const sharing = sharedAddresses(addresses);
   const memory = options.memory ? await readMemory(ports, record, observed, processes) : undefined;
   const now = ports.clock.now().getTime();
   const problemOf = new Map(problems);
@@ -124,6 +123,19 @@ export async function status(ports: Ports, fleet: string, options: StatusOptions
     ...(memory === undefined ? {} : { memory: memory.fleet }),
     members,
   };
+}
+
+/** How long libvirt may take to ask QEMUs about their disks: a listing does not wait for one that hangs. */
+const diskErrorsMs = 2_000;
+
+async function readDiskErrors({ hypervisor, clock }: Ports, names: readonly string[]): Promise<ReadonlyMap<string, string>> {
+  const none = new Map<string, string>();
+  if (names.length === 0) return none;
+  const enough = new AbortController();
+  const read = hypervisor.readDiskErrors(names).catch(() => none);
+  const first = await Promise.race([read, clock.sleep(diskErrorsMs, enough.signal).then(() => none)]);
+  enough.abort();
+  return first;
 }
 
 async function readMemory(

@@ -135,7 +135,7 @@ export async function finishTeardown(
   const gone = new Set([...done, ...run.results.filter((result) => result.kind === 'done').map((result) => result.member.index)]);
   const freedBytes = observed.reduce((sum, member) => sum + (gone.has(member.index) ? (member.overlayBytes ?? 0) : 0), 0);
   const namesakes = observed
-    .filter((member) => isForeign(member, record.id))
+    .filter((member) => member.unread === undefined && isForeign(member, record.id))
     .map((member) => `left alone: the domain ${member.domain?.name} is not of this fleet`);
   if (!isComplete(run)) return { ...outcome, freedBytes };
   // While the operation is still known: what fails here is done again by resume.

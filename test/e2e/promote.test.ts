@@ -44,6 +44,20 @@ describe('promote, export, prune and compact', () => {
     expect(await base('next')).toBeUndefined();
   });
 
+  it('shuts no member down for what it refuses in the end', async () => {
+    const started = async (): Promise<string> => readFile(`/run/libvirt/qemu/${first()}.pid`, 'utf8');
+    const before = await started();
+    const refused = async (): Promise<any> => (await lab.answer('promote', first(), '--as', 'next', '--stop')).json.error;
+    await lab.ok('checkpoint', fleet, '1');
+    expect(await refused()).toMatchObject({ code: 'BASE_REFUSED', hint: expect.stringContaining(`cowherd checkpoint ${fleet} 1 --drop`) });
+    await lab.ok('checkpoint', fleet, '1', '--drop');
+    // And one of somebody else's.
+    await virsh('snapshot-create-as', first(), 'own');
+    expect(await refused()).toMatchObject({ code: 'BASE_REFUSED', hint: expect.stringContaining('virsh snapshot-delete') });
+    await virsh('snapshot-delete', first(), 'own');
+    expect(await started()).toBe(before);
+  });
+
   it('makes a base image of a disk: the member starts again, and a fleet on the new image goes on from there', async () => {
     const before = await sha256((await base('golden')).path);
     const promoted = await lab.ok('promote', first(), '--as', 'next', '--stop');
