@@ -38,4 +38,11 @@ describe('a host that lets too little', () => {
     expect((await lab.ok('start', fleet, ...store)).counts).toMatchObject({ started: 1 });
     await lab.ok('teardown', fleet, '--yes', ...store);
   });
+
+  it('has a file where the store is to be: that is said, and not that there are no fleets', async () => {
+    for (const store of ['/etc/passwd', '/etc/passwd/store']) {
+      const { exitCode, json } = await lab.answer('status', 'lab', '--store', store);
+      expect([exitCode, json.error]).toEqual([2, expect.objectContaining({ message: `The store ${store} is not a directory` })]);
+    }
+  });
 });
