@@ -18,7 +18,7 @@ describe('a host that lets too little', () => {
 
   it('names the directory that keeps QEMU out, beforehand and when a start fails for it', async () => {
     const closed = lab.path('closed');
-    await mkdir(lab.store, { mode: 0o755 });
+    await mkdir(lab.store, { mode: 0o755, recursive: true });
     await mkdir(closed, { mode: 0o700 });
     const store = ['--store', `${closed}/store`];
     const fleet = lab.fleet('closed');
