@@ -11,7 +11,7 @@ import type { Ports } from '../ports.js';
 import { byName, runChange } from './change.js';
 import { checkMemory, verifyChecks } from './checks.js';
 import { verifiedBases } from './disks.js';
-import { loadFleet, observeWithMarks, verifyNothingUnfinished, type WorkOptions, withFleetLock } from './fleet-access.js';
+import { loadFleet, observeWithMarks, verifyNothingUnfinished, verifyWork, type WorkOptions, withFleetLock } from './fleet-access.js';
 import { beginWait, verifyWaitable } from './readiness.js';
 import { withoutStrangeDisks } from './reset.js';
 import { Shared } from './shared.js';
@@ -41,6 +41,7 @@ export function stop(ports: Ports, options: PowerOptions): Promise<Outcome> {
 
 function power(ports: Ports, verb: 'start' | 'stop', options: PowerOptions): Promise<Outcome> {
   return withFleetLock(ports, options.fleet, async () => {
+    verifyWork(options);
     const began = ports.clock.monotonic();
     const record = await loadFleet(ports, options.fleet);
     const chosen = selectMembers(record.name, record.members, options.members ?? []);
