@@ -27,7 +27,7 @@ export default class Logs extends BaseCommand {
         const { member } = await logs(host, { words: argv as string[], follow: flags.follow, signal, onText });
         return { member, console: parts.join('') };
       },
-      flags.follow,
+      { isWatch: flags.follow },
     );
   }
 }
