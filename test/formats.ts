@@ -211,9 +211,9 @@ export async function checkKnownHosts(text: string): Promise<string[]> {
   });
 }
 
-const escape = '\u001b';
+const esc = '\u001b';
 /** What cowherd's own progress bars write to a terminal: where the cursor is, and whether it is seen. */
-const progressCodes = new RegExp(`${escape}(7|8|\\[(\\?(25|7)[lh]|[01]?G|\\d?A|[0-2]?K|0?J))`, 'g');
+const progressCodes = new RegExp(`${esc}(7|8|\\[(\\?(25|7)[lh]|[01]?G|\\d?A|[0-2]?K|0?J))`, 'g');
 
 /** What acts on a terminal instead of being shown. @param isTerminal its lines end in CR LF, and progress may be shown */
 export function checkTerminal(text: string, isTerminal = false): string[] {

@@ -84,6 +84,7 @@ export class HostileLab {
     const words = [...args.slice(0, end), '--json', ...args.slice(end)];
     const { exitCode, stdout, stderr } = await this.#run(process.execPath, ['--import', usage, this.lab.bin, ...words], words);
     expect.soft(checkTerminal(stderr), `what ${words.join(' ')} says on stderr`).toEqual([]);
+    expect.soft(checkTerminal(stdout), `the document of ${words.join(' ')}`).toEqual([]);
     const json = JSON.parse(stdout);
     expect.soft(JSON.stringify(json), words.join(' ')).not.toContain('"code":"BUG"');
     return { exitCode, text: stdout, json };

@@ -40,7 +40,9 @@ export const exploit = `10.9.9.9\n  ProxyCommand touch ${canary}\n#`;
 /** Replies with a purpose, by command and name. */
 const special: Record<string, Record<string, string>> = {
   'guest-network-get-interfaces': {
-    exploit: JSON.stringify([{ name: 'eth0', 'ip-addresses': [{ 'ip-address': exploit, 'ip-address-type': 'ipv4' }] }]),
+    exploit: JSON.stringify([
+      { name: 'eth0', 'hardware-address': '@MAC@', 'ip-addresses': [{ 'ip-address': exploit, 'ip-address-type': 'ipv4' }] },
+    ]),
   },
   'guest-exec-status': {
     'never-ends': '{"exited":false}',
@@ -51,7 +53,7 @@ const special: Record<string, Record<string, string>> = {
 };
 
 /** Where the guest really is, so that ssh finds it. */
-const realAddress = `printf '{"return":[{"name":"eth0","ip-addresses":[{"ip-address-type":"ipv4","ip-address":"%s"}]}]}\\n' "$(hostname -i)"`;
+const realAddress = `printf '{"return":[{"name":"eth0","hardware-address":"@MAC@","ip-addresses":[{"ip-address-type":"ipv4","ip-address":"%s"}]}]}\\n' "$(hostname -i)"`;
 
 /** Fills the directory that build.sh takes with --add. The same seed gives the same files. */
 export async function writeCorpus(directory: string, seed: number): Promise<void> {

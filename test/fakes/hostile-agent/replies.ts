@@ -90,7 +90,7 @@ const oddBase64: Json = fc.constantFrom('"===="', '"%%%"', '"YQ"', '"Y Q = ="', 
 
 const exitCode: Json = fc.constantFrom('0', '1', '"x"', '-1', '9007199254740992', '256', '1e999', '0.5', 'null', '[]', '"0"');
 
-/** By command: what stands in `return`. */
+/** By command: what stands in `return`. @MAC@ stands for the MAC of the member's own card. */
 export const returns: Record<string, Json> = {
   'guest-ping': fc.oneof(fc.constant('{}'), anything),
   'guest-network-get-interfaces': spoilt(
@@ -98,7 +98,7 @@ export const returns: Record<string, Json> = {
       spoilt(
         object({
           name: text,
-          'hardware-address': spoilt(fc.constant('"52:54:00:aa:bb:cc"')),
+          'hardware-address': spoilt(fc.constant('"@MAC@"')),
           'ip-addresses': spoilt(
             list(
               object({
@@ -197,7 +197,7 @@ export const largeReplies: Record<string, string> = {
   'three-megabytes': `printf '{"return":[{"name":"'; head -c 3000000 /dev/zero | tr '\\0' A; printf '"}]}\\n'`,
   'many-interfaces': `printf '{"return":[{}'; yes ',{"name":"x"}' | head -n 100000 | tr -d '\\n'; printf ']}\\n'`,
   // Each with an address, as many as there is room for.
-  'many-addresses': `printf '{"return":[{"name":"x","hardware-address":"52:54:00:00:00:01","ip-addresses":[{}'; yes ',{"ip-address-type":"ipv4","ip-address":"10.9.9.9"}' | head -n 50000 | tr -d '\\n'; printf ']}]}\\n'`,
+  'many-addresses': `printf '{"return":[{"name":"x","hardware-address":"@MAC@","ip-addresses":[{}'; yes ',{"ip-address-type":"ipv4","ip-address":"10.9.9.9"}' | head -n 50000 | tr -d '\\n'; printf ']}]}\\n'`,
   // One level deeper than libvirt itself takes would only show what libvirt does.
   'deep-nesting': `printf '{"return":'; yes '[' | head -n 10000 | tr -d '\\n'; yes ']' | head -n 10000 | tr -d '\\n'; printf '}\\n'`,
   'large-output': `printf '{"return":{"exited":true,"exitcode":0,"out-data":"'; head -c 3000000 /dev/zero | tr '\\0' A; printf '"}}\\n'`,
