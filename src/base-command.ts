@@ -1,7 +1,9 @@
 import { setMaxListeners } from 'node:events';
-import { Command, Flags } from '@oclif/core';
+import { Command, Flags, ux } from '@oclif/core';
 import { CowherdError, type ErrorReport, fullDiskHint, reportOf } from './core/errors.js';
+import { escapeUnsafe } from './core/guest/text.js';
 import type { ProgressListener } from './core/progress.js';
+import { jsonText } from './core/quoting.js';
 import { parseTargets, type Targets } from './core/targets.js';
 import { type Host, openHost } from './host.js';
 import { loadFleet, type WorkOptions } from './services/fleet-access.js';
@@ -125,6 +127,24 @@ export abstract class BaseCommand extends Command {
       }
     }
     return { fleets: results };
+  }
+
+  /** Everything that is shown passes through here: no text of a guest or of another program steers the terminal. */
+  override log(message = ''): void {
+    super.log(escapeUnsafe(message));
+  }
+
+  override logToStderr(message = ''): void {
+    super.logToStderr(escapeUnsafe(message));
+  }
+
+  protected override logJson(document: unknown): void {
+    ux.stdout(jsonText(document));
+  }
+
+  /** For what a person wants as it is. */
+  protected logRaw(text: string): void {
+    process.stdout.write(text);
   }
 
   /** Sets the exit code of the process, keeping the gravest. */

@@ -1,3 +1,5 @@
+import type { GuestText } from './core/guest/text.js';
+import type { Ipv4Address, SshPublicKey } from './core/guest/values.js';
 import type { HostEntry, Lease, NetworkDefinition } from './core/network.js';
 import type { FleetSecrets, Seed } from './core/seed.js';
 
@@ -18,6 +20,8 @@ export interface Networks {
   addHosts(name: string, hosts: readonly HostEntry[]): Promise<void>;
   /** Removes them, by MAC; what is gone is fine. */
   removeHosts(name: string, hosts: readonly HostEntry[]): Promise<void>;
+  /** IPv4 addresses of this host's own network interfaces, as they are now. */
+  hostAddresses(): ReadonlySet<string>;
   /** Ends leases before their time, as far as this user and this host can. */
   releaseLeases(bridge: string, leases: readonly Lease[]): Promise<void>;
   start(name: string): Promise<void>;
@@ -26,7 +30,7 @@ export interface Networks {
 export interface GuestAgent {
   /**
    * Sends one command of qemu-ga's protocol.
-   * @returns what stands in its `return`
+   * @returns what stands in its `return`: anything at all; core/guest/agent.ts reads it
    * @throws GUEST_UNREACHABLE where no agent answers in time, GUEST_REFUSED where it does and will not
    */
   command(domain: string, command: object, timeoutSeconds: number): Promise<unknown>;
@@ -35,7 +39,7 @@ export interface GuestAgent {
 /** Where and as whom a member is logged in to. */
 export interface SshEndpoint {
   member: string;
-  host: string;
+  host: Ipv4Address;
   port: number;
   user: string;
   /** File of the private key; undefined where the fleet has none and the person's own keys are tried. */
@@ -49,8 +53,8 @@ export type SshFiles = Pick<SshEndpoint, 'identityFile' | 'knownHostsFile' | 'is
 
 export interface RemoteResult {
   exitCode: number;
-  stdout: string;
-  stderr: string;
+  stdout: GuestText;
+  stderr: GuestText;
   truncated: boolean;
 }
 
@@ -63,8 +67,8 @@ export interface RemoteRunOptions {
 
 /** ssh and scp. */
 export interface RemoteShell {
-  /** Whether something that speaks ssh answers there. @returns its banner; undefined where it does not */
-  banner(host: string, port: number, timeoutMs: number): Promise<string | undefined>;
+  /** Whether something that speaks ssh answers there. */
+  answers(host: Ipv4Address, port: number, timeoutMs: number): Promise<boolean>;
   /**
    * Runs a program with its arguments as they are, without a terminal and without asking anything.
    * @throws GUEST_UNREACHABLE where ssh itself fails
@@ -112,8 +116,8 @@ export interface SeedStore {
   writeSshFiles(fleet: string, privateKey: string | undefined, hostKeys: ReadonlyMap<string, string>): Promise<void>;
   /** Read once for all members. @returns which files are a member's */
   sshFiles(fleet: string): Promise<(member: string) => SshFiles>;
-  /** Notes the host keys that a member has told by its agent: no others are accepted from then on. */
-  learnHost(fleet: string, member: string, hostKeys: readonly string[]): Promise<void>;
+  /** Records the host keys that a member's agent reported: no others are accepted from then on. */
+  learnHost(fleet: string, member: string, hostKeys: readonly SshPublicKey[]): Promise<void>;
   /** Forgets host keys that were learned, not given. */
   forgetLearnedHost(fleet: string, member: string): Promise<void>;
 }

@@ -2,6 +2,7 @@ import type { CheckpointStore, Monitor } from './checkpoint-ports.js';
 import type { BaseImage, BaseLayer, BaseRecord, Seal } from './core/base.js';
 import type { BaseRef, FleetRecord } from './core/fleet.js';
 import type { GuestFacts } from './core/generalisation.js';
+import type { GuestText } from './core/guest/text.js';
 import type { Ksm } from './core/ksm.js';
 import type { DomainState, MemberMark } from './core/observation.js';
 import type { Operation, Unfinished } from './core/operation.js';
@@ -254,8 +255,8 @@ export interface FleetStore {
   measureOverlay(fleet: string, image: Buffer): Promise<number>;
   /** Makes ready what a start needs: an empty console log that libvirt's log daemon appends to and this user can read. */
   prepareStart(fleet: string, member: string): Promise<void>;
-  /** The console log from an offset on, at most 64 KiB of it. */
-  readConsole(fleet: string, member: string, fromByte: number): Promise<{ text: string; nextByte: number }>;
+  /** The console log from an offset on, at most 64 KiB of it. A character that is not complete yet is left for the next call. */
+  readConsole(fleet: string, member: string, fromByte: number): Promise<{ text: GuestText; nextByte: number }>;
   /** Removes what belongs to a member; what is gone already is fine. */
   removeMemberFiles(fleet: string, member: string, stems: readonly string[]): Promise<void>;
   /** Removes the fleet's directory. @returns paths in it that are not cowherd's, and therefore stay */

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { CowherdError } from '../core/errors.js';
 import { type FleetRecord, parseFleetRecord, parseState, verifyRecordOf } from '../core/fleet.js';
+import { type GuestText, guestText } from '../core/guest/text.js';
 import { namePattern } from '../core/names.js';
 import { type Operation, operationLogLine, operationSchema, parseOperationLog, type Unfinished } from '../core/operation.js';
 import { nonZeroSegments } from '../core/overlay.js';
@@ -262,13 +263,13 @@ export class FleetDirectory implements FleetStore {
     }
   }
 
-  async readConsole(fleet: string, member: string, fromByte: number): Promise<{ text: string; nextByte: number }> {
+  async readConsole(fleet: string, member: string, fromByte: number): Promise<{ text: GuestText; nextByte: number }> {
     const { consoleLog } = this.files(fleet, member);
     let handle: Awaited<ReturnType<typeof open>>;
     try {
       handle = await openOwn(consoleLog);
     } catch (cause) {
-      if (isMissing(cause)) return { text: '', nextByte: 0 };
+      if (isMissing(cause)) return { text: guestText(''), nextByte: 0 };
       throw storeError(`read the console log ${consoleLog}`, cause);
     }
     try {
@@ -276,7 +277,8 @@ export class FleetDirectory implements FleetStore {
       // Shorter than before: libvirt's log daemon has begun a new file.
       const start = fromByte > size ? 0 : fromByte;
       const { bytesRead, buffer } = await handle.read(Buffer.alloc(Math.min(consoleChunkBytes, size - start)), { position: start });
-      return { text: buffer.subarray(0, bytesRead).toString('utf8'), nextByte: start + bytesRead };
+      const end = bytesRead - cutCharacter(buffer.subarray(0, bytesRead));
+      return { text: guestText(buffer.subarray(0, end).toString('utf8')), nextByte: start + end };
     } finally {
       await handle.close();
     }
@@ -335,4 +337,15 @@ export class FleetDirectory implements FleetStore {
     if (operation.record !== undefined) verifyRecordOf(fleet, operation.record, 'operation.json', hint);
     return { operation, done: parseOperationLog((await readIfThere(operationLog)) ?? '') };
   }
+}
+
+/** How many bytes at the end are the beginning of a UTF-8 character that goes on behind them. */
+function cutCharacter(bytes: Buffer): number {
+  for (let back = 1; back <= Math.min(3, bytes.length); back++) {
+    const byte = bytes[bytes.length - back] ?? 0;
+    if ((byte & 0xc0) === 0x80) continue;
+    const length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1;
+    return length > back ? back : 0;
+  }
+  return 0;
 }

@@ -2,6 +2,7 @@ import { lstat, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { parseState } from '../core/fleet.js';
+import type { SshPublicKey } from '../core/guest/values.js';
 import { nonZeroSegments } from '../core/overlay.js';
 import type { FleetSecrets, Seed } from '../core/seed.js';
 import type { PlacedSeed, SeedStore, SshFiles } from '../ports.js';
@@ -130,7 +131,7 @@ export class SeedDirectory implements SeedStore {
     };
   }
 
-  async learnHost(fleet: string, member: string, hostKeys: readonly string[]): Promise<void> {
+  async learnHost(fleet: string, member: string, hostKeys: readonly SshPublicKey[]): Promise<void> {
     const { ssh, learnedHost } = fleetLayout(this.#root, fleet);
     await makeDirectory(ssh);
     await placeText(learnedHost(member), hostKeys.map((key) => `${member} ${key}\n`).join(''));

@@ -1,5 +1,8 @@
 import { createConnection } from 'node:net';
 import { CowherdError } from '../core/errors.js';
+import { excerpt, excerptLines, guestText } from '../core/guest/text.js';
+import type { Ipv4Address } from '../core/guest/values.js';
+import { shellWord, sshConfigValue } from '../core/quoting.js';
 import type { CopyOptions, RemoteResult, RemoteRunOptions, RemoteShell, SshEndpoint } from '../ports.js';
 import { runAttached, runTool } from './process.js';
 
@@ -10,24 +13,24 @@ const sshFailed = 255;
 
 /** OpenSSH's client, told everything on its command line: the person's configuration of other hosts does not count. */
 export class OpenSsh implements RemoteShell {
-  banner(host: string, port: number, timeoutMs: number): Promise<string | undefined> {
+  answers(host: Ipv4Address, port: number, timeoutMs: number): Promise<boolean> {
     return new Promise((resolve) => {
       const socket = createConnection({ host, port });
       let text = '';
-      const settle = (banner: string | undefined): void => {
+      const settle = (isUp: boolean): void => {
+        clearTimeout(deadline);
         socket.destroy();
-        resolve(banner);
+        resolve(isUp);
       };
-      // A forwarded port takes connections before its guest does: only the banner counts.
-      socket.setTimeout(timeoutMs, () => settle(undefined));
+      // A forwarded port takes connections before its guest does: only the banner counts. All of it, however slowly it trickles in.
+      const deadline = setTimeout(() => settle(false), timeoutMs);
       socket.on('data', (chunk) => {
         text += chunk.toString('latin1');
-        const line = /^SSH-[^\r\n]*/m.exec(text);
-        if (line !== null && /[\r\n]/.test(text)) settle(line[0]);
-        else if (text.length > 4096) settle(undefined);
+        if (/^SSH-[^\r\n]*[\r\n]/m.test(text)) settle(true);
+        else if (text.length > 4096) settle(false);
       });
-      socket.on('error', () => settle(undefined));
-      socket.on('close', () => settle(undefined));
+      socket.on('error', () => settle(false));
+      socket.on('close', () => settle(false));
     });
   }
 
@@ -36,7 +39,7 @@ export class OpenSsh implements RemoteShell {
     const { exitCode, stdout, stderr, truncated } = await runTool('ssh', args, { timeoutMs, signal, keepBytes, anyExitCode: true });
     // A program may exit 255 by itself: ssh says something when it is its own.
     if (exitCode === sshFailed && isOfSsh(stderr)) throw sshError(endpoint, stderr);
-    return { exitCode, stdout, stderr, truncated };
+    return { exitCode, stdout: guestText(stdout), stderr: guestText(stderr), truncated };
   }
 
   interactive(endpoint: SshEndpoint, argv: readonly string[]): Promise<number> {
@@ -52,7 +55,9 @@ export class OpenSsh implements RemoteShell {
     const here = /^\.{0,2}\//.test(local) ? local : `./${local}`;
     const paths = direction === 'to' ? [here, there] : [there, here];
     const flags = recursive ? ['-r'] : [];
-    const args = [...options(endpoint), '-P', String(endpoint.port), '-q', '-p', ...flags, '--', ...paths];
+    // Modes that a guest chose are not taken over.
+    const times = direction === 'to' ? ['-p'] : [];
+    const args = [...options(endpoint), '-P', String(endpoint.port), '-q', ...times, ...flags, '--', ...paths];
     const { exitCode, stderr } = await runTool('scp', args, { timeoutMs, signal, anyExitCode: true });
     if (exitCode !== 0) throw copyError(endpoint, stderr);
   }
@@ -67,9 +72,9 @@ export class OpenSsh implements RemoteShell {
       `HostName ${endpoint.host}`,
       `Port ${endpoint.port}`,
       `User ${endpoint.user}`,
-      ...(endpoint.identityFile === undefined ? [] : [`IdentityFile ${quoted(endpoint.identityFile)}`, 'IdentitiesOnly yes']),
+      ...(endpoint.identityFile === undefined ? [] : [`IdentityFile ${sshConfigValue(endpoint.identityFile)}`, 'IdentitiesOnly yes']),
       `HostKeyAlias ${endpoint.member}`,
-      `UserKnownHostsFile ${quoted(endpoint.knownHostsFile)}`,
+      `UserKnownHostsFile ${sshConfigValue(endpoint.knownHostsFile)}`,
       `StrictHostKeyChecking ${endpoint.isPinned ? 'yes' : 'accept-new'}`,
     ];
   }
@@ -81,7 +86,7 @@ function options(endpoint: SshEndpoint): string[] {
     'none',
     ...(endpoint.identityFile === undefined ? [] : ['-i', endpoint.identityFile, '-oIdentitiesOnly=yes']),
     `-oHostKeyAlias=${endpoint.member}`,
-    `-oUserKnownHostsFile=${quoted(endpoint.knownHostsFile)}`,
+    `-oUserKnownHostsFile=${sshConfigValue(endpoint.knownHostsFile)}`,
     '-oGlobalKnownHostsFile=/dev/null',
     `-oStrictHostKeyChecking=${endpoint.isPinned ? 'yes' : 'accept-new'}`,
     // Learned keys stay those that were learned.
@@ -98,15 +103,9 @@ function target({ user, host }: SshEndpoint): string {
   return `${user}@${host}`;
 }
 
-/** As in an ssh_config: a percent sign is ssh's own. */
-function quoted(path: string): string {
-  const plain = path.replaceAll('%', '%%');
-  return /\s/.test(plain) ? `"${plain}"` : plain;
-}
-
 /** sshd gives one line to a shell: every word is quoted, so that it arrives as it was given. */
 function commandLine(argv: readonly string[]): string {
-  return argv.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`)).join(' ');
+  return argv.map(shellWord).join(' ');
 }
 
 function isOfSsh(stderr: string): boolean {
@@ -121,24 +120,22 @@ function copyError(endpoint: SshEndpoint, stderr: string): CowherdError {
       stderr,
     );
   if (refused === null || isOfSsh(stderr)) return sshError(endpoint, stderr);
-  return new CowherdError('GUEST_REFUSED', `scp with ${endpoint.member} failed: ${refused[1]}`, {
+  return new CowherdError('GUEST_REFUSED', `scp with ${endpoint.member} failed: ${excerpt(refused[1])}`, {
     hint: `Check the paths on both sides, and whether ${endpoint.user} may use them.`,
   });
 }
 
 function sshError({ member, host, port, user }: SshEndpoint, stderr: string): CowherdError {
-  const lines = stderr
-    .trim()
-    .split('\n')
-    .filter((line) => line.trim() !== '');
-  const reason = lines.at(-1)?.trim() ?? 'it said nothing';
+  // The guest's sshd has a say in it.
+  const lines = excerptLines(stderr);
+  const reason = lines.at(-1) ?? 'no reason given';
   const hint = /Host key verification failed|REMOTE HOST IDENTIFICATION/i.test(stderr)
     ? 'Its host key is not the one of its seed. Does a user-data of your own leave out ssh_keys? Then leave out {{sshHostKey}}, too.'
     : /Permission denied \(/i.test(stderr)
-      ? `Nobody's key is known there. Spawn with --seed nocloud, which gives the fleet's key to the guests, or choose the user with --ssh-user.`
+      ? `The guest accepted none of our keys. Spawn with --seed nocloud, which gives the fleet's key to the guests, or choose the user with --ssh-user.`
       : 'Is it up and is its sshd running? "cowherd status" shows the first, --wait ssh waits for the second.';
   return new CowherdError('GUEST_UNREACHABLE', `ssh to ${member} (${user}@${host}, port ${port}) failed: ${reason}`, {
-    details: lines.slice(-5, -1),
+    details: lines.slice(0, -1),
     hint,
   });
 }

@@ -1,4 +1,5 @@
 import { CowherdError } from '../core/errors.js';
+import { excerpt } from '../core/guest/text.js';
 import type { GuestAgent } from '../ports.js';
 import { virshError } from './virsh-errors.js';
 import { quote, type Reply } from './virsh-session.js';
@@ -21,8 +22,8 @@ export class VirshAgent implements GuestAgent {
     try {
       return (JSON.parse(reply.stdout) as { return?: unknown }).return;
     } catch (cause) {
-      throw new CowherdError('GUEST_UNREACHABLE', `The agent of ${domain} gave an answer that is not JSON`, {
-        hint: 'Is the qemu-ga in that guest whole?',
+      throw new CowherdError('GUEST_UNREACHABLE', `The agent of ${domain} gave a reply that is not JSON`, {
+        hint: 'Check the qemu-guest-agent in that guest, or use ssh instead: --via ssh.',
         cause,
       });
     }
@@ -30,19 +31,19 @@ export class VirshAgent implements GuestAgent {
 }
 
 function agentError(domain: string, error: string): CowherdError {
-  const refused = /unable to execute QEMU agent command '[^']*': (.*)/.exec(error)?.[1];
+  const refused = /unable to execute QEMU agent command '[^']*': ([\s\S]*)/.exec(error)?.[1];
   if (refused !== undefined) {
-    return new CowherdError('GUEST_REFUSED', `The agent of ${domain} refused: ${refused}`, {
+    return new CowherdError('GUEST_REFUSED', `The agent of ${domain} refused: ${excerpt(refused)}`, {
       hint: 'Some distributions forbid parts of qemu-ga: see its BLACKLIST_RPC or --allow-rpcs setting in the guest.',
     });
   }
   if (/No complete agent response/i.test(error)) {
-    return new CowherdError('GUEST_UNREACHABLE', `The agent of ${domain} said more than libvirt takes (some 7 MB), and was cut off`, {
-      hint: 'Have the command write less, or go by ssh: --via ssh. The agent answers again after a restart of the guest.',
+    return new CowherdError('GUEST_UNREACHABLE', `The agent of ${domain} sent more than libvirt accepts (about 7 MB), and was cut off`, {
+      hint: 'Have the command write less, or use ssh: --via ssh. The agent answers again after a restart of the guest.',
     });
   }
   if (/not (connected|responding|available|configured)|not running|timed? ?out/i.test(error)) {
-    return new CowherdError('GUEST_UNREACHABLE', `The agent of ${domain} does not answer: ${(error.split('\n').at(-1) ?? error).trim()}`, {
+    return new CowherdError('GUEST_UNREACHABLE', `The agent of ${domain} does not answer: ${excerpt(error.split('\n').at(-1) ?? error)}`, {
       hint: 'Is qemu-guest-agent installed and running in the guest, and the guest up?',
     });
   }

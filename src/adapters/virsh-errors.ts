@@ -1,4 +1,5 @@
 import { CowherdError, type ErrorCode, fullDiskHint } from '../core/errors.js';
+import { excerpt } from '../core/guest/text.js';
 
 /** What virsh's words mean. virsh exits 1 for everything and has no codes: this table is the only place that reads its text. */
 
@@ -133,7 +134,8 @@ const explanations: Array<{ pattern: RegExp; code: ErrorCode; hint: string }> = 
 export function virshError(doing: string, error: string): CowherdError {
   const lines = error
     .split('\n')
-    .map((line) => line.trim())
+    // QEMU and guests have a say in it.
+    .map(excerpt)
     .filter((line) => line !== '');
   // "Failed to start domain 'x'" is what we know already; the reason is the last "error:" of the chain.
   const reason = lines.find((line) => !/^(Failed to|Requested operation is not valid$)/i.test(line)) ?? lines[0] ?? 'no reason given';

@@ -1,6 +1,7 @@
-import { escapeXml } from '../core/domain-xml.js';
+import { networkInterfaces } from 'node:os';
 import { CowherdError } from '../core/errors.js';
 import { type HostEntry, type Lease, type NetworkDefinition, parseLeases, parseNetworkXml } from '../core/network.js';
+import { escapeXml } from '../core/quoting.js';
 import type { NetworkState, Networks } from '../ports.js';
 import { runTool } from './process.js';
 import { faultOf, virshError } from './virsh-errors.js';
@@ -36,6 +37,10 @@ export class VirshNetworks implements Networks {
 
   removeHosts(name: string, hosts: readonly HostEntry[]): Promise<void> {
     return this.#update(name, 'delete', hosts);
+  }
+
+  hostAddresses(): ReadonlySet<string> {
+    return new Set(Object.values(networkInterfaces()).flatMap((all) => (all ?? []).map(({ address }) => address)));
   }
 
   async releaseLeases(bridge: string, leases: readonly Lease[]): Promise<void> {

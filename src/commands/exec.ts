@@ -24,13 +24,14 @@ network and no keys. Exit code 4 where it failed in some.`;
   static override flags = {
     via: Flags.option({ description: 'how: the agent where one answers, else ssh', options: transports, default: 'auto' })(),
     ...timeoutFlag('how long the command may take in each guest [default: 60s]'),
+    raw: Flags.boolean({ description: 'print output as it came, with control characters', exclusive: ['json'] }),
     concurrency: concurrencyFlags.concurrency,
   };
 
   async run(): Promise<ExecOutcome> {
     const { own, command } = this.splitAtHyphens();
     if (command === undefined) {
-      throw new CowherdError('BAD_USAGE', 'What should be run?', { hint: 'Put it behind two hyphens: cowherd exec lab -- uname -a' });
+      throw new CowherdError('BAD_USAGE', 'No command given', { hint: 'Put it after two hyphens: cowherd exec lab -- uname -a' });
     }
     const { argv, flags } = await this.parse(Exec, own);
     return this.onHost(flags, async (host, work) => {
@@ -40,8 +41,9 @@ network and no keys. Exit code 4 where it failed in some.`;
         throw new CowherdError('BAD_USAGE', `exec is about one fleet, not ${fleets.join(' and ')}`, { hint: 'Run it for each by itself.' });
       const outcome = await exec(host, { ...work, fleet, members, command, via: flags.via, timeoutMs: flags.timeout });
       this.logToStderr(renderExec.summary(outcome));
-      const text = renderExec.outputs(outcome);
-      if (text !== '') this.log(text);
+      const text = renderExec.outputs(outcome, flags.raw);
+      if (text !== '' && flags.raw) this.logRaw(`${text}\n`);
+      else if (text !== '') this.log(text);
       this.exitWith(exitCodeOfExec(outcome));
       return outcome;
     });

@@ -38,7 +38,8 @@ export default class Status extends BaseCommand {
         const frames: string[] = [];
         for (const fleet of fleets)
           frames.push(renderWatchFrame(await status(host, fleet, flags), Math.floor((process.stdout.rows ?? 50) / fleets.length)));
-        this.log(`${process.stdout.isTTY ? '\u001b[H\u001b[2J' : ''}${frames.join('\n\n')}`);
+        if (process.stdout.isTTY) this.logRaw('\u001b[H\u001b[2J');
+        this.log(frames.join('\n\n'));
         await host.clock.sleep(watchMs, signal);
       }
       if (flags.watch) return undefined;

@@ -1,5 +1,6 @@
-import { escapeXml, metadataNamespace } from './domain-xml.js';
+import { metadataNamespace } from './domain-xml.js';
 import { CowherdError } from './errors.js';
+import { escapeXml } from './quoting.js';
 import type { DiskSpec, DomainSpec } from './spec.js';
 import { hidden, hideBraces, putAfter, raw, rawElement, variable } from './template-tree.js';
 import {

@@ -6,6 +6,7 @@ import { CowherdError } from './errors.js';
 import { baseOf, type FleetRecord } from './fleet.js';
 import type { MemberIdentity } from './identity.js';
 import type { MemberMark } from './observation.js';
+import { escapeXml } from './quoting.js';
 
 export const metadataNamespace = 'urn:cowherd:domain:1';
 
@@ -215,10 +216,6 @@ function backingProblems(
   expectText('the backing file', text(child(backing, 'source')?.['@file']), base.path);
   expectText('the format of the backing file', text(child(backing, 'format')?.['@type']), base.format);
   return problems.length > 0 ? problems : backingProblems(backing?.backingStore, rest);
-}
-
-export function escapeXml(value: string): string {
-  return value.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 }
 
 function child(node: XmlNode | undefined, name: string): XmlNode | undefined {

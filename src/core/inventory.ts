@@ -1,5 +1,7 @@
 import { stringify } from 'yaml';
 import { CowherdError } from './errors.js';
+import type { Ipv4Address } from './guest/values.js';
+import { jsonText, shellWord } from './quoting.js';
 
 /** Where the members of a fleet are, in the words of other tools. */
 
@@ -10,8 +12,8 @@ export interface InventoryMember {
   index: number;
   name: string;
   state: 'on' | 'off';
-  /** Address or name that leads to it from this host; null where nothing does. */
-  host: string | null;
+  /** Address at which this host reaches it; null where none is known. */
+  host: Ipv4Address | null;
   port: number | null;
   user: string;
   identityFile: string | null;
@@ -28,10 +30,10 @@ export interface Inventory {
 /** @throws BAD_USAGE for hosts where the members have no address of their own */
 export function formatInventory(inventory: Inventory, format: InventoryFormat): string {
   const { fleet, members } = inventory;
-  const reachable = members.filter((member): member is InventoryMember & { host: string; port: number } => member.host !== null);
+  const reachable = members.filter((member): member is InventoryMember & { host: Ipv4Address; port: number } => member.host !== null);
   switch (format) {
     case 'json':
-      return JSON.stringify(inventory, undefined, 2);
+      return jsonText(inventory);
     case 'ansible':
       return stringify({
         [fleet.replaceAll('-', '_')]: { hosts: Object.fromEntries(reachable.map((member) => [member.name, ansibleHost(member)])) },
@@ -49,13 +51,13 @@ export function formatInventory(inventory: Inventory, format: InventoryFormat): 
     case 'env':
       return [
         `COWHERD_FLEET=${fleet}`,
-        `COWHERD_MEMBERS=${quote(reachable.map(({ name }) => name).join(' '))}`,
+        `COWHERD_MEMBERS=${shellWord(reachable.map(({ name }) => name).join(' '))}`,
         ...reachable.flatMap(({ name, host, port, user }) => {
           const prefix = name
             .toUpperCase()
             .replaceAll('-', '_')
             .replace(/^(?=\d)/, '_');
-          return [`${prefix}_HOST=${quote(host)}`, `${prefix}_PORT=${port}`, `${prefix}_USER=${quote(user)}`];
+          return [`${prefix}_HOST=${shellWord(host)}`, `${prefix}_PORT=${port}`, `${prefix}_USER=${shellWord(user)}`];
         }),
       ].join('\n');
   }
@@ -64,16 +66,20 @@ export function formatInventory(inventory: Inventory, format: InventoryFormat): 
 function ansibleHost({ host, port, user, identityFile, sshConfig }: InventoryMember): Record<string, string | number> {
   const common = sshConfig
     .filter((line) => /^(HostKeyAlias|UserKnownHostsFile|StrictHostKeyChecking|IdentitiesOnly) /.test(line))
-    .map((line) => `-o ${quote(line.replace(' ', '='))}`);
+    .map((line) => `-o ${shellWord(line.replace(' ', '='))}`);
   return {
     ansible_host: host ?? '',
     ansible_port: port ?? 22,
     ansible_user: user,
-    ...(identityFile === null ? {} : { ansible_ssh_private_key_file: identityFile }),
-    ansible_ssh_common_args: common.join(' '),
+    ...(identityFile === null ? {} : { ansible_ssh_private_key_file: literal(identityFile) }),
+    ansible_ssh_common_args: literal(common.join(' ')),
   };
 }
 
-function quote(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+/** Ansible takes the values of an inventory for Jinja templates. @throws BAD_USAGE */
+function literal(value: string): string {
+  if (!/\{[{%#]/.test(value)) return value;
+  throw new CowherdError('BAD_USAGE', `Ansible would take ${JSON.stringify(value)} for a template`, {
+    hint: 'Keep the store in a directory whose path has no "{{", "{%" or "{#", or use --format ssh-config.',
+  });
 }

@@ -1,4 +1,5 @@
 import { XMLParser } from 'fast-xml-parser';
+import { type Ipv4Address, type MacAddress, parseIpv4, parseMac } from './guest/values.js';
 import type { MemberIdentity } from './identity.js';
 
 /** libvirt networks: their DHCP range, and which member gets which address of it. IPv4 only. */
@@ -18,8 +19,8 @@ export interface NetworkDefinition {
 }
 
 export interface Lease {
-  mac: string;
-  ip: string;
+  mac: MacAddress;
+  ip: Ipv4Address;
   /** libvirt's words for when it ends: a later one shows that it was renewed. */
   expires: string;
 }
@@ -50,11 +51,12 @@ export function parseNetworkXml(xml: string): NetworkDefinition {
   };
 }
 
-/** Reads the table of `virsh net-dhcp-leases`. */
+/** Reads the table of `virsh net-dhcp-leases`. Host names and client ids in it are the guests' own words, and are not looked at. */
 export function parseLeases(text: string): Lease[] {
   return text.split('\n').flatMap((line) => {
     const match = /^\s*(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\s+([0-9a-f:]{17})\s+ipv4\s+([0-9.]+)\/\d+/i.exec(line);
-    return match === null ? [] : [{ expires: match[1] ?? '', mac: (match[2] ?? '').toLowerCase(), ip: match[3] ?? '' }];
+    const [mac, ip] = [parseMac(match?.[2]), parseIpv4(match?.[3])];
+    return mac === undefined || ip === undefined ? [] : [{ expires: match?.[1] ?? '', mac, ip }];
   });
 }
 
@@ -105,24 +107,23 @@ export function planReservations(network: NetworkDefinition, leases: readonly Le
 }
 
 function isIn(ranges: NetworkDefinition['ranges'], address: string): boolean {
-  const number = parseIpv4(address);
+  const number = ipv4Number(address);
   if (number === undefined) return false;
-  return ranges.some(({ start, end }) => number >= (parseIpv4(start) ?? Number.POSITIVE_INFINITY) && number <= (parseIpv4(end) ?? -1));
+  return ranges.some(({ start, end }) => number >= (ipv4Number(start) ?? Number.POSITIVE_INFINITY) && number <= (ipv4Number(end) ?? -1));
 }
 
 /** At most a /16 of each range: more is nobody's lab, and a mistyped range must not be walked through. */
 function* addressesOf(ranges: NetworkDefinition['ranges']): Generator<number> {
   for (const { start, end } of ranges) {
-    const [first, last] = [parseIpv4(start), parseIpv4(end)];
+    const [first, last] = [ipv4Number(start), ipv4Number(end)];
     if (first === undefined || last === undefined) continue;
     for (let number = first; number <= Math.min(last, first + 65_535); number++) yield number;
   }
 }
 
-function parseIpv4(text: string): number | undefined {
-  const parts = text.split('.').map(Number);
-  if (parts.length !== 4 || parts.some((part) => !Number.isInteger(part) || part < 0 || part > 255)) return undefined;
-  return parts.reduce((sum, part) => sum * 256 + part, 0);
+function ipv4Number(text: string): number | undefined {
+  if (parseIpv4(text) === undefined) return undefined;
+  return text.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
 }
 
 function formatIpv4(number: number): string {

@@ -1,5 +1,6 @@
 import { CowherdError } from '../core/errors.js';
-import { execCommand, parseExecStatus } from '../core/guest-agent.js';
+import { execCommand, parseExecBegun, parseExecStatus } from '../core/guest/agent.js';
+import { type GuestText, guestText } from '../core/guest/text.js';
 import type { Ports, RemoteResult } from '../ports.js';
 import { isAborted } from './engine.js';
 
@@ -28,21 +29,20 @@ export async function execByAgent(
   { input, timeoutMs, keepBytes, signal, title = argv[0] ?? '' }: AgentExecOptions,
 ): Promise<RemoteResult> {
   const deadline = clock.monotonic() + timeoutMs;
-  let begun: { pid?: unknown } | undefined;
+  let pid: number;
   try {
-    begun = (await agent.command(domain, execCommand(argv, input), callSeconds)) as typeof begun;
+    pid = parseExecBegun(domain, await agent.command(domain, execCommand(argv, input), callSeconds));
   } catch (error) {
     // As a shell says it, and as it comes by ssh.
     if (error instanceof CowherdError && error.code === 'GUEST_REFUSED' && /Failed to execute child process/i.test(error.message))
-      return { exitCode: 127, stdout: '', stderr: `${argv[0]}: not found\n`, truncated: false };
+      return { exitCode: 127, stdout: guestText(''), stderr: guestText(`${argv[0]}: not found\n`), truncated: false };
     throw error;
   }
-  const pid = Number(begun?.pid);
   for (let pause = pollMs.first; ; pause = Math.min(pollMs.most, pause * pollMs.growth)) {
-    const status = parseExecStatus(await agent.command(domain, { execute: 'guest-exec-status', arguments: { pid } }, callSeconds));
+    const status = parseExecStatus(domain, await agent.command(domain, { execute: 'guest-exec-status', arguments: { pid } }, callSeconds));
     if (status.exited) {
       const { exitCode, stdout, stderr } = status;
-      const keep = (output: Buffer): string => output.subarray(0, keepBytes).toString('utf8');
+      const keep = (output: Buffer): GuestText => guestText(output.subarray(0, keepBytes).toString('utf8'));
       const truncated = status.truncated || Math.max(stdout.length, stderr.length) > keepBytes;
       return { exitCode, stdout: keep(stdout), stderr: keep(stderr), truncated };
     }

@@ -1,5 +1,6 @@
 import { baseName } from '../core/copy.js';
 import { CowherdError } from '../core/errors.js';
+import { parseFileHandle, parseFileRead, parseFileWritten } from '../core/guest/agent.js';
 import type { MemberIdentity } from '../core/identity.js';
 import type { Ports } from '../ports.js';
 import { isAborted } from './engine.js';
@@ -10,19 +11,25 @@ import { isAborted } from './engine.js';
 const chunkBytes = 64 * 1024;
 const maxBytes = 64 * 1024 * 1024;
 const callSeconds = 30;
+/** To give a handle back: also after the time is over, since the guest has few of them. */
+const closeSeconds = 5;
 
+type CopyPorts = Pick<Ports, 'agent' | 'files' | 'clock'>;
+type Call = (execute: string, args: object) => Promise<unknown>;
+
+/** @throws GUEST_UNREACHABLE, GUEST_REFUSED, TOOL_TIMEOUT, INTERRUPTED, BAD_USAGE for files that are too large */
 export async function copyByAgent(
-  ports: Pick<Ports, 'agent' | 'files' | 'clock'>,
+  ports: CopyPorts,
   { name }: MemberIdentity,
   { direction, local, remote }: { direction: 'to' | 'from'; local: string; remote: string },
   { timeoutMs, signal }: { timeoutMs: number; signal?: AbortSignal | undefined },
 ): Promise<void> {
   const deadline = ports.clock.monotonic() + timeoutMs;
-  const call = async (execute: string, args: object): Promise<unknown> => {
+  const call: Call = async (execute, args) => {
     if (isAborted(signal)) throw new CowherdError('INTERRUPTED', `Interrupted while copying ${direction} ${name}`);
     if (ports.clock.monotonic() >= deadline) {
       throw new CowherdError('TOOL_TIMEOUT', `Copying ${direction} ${name} took longer than ${timeoutMs / 1000} s`, {
-        hint: 'Give it longer with --timeout, or go by ssh: --via ssh.',
+        hint: 'Give it longer with --timeout, or use ssh: --via ssh.',
       });
     }
     return ports.agent.command(name, { execute, arguments: args }, callSeconds);
@@ -31,45 +38,64 @@ export async function copyByAgent(
     const bytes = await ports.files.read(local, maxBytes);
     // A path that ends like a directory is where the file goes in.
     const path = remote.endsWith('/') ? `${remote}${baseName(local)}` : remote;
-    const handle = await call('guest-file-open', { path, mode: 'w' });
-    try {
-      for (let at = 0; at < bytes.length; at += chunkBytes) {
-        const chunk = bytes.subarray(at, at + chunkBytes);
-        const written = (await call('guest-file-write', { handle, 'buf-b64': chunk.toString('base64') })) as { count?: number } | undefined;
-        if (written?.count !== chunk.length) {
-          throw new CowherdError('GUEST_REFUSED', `${name} took ${written?.count} of ${chunk.length} bytes of ${path}`, {
-            hint: 'Is its disk full?',
-          });
-        }
-      }
-      // qemu-ga writes when it is told to: a full disk shows here.
-      await call('guest-file-flush', { handle });
-    } catch (error) {
-      await call('guest-file-close', { handle }).catch(() => undefined);
-      throw error;
-    }
-    await call('guest-file-close', { handle });
+    await withFile(ports, name, call, { path, mode: 'w' }, (handle) => writeAll(name, call, handle, { path, bytes }));
     return;
   }
   const target = (await ports.files.kind(local)) === 'directory' ? `${local}/${baseName(remote)}` : local;
+  const bytes = await withFile(ports, name, call, { path: remote, mode: 'r' }, (handle) => readAll(name, call, handle, remote));
+  await ports.files.write(target, bytes);
+}
+
+/** The handle is given back whatever happens. */
+async function withFile<T>(
+  { agent }: CopyPorts,
+  name: string,
+  call: Call,
+  file: { path: string; mode: 'r' | 'w' },
+  work: (handle: number) => Promise<T>,
+): Promise<T> {
+  const handle = parseFileHandle(name, await call('guest-file-open', file));
+  const close = (): Promise<unknown> => agent.command(name, { execute: 'guest-file-close', arguments: { handle } }, closeSeconds);
+  let result: T;
+  try {
+    result = await work(handle);
+  } catch (error) {
+    await close().catch(() => undefined);
+    throw error;
+  }
+  // Of a file that was written, an error here may be the first word of a full disk.
+  await close().catch((error: unknown) => {
+    if (file.mode === 'w') throw error;
+  });
+  return result;
+}
+
+async function writeAll(name: string, call: Call, handle: number, { path, bytes }: { path: string; bytes: Buffer }): Promise<void> {
+  for (let at = 0; at < bytes.length; at += chunkBytes) {
+    const chunk = bytes.subarray(at, at + chunkBytes);
+    const count = parseFileWritten(name, await call('guest-file-write', { handle, 'buf-b64': chunk.toString('base64') }));
+    if (count !== chunk.length) {
+      throw new CowherdError('GUEST_REFUSED', `${name} took ${count} of ${chunk.length} bytes of ${path}`, {
+        hint: `See whether its disk is full: cowherd exec ${name.replace(/-\d+$/, '')} ${name} -- df -h`,
+      });
+    }
+  }
+  // qemu-ga writes when it is told to: a full disk shows here.
+  await call('guest-file-flush', { handle });
+}
+
+async function readAll(name: string, call: Call, handle: number, remote: string): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let length = 0;
-  const handle = await call('guest-file-open', { path: remote, mode: 'r' });
-  try {
-    for (;;) {
-      const read = (await call('guest-file-read', { handle, count: chunkBytes })) as { 'buf-b64'?: string; eof?: boolean };
-      const chunk = Buffer.from(read['buf-b64'] ?? '', 'base64');
-      chunks.push(chunk);
-      length += chunk.length;
-      if (length > maxBytes) {
-        throw new CowherdError('BAD_USAGE', `${remote} of ${name} is larger than the agent is good for (${maxBytes / 1024 ** 2} MiB)`, {
-          hint: 'Go by ssh: --via ssh.',
-        });
-      }
-      if (read.eof === true || chunk.length === 0) break;
+  for (;;) {
+    const { bytes, eof } = parseFileRead(name, await call('guest-file-read', { handle, count: chunkBytes }), chunkBytes);
+    chunks.push(bytes);
+    length += bytes.length;
+    if (length > maxBytes) {
+      throw new CowherdError('BAD_USAGE', `${remote} of ${name} is larger than the agent is good for (${maxBytes / 1024 ** 2} MiB)`, {
+        hint: 'Use ssh: --via ssh.',
+      });
     }
-  } finally {
-    await call('guest-file-close', { handle }).catch(() => undefined);
+    if (eof || bytes.length === 0) return Buffer.concat(chunks);
   }
-  await ports.files.write(target, Buffer.concat(chunks));
 }

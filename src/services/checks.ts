@@ -1,5 +1,6 @@
 import prettyBytes from 'pretty-bytes';
 import { CowherdError, reportOf } from '../core/errors.js';
+import { shellWord } from '../core/quoting.js';
 import { type DomainSpec, parseNetwork } from '../core/spec.js';
 import type { Platform } from '../core/template.js';
 import type { Ports } from '../ports.js';
@@ -206,8 +207,4 @@ export async function attempt(name: string, check: () => Promise<Check>): Promis
     const { message, hint } = reportOf(error);
     return { name, status: 'failed', message, ...(hint === undefined ? {} : { hint }) };
   }
-}
-
-function shellWord(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }

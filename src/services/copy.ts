@@ -132,7 +132,7 @@ async function copyOne(
 async function bestWay(ports: Ports, endpoints: Endpoints, member: MemberIdentity): Promise<'agent' | 'ssh'> {
   const where = await endpoints.host(member);
   if (where === undefined) return 'agent';
-  return (await ports.remote.banner(where.host, where.port, bannerMs)) === undefined ? 'agent' : 'ssh';
+  return (await ports.remote.answers(where.host, where.port, bannerMs)) ? 'ssh' : 'agent';
 }
 
 export function exitCodeOfCopy({ counts, interrupted }: CopyOutcome): number {

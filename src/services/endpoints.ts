@@ -1,6 +1,7 @@
 import { CowherdError } from '../core/errors.js';
 import type { FleetRecord } from '../core/fleet.js';
-import { parseInterfaces } from '../core/guest-agent.js';
+import { parseInterfaces } from '../core/guest/agent.js';
+import { type Ipv4Address, parseIpv4 } from '../core/guest/values.js';
 import type { MemberIdentity } from '../core/identity.js';
 import type { Lease } from '../core/network.js';
 import { type NetworkChoice, parseNetwork } from '../core/spec.js';
@@ -11,6 +12,8 @@ import { Shared } from './shared.js';
 const leasesServeMs = 500;
 const agentSeconds = 2;
 export const sshPort = 22;
+/** Where QEMU forwards ports from. */
+const localhost = '127.0.0.1' as Ipv4Address;
 
 export type EndpointPorts = Pick<Ports, 'networks' | 'agent' | 'seeds' | 'clock'>;
 
@@ -32,28 +35,33 @@ export class Endpoints {
   /** The lease that a member has now on its libvirt network. */
   async lease(member: MemberIdentity): Promise<Lease | undefined> {
     if (this.#network.kind !== 'network') return undefined;
-    const macs = new Set(member.macs);
+    const macs = new Set<string>(member.macs);
     return (await this.#leases.get()).findLast((lease) => macs.has(lease.mac));
   }
 
-  /** What the guest's agent says of its own network cards. @throws GUEST_UNREACHABLE */
-  async agentAddress(member: MemberIdentity): Promise<string | undefined> {
+  /**
+   * The address that the guest's agent reports for one of the member's own network cards. Of others (a bridge of containers, say)
+   * nothing is taken, and an address of this host is not believed: ssh would run commands here instead of in the guest.
+   * @throws GUEST_UNREACHABLE
+   */
+  async agentAddress(member: MemberIdentity): Promise<Ipv4Address | undefined> {
     const interfaces = parseInterfaces(
       await this.#ports.agent.command(member.name, { execute: 'guest-network-get-interfaces' }, agentSeconds),
     );
-    const own = new Set(member.macs);
-    return (interfaces.find(({ mac }) => own.has(mac)) ?? interfaces[0])?.ip;
+    const own = new Set<string>(member.macs);
+    const ofHost = this.#ports.networks.hostAddresses();
+    return interfaces.find(({ mac, ip }) => own.has(mac) && !ofHost.has(ip))?.ip;
   }
 
   /** Where the member can be reached from this host; undefined where nothing is known of it yet. */
-  async host(member: MemberIdentity): Promise<{ host: string; port: number } | undefined> {
+  async host(member: MemberIdentity): Promise<{ host: Ipv4Address; port: number } | undefined> {
     const { kind } = this.#network;
     if (kind === 'none') return undefined;
-    if (kind === 'user') return member.sshPort === undefined ? undefined : { host: '127.0.0.1', port: member.sshPort };
+    if (kind === 'user') return member.sshPort === undefined ? undefined : { host: localhost, port: member.sshPort };
     const leased = (await this.lease(member))?.ip;
     // With a network-config of its own the guest may be anywhere: it is asked first.
     const told = leased === undefined && this.#record.spec.networkConfig !== undefined ? await this.#toldByAgent(member) : undefined;
-    const host = leased ?? told ?? member.address ?? (await this.#toldByAgent(member));
+    const host = leased ?? told ?? parseIpv4(member.address) ?? (await this.#toldByAgent(member));
     return host === undefined ? undefined : { host, port: sshPort };
   }
 
@@ -63,7 +71,7 @@ export class Endpoints {
     return (await this.#files)(member.name);
   }
 
-  #toldByAgent(member: MemberIdentity): Promise<string | undefined> {
+  #toldByAgent(member: MemberIdentity): Promise<Ipv4Address | undefined> {
     return this.agentAddress(member).catch(() => undefined);
   }
 

@@ -1,5 +1,6 @@
 import pLimit from 'p-limit';
 import { CowherdError, type ErrorReport, reportOf } from '../core/errors.js';
+import { type GuestText, guestText } from '../core/guest/text.js';
 import { selectMembers } from '../core/selection.js';
 import type { Ports } from '../ports.js';
 import { Endpoints } from './endpoints.js';
@@ -23,10 +24,11 @@ export interface MemberExec {
   index: number;
   name: string;
   via: 'agent' | 'ssh' | null;
-  /** null where it did not run, or nobody knows how it ended. */
+  /** null where it did not run, or how it ended is not known. */
   exitCode: number | null;
-  stdout: string;
-  stderr: string;
+  /** A guest wrote it: see {@link GuestText}. */
+  stdout: GuestText;
+  stderr: GuestText;
   /** Output beyond what is kept was dropped. */
   truncated: boolean;
   error?: ErrorReport;
@@ -49,7 +51,7 @@ const keptOfAll = 64 * 1024 * 1024;
 export async function exec(ports: Ports, options: ExecOptions): Promise<ExecOutcome> {
   const { command, signal, onProgress } = options;
   if (command.length === 0 || command[0] === '') {
-    throw new CowherdError('BAD_USAGE', 'What should be run?', { hint: 'Put it behind two hyphens: cowherd exec lab -- uname -a' });
+    throw new CowherdError('BAD_USAGE', 'No command given', { hint: 'Put it after two hyphens: cowherd exec lab -- uname -a' });
   }
   const record = await loadFleet(ports, options.fleet);
   const chosen = selectMembers(record.name, record.members, options.members ?? []);
@@ -74,7 +76,16 @@ export async function exec(ports: Ports, options: ExecOptions): Promise<ExecOutc
           });
           return { index, name, ...outputOf(result) };
         } catch (error) {
-          return { index, name, via: null, exitCode: null, stdout: '', stderr: '', truncated: false, error: reportOf(error) };
+          return {
+            index,
+            name,
+            via: null,
+            exitCode: null,
+            stdout: guestText(''),
+            stderr: guestText(''),
+            truncated: false,
+            error: reportOf(error),
+          };
         } finally {
           onProgress?.({ kind: 'stage', stage: 'exec', done: ++done, total: chosen.length });
         }

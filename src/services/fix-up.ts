@@ -1,11 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { CowherdError } from '../core/errors.js';
-import { type FixUp, fixUpAssignments, type GuestAccount, type GuestSelf, parseGuestSelf, whatIsStillGolden } from '../core/guest-self.js';
+import { type GuestAccount, type GuestSelf, parseGuestSelf, whatIsStillGolden } from '../core/guest/identity-report.js';
+import { excerptLines } from '../core/guest/text.js';
+import { type FixUp, fixUpAssignments } from '../core/guest-self.js';
 import type { Clock, Ports } from '../ports.js';
 import { execByAgent } from './agent-exec.js';
 import { isAborted } from './engine.js';
 
-export type { FixUp, GuestIdentity, GuestSelf } from '../core/guest-self.js';
+export type { GuestSelf } from '../core/guest/identity-report.js';
+export type { FixUp, GuestIdentity } from '../core/guest-self.js';
 
 /** Puts a guest right whose memory was put back to a moment, or is that of another VM: one program, run by its agent. */
 
@@ -34,13 +37,13 @@ export async function fixUpGuest(ports: FixUpPorts, domain: string, fix: FixUp, 
   const still = fix.identity === undefined ? [] : whatIsStillGolden(account, fix.identity);
   if (still.length > 0) {
     throw new CowherdError('NOT_READY', `${domain} is not itself yet; still the golden VM's: ${still.join('; ')}`, {
-      details: [...self.notes, ...lastLines(stderr)],
+      details: [...self.notes, ...excerptLines(stderr)],
       hint: 'Until it is, keep it off networks that the golden VM or its other clones are on. A cold start makes it itself for certain.',
     });
   }
   if (fix.hook !== undefined && fix.hook !== '' && hookCode !== 0) {
     throw new CowherdError('NOT_READY', `The hook ended in ${domain} with exit code ${hookCode ?? 'unknown'}`, {
-      details: lastLines(stderr),
+      details: excerptLines(stderr),
       hint: 'The guest is itself; what the hook should have done is not done.',
     });
   }
@@ -88,19 +91,9 @@ async function ask(
   });
   if (exitCode !== 0) {
     throw new CowherdError('NOT_READY', `The fix-up failed in ${domain} with exit code ${exitCode}`, {
-      details: lastLines(stderr),
+      details: excerptLines(stderr),
       hint: 'The guest needs /bin/sh, and an agent that runs as root and may run programs. It may be put right in part only.',
     });
   }
   return { account: parseGuestSelf(domain, stdout), stderr };
-}
-
-/** A guest wrote them: few, short, and plain. */
-function lastLines(text: string): string[] {
-  return text
-    .trim()
-    .split('\n')
-    .slice(-5)
-    .map((line) => line.replace(/[^\x20-\x7e]/g, '?').slice(0, 300))
-    .filter((line) => line !== '');
 }

@@ -1,4 +1,5 @@
 import { CowherdError, reportOf } from '../core/errors.js';
+import { parseCloudInitStatus } from '../core/guest/cloud-init.js';
 import type { MemberIdentity } from '../core/identity.js';
 import type { Ports, RemoteResult } from '../ports.js';
 import { execByAgent } from './agent-exec.js';
@@ -105,14 +106,17 @@ export async function cloudInitState(
     return { done: false, why: reportOf(error).message };
   }
   if (result.exitCode === 127) throw noCloudInit(member);
-  const state = /^status:\s*(.+?)\s*$/m.exec(result.stdout)?.[1] ?? `exit ${result.exitCode}`;
+  const { state, details } = parseCloudInitStatus(result.stdout);
   if (state === 'error') {
     throw new CowherdError('NOT_READY', `cloud-init ended with errors in ${member.name}`, {
-      details: result.stdout.trim().split('\n').slice(1, 6),
+      details,
       hint: `See them: cowherd exec ${member.name.replace(/-\d+$/, '')} ${member.index} -- cloud-init status --long`,
     });
   }
-  return { done: state === 'done' || state === 'disabled', why: `cloud-init is ${state}` };
+  return {
+    done: state === 'done' || state === 'disabled' || state === 'degraded done',
+    why: state === undefined ? `cloud-init gave no status (exit code ${result.exitCode})` : `cloud-init is ${state}`,
+  };
 }
 
 function noCloudInit({ name }: MemberIdentity): CowherdError {

@@ -1,3 +1,4 @@
+import { parseIpv4 } from '../core/guest/values.js';
 import type { Inventory, InventoryMember } from '../core/inventory.js';
 import { selectMembers } from '../core/selection.js';
 import type { Ports } from '../ports.js';
@@ -17,7 +18,8 @@ export async function inventory(ports: Ports, fleet: string, words: readonly str
   const isOver = ports.clock.sleep(agentsMs, enough.signal);
   const members = await Promise.all(
     selectMembers(record.name, record.members, words).map(async (member): Promise<InventoryMember> => {
-      const reserved = member.address === undefined ? undefined : { host: member.address, port: sshPort };
+      const address = parseIpv4(member.address);
+      const reserved = address === undefined ? undefined : { host: address, port: sshPort };
       // Guests that are off, or that hang, have nothing to say; a forwarded port is known without them.
       const isAsked = running.has(member.name) || member.sshPort !== undefined;
       const where = isAsked ? await Promise.race([endpoints.host(member), isOver.then(() => reserved)]) : reserved;

@@ -144,7 +144,7 @@ async function explain(
       'NOT_READY',
       `${name} did not reach stage ${stage} within ${timeoutMs / 1000} s: ${isOff ? `it is off (${domain.reason})` : why}`,
       {
-        details: [line === undefined ? 'its console is empty' : `the last line of its console: ${line.slice(0, 200)}`],
+        details: [line === undefined ? 'its console is empty' : `the last line of its console: ${line}`],
         hint: `Give it longer with --timeout, or read what it says: cowherd logs ${name}, cowherd status ${fleet}`,
       },
     ),

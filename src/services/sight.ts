@@ -1,5 +1,6 @@
 import type { LimitFunction } from 'p-limit';
 import type { FleetRecord } from '../core/fleet.js';
+import { excerptLines } from '../core/guest/text.js';
 import type { MemberIdentity } from '../core/identity.js';
 import { parseNetwork } from '../core/spec.js';
 import type { ReadyStage, WaitFor } from '../core/stages.js';
@@ -46,14 +47,10 @@ export class MemberSight {
     this.#isFresh = isFresh;
   }
 
-  /** The last line that its console shows. */
+  /** The last line that its console shows, as a message may quote it. */
   async lastLine(): Promise<string | undefined> {
     while (await this.#readConsole()) if (this.#nextByte > 64 * 1024 * 1024) break;
-    return this.#console
-      .split(/\r?\n/)
-      .map((line) => line.trim())
-      .filter((line) => line !== '')
-      .at(-1);
+    return excerptLines(this.#console, 1)[0];
   }
 
   /** @param withinMs how long the look itself may take */
@@ -105,7 +102,7 @@ export class MemberSight {
   async #lookForSsh(): Promise<Seen> {
     const where = await this.#endpoints.host(this.#member);
     if (where === undefined) return { done: false, why: 'no address of it is known' };
-    const banner = await this.#probes(() => this.#ports.remote.banner(where.host, where.port, bannerMs));
-    return banner === undefined ? { done: false, why: `no sshd answers at ${where.host} port ${where.port}` } : { done: true, why: '' };
+    const isUp = await this.#probes(() => this.#ports.remote.answers(where.host, where.port, bannerMs));
+    return isUp ? { done: true, why: '' } : { done: false, why: `no sshd answers at ${where.host} port ${where.port}` };
   }
 }

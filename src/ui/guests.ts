@@ -1,23 +1,23 @@
+import { displayText, type GuestText, linesOf } from '../core/guest/text.js';
 import type { CopyOutcome } from '../services/copy.js';
 import type { ExecOutcome, MemberExec } from '../services/exec.js';
 import { plural } from './format.js';
 
-/** Every line behind the name of the member that wrote it, as wide as the longest name. */
-function labelled(name: string, width: number, text: string): string {
-  return text
-    .replace(/\r?\n$/, '')
-    .split(/\r?\n/)
+/** Every line behind the name of the member that wrote it. A carriage return begins a line, too: it must not overwrite the name. */
+function labelled(name: string, width: number, text: GuestText, raw: boolean): string {
+  return linesOf(raw ? text : displayText(text))
     .map((line) => `${name.padEnd(width)} | ${line}`)
     .join('\n');
 }
 
 export const renderExec = {
-  outputs({ members }: ExecOutcome): string {
+  /** @param raw leave control characters in */
+  outputs({ members }: ExecOutcome, raw: boolean): string {
     const width = Math.max(0, ...members.map((member) => member.name.length));
     return members
       .flatMap(({ name, stdout, stderr, exitCode, truncated, error }: MemberExec) => [
-        ...(stdout === '' ? [] : [labelled(name, width, stdout)]),
-        ...(stderr === '' ? [] : [labelled(name, width, stderr)]),
+        ...(stdout === '' ? [] : [labelled(name, width, stdout, raw)]),
+        ...(stderr === '' ? [] : [labelled(name, width, stderr, raw)]),
         ...(truncated ? [`${name.padEnd(width)} ! more output was dropped`] : []),
         ...(error === undefined ? [] : [`${name.padEnd(width)} ! ${error.message}`]),
         ...(exitCode === null || exitCode === 0 ? [] : [`${name.padEnd(width)} ! exit ${exitCode}`]),

@@ -1,4 +1,5 @@
 import { MultiBar, type SingleBar } from 'cli-progress';
+import { escapeUnsafe } from '../core/guest/text.js';
 import type { ProgressEvent, ProgressListener } from '../core/progress.js';
 import { bytes, seconds } from './format.js';
 
@@ -57,7 +58,7 @@ function bars(stream: NodeJS.WriteStream): Progress {
       if (event.kind === 'stage') update(event.stage, event.done, event.total, `${event.done}/${event.total}`);
       else if (event.kind === 'bytes')
         update(event.what, event.doneBytes, event.totalBytes, `${bytes(event.doneBytes)} of ${bytes(event.totalBytes)}`);
-      else multi.log(`${event.text}\n`);
+      else multi.log(`${escapeUnsafe(event.text)}\n`);
     },
     stop: () => multi.stop(),
   };
@@ -72,7 +73,7 @@ function lines(stream: NodeJS.WriteStream): Progress {
   const write = (text: string): void => void stream.write(`[${seconds((performance.now() - began) / 1000)}] ${text}\n`);
   return {
     listener: (event: ProgressEvent) => {
-      if (event.kind === 'note') return write(event.text);
+      if (event.kind === 'note') return write(escapeUnsafe(event.text));
       const [done, total] = event.kind === 'stage' ? [event.done, event.total] : [event.doneBytes, event.totalBytes];
       const isSmall = event.kind === 'bytes' && event.totalBytes < 64 * 1024 * 1024;
       const isDue = performance.now() - spokeAt > quietMs;

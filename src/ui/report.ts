@@ -1,4 +1,5 @@
 import { shortDigest } from '../core/base.js';
+import { csvField } from '../core/quoting.js';
 import { driftHistogram, type FleetReport, type Savings } from '../core/savings.js';
 import type { DiskReport, StoreReport } from '../services/report.js';
 import { bytes, plural, table } from './format.js';
@@ -89,7 +90,7 @@ export function renderDisk({ path, totalBytes, freeBytes }: DiskReport): string 
 
 export function reportCsv(reports: readonly FleetReport[]): string {
   const rows = reports.flatMap(({ fleet, perMember }) =>
-    perMember.map(({ name, allocatedBytes, driftBytes }) => [fleet, name, allocatedBytes, driftBytes].join(',')),
+    perMember.map(({ name, allocatedBytes, driftBytes }) => [fleet, name, allocatedBytes, driftBytes].map(csvField).join(',')),
   );
   return ['fleet,member,allocated_bytes,drift_bytes', ...rows].join('\n');
 }

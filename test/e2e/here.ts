@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { fileURLToPath } from 'node:url';
-import { Command, Config, run } from '@oclif/core';
+import { Config, run } from '@oclif/core';
 
 /**
  * Runs a command of cowherd in this very process, as bin/run.js does it: the same words, the same commands of dist/, the same document.
@@ -13,16 +13,22 @@ interface Sink {
 }
 
 const sinks = new AsyncLocalStorage<Sink>();
-// Where a command leaves its document; it is protected, and meant to be overridden.
-const prototype = Command.prototype as unknown as { logJson(json: unknown): void };
-prototype.logJson = (json) => {
-  const sink = sinks.getStore();
-  if (sink !== undefined) sink.document = json;
-};
-
 // As an installed cowherd runs; else oclif warns of commands that refuse their words.
 process.env.NODE_ENV = 'production';
-const config = Config.load(fileURLToPath(new URL('../..', import.meta.url)));
+const config = load();
+
+async function load(): Promise<Config> {
+  const loaded = await Config.load(fileURLToPath(new URL('../..', import.meta.url)));
+  // Where all commands leave their document. The class is asked of oclif, since a module that vitest imports is another copy of it.
+  const base = Object.getPrototypeOf(await loaded.findCommand('list', { must: true }).load()) as {
+    prototype: { logJson(json: unknown): void };
+  };
+  base.prototype.logJson = (json) => {
+    const sink = sinks.getStore();
+    if (sink !== undefined) sink.document = json;
+  };
+  return loaded;
+}
 
 /** @param words without --json, which is always meant */
 export async function runHere(words: readonly string[], env: Record<string, string>): Promise<{ exitCode: number; json: any }> {

@@ -3,7 +3,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { type FixUp, fixUpAssignments, parseGuestSelf, shellQuote, whatIsStillGolden } from '../../../src/core/guest-self.js';
+import { parseGuestSelf, whatIsStillGolden } from '../../../src/core/guest/identity-report.js';
+import { type FixUp, fixUpAssignments } from '../../../src/core/guest-self.js';
+import { shellQuote } from '../../../src/core/quoting.js';
 import { makeHostKeys } from '../../../src/services/host-keys.js';
 
 const machineId = '0123456789abcdef0123456789abcdef';
@@ -74,6 +76,7 @@ describe('new host keys', () => {
 });
 
 describe('what a guest says of itself', () => {
+  const renewed = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f';
   const key = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOuKrymgaeyjOvcjZ0jHUX2BcVt0vgbHoqhOvDXMy8Rt';
   const lines = [
     'cowherd-self 1',
@@ -86,7 +89,7 @@ describe('what a guest says of itself', () => {
     'card-address 10.0.3.300 lasting',
     'dhcp-client networkd',
     `former-key ${key}`,
-    'key ssh-ed25519 AAAA',
+    `key ${renewed}`,
     'hook 3',
     'clock 1700000001.500000000',
     'note no lease',
@@ -105,7 +108,7 @@ describe('what a guest says of itself', () => {
         cardAddresses: ['10.0.2.16', '10.0.3.16'],
         staticAddresses: ['10.0.2.16'],
         dhcpClients: ['networkd'],
-        hostKeys: ['ssh-ed25519 AAAA'],
+        hostKeys: [renewed],
         clockMs: 1_700_000_001_500,
         notes: ['no lease'],
       },
@@ -137,16 +140,18 @@ describe('what a guest says of itself', () => {
       'address 10.0.0.1; reboot',
       'mac zz',
       `key ssh-ed25519 ${'A'.repeat(10_000)}`,
-      'key ssh-ed25519 AAAA\u001b[31m',
+      `key ${renewed}\u001b[31m`,
+      // The type inside is another one.
+      `key ssh-rsa ${renewed.split(' ')[1]}`,
       'key $(id) AAAA',
       'machine-id ../../etc/passwd',
     ].join('\n');
     const began = performance.now();
     const { self } = parseGuestSelf('lab-001', said.replace('hook 3', hostile));
     expect(performance.now() - began).toBeLessThan(2_000);
-    expect(self).toMatchObject({ machineId, macs: ['52:54:00:00:00:02'], addresses: ['10.0.2.16'], hostKeys: ['ssh-ed25519 AAAA'] });
+    expect(self).toMatchObject({ machineId, macs: ['52:54:00:00:00:02'], addresses: ['10.0.2.16'], hostKeys: [renewed] });
     expect(self.notes).toHaveLength(64);
-    expect(self.notes.join('')).toMatch(/^[\x20-\x7e]{1,19200}$/);
+    expect(self.notes.join('')).toMatch(/^[\x20-\x7e…]{1,19200}$/);
   });
 
   it('shows what is still the golden VM’s', () => {
@@ -159,7 +164,7 @@ describe('what a guest says of itself', () => {
     ]);
     const golden = parseGuestSelf(
       'g',
-      said.replace('mac 52:54:00:00:00:02', 'mac 52:54:00:00:00:01').replace('key ssh-ed25519 AAAA\n', `key ${key}\n`),
+      said.replace('mac 52:54:00:00:00:02', 'mac 52:54:00:00:00:01').replace(`key ${renewed}\n`, `key ${key}\n`),
     );
     expect(whatIsStillGolden(golden, identity)).toEqual(['MAC 52:54:00:00:00:01', 'ssh host key ssh-ed25519']);
     expect(whatIsStillGolden(golden, { ...identity, hostKeys: 'keep', macs: [] })).toEqual([]);

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { planCopy } from '../../../src/core/copy.js';
-import { execCommand, parseExecStatus, parseInterfaces } from '../../../src/core/guest-agent.js';
+import { execCommand, parseExecStatus, parseInterfaces } from '../../../src/core/guest/agent.js';
+import { parseIpv4 } from '../../../src/core/guest/values.js';
 import { formatInventory, type Inventory } from '../../../src/core/inventory.js';
 import { parseWaitFor } from '../../../src/core/stages.js';
 import { commandOf } from '../../../src/services/exec.js';
@@ -54,13 +55,13 @@ describe('a command for guests', () => {
       execute: 'guest-exec',
       arguments: { path: 'echo', arg: ['a b'], 'capture-output': true },
     });
-    expect(parseExecStatus({ exited: true, signal: 9 })).toMatchObject({ exited: true, exitCode: 137, truncated: false });
-    expect(parseExecStatus({ exited: true, exitcode: 3, 'out-data': 'aGk=', 'out-truncated': true })).toMatchObject({
+    expect(parseExecStatus('lab-001', { exited: true, signal: 9 })).toMatchObject({ exited: true, exitCode: 137, truncated: false });
+    expect(parseExecStatus('lab-001', { exited: true, exitcode: 3, 'out-data': 'aGk=', 'out-truncated': true })).toMatchObject({
       exitCode: 3,
       stdout: Buffer.from('hi'),
       truncated: true,
     });
-    expect(parseExecStatus(undefined).exited).toBe(false);
+    expect(parseExecStatus('lab-001', { exited: false }).exited).toBe(false);
   });
 });
 
@@ -88,7 +89,7 @@ describe('the inventory', () => {
     index,
     name: `lab-00${index}`,
     state: 'on',
-    host,
+    host: parseIpv4(host) ?? null,
     port: host === null ? null : 22,
     user: 'root',
     identityFile: '/store/ssh/id_ed25519',

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type MemberIdentity, memberIdentity } from '../../../src/core/identity.js';
-import { forwardedPortsIn, parseLeases, parseNetworkXml, planPorts, planReservations } from '../../../src/core/network.js';
+import { forwardedPortsIn, type Lease, parseLeases, parseNetworkXml, planPorts, planReservations } from '../../../src/core/network.js';
 
 const id = '8b0c3a52-3a0f-4c5e-9f5e-0d6f0c1b2a33';
 const members = (count: number): MemberIdentity[] => Array.from({ length: count }, (_, at) => memberIdentity('lab', id, at + 1));
@@ -12,7 +12,7 @@ const network = (hosts: Array<{ mac: string; name: string; ip: string }> = [], e
   ranges: [{ start: '10.0.0.10', end }],
   hosts,
 });
-const lease = (macAddress: string, ip: string) => ({ mac: macAddress, ip, expires: '' });
+const lease = (macAddress: string, ip: string): Lease => ({ mac: macAddress as Lease['mac'], ip: ip as Lease['ip'], expires: '' });
 
 describe('reservations', () => {
   it('go by index, from the beginning of the range', () => {

@@ -1,0 +1,129 @@
+import { CowherdError } from '../errors.js';
+import type { GuestIdentity } from '../guest-self.js';
+import { excerpt } from './text.js';
+import {
+  type HostName,
+  type Ipv4Address,
+  type MacAddress,
+  parseHostName,
+  parseIpv4,
+  parseMac,
+  parseSshPublicKey,
+  type SshPublicKey,
+} from './values.js';
+
+/** What templates/guest/fix-up.sh prints: the guest's own account of its identity. It may lie; it is bounded. */
+
+export interface GuestSelf {
+  hostname: HostName;
+  machineId: string | undefined;
+  /** Of cards, not of what is built on them. */
+  macs: MacAddress[];
+  /** IPv4, without lo. */
+  addresses: Ipv4Address[];
+  /** Of these, those of cards, not of what is built on them. */
+  cardAddresses: Ipv4Address[];
+  /** Of these, those that no DHCP client looks after. */
+  staticAddresses: Ipv4Address[];
+  /** Those that run, where they were looked for. */
+  dhcpClients: string[];
+  /** Public ed25519, ECDSA and RSA lines: type and key. */
+  hostKeys: SshPublicKey[];
+  clockMs: number;
+  /** What did not go as it should, for people. */
+  notes: string[];
+}
+
+export interface GuestAccount {
+  self: GuestSelf;
+  /** Host keys that were there before they were renewed. */
+  formerHostKeys: SshPublicKey[];
+  /** Exit code of the hook; undefined where none ran. */
+  hookCode: number | undefined;
+}
+
+/** Of each kind of line, so many at most. */
+const mostLines = 64;
+
+/**
+ * Lines that are not what the script prints are left out.
+ * @throws NOT_READY where the report is not complete
+ */
+export function parseGuestSelf(domain: string, output: string): GuestAccount {
+  const begin = output.indexOf('cowherd-self 1\n');
+  const end = output.indexOf('\ncowherd-end', begin);
+  if (begin < 0 || end < 0) throw unreadable(domain, 'the report is not complete');
+  const found = new Map<string, string[]>();
+  for (const line of output.slice(begin, end).split('\n').slice(1)) {
+    const space = line.indexOf(' ');
+    const word = space < 0 ? line : line.slice(0, space);
+    const values = found.get(word) ?? [];
+    if (values.length < mostLines) found.set(word, [...values, space < 0 ? '' : line.slice(space + 1)]);
+  }
+  const all = <T>(word: string, parse: (value: string) => T | undefined): T[] => [
+    ...new Set((found.get(word) ?? []).map(parse).filter((value) => value !== undefined)),
+  ];
+  const [hostname] = all('hostname', parseHostName);
+  if (hostname === undefined) throw unreadable(domain, 'it has no host name');
+  const [clock] = all('clock', matching(/^\d{1,12}(\.\S{1,12})?$/));
+  if (clock === undefined) throw unreadable(domain, 'it has no time');
+  const [machineId] = all('machine-id', matching(/^[0-9a-f]{32}$/));
+  const ofCards = (kinds: readonly string[]): Ipv4Address[] =>
+    (found.get('card-address') ?? []).flatMap((words) => {
+      const [text, kind = ''] = words.split(' ');
+      const address = parseIpv4(text);
+      return address !== undefined && kinds.includes(kind) ? [address] : [];
+    });
+  const dhcpClients = all('dhcp-client', matching(/^[A-Za-z]{1,32}$/));
+  const [hook] = all('hook', matching(/^\d{1,3}$/));
+  return {
+    self: {
+      hostname,
+      machineId,
+      macs: all('mac', parseMac),
+      addresses: all('address', parseIpv4),
+      cardAddresses: ofCards(['dynamic', 'lasting']),
+      // Its script sets addresses without an end.
+      staticAddresses: dhcpClients.includes('udhcpc') ? [] : ofCards(['lasting']),
+      dhcpClients,
+      hostKeys: all('key', parseSshPublicKey),
+      // Busybox knows no fractions of a second, and says so.
+      clockMs: Math.floor(1000 * Number(/^\d+(\.\d+)?/.exec(clock)?.[0])),
+      notes: (found.get('note') ?? []).map(excerpt),
+    },
+    formerHostKeys: all('former-key', parseSshPublicKey),
+    hookCode: hook === undefined ? undefined : Number(hook),
+  };
+}
+
+function matching(pattern: RegExp): (value: string) => string | undefined {
+  return (value) => (pattern.test(value) ? value : undefined);
+}
+
+function unreadable(domain: string, why: string): CowherdError {
+  return new CowherdError('NOT_READY', `The identity report of ${domain} cannot be read: ${why}`, {
+    hint: `The guest needs a POSIX shell, ip and date, and an agent that may run programs. Its console may show more: cowherd logs ${domain}`,
+  });
+}
+
+/** What of an identity is not the guest's own. */
+export function whatIsStillGolden(
+  { self, formerHostKeys }: GuestAccount,
+  { hostname, machineId, macs, hostKeys, formerAddresses = [] }: GuestIdentity,
+): string[] {
+  const still: string[] = [];
+  if (self.hostname !== hostname) still.push(`host name ${self.hostname}`);
+  if (self.machineId !== machineId) still.push(`machine-id ${self.machineId ?? '(none)'}`);
+  for (const { from, to } of macs) {
+    const has = (address: string): boolean => self.macs.some((one) => one === address.toLowerCase());
+    if (has(to)) continue;
+    still.push(has(from) ? `MAC ${from}` : `MAC: no card has ${from} or ${to}`);
+  }
+  for (const address of self.cardAddresses.filter((one) => formerAddresses.includes(one))) still.push(`address ${address}`);
+  if (hostKeys === 'renew') {
+    const kept = self.hostKeys.filter((key) => formerHostKeys.includes(key));
+    if (kept.length > 0) still.push(`ssh host key ${kept.map((key) => key.split(' ')[0]).join(', ')}`);
+    if (formerHostKeys.length > 0 && self.hostKeys.length === 0) still.push('ssh host key: none is left');
+  }
+  return still;
+}

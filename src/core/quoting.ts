@@ -1,0 +1,51 @@
+import { CowherdError } from './errors.js';
+
+/** One helper for each syntax that a value may have to be written in. A value that the syntax cannot hold is refused. */
+
+/** One word of a POSIX shell. */
+export function shellWord(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : shellQuote(text);
+}
+
+/** One word of a POSIX shell, always in quotes. @throws BAD_USAGE for a NUL, which no shell can hold */
+export function shellQuote(text: string): string {
+  if (text.includes('\0')) throw cannotHold('a shell command', text);
+  return `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
+/**
+ * An argument in ssh_config(5), taken literally: quotes, comments and `%` are escaped.
+ * @throws BAD_USAGE for control characters, and for `${`, which ssh would replace by a variable and has no escape for
+ */
+export function sshConfigValue(text: string): string {
+  if (/\p{Cc}|\$\{/u.test(text)) throw cannotHold('ssh_config', text);
+  const literal = text.replaceAll('%', '%%');
+  return /^[\w@%+=:,./~-]+$/.test(literal) ? literal : `"${literal.replace(/[\\"]/g, '\\$&')}"`;
+}
+
+/** A field of RFC 4180; with one that a spreadsheet would take for a formula made plain text. */
+export function csvField(value: string | number): string {
+  if (typeof value === 'number') return String(value);
+  const plain = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value;
+  return /[",\r\n]/.test(plain) ? `"${plain.replaceAll('"', '""')}"` : plain;
+}
+
+/** Text or an attribute of XML 1.0. @throws BAD_USAGE for characters that XML cannot hold */
+export function escapeXml(value: string): string {
+  if (/[^\t\n\r\u{20}-\u{d7ff}\u{e000}-\u{fffd}\u{10000}-\u{10ffff}]/u.test(value)) throw cannotHold('XML', value);
+  return value.replace(/[&<>"'\t\n\r]/g, (character) => `&#${character.charCodeAt(0)};`);
+}
+
+/** A JSON document without what a terminal would obey, or what looks different from what it is: such characters are escaped. */
+export function jsonText(value: unknown): string {
+  return (JSON.stringify(value, undefined, 2) ?? 'null').replace(
+    /[\u007f-\u009f\u2028\u2029]|\p{Bidi_Control}/gu,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}
+
+function cannotHold(where: string, text: string): CowherdError {
+  return new CowherdError('BAD_USAGE', `${JSON.stringify(text.slice(0, 120))} cannot be written to ${where}`, {
+    hint: 'Choose a name or path without control characters and without "${".',
+  });
+}
