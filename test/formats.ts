@@ -35,6 +35,8 @@ const sshWords = new Set([
   'hostkeyalias',
   'userknownhostsfile',
   'stricthostkeychecking',
+  // Off as soon as there is a known_hosts file of its own.
+  'updatehostkeys',
 ]);
 
 async function effectiveConfig(file: string, name: string): Promise<Map<string, string[]>> {

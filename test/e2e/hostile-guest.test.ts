@@ -16,6 +16,9 @@ import {
 } from '../formats.js';
 import { HostileLab } from './hostile-lab.js';
 
+/** Faults that a guest may be blamed for: it must not be able to make one of libvirt, of the store, or of cowherd. */
+const guestFaults = ['GUEST_REFUSED', 'GUEST_UNREACHABLE', 'TOOL_TIMEOUT'];
+
 /** Guests that answer every call of their agent with garbage, and that lie wherever else they are heard. */
 describe(`Hostile guests (HOSTILE_SEED=${seed})`, () => {
   let hostile: HostileLab;
@@ -93,9 +96,12 @@ describe(`Hostile guests (HOSTILE_SEED=${seed})`, () => {
         const { exitCode, json } = await lab.answer(...verb);
         expect.soft([0, 4], JSON.stringify(json)).toContain(exitCode);
         expect.soft(JSON.stringify(json)).not.toContain('"BUG"');
-        // A number of a program's exit that is none is not one.
-        for (const row of json.members)
-          if ('exitCode' in row) expect.soft(row.exitCode === null || Number.isInteger(row.exitCode)).toBe(true);
+        for (const row of json.members) {
+          if ('exitCode' in row)
+            expect.soft(row.exitCode === null || Number.isInteger(row.exitCode), `exit code ${row.exitCode}`).toBe(true);
+          // A guest that quotes libvirt does not speak for it.
+          if (row.error !== undefined) expect.soft(guestFaults, row.error.message).toContain(row.error.code);
+        }
       }
     }
     await hostile.verifyUnharmed('all verbs that talk to agents');
@@ -141,6 +147,13 @@ describe(`Hostile guests (HOSTILE_SEED=${seed})`, () => {
     await hostile.play(names.slice(2), 'guest-exec=none guest-sync=half+');
     await hostile.document('exec', fleet, '--timeout', '1s', '--via', 'agent', '--', 'true');
     await hostile.both('exec', fleet, '--timeout', '1s', '--via', 'agent', '--', 'true');
+  });
+
+  it('have given hundreds of different replies', async () => {
+    const served = await Promise.all([...names, `${leased}-001`].map((name) => hostile.served(name)));
+    const total = served.reduce((sum, count) => sum + count, 0);
+    console.error(`generated and broken replies that hostile guests gave: ${total}`);
+    expect(total).toBeGreaterThan(700);
   });
 
   it('cannot fool ssh, scp and the wait for readiness', async () => {

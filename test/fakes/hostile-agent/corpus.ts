@@ -53,7 +53,7 @@ const special: Record<string, Record<string, string>> = {
 };
 
 /** Where the guest really is, so that ssh finds it. */
-const realAddress = `printf '{"return":[{"name":"eth0","hardware-address":"@MAC@","ip-addresses":[{"ip-address-type":"ipv4","ip-address":"%s"}]}]}\\n' "$(hostname -i)"`;
+const realAddress = `printf '{"return":[{"name":"eth0","hardware-address":"@MAC@","ip-addresses":[{"ip-address-type":"ipv4","ip-address":"%s"}]}]}\\n' "$(ip -4 -o addr show eth0 | sed 's/.*inet //; s/[/].*//; q')"`;
 
 /** Fills the directory that build.sh takes with --add. The same seed gives the same files. */
 export async function writeCorpus(directory: string, seed: number): Promise<void> {
