@@ -60,7 +60,12 @@ export abstract class BaseCommand extends Command {
     };
     const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
     for (const signal of signals) process.on(signal, onSignal);
-    const host = await openHost({ connect: flags.connect, store: flags.store, sessions: flags['boot-concurrency'] });
+    const host = await openHost({
+      connect: flags.connect,
+      store: flags.store,
+      sessions: flags['boot-concurrency'],
+      verb: this.id?.replaceAll(':', ' '),
+    });
     try {
       const onProgress: ProgressListener = progress.listener;
       return await work(host, {

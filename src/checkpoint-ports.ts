@@ -18,7 +18,9 @@ export interface CheckpointStore {
   write(fleet: string, member: string, record: CheckpointRecord): Promise<void>;
   /** What it is of stays in the overlay until that is replaced. */
   forget(fleet: string, member: string): Promise<void>;
-  /** Names of the snapshots in an image that are cowherd's; it may be open elsewhere. Empty where it cannot be read as a qcow2 image. */
+  /** The snapshots in an image that are cowherd's; it may be open elsewhere. Empty where it cannot be read as a qcow2 image. */
+  snapshots(path: string): Promise<Array<{ name: string; stateBytes: number }>>;
+  /** Their names. */
   tags(path: string): Promise<string[]>;
   /** Whether the disk as it is now has memory hanging on it: so a load leaves it, and it would outlive its snapshot. */
   hasLooseState(path: string): Promise<boolean>;
@@ -31,10 +33,12 @@ export interface CheckpointStore {
  * Disks are named by their files.
  */
 export interface Monitor {
-  /** Freezes the guest while it is saved. */
-  save(domain: string, tag: string, disks: readonly string[]): Promise<void>;
+  /** Freezes the guest while it is saved. @param memoryBytes of the guest, for how long that may take */
+  save(domain: string, tag: string, disks: readonly string[], memoryBytes: number): Promise<void>;
   /** A guest that ran runs on from there; one that was paused stays so. */
-  load(domain: string, tag: string, disks: readonly string[]): Promise<void>;
+  load(domain: string, tag: string, disks: readonly string[], memoryBytes: number): Promise<void>;
+  /** Waits until what an earlier run has asked for is over, and forgets how it ended. */
+  settle(domain: string, memoryBytes: number): Promise<void>;
   drop(domain: string, tag: string, disks: readonly string[]): Promise<void>;
   /** Version of the process that runs the guest, with its package's. */
   version(domain: string): Promise<string>;

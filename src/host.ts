@@ -1,11 +1,12 @@
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { BootSectorProbe } from './adapters/accelerator.js';
+import { LongModeProbe } from './adapters/accelerator.js';
 import { AgentSockets } from './adapters/agent-sockets.js';
 import { BaseDirectory } from './adapters/base-store.js';
 import { CheckpointDirectory } from './adapters/checkpoint-store.js';
 import { systemClock } from './adapters/clock.js';
 import { chooseConnection, isSystemUri } from './adapters/connection.js';
+import { verifyStoreDirectory } from './adapters/directories.js';
 import { diskFiles } from './adapters/disk-files.js';
 import { readNamedBytes, readNamedFile, writeNewFile } from './adapters/files.js';
 import { FleetDirectory } from './adapters/fleet-store.js';
@@ -18,6 +19,7 @@ import { OverlayDirectory } from './adapters/overlay-store.js';
 import { QemuImg } from './adapters/qemu-img.js';
 import { QemuMonitor } from './adapters/qemu-monitor.js';
 import { QemuOverlays } from './adapters/qemu-overlays.js';
+import { Readers } from './adapters/readers.js';
 import { SeedDirectory } from './adapters/seed-store.js';
 import { SnapshotDirectory } from './adapters/snapshot-store.js';
 import { OpenSsh } from './adapters/ssh.js';
@@ -39,6 +41,8 @@ export interface HostOptions {
   sessions?: number | undefined;
   /** Longest wait for one answer of libvirt, in milliseconds (default: COWHERD_LIBVIRT_TIMEOUT, else 120 s). */
   timeoutMs?: number | undefined;
+  /** What is done with it, e.g. `base add`: told to other runs that find something locked. */
+  verb?: string | undefined;
 }
 
 export interface Host extends Ports {
@@ -51,8 +55,10 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
   const machine = new LocalMachine();
   const uri = await chooseConnection(options.connect, machine.isRoot());
   const root = resolve(options.store ?? (process.env.COWHERD_STORE || defaultStore(uri)));
-  const fleets = new FleetDirectory(root, new AgentSockets(isSystemUri(uri)));
-  const snapshots = new SnapshotDirectory(root);
+  await verifyStoreDirectory(root);
+  const agentSockets = new AgentSockets(isSystemUri(uri));
+  const fleets = new FleetDirectory(root, agentSockets, options.verb);
+  const snapshots = new SnapshotDirectory(root, options.verb);
   const hypervisor = new Virsh({
     uri,
     sessions: options.sessions ?? 8,
@@ -61,6 +67,7 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
     inheritance: () => fleets.lockChanges + snapshots.lockChanges,
   });
   const images = new QemuImg(() => fleets.heldDescriptors());
+  const readers = new Readers(() => hypervisor.qemuUser());
   const close = (): Promise<void> => hypervisor.close();
   return {
     hypervisor,
@@ -70,7 +77,7 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
     seeds: new SeedDirectory(root),
     files: localFiles,
     images,
-    bases: new BaseDirectory(root, images),
+    bases: new BaseDirectory(root, images, readers, options.verb),
     memory: new MemoryDirectory(root, uri),
     fleets,
     overlayFiles: new OverlayDirectory(root),
@@ -80,9 +87,9 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
     snapshots,
     checkpoints: new CheckpointDirectory(root),
     monitor: new QemuMonitor(hypervisor.runOnce),
-    survey: new StoreDirectory(root),
+    survey: new StoreDirectory(root, readers),
     machine,
-    accelerator: new BootSectorProbe(root, hypervisor, systemClock),
+    accelerator: new LongModeProbe(root, { hypervisor, images, agentSockets, clock: systemClock }),
     clock: systemClock,
     readFile: readNamedFile,
     readBytes: readNamedBytes,

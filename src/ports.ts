@@ -1,12 +1,17 @@
 import type { CheckpointStore, Monitor } from './checkpoint-ports.js';
+import type { AcceleratorAnswer, AcceleratorQuestion } from './core/accelerator.js';
 import type { BaseImage, BaseLayer, BaseRecord, Seal } from './core/base.js';
+import type { AcceleratorChoice } from './core/cpu.js';
+import type { CowherdError } from './core/errors.js';
 import type { BaseRef, FleetRecord } from './core/fleet.js';
 import type { GuestFacts } from './core/generalisation.js';
 import type { GuestText } from './core/guest/text.js';
 import type { Ksm } from './core/ksm.js';
+import type { LockHolder } from './core/lock.js';
 import type { DomainState, MemberMark } from './core/observation.js';
 import type { Operation, Unfinished } from './core/operation.js';
 import type { ProcessMemory } from './core/process-memory.js';
+import type { ProgressListener } from './core/progress.js';
 import type { SourceKind } from './core/spec.js';
 import type { MemberFiles, Platform } from './core/template.js';
 import type { GuestAgent, LocalFiles, Networks, RemoteShell, SeedStore } from './guest-ports.js';
@@ -46,10 +51,13 @@ export interface Hypervisor {
   listDomains(): Promise<DomainState[]>;
   /** Of one domain, now. @throws DOMAIN_NOT_FOUND */
   stateOf(name: string): Promise<Pick<DomainState, 'state' | 'reason'>>;
-  /** The marks of those domains that carry one. Domains that went away meanwhile are left out. */
-  readMarks(names: readonly string[]): Promise<Map<string, MemberMark>>;
-  /** The XML of domains as they are defined. Domains that went away meanwhile are left out. */
-  readXml(names: readonly string[]): Promise<Map<string, string>>;
+  /**
+   * The marks of those domains that carry one. Domains that went away meanwhile are left out.
+   * @param failed takes the errors of domains that could not be read, by name; left out, the first one is thrown
+   */
+  readMarks(names: readonly string[], failed?: Map<string, CowherdError>): Promise<Map<string, MemberMark>>;
+  /** The XML of domains as they are defined. Domains that went away meanwhile are left out. @param failed as in {@link readMarks} */
+  readXml(names: readonly string[], failed?: Map<string, CowherdError>): Promise<Map<string, string>>;
   /** @param options.validate hold it against libvirt's schema first */
   define(definition: DomainDefinition, options?: { validate?: boolean }): Promise<void>;
   /** Starts a domain that is not kept when it ends: for probes. */
@@ -60,7 +68,7 @@ export interface Hypervisor {
   startPaused(name: string): Promise<void>;
   /** Lets a paused guest go on; what its disk refused is tried again. */
   resume(name: string): Promise<void>;
-  /** Of domains that a disk error may have paused: which disks, and libvirt's word for why, e.g. `vda: no space`. */
+  /** Of domains that a disk error may have paused: which disks, and libvirt's word for why, e.g. `vda: no space`. Those that do not answer are left out. */
   readDiskErrors(names: readonly string[]): Promise<Map<string, string>>;
   /** Ends the guest at once. */
   destroy(name: string): Promise<void>;
@@ -114,7 +122,8 @@ export interface ConvertRequest {
 
 export interface ImageTool {
   version(): Promise<string>;
-  info(path: string, format: 'qcow2' | 'raw'): Promise<ImageInfo>;
+  /** @param isInUse a guest may write to it meanwhile */
+  info(path: string, format: 'qcow2' | 'raw', isInUse?: boolean): Promise<ImageInfo>;
   /** @throws BASE_REFUSED where it is corrupt; @returns a warning where clusters are leaked */
   check(path: string, signal?: AbortSignal): Promise<string | undefined>;
   /** The bytes of a fresh, empty overlay on a base image. */
@@ -179,6 +188,16 @@ export interface ExportRequest {
   signal?: AbortSignal | undefined;
 }
 
+export interface BaseLockOptions {
+  signal?: AbortSignal | undefined;
+  /** Told which process is waited for. */
+  onProgress?: ProgressListener | undefined;
+  /** How long to wait for another run; ten minutes where it is left out. For other programs it is seconds. */
+  waitSeconds?: number | undefined;
+  /** Leave what killed runs left, which is removed otherwise. */
+  keepLeftovers?: boolean | undefined;
+}
+
 export interface BaseStore {
   list(): Promise<{ bases: BaseImage[]; damaged: Array<{ path: string; reason: string }> }>;
   /** @param ref `name`, `name@digest12` or a digest of at least 12 digits; @throws BASE_NOT_FOUND */
@@ -203,10 +222,9 @@ export interface BaseStore {
   sweep(): Promise<void>;
   /**
    * Runs while no base image is imported or removed: lets a fleet bind itself to one, or one be removed, without a race.
-   * @param keepLeftovers leave what killed runs left, which is removed otherwise
-   * @throws LOCKED
+   * @throws LOCKED, naming the holder, after a while
    */
-  locked<T>(work: () => Promise<T>, signal?: AbortSignal, keepLeftovers?: boolean): Promise<T>;
+  locked<T>(work: () => Promise<T>, options?: BaseLockOptions): Promise<T>;
 }
 
 export interface FleetLock {
@@ -222,8 +240,8 @@ export interface FleetStore {
   write(record: FleetRecord): Promise<void>;
   /** @throws LOCKED, naming the holder */
   lock(fleet: string): Promise<FleetLock>;
-  /** The pid of the run that changes the fleet now, for people; undefined where none does. */
-  holder(fleet: string): Promise<number | undefined>;
+  /** Which process holds the lock on the fleet now; undefined where none does. */
+  holder(fleet: string): Promise<LockHolder | undefined>;
   /** The fleet's own template of a kind with that sha256; undefined where it is gone. */
   readSource(fleet: string, kind: SourceKind, digest: string): Promise<string | undefined>;
   writeSource(fleet: string, kind: SourceKind, digest: string, source: string): Promise<void>;
@@ -335,13 +353,19 @@ export interface Machine {
   libvirtdLimits(): Promise<{ openFiles?: number; maxClients?: number; maxWorkers?: number }>;
 }
 
-/** Answers whether a guest really runs with KVM here. */
+/** Finds out which accelerator and which CPU guests really run with here. */
 export interface AcceleratorProbe {
   /**
-   * @param options.fresh run the probe even if an answer is remembered
+   * @param options.fresh probe again even if an answer is remembered, and forget what was refuted
    * @param options.onProbe called before a probe runs: it may take some seconds
+   * @throws ACCELERATOR_FAILED where nothing runs guests with the CPU that is asked for
    */
-  choose(options?: { fresh?: boolean; onProbe?: () => void }): Promise<{ virtType: 'kvm' | 'qemu'; why: string }>;
+  choose(
+    question: AcceleratorQuestion,
+    options?: { fresh?: boolean; onProbe?: () => void; signal?: AbortSignal | undefined },
+  ): Promise<AcceleratorAnswer>;
+  /** A guest did not start so: the remembered answer is dropped, and probes are not believed about this choice. */
+  refute(question: AcceleratorQuestion, choice: AcceleratorChoice, why: string): Promise<void>;
 }
 
 /** Templates that come with cowherd. */

@@ -8,9 +8,13 @@ export const specFlags = {
   memory: Flags.string({ char: 'm', description: 'memory of each guest: MiB, or 512MiB, 2GiB [default: 512]', helpValue: 'SIZE' }),
   vcpus: Flags.integer({ description: 'virtual CPUs of each guest [default: 1]', min: 1, max: 512 }),
   'virt-type': Flags.option({
-    description: 'accelerator [default: auto, by running a probe guest]',
+    description: 'accelerator [default: auto, by running probe guests]',
     options: ['auto', 'kvm', 'qemu'] as const,
   })(),
+  cpu: Flags.string({
+    description: 'CPU of the guests [default: host-model under KVM]; host-passthrough allows nested virtualization',
+    helpValue: 'host-model|host-passthrough|max|x86-64-v2|MODEL',
+  }),
   network: Flags.string({ description: 'none, user, network=NAME or bridge=NAME [default: user]' }),
   'disk-cache': Flags.option({
     description: "QEMU's cache mode of the overlays [default: writeback]",
@@ -99,6 +103,7 @@ export interface SpecFlagValues {
   memory?: string | undefined;
   vcpus?: number | undefined;
   'virt-type'?: DomainSpec['virtType'] | undefined;
+  cpu?: string | undefined;
   network?: string | undefined;
   'disk-cache'?: DomainSpec['diskCache'] | undefined;
   lean?: boolean | undefined;
@@ -115,6 +120,7 @@ export interface SpecFlagValues {
 export function specOf(flags: SpecFlagValues, input: Partial<FleetInput> = {}): GivenSpec {
   const given = parseFlagValues({
     memory: flags.memory,
+    cpu: flags.cpu,
     network: flags.network,
     variables: parseVariables(flags.var),
     sshUser: flags['ssh-user'],
@@ -126,6 +132,7 @@ export function specOf(flags: SpecFlagValues, input: Partial<FleetInput> = {}): 
     memoryMiB: given.memory ?? input.memory,
     vcpus: flags.vcpus ?? input.vcpus,
     virtType: flags['virt-type'] ?? input.virtType,
+    cpu: given.cpu ?? input.cpu,
     network: given.network ?? input.network,
     diskCache: flags['disk-cache'] ?? input.diskCache,
     lean: flags.lean ?? input.lean,

@@ -15,6 +15,11 @@ export interface StoreEntry {
   bytes: number;
   /** Permission bits. */
   mode: number;
+  /**
+   * Of what holds something that a guest knows, or a person calls a secret. exposed: others than its owner and QEMU may read it. closed: of
+   * a base image that QEMU may not read.
+   */
+  readers?: 'fine' | 'exposed' | 'closed';
   /** Milliseconds since the epoch. */
   modifiedAt: number;
 }
@@ -28,6 +33,6 @@ export interface StoreSurvey {
   remove(room: StoreRoom, entry: StoreEntry): Promise<void>;
   /** Removes a directory of a room with the empty ones in it. @returns whether it is gone; one that has a file in it stays */
   removeEmpty(room: StoreRoom, owner: string): Promise<boolean>;
-  /** Takes away everybody's right to write to an image. */
+  /** Lets its owner and QEMU read a file, and nobody else; an image, nobody write to it. @throws STORE_FAILED where this user may not */
   protect(entry: StoreEntry): Promise<void>;
 }

@@ -1,3 +1,4 @@
+import { constants } from 'node:fs';
 import { link, lstat, open, realpath, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { CowherdError } from '../core/errors.js';
@@ -14,6 +15,7 @@ export async function exportImage(root: string, images: ImageTool, request: Expo
   await verifyTarget(root, target.path);
   await verifyPartial(partial);
   try {
+    await makePartial(partial);
     await images.convert({ source: base, target: { path: partial, format: target.format }, compress, onProgress, signal });
     const handle = await open(partial, 'r+');
     await handle.sync();
@@ -45,10 +47,23 @@ async function verifyTarget(root: string, path: string): Promise<void> {
 /** What is there under that name is written over: it must not be a link to something else. */
 async function verifyPartial(partial: string): Promise<void> {
   const stats = await lstat(partial).catch(() => undefined);
-  if (stats === undefined || (stats.isFile() && stats.nlink === 1)) return;
-  throw new CowherdError('BAD_USAGE', `${partial} is in the way: it is no plain file`, {
+  // A file of another user would stay theirs, with all that is exported.
+  if (stats === undefined || (stats.isFile() && stats.nlink === 1 && stats.uid === process.getuid?.())) return;
+  throw new CowherdError('BAD_USAGE', `${partial} is in the way: it is not a plain file of this user`, {
     hint: 'cowherd writes there before the file gets its name. Remove it, or name another file.',
   });
+}
+
+/** For this user alone, as the base image is: whoever exports it may open it to others. A tool would let everybody read it. */
+async function makePartial(partial: string): Promise<void> {
+  const { O_WRONLY, O_CREAT, O_NOFOLLOW } = constants;
+  // Not truncated: another export may be writing to it, which the tool finds out.
+  const handle = await open(partial, O_WRONLY | O_CREAT | O_NOFOLLOW, 0o600);
+  try {
+    await handle.chmod((await handle.stat()).mode & 0o600);
+  } finally {
+    await handle.close();
+  }
 }
 
 /** A run that was killed between the two steps of {@link place} has left the file with both names. */

@@ -4,19 +4,11 @@ import type { BaseRecord } from '../core/base.js';
 import type { LoneBase } from '../core/base-chain.js';
 import type { BaseRef } from '../core/fleet.js';
 import { namePattern } from '../core/names.js';
-import {
-  allocatedBytes,
-  isTemporary,
-  listDirectory,
-  makeDirectory,
-  Shears,
-  sealOf,
-  storeError,
-  verifyDirectory,
-  writeJson,
-} from './files.js';
+import { makeDirectory } from './directories.js';
+import { allocatedBytes, isTemporary, listDirectory, Shears, sealOf, storeError, verifyDirectory, writeJson } from './files.js';
 import { seal } from './image-files.js';
 import { baseLayout, storeLayout, unrecordedPrefix } from './layout.js';
+import type { Readers } from './readers.js';
 
 /** How an image comes into the store and leaves it: wholly or not at all. Only under the lock on base images. */
 
@@ -86,9 +78,10 @@ export async function takeIn(
   root: string,
   partial: string,
   facts: Omit<BaseRecord, 'version' | 'importedAt' | 'seal' | 'allocatedBytes'>,
-): Promise<LoneBase> {
+  readers: Readers,
+): Promise<{ base: LoneBase; warning: string | undefined }> {
   const layout = baseLayout(root, facts, facts.format);
-  await seal(partial);
+  const isRestricted = await seal(partial, readers);
   const isNew = (await lstat(layout.image).catch(() => undefined)) === undefined;
   // Of one that was there already, overlays may stand on it whatever has become of its record.
   if (isNew) await writeFile(layout.unrecorded, '');
@@ -110,5 +103,8 @@ export async function takeIn(
   } finally {
     if (isNew) await rm(layout.unrecorded, { force: true });
   }
-  return { ...record, path: layout.image };
+  const warning = isRestricted
+    ? undefined
+    : `every user of this host may read ${layout.image}: QEMU runs as another user, and its group is not yours to give. ${await readers.advice(storeLayout(root).bases)}`;
+  return { base: { ...record, path: layout.image }, warning };
 }

@@ -15,25 +15,45 @@ import {
 import { baseKey, type LoneBase, layersOf, resolveBacking } from '../core/base-chain.js';
 import { CowherdError, reportOf } from '../core/errors.js';
 import { type BaseRef, parseState } from '../core/fleet.js';
+import { describeHolder } from '../core/lock.js';
 import { baseNameFromFile, namePattern, verifyName } from '../core/names.js';
-import type { BaseStore, ExportRequest, ImageTool, ImportProgress, ImportRequest, ImportResult, PromotionRequest } from '../ports.js';
+import type {
+  BaseLockOptions,
+  BaseStore,
+  ExportRequest,
+  ImageTool,
+  ImportProgress,
+  ImportRequest,
+  ImportResult,
+  PromotionRequest,
+} from '../ports.js';
 import { exportImage } from './base-export.js';
 import { sweepBases, takeIn, takeOut, withPartial } from './base-intake.js';
-import { allocatedBytes, listDirectory, makeDirectory, openOwn, readOwn, sealOf, storeError, writeJson } from './files.js';
-import { hashAndCopy, hashFile, seal } from './image-files.js';
+import { makeDirectory } from './directories.js';
+import { allocatedBytes, listDirectory, openOwn, readOwn, sealOf, storeError, writeJson } from './files.js';
+import { hashAndCopy, hashFile, makeImage, seal } from './image-files.js';
 import { copyInto, identify, inspect, verifyUnchanged } from './image-source.js';
 import { baseLayout, storeLayout } from './layout.js';
 import { FileLock } from './lock.js';
+import { Readers } from './readers.js';
 
+/** An import of another run may take that long. */
 const lockWaitSeconds = 600;
+/** Nothing tells when another program lets go. */
+const strangerWaitSeconds = 5;
 
 export class BaseDirectory implements BaseStore {
   readonly #root: string;
   readonly #images: ImageTool;
+  readonly #readers: Readers;
+  readonly #verb: string | undefined;
 
-  constructor(root: string, images: ImageTool) {
+  /** @param verb what locks are taken for, for others who find them held */
+  constructor(root: string, images: ImageTool, readers = new Readers(), verb?: string) {
     this.#root = root;
     this.#images = images;
+    this.#readers = readers;
+    this.#verb = verb;
   }
 
   async list(): Promise<{ bases: BaseImage[]; damaged: Array<{ path: string; reason: string }> }> {
@@ -136,7 +156,7 @@ export class BaseDirectory implements BaseStore {
   async reseal(base: BaseImage): Promise<void> {
     const { record } = baseLayout(this.#root, base, base.format);
     try {
-      await seal(base.path);
+      await seal(base.path, this.#readers);
       const stats = await lstat(base.path, { bigint: true });
       await writeJson(record, { ...recordOf(base, base.source), seal: sealOf(stats), allocatedBytes: allocatedBytes(stats) });
     } catch (cause) {
@@ -171,10 +191,20 @@ export class BaseDirectory implements BaseStore {
     await sweepBases(this.#root);
   }
 
-  async locked<T>(work: () => Promise<T>, signal?: AbortSignal, keepLeftovers = false): Promise<T> {
+  async locked<T>(
+    work: () => Promise<T>,
+    { signal, onProgress, waitSeconds = lockWaitSeconds, keepLeftovers = false }: BaseLockOptions = {},
+  ): Promise<T> {
     const { bases, basesLock } = storeLayout(this.#root);
     await makeDirectory(bases);
-    const lock = await FileLock.take(basesLock, "The store's base images", lockWaitSeconds, signal);
+    const lock = await FileLock.take(basesLock, 'The directory of base images', {
+      waitSeconds,
+      strangerSeconds: strangerWaitSeconds,
+      signal,
+      verb: this.#verb,
+      onWait: (holder) =>
+        onProgress?.({ kind: 'note', text: `Waiting for the lock on the base images, held by ${describeHolder(holder)}.` }),
+    });
     try {
       if (!keepLeftovers) await this.sweep();
       return await work();
@@ -227,8 +257,9 @@ export class BaseDirectory implements BaseStore {
         return { base: existing, how: 'already there' };
       }
       // Otherwise it goes in, also in place of one that was touched: its content is what the overlays there were made on.
-      const base = await takeIn(this.#root, partial, { ...facts, ...(await this.#originOf(facts)) });
-      return { base: { ...base, backing: [] }, how, ...(warning === undefined ? {} : { warning }) };
+      const { base, warning: exposed } = await takeIn(this.#root, partial, { ...facts, ...(await this.#originOf(facts)) }, this.#readers);
+      const warnings = [warning, exposed].filter((one) => one !== undefined).join('; ');
+      return { base: { ...base, backing: [] }, how, ...(warnings === '' ? {} : { warning: warnings }) };
     });
   }
 
@@ -243,6 +274,8 @@ export class BaseDirectory implements BaseStore {
 
     return withPartial(this.#root, name, `promote ${overlay}`, async (partial) => {
       const totalBytes = Number(stats.blocks) * 512 + (layered ? 0 : layersOf(base).reduce((sum, layer) => sum + layer.allocatedBytes, 0));
+      // A tool would make it readable for everybody.
+      await makeImage(partial);
       await this.#images.convert({
         source: { path: overlay, format: 'qcow2' },
         target: { path: partial, format: 'qcow2' },
@@ -258,9 +291,10 @@ export class BaseDirectory implements BaseStore {
       const facts = { name, digest, format: 'qcow2' as const, virtualBytes, source: { path: overlay, fingerprint } };
       const existing = await this.#existing(facts);
       if (existing !== undefined) return { base: existing, how: 'already there' };
-      const lone = await takeIn(this.#root, partial, { ...facts, ...(parent === undefined ? {} : { parent }), promotedFrom });
+      const origin = { ...(parent === undefined ? {} : { parent }), promotedFrom };
+      const { base: lone, warning } = await takeIn(this.#root, partial, { ...facts, ...origin }, this.#readers);
       const backing = await resolveBacking(lone, (ref) => this.#getLone(ref));
-      return { base: { ...lone, backing }, how: layered ? 'layered' : 'flattened' };
+      return { base: { ...lone, backing }, how: layered ? 'layered' : 'flattened', ...(warning === undefined ? {} : { warning }) };
     });
   }
 

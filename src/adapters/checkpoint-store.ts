@@ -14,7 +14,8 @@ import {
   tableOffset,
 } from '../core/qcow2-snapshots.js';
 import type { CheckpointStore, HeldSnapshot } from '../ports.js';
-import { isMissing, listDirectory, makeDirectory, openOwn, readIfThere, Shears, storeError, writeJson } from './files.js';
+import { makeDirectory } from './directories.js';
+import { isMissing, listDirectory, openOwn, readIfThere, Shears, storeError, writeJson } from './files.js';
 import { checkpointEnding, fleetLayout } from './layout.js';
 
 /** Read at a time: what hashing takes some milliseconds for. */
@@ -60,9 +61,12 @@ export class CheckpointDirectory implements CheckpointStore {
     await new Shears(directory).unlink(checkpoint(member));
   }
 
+  async snapshots(path: string): Promise<InternalSnapshot[]> {
+    return ((await withImage(path, (image) => image.snapshots())) ?? []).filter(({ name }) => name.startsWith(tagPrefix));
+  }
+
   async tags(path: string): Promise<string[]> {
-    const snapshots = await withImage(path, async (image) => (await image.snapshots()).map(({ name }) => name));
-    return (snapshots ?? []).filter((name) => name.startsWith(tagPrefix));
+    return (await this.snapshots(path)).map(({ name }) => name);
   }
 
   async hasLooseState(path: string): Promise<boolean> {

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { type BigIntStats, closeSync, constants, ftruncateSync, openSync, writeSync } from 'node:fs';
-import { type FileHandle, lstat, mkdir, open, readdir, realpath, rename, unlink, writeFile } from 'node:fs/promises';
+import { type FileHandle, lstat, open, readdir, realpath, rename, unlink, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import writeFileAtomic from 'write-file-atomic';
@@ -123,15 +123,6 @@ async function replaceFile(path: string, data: string | Buffer, mode: number): P
   } catch (error) {
     await unlink(staged).catch(() => undefined);
     throw error;
-  }
-}
-
-/** Makes a directory that others may pass through (QEMU runs as a user of its own). */
-export async function makeDirectory(path: string): Promise<void> {
-  try {
-    await mkdir(path, { recursive: true, mode: 0o755 });
-  } catch (cause) {
-    throw storeError(`make the directory ${path}`, cause);
   }
 }
 

@@ -4,6 +4,7 @@ import { setImmediate } from 'node:timers/promises';
 import { CowherdError } from '../core/errors.js';
 import { type FleetRecord, parseFleetRecord, parseState, verifyRecordOf } from '../core/fleet.js';
 import { type GuestText, guestText } from '../core/guest/text.js';
+import type { LockHolder } from '../core/lock.js';
 import { namePattern } from '../core/names.js';
 import { type Operation, operationLogLine, operationSchema, parseOperationLog, type Unfinished } from '../core/operation.js';
 import { nonZeroSegments } from '../core/overlay.js';
@@ -11,12 +12,12 @@ import type { SourceKind } from '../core/spec.js';
 import type { MemberFiles } from '../core/template.js';
 import type { FleetLock, FleetStore } from '../ports.js';
 import type { AgentSockets } from './agent-sockets.js';
+import { makeDirectory } from './directories.js';
 import {
   allocatedBytes,
   appendOwn,
   isMissing,
   listDirectory,
-  makeDirectory,
   openOwn,
   placeBytes,
   placeText,
@@ -49,10 +50,13 @@ export class FleetDirectory implements FleetStore {
   #lockChanges = 0;
 
   readonly #agentSockets: AgentSockets;
+  readonly #verb: string | undefined;
 
-  constructor(root: string, agentSockets: AgentSockets) {
+  /** @param verb what locks are taken for, for others who find them held */
+  constructor(root: string, agentSockets: AgentSockets, verb?: string) {
     this.root = root;
     this.#agentSockets = agentSockets;
+    this.#verb = verb;
   }
 
   /** Descriptors of the locks that are held now, for children that work under them. */
@@ -87,7 +91,7 @@ export class FleetDirectory implements FleetStore {
     await makeDirectory(storeLayout(this.root).fleets);
     const { directory, overlays, logs, nvram, seeds, ssh, checkpoints, unmade, lock: path } = fleetLayout(this.root, fleet);
     for (const room of [directory, overlays, logs, nvram, seeds, ssh, checkpoints, unmade]) await verifyDirectory(room);
-    const lock = await FileLock.take(path, `Fleet ${fleet}`, 0);
+    const lock = await FileLock.take(path, `Fleet ${fleet}`, { verb: this.#verb });
     this.#held.add(lock);
     this.#lockChanges++;
     return {
@@ -105,7 +109,7 @@ export class FleetDirectory implements FleetStore {
     };
   }
 
-  holder(fleet: string): Promise<number | undefined> {
+  holder(fleet: string): Promise<LockHolder | undefined> {
     return lockHolder(fleetLayout(this.root, fleet).lock);
   }
 

@@ -5,6 +5,7 @@ import { CowherdError } from '../core/errors.js';
 import { headerBytes } from '../core/qcow2-header.js';
 import type { ImportProgress } from '../ports.js';
 import { openOwn } from './files.js';
+import type { Readers } from './readers.js';
 
 /** Reading, hashing and copying whole images. */
 
@@ -19,9 +20,9 @@ export function openImage(path: string): Promise<FileHandle> {
   return open(path, constants.O_RDONLY | constants.O_NONBLOCK);
 }
 
-/** Never what is there already, nor where a link leads. */
-export function createImage(path: string): Promise<FileHandle> {
-  return open(path, 'wx', 0o600);
+/** For this user alone, and never what is there already, nor where a link leads. */
+export async function makeImage(path: string): Promise<void> {
+  await (await open(path, 'wx', 0o600)).close();
 }
 
 export async function readHead(path: string): Promise<Buffer> {
@@ -82,15 +83,19 @@ export async function verifyAlone(path: string): Promise<void> {
   }
 }
 
-/** Durable, and read-only for everybody from here on. */
-export async function seal(path: string): Promise<void> {
+/**
+ * Durable, and from here on read-only, for its owner and QEMU alone.
+ * @returns false where everybody has to be let read it, see {@link Readers.restrict}
+ */
+export async function seal(path: string, readers: Readers): Promise<boolean> {
   const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
     const stats = await handle.stat();
     if (!stats.isFile()) throw new CowherdError('STORE_FAILED', `${path} is not a file`, { hint: 'Look at it; cowherd did not make it.' });
     if (stats.nlink > 1) throw sharedFile(path);
+    const isRestricted = await readers.restrict(handle, path);
     await handle.sync();
-    await handle.chmod(0o444);
+    return isRestricted;
   } finally {
     await handle.close();
   }

@@ -1,12 +1,13 @@
 import { type BigIntStats, constants } from 'node:fs';
-import { copyFile, rm, stat, statfs } from 'node:fs/promises';
+import { open, stat, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import prettyBytes from 'pretty-bytes';
 import { CowherdError, fullDiskHint } from '../core/errors.js';
 import { imageFormat, maxVirtualBytes, parseQcow2Header, verifyImportable } from '../core/qcow2-header.js';
 import type { ImageTool, ImportRequest, ImportResult } from '../ports.js';
 import { allocatedBytes, isMissing } from './files.js';
-import { createImage, hashAndCopy, hashFile, openImage, readHead } from './image-files.js';
+import { hashAndCopy, hashFile, makeImage, openImage, readHead } from './image-files.js';
+import { runTool } from './process.js';
 
 /** The files that base images are made of: which one it is, whether it may become one, and copies of it. */
 
@@ -91,6 +92,7 @@ export async function copyInto(
   const { onProgress, signal, trustChain } = request;
   if (trustChain && format === 'qcow2' && hasChain(parseQcow2Header(path, await readHead(path)))) {
     const totalBytes = Number(stats.size);
+    await makeImage(partial);
     await images.convert({
       source: { path, format },
       target: { path: partial, format: 'qcow2' },
@@ -99,14 +101,16 @@ export async function copyInto(
     });
     return { how: 'flattened', digest: await hashFile(partial, undefined, signal) };
   }
-  const reflinked = await copyFile(path, partial, constants.COPYFILE_FICLONE_FORCE | constants.COPYFILE_EXCL).then(
+  await makeImage(partial);
+  // By a tool, since Node gives the copy the mode of the source: others could open it, and write to it when it is sealed.
+  const reflinked = await runTool('cp', ['--reflink=always', '--', path, partial], { signal }).then(
     () => true,
     () => false,
   );
+  signal?.throwIfAborted();
   if (reflinked) return { how: 'reflinked', digest: await hashFile(partial, onProgress, signal) };
-  await rm(partial, { force: true });
   await verifyFits(path, Number(stats.blocks) * 512, partial);
-  const [from, to] = [await openImage(path), await createImage(partial)];
+  const [from, to] = [await openImage(path), await open(partial, constants.O_WRONLY | constants.O_TRUNC | constants.O_NOFOLLOW)];
   try {
     // A source that grows as fast as it is read would have no end.
     return { how: 'copied', digest: await hashAndCopy(from, to, onProgress, signal, Number(stats.size)) };

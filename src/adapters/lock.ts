@@ -1,13 +1,31 @@
-import { constants } from 'node:fs';
-import { type FileHandle, open, readFile, stat } from 'node:fs/promises';
+import { constants, type Stats } from 'node:fs';
+import { type FileHandle, lstat, open, readFile, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { CowherdError } from '../core/errors.js';
+import { describeHolder, formatLockNote, type LockHolder, lockHint } from '../core/lock.js';
 import { storeError } from './files.js';
+import { findHolder, isListed } from './lock-holder.js';
 import { runTool } from './process.js';
+import { startTicksOf } from './qemu-processes.js';
 
 /** What flock exits with where another has the lock. */
 const conflict = '75';
 /** A look at who holds the lock has a share of it for some milliseconds: that keeps nobody out. */
 const lookSeconds = 0.5;
+/** Between two looks at who is waited for. */
+const roundSeconds = 2;
+
+export interface LockRequest {
+  /** How long to wait for another run of cowherd, or for a tool that one has started. */
+  waitSeconds?: number | undefined;
+  /** How long to wait for any other program: nothing says that it ever lets go. At most as long as for a run. */
+  strangerSeconds?: number | undefined;
+  signal?: AbortSignal | undefined;
+  /** What the lock is taken for, for those who find it held. */
+  verb?: string | undefined;
+  /** Called when it is known whom is waited for, and again when that changes. */
+  onWait?: ((holder: LockHolder) => void) | undefined;
+}
 
 /**
  * A lock that the kernel frees when its holder dies: flock(1) takes it on a descriptor of ours that it inherits, so it belongs
@@ -26,51 +44,53 @@ export class FileLock {
   }
 
   /**
-   * @param waitSeconds how long to wait for another holder
    * @param subject what is locked, for the message
    * @throws LOCKED
    */
-  static async take(path: string, subject: string, waitSeconds: number, signal?: AbortSignal): Promise<FileLock> {
-    for (;;) {
-      const lock = await FileLock.#tryTake(path, subject, waitSeconds, signal);
-      // The last holder may have removed the file while we waited for it: such a lock keeps nobody out.
-      const [ours, theirs] = await Promise.all([lock.#handle.stat(), stat(path).catch(() => undefined)]);
-      if (ours.ino === theirs?.ino) return lock;
-      await lock.#handle.close();
+  static async take(path: string, subject: string, request: LockRequest = {}): Promise<FileLock> {
+    const { waitSeconds = 0, strangerSeconds = waitSeconds, onWait } = request;
+    const began = performance.now();
+    for (let told = ''; ; ) {
+      const waited = (performance.now() - began) / 1000;
+      const lock = await FileLock.#tryTake(path, subject, Math.min(roundSeconds, waitSeconds - waited), request);
+      if (lock instanceof FileLock) return lock;
+      if (lock === 'gone') continue;
+      const holder = await findHolder(path);
+      const isAwaited = holder.kind === 'run' || holder.kind === 'orphan';
+      if ((performance.now() - began) / 1000 >= (isAwaited ? waitSeconds : Math.min(strangerSeconds, waitSeconds))) {
+        throw new CowherdError('LOCKED', `${subject} is locked by ${describeHolder(holder)}`, { hint: lockHint(holder, path) });
+      }
+      if (describeHolder(holder) !== told) onWait?.(holder);
+      told = describeHolder(holder);
     }
   }
 
-  static async #tryTake(path: string, subject: string, waitSeconds: number, signal: AbortSignal | undefined): Promise<FileLock> {
-    const { O_RDWR, O_CREAT, O_APPEND, O_NOFOLLOW, O_NONBLOCK } = constants;
-    const handle = await open(path, O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK, 0o644).catch((cause: unknown) => {
-      throw storeError(`open the lock ${path}`, cause);
-    });
+  /** @returns held: by another. gone: its last holder removed the file while we waited for it, and such a lock keeps nobody out */
+  static async #tryTake(
+    path: string,
+    subject: string,
+    waitSeconds: number,
+    { signal, verb }: LockRequest,
+  ): Promise<FileLock | 'held' | 'gone'> {
+    const handle = await openLock(path, subject);
     try {
-      const stats = await handle.stat();
-      // It is written to: with another name it may be somebody else's file.
-      if (!stats.isFile() || stats.nlink > 1) {
-        throw new CowherdError('STORE_FAILED', `The lock ${path} is not a file of its own`, {
-          hint: 'It has another name as well, or is no file. Look at it; when no cowherd runs, remove it.',
-        });
-      }
-      const wait = String(Math.max(waitSeconds, lookSeconds));
-      const { exitCode } = await runTool('flock', ['--exclusive', '--conflict-exit-code', conflict, '--wait', wait, '3'], {
+      const wait = Math.max(waitSeconds, lookSeconds);
+      const { exitCode } = await runTool('flock', ['--exclusive', '--conflict-exit-code', conflict, '--wait', String(wait), '3'], {
         acceptedExitCodes: [0, Number(conflict)],
-        timeoutMs: (waitSeconds + 30) * 1000,
+        timeoutMs: (wait + 30) * 1000,
         inherit: [handle.fd],
         signal,
       });
-      if (exitCode === Number(conflict)) {
-        // Gone meanwhile, where the holder has just left.
-        const holder = (await readFile(path, 'utf8').catch(() => '')).trim();
-        throw new CowherdError('LOCKED', `${subject} is locked by another run${holder === '' ? '' : ` (${holder})`}`, {
-          hint: 'Wait until it is done. The lock goes away by itself when that process ends.',
-        });
+      const [ours, theirs] = await Promise.all([handle.stat(), stat(path).catch(() => undefined)]);
+      if (exitCode === Number(conflict) || ours.ino !== theirs?.ino) {
+        await handle.close();
+        return exitCode === Number(conflict) ? 'held' : 'gone';
       }
+      const startTicks = startTicksOf(await readFile('/proc/self/stat', 'utf8').catch(() => ''));
       // For people alone: where the disk is full, the verbs that free some are needed most.
       await handle
         .truncate(0)
-        .then(() => handle.write(`pid ${process.pid}\n`, 0))
+        .then(() => handle.write(formatLockNote({ pid: process.pid, startTicks, verb, since: new Date().toISOString() })))
         .catch(() => undefined);
       return new FileLock(handle);
     } catch (error) {
@@ -92,20 +112,74 @@ export class FileLock {
   }
 }
 
+async function openLock(path: string, subject: string): Promise<FileHandle> {
+  const { O_RDWR, O_CREAT, O_APPEND, O_NOFOLLOW, O_NONBLOCK } = constants;
+  const handle = await open(path, O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK, 0o600).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === 'EACCES') throw notAllowed(path, subject, cause);
+    throw storeError(`open the lock ${path}`, cause);
+  });
+  try {
+    const stats = await handle.stat();
+    // It is written to: with another name it may be somebody else's file.
+    if (!stats.isFile() || stats.nlink > 1) {
+      throw new CowherdError('STORE_FAILED', `The lock ${path} is not a file of its own`, {
+        hint: 'It has another name as well, or is no file. Look at it; when no cowherd runs, remove it.',
+      });
+    }
+    await restrict(handle, stats, dirname(path));
+    return handle;
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
+
 /**
- * The process that says in the file that it holds the lock, as long as the lock is held: by it, or by a call that it had under way. A
- * process of that number may be another one by now, so that its being alive says nothing.
+ * To open a file is enough to lock it. So a lock can be opened by those alone who may change what it is of: root, the owner of the
+ * directory that it is in, and the directory's group where that may write there. Those of older stores were readable by everybody.
  */
-export async function lockHolder(path: string): Promise<number | undefined> {
-  const pid = Number(/^pid (\d+)$/m.exec(await readFile(path, 'utf8').catch(() => ''))?.[1]);
-  return Number.isInteger(pid) && (await isHeld(path)) ? pid : undefined;
+async function restrict(handle: FileHandle, stats: Stats, directory: string): Promise<void> {
+  const { uid, gid, mode } = await lstat(directory);
+  const isShared = (mode & 0o020) !== 0;
+  // What root makes in somebody else's store must not lock its owner out.
+  const owner = process.getuid?.() === 0 ? uid : stats.uid;
+  const group = isShared ? gid : stats.gid;
+  const isGiven = (owner === stats.uid && group === stats.gid) || (await ifAllowed(handle.chown(owner, group)));
+  const wanted = isShared && isGiven ? 0o660 : 0o600;
+  // What another of the group made, its owner restricts the next time.
+  if ((stats.mode & 0o7777) !== wanted) await ifAllowed(handle.chmod(wanted));
+}
+
+/** @returns whether this user may do that */
+async function ifAllowed(change: Promise<void>): Promise<boolean> {
+  try {
+    await change;
+    return true;
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'EPERM') return false;
+    throw storeError('restrict a lock', cause);
+  }
+}
+
+function notAllowed(path: string, subject: string, cause: Error): CowherdError {
+  return new CowherdError('STORE_FAILED', `${subject} cannot be locked: this user may not open ${path}`, {
+    hint: `Only the owner of ${dirname(path)}, its group where that may write there, and root may change it. Run the command as one of them, or use a store of your own: --store DIR`,
+    cause,
+  });
+}
+
+/** Which process holds the lock now; undefined where none does. */
+export async function lockHolder(path: string): Promise<LockHolder | undefined> {
+  return (await isHeld(path)) ? findHolder(path) : undefined;
 }
 
 /** Tries for a share of the lock, which two that look can have at once. */
 async function isHeld(path: string): Promise<boolean> {
-  const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(() => undefined);
+  const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(
+    (error: NodeJS.ErrnoException) => error,
+  );
   // Gone meanwhile: its holder has left.
-  if (handle === undefined) return false;
+  if (handle instanceof Error) return handle.code === 'EACCES' && isListed(path);
   try {
     const { exitCode } = await runTool('flock', ['--shared', '--nonblock', '--conflict-exit-code', conflict, '3'], {
       acceptedExitCodes: [0, Number(conflict)],

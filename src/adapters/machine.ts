@@ -7,6 +7,7 @@ import type { ProcessMemory } from '../core/process-memory.js';
 import type { DiskSpace, Machine, PathObstacle, QemuProcess } from '../ports.js';
 import { runTool } from './process.js';
 import { findQemuProcesses, readProcessMemory } from './qemu-processes.js';
+import { groupsOf, localUser } from './readers.js';
 
 export class LocalMachine implements Machine {
   /** @param roots where the kernel tells of processes and of KSM */
@@ -137,20 +138,4 @@ async function nearestExisting(path: string): Promise<string> {
   for (let candidate = resolve(path); ; candidate = dirname(candidate)) {
     if ((await stat(candidate).catch(() => undefined)) !== undefined || candidate === dirname(candidate)) return candidate;
   }
-}
-
-async function localUser(uid: number): Promise<string | undefined> {
-  const lines = (await readFile('/etc/passwd', 'utf8').catch(() => '')).split('\n').map((line) => line.split(':'));
-  return lines.find((fields) => fields[2] === String(uid))?.[0];
-}
-
-/** Supplementary groups of a user, from /etc/group: QEMU's user is a local one. */
-async function groupsOf(uid: number): Promise<number[]> {
-  const name = await localUser(uid);
-  if (name === undefined) return [];
-  return (await readFile('/etc/group', 'utf8').catch(() => ''))
-    .split('\n')
-    .map((line) => line.split(':'))
-    .filter((fields) => (fields[3] ?? '').split(',').includes(name))
-    .map((fields) => Number(fields[2]));
 }

@@ -10,7 +10,8 @@ import { diskSpecSchema } from '../core/spec.js';
 import type { Freeze, ImportProgress, MemoryFacts, MemorySlot, MemoryStore } from '../ports.js';
 import { withPartial } from './base-intake.js';
 import { isSystemUri } from './connection.js';
-import { allocatedBytes, makeDirectory, openOwn, readIfThere, Shears, sealOf, storeError, syncDirectory, writeJson } from './files.js';
+import { makeDirectory } from './directories.js';
+import { allocatedBytes, openOwn, readIfThere, Shears, sealOf, storeError, syncDirectory, writeJson } from './files.js';
 import { hashAndCopy, hashFile } from './image-files.js';
 import { baseLayout, fleetLayout, storeLayout } from './layout.js';
 

@@ -38,8 +38,9 @@ export class QemuImg implements ImageTool {
     return /version (\S+)/.exec(stdout)?.[1] ?? 'unknown';
   }
 
-  async info(path: string, format: 'qcow2' | 'raw'): Promise<ImageInfo> {
-    const { stdout } = await explainLock(path, runTool('qemu-img', ['info', '-f', format, '--output=json', path]));
+  async info(path: string, format: 'qcow2' | 'raw', isInUse = false): Promise<ImageInfo> {
+    const share = isInUse ? ['-U'] : [];
+    const { stdout } = await explainLock(path, runTool('qemu-img', ['info', ...share, '-f', format, '--output=json', path]));
     return parseImageInfo(stdout);
   }
 

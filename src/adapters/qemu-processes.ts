@@ -68,7 +68,7 @@ function argumentOf(command: readonly string[], flag: string): string | undefine
 }
 
 /** Field 22 of proc(5): ticks of 1/100 s since boot. Counted behind the name, which may hold anything. */
-function startTicksOf(stat: string): number | undefined {
+export function startTicksOf(stat: string): number | undefined {
   const ticks = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
   return /^\d+$/.test(ticks) ? Number(ticks) : undefined;
 }

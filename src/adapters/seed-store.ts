@@ -6,18 +6,8 @@ import type { SshPublicKey } from '../core/guest/values.js';
 import { nonZeroSegments } from '../core/overlay.js';
 import type { FleetSecrets, Seed } from '../core/seed.js';
 import type { PlacedSeed, SeedStore, SshFiles } from '../ports.js';
-import {
-  allocatedBytes,
-  appendOwn,
-  isMissing,
-  listDirectory,
-  makeDirectory,
-  placeText,
-  readIfThere,
-  Shears,
-  storeError,
-  writeImage,
-} from './files.js';
+import { makeDirectory } from './directories.js';
+import { allocatedBytes, appendOwn, isMissing, listDirectory, placeText, readIfThere, Shears, storeError, writeImage } from './files.js';
 import { fleetLayout, partialSeedEnding, seedEnding } from './layout.js';
 import { isoTool, SeedImages } from './seed-image.js';
 

@@ -6,17 +6,8 @@ import { parseState } from '../core/fleet.js';
 import { type SnapshotJournal, type SnapshotRecord, snapshotJournalSchema, snapshotRecordSchema } from '../core/snapshot.js';
 import type { SnapshotFiles } from '../core/snapshot-plan.js';
 import type { SnapshotStore } from '../ports.js';
-import {
-  isMissing,
-  isTemporary,
-  listDirectory,
-  makeDirectory,
-  readIfThere,
-  Shears,
-  storeError,
-  verifyDirectory,
-  writeJson,
-} from './files.js';
+import { makeDirectory } from './directories.js';
+import { isMissing, isTemporary, listDirectory, readIfThere, Shears, storeError, verifyDirectory, writeJson } from './files.js';
 import { overlayEnding, snapshotLayout, storeLayout } from './layout.js';
 import { FileLock } from './lock.js';
 
@@ -27,8 +18,12 @@ export class SnapshotDirectory implements SnapshotStore {
   readonly #held = new Set<FileLock>();
   #lockChanges = 0;
 
-  constructor(root: string) {
+  readonly #verb: string | undefined;
+
+  /** @param verb what locks are taken for, for others who find them held */
+  constructor(root: string, verb?: string) {
     this.#root = root;
+    this.#verb = verb;
   }
 
   /** Descriptors of the locks that are held now, for children that work under them. */
@@ -62,7 +57,7 @@ export class SnapshotDirectory implements SnapshotStore {
     await makeDirectory(storeLayout(this.#root).snapshots);
     const { directory, lock: path } = snapshotLayout(this.#root, uuid);
     await verifyDirectory(directory);
-    const lock = await FileLock.take(path, `The snapshots of ${name}`, 0);
+    const lock = await FileLock.take(path, `The snapshot record of ${name}`, { verb: this.#verb });
     this.#held.add(lock);
     this.#lockChanges++;
     return {

@@ -1,12 +1,18 @@
-import { chmod, lstat, readdir, rmdir } from 'node:fs/promises';
-import { basename, join, relative } from 'node:path';
+import { constants, type Stats } from 'node:fs';
+import { type FileHandle, lstat, open, readdir, rmdir } from 'node:fs/promises';
+import { basename, dirname, join, relative } from 'node:path';
+import { CowherdError } from '../core/errors.js';
 import { namePattern } from '../core/names.js';
 import type { StoreEntry, StoreRoom, StoreSurvey } from '../ports.js';
 import { allocatedBytes, isMissing, listDirectory, Shears, storeError } from './files.js';
 import { copyPrefix, storeLayout, unrecordedPrefix } from './layout.js';
+import type { Readers } from './readers.js';
 
-/** What a name means, by the first pattern that fits; its group is the stem. Paths count from the directory of the owner. */
-type Rule = readonly [RegExp, StoreEntry['role']];
+/**
+ * What a name means, by the first pattern that fits; its group is the stem. Paths count from the directory of the owner. Private is what
+ * nobody but its owner and QEMU has to read.
+ */
+type Rule = readonly [RegExp, StoreEntry['role'], 'private'?];
 
 /** What an atomic write that was killed leaves beside the file. */
 const temporary: Rule = [/^(?:seeds\/|nvram\/|ssh\/|checkpoints\/)?(\.cowherd-\d+-[^/]*)$/, 'leftover'];
@@ -17,29 +23,34 @@ const rules: Record<StoreRoom, readonly Rule[]> = {
     [new RegExp(`^\\${unrecordedPrefix}([0-9a-f]{12})\\.(?:qcow2|raw)$`), 'state'],
     temporary,
     [/^([0-9a-f]{12})\.json$/, 'state'],
-    [/^([0-9a-f]{12})\.(?:qcow2|raw)$/, 'image'],
-    [/^([0-9a-f]{12})\.memory$/, 'companion'],
+    [/^([0-9a-f]{12})\.(?:qcow2|raw)$/, 'image', 'private'],
+    [/^([0-9a-f]{12})\.memory$/, 'companion', 'private'],
   ],
   fleets: [
     temporary,
-    [/^((?:fleet|secrets|operation|freeze)\.json|operation\.log)$/, 'state'],
-    [/^((?:domain-[0-9a-f]{12}\.xml|(?:user-data|meta-data|network-config)-[0-9a-f]{12})\.hbs|nvram-[0-9a-f]{12}\.fd)$/, 'state'],
-    [/^(seeds\/placed\.log|ssh\/(?:id_ed25519|known_hosts))$/, 'state'],
+    [/^(secrets\.json|ssh\/id_ed25519)$/, 'state', 'private'],
+    [/^((?:fleet|operation|freeze)\.json|operation\.log)$/, 'state'],
+    [
+      /^((?:domain-[0-9a-f]{12}\.xml|(?:user-data|meta-data|network-config)-[0-9a-f]{12})\.hbs|nvram-[0-9a-f]{12}\.fd)$/,
+      'state',
+      'private',
+    ],
+    [/^(seeds\/placed\.log|ssh\/known_hosts)$/, 'state'],
     [new RegExp(`^overlays/(\\.fresh-.*|\\${copyPrefix}.*|.*\\.qcow2\\.new)$`), 'leftover'],
     [/^seeds\/(.*)\.iso\.new$/, 'leftover'],
-    [/^overlays\/([^/]+)\.qcow2$/, 'disk'],
-    [/^seeds\/([^/]+)\.iso$/, 'companion'],
-    [/^nvram\/([^/]+)\.fd$/, 'companion'],
+    [/^overlays\/([^/]+)\.qcow2$/, 'disk', 'private'],
+    [/^seeds\/([^/]+)\.iso$/, 'companion', 'private'],
+    [/^nvram\/([^/]+)\.fd$/, 'companion', 'private'],
     [/^checkpoints\/([^/]+)\.json$/, 'companion'],
     [/^unmade\/([^/]+)$/, 'companion'],
-    [/^logs\/([^/]+?)\.log(?:\.\d)?$/, 'companion'],
+    [/^logs\/([^/]+?)\.log(?:\.\d)?$/, 'companion', 'private'],
     [/^ssh\/([^/]+)\.known_hosts$/, 'companion'],
   ],
   snapshots: [
     temporary,
-    [/^((?:snapshots|journal)\.json)$/, 'state'],
-    [/^(\d+-[^/]+\/[^/]+)\.qcow2$/, 'disk'],
-    [/^(\d+-[^/]+\/nvram)$/, 'companion'],
+    [/^((?:snapshots|journal)\.json)$/, 'state', 'private'],
+    [/^(\d+-[^/]+\/[^/]+)\.qcow2$/, 'disk', 'private'],
+    [/^(\d+-[^/]+\/nvram)$/, 'companion', 'private'],
   ],
   probes: [[/^(cowherd-probe-[0-9a-f]{8})\.raw$/, 'leftover']],
 };
@@ -48,9 +59,11 @@ const uuidPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 export class StoreDirectory implements StoreSurvey {
   readonly #root: string;
+  readonly #readers: Readers;
 
-  constructor(root: string) {
+  constructor(root: string, readers: Readers) {
     this.#root = root;
+    this.#readers = readers;
   }
 
   async owners(room: StoreRoom): Promise<string[]> {
@@ -64,8 +77,8 @@ export class StoreDirectory implements StoreSurvey {
       const found = await readdir(directory, { recursive: owner !== undefined, withFileTypes: true });
       // Locks, and what a room holds beside its directories: not a file of anybody's.
       const files = found.filter((entry) => !entry.isDirectory() && !/^\..*lock$/.test(entry.name));
-      const entries = await Promise.all(files.map((entry) => describe(room, directory, join(entry.parentPath, entry.name))));
-      return entries.filter((entry) => entry !== undefined).sort((a, b) => a.path.localeCompare(b.path));
+      const entries = await Promise.all(files.map((entry) => this.#describe(room, directory, join(entry.parentPath, entry.name))));
+      return withLooseLog(entries.filter((entry) => entry !== undefined)).sort((a, b) => a.path.localeCompare(b.path));
     } catch (cause) {
       if (isMissing(cause)) return [];
       throw storeError(`read the directory ${directory}`, cause);
@@ -91,10 +104,46 @@ export class StoreDirectory implements StoreSurvey {
     }
   }
 
-  async protect({ path }: StoreEntry): Promise<void> {
-    await chmod(path, 0o444).catch((cause: unknown) => {
-      throw storeError(`make ${path} read-only`, cause);
-    });
+  async protect({ path, role, mode }: StoreEntry): Promise<void> {
+    let handle: FileHandle | undefined;
+    try {
+      // Of a guest that runs, it is QEMU's: only root changes that. Whoever may do neither is told so.
+      handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+      if (role !== 'image') await handle.chmod(mode & 0o700);
+      else if (!(await this.#readers.restrict(handle, path, false))) {
+        throw new CowherdError('STORE_FAILED', "QEMU reads it as another user, and this user may not give it to QEMU's group", {
+          hint: await this.#readers.advice(storeLayout(this.#root).bases),
+        });
+      }
+    } catch (cause) {
+      throw storeError(`restrict who may read ${path}`, cause);
+    } finally {
+      await handle?.close();
+    }
+  }
+
+  /** @returns undefined where it went away meanwhile */
+  async #describe(room: StoreRoom, directory: string, path: string): Promise<StoreEntry | undefined> {
+    const stats = await lstat(path).catch(() => undefined);
+    if (stats === undefined) return undefined;
+    const name = relative(directory, path);
+    const [pattern, role = 'unknown', isPrivate] = (stats.isFile() && rules[room].find(([pattern]) => pattern.test(name))) || [];
+    const readers = isPrivate === undefined ? undefined : await this.#judge(role, path, stats);
+    return {
+      path,
+      role,
+      stem: pattern?.exec(name)?.[1] ?? basename(path),
+      bytes: allocatedBytes(stats),
+      mode: stats.mode & 0o7777,
+      ...(readers === undefined ? {} : { readers }),
+      modifiedAt: stats.mtimeMs,
+    };
+  }
+
+  async #judge(role: StoreEntry['role'], path: string, stats: Stats): Promise<StoreEntry['readers']> {
+    if (role === 'image') return this.#readers.judge(stats, await lstat(dirname(path)));
+    // libvirt gives these to QEMU's user, or reads them as root.
+    return (stats.mode & 0o077) === 0 ? 'fine' : 'exposed';
   }
 
   #directory(room: StoreRoom, owner: string | undefined): string {
@@ -103,18 +152,10 @@ export class StoreDirectory implements StoreSurvey {
   }
 }
 
-/** @returns undefined where it went away meanwhile */
-async function describe(room: StoreRoom, directory: string, path: string): Promise<StoreEntry | undefined> {
-  const stats = await lstat(path).catch(() => undefined);
-  if (stats === undefined) return undefined;
-  const name = relative(directory, path);
-  const rule = stats.isFile() ? rules[room].find(([pattern]) => pattern.test(name)) : undefined;
-  return {
-    path,
-    role: rule?.[1] ?? 'unknown',
-    stem: rule?.[0].exec(name)?.[1] ?? basename(path),
-    bytes: allocatedBytes(stats),
-    mode: stats.mode & 0o7777,
-    modifiedAt: stats.mtimeMs,
-  };
+/** The log of an operation goes after its intent: on its own it is what a killed run left. */
+function withLooseLog(entries: readonly StoreEntry[]): StoreEntry[] {
+  const hasIntent = entries.some(({ path, role }) => role === 'state' && basename(path) === 'operation.json');
+  return entries.map((entry) =>
+    entry.role === 'state' && basename(entry.path) === 'operation.log' && !hasIntent ? { ...entry, role: 'leftover' } : entry,
+  );
 }

@@ -1,3 +1,4 @@
+import { acceleratorFaultIn, acceleratorHints } from '../core/accelerator-faults.js';
 import { CowherdError, type ErrorCode, fullDiskHint } from '../core/errors.js';
 import { excerpt } from '../core/guest/text.js';
 
@@ -130,6 +131,11 @@ const explanations: Array<{ pattern: RegExp; code: ErrorCode; hint: string }> = 
   },
 ];
 
+/** The fleet whose member something was to be done with. */
+function fleetIn(doing: string): string {
+  return /^\w+ ([a-z0-9][a-z0-9-]*)-\d{3,}$/.exec(doing)?.[1] ?? 'FLEET';
+}
+
 /** Turns virsh's complaint into an error with a code and a hint. @param doing e.g. `start lab-001` */
 export function virshError(doing: string, error: string): CowherdError {
   const lines = error
@@ -139,12 +145,40 @@ export function virshError(doing: string, error: string): CowherdError {
     .filter((line) => line !== '');
   // "Failed to start domain 'x'" is what we know already; the reason is the last "error:" of the chain.
   const reason = lines.find((line) => !/^(Failed to|Requested operation is not valid$)/i.test(line)) ?? lines[0] ?? 'no reason given';
-  const explained = explanations.find(({ pattern }) => pattern.test(error));
+  const fault = acceleratorFaultIn(error);
+  const explained =
+    fault === undefined
+      ? explanations.find(({ pattern }) => pattern.test(error))
+      : { code: 'ACCELERATOR_FAILED' as const, hint: acceleratorHints[fault].replaceAll('FLEET', fleetIn(doing)) };
   return new CowherdError(explained?.code ?? 'TOOL_FAILED', `libvirt could not ${doing}: ${reason}`, {
     details: lines.filter((line) => line !== reason).slice(0, 6),
     ...(explained === undefined
       ? { hint: 'libvirtd\'s log may say more; "cowherd doctor" checks the usual causes.' }
       : { hint: explained.hint }),
+  });
+}
+
+export function isTimeout(error: unknown): error is CowherdError {
+  return error instanceof CowherdError && error.code === 'TOOL_TIMEOUT';
+}
+
+export function connectionError(uri: string, stderr: string): CowherdError {
+  const error = virshError(`be reached at ${uri}`, stderr.replace(/^error: /gm, ''));
+  return error.code === 'CONNECTION_FAILED'
+    ? error
+    : new CowherdError('CONNECTION_FAILED', error.message, {
+        details: error.details,
+        hint: 'Is libvirtd running? "cowherd doctor" checks it.',
+      });
+}
+
+/** Of a domain whose QEMU does not answer, or that another call holds. What was asked for may still happen when it answers again. */
+export function silentDomain(name: string, doing: string, cause: CowherdError): CowherdError {
+  const message = cause.message.startsWith('libvirt could not') ? cause.message : `Could not ${doing}: ${cause.message}`;
+  return new CowherdError('TOOL_TIMEOUT', message, {
+    details: cause.details,
+    hint: `Its QEMU may be stopped, or waiting for its disk: "virsh domcontrol ${name}" tells. Run the same command again when it answers, or end the guest: virsh destroy ${name}. COWHERD_LIBVIRT_TIMEOUT=5m waits longer.`,
+    cause,
   });
 }
 

@@ -124,7 +124,7 @@ export class VirshSession {
         'TOOL_TIMEOUT',
         `libvirt gave no answer to "${command.split(' ', 2).join(' ')}" within ${Math.round(afterMs / 1000)} s`,
         {
-          hint: 'libvirtd or the machine is overloaded, or hangs. Try "virsh list", then run "cowherd resume" or the same command again. COWHERD_LIBVIRT_TIMEOUT=5m gives it longer.',
+          hint: 'libvirtd or the machine is overloaded, or hangs. Try "virsh list", then run the same command again. COWHERD_LIBVIRT_TIMEOUT=5m gives it longer.',
         },
       ),
     );
@@ -163,6 +163,14 @@ function complaint(stderr: string): string {
         .slice(first)
         .replace(/^error: /gm, '')
         .trim();
+}
+
+/** Bytes of memory that are written or read in a millisecond, with others at the same disk: slower is taken for hanging. */
+const memoryBytesPerMs = 10_000;
+
+/** How much longer than others a call may take that writes or reads a guest's memory. */
+export function memoryMs(bytes: number): number {
+  return bytes / memoryBytesPerMs;
 }
 
 /** Quotes a word for virsh's command line. @throws BAD_USAGE for what no line can carry */

@@ -3,19 +3,21 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { XMLParser } from 'fast-xml-parser';
-import pLimit, { type LimitFunction } from 'p-limit';
 import { metadataNamespace, parseMemberMark } from '../core/domain-xml.js';
 import { CowherdError } from '../core/errors.js';
 import { type DomainState, isStartingUp, type MemberMark } from '../core/observation.js';
 import type { Platform } from '../core/template.js';
 import type { DomainDefinition, Hypervisor } from '../ports.js';
 import { isSystemUri } from './connection.js';
+import { parseCpuOffers } from './cpu-offers.js';
 import { parseDomainStates, parseIdentities } from './domain-states.js';
 import { storeError } from './files.js';
 import { runAttached, runTool } from './process.js';
 import { makeScratch } from './scratch.js';
-import { faultOf, stuckStart, type VirshFault, virshError } from './virsh-errors.js';
-import { quote, type Reply, VirshSession } from './virsh-session.js';
+import { SessionPool } from './session-pool.js';
+import { connectionError, faultOf, isTimeout, silentDomain, stuckStart, type VirshFault, virshError } from './virsh-errors.js';
+import { readEach, verifyAbsence, verifyConnected } from './virsh-reads.js';
+import { memoryMs, quote, type Reply } from './virsh-session.js';
 
 export interface VirshOptions {
   uri: string;
@@ -34,9 +36,10 @@ export interface VirshOptions {
 const listingPausesMs = [50, 100, 300, 600];
 /** libvirt itself has waited 30 s for the domain before it says so. */
 const busyPausesMs = [200, 1_000, 3_000];
-
-/** Bytes of memory that libvirt writes or reads in a millisecond, with others at the same disk: slower is taken for hanging. */
-const memoryBytesPerMs = 10_000;
+/** A monitor that has been waited for as long as this is not waited for again. */
+const hungMonitorSeconds = 30;
+/** libvirt waits 10 s for a QEMU to end before it kills it, and then until it is gone: on top of what any call may take. */
+const endingMs = 30_000;
 
 const machineOf: Record<string, string> = { x86_64: 'pc', aarch64: 'virt' };
 
@@ -47,20 +50,21 @@ const mostLooksAfterLoss = 60;
 export class Virsh implements Hypervisor {
   readonly uri: string;
   readonly #options: VirshOptions;
-  readonly #limit: LimitFunction;
-  readonly #sessions: VirshSession[] = [];
-  readonly #busy = new Set<VirshSession>();
-  /** Connections that ended before an answer came. */
-  #losses = 0;
-  readonly #inherited = new WeakMap<VirshSession, number>();
-  #isClosed = false;
+  readonly #pool: SessionPool;
   #env: Promise<Record<string, string | undefined>> | undefined;
   #scratch: Promise<string> | undefined;
+  #qemuUser: Promise<{ uid: number; gid: number } | undefined> | undefined;
 
   constructor(options: VirshOptions) {
     this.uri = options.uri;
     this.#options = options;
-    this.#limit = pLimit(options.sessions);
+    this.#pool = new SessionPool({
+      ...options,
+      environment: () => {
+        this.#env ??= this.#prepareEnvironment();
+        return this.#env;
+      },
+    });
   }
 
   get isSystem(): boolean {
@@ -99,20 +103,23 @@ export class Virsh implements Hypervisor {
 
   async readDiskErrors(names: readonly string[]): Promise<Map<string, string>> {
     const errors = new Map<string, string>();
-    await this.#readEach(
+    await readEach(
+      this.#pool,
       names,
       (name) => `domblkerror ${quote(name)}`,
       (name, { stdout }) => {
         const why = [...stdout.matchAll(/^(\S+): (no space|unspecified error)/gm)].map(([line]) => line);
         if (why.length > 0) errors.set(name, why.join(', '));
       },
+      new Map(),
     );
     return errors;
   }
 
-  async readMarks(names: readonly string[]): Promise<Map<string, MemberMark>> {
+  async readMarks(names: readonly string[], failed?: Map<string, CowherdError>): Promise<Map<string, MemberMark>> {
     const marks = new Map<string, MemberMark>();
-    await this.#readEach(
+    await readEach(
+      this.#pool,
       names,
       // Of the definition, not of the running guest: what was redefined counts from its next start on.
       (name) => `metadata --config ${quote(name)} ${metadataNamespace}`,
@@ -121,19 +128,22 @@ export class Virsh implements Hypervisor {
         const mark = reply.error === '' ? parseMemberMark(reply.stdout) : undefined;
         if (mark !== undefined) marks.set(name, mark);
       },
+      failed,
     );
     return marks;
   }
 
-  async readXml(names: readonly string[]): Promise<Map<string, string>> {
+  async readXml(names: readonly string[], failed?: Map<string, CowherdError>): Promise<Map<string, string>> {
     const documents = new Map<string, string>();
-    await this.#readEach(
+    await readEach(
+      this.#pool,
       names,
       (name) => `dumpxml --inactive ${quote(name)}`,
       (name, reply) => {
         verifyAbsence(reply, `read the XML of ${name}`);
         if (reply.error === '') documents.set(name, reply.stdout);
       },
+      failed,
     );
     return documents;
   }
@@ -152,10 +162,10 @@ export class Virsh implements Hypervisor {
 
   async start(name: string, savedBytes = 0): Promise<void> {
     const order = (): Promise<VirshFault | undefined> =>
-      this.#order(`start ${quote(name)}`, `start ${name}`, ['already running'], { memoryBytes: savedBytes });
-    const losses = this.#losses;
-    const looksAtLeast = (): number => (this.#losses > losses ? looksAfterLoss : 1);
-    if ((await order()) === undefined && this.#losses === losses) return;
+      this.#order(`start ${quote(name)}`, `start ${name}`, ['already running'], { domain: name, moreMs: memoryMs(savedBytes) });
+    const losses = this.#pool.losses;
+    const looksAtLeast = (): number => (this.#pool.losses > losses ? looksAfterLoss : 1);
+    if ((await order()) === undefined && this.#pool.losses === losses) return;
     // A daemon that ended within a start finds, when it is back, a QEMU that it had not finished: the domain is "already running" for a
     // while, paused and "starting up", and then the daemon ends it.
     for (let look = 1; look <= mostLooksAfterLoss; look++) {
@@ -171,22 +181,25 @@ export class Virsh implements Hypervisor {
   }
 
   async startPaused(name: string): Promise<void> {
-    await this.#order(`start ${quote(name)} --paused`, `start ${name}`, ['already running']);
+    await this.#order(`start ${quote(name)} --paused`, `start ${name}`, ['already running'], { domain: name });
   }
 
   async resume(name: string): Promise<void> {
-    await this.#order(`resume ${quote(name)}`, `let ${name} go on`, ['already running']);
+    await this.#order(`resume ${quote(name)}`, `let ${name} go on`, ['already running'], { domain: name });
   }
 
   async destroy(name: string): Promise<void> {
-    const beforeRepeat = async (): Promise<void> => {
-      if (isStartingUp(await this.stateOf(name))) throw stuckStart(name, this.isSystem);
-    };
-    await this.#order(`destroy ${quote(name)}`, `stop ${name}`, ['domain not found', 'not running'], { beforeRepeat });
+    await this.#order(`destroy ${quote(name)}`, `stop ${name}`, ['domain not found', 'not running'], {
+      domain: name,
+      moreMs: endingMs,
+      beforeRepeat: async () => {
+        if (isStartingUp(await this.stateOf(name))) throw stuckStart(name, this.isSystem);
+      },
+    });
   }
 
   async shutdown(name: string): Promise<void> {
-    await this.#order(`shutdown ${quote(name)}`, `shut down ${name}`, ['not running']);
+    await this.#order(`shutdown ${quote(name)}`, `shut down ${name}`, ['not running'], { domain: name });
   }
 
   async undefine(name: string): Promise<void> {
@@ -216,6 +229,7 @@ export class Virsh implements Hypervisor {
       emulator: String(capabilities?.path ?? ''),
       hasUefi: /<enum name='firmware'>[\s\S]*?<value>efi<\/value>[\s\S]*?<\/enum>/.test(xml.split('<loader', 1)[0] ?? ''),
       // libvirt before 8.0 does not say.
+      cpus: parseCpuOffers(xml),
       hasTpm: !xml.includes('<tpm') || /<tpm supported='yes'>[\s\S]*?<value>emulator<\/value>[\s\S]*?<\/tpm>/.test(xml),
     };
   }
@@ -225,15 +239,18 @@ export class Virsh implements Hypervisor {
   }
 
   async saveManaged(name: string, memoryBytes: number): Promise<void> {
-    await this.#order(`managedsave ${quote(name)} --running`, `save the memory of ${name}`, [], { memoryBytes });
+    await this.#order(`managedsave ${quote(name)} --running`, `save the memory of ${name}`, [], {
+      domain: name,
+      moreMs: memoryMs(memoryBytes),
+    });
   }
 
   async restorePaused(name: string, file: string, memoryBytes: number): Promise<void> {
-    await this.#order(`restore ${quote(file)} --paused`, `restore ${name}`, [], { memoryBytes });
+    await this.#order(`restore ${quote(file)} --paused`, `restore ${name}`, [], { domain: name, moreMs: memoryMs(memoryBytes) });
   }
 
   async setLink(name: string, mac: string, isUp: boolean): Promise<void> {
-    await this.#order(`domif-setlink ${quote(name)} ${quote(mac)} ${isUp ? 'up' : 'down'}`, `set a link of ${name}`);
+    await this.#order(`domif-setlink ${quote(name)} ${quote(mac)} ${isUp ? 'up' : 'down'}`, `set a link of ${name}`, [], { domain: name });
   }
 
   async listSaved(): Promise<Set<string>> {
@@ -249,7 +266,16 @@ export class Virsh implements Hypervisor {
     };
   }
 
-  async qemuUser(): Promise<{ uid: number; gid: number } | undefined> {
+  /** Asked once: it does not change while libvirtd runs, and some hosts take seconds for the answer. */
+  qemuUser(): Promise<{ uid: number; gid: number } | undefined> {
+    this.#qemuUser ??= this.#readQemuUser();
+    this.#qemuUser.catch(() => {
+      this.#qemuUser = undefined;
+    });
+    return this.#qemuUser;
+  }
+
+  async #readQemuUser(): Promise<{ uid: number; gid: number } | undefined> {
     if (!this.isSystem) return undefined;
     const xml = await this.#ask('capabilities', 'tell its capabilities');
     const label = /<model>dac<\/model>[\s\S]*?<baselabel[^>]*>\+(\d+):\+(\d+)</.exec(xml);
@@ -257,8 +283,7 @@ export class Virsh implements Hypervisor {
   }
 
   async close(): Promise<void> {
-    this.#isClosed = true;
-    for (const session of this.#sessions.splice(0)) session.close();
+    this.#pool.close();
     const scratch = this.#scratch;
     this.#scratch = undefined;
     if (scratch !== undefined) await rm(await scratch, { recursive: true, force: true });
@@ -275,98 +300,51 @@ export class Virsh implements Hypervisor {
   /**
    * Has a domain changed. Where another call holds it, tries again some times: libvirt has done nothing then.
    * @param accepted what counts as done
+   * @param options.domain whose QEMU has to answer
+   * @param options.moreMs how much longer than other calls it may take
    * @param options.beforeRepeat may throw where to wait for a busy domain is of no use; each attempt lasts as long as libvirt waits, 30 s
-   * @param options.memoryBytes of a memory that is written or read
    * @returns the fault that was accepted, if there was one
    */
   async #order(
     command: string,
     doing: string,
     accepted: readonly VirshFault[] = [],
-    { beforeRepeat, memoryBytes = 0 }: { beforeRepeat?: () => Promise<void>; memoryBytes?: number } = {},
+    { domain, moreMs, beforeRepeat }: { domain?: string; moreMs?: number; beforeRepeat?: () => Promise<void> } = {},
   ): Promise<VirshFault | undefined> {
     for (let attempt = 0; ; attempt++) {
-      const { error } = await this.#run(command, memoryBytes / memoryBytesPerMs).catch((cause: unknown) => {
-        throw whileDoing(doing, cause);
+      const { error } = await this.#run(command, moreMs).catch((cause: unknown) => {
+        throw domain !== undefined && isTimeout(cause) ? silentDomain(domain, doing, cause) : whileDoing(doing, cause);
       });
       if (error === '') return undefined;
       const fault = faultOf(error);
       if (accepted.includes(fault)) return fault;
       const pauseMs = busyPausesMs[attempt];
-      if (pauseMs === undefined || fault !== 'busy') throw virshError(doing, error);
+      if (fault !== 'busy') throw virshError(doing, error);
       await beforeRepeat?.();
+      if (pauseMs === undefined || (domain !== undefined && (await this.#isHung(domain)))) {
+        const busy = virshError(doing, error);
+        throw domain === undefined ? busy : silentDomain(domain, doing, busy);
+      }
       await setTimeout(pauseMs);
     }
   }
 
-  /** Many small reads at once: one session carries them all, one after the other without waiting. */
-  async #readEach(names: readonly string[], command: (name: string) => string, take: (name: string, reply: Reply) => void): Promise<void> {
-    const batch = 200;
-    for (let from = 0; from < names.length; from += batch) {
-      const part = names.slice(from, from + batch);
-      const replies = await this.#withSession((session) =>
-        Promise.all(part.map(async (name) => verifyConnected(await session.run(command(name))))),
-      );
-      for (const [position, reply] of replies.entries()) take(part[position] ?? '', reply);
-    }
+  /** Whether a call has been waiting for the domain's QEMU for so long that another one would wait in vain. Asks libvirt alone. */
+  async #isHung(name: string): Promise<boolean> {
+    const { stdout } = await this.#run(`domcontrol ${quote(name)}`);
+    const seconds = /^occupied \(([\d.]+)s\)/.exec(stdout)?.[1];
+    return seconds !== undefined && Number(seconds) >= hungMonitorSeconds;
   }
 
   /** One command, for those that know more of virsh's: networks and guest agents. */
   readonly run = (command: string): Promise<Reply> => this.#run(command);
 
   /** The same, never repeated: what a guest was asked to do it may have done. */
-  readonly runOnce = (command: string): Promise<Reply> =>
-    this.#withSession(async (session) => verifyConnected(await session.run(command)), 1);
+  readonly runOnce = (command: string, moreMs = 0): Promise<Reply> =>
+    this.#pool.run(async (session) => verifyConnected(await session.run(command, moreMs)), 1);
 
   #run(command: string, moreMs = 0): Promise<Reply> {
-    return this.#withSession(async (session) => verifyConnected(await session.run(command, moreMs)));
-  }
-
-  /**
-   * Runs calls on a free session. A lost connection is tried once more on a new one: our calls can be repeated, since
-   * "already running", "not running" and "not found" count as done where they are what was asked for.
-   */
-  #withSession<T>(work: (session: VirshSession) => Promise<T>, attempts = 2): Promise<T> {
-    return this.#limit(async () => {
-      for (let attempt = 1; ; attempt++) {
-        const session = await this.#free();
-        try {
-          return await work(session);
-        } catch (error) {
-          this.#drop(session);
-          if (error instanceof CowherdError && error.code === 'CONNECTION_FAILED') this.#losses++;
-          if (attempt >= attempts || this.#isClosed || !(error instanceof CowherdError) || error.code !== 'CONNECTION_FAILED') throw error;
-        } finally {
-          this.#busy.delete(session);
-        }
-      }
-    });
-  }
-
-  async #free(): Promise<VirshSession> {
-    // Calls that nobody waits for any more must not open what was just closed.
-    if (this.#isClosed) throw new CowherdError('CONNECTION_FAILED', 'The connection to libvirt was closed');
-    this.#env ??= this.#prepareEnvironment();
-    const env = await this.#env;
-    const inheritance = this.#options.inheritance();
-    // Sessions that were opened under other locks would not keep the present one held after a kill -9.
-    for (const idle of this.#sessions.filter((candidate) => !this.#busy.has(candidate))) {
-      if (this.#inherited.get(idle) !== inheritance || !idle.isUsable) this.#drop(idle);
-    }
-    let session = this.#sessions.find((candidate) => !this.#busy.has(candidate));
-    if (session === undefined) {
-      session = new VirshSession(this.uri, { env, timeoutMs: this.#options.timeoutMs, inherit: this.#options.inherit() });
-      this.#sessions.push(session);
-      this.#inherited.set(session, inheritance);
-    }
-    this.#busy.add(session);
-    return session;
-  }
-
-  #drop(session: VirshSession): void {
-    session.close();
-    const position = this.#sessions.indexOf(session);
-    if (position >= 0) this.#sessions.splice(position, 1);
+    return this.#pool.run(async (session) => verifyConnected(await session.run(command, moreMs)));
   }
 
   /**
@@ -409,25 +387,4 @@ function whileDoing(doing: string, error: unknown): unknown {
     ...(error.hint === undefined ? {} : { hint: error.hint }),
     cause: error,
   });
-}
-
-export function connectionError(uri: string, stderr: string): CowherdError {
-  const error = virshError(`be reached at ${uri}`, stderr.replace(/^error: /gm, ''));
-  return error.code === 'CONNECTION_FAILED'
-    ? error
-    : new CowherdError('CONNECTION_FAILED', error.message, {
-        details: error.details,
-        hint: 'Is libvirtd running? "cowherd doctor" checks it.',
-      });
-}
-
-/** A virsh whose daemon went away stays and answers with an error: that is a lost connection, not an answer. */
-function verifyConnected(reply: Reply): Reply {
-  if (faultOf(reply.error) === 'disconnected') throw connectionError('the daemon', reply.error);
-  return reply;
-}
-
-/** That a thing is not there is an answer. Any other error is not: taken for one, it would make our own domains foreign. */
-function verifyAbsence(reply: Reply, doing: string): void {
-  if (reply.error !== '' && !['domain not found', 'no metadata'].includes(faultOf(reply.error))) throw virshError(doing, reply.error);
 }

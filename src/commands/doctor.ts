@@ -17,6 +17,7 @@ export default class Doctor extends BaseCommand {
     disk: Flags.string({ description: 'virtual disk size of each', default: '10GiB' }),
     'start-network': Flags.string({ description: 'start this libvirt network first, e.g. default', helpValue: 'NAME' }),
     network: Flags.string({ description: 'network of each', default: 'user' }),
+    fresh: Flags.boolean({ description: 'probe the accelerator again, although the answer is known' }),
   };
 
   async run() {
@@ -31,7 +32,7 @@ export default class Doctor extends BaseCommand {
         memoryMiB: memory,
         virtualBytes: diskMiB * 1024 ** 2,
         network,
-        fresh: true,
+        fresh: flags.fresh,
       });
       this.log(renderChecks(checks));
       if (checks.some((check) => check.status === 'failed')) this.exitWith(3);

@@ -1,6 +1,7 @@
 /**
  * The smallest guest that proves a disk: 512 bytes that run through the BIOS, write one sector of their own disk and say so on
- * the first serial port. Used as the accelerator probe, the quickstart's golden image and the guest of mass tests.
+ * the first serial port. Used as the quickstart's golden image and the guest of mass tests. The guest that
+ * probes the accelerator is in long-mode-sector.ts.
  *
  * The sector (LBA 1) holds: `COWHERD1`, a 32-bit little-endian count of boots, the 64-bit time-stamp counter of this boot (the
  * nonce). The console shows `OK ` and the nonce in hex, so a console log and an overlay can be matched with each other.

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { normalize } from 'node:path';
 import { XMLParser, XMLValidator } from 'fast-xml-parser';
 import type { BaseImage } from './base.js';
+import { cpuParts } from './cpu.js';
 import { CowherdError } from './errors.js';
 import { baseOf, type FleetRecord } from './fleet.js';
 import type { MemberIdentity } from './identity.js';
@@ -167,10 +168,18 @@ function domainProblems(document: XmlNode, expected: ExpectedDomain): string[] {
   problems.push(...diskProblems(list(child(domain, 'devices')?.disk), expected));
   if (member.sshPort !== undefined && !expected.forwardedPorts.includes(member.sshPort))
     problems.push(`port ${member.sshPort} is not forwarded: the template has no use for {{sshPort}}; say --no-forward-ssh`);
+  if (record.spec.cpu !== undefined) problems.push(...cpuProblems(child(domain, 'cpu'), record.spec.cpu));
   const nvram = text(child(domain, 'os')?.nvram);
   if (nvram !== '' && nvram !== expected.nvramPath)
     problems.push(`<nvram> is ${nvram}, which members would share: write <nvram>{{nvram}}</nvram>, or leave it out`);
   return problems;
+}
+
+/** A template may have a CPU of its own, and then nothing can be asked for. */
+function cpuProblems(seen: XmlNode | undefined, asked: string): string[] {
+  const { mode, model = '' } = cpuParts(asked);
+  if (text(seen?.['@mode']) === mode && text(seen?.model) === model) return [];
+  return [`<cpu> is not the CPU ${asked} that was asked for: write {{{cpu}}} in its place, or leave --cpu out`];
 }
 
 function diskProblems(seen: readonly XmlNode[], { disks, seedPath, storeRoot }: ExpectedDomain): string[] {

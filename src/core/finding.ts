@@ -11,6 +11,8 @@ export type FindingKind =
   | 'damaged'
   /** Two that should agree do not. */
   | 'mismatch'
+  /** Others than its owner and QEMU may read it. */
+  | 'exposed'
   /** A verb was interrupted. */
   | 'unfinished';
 

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { choiceSchema } from './cpu.js';
 import { CowherdError } from './errors.js';
 import { type MemberIdentity, memberIdentity, memberUuid } from './identity.js';
 import { memberName, namePattern } from './names.js';
@@ -14,6 +15,8 @@ export const fleetRecordSchema = z.strictObject({
   name: z.string().regex(namePattern),
   base: baseRefSchema,
   spec: domainSpecSchema,
+  /** Of virtType auto: what was chosen, for all members alike. Absent in fleets of cowherd 0.1.0. */
+  accelerator: choiceSchema.optional(),
   createdAt: z.iso.datetime(),
   /** Bytes that a fresh overlay takes on this disk: where drift starts. */
   freshOverlayBytes: z.number().int().nonnegative(),

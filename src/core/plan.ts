@@ -1,3 +1,4 @@
+import type { CowherdError } from './errors.js';
 import type { MemberMark, ObservedMember } from './observation.js';
 import { isOn, isStartingUp } from './observation.js';
 
@@ -41,6 +42,8 @@ export interface Plan {
 /** A member together with the mark in its domain's metadata; undefined where there is no domain or no mark. */
 export interface MarkedMember extends ObservedMember {
   mark: MemberMark | undefined;
+  /** Why the mark could not be read: nothing may be done to a domain that may be another's. */
+  unread?: CowherdError | undefined;
 }
 
 export interface SpawnSubject extends MarkedMember {
@@ -261,8 +264,14 @@ export function isForeign({ domain, mark, name, uuid, index }: MarkedMember, fle
   return domain !== undefined && (domain.name !== name || domain.uuid !== uuid || mark?.fleetId !== fleetId || mark.index !== index);
 }
 
+/** Of a member that libvirt gave no answer about. */
+export function unreadReason(name: string, { message, hint }: CowherdError): Plan['refused'][number] {
+  return { name, reason: message, hint: hint ?? 'Run the same command again.' };
+}
+
 /** Why a member whose domain {@link isForeign} is not touched. */
-export function foreignReason({ name, uuid, domain }: MarkedMember): Plan['refused'][number] {
+export function foreignReason({ name, uuid, domain, unread }: MarkedMember): Plan['refused'][number] {
+  if (unread !== undefined) return unreadReason(name, unread);
   if (domain !== undefined && domain.name !== name) {
     return { name, reason: `its domain was renamed to ${domain.name}`, hint: `Name it back: virsh domrename ${domain.name} ${name}` };
   }

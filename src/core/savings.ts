@@ -11,16 +11,29 @@ export interface FleetUsage {
   /** Every file that overlays of the fleet stand on, through all layers of all its base images; fleets may have some in common. */
   baseFiles: Array<{ path: string; allocatedBytes: number }>;
   freshOverlayBytes: number;
-  /** Of all disks of each, with what checkpoints take of them; with what full copies of their base images would take, and what the guest sees. */
-  members: Array<{ name: string; allocatedBytes: number; checkpointBytes: number; copyBytes: number; virtualBytes: number }>;
+  /**
+   * Of all disks of each, with what checkpoints take of them, and the memory in them that no checkpoint's record names; with what full
+   * copies of their base images would take, and what the guest sees.
+   */
+  members: Array<{
+    name: string;
+    allocatedBytes: number;
+    checkpointBytes: number;
+    strayBytes: number;
+    copyBytes: number;
+    virtualBytes: number;
+  }>;
   /** cloud-init seeds of all members: full copies would need them as well, so they are no part of the savings. */
   seedBytes: number;
 }
 
 export interface Savings {
   members: number;
-  /** What checkpoints take, memory for the most part, is in the first and no drift. */
-  overlays: { allocatedBytes: number; driftBytes: number; checkpointBytes: number };
+  /**
+   * What checkpoints take, memory for the most part, is in the first and no drift. Neither is strayBytes: the memory of checkpoints
+   * that have no record, since they were given up while QEMU was at them.
+   */
+  overlays: { allocatedBytes: number; driftBytes: number; checkpointBytes: number; strayBytes: number };
   /** What one full copy of the base per member would take: as little as a sparse copy does, and as much as the guest sees. */
   fullCopies: { allocatedBytes: number; virtualBytes: number };
   /** Against sparse full copies, with the base itself on our side of the account. Negative where overlays have outgrown them. */
@@ -33,16 +46,17 @@ export interface FleetReport extends Savings {
   /** What all that overlays stand on takes: the base image, those of further disks, and in a rebase the other one. */
   bases: { allocatedBytes: number; files: FleetUsage['baseFiles'] };
   seedBytes: number;
-  perMember: Array<{ name: string; allocatedBytes: number; driftBytes: number; checkpointBytes: number }>;
+  perMember: Array<{ name: string; allocatedBytes: number; driftBytes: number; checkpointBytes: number; strayBytes: number }>;
 }
 
 export function reportFleet(usage: FleetUsage): FleetReport {
   const perMember = usage.members
-    .map(({ name, allocatedBytes, checkpointBytes }) => ({
+    .map(({ name, allocatedBytes, checkpointBytes, strayBytes }) => ({
       name,
       allocatedBytes,
-      driftBytes: Math.max(0, allocatedBytes - usage.freshOverlayBytes - checkpointBytes),
+      driftBytes: Math.max(0, allocatedBytes - usage.freshOverlayBytes - checkpointBytes - strayBytes),
       checkpointBytes,
+      strayBytes,
     }))
     .sort((a, b) => b.driftBytes - a.driftBytes || (a.name < b.name ? -1 : 1));
   const count = perMember.length;
@@ -50,6 +64,7 @@ export function reportFleet(usage: FleetUsage): FleetReport {
     allocatedBytes: sum(perMember.map((member) => member.allocatedBytes)),
     driftBytes: sum(perMember.map((member) => member.driftBytes)),
     checkpointBytes: sum(perMember.map((member) => member.checkpointBytes)),
+    strayBytes: sum(perMember.map((member) => member.strayBytes)),
   };
   const fullCopies = {
     allocatedBytes: sum(usage.members.map((member) => member.copyBytes)),
@@ -78,6 +93,7 @@ export function totalSavings(reports: readonly FleetReport[]): Savings & { bases
     allocatedBytes: sum(reports.map((report) => report.overlays.allocatedBytes)),
     driftBytes: sum(reports.map((report) => report.overlays.driftBytes)),
     checkpointBytes: sum(reports.map((report) => report.overlays.checkpointBytes)),
+    strayBytes: sum(reports.map((report) => report.overlays.strayBytes)),
   };
   const fullCopies = {
     allocatedBytes: sum(reports.map((report) => report.fullCopies.allocatedBytes)),

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { cpuSchema } from './cpu.js';
 import { CowherdError } from './errors.js';
 import { namePattern, nameRule } from './names.js';
 import { isPublicKey } from './ssh-keys.js';
@@ -84,6 +85,8 @@ export const domainSpecSchema = z.strictObject({
   memoryMiB: z.number().int().min(minMemoryMiB),
   vcpus: z.number().int().min(1).max(512),
   virtType: z.enum(['auto', 'kvm', 'qemu']),
+  /** Absent where the accelerator's own default is meant. */
+  cpu: cpuSchema.optional(),
   network,
   diskCache: z.enum(['writeback', 'unsafe', 'none', 'writethrough', 'directsync']),
   lean: z.boolean(),
@@ -181,7 +184,12 @@ export const fleetSchema = z.strictObject({
   count: z.number().int().min(1).max(maxMembers).describe('How many members the fleet has.'),
   memory: memory.optional(),
   vcpus: z.number().int().min(1).max(512).optional().describe('Virtual CPUs of each member (default 1).'),
-  virtType: z.enum(['auto', 'kvm', 'qemu']).optional().describe('auto (default) runs a probe guest to see whether KVM works.'),
+  virtType: z.enum(['auto', 'kvm', 'qemu']).optional().describe('auto (default) runs probe guests to see whether KVM works.'),
+  cpu: cpuSchema
+    .optional()
+    .describe(
+      'CPU of the guests: host-model (the default under KVM), host-passthrough (for nested virtualization), max, x86-64-v2, or the name of a libvirt model.',
+    ),
   network: network.optional(),
   diskCache: domainSpecSchema.shape.diskCache
     .optional()

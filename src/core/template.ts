@@ -1,5 +1,6 @@
 import Handlebars from 'handlebars';
 import type { BaseImage } from './base.js';
+import { type CpuOffers, cpuXml } from './cpu.js';
 import { diskTargets, memberDisks } from './disks.js';
 import { backingXml, memberMetadata } from './domain-xml.js';
 import { CowherdError } from './errors.js';
@@ -18,6 +19,10 @@ export interface Platform {
   hasUefi: boolean;
   /** Whether TPMs can be emulated. */
   hasTpm: boolean;
+  /** The CPU that members get, as in the spec; undefined for QEMU's default. */
+  cpu?: string | undefined;
+  /** What CPUs it offers. */
+  cpus?: CpuOffers;
 }
 
 export interface MemberFiles {
@@ -165,6 +170,7 @@ export function compileDomainTemplate(source: string, origin: string, imageOf: B
           backing: 'base' in origin ? backingXml(imageOf(origin.base)) : '<backingStore/>',
         })),
       scsi: spec.disks.some((disk) => disk.bus === 'scsi'),
+      cpu: cpuXml(platform.cpu),
       tcg: platform.virtType === 'qemu',
       overlay: files.overlay,
       consoleLog: files.consoleLog,

@@ -3,8 +3,9 @@ import { baseKey, unreferencedBases } from '../core/base-chain.js';
 import type { Ports } from '../ports.js';
 import { verifiedUsers } from './base-users.js';
 import { ownBytes } from './bases.js';
+import type { WorkOptions } from './fleet-access.js';
 
-export interface PruneOptions {
+export interface PruneOptions extends Pick<WorkOptions, 'signal' | 'onProgress'> {
   /** Remove; without it, only tell. */
   remove: boolean;
   keepNewest?: boolean | undefined;
@@ -23,7 +24,7 @@ export interface PruneResult {
  * Removes base images that no fleet, unfinished operation, domain or layered image stands on.
  * @throws BASE_IN_USE where that cannot be told of all of them
  */
-export function pruneBases(ports: Ports, { remove, keepNewest = false }: PruneOptions): Promise<PruneResult> {
+export function pruneBases(ports: Ports, { remove, keepNewest = false, ...options }: PruneOptions): Promise<PruneResult> {
   const run = async (): Promise<PruneResult> => {
     const { bases, users, domains } = await verifiedUsers(ports);
     const unreferenced = unreferencedBases(bases, (base) => users.has(baseKey(base)) || domains.has(baseKey(base)), keepNewest);
@@ -42,5 +43,5 @@ export function pruneBases(ports: Ports, { remove, keepNewest = false }: PruneOp
     };
   };
   // A look needs no lock: it would wait for an import of gigabytes.
-  return remove ? ports.bases.locked(run) : run();
+  return remove ? ports.bases.locked(run, options) : run();
 }

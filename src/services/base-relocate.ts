@@ -60,7 +60,7 @@ export async function relocate(ports: Ports, options: RelocateOptions = {}): Pro
   const { fleet, signal } = options;
   const fleets = fleet === undefined ? await ports.fleets.list() : [fleet];
   if (fleet !== undefined) await loadFleet(ports, fleet);
-  const resealed = await ports.bases.locked(() => reseal(ports, options), signal);
+  const resealed = await ports.bases.locked(() => reseal(ports, options), options);
   const members: MemberRelocation[] = [];
   for (const name of fleets) {
     try {

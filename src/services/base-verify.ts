@@ -53,7 +53,7 @@ async function verifyMemory(ports: Pick<Ports, 'memory'>, base: BaseImage, { sig
 /** Its content is sound, and nothing but care keeps it so. */
 async function writableWarnings(ports: Pick<Ports, 'bases'>, base: BaseImage): Promise<string[]> {
   const writable = await Promise.all(layersOf(base).map(async ({ path }) => ((await ports.bases.isWritable(path)) ? [path] : [])));
-  return writable.flat().map((path) => `it may be written to: chmod 0444 ${path}`);
+  return writable.flat().map((path) => `it may be written to: chmod a-w ${path}`);
 }
 
 async function verifyContent(ports: Pick<Ports, 'bases'>, layer: BaseLayer, { signal, onProgress }: WorkOptions): Promise<void> {

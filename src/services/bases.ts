@@ -49,7 +49,7 @@ export async function addBase(
         signal,
         onProgress: (progress) => onProgress?.({ kind: 'bytes', what: `importing ${request.path}`, ...progress }),
       }),
-    signal,
+    { signal, onProgress },
   );
   // The image is in; that nobody can say who uses it is no reason to call that a failure.
   const { users } = await baseUsers(ports).catch(() => ({ users: new Map<string, string[]>() }));
@@ -124,7 +124,12 @@ export function ownBytes({ allocatedBytes, warm }: BaseImage): number {
  * @param except a fleet that is being taken down itself
  * @throws BASE_IN_USE, naming the fleets or the layered images on it; BASE_NOT_FOUND
  */
-export function removeBase(ports: Ports, ref: string, except?: string): Promise<{ name: string; digest: string; freedBytes: number }> {
+export function removeBase(
+  ports: Ports,
+  ref: string,
+  except?: string,
+  options: Pick<WorkOptions, 'signal' | 'onProgress'> = {},
+): Promise<{ name: string; digest: string; freedBytes: number }> {
   return ports.bases.locked(async () => {
     const base = await ports.bases.find(ref);
     const { bases, users, domains } = await verifiedUsers(ports);
@@ -155,5 +160,5 @@ export function removeBase(ports: Ports, ref: string, except?: string): Promise<
     }
     await ports.bases.remove(base);
     return { name: base.name, digest: base.digest, freedBytes: ownBytes(base) };
-  });
+  }, options);
 }

@@ -33,7 +33,7 @@ export async function checkStore({ hypervisor, machine, fleets }: Pick<Ports, 'h
           message: obstacle.reason,
           hint: obstacle.isReadOnly
             ? 'Remount it (sudo mount -o remount,rw MOUNTPOINT; "dmesg" tells why, if an error made it so), or keep the store elsewhere with --store DIR.'
-            : `Make it yours: sudo install -d -m 0755 -o ${machine.userName()} ${shellWord(root)}`,
+            : `Make it yours: ${await makeStoreCommand({ hypervisor, machine }, root)}`,
         },
   );
   checks.push(
@@ -52,6 +52,13 @@ export async function checkStore({ hypervisor, machine, fleets }: Pick<Ports, 'h
     }),
   );
   return checks;
+}
+
+/** With QEMU's group for all that comes into it: this user could not give a base image to that group later. */
+async function makeStoreCommand({ hypervisor, machine }: Pick<Ports, 'hypervisor' | 'machine'>, root: string): Promise<string> {
+  const qemu = await hypervisor.qemuUser().catch(() => undefined);
+  const rights = qemu === undefined ? '-m 0755' : `-m 2755 -g ${qemu.gid}`;
+  return `sudo install -d ${rights} -o ${machine.userName()} ${shellWord(root)}`;
 }
 
 export interface Demand {

@@ -66,7 +66,9 @@ export function compact(ports: Ports, options: CompactOptions): Promise<CompactO
     const concurrency = options.concurrency ?? defaultCompactConcurrency;
     await verifyRoomForCopies(ports, record.name, resting, concurrency);
 
-    const work = new Compaction(ports, record, await ports.hypervisor.readXml(resting.map((member) => member.name)), options);
+    const unread = new Map<string, CowherdError>();
+    const names = resting.map((member) => member.name);
+    const work = new Compaction(ports, record, await ports.hypervisor.readXml(names, unread), unread, options);
     const limit = pLimit(concurrency);
     let done = 0;
     const members = await Promise.all(
@@ -105,6 +107,7 @@ class Compaction {
     private readonly ports: Ports,
     private readonly record: FleetRecord,
     private readonly documents: ReadonlyMap<string, string>,
+    private readonly unread: ReadonlyMap<string, CowherdError>,
     private readonly options: CompactOptions,
   ) {}
 
@@ -116,6 +119,8 @@ class Compaction {
     if (isOn(member.domain) && !isNamed) return { ...result, outcome: 'skipped' };
     try {
       if (isOn(member.domain)) throw runningError(this.record, member);
+      const unread = this.unread.get(member.name);
+      if (unread !== undefined) throw unread;
       verifyOwnDisk(this.ports, this.record, member, this.documents.get(member.name));
       for (const disk of memberDisks(this.record, member)) result.afterBytes -= await this.#shrink(member, disk);
       return { ...result, outcome: result.afterBytes === beforeBytes ? 'unchanged' : 'compacted' };

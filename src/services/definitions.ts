@@ -5,7 +5,6 @@ import { CowherdError } from '../core/errors.js';
 import { baseOf, type FleetRecord } from '../core/fleet.js';
 import type { MemberIdentity } from '../core/identity.js';
 import { forwardedPortsIn } from '../core/network.js';
-import type { ProgressListener } from '../core/progress.js';
 import { type BaseLookup, compileDomainTemplate, type Platform } from '../core/template.js';
 import type { Ports } from '../ports.js';
 
@@ -43,17 +42,6 @@ export async function loadTemplate(
 
 export function sha256(text: string | Buffer): string {
   return createHash('sha256').update(text).digest('hex');
-}
-
-/** Which platform the spec's virtType means here. */
-export async function choosePlatform(
-  ports: Pick<Ports, 'hypervisor' | 'accelerator'>,
-  virtType: 'auto' | 'kvm' | 'qemu',
-  onProgress?: ProgressListener,
-): Promise<Platform> {
-  if (virtType !== 'auto') return ports.hypervisor.platform(virtType);
-  const onProbe = (): void => onProgress?.({ kind: 'note', text: 'running a probe guest, once, to see whether KVM works' });
-  return ports.hypervisor.platform((await ports.accelerator.choose({ onProbe })).virtType);
 }
 
 /**

@@ -2,6 +2,7 @@ import { type BaseImage, type BaseLayer, formatBaseRef, sealDifferences, verifyS
 import { layersOf } from '../core/base-chain.js';
 import { CowherdError } from '../core/errors.js';
 import type { BaseRef, FleetRecord } from '../core/fleet.js';
+import { describeHolder } from '../core/lock.js';
 import { verifyName } from '../core/names.js';
 import type { ObservedMember } from '../core/observation.js';
 import { observeMembers } from '../core/observation.js';
@@ -32,7 +33,7 @@ export async function loadFleet(ports: Pick<Ports, 'fleets' | 'memory'>, fleet: 
     const unfinished = await ports.fleets.unfinished(fleet);
     const holder = await ports.fleets.holder(fleet);
     if (holder !== undefined) {
-      throw new CowherdError('FLEET_NOT_FOUND', `Fleet ${fleet} is not there yet: another run is at work on it (pid ${holder})`, {
+      throw new CowherdError('FLEET_NOT_FOUND', `Fleet ${fleet} is not there yet, and is locked by ${describeHolder(holder)}`, {
         hint: 'Wait until it is done.',
       });
     }
@@ -102,8 +103,10 @@ export async function observeFleet(ports: Pick<Ports, 'hypervisor' | 'fleets'>, 
 /** As {@link observeFleet}, with the mark in each domain's metadata: for verbs that change something. */
 export async function observeWithMarks(ports: Pick<Ports, 'hypervisor' | 'fleets'>, record: FleetRecord): Promise<MarkedMember[]> {
   const members = await observeFleet(ports, record);
-  const marks = await ports.hypervisor.readMarks(members.filter((member) => member.domain !== undefined).map((member) => member.name));
-  return members.map((member) => ({ ...member, mark: marks.get(member.name) }));
+  const failed = new Map<string, CowherdError>();
+  const names = members.filter((member) => member.domain !== undefined).map((member) => member.name);
+  const marks = await ports.hypervisor.readMarks(names, failed);
+  return members.map((member) => ({ ...member, mark: marks.get(member.name), unread: failed.get(member.name) }));
 }
 
 /** The base image of a record, with the seals of all its layers compared. @throws BASE_CHANGED where one is gone or differs */

@@ -1,5 +1,7 @@
 import prettyBytes from 'pretty-bytes';
+import { formatAnswer, questionOf } from '../core/accelerator.js';
 import { savedByKsm } from '../core/ksm.js';
+import { defaultDomainSpec } from '../core/spec.js';
 import type { Ports } from '../ports.js';
 import { attempt, type Check, ok } from './checks.js';
 
@@ -121,17 +123,23 @@ export async function checkUser({ hypervisor, machine }: Pick<Ports, 'hypervisor
   return ok('user', `${who}, with a libvirt of their own${inGroup ? '' : ` (to use the system's: sudo usermod -aG libvirt ${who})`}`);
 }
 
+/** What a fleet gets that asks for no accelerator and no CPU, and why. */
 export async function checkAccelerator({ accelerator }: Pick<Ports, 'accelerator'>, fresh: boolean): Promise<Check> {
-  return attempt('accelerator', async () => {
-    const { virtType, why } = await accelerator.choose({ fresh });
-    return virtType === 'kvm'
-      ? ok('accelerator', `kvm: ${why}`)
-      : {
-          name: 'accelerator',
-          status: 'warning',
-          message: `qemu (emulation): ${why}`,
-          hint: 'Guests run, but slowly. For KVM the CPU, the BIOS setting, the module and /dev/kvm (group kvm, mode 0660) must be there.',
-        };
+  const name = 'accelerator';
+  return attempt(name, async () => {
+    const answer = await accelerator.choose(questionOf(defaultDomainSpec), { fresh });
+    const message = formatAnswer(answer);
+    if (answer.rejected.length === 0) return ok(name, message);
+    const again = '"cowherd doctor --fresh" probes again.';
+    return {
+      name,
+      status: 'warning',
+      message,
+      hint:
+        answer.choice.virtType === 'kvm'
+          ? `Guests see fewer features of the CPU than this host has. ${again}`
+          : `Guests run, but slowly. For KVM the CPU, the BIOS setting, the module and /dev/kvm (group kvm, mode 0660) must be there. ${again}`,
+    };
   });
 }
 

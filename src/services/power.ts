@@ -8,9 +8,10 @@ import { type MarkedMember, type Plan, planPower, resumable } from '../core/plan
 import { selectMembers } from '../core/selection.js';
 import type { WaitFor } from '../core/stages.js';
 import type { Ports } from '../ports.js';
-import { byName, runChange } from './change.js';
+import { byName, offNames, runChange } from './change.js';
 import { checkMemory, verifyChecks } from './checks.js';
 import { verifiedBases } from './disks.js';
+import { startOtherwise } from './fall-back.js';
 import { loadFleet, observeWithMarks, verifyNothingUnfinished, type WorkOptions, withFleetLock } from './fleet-access.js';
 import { beginWait, verifyWaitable } from './readiness.js';
 import { withoutStrangeDisks } from './reset.js';
@@ -18,6 +19,7 @@ import { Shared } from './shared.js';
 import { shutDownGuest, shutdownPollMs } from './shut-down.js';
 import { withoutElsewhere, withoutMisplaced, withoutUnaware } from './standing.js';
 import { withoutDoubles } from './warm/clone-plan.js';
+import { withoutStrays } from './warm/strays.js';
 
 export interface PowerOptions extends WorkOptions {
   fleet: string;
@@ -72,12 +74,17 @@ function power(ports: Ports, verb: 'start' | 'stop', options: PowerOptions): Pro
         doneAs: () => (verb === 'start' ? 'started' : 'stopped'),
         began,
         watch: await beginWait(ports, record, options.wait),
-        context: { journaled: false, shutdown: shutdownBy(ports, options), verifyGoesOn: goesOn(ports) },
+        context: {
+          journaled: false,
+          shutdown: shutdownBy(ports, options),
+          verifyGoesOn: goesOn(ports),
+          beforeStart: withoutStrays(ports, record, offNames(byName(observed))),
+        },
       },
       // Waiting for guests costs nothing: all of them may shut down at once.
       verb === 'stop' ? { ...options, concurrency: options.concurrency ?? Math.max(1, plan.members.length) } : options,
     );
-    return outcome;
+    return verb === 'start' ? startOtherwise(ports, outcome, options) : outcome;
   });
 }
 

@@ -13,7 +13,7 @@ import { type BaseListing, describeBase, generalisationOf } from './bases.js';
 import { observeWithMarks, verifiedBase, verifyNothingUnfinished, type WorkOptions, withFleetLock } from './fleet-access.js';
 import { type FoundMember, findMember } from './members.js';
 import { start, stop } from './power.js';
-import { runningError, verifyOwnDisk, verifyResting } from './resting.js';
+import { runningError, verifyCopyable, verifyOwnDisk, verifyResting } from './resting.js';
 import { verifyRoom } from './room.js';
 
 export interface PromoteOptions extends WorkOptions {
@@ -75,6 +75,7 @@ async function verifyPromotable(ports: Ports, { record, member: named }: FoundMe
   if (member === undefined) throw new Error(`${named.name} was not observed`);
   const overlay = verifyOwnDisk(ports, record, member, (await ports.hypervisor.readXml([member.name])).get(member.name));
   if (options.stop !== true && isOn(member.domain)) throw runningError(record, member, ', or let promote do it: --stop');
+  await verifyCopyable(ports, record, member, { overlay, base });
   return { record, member, overlay, base };
 }
 
@@ -89,7 +90,11 @@ async function promoteResting(ports: Ports, options: PromoteOptions): Promise<Pr
     });
   }
   await verifyResting(ports, record, member, { overlay, base, signal });
-  const { base: promoted, how } = await ports.bases.locked(async () => {
+  const {
+    base: promoted,
+    how,
+    warning,
+  } = await ports.bases.locked(async () => {
     const bytes = layered ? (member.overlayBytes ?? 0) : await ports.images.measure({ path: overlay, format: 'qcow2' });
     await verifyRoom(ports, dirname(dirname(base.path)), bytes, `Promoting ${name}`);
     return ports.bases.promote({
@@ -101,16 +106,18 @@ async function promoteResting(ports: Ports, options: PromoteOptions): Promise<Pr
       onProgress: (progress) => onProgress?.({ kind: 'bytes', what: `promoting ${name}`, ...progress }),
       signal,
     });
-  }, signal);
+  }, options);
   const { users } = await baseUsers(ports).catch(() => ({ users: new Map<string, string[]>() }));
   return {
     ...(await describeBase(ports, promoted, users)),
     how,
     generalisation: await generalisationOf(ports, promoted),
-    notes:
-      record.spec.disks.length === 0
+    notes: [
+      ...(warning === undefined ? [] : [warning]),
+      ...(record.spec.disks.length === 0
         ? []
-        : [`only the first disk of ${name} was promoted, not ${record.spec.disks.map((disk) => disk.name).join(', ')}`],
+        : [`only the first disk of ${name} was promoted, not ${record.spec.disks.map((disk) => disk.name).join(', ')}`]),
+    ],
   };
 }
 

@@ -91,7 +91,7 @@ async function begin(ports: Ports, options: RebaseOptions): Promise<Outcome> {
     await verifiedBases(ports, recorded);
     await verifiedBases(ports, record);
     await ports.fleets.beginOperation(recorded.name, operation);
-  });
+  }, options);
   return finishRebase(ports, operation, new Set(), { ...options, isResumed: false });
 }
 

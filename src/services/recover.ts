@@ -1,10 +1,11 @@
+import { choiceIn, isSameChoice } from '../core/cpu.js';
 import { hasDisk } from '../core/domain-xml.js';
 import { CowherdError } from '../core/errors.js';
 import { type BaseRef, type FleetRecord, parseState } from '../core/fleet.js';
 import { type MemberIdentity, memberIdentity } from '../core/identity.js';
 import { forwardedPortsIn } from '../core/network.js';
 import type { MemberMark } from '../core/observation.js';
-import { domainSpecSchema } from '../core/spec.js';
+import { type DomainSpec, domainSpecSchema } from '../core/spec.js';
 import type { Ports } from '../ports.js';
 import { freshDisks, verifiedBases } from './disks.js';
 import { withFleetLock } from './fleet-access.js';
@@ -52,6 +53,7 @@ export function recoverFleet(ports: Ports, fleet: string): Promise<FleetRecord> 
       id: first.fleetId,
       name: fleet,
       base,
+      ...recoveredAccelerator(spec, documents.values()),
       spec,
       createdAt: ports.clock.now().toISOString(),
       freshOverlayBytes: 0,
@@ -71,6 +73,12 @@ export function recoverFleet(ports: Ports, fleet: string): Promise<FleetRecord> 
     await ports.fleets.write(whole);
     return whole;
   });
+}
+
+/** What the domains are defined with, where they agree: else the next spawn chooses anew. */
+function recoveredAccelerator({ virtType, cpu }: DomainSpec, documents: Iterable<string>): Pick<FleetRecord, 'accelerator'> {
+  const [first, ...others] = virtType === 'auto' ? [...documents].map((xml) => choiceIn(xml, cpu)) : [];
+  return first !== undefined && others.every((other) => other !== undefined && isSameChoice(other, first)) ? { accelerator: first } : {};
 }
 
 function baseOfMark({ baseName, baseDigest }: MemberMark): BaseRef {

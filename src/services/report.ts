@@ -1,11 +1,13 @@
+import pLimit from 'p-limit';
 import { type BaseImage, formatBaseRef } from '../core/base.js';
 import { baseKey, chainBytes, layersOf } from '../core/base-chain.js';
 import { memberDisks } from '../core/disks.js';
 import { CowherdError, type ErrorReport, reportOf } from '../core/errors.js';
-import { type BaseRef, basesOf } from '../core/fleet.js';
+import { type BaseRef, basesOf, type FleetRecord } from '../core/fleet.js';
 import { type FleetReport, reportFleet, type Savings, totalSavings } from '../core/savings.js';
 import type { DiskSpace, Ports } from '../ports.js';
 import { loadFleet } from './fleet-access.js';
+import { findStrays } from './warm/strays.js';
 
 /** Savings and drift of one fleet, from the sizes of its files. No process per overlay, and nothing asked of libvirt. */
 export async function report(ports: Ports, fleet: string): Promise<FleetReport> {
@@ -16,6 +18,7 @@ export async function report(ports: Ports, fleet: string): Promise<FleetReport> 
   const base = imageOf(record.base);
   const checkpoints = await ports.checkpoints.list(fleet);
   const sizes = await ports.fleets.overlaySizes(fleet);
+  const strays = await strayBytes(ports, record);
   const { path, digest, virtualBytes } = base;
   const files = new Map([...images.values()].flatMap(layersOf).map(({ path: file, allocatedBytes }) => [file, allocatedBytes]));
   // What clones go on from is a cost of theirs, as the base image is.
@@ -41,12 +44,31 @@ export async function report(ports: Ports, fleet: string): Promise<FleetReport> 
           name: member.name,
           allocatedBytes: sum('allocatedBytes'),
           checkpointBytes,
+          strayBytes: strays.get(member.name) ?? 0,
           copyBytes: sum('copyBytes'),
           virtualBytes: sum('virtualBytes'),
         },
       ];
     }),
   });
+}
+
+const overlaysAtOnce = 16;
+
+/** Of each member that has some, from the headers of its disks. One that cannot be looked at does not hide the others. */
+async function strayBytes(ports: Ports, record: FleetRecord): Promise<Map<string, number>> {
+  const limit = pLimit(overlaysAtOnce);
+  const found = new Map<string, number>();
+  await Promise.all(
+    record.members.map((member) =>
+      limit(async () => {
+        const strays = await findStrays(ports, record, member).catch(() => new Map<string, number>());
+        const bytes = [...strays.values()].reduce((sum, of) => sum + of, 0);
+        if (bytes > 0) found.set(member.name, bytes);
+      }),
+    ),
+  );
+  return found;
 }
 
 async function presentBase(ports: Pick<Ports, 'bases'>, ref: BaseRef): Promise<BaseImage> {

@@ -1,18 +1,29 @@
 import { memberDisks } from '../core/disks.js';
 import { hasDisk, type MemberDefinition } from '../core/domain-xml.js';
+import type { CowherdError } from '../core/errors.js';
 import type { FleetRecord } from '../core/fleet.js';
 import { isOn, type ObservedMember } from '../core/observation.js';
 import type { Operation } from '../core/operation.js';
 import type { Outcome } from '../core/outcome.js';
-import { type MarkedMember, type MemberPlan, type Plan, planReset, type ResetPolicy, type StartPolicy } from '../core/plan.js';
+import {
+  type MarkedMember,
+  type MemberPlan,
+  type Plan,
+  planReset,
+  type ResetPolicy,
+  type StartPolicy,
+  unreadReason,
+} from '../core/plan.js';
 import type { Seed } from '../core/seed.js';
 import { selectMembers } from '../core/selection.js';
 import type { WaitFor } from '../core/stages.js';
 import type { BaseLookup } from '../core/template.js';
 import type { Ports } from '../ports.js';
+import { choosePlatform } from './accelerators.js';
 import { byName, dryOutcome, memberOf, newOperation, offNames, prepared, runChange } from './change.js';
-import { choosePlatform, loadTemplate, renderDefinitions } from './definitions.js';
+import { loadTemplate, renderDefinitions } from './definitions.js';
 import { freshDisks, memberDisksOf, nvramOf, verifiedBases } from './disks.js';
+import { startOtherwise } from './fall-back.js';
 import { loadFleet, observeWithMarks, verifyNothingUnfinished, type WorkOptions, withFleetLock } from './fleet-access.js';
 import { beginWait, verifyWaitable } from './readiness.js';
 import { composeSecrets, instanceIds, loadSeedSources, renderSeeds } from './seeds.js';
@@ -50,7 +61,7 @@ export async function reset(ports: Ports, options: ResetOptions): Promise<Outcom
   if (options.dryRun === true) return begin(ports, options);
   return withFleetLock(ports, fleet, async () => {
     await verifyNothingUnfinished(ports, fleet, () => false);
-    return begin(ports, options);
+    return startOtherwise(ports, await begin(ports, options), options);
   });
 }
 
@@ -192,11 +203,12 @@ export async function withoutStrangeDisks(
   const members = byName(observed);
   const asked = plan.members.filter(isAsked);
   const strange = new Set<string>();
+  const failed = new Map<string, CowherdError>();
   // In parts: nobody needs the XML of a thousand domains at once.
   for (let from = 0; from < asked.length; from += xmlBatch) {
     const names = asked.slice(from, from + xmlBatch).map((member) => member.name);
-    const documents = await ports.hypervisor.readXml(names);
-    for (const name of names) {
+    const documents = await ports.hypervisor.readXml(names, failed);
+    for (const name of names.filter((name) => !failed.has(name))) {
       const xml = documents.get(name);
       const { disk } = ports.fleets.files(record.name, name);
       const member = memberOf(members, name);
@@ -210,9 +222,10 @@ export async function withoutStrangeDisks(
   const keep = `${record.spec.firmware === 'uefi' ? ' --keep-nvram' : ''}${record.spec.tpm ? ' --keep-tpm' : ''}`;
   return {
     ...plan,
-    members: plan.members.filter((member) => !strange.has(member.name)),
+    members: plan.members.filter(({ name }) => !strange.has(name) && !failed.has(name)),
     refused: [
       ...plan.refused,
+      ...[...failed].map(([name, error]) => unreadReason(name, error)),
       ...[...strange].map((name) => ({
         name,
         reason: 'its domain does not have its own disks any more',
@@ -237,7 +250,7 @@ export async function definitionsOf(
   members: FleetRecord['members'],
   imageOf: BaseLookup,
 ): Promise<Map<string, MemberDefinition>> {
-  const platform = await choosePlatform(ports, record.spec.virtType);
+  const platform = await choosePlatform(ports, record);
   return renderDefinitions(ports, record, members, imageOf, platform, await loadTemplate(ports, record, undefined));
 }
 

@@ -25,6 +25,7 @@ export function verifyOwnDisk(ports: Pick<Ports, 'fleets'>, record: FleetRecord,
   const { name, domain, overlayBytes } = member;
   const again = `Run "cowherd spawn ${record.name}" again: it makes what is missing.`;
   if (domain === undefined) throw new CowherdError('MEMBER_NOT_FOUND', `${name} has no domain`, { hint: again });
+  if (member.unread !== undefined) throw member.unread;
   if (isForeign(member, record.id)) {
     throw new CowherdError('FOREIGN_DOMAIN', `The domain ${domain.name} is not ${name} of this fleet, or has lost its mark`, {
       hint: `cowherd does not touch it, nor what it may have open. "cowherd status ${record.name}" says more.`,
@@ -43,19 +44,39 @@ export function verifyOwnDisk(ports: Pick<Ports, 'fleets'>, record: FleetRecord,
   return overlay;
 }
 
+interface DiskCheck {
+  overlay: string;
+  base: BaseImage | undefined;
+  signal?: AbortSignal | undefined;
+}
+
 /**
- * The disk is sound, stands on that base image (or on nothing) and on nothing else, and nobody has it open for writing.
+ * The disk is sound, stands on that base image (or on nothing) and on nothing else, and nothing has it open for writing.
  * @throws NOT_OFF, BASE_REFUSED
  */
 export async function verifyResting(
   ports: Pick<Ports, 'images'>,
   record: Pick<FleetRecord, 'name'>,
   member: MarkedMember,
-  { overlay, base, signal }: { overlay: string; base: BaseImage | undefined; signal?: AbortSignal | undefined },
+  disk: DiskCheck,
 ): Promise<void> {
   if (isOn(member.domain)) throw runningError(record, member);
+  await verifyCopyable(ports, record, member, disk);
+  await ports.images.check(disk.overlay, disk.signal);
+}
+
+/**
+ * What can be said of a disk that a guest may be writing to: it stands on what it should, and holds nothing that a copy would lose.
+ * @throws BASE_REFUSED
+ */
+export async function verifyCopyable(
+  ports: Pick<Ports, 'images'>,
+  record: Pick<FleetRecord, 'name'>,
+  member: MarkedMember,
+  { overlay, base }: DiskCheck,
+): Promise<void> {
   const reset = `A reset gives the member a fresh one: cowherd reset ${record.name} ${member.index}`;
-  const { backing, extras } = await ports.images.info(overlay, 'qcow2').catch((cause: unknown) => {
+  const { backing, extras } = await ports.images.info(overlay, 'qcow2', isOn(member.domain)).catch((cause: unknown) => {
     if (!(cause instanceof CowherdError) || cause.code !== 'TOOL_FAILED') throw cause;
     throw new CowherdError('BASE_REFUSED', `${overlay} of ${member.name} cannot be opened: it is damaged, or no overlay at all`, {
       details: [cause.message],
@@ -80,5 +101,4 @@ export async function verifyResting(
         : `A copy would lose that. Delete it first: virsh snapshot-delete or checkpoint-delete; what libvirt does not know of, qemu-img snapshot -d NAME ${overlay}`,
     });
   }
-  await ports.images.check(overlay, signal);
 }

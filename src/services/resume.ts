@@ -3,6 +3,7 @@ import { verifyName } from '../core/names.js';
 import type { Outcome } from '../core/outcome.js';
 import { parseWaitFor } from '../core/stages.js';
 import type { Freeze, Ports } from '../ports.js';
+import { startOtherwise } from './fall-back.js';
 import { type WorkOptions, withFleetLock } from './fleet-access.js';
 import { finishRebase } from './rebase.js';
 import { finishReset } from './reset.js';
@@ -22,7 +23,8 @@ export async function resume(ports: Ports, options: ResumeOptions): Promise<Outc
   const unfinished = await ports.fleets.unfinished(fleet);
   if (unfinished?.operation.verb === 'spawn') {
     // Spawn converges by itself; its intent holds what the fleet is to be.
-    return spawn(ports, { ...options, start: unfinished.operation.start !== 'none' });
+    const { start, wasOn } = unfinished.operation;
+    return spawn(ports, { ...options, ...(start === 'same' ? { redefine: { starting: wasOn } } : { start: start !== 'none' }) });
   }
   const freeze = unfinished === undefined ? await ports.memory.readFreeze(fleet) : undefined;
   // It was killed before its own intent was written: the golden VM goes on, and the fleet is made.
@@ -30,10 +32,13 @@ export async function resume(ports: Ports, options: ResumeOptions): Promise<Outc
   return withFleetLock(ports, fleet, async () => {
     const current = await ports.fleets.unfinished(fleet);
     if (current === undefined) {
+      // What a run that was killed at its very end has left.
+      await ports.fleets.endOperation(fleet);
       throw new CowherdError('FLEET_NOT_FOUND', `Nothing of fleet ${fleet} is unfinished`, { hint: `See "cowherd status ${fleet}".` });
     }
     const { operation, done } = current;
-    if (operation.verb === 'reset') return finishReset(ports, operation, done, { ...options, isResumed: true });
+    if (operation.verb === 'reset')
+      return startOtherwise(ports, await finishReset(ports, operation, done, { ...options, isResumed: true }), options);
     if (operation.verb === 'checkpoint') return finishCheckpoint(ports, operation, done, { ...options, isResumed: true });
     if (operation.verb === 'rebase') return finishRebase(ports, operation, done, { ...options, isResumed: true });
     if (operation.verb === 'teardown') return finishTeardown(ports, operation, done, { ...options, isResumed: true });

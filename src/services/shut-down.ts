@@ -21,6 +21,19 @@ export interface ShutdownRequest {
   signal: AbortSignal | undefined;
 }
 
+/** Waits for a call, and no longer than that: a QEMU that hangs keeps libvirt from answering. */
+async function within(clock: Ports['clock'], call: Promise<void>, milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
+  const enough = new AbortController();
+  const signals = signal === undefined ? enough.signal : AbortSignal.any([signal, enough.signal]);
+  // Should it fail after that, nothing waits for it any more.
+  call.catch(() => undefined);
+  try {
+    await Promise.race([call, clock.sleep(milliseconds, signals)]);
+  } finally {
+    enough.abort();
+  }
+}
+
 /** @throws NOT_STOPPED, INTERRUPTED; in both cases the guest may still go off */
 export async function shutDownGuest(ports: Pick<Ports, 'hypervisor' | 'clock'>, request: ShutdownRequest): Promise<void> {
   const { name, handle, isOn, force, timeoutMs = defaultShutdownMs, signal } = request;
@@ -35,8 +48,8 @@ export async function shutDownGuest(ports: Pick<Ports, 'hypervisor' | 'clock'>, 
     if (asked === undefined || ports.clock.monotonic() - asked >= askAgainMs) {
       const isFirst = asked === undefined;
       asked = ports.clock.monotonic();
-      await ports.hypervisor.shutdown(handle).catch((error: unknown) => {
-        // Whoever cannot even be asked is waited for like one that does not listen, if force is allowed.
+      await within(ports.clock, ports.hypervisor.shutdown(handle), deadline - asked, signal).catch((error: unknown) => {
+        // One that cannot even be asked is waited for like one that does not listen, if force is allowed.
         if (!force && isFirst) throw error;
       });
     }

@@ -1,19 +1,22 @@
 import { randomUUID } from 'node:crypto';
+import { acceleratorFaultOf } from '../core/accelerator-faults.js';
 import { type MemberDisk, memberDisks } from '../core/disks.js';
 import { CowherdError } from '../core/errors.js';
 import type { FleetRecord } from '../core/fleet.js';
+import type { MemberIdentity } from '../core/identity.js';
 import { isOn } from '../core/observation.js';
 import type { Outcome } from '../core/outcome.js';
-import { isForeign, type MarkedMember, type Plan, planSpawn } from '../core/plan.js';
+import { isForeign, type MarkedMember, type Plan, planSpawn, type StepName } from '../core/plan.js';
 import type { SeedSources } from '../core/seed.js';
 import { formatIndexes } from '../core/selection.js';
 import type { Ports } from '../ports.js';
+import { chooseAgain, chooseOrReplace, failedStarts } from './accelerators.js';
 import { allocateAddresses } from './addresses.js';
 import { byName, memberOf, newOperation, offNames } from './change.js';
 import { checkDisk, checkMachine, checkMemory, checkNetwork, verifyChecks } from './checks.js';
-import { choosePlatform, renderDefinitions, type TemplateSource } from './definitions.js';
+import { renderDefinitions, type TemplateSource } from './definitions.js';
 import { nvramOf, verifiedBases, virtualBytesOf } from './disks.js';
-import { isAborted, isComplete, type RunResult, runMembers } from './engine.js';
+import { isAborted, isComplete, type Performer, type RunResult, runMembers } from './engine.js';
 import { defaultBootConcurrency, defaultConcurrency, observeWithMarks } from './fleet-access.js';
 import { composeOutcome } from './outcome.js';
 import { beginWait, notWaited, type Waiting, waitAfter } from './readiness.js';
@@ -25,6 +28,7 @@ import { withoutMisplaced } from './standing.js';
 import { stepPerformer } from './steps.js';
 import { verifiedWarmBase, withClones } from './warm/clone-plan.js';
 import { Cloner, discardHalfMade } from './warm/clones.js';
+import { withoutStrays } from './warm/strays.js';
 
 /** What a spawn does once it is known what the fleet is to be. */
 
@@ -39,12 +43,27 @@ export interface SpawnContext {
   began: number;
   importSeconds: number;
   notes: string[];
+  /** Members as they were before the first attempt. */
+  before?: ReadonlyMap<string, MarkedMember>;
 }
 
+/** Tries again with another accelerator or CPU where members did not start for want of it: the best that works is found in three attempts. */
 export async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnContext): Promise<Outcome> {
+  for (let attempt = context; ; ) {
+    const result = await attemptSpawn(ports, options, attempt);
+    if ('outcome' in result) return result.outcome;
+    attempt = result.next;
+  }
+}
+
+async function attemptSpawn(
+  ports: Ports,
+  options: SpawnOptions,
+  context: SpawnContext,
+): Promise<{ outcome: Outcome } | { next: SpawnContext }> {
   const { template, seedSources } = context;
   const imageOf = await verifiedBases(ports, context.record);
-  const platform = await choosePlatform(ports, context.record.spec.virtType, options.onProgress);
+  const { platform, accelerator, notes: platformNotes } = await chooseOrReplace(ports, context.record, options);
   await verifiedWarmBase(ports, context.record);
   const unfinished = options.dryRun === true ? undefined : await ports.fleets.unfinished(options.fleet);
   if (unfinished !== undefined) await discardHalfMade(ports, context.record, unfinished);
@@ -53,7 +72,7 @@ export async function applySpawn(ports: Ports, options: SpawnOptions, context: S
   verifyNetworkMayChange(context.recorded, context.record, observed);
   const off = new Set(observed.filter(({ domain }) => !isOn(domain)).map(({ name }) => name));
   const allocation = await allocateAddresses(ports, context.record, off);
-  const { record } = allocation;
+  const record: FleetRecord = { ...allocation.record, ...(accelerator === undefined ? {} : { accelerator }) };
   const definitions = renderDefinitions(ports, record, record.members, imageOf, platform, template);
 
   const id = randomUUID();
@@ -69,7 +88,7 @@ export async function applySpawn(ports: Ports, options: SpawnOptions, context: S
     definition: definitions.get(member.name)?.definition ?? '',
     seedLack: seedLack(seeds.get(member.name), placed.get(member.name)),
   }));
-  const wanted = withoutStarts(planSpawn(subjects, record.id), options.start !== false);
+  const wanted = restricted(planSpawn(subjects, record.id), options);
   const standing = await withoutMisplaced(ports, record, observed, wanted);
   // Those that are defined anew get their own disks by that.
   const own = await withoutStrangeDisks(
@@ -84,7 +103,8 @@ export async function applySpawn(ports: Ports, options: SpawnOptions, context: S
   const operation = newOperation(ports, 'spawn', {
     id,
     targets: plan.members.map((member) => member.index),
-    start: options.start === false ? 'none' : 'all',
+    start: options.redefine !== undefined ? 'same' : options.start === false ? 'none' : 'all',
+    wasOn: [...(options.redefine?.starting ?? [])],
     record,
     wholeFleet: true,
   });
@@ -114,7 +134,8 @@ export async function applySpawn(ports: Ports, options: SpawnOptions, context: S
       seconds: (ports.clock.monotonic() - context.began) / 1000,
       interrupted: isAborted(options.signal),
       doneAs: (name, steps) => {
-        if (before.get(name)?.domain === undefined || before.get(name)?.overlayBytes === undefined) return 'created';
+        const first = (context.before ?? before).get(name);
+        if (first?.domain === undefined || first.overlayBytes === undefined) return 'created';
         return steps.includes('define') ? 'redefined' : steps.includes('start') || steps.includes('restore') ? 'started' : 'unchanged';
       },
       notes,
@@ -122,9 +143,9 @@ export async function applySpawn(ports: Ports, options: SpawnOptions, context: S
 
   if (options.dryRun === true) {
     const notes = checks.filter((check) => check.status !== 'ok').map(({ name, message }) => `${name}: ${message}`);
-    return { ...compose({ results: [], stages: [] }, [...context.notes, ...notes]), plan };
+    return { outcome: { ...compose({ results: [], stages: [] }, [...context.notes, ...platformNotes, ...notes]), plan } };
   }
-  const notes = [...context.notes, ...verifyChecks(checks, options.force === true)];
+  const notes = [...context.notes, ...platformNotes, ...verifyChecks(checks, options.force === true)];
   const redefined = plan.members.filter((member) => member.atNextStart).map((member) => member.index);
   if (redefined.length > 0) notes.push(`members ${formatIndexes(redefined)} stay as they are until their next start`);
 
@@ -134,19 +155,23 @@ export async function applySpawn(ports: Ports, options: SpawnOptions, context: S
   // From here on the world changes.
   const disks = new Map(observed.map((member) => [member.name, lackingDisks(record, member)]));
   const { nvram } = context;
-  const defined = await prepareSpawn(ports, {
-    record,
-    operation,
-    plan,
-    definitions,
-    disks,
-    nvram,
-    template,
-    before,
-    seedSources,
-    seeds,
-    secrets,
-  });
+  const defined = await prepareSpawn(
+    ports,
+    {
+      record,
+      operation,
+      plan,
+      definitions,
+      disks,
+      nvram,
+      template,
+      before,
+      seedSources,
+      seeds,
+      secrets,
+    },
+    options,
+  );
   const performer = stepPerformer(ports, {
     fleet: record.name,
     definitions,
@@ -154,28 +179,52 @@ export async function applySpawn(ports: Ports, options: SpawnOptions, context: S
     ...nvramOf(record),
     off: offNames(before),
     isOfClones: record.spec.warm !== undefined,
+    beforeStart: withoutStrays(ports, record, offNames(before)),
     ...(cloner === undefined ? {} : { perform: { restore: cloner.clone } }),
     journaled: true,
   });
   await ports.memory.endFreeze(record.name);
+  // What one member did not start with the others need not try.
+  const misfit = new AbortController();
   const run = await runMembers(
     plan.members.map(({ name, steps }) => ({
       member: memberOf(before, name),
       steps: name === defined ? steps.filter((step) => step !== 'define') : steps,
     })),
-    performer,
+    accelerator?.virtType === 'kvm' ? stoppingAtMisfit(performer, misfit) : performer,
     {
       concurrency: options.concurrency ?? defaultConcurrency,
       bootConcurrency: options.bootConcurrency ?? defaultBootConcurrency,
       clock: ports.clock,
-      signal: options.signal,
+      signal: options.signal === undefined ? misfit.signal : AbortSignal.any([options.signal, misfit.signal]),
       onProgress: options.onProgress,
     },
   );
   await cloner?.close();
+  const [failed] = failedStarts(run);
+  if (failed !== undefined && !isAborted(options.signal)) {
+    const again = await chooseAgain(ports, record, accelerator, failed, options);
+    if (again !== undefined) {
+      options.onProgress?.({ kind: 'note', text: again.note });
+      // The intent stays until the next attempt writes its own: both lead to the fleet that was asked for.
+      const next = { ...context, recorded: record, record: { ...record, accelerator: again.choice } };
+      return { next: { ...next, before: context.before ?? before, notes: [...context.notes, ...platformNotes, again.note] } };
+    }
+  }
   if (isComplete(run)) await ports.fleets.endOperation(record.name);
   notes.push(...(cloner?.notes ?? []));
-  return compose(run, notes, await waitAfter(ports, watch, { plan, run, before }, options));
+  return { outcome: compose(run, notes, await waitAfter(ports, watch, { plan, run, before }, options)) };
+}
+
+function stoppingAtMisfit(performer: Performer<MemberIdentity>, misfit: AbortController): Performer<MemberIdentity> {
+  return {
+    ...performer,
+    step: (step, member) =>
+      performer.step(step, member).catch((error: unknown) => {
+        if (step === 'start' && acceleratorFaultOf(error) !== undefined) misfit.abort();
+        throw error;
+      }),
+  };
 }
 
 /** What is there is never made anew. */
@@ -199,7 +248,7 @@ function verifyNetworkMayChange(recorded: FleetRecord | undefined, record: Fleet
 }
 
 function verifyNoForeign(record: FleetRecord, observed: readonly MarkedMember[]): void {
-  const foreign = observed.filter((member) => isForeign(member, record.id));
+  const foreign = observed.filter((member) => member.unread === undefined && isForeign(member, record.id));
   const first = foreign[0];
   if (first === undefined) return;
   throw new CowherdError('FOREIGN_DOMAIN', `A domain named ${first.name} exists that is not of fleet ${record.name}; nothing was changed`, {
@@ -208,9 +257,13 @@ function verifyNoForeign(record: FleetRecord, observed: readonly MarkedMember[])
   });
 }
 
-function withoutStarts(plan: Plan, start: boolean): Plan {
-  if (start) return plan;
-  const members = plan.members.map((member) => ({ ...member, steps: member.steps.filter((step) => step !== 'start') }));
+/** What of a plan is asked for: all of it, all but starts, or only that members are defined anew and some of them started. */
+function restricted(plan: Plan, { start = true, redefine }: SpawnOptions): Plan {
+  if (redefine === undefined && start) return plan;
+  const starting = new Set(redefine?.starting);
+  const isAsked = (step: StepName, index: number): boolean =>
+    step === 'start' ? starting.has(index) : redefine === undefined || step === 'define';
+  const members = plan.members.map((member) => ({ ...member, steps: member.steps.filter((step) => isAsked(step, member.index)) }));
   return {
     ...plan,
     members: members.filter((member) => member.steps.length > 0),

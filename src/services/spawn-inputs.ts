@@ -6,6 +6,7 @@ import { memberMac } from '../core/identity.js';
 import { formatIndexes } from '../core/selection.js';
 import { type DomainSpec, defaultDomainSpec, type SourceKind, sourceKinds } from '../core/spec.js';
 import type { Ports } from '../ports.js';
+import { keptAccelerator } from './accelerators.js';
 import { generalisationOf } from './bases.js';
 import { sha256 } from './definitions.js';
 import { verifiedBase, verifySeals } from './fleet-access.js';
@@ -83,7 +84,7 @@ export async function importBase(
         signal,
         onProgress: (progress) => onProgress?.({ kind: 'bytes', what: `importing ${path}`, ...progress }),
       }),
-    signal,
+    { signal, onProgress },
   );
   const note =
     how === 'already there' ? `base ${formatBaseRef(base)} was in the store already` : `base ${formatBaseRef(base)} imported (${how})`;
@@ -113,7 +114,14 @@ export async function composeRecord(
     const members = recorded.members.map(({ address, ...member }) =>
       sameNetwork && address !== undefined ? { ...member, address } : member,
     );
-    return { ...recorded, spec, members: growMembers(recorded.name, recorded.id, members, count, spec.nics) };
+    const { accelerator: _, ...kept } = recorded;
+    const accelerator = options.redefine?.accelerator;
+    return {
+      ...kept,
+      ...(accelerator === undefined ? keptAccelerator(recorded, options.spec) : { accelerator }),
+      spec,
+      members: growMembers(recorded.name, recorded.id, members, count, spec.nics),
+    };
   }
   await verifyNoStrayOverlays(ports, options.fleet);
   const id = await unusedFleetId(ports, count, spec.nics);

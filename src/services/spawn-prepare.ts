@@ -10,6 +10,7 @@ import type { PlacedSeed, Ports } from '../ports.js';
 import { releaseAddresses, reserveAddresses, verifyPortsStillFree } from './addresses.js';
 import type { TemplateSource } from './definitions.js';
 import { freshDisks, verifiedBases } from './disks.js';
+import type { WorkOptions } from './fleet-access.js';
 import { writeSshFiles } from './seeds.js';
 import { stagePlanned } from './steps.js';
 
@@ -35,7 +36,11 @@ export interface Preparation {
  * template that libvirt does not take is refused before any member is made. Whatever fails here is taken back.
  * @returns the name of the member whose domain is defined already
  */
-export async function prepareSpawn(ports: Ports, work: Preparation): Promise<string | undefined> {
+export async function prepareSpawn(
+  ports: Ports,
+  work: Preparation,
+  options: Pick<WorkOptions, 'signal' | 'onProgress'>,
+): Promise<string | undefined> {
   const { operation, plan, definitions, disks, before, seeds } = work;
   const { fleets, hypervisor } = ports;
   const fleet = work.record.name;
@@ -55,7 +60,7 @@ export async function prepareSpawn(ports: Ports, work: Preparation): Promise<str
       await verifyPortsStillFree(ports, work.record);
       await fleets.beginOperation(fleet, operation);
       return verified;
-    });
+    }, options);
     const fresh = await freshDisks(ports, work.record, work.record.members, imageOf);
     const record = { ...work.record, freshOverlayBytes: fresh.bytesPerMember };
     await stagePlanned(ports, record, plan, { disks, fresh }, seeds);

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { AcceleratorChoice } from '../core/cpu.js';
 import { CowherdError } from '../core/errors.js';
 import { type FleetRecord, growMembers } from '../core/fleet.js';
 import { verifyName } from '../core/names.js';
@@ -52,6 +53,8 @@ export interface SpawnOptions extends WorkOptions {
   timeoutMs?: number | undefined;
   dryRun?: boolean | undefined;
   force?: boolean | undefined;
+  /** Only define members of a fleet anew, on another accelerator, and start those of some numbers. */
+  redefine?: { accelerator?: AcceleratorChoice | undefined; starting: readonly number[] } | undefined;
 }
 
 /** Makes the world be as the spec says: imports the base, creates what is missing, starts what is off. Running it again converges. */
@@ -63,7 +66,8 @@ export async function spawn(ports: Ports, options: SpawnOptions): Promise<Outcom
   return withFleetLock(ports, options.fleet, () => spawnLocked(ports, options));
 }
 
-async function spawnLocked(ports: Ports, asked: SpawnOptions): Promise<Outcome> {
+/** As {@link spawn}, of a fleet that is locked already. */
+export async function spawnLocked(ports: Ports, asked: SpawnOptions): Promise<Outcome> {
   const { fleet } = asked;
   const began = ports.clock.monotonic();
   await verifyNothingUnfinished(ports, fleet, ({ operation }) => operation.verb === 'spawn');

@@ -5,7 +5,7 @@ import { CowherdError } from '../core/errors.js';
 import { type BaseRef, baseOf, basesOf, type FleetRecord } from '../core/fleet.js';
 import { imagesPrintedIn } from '../core/foreign-domain.js';
 import type { ObservedMember } from '../core/observation.js';
-import { isForeign, type MarkedMember, type Plan } from '../core/plan.js';
+import { isForeign, type MarkedMember, type Plan, unreadReason } from '../core/plan.js';
 import type { Ports } from '../ports.js';
 import { byName } from './change.js';
 
@@ -178,9 +178,13 @@ export async function withoutElsewhere(
     const member = members.get(name);
     return member?.domain === undefined || isForeign(member, record.id) ? [] : [member];
   });
-  const documents = await ports.hypervisor.readXml(own.map(({ name }) => name));
-  const refused: Plan['refused'] = [];
-  for (const { name } of own) {
+  const failed = new Map<string, CowherdError>();
+  const documents = await ports.hypervisor.readXml(
+    own.map(({ name }) => name),
+    failed,
+  );
+  const refused = [...failed].map(([name, error]) => unreadReason(name, error));
+  for (const { name } of own.filter((member) => !failed.has(member.name))) {
     const { overlay } = ports.fleets.files(record.name, name);
     const ending = `/fleets/${record.name}/overlays/${name}.qcow2`;
     const other = imagesPrintedIn(documents.get(name) ?? '').heads.find((head) => head !== overlay && head.endsWith(ending));

@@ -3,6 +3,7 @@ import { baseKey } from '../core/base-chain.js';
 import { CowherdError, reportOf } from '../core/errors.js';
 import { type BaseRef, baseOf, basesOf, type FleetRecord } from '../core/fleet.js';
 import { type FleetMemory, judgeFleetMemory, type MemberMemory } from '../core/fleet-memory.js';
+import { describeHolder } from '../core/lock.js';
 import { verifyName } from '../core/names.js';
 import { judgeMember, type MemberState, type ObservedMember } from '../core/observation.js';
 import type { Ports, QemuProcess } from '../ports.js';
@@ -44,8 +45,11 @@ export interface FleetStatus {
   /** NAME@DIGEST of the newest base image that members could stand on, where some do not; `cowherd rebase` moves them. */
   newerBase: string | null;
   counts: Record<MemberState, number>;
-  /** An operation that was begun and not ended. pid: the run that is at it; null where it was interrupted. */
-  unfinished?: { verb: string; startedAt: string; done: number; total: number; pid: number | null };
+  /**
+   * An operation that was begun and not ended. pid: the run that is at it; null where it was interrupted. lockedBy: what has the fleet
+   * locked, in words.
+   */
+  unfinished?: { verb: string; startedAt: string; done: number; total: number; pid: number | null; lockedBy: string | null };
   /** What the members take together, where that was asked for. */
   memory?: FleetMemory;
   members: MemberStatus[];
@@ -68,10 +72,9 @@ export async function status(ports: Ports, fleet: string, options: StatusOptions
     newestBase(ports, record).catch(() => undefined),
     ports.checkpoints.list(fleet),
   ]);
-  const addresses = await observeAddresses(ports, record, observed);
-  const sharing = sharedAddresses(addresses);
   const stalled = observed.flatMap(({ domain }) => (domain?.state === 'paused' && domain.reason === 'I/O error' ? [domain.name] : []));
-  const diskErrors = await ports.hypervisor.readDiskErrors(stalled).catch(() => new Map<string, string>());
+  const [addresses, diskErrors] = await Promise.all([observeAddresses(ports, record, observed), readDiskErrors(ports, stalled)]);
+  const sharing = sharedAddresses(addresses);
   const memory = options.memory ? await readMemory(ports, record, observed, processes) : undefined;
   const now = ports.clock.now().getTime();
   const problemOf = new Map(problems);
@@ -122,6 +125,19 @@ export async function status(ports: Ports, fleet: string, options: StatusOptions
   };
 }
 
+/** How long libvirt may take to ask QEMUs about their disks: a listing does not wait for one that hangs. */
+const diskErrorsMs = 2_000;
+
+async function readDiskErrors({ hypervisor, clock }: Ports, names: readonly string[]): Promise<ReadonlyMap<string, string>> {
+  const none = new Map<string, string>();
+  if (names.length === 0) return none;
+  const enough = new AbortController();
+  const read = hypervisor.readDiskErrors(names).catch(() => none);
+  const first = await Promise.race([read, clock.sleep(diskErrorsMs, enough.signal).then(() => none)]);
+  enough.abort();
+  return first;
+}
+
 async function readMemory(
   { machine }: Ports,
   { spec }: FleetRecord,
@@ -154,14 +170,16 @@ async function intended(ports: Ports, fleet: string): Promise<FleetRecord | unde
 
 /** A damaged operation.json must not hide the members: it is told as an operation of which nothing is known. */
 async function readUnfinished(ports: Ports, fleet: string): Promise<FleetStatus['unfinished']> {
-  const pid = (await ports.fleets.holder(fleet)) ?? null;
+  const holder = await ports.fleets.holder(fleet);
+  const pid = holder?.kind === 'run' ? (holder.pid ?? null) : null;
+  const lockedBy = holder === undefined ? null : describeHolder(holder);
   try {
     const unfinished = await ports.fleets.unfinished(fleet);
     if (unfinished === undefined) return undefined;
     const { verb, startedAt, targets } = unfinished.operation;
-    return { verb, startedAt, done: unfinished.done.size, total: targets.length, pid };
+    return { verb, startedAt, done: unfinished.done.size, total: targets.length, pid, lockedBy };
   } catch (error) {
-    return { verb: `operation (${reportOf(error).message})`, startedAt: 'at an unknown time', done: 0, total: 0, pid };
+    return { verb: `operation (${reportOf(error).message})`, startedAt: 'at an unknown time', done: 0, total: 0, pid, lockedBy };
   }
 }
 

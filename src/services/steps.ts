@@ -26,6 +26,8 @@ export interface StepContext {
   definitions?: ReadonlyMap<string, MemberDefinition>;
   /** What a rebase step moves overlays to. */
   rebaseTo?: BaseImage;
+  /** What has to be done to a member that is off before it starts. */
+  beforeStart?: (member: MemberIdentity) => Promise<void>;
   /** Whether a guest that was paused stays so no longer; throws where it does. */
   verifyGoesOn?: (member: MemberIdentity) => Promise<void>;
   /** What a shutdown waits for, and what it does when that does not come. */
@@ -73,7 +75,9 @@ export function stepPerformer(
       await hypervisor.resume(member.name);
       await context.verifyGoesOn?.(member);
     },
-    start: async ({ name }) => {
+    start: async (member) => {
+      const { name } = member;
+      await context.beforeStart?.(member);
       await fleets.prepareStart(fleet, name);
       await hypervisor.start(name);
     },

@@ -135,7 +135,7 @@ export async function finishTeardown(
   const gone = new Set([...done, ...run.results.filter((result) => result.kind === 'done').map((result) => result.member.index)]);
   const freedBytes = observed.reduce((sum, member) => sum + (gone.has(member.index) ? (member.overlayBytes ?? 0) : 0), 0);
   const namesakes = observed
-    .filter((member) => isForeign(member, record.id))
+    .filter((member) => member.unread === undefined && isForeign(member, record.id))
     .map((member) => `left alone: the domain ${member.domain?.name} is not of this fleet`);
   if (!isComplete(run)) return { ...outcome, freedBytes };
   // While the operation is still known: what fails here is done again by resume.
@@ -147,7 +147,9 @@ export async function finishTeardown(
 
   const remaining = record.members.filter((member) => !gone.has(member.index));
   const notes =
-    operation.wholeFleet && remaining.length === 0 ? await removeRest(ports, record, operation) : await keepRest(ports, record, remaining);
+    operation.wholeFleet && remaining.length === 0
+      ? await removeRest(ports, record, operation, options)
+      : await keepRest(ports, record, remaining);
   return { ...outcome, freedBytes, notes: [...outcome.notes, ...namesakes, ...notes] };
 }
 
@@ -157,7 +159,7 @@ async function keepRest(ports: Ports, record: FleetRecord, remaining: FleetRecor
   return [];
 }
 
-async function removeRest(ports: Ports, record: FleetRecord, operation: Operation): Promise<string[]> {
+async function removeRest(ports: Ports, record: FleetRecord, operation: Operation, options: WorkOptions): Promise<string[]> {
   const notes: string[] = [];
   // While the fleet's own state still says that this is to be done.
   if (operation.withBase) {
@@ -165,7 +167,7 @@ async function removeRest(ports: Ports, record: FleetRecord, operation: Operatio
       try {
         const base = await ports.bases.get(ref);
         if (base === undefined) continue;
-        await removeBase(ports, `${base.name}@${base.digest}`, record.name);
+        await removeBase(ports, `${base.name}@${base.digest}`, record.name, options);
         notes.push(`base ${formatBaseRef(base)} removed`);
       } catch (error) {
         notes.push(`base kept: ${reportOf(error).message}`);

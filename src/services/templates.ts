@@ -6,7 +6,8 @@ import { verifyName } from '../core/names.js';
 import { coveredValues, coverHostKey, type Seed } from '../core/seed.js';
 import { defaultDomainSpec, type GivenSpec } from '../core/spec.js';
 import type { BuiltInTemplate, Ports } from '../ports.js';
-import { choosePlatform, loadTemplate, renderDefinitions } from './definitions.js';
+import { choosePlatform, keptAccelerator } from './accelerators.js';
+import { loadTemplate, renderDefinitions } from './definitions.js';
 import { verifiedBases } from './disks.js';
 import { loadFleet, verifiedBase } from './fleet-access.js';
 import { composeSecrets, instanceIds, loadSeedSources, renderSeeds, type SeedFiles } from './seeds.js';
@@ -37,12 +38,13 @@ export async function renderMember(ports: Ports, options: RenderOptions): Promis
     id,
     name: options.fleet,
     base: { name: base.name, digest: base.digest },
+    ...keptAccelerator(recorded, options.spec),
     spec: { ...(recorded?.spec ?? defaultDomainSpec), ...given, ...(template.digest === undefined ? {} : { template: template.digest }) },
     createdAt: ports.clock.now().toISOString(),
     freshOverlayBytes: 0,
     members: [member],
   };
-  const platform = await choosePlatform(ports, record.spec.virtType);
+  const platform = await choosePlatform(ports, record);
   const imageOf = await verifiedBases(ports, record);
   const definition = renderDefinitions(ports, record, [member], imageOf, platform, template).get(member.name);
   if (definition === undefined) throw new Error('one member was rendered and is not there');

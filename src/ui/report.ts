@@ -30,6 +30,16 @@ export function renderReport(report: FleetReport): string {
     ...(overlays.checkpointBytes === 0
       ? []
       : [bar('of it frozen', overlays.checkpointBytes, fullCopies.allocatedBytes, 'checkpoints: the memory of guests, for warm resets')]),
+    ...(overlays.strayBytes === 0
+      ? []
+      : [
+          bar(
+            'of it stray',
+            overlays.strayBytes,
+            fullCopies.allocatedBytes,
+            'checkpoints that did not finish: cowherd verify --fix drops them',
+          ),
+        ]),
     '',
     savedLine(saved),
     ...(saved.bytes < 0 && overlays.checkpointBytes > 0

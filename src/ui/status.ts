@@ -16,9 +16,12 @@ export function renderStatus(status: FleetStatus): string {
       `  ! ${outdated} on an outdated base image: ${status.newerBase} is newer. Move them: cowherd rebase ${fleet} --base ${status.newerBase}`,
     );
   if (unfinished !== undefined) {
-    const { verb, startedAt, done, total, pid } = unfinished;
-    const what = `a ${verb} that began ${startedAt} ${pid === null ? 'was interrupted' : `is under way (pid ${pid})`}: ${done} of ${total} done`;
-    lines.push(pid === null ? `  ! ${what}. Finish it: cowherd resume ${fleet}` : `  ${what}`);
+    const { verb, startedAt, done, total, pid, lockedBy } = unfinished;
+    const state = pid !== null ? `is under way (pid ${pid})` : lockedBy === null ? 'was interrupted' : 'has not ended';
+    const what = `a ${verb} that began ${startedAt} ${state}: ${done} of ${total} done`;
+    if (pid !== null) lines.push(`  ${what}`);
+    else if (lockedBy === null) lines.push(`  ! ${what}. Finish it: cowherd resume ${fleet}`);
+    else lines.push(`  ! ${what}, and the fleet is locked by ${lockedBy}. When that has ended: cowherd resume ${fleet}`);
   }
   if (status.memory !== undefined) lines.push(...memoryLines(status.memory));
   if (members.length === 0) return lines.join('\n');

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, stat, writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { guest, Lab, until } from './lab.js';
 
@@ -48,7 +48,10 @@ describe('after a crash', () => {
     const outcome = await lab.ok('resume', fleet);
     expect(outcome.counts.failed).toBe(0);
     expect(await lab.world(fleet)).toEqual(await lab.world(undisturbed));
+    // As a run leaves it that is killed between removing its intent and its log.
+    await writeFile(lab.path('fleets', fleet, 'operation.log'), 'done 1\n');
     expect((await lab.cowherd('resume', fleet)).exitCode).toBe(5);
+    await expect(stat(lab.path('fleets', fleet, 'operation.log'))).rejects.toThrow();
     await lab.ok('teardown', fleet, '--yes');
   });
 

@@ -12,7 +12,7 @@ export interface Fault {
   match: string;
   nth?: number;
   times?: number;
-  do: 'hang' | 'slow' | 'warn' | 'die' | 'cut' | 'garbage' | 'error';
+  do: 'hang' | 'slow' | 'warn' | 'die' | 'cut' | 'garbage' | 'error' | 'then';
   text?: string;
   ms?: number;
 }

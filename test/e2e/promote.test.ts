@@ -44,13 +44,27 @@ describe('promote, export, prune and compact', () => {
     expect(await base('next')).toBeUndefined();
   });
 
+  it('shuts no member down for what it refuses in the end', async () => {
+    const started = async (): Promise<string> => readFile(`/run/libvirt/qemu/${first()}.pid`, 'utf8');
+    const before = await started();
+    const refused = async (): Promise<any> => (await lab.answer('promote', first(), '--as', 'next', '--stop')).json.error;
+    await lab.ok('checkpoint', fleet, '1');
+    expect(await refused()).toMatchObject({ code: 'BASE_REFUSED', hint: expect.stringContaining(`cowherd checkpoint ${fleet} 1 --drop`) });
+    await lab.ok('checkpoint', fleet, '1', '--drop');
+    // And one of somebody else's.
+    await virsh('snapshot-create-as', first(), 'own');
+    expect(await refused()).toMatchObject({ code: 'BASE_REFUSED', hint: expect.stringContaining('virsh snapshot-delete') });
+    await virsh('snapshot-delete', first(), 'own');
+    expect(await started()).toBe(before);
+  });
+
   it('makes a base image of a disk: the member starts again, and a fleet on the new image goes on from there', async () => {
     const before = await sha256((await base('golden')).path);
     const promoted = await lab.ok('promote', first(), '--as', 'next', '--stop');
     expect(promoted).toMatchObject({ name: 'next', how: 'flattened', depth: 1, promotedFrom: { fleet, member: first() } });
     expect(promoted.notes.join()).toContain('started again');
     expect((await virsh('domstate', first())).trim()).toBe('running');
-    expect((await stat(promoted.path)).mode & 0o777).toBe(0o444);
+    expect((await stat(promoted.path)).mode & 0o777).toBe(0o440);
     expect(await sha256((await base('golden')).path)).toBe(before);
     expect((await lab.ok('base', 'verify', 'golden')).digest).toBe(before);
 

@@ -231,7 +231,7 @@ describe('the verbs, one by one', () => {
     const own = await lab.golden('tamper.qcow2', { filledMiB: 1 });
     const { base } = await lab.ok('spawn', fleet, '--base', own, '--count', '2', ...guest);
     const { path } = await lab.ok('base', 'inspect', base.name);
-    expect((await stat(path)).mode & 0o777).toBe(0o444);
+    expect((await stat(path)).mode & 0o777).toBe(0o440);
     expect((await lab.cowherd('base', 'remove', base.name, '--json')).json.error).toMatchObject({
       code: 'BASE_IN_USE',
       message: expect.stringContaining(fleet),

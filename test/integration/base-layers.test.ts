@@ -55,7 +55,7 @@ describe('layered base images', () => {
     expect(flat).toMatchObject({ how: 'flattened', base: { backing: [], promotedFrom: { member: 'cwt-lab-001' } } });
     expect(layer).toMatchObject({ how: 'layered', base: { backing: [{ path: golden.path }], parent: { digest: golden.digest } } });
     for (const { base } of [flat, layer]) {
-      expect((await stat(base.path)).mode & 0o777).toBe(0o444);
+      expect((await stat(base.path)).mode & 0o777).toBe(0o400);
       expect(base.digest).toBe(
         createHash('sha256')
           .update(await readFile(base.path))

@@ -38,7 +38,7 @@ describe('the base store', () => {
         .update(await readFile(at('golden.qcow2')))
         .digest('hex'),
     );
-    expect((await stat(base.path)).mode & 0o777).toBe(0o444);
+    expect((await stat(base.path)).mode & 0o777).toBe(0o400);
     expect(await store.digest(base)).toBe(base.digest);
     expect(base).toMatchObject({ name: 'golden', format: 'qcow2', virtualBytes: 64 * 1024 ** 2 });
     await execa('qemu-img', ['compare', at('golden.qcow2'), base.path]);

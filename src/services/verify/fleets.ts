@@ -10,7 +10,8 @@ import { foreignReason, isForeign, type MarkedMember } from '../../core/plan.js'
 import type { Ports, StoreEntry } from '../../ports.js';
 import { misplaced, misplacedHint } from '../standing.js';
 import { asDouble } from '../warm/clone-plan.js';
-import { type Found, found } from './found.js';
+import { examineCheckpoints } from './checkpoints.js';
+import { exposures, type Found, found } from './found.js';
 import { domainsNaming, type World } from './world.js';
 
 export interface FleetFindings {
@@ -64,7 +65,8 @@ export async function examineFleet(ports: Ports, world: World, fleet: string, is
     record === undefined
       ? await withoutRecord(ports, world, fleet, entries)
       : await new Examination(ports, world, record).run(entries, isDeep);
-  const findings = [...leftovers, ...of].map((one) => ({ ...one, fleet }));
+  const exposed = exposures(ports, entries, `cowherd verify ${fleet} --fix`);
+  const findings = [...leftovers, ...exposed, ...of].map((one) => ({ ...one, fleet }));
   return { findings, members: record?.members.length ?? 0, unknown };
 }
 
@@ -113,7 +115,10 @@ class Examination {
       await ports.fleets.overlaySizes(record.name),
       await ports.fleets.listUnmade(record.name),
     );
-    const members = observed.map((member): MarkedMember => ({ ...member, mark: world.marks.get(member.domain?.name ?? '') }));
+    const members = observed.map((member): MarkedMember => {
+      const { name = '', uuid = '' } = member.domain ?? {};
+      return { ...member, mark: world.marks.get(name), unread: world.unread.get(name) ?? world.unread.get(uuid) };
+    });
     for (const member of members) this.#judge(member);
     const byName = new Map(members.map((member) => [member.name, member]));
     for (const { name, reason, named } of await misplaced(
@@ -126,6 +131,7 @@ class Examination {
     }
     await this.#judgeBases();
     await this.#judgeSeeds();
+    this.#findings.push(...(await examineCheckpoints(ports, record, members)));
     this.#judgeFiles(entries);
     this.#judgeOtherDomains(members);
     if (isDeep) for (const member of members) await this.#readDisks(member);
@@ -139,7 +145,7 @@ class Examination {
   #judge(member: MarkedMember): void {
     const { ports, record } = this;
     const { name, index, domain } = member;
-    if (isForeign(member, record.id)) {
+    if (member.unread !== undefined || isForeign(member, record.id)) {
       const { reason, hint } = foreignReason(member);
       this.#note('mismatch', name, reason, hint);
       return;

@@ -1,7 +1,7 @@
 import type { Ports, StoreEntry } from '../../ports.js';
 import { listSnapshots, type SnapshotListing } from '../snapshots/list.js';
 import { type Examined, leftover, sweepHint } from './bases.js';
-import { type Found, found } from './found.js';
+import { exposures, type Found, found } from './found.js';
 
 export interface ExaminedSnapshots extends Omit<Examined, 'findings'> {
   /** One entry for each directory of snapshots; the domain's name, where it is known. */
@@ -63,6 +63,7 @@ function examineListing(ports: Ports, listing: SnapshotListing, entries: readonl
   const findings = entries
     .filter(({ role }) => role === 'leftover')
     .map((entry) => leftover(entry, sweepHint, () => ports.survey.remove('snapshots', entry)));
+  findings.push(...exposures(ports, entries, 'cowherd verify --fix'));
   if (problems.length > 0) {
     const hint =
       state === 'gone'

@@ -35,7 +35,7 @@ export interface Verification {
 
 const fleetsAtOnce = 4;
 /** How long another import or removal of base images is waited for. */
-const baseLockMs = 2_000;
+const baseLockSeconds = 2;
 /** A probe is done within seconds, and whoever made it removes its disk. */
 const probeAgeMs = 10 * 60_000;
 
@@ -112,7 +112,11 @@ class StoreVerification {
     this.#looked.bases = count;
     this.#unknown.push(...unknown);
     await this.#settle(findings, 'base images', (mend) =>
-      ports.bases.locked(async () => mend((await examineBases(ports)).findings), AbortSignal.timeout(baseLockMs), true),
+      ports.bases.locked(async () => mend((await examineBases(ports)).findings), {
+        signal: options.signal,
+        waitSeconds: baseLockSeconds,
+        keepLeftovers: true,
+      }),
     );
     if (options.deep === true) this.#found.push(...(await readBases(ports, options)));
   }

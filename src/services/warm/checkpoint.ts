@@ -17,7 +17,8 @@ import { beginWait, defaultWaitMs, verifyWaitable, waitForReadiness } from '../r
 import { withoutStrangeDisks } from '../reset.js';
 import { verifyRoom } from '../room.js';
 import { withoutMisplaced } from '../standing.js';
-import { diskPaths, machineOf } from './standing.js';
+import { machineOf } from './standing.js';
+import { diskPaths, dropStrays, memoryBytesOf } from './strays.js';
 
 export interface CheckpointOptions extends WorkOptions {
   fleet: string;
@@ -174,17 +175,33 @@ class Freezer {
 
   async freeze(member: MarkedMember, signal: AbortSignal | undefined): Promise<void> {
     const { ports, record, tag } = this;
-    const { name, index } = member;
+    const { name } = member;
     const paths = diskPaths(ports, record, member);
-    const held = await this.#tags(paths);
+    await ports.monitor.settle(name, memoryBytesOf(record));
     // Of a run that was killed between this and the record.
-    if (held.has(tag)) await ports.monitor.drop(name, tag, paths);
+    if ((await this.#tags(paths)).has(tag)) await ports.monitor.drop(name, tag, paths);
     const agent = await ports.agent.command(name, { execute: 'guest-ping' }, pingSeconds).then(
       () => true,
       () => false,
     );
     const before = await ports.fleets.overlaySizes(record.name);
-    await ports.monitor.save(name, tag, paths);
+    try {
+      await ports.monitor.save(name, tag, paths, memoryBytesOf(record));
+      await this.#record(member, { agent, before, signal });
+    } catch (error) {
+      throw await this.#withoutRecord(error, member);
+    }
+    await dropStrays(ports, record, member);
+  }
+
+  /** Reads what was saved, and notes it. */
+  async #record(
+    member: MarkedMember,
+    { agent, before, signal }: { agent: boolean; before: ReadonlyMap<string, number>; signal: AbortSignal | undefined },
+  ): Promise<void> {
+    const { ports, record, tag } = this;
+    const { name, index } = member;
+    const paths = diskPaths(ports, record, member);
     const after = await ports.fleets.overlaySizes(record.name);
     const digests: Record<string, string> = {};
     let stateBytes = 0;
@@ -211,7 +228,15 @@ class Freezer {
       allocatedBytes,
       digests,
     });
-    for (const earlier of held) if (earlier !== tag) await ports.monitor.drop(name, earlier, paths);
+  }
+
+  /** What was saved and is not noted is of no use. Of a run that was interrupted, "resume" sees to it. */
+  async #withoutRecord(error: unknown, member: MarkedMember): Promise<unknown> {
+    const { ports, record, tag } = this;
+    if (!(error instanceof CowherdError) || error.code === 'INTERRUPTED') return error;
+    if (error.code === 'TOOL_TIMEOUT') return mayBeSaved(error, record.name);
+    await ports.monitor.drop(member.name, tag, diskPaths(ports, record, member)).catch(() => undefined);
+    return error;
   }
 
   async forget(member: MarkedMember): Promise<void> {
@@ -222,7 +247,9 @@ class Freezer {
     const isRunning = isOn(member.domain);
     // QEMU takes memory off the disk when it has saved it, and not when it has loaded it. Of a guest that is off, "compact" does.
     const [first = ''] = paths;
-    if (isRunning && (await ports.checkpoints.hasLooseState(first))) await ports.monitor.save(member.name, this.tag, paths);
+    if (isRunning) await ports.monitor.settle(member.name, memoryBytesOf(record));
+    if (isRunning && (await ports.checkpoints.hasLooseState(first)))
+      await ports.monitor.save(member.name, this.tag, paths, memoryBytesOf(record));
     for (const tag of await this.#tags(paths)) {
       if (isRunning) await ports.monitor.drop(member.name, tag, paths);
       else for (const path of paths) await ports.images.dropSnapshot(path, tag);
@@ -234,6 +261,20 @@ class Freezer {
     for (const path of paths) for (const tag of await this.ports.checkpoints.tags(path)) tags.add(tag);
     return tags;
   }
+}
+
+/** QEMU goes on with what it was asked for when it answers again. */
+function mayBeSaved(error: CowherdError, fleet: string): CowherdError {
+  const { code, message, details, hint } = error;
+  return new CowherdError(code, message, {
+    details: [
+      ...details,
+      'an earlier checkpoint of it stays as it is',
+      `when it answers again it may save the guest yet: the next checkpoint or warm reset drops that, and so does "cowherd verify ${fleet} --fix"`,
+    ],
+    ...(hint === undefined ? {} : { hint }),
+    cause: error,
+  });
 }
 
 function unreadable(member: MemberIdentity['name'], tag: string): CowherdError {

@@ -30,6 +30,7 @@ export function verifyAlone({ fleet, base, fromDomain, template, nvram, seedFile
     '--memory': spec.memoryMiB,
     '--vcpus': spec.vcpus,
     '--virt-type': spec.virtType,
+    '--cpu': spec.cpu,
     '--disk': spec.disks,
     '--network': spec.network,
     '--firmware': spec.firmware,

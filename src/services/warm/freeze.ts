@@ -147,7 +147,7 @@ class Freezing {
   async #recorded({ image, facts }: Taken): Promise<BaseImage> {
     const { ports, options } = this;
     if (image.warm !== undefined) return image;
-    return ports.bases.locked(() => ports.memory.record(image, facts, options.signal), options.signal);
+    return ports.bases.locked(() => ports.memory.record(image, facts, options.signal), options);
   }
 
   /** Has libvirt save it, unless a run that was killed did. */
@@ -161,7 +161,7 @@ class Freezing {
     if (isFrozen) return note;
     try {
       // It is not to stand still while another run imports an image.
-      await ports.bases.locked(async () => undefined, options.signal);
+      await ports.bases.locked(async () => undefined, options);
       options.onProgress?.({ kind: 'note', text: `freezing ${domain.name}: it stands still while its disk is read` });
       await ports.hypervisor.saveManaged(handleOf(domain), note.memoryMiB * 2 ** 20);
       this.#isOurs = true;
@@ -225,7 +225,7 @@ class Freezing {
       await ports.memory.beginFreeze(options.fleet, { ...note, taken });
       const { warm: _warm, ...cold } = there;
       return { ...taken, image: cold };
-    }, options.signal);
+    }, options);
   }
 
   async #import(path: string, format: 'qcow2' | 'raw', baseName: string): Promise<BaseImage> {

@@ -5,7 +5,7 @@ import type { FleetRecord } from '../../core/fleet.js';
 import { isOn } from '../../core/observation.js';
 import type { Operation } from '../../core/operation.js';
 import { mergeOutcomes, type Outcome } from '../../core/outcome.js';
-import { foreignReason, isForeign, type MarkedMember, type Plan, type StepName } from '../../core/plan.js';
+import { foreignReason, isForeign, type MarkedMember, type Plan, type StepName, unreadReason } from '../../core/plan.js';
 import { selectMembers } from '../../core/selection.js';
 import type { Ports } from '../../ports.js';
 import { byName, dryOutcome, memberOf, newOperation, offNames, prepared, runChange } from '../change.js';
@@ -16,7 +16,8 @@ import { beginWait, verifyWaitable } from '../readiness.js';
 import { finishReset, type ResetOptions, withoutStrangeDisks } from '../reset.js';
 import { withoutMisplaced, withoutUnaware } from '../standing.js';
 import { GuestsAfterwards } from './guests.js';
-import { checkpointStandings, diskPaths, type MemberStanding, verifyWhole } from './standing.js';
+import { checkpointStandings, type MemberStanding, verifyWhole } from './standing.js';
+import { diskPaths, dropStrays, memoryBytesOf } from './strays.js';
 
 /** Reset to the checkpoint: memory and disk of that moment, without a boot. */
 
@@ -97,8 +98,10 @@ export async function finishWarmReset(
             await ports.hypervisor.startPaused(name);
           },
           rewind: async ({ name }) => {
-            await ports.monitor.load(name, recordOf(standings, name).tag, diskPaths(ports, record, memberOf(before, name)));
+            const member = memberOf(before, name);
+            await ports.monitor.load(name, recordOf(standings, name).tag, diskPaths(ports, record, member), memoryBytesOf(record));
             await verifyRuns(ports, name);
+            await dropStrays(ports, record, member, true);
           },
           fixUp: (member) => guests.settle(member, standings.get(member.name)),
         },
@@ -166,6 +169,7 @@ async function planWarmReset(
     else if (standing === undefined) refuse('its overlay is missing, and its checkpoint with it', coldly);
     else if (standing.kind === 'none')
       refuse('it has no checkpoint', `When it is ready: cowherd checkpoint ${record.name} ${index}. ${coldly}`);
+    else if (standing.kind === 'unknown') plan.refused.push(unreadReason(name, standing.error));
     else if (standing.kind === 'broken') refuse(standing.why, `Nothing was loaded. ${coldly}`);
     else if (standing.kind === 'outdated') cold.push({ index, name, why: standing.why });
     else {

@@ -3,7 +3,6 @@ import { type CheckpointRecord, type CheckpointStanding, judgeCheckpoint, machin
 import { memberDisks } from '../../core/disks.js';
 import { CowherdError, type ErrorCode } from '../../core/errors.js';
 import { baseOf, type FleetRecord } from '../../core/fleet.js';
-import type { MemberIdentity } from '../../core/identity.js';
 import { isOn } from '../../core/observation.js';
 import type { MarkedMember, Plan } from '../../core/plan.js';
 import type { Ports } from '../../ports.js';
@@ -15,10 +14,14 @@ export type WarmPorts = Pick<Ports, 'checkpoints' | 'monitor' | 'hypervisor' | '
 export type MemberStanding =
   | { kind: 'none' }
   | { kind: 'broken'; why: string }
+  /** It could not be looked at. */
+  | { kind: 'unknown'; error: CowherdError }
   | (Exclude<CheckpointStanding, { kind: 'broken' }> & { record: CheckpointRecord });
 
 const looksAtOnce = 16;
-const ofOneMember: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['STATE_DAMAGED', 'STORE_FAILED', 'DOMAIN_NOT_FOUND', 'DOMAIN_CHANGED']);
+const broken: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['STATE_DAMAGED', 'STORE_FAILED', 'DOMAIN_CHANGED']);
+/** What is the matter with the host, the store or this run, and not with one member. */
+const ofAll: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['CONNECTION_FAILED', 'TOOL_MISSING', 'INTERRUPTED']);
 
 /** @returns of each member, by name */
 export async function checkpointStandings(
@@ -32,9 +35,8 @@ export async function checkpointStandings(
     members.map((member) =>
       limit(async () => {
         const standing = await standingOf(ports, record, member, host).catch((error: unknown): MemberStanding => {
-          // One that cannot be looked at is that member's trouble alone.
-          if (error instanceof CowherdError && ofOneMember.has(error.code)) return { kind: 'broken', why: error.message };
-          throw error;
+          if (!(error instanceof CowherdError) || ofAll.has(error.code)) throw error;
+          return broken.has(error.code) ? { kind: 'broken', why: error.message } : { kind: 'unknown', error };
         });
         return [member.name, standing] as const;
       }),
@@ -91,12 +93,6 @@ export async function machineOf(
   if (xml === undefined)
     throw new CowherdError('DOMAIN_NOT_FOUND', `Domain ${name} went away meanwhile`, { hint: 'Look again: cowherd list' });
   return machineIn(name, xml);
-}
-
-/** Files of all disks of a member, the first one first. */
-export function diskPaths(ports: Pick<Ports, 'fleets'>, record: FleetRecord, member: Pick<MemberIdentity, 'name'>): string[] {
-  const { disk } = ports.fleets.files(record.name, member.name);
-  return memberDisks(record, member).map(({ stem }) => disk(stem));
 }
 
 /** Refuses members with a checkpoint: what is frozen in an overlay stays on the base image that it was frozen on. */

@@ -19,6 +19,7 @@ const usage = (fleet: string, ...sizes: number[]) => ({
     name: `${fleet}-00${position + 1}`,
     allocatedBytes: size * KiB,
     checkpointBytes: 0,
+    strayBytes: 0,
     copyBytes: 1000 * KiB,
     virtualBytes: 10_000 * KiB,
   })),
@@ -27,7 +28,7 @@ const usage = (fleet: string, ...sizes: number[]) => ({
 describe('savings', () => {
   it('puts the base itself on our side of the account', () => {
     const report = reportFleet(usage('lab', 12, 112));
-    expect(report.overlays).toEqual({ allocatedBytes: 124 * KiB, driftBytes: 100 * KiB, checkpointBytes: 0 });
+    expect(report.overlays).toEqual({ allocatedBytes: 124 * KiB, driftBytes: 100 * KiB, checkpointBytes: 0, strayBytes: 0 });
     expect(report.fullCopies).toEqual({ allocatedBytes: 2000 * KiB, virtualBytes: 20_000 * KiB });
     expect(report.saved).toEqual({ bytes: (2000 - 1000 - 124) * KiB, percent: 43.8 });
     expect(report.perMember.map((member) => member.name)).toEqual(['lab-002', 'lab-001']);
@@ -35,8 +36,11 @@ describe('savings', () => {
 
   it('takes what was frozen neither for drift nor for nothing', () => {
     const { members, ...rest } = usage('lab', 112);
-    const frozen = reportFleet({ ...rest, members: members.map((member) => ({ ...member, checkpointBytes: 60 * KiB })) });
-    expect(frozen.overlays).toEqual({ allocatedBytes: 112 * KiB, driftBytes: 40 * KiB, checkpointBytes: 60 * KiB });
+    const frozen = reportFleet({
+      ...rest,
+      members: members.map((member) => ({ ...member, checkpointBytes: 50 * KiB, strayBytes: 10 * KiB })),
+    });
+    expect(frozen.overlays).toEqual({ allocatedBytes: 112 * KiB, driftBytes: 40 * KiB, checkpointBytes: 50 * KiB, strayBytes: 10 * KiB });
     expect(frozen.saved).toEqual(reportFleet(usage('lab', 112)).saved);
   });
 

@@ -1,0 +1,66 @@
+/** What a run writes into a lock file while it holds the lock, and how the holder of a lock is described. */
+
+export interface LockNote {
+  pid: number;
+  /** Ticks since boot at which that process started: tells it from a later process with the same pid. */
+  startTicks?: number | undefined;
+  /** e.g. `base add`; undefined for programs that use the library. */
+  verb?: string | undefined;
+  /** When the lock was taken, as an ISO date. */
+  since?: string | undefined;
+}
+
+export interface LockHolder extends Partial<LockNote> {
+  /**
+   * run: a run of cowherd. orphan: a tool that such a run had started and that outlived it; `verb` and `since` are those of the run, `pid`
+   * and `command` those of the tool. stranger: another program. unknown: a process that this user may not see.
+   */
+  kind: 'run' | 'orphan' | 'stranger' | 'unknown';
+  /** The name of the process. */
+  command?: string | undefined;
+}
+
+export function formatLockNote({ pid, startTicks, verb, since }: LockNote): string {
+  const lines = { pid, start: startTicks, verb, since };
+  return Object.entries(lines)
+    .filter(([, value]) => value !== undefined)
+    .map(([key, value]) => `${key} ${value}\n`)
+    .join('');
+}
+
+/** @returns undefined where nothing can be made of it: an earlier holder may have been killed while it wrote */
+export function parseLockNote(text: string): LockNote | undefined {
+  const value = (key: string, pattern: string): string | undefined => new RegExp(`^${key} (${pattern})$`, 'm').exec(text)?.[1];
+  const [pid, start] = [value('pid', '\\d{1,10}'), value('start', '\\d{1,15}')];
+  if (pid === undefined) return undefined;
+  return {
+    pid: Number(pid),
+    ...(start === undefined ? {} : { startTicks: Number(start) }),
+    verb: value('verb', '[a-z][a-z -]{0,39}'),
+    since: value('since', '\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d{3}Z'),
+  };
+}
+
+/** For `… is locked by X`. */
+export function describeHolder({ kind, pid, verb, since, command }: LockHolder): string {
+  const began = since === undefined ? undefined : `since ${since.slice(0, 19).replace('T', ' ')} UTC`;
+  const facts = (...parts: Array<string | undefined>): string => {
+    const known = parts.filter((part) => part !== undefined);
+    return known.length === 0 ? '' : ` (${known.join(', ')})`;
+  };
+  const process = pid === undefined ? undefined : `pid ${pid}`;
+  if (kind === 'run') return `another run of cowherd${facts(verb, process, began)}`;
+  if (kind === 'orphan')
+    return `${command ?? 'a tool'}${facts(process)}, which a run of cowherd that has ended${facts(verb, began)} had started`;
+  if (kind === 'stranger') return `another program, not cowherd${facts(command, process)}`;
+  return 'a process that this user may not see';
+}
+
+/** What to do about a lock that somebody else has. */
+export function lockHint({ kind, pid }: LockHolder, path: string): string {
+  if (kind === 'run') return 'Wait until it is done. The lock goes away by itself when that process ends.';
+  if (kind === 'orphan') return 'Wait until that process has ended, then run the command again.';
+  if (kind === 'stranger')
+    return `See what it is (ps -fp ${pid}) and why it has ${path} locked. The lock goes away when that process ends.`;
+  return `As root, this shows which one: fuser -v ${path}`;
+}

@@ -1,0 +1,120 @@
+import { questionOf } from '../core/accelerator.js';
+import { acceleratorFaultOf, faultText } from '../core/accelerator-faults.js';
+import { type AcceleratorChoice, choiceIn, defaultCpu, formatChoice, verifyCpu } from '../core/cpu.js';
+import { reportOf } from '../core/errors.js';
+import type { FleetRecord } from '../core/fleet.js';
+import type { GivenSpec } from '../core/spec.js';
+import type { Platform } from '../core/template.js';
+import type { Ports } from '../ports.js';
+import type { RunResult } from './engine.js';
+import type { WorkOptions } from './fleet-access.js';
+
+/** Which accelerator and CPU the members of a fleet run with. */
+
+type AcceleratorPorts = Pick<Ports, 'hypervisor' | 'accelerator'>;
+type Asked = Pick<FleetRecord, 'spec' | 'accelerator'>;
+
+/** What its members run with. A fleet that has chosen once stays with that. */
+export async function choosePlatform(ports: AcceleratorPorts, asked: Asked, work: WorkOptions = {}): Promise<Platform> {
+  return platformFor(ports, await chosen(ports, asked, work));
+}
+
+async function chosen(
+  ports: AcceleratorPorts,
+  { spec, accelerator }: Asked,
+  { signal, onProgress }: WorkOptions,
+): Promise<AcceleratorChoice> {
+  const { virtType, cpu } = spec;
+  if (virtType !== 'auto') return { virtType, cpu: cpu ?? defaultCpu(virtType) };
+  if (accelerator !== undefined) return accelerator;
+  const onProbe = (): void => onProgress?.({ kind: 'note', text: 'running probe guests, once, to see whether KVM works' });
+  return (await ports.accelerator.choose(questionOf(spec), { onProbe, signal })).choice;
+}
+
+/** @throws NOT_SUPPORTED where guests cannot have that CPU */
+async function platformFor({ hypervisor }: AcceleratorPorts, choice: AcceleratorChoice): Promise<Platform> {
+  const platform = await hypervisor.platform(choice.virtType);
+  verifyCpu(choice, platform.arch, platform.cpus ?? { modes: [], models: [] });
+  return { ...platform, cpu: choice.cpu };
+}
+
+export interface ChosenPlatform {
+  platform: Platform;
+  /** For the record: only what was chosen, not what was asked for. */
+  accelerator: AcceleratorChoice | undefined;
+  notes: string[];
+}
+
+/** As {@link choosePlatform}, for a verb that can define the members anew: where KVM is gone, something else is chosen. */
+export async function chooseOrReplace(ports: AcceleratorPorts, asked: Asked, work: WorkOptions): Promise<ChosenPlatform> {
+  const isAuto = asked.spec.virtType === 'auto';
+  const notes: string[] = [];
+  const platform = await choosePlatform(ports, asked, work).catch(async (error: unknown) => {
+    if (!isAuto || asked.accelerator?.virtType !== 'kvm') throw error;
+    const other = await choosePlatform(ports, { spec: asked.spec }, work);
+    notes.push(
+      `members cannot run with ${formatChoice(asked.accelerator)} any more (${reportOf(error).message}): they get ${formatChoice(other)}`,
+    );
+    return other;
+  });
+  return { platform, accelerator: isAuto ? choiceOf(platform) : undefined, notes };
+}
+
+function choiceOf({ virtType, cpu }: Platform): AcceleratorChoice {
+  return { virtType, ...(cpu === undefined ? {} : { cpu }) };
+}
+
+/** A member that did not start for want of the accelerator or the CPU. */
+export interface FailedStart {
+  name: string;
+  /** The error's message. */
+  text: string;
+}
+
+export function failedStarts({ results }: RunResult): FailedStart[] {
+  return results.flatMap((result) =>
+    result.kind === 'failed' && result.step === 'start' && acceleratorFaultOf(result.error) !== undefined
+      ? [{ name: result.member.name, text: reportOf(result.error).message }]
+      : [],
+  );
+}
+
+/**
+ * After a member did not start with what was chosen: forgets that it works, and chooses again. Emulation is the last resort, and what
+ * was asked for explicitly is never replaced.
+ * @returns undefined where there is nothing else
+ */
+export async function chooseAgain(
+  ports: AcceleratorPorts,
+  { spec }: Asked,
+  failed: AcceleratorChoice | undefined,
+  { name, text }: FailedStart,
+  work: WorkOptions,
+): Promise<{ choice: AcceleratorChoice; note: string } | undefined> {
+  if (spec.virtType !== 'auto' || failed?.virtType !== 'kvm') return undefined;
+  const question = questionOf(spec);
+  const why = faultText(text);
+  await ports.accelerator.refute(question, failed, `${name} did not start: ${why}`);
+  const onProbe = (): void =>
+    work.onProgress?.({ kind: 'note', text: `${name} did not start with ${formatChoice(failed)}: probing again` });
+  const answer = await ports.accelerator.choose(question, { onProbe, signal: work.signal }).catch(() => undefined);
+  if (answer === undefined) return undefined;
+  const note = `${name} did not start with ${formatChoice(failed)} (${why}): that choice was dropped, and all members get ${formatChoice(answer.choice)}`;
+  return { choice: answer.choice, note };
+}
+
+/** What a member was defined with. */
+export async function definedChoice(
+  ports: Pick<Ports, 'hypervisor'>,
+  { spec, accelerator }: Asked,
+  name: string,
+): Promise<AcceleratorChoice | undefined> {
+  if (accelerator !== undefined) return accelerator;
+  return choiceIn((await ports.hypervisor.readXml([name])).get(name) ?? '', spec.cpu);
+}
+
+/** What a fleet has chosen counts until another accelerator or CPU is asked for; also `auto` again means to choose again. */
+export function keptAccelerator(recorded: FleetRecord | undefined, given: GivenSpec | undefined): Pick<FleetRecord, 'accelerator'> {
+  if (recorded?.accelerator === undefined || given?.virtType !== undefined || given?.cpu !== undefined) return {};
+  return { accelerator: recorded.accelerator };
+}

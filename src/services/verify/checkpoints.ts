@@ -1,0 +1,29 @@
+import { reportOf } from '../../core/errors.js';
+import type { FleetRecord } from '../../core/fleet.js';
+import { isForeign, type MarkedMember } from '../../core/plan.js';
+import type { Ports } from '../../ports.js';
+import { dropStrays, findStrays } from '../warm/strays.js';
+import { type Found, found } from './found.js';
+
+/** What members' disks hold of checkpoints against what is recorded of them. */
+export async function examineCheckpoints(ports: Ports, record: FleetRecord, members: readonly MarkedMember[]): Promise<Found[]> {
+  const findings: Found[] = [];
+  for (const member of members) {
+    const { name, index } = member;
+    // That is told already, and what another domain may have open is left alone.
+    if (member.unread !== undefined || isForeign(member, record.id) || member.overlayBytes === undefined) continue;
+    try {
+      const strays = await findStrays(ports, record, member);
+      if (strays.size === 0) continue;
+      const bytes = [...strays.values()].reduce((sum, of) => sum + of, 0);
+      const message = `its disk holds a checkpoint that no record mentions: ${[...strays.keys()].join(', ')}`;
+      const hint = `A checkpoint was given up before it was whole. It can go: cowherd verify ${record.name} --fix`;
+      const mend = async (): Promise<void> => void (await dropStrays(ports, record, member));
+      findings.push(found('leftover', name, message, { hint, bytes, mend }));
+    } catch (error) {
+      const hint = `Give it up, or take it anew: cowherd checkpoint ${record.name} ${index} --drop`;
+      findings.push(found('damaged', name, reportOf(error).message, { hint }));
+    }
+  }
+  return findings;
+}
