@@ -2,23 +2,28 @@
 # Builds a golden image of a tiny real Linux out of Debian 12 packages, as an ordinary user: no root, no mount, no loop
 # device. Packages go into a cache (${XDG_CACHE_HOME:-~/.cache}/cowherd/tiny-linux); nothing is installed.
 #
-#   build.sh OUT.qcow2 [--ssh-key FILE.pub]...     --ssh-key: a public key that may log in as root
+#   build.sh OUT.qcow2 [--ssh-key FILE.pub]... [--add DIR]...
+#                                   --ssh-key: a public key that may log in as root
+#                                   --add: files to copy into the root file system; they replace files of the same name
 #
 # Exit 2: wrong arguments. Exit 3: something is missing that it cannot fetch.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 say() { printf 'tiny-linux: %s\n' "$*" >&2; }
-wrong() { say "$*"; say 'usage: build.sh OUT.qcow2 [--ssh-key FILE.pub]...'; exit 2; }
+wrong() { say "$*"; say 'usage: build.sh OUT.qcow2 [--ssh-key FILE.pub]... [--add DIR]...'; exit 2; }
 give_up() { say "$*"; exit 3; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
 out=
 ssh_keys=()
+additions=()
 while [ $# -gt 0 ]; do
   case $1 in
     --ssh-key) [ $# -gt 1 ] || wrong '--ssh-key needs a file'; ssh_keys+=("$2"); shift ;;
     --ssh-key=*) ssh_keys+=("${1#*=}") ;;
+    --add) [ $# -gt 1 ] || wrong '--add needs a directory'; additions+=("$2"); shift ;;
+    --add=*) additions+=("${1#*=}") ;;
     -*) wrong "unknown option $1" ;;
     *) [ -z "$out" ] || wrong "one output file only, not $1 too"; out=$1 ;;
   esac
@@ -29,6 +34,11 @@ done
 [ -w "$(dirname "$out")" ] || wrong "cannot write to $(dirname "$out")"
 for key in "${ssh_keys[@]}"; do
   { [ -f "$key" ] && grep -qE '^(ssh|ecdsa|sk)-' "$key"; } || wrong "$key is not an OpenSSH public key file"
+done
+for directory in "${additions[@]}"; do
+  [ -d "$directory" ] || wrong "$directory is not a directory"
+  [ ! -e "$directory/bin" ] && [ ! -e "$directory/sbin" ] && [ ! -e "$directory/usr/sbin" ] ||
+    wrong "bin, sbin and usr/sbin are links to usr/bin in this guest: put the programs of $directory into usr/bin"
 done
 
 # --- What this machine must have ----------------------------------------------------------------------------------------
@@ -233,6 +243,10 @@ put_modules "$root" "${root_modules[@]}"
 ln -s /run "$root/var/run"
 # Empty: the guest fills it at its first boot. A machine-id in a golden image would be shared by all its clones.
 : >"$root/etc/machine-id"
+for directory in "${additions[@]}"; do
+  # Most programs are one file with many names: writing through one of them would change all.
+  cp -R --remove-destination "$directory/." "$root/"
+done
 chmod -R u=rwX,go=rX "$root"
 chmod 755 "$root"/{etc/rc,etc/acpi/PWRF/00000080,usr/bin/{cloud-init,netup,shutdown},usr/share/udhcpc/default.script}
 chmod 1777 "$root/tmp"

@@ -1,0 +1,18 @@
+import fc from 'fast-check';
+
+/**
+ * Where generated text begins: the same in every run, so that a failure can be looked into. HOSTILE_SEED=random takes a new one, which is
+ * printed; HOSTILE_SEED=N repeats it.
+ */
+export const seed = chosen(process.env.HOSTILE_SEED);
+fc.configureGlobal({ seed });
+
+function chosen(word: string | undefined): number {
+  if (word === 'random') {
+    const drawn = Math.floor(Math.random() * 2 ** 31);
+    console.error(`generated replies: HOSTILE_SEED=${drawn}`);
+    return drawn;
+  }
+  const given = Number(word);
+  return word !== undefined && Number.isInteger(given) ? given : 20_240_131;
+}

@@ -1,0 +1,334 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { OpenSsh } from '../../src/adapters/ssh.js';
+import { VirshNetworks } from '../../src/adapters/virsh-network.js';
+import { CowherdError, reportOf } from '../../src/core/errors.js';
+import type { FleetRecord } from '../../src/core/fleet.js';
+import { parseGuestSelf } from '../../src/core/guest/identity-report.js';
+import { guestText } from '../../src/core/guest/text.js';
+import { memberIdentity } from '../../src/core/identity.js';
+import { formatInventory, type Inventory } from '../../src/core/inventory.js';
+import { shellQuote, sshConfigValue } from '../../src/core/quoting.js';
+import { defaultDomainSpec } from '../../src/core/spec.js';
+import type { Ports } from '../../src/ports.js';
+import { execByAgent } from '../../src/services/agent-exec.js';
+import { copyByAgent } from '../../src/services/agent-files.js';
+import { Endpoints } from '../../src/services/endpoints.js';
+import type { MemberExec } from '../../src/services/exec.js';
+import { readGuestSelf } from '../../src/services/fix-up.js';
+import { cloudInitState } from '../../src/services/guest-run.js';
+import { inventory } from '../../src/services/inventory.js';
+import { renderError } from '../../src/ui/errors.js';
+import { renderExec } from '../../src/ui/guests.js';
+import { reportCsv } from '../../src/ui/report.js';
+import { agentOf, fastClock, patientClock } from '../fakes/hostile-agent/ports.js';
+import { replyTo } from '../fakes/hostile-agent/replies.js';
+import '../fakes/hostile-agent/seed.js';
+import { hostileIdentity, hostileLines, hostileText } from '../fakes/hostile-agent/text.js';
+import { checkCsv, checkEnv, checkFormats, checkKnownHosts, checkSshConfig, checkTerminal } from '../formats.js';
+
+/** Generated replies of guests, through cowherd's own code to what it prints. See also test/e2e/hostile-guest.test.ts. */
+
+const id = '8b0c3a52-3a0f-4c5e-9f5e-0d6f0c1b2a33';
+const record: FleetRecord = {
+  version: 1,
+  id,
+  name: 'lab',
+  base: { name: 'golden', digest: 'ab'.repeat(32) },
+  spec: { ...defaultDomainSpec, network: 'bridge=br0' },
+  createdAt: '2026-01-01T00:00:00.000Z',
+  freshOverlayBytes: 0,
+  members: [1, 2, 3, 4, 5, 6, 7, 8].map((index) => memberIdentity('lab', id, index, 1)),
+};
+const [first] = record.members;
+if (first === undefined) throw new Error('no member');
+
+/** Faults that a guest may be blamed for. None may read as one of libvirt, of the store, or of cowherd. */
+const guestFaults = ['GUEST_REFUSED', 'GUEST_UNREACHABLE', 'TOOL_TIMEOUT', 'NOT_READY'];
+
+function judge(error: unknown): CowherdError {
+  if (!(error instanceof CowherdError)) throw error;
+  expect(guestFaults, error.message).toContain(error.code);
+  expect(error.message.length + error.details.join().length).toBeLessThan(4_000);
+  expect(checkTerminal(renderError(reportOf(error)))).toEqual([]);
+  return error;
+}
+
+const replies = (command: string) => replyTo(command).map((line) => line.replaceAll('@MAC@', first.macs[0] ?? ''));
+
+describe('a reply of a guest agent', () => {
+  it('gives an inventory that every format can hold', async () => {
+    const looked: Inventory[] = [];
+    const each = record.members.map(({ macs }) =>
+      replyTo('guest-network-get-interfaces').map((line) => line.replaceAll('@MAC@', macs[0] ?? '')),
+    );
+    const property = fc.asyncProperty(fc.tuple(...each), async (lines) => {
+      const ports = {
+        fleets: { read: async () => record },
+        memory: { readFreeze: async () => undefined },
+        hypervisor: {
+          listDomains: async () => record.members.map(({ name, uuid }) => ({ name, uuid, state: 'running', reason: 'booted' })),
+        },
+        networks: { hostAddresses: () => new Set<string>() },
+        agent: agentOf((domain) => lines[Number(domain.slice(-1)) - 1] ?? ''),
+        seeds: { sshFiles: async () => () => ({ identityFile: '/store/key', knownHostsFile: '/store/known_hosts', isPinned: true }) },
+        remote: new OpenSsh(),
+        clock: patientClock,
+      } as unknown as Ports;
+      const found = await inventory(ports, 'lab');
+      expect(checkFormats(found)).toEqual([]);
+      for (const format of ['ssh-config', 'env', 'hosts', 'ansible', 'json'] as const)
+        expect(checkTerminal(formatInventory(found, format))).toEqual([]);
+      looked.push(found);
+    });
+    await fc.assert(property, { numRuns: 300 });
+    // Processes take longer: those with the most addresses.
+    const told = ({ members }: Inventory): number => members.filter(({ host }) => host !== null).length;
+    expect(looked.some((one) => told(one) > 0)).toBe(true);
+    for (const found of looked.sort((a, b) => told(b) - told(a)).slice(0, 10)) {
+      expect(await checkSshConfig(formatInventory(found, 'ssh-config'), found)).toEqual([]);
+      expect(await checkEnv(formatInventory(found, 'env'), found)).toEqual([]);
+    }
+  });
+
+  it('ends a command with an exit code or an error, and is shown behind the name of its member', async () => {
+    const property = fc.asyncProperty(
+      replies('guest-exec'),
+      fc.array(replies('guest-exec-status'), { minLength: 1, maxLength: 3 }),
+      async (begun, statuses) => {
+        let looks = 0;
+        const agent = agentOf((_, command) =>
+          command === 'guest-exec' ? begun : (statuses[Math.min(looks++, statuses.length - 1)] ?? ''),
+        );
+        const row: MemberExec = {
+          index: 1,
+          name: 'lab-001',
+          via: null,
+          exitCode: null,
+          stdout: guestText(''),
+          stderr: guestText(''),
+          truncated: false,
+        };
+        try {
+          const { exitCode, stdout, stderr, truncated } = await execByAgent({ agent, clock: fastClock() }, 'lab-001', ['true'], {
+            timeoutMs: 20_000,
+            keepBytes: 65_536,
+          });
+          expect(exitCode).toSatisfy(Number.isInteger);
+          Object.assign(row, { via: 'agent', exitCode, stdout, stderr, truncated });
+        } catch (error) {
+          row.error = reportOf(judge(error));
+        }
+        const shown = renderExec.outputs(
+          { fleet: 'lab', command: ['true'], counts: { ok: 0, failed: 1 }, interrupted: false, members: [row] },
+          false,
+        );
+        expect(checkTerminal(shown)).toEqual([]);
+        for (const line of shown.split('\n').filter((one) => one !== '')) expect(line).toMatch(/^lab-001 [|!] /);
+      },
+    );
+    await fc.assert(property, { numRuns: 700 });
+  });
+
+  it('does not carry a copied file beyond its bounds', async () => {
+    const property = fc.asyncProperty(
+      fc.constantFrom('to' as const, 'from' as const),
+      fc.record({
+        'guest-file-open': replies('guest-file-open'),
+        'guest-file-read': replies('guest-file-read'),
+        'guest-file-write': replies('guest-file-write'),
+        'guest-file-flush': replies('guest-file-flush'),
+        'guest-file-close': replies('guest-file-close'),
+      }),
+      async (direction, lines) => {
+        let written: Buffer | undefined;
+        const files = {
+          read: async () => Buffer.from('payload'),
+          kind: async () => 'missing' as const,
+          write: async (_: string, bytes: Buffer) => {
+            written = bytes;
+          },
+          makeDirectory: async () => undefined,
+        };
+        const agent = agentOf((_, command) => lines[command as keyof typeof lines] ?? '{"return":{}}');
+        const copied = copyByAgent(
+          { agent, files, clock: fastClock() },
+          first,
+          { direction, local: './x', remote: '/x' },
+          { timeoutMs: 30_000 },
+        );
+        await copied.catch(judge);
+        expect(written === undefined || Buffer.isBuffer(written)).toBe(true);
+      },
+    );
+    await fc.assert(property, { numRuns: 500 });
+  });
+
+  it('says how far cloud-init is, or fails the wait for that member', async () => {
+    const property = fc.asyncProperty(
+      replies('guest-ping'),
+      replies('guest-exec'),
+      replies('guest-exec-status'),
+      async (ping, begun, status) => {
+        const lines: Record<string, string> = { 'guest-ping': ping, 'guest-exec': begun, 'guest-exec-status': status };
+        const ports = {
+          agent: agentOf((_, command) => lines[command] ?? '{"return":[]}'),
+          clock: fastClock(),
+          networks: { hostAddresses: () => new Set() },
+          seeds: {},
+          remote: new OpenSsh(),
+        };
+        const endpoints = new Endpoints(ports as unknown as Ports, record);
+        const state = await cloudInitState(ports as unknown as Ports, endpoints, first, { withinMs: 20_000 }).catch((error) => ({
+          why: judge(error).message,
+        }));
+        expect(checkTerminal(state.why)).toEqual([]);
+        expect(state.why).not.toContain('\n');
+      },
+    );
+    await fc.assert(property, { numRuns: 400 });
+  });
+
+  it('gives an identity of plain values, or none', async () => {
+    const keys: string[] = [];
+    const property = fc.asyncProperty(replies('guest-exec'), hostileIdentity, async (begun, report) => {
+      const status = JSON.stringify({ return: { exited: true, exitcode: 0, 'out-data': Buffer.from(report).toString('base64') } });
+      const agent = agentOf((_, command) => (command === 'guest-exec' ? begun : status));
+      const ports = { agent, clock: fastClock(), builtInTemplate: async () => 'true\n' };
+      const self = await readGuestSelf(ports, 'lab-001', { timeoutMs: 20_000 }).catch((error) => void judge(error));
+      const account =
+        self ??
+        (() => {
+          try {
+            return parseGuestSelf('lab-001', report).self;
+          } catch (error) {
+            judge(error);
+            return undefined;
+          }
+        })();
+      if (account === undefined) return;
+      expect(account.hostname).toMatch(/^[\w.-]{1,64}$/);
+      expect(account.clockMs).toSatisfy(Number.isSafeInteger);
+      for (const text of [...account.macs, ...account.addresses, ...account.hostKeys, ...account.dhcpClients, ...account.notes]) {
+        expect(checkTerminal(text)).toEqual([]);
+        expect(text).not.toContain('\n');
+      }
+      keys.push(...account.hostKeys);
+    });
+    await fc.assert(property, { numRuns: 500 });
+    expect(
+      await checkKnownHosts(
+        keys
+          .slice(0, 200)
+          .map((key) => `lab-001 ${key}\n`)
+          .join(''),
+      ),
+    ).toEqual([]);
+  });
+});
+
+describe('what a guest says elsewhere', () => {
+  it('as a DHCP client gives no lease to another machine', async () => {
+    const row = fc.tuple(fc.constantFrom(...record.members.flatMap(({ macs }) => macs)), hostileText, hostileText);
+    const property = fc.asyncProperty(fc.array(row, { maxLength: 5 }), async (rows) => {
+      // Source: libvirt, tools/virsh-network.c, cmdNetworkDHCPLeases; dnsmasq lets no blank or control character into a host name.
+      const lines = rows.map(([mac, name, client]) => {
+        const [host, clientId] = [name, client].map((word) => word.replace(/[\s\p{Cc}]/gu, '') || '-');
+        return ` 2026-01-01 00:00:00   ${mac}   ipv4       192.168.1.9/24   ${host}   ${clientId}`;
+      });
+      const networks = new VirshNetworks(async () => ({
+        stdout: ` Expiry Time   MAC address   Protocol   IP address   Hostname   Client ID\n---\n${lines.join('\n')}\n`,
+        error: '',
+      }));
+      const leases = await networks.leases('default');
+      expect(leases.map(({ mac, ip }) => [mac, ip])).toEqual(rows.map(([mac]) => [mac, '192.168.1.9']));
+    });
+    await fc.assert(property, { numRuns: 300 });
+  });
+});
+
+describe('a format', () => {
+  it('keeps a word of a shell as it is', async () => {
+    const words = fc.sample(hostileText, { numRuns: 200 }).filter((word) => !word.includes('\0'));
+    const found: Inventory = {
+      fleet: 'lab',
+      members: words.map((user, at) => ({
+        index: at + 1,
+        name: `lab-${at + 1}`,
+        state: 'on',
+        host: '10.0.0.1' as never,
+        port: 22,
+        user,
+        identityFile: null,
+        knownHostsFile: '/x',
+        sshConfig: [],
+      })),
+    };
+    // Half a surrogate pair is no text: it is written as U+FFFD.
+    const plain = { ...found, members: found.members.map((member) => ({ ...member, user: Buffer.from(member.user).toString() })) };
+    expect(await checkEnv(formatInventory(found, 'env'), plain)).toEqual([]);
+    expect(() => shellQuote('a\0b')).toThrow(CowherdError);
+  });
+
+  it('keeps a path of an ssh_config as it is, or refuses it', async () => {
+    const paths = fc.sample(
+      hostileText.map((text) => `/store/${text.replace(/\0/g, '').slice(0, 200)}`),
+      { numRuns: 80 },
+    );
+    let kept = 0;
+    for (const path of paths) {
+      let value: string;
+      try {
+        value = sshConfigValue(path);
+      } catch (error) {
+        expect(error).toBeInstanceOf(CowherdError);
+        continue;
+      }
+      kept++;
+      const member = {
+        index: 1,
+        name: 'lab-001',
+        state: 'on' as const,
+        host: '10.0.0.1' as never,
+        port: 22,
+        user: 'root',
+        identityFile: path,
+        knownHostsFile: path,
+      };
+      const text = `Host lab-001\n  HostName 10.0.0.1\n  IdentityFile ${value}\n  UserKnownHostsFile ${value}\n`;
+      expect(await checkSshConfig(text, { fleet: 'lab', members: [{ ...member, sshConfig: [] }] }), path).toEqual([]);
+    }
+    expect(kept).toBeGreaterThan(10);
+  });
+
+  it('keeps a field of a CSV file to itself', () => {
+    const columns = ['fleet', 'member', 'allocated_bytes', 'drift_bytes'];
+    const property = fc.property(hostileText, hostileText, (fleet, name) => {
+      const report = { fleet, perMember: [{ name, allocatedBytes: 1, driftBytes: 2 }] } as unknown as Parameters<
+        typeof reportCsv
+      >[0][number];
+      expect(checkCsv(reportCsv([report]), columns)).toEqual([]);
+    });
+    fc.assert(property, { numRuns: 300 });
+  });
+
+  it('of a terminal shows no more than text', () => {
+    const property = fc.property(hostileLines, (lines) => {
+      const row: MemberExec = {
+        index: 1,
+        name: 'lab-001',
+        via: 'agent',
+        exitCode: 0,
+        stdout: guestText(lines),
+        stderr: guestText(''),
+        truncated: false,
+      };
+      const shown = renderExec.outputs(
+        { fleet: 'lab', command: ['true'], counts: { ok: 1, failed: 0 }, interrupted: false, members: [row] },
+        false,
+      );
+      expect(checkTerminal(shown)).toEqual([]);
+    });
+    fc.assert(property, { numRuns: 500 });
+  });
+});
