@@ -3,10 +3,11 @@ import { acceleratorFaultOf, faultText } from '../core/accelerator-faults.js';
 import { type AcceleratorChoice, choiceIn, defaultCpu, formatChoice, verifyCpu } from '../core/cpu.js';
 import { reportOf } from '../core/errors.js';
 import type { FleetRecord } from '../core/fleet.js';
+import type { MemberIdentity } from '../core/identity.js';
 import type { GivenSpec } from '../core/spec.js';
 import type { Platform } from '../core/template.js';
 import type { Ports } from '../ports.js';
-import type { RunResult } from './engine.js';
+import type { Performer, RunResult } from './engine.js';
 import type { WorkOptions } from './fleet-access.js';
 
 /** Which accelerator and CPU the members of a fleet run with. */
@@ -67,6 +68,18 @@ export interface FailedStart {
   name: string;
   /** The error's message. */
   text: string;
+}
+
+/** What one member did not start with the others need not try. */
+export function stoppingAtMisfit(performer: Performer<MemberIdentity>, misfit: AbortController): Performer<MemberIdentity> {
+  return {
+    ...performer,
+    step: (step, member) =>
+      performer.step(step, member).catch((error: unknown) => {
+        if (step === 'start' && acceleratorFaultOf(error) !== undefined) misfit.abort();
+        throw error;
+      }),
+  };
 }
 
 export function failedStarts({ results }: RunResult): FailedStart[] {
