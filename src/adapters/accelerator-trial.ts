@@ -1,5 +1,6 @@
 import type { AcceleratorQuestion } from '../core/accelerator.js';
 import { type AcceleratorChoice, cpuObstacle } from '../core/cpu.js';
+import { reportOf } from '../core/errors.js';
 import type { Platform } from '../core/template.js';
 import { storeLayout } from './layout.js';
 import { longestProbeMs, ProbeGuests, type ProbePorts } from './probe-guest.js';
@@ -23,6 +24,8 @@ export class Trial {
   readonly #kvm: Platform | string;
   readonly #question: AcceleratorQuestion;
   readonly #signal: AbortSignal | undefined;
+  /** Whether what it comes to is worth remembering. */
+  isConclusive = true;
   #guests: ProbeGuests | undefined;
   #limitMs: number | undefined;
   /** What shows that KVM itself is out of order. */
@@ -46,7 +49,13 @@ export class Trial {
     const refusal = cpuObstacle(choice, platform.arch, platform.cpus ?? noOffers);
     if (refusal !== undefined) return refusal;
     if (platform.arch !== 'x86_64') return undefined;
-    this.#guests ??= await this.#open();
+    try {
+      this.#guests ??= await this.#open();
+    } catch (error) {
+      // A store that cannot be written to, or a full disk, says nothing of KVM.
+      this.isConclusive = false;
+      return `no probe guest could be made: ${reportOf(error).message}`;
+    }
     this.#limitMs ??= await this.#limit(this.#guests);
     for (let run = 1; run <= runsNeeded; run++) {
       const result = await this.#guests.run(platform, this.#limitMs, this.#signal);

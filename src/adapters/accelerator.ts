@@ -35,6 +35,8 @@ interface Opened {
 export class LongModeProbe implements AcceleratorProbe {
   readonly #root: string;
   readonly #ports: ProbePorts;
+  /** What this process has found out itself: a store that it may only read does not keep it. */
+  readonly #own = new Map<string, Remembered['entries'][number]>();
 
   constructor(root: string, ports: ProbePorts) {
     this.#root = root;
@@ -51,8 +53,9 @@ export class LongModeProbe implements AcceleratorProbe {
     onProbe?.();
     const since = this.#ports.clock.now().toISOString();
     const refuted = entry?.refuted ?? [];
-    const answer = { ...(await this.#try(question, kvm, refuted, signal)), since };
-    await this.#remember({ key, since: entry?.since ?? since, answer, refuted });
+    const { isConclusive, ...found } = await this.#try(question, kvm, refuted, signal);
+    const answer = { ...found, since };
+    if (isConclusive) await this.#remember({ key, since: entry?.since ?? since, answer, refuted });
     return answer;
   }
 
@@ -74,7 +77,7 @@ export class LongModeProbe implements AcceleratorProbe {
     kvm: Platform | string,
     refuted: readonly RejectedChoice[],
     signal: AbortSignal | undefined,
-  ): Promise<Omit<AcceleratorAnswer, 'since'>> {
+  ): Promise<Omit<AcceleratorAnswer, 'since'> & { isConclusive: boolean }> {
     const rejected: RejectedChoice[] = [];
     const trial = new Trial(this.#root, this.#ports, question, kvm, signal);
     try {
@@ -83,7 +86,10 @@ export class LongModeProbe implements AcceleratorProbe {
       for (const choice of typeof kvm === 'string' ? all.filter(({ virtType }, index) => index === 0 || virtType === 'qemu') : all) {
         const why = refuted.find((one) => isSameChoice(one, choice))?.why ?? (await trial.obstacle(choice));
         if (why !== undefined) rejected.push({ ...choice, why });
-        else return { choice, why: choice.virtType === 'qemu' ? '' : trial.success(), rejected };
+        else {
+          const reason = choice.virtType === 'qemu' ? '' : trial.success();
+          return { choice, why: reason, rejected, isConclusive: trial.isConclusive };
+        }
       }
     } finally {
       await trial.close();
@@ -117,7 +123,9 @@ export class LongModeProbe implements AcceleratorProbe {
     const key = await this.#key(question, kvm);
     const { entries } = await this.#remembered();
     const age = (since: string): number => this.#ports.clock.now().getTime() - Date.parse(since);
-    const entry = entries.find((one) => one.key === key && age(one.since) >= 0 && age(one.since) < rememberedMs);
+    const [entry] = [...this.#own.values(), ...entries]
+      .filter((one) => one.key === key && age(one.since) >= 0 && age(one.since) < rememberedMs)
+      .sort((one, other) => other.since.localeCompare(one.since));
     return { kvm, key, entry: fresh ? undefined : entry };
   }
 
@@ -131,6 +139,7 @@ export class LongModeProbe implements AcceleratorProbe {
   }
 
   async #remember(entry: Remembered['entries'][number]): Promise<void> {
+    this.#own.set(entry.key, entry);
     // A store that cannot be written to yet only means that the next run probes again.
     await writeJson(storeLayout(this.#root).accelerator, withEntry(await this.#remembered(), entry)).catch(() => undefined);
   }

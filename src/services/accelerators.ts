@@ -1,6 +1,6 @@
 import { questionOf } from '../core/accelerator.js';
 import { acceleratorFaultOf, faultText } from '../core/accelerator-faults.js';
-import { type AcceleratorChoice, choiceIn, defaultCpu, formatChoice, verifyCpu } from '../core/cpu.js';
+import { type AcceleratorChoice, choiceIn, defaultCpu, formatChoice, isSameChoice, verifyCpu } from '../core/cpu.js';
 import { reportOf } from '../core/errors.js';
 import type { FleetRecord } from '../core/fleet.js';
 import type { MemberIdentity } from '../core/identity.js';
@@ -109,7 +109,7 @@ export async function chooseAgain(
   const onProbe = (): void =>
     work.onProgress?.({ kind: 'note', text: `${name} did not start under ${formatChoice(failed)}: probing again` });
   const answer = await ports.accelerator.choose(question, { onProbe, signal: work.signal }).catch(() => undefined);
-  if (answer === undefined) return undefined;
+  if (answer === undefined || isSameChoice(answer.choice, failed)) return undefined;
   const note = `${name} did not start under ${formatChoice(failed)} (${why}): the remembered answer was dropped, and all members are defined for ${formatChoice(answer.choice)} now`;
   return { choice: answer.choice, note };
 }
