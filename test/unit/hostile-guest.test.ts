@@ -22,7 +22,7 @@ import { renderError } from '../../src/ui/errors.js';
 import { renderExec } from '../../src/ui/guests.js';
 import { reportCsv } from '../../src/ui/report.js';
 import { agentOf, fastClock, patientClock } from '../fakes/hostile-agent/ports.js';
-import { replyTo } from '../fakes/hostile-agent/replies.js';
+import { brokenReplies, replyTo } from '../fakes/hostile-agent/replies.js';
 import '../fakes/hostile-agent/seed.js';
 import { hostileIdentity, hostileLines, hostileText } from '../fakes/hostile-agent/text.js';
 import { checkCsv, checkEnv, checkFormats, checkKnownHosts, checkSshConfig, checkTerminal } from '../formats.js';
@@ -54,7 +54,10 @@ function judge(error: unknown): CowherdError {
   return error;
 }
 
-const replies = (command: string) => replyTo(command).map((line) => line.replaceAll('@MAC@', first.macs[0] ?? ''));
+const replies = (command: string) =>
+  fc
+    .oneof({ weight: 12, arbitrary: replyTo(command) }, { weight: 1, arbitrary: fc.constantFrom(...Object.values(brokenReplies)) })
+    .map((line) => line.replaceAll('@MAC@', first.macs[0] ?? ''));
 
 describe('a reply of a guest agent', () => {
   it('gives an inventory that every format can hold', async () => {
