@@ -1,3 +1,4 @@
+import { isIPv4 } from 'node:net';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { OpenSsh } from '../../src/adapters/ssh.js';
@@ -7,7 +8,7 @@ import type { FleetRecord } from '../../src/core/fleet.js';
 import { parseGuestSelf } from '../../src/core/guest/identity-report.js';
 import { guestText } from '../../src/core/guest/text.js';
 import { memberIdentity } from '../../src/core/identity.js';
-import { formatInventory, type Inventory } from '../../src/core/inventory.js';
+import { formatInventory, type Inventory, type InventoryFormat } from '../../src/core/inventory.js';
 import { shellQuote, sshConfigValue } from '../../src/core/quoting.js';
 import { defaultDomainSpec } from '../../src/core/spec.js';
 import type { Ports } from '../../src/ports.js';
@@ -271,6 +272,32 @@ describe('a format', () => {
     const plain = { ...found, members: found.members.map((member) => ({ ...member, user: Buffer.from(member.user).toString() })) };
     expect(await checkEnv(formatInventory(found, 'env'), plain)).toEqual([]);
     expect(() => shellQuote('a\0b')).toThrow(CowherdError);
+  });
+
+  it('of an inventory takes no host that is not an address', () => {
+    const property = fc.property(
+      hostileText,
+      fc.constantFrom('ssh-config', 'hosts', 'env', 'ansible'),
+      fc.boolean(),
+      (text, format, isHost) => {
+        const host = isHost ? text : '10.0.0.1';
+        const sshConfig = [`HostName ${text}`];
+        const members = [
+          { index: 1, name: 'lab-001', state: 'on', host, port: 22, user: 'root', identityFile: null, knownHostsFile: '/x', sshConfig },
+        ];
+        let shown: string;
+        try {
+          shown = formatInventory({ fleet: 'lab', members } as unknown as Inventory, format as InventoryFormat);
+        } catch (error) {
+          expect(error).toBeInstanceOf(CowherdError);
+          return;
+        }
+        expect(shown.split('\n').length).toBeLessThanOrEqual(10);
+        if (isHost) expect(isIPv4(text)).toBe(true);
+        expect(checkTerminal(shown.replace(/\p{Bidi_Control}|[\u2028\u2029]/gu, ''))).toEqual([]);
+      },
+    );
+    fc.assert(property, { numRuns: 500 });
   });
 
   it('keeps a path of an ssh_config as it is, or refuses it', async () => {
