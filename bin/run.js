@@ -1,5 +1,5 @@
 #!/usr/bin/env -S node --max-semi-space-size=4
 // A run makes much that is gone at once: a small nursery keeps a verb over a thousand members small, and costs it no time.
-import { execute } from '@oclif/core';
+import { main } from '../dist/main.js';
 
-await execute({ dir: import.meta.url });
+await main({ dir: import.meta.url });

@@ -1,13 +1,13 @@
-import { setMaxListeners } from 'node:events';
 import { Command, Flags, ux } from '@oclif/core';
-import { CowherdError, type ErrorReport, fullDiskHint, reportOf } from './core/errors.js';
+import { cancelOnSignals } from './cancellation.js';
+import { CowherdError, type ErrorReport, exitCodeOf as exitCodes, fullDiskHint, reportOf } from './core/errors.js';
 import { escapeUnsafe } from './core/guest/text.js';
-import type { ProgressListener } from './core/progress.js';
 import { jsonText } from './core/quoting.js';
 import { parseTargets, type Targets } from './core/targets.js';
 import { type Host, openHost } from './host.js';
 import { loadFleet, type WorkOptions } from './services/fleet-access.js';
 import { readFleetFile } from './services/fleet-file.js';
+import { outputGone } from './streams.js';
 import { renderError } from './ui/errors.js';
 import { noProgress, showProgress } from './ui/progress.js';
 
@@ -37,47 +37,50 @@ export abstract class BaseCommand extends Command {
   };
 
   /**
-   * Opens the host, runs the work with cancellation and progress, and closes the host whatever happens.
-   * @param quietly Ctrl-C is how such work is ended: nothing is said about it
+   * Opens the host, runs the work with cancellation and progress, and closes the host whatever happens. SIGINT (Ctrl-C), SIGTERM and
+   * SIGHUP (the terminal is gone) cancel it: what runs is finished.
    */
   protected async onHost<T>(
     flags: HostFlags & ConcurrencyFlags,
     work: (host: Host, options: Required<Pick<WorkOptions, 'signal' | 'onProgress'>> & WorkOptions) => Promise<T>,
-    quietly = false,
+    { isWatch = false, isReader = false }: WorkKind = {},
   ): Promise<T> {
     const progress = this.jsonEnabled() ? noProgress : showProgress(process.stderr);
-    const cancellation = new AbortController();
-    // A fleet of members waits on it at once.
-    setMaxListeners(0, cancellation.signal);
-    const onSignal = (): void => {
-      // The second time means it: the journal holds what is left.
-      if (cancellation.signal.aborted) {
-        progress.stop();
-        process.exit(130);
-      }
-      cancellation.abort();
-      if (!quietly) progress.listener({ kind: 'note', text: 'Interrupted: finishing what runs. Once more to leave at once.' });
+    const leave = (): never => {
+      progress.stop();
+      process.exit(exitCodes.INTERRUPTED);
     };
-    const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
-    for (const signal of signals) process.on(signal, onSignal);
-    const host = await openHost({
-      connect: flags.connect,
-      store: flags.store,
-      sessions: flags['boot-concurrency'],
-      verb: this.id?.replaceAll(':', ' '),
+    const cancellation = cancelOnSignals({
+      onFirst: () => {
+        if (isReader) {
+          this.report(reportOf(interrupted()));
+          leave();
+        }
+        if (!isWatch) progress.listener({ kind: 'note', text: 'Interrupted: finishing what runs. Once more to leave at once.' });
+      },
+      // The journal holds what is left.
+      onSecond: leave,
     });
     try {
-      const onProgress: ProgressListener = progress.listener;
-      return await work(host, {
-        signal: cancellation.signal,
-        onProgress,
-        concurrency: flags.concurrency,
-        bootConcurrency: flags['boot-concurrency'],
+      const host = await openHost({
+        connect: flags.connect,
+        store: flags.store,
+        sessions: flags['boot-concurrency'],
+        verb: this.id?.replaceAll(':', ' '),
       });
+      try {
+        return await work(host, {
+          signal: isWatch ? AbortSignal.any([cancellation.signal, outputGone]) : cancellation.signal,
+          onProgress: progress.listener,
+          concurrency: flags.concurrency,
+          bootConcurrency: flags['boot-concurrency'],
+        });
+      } finally {
+        progress.stop();
+        await host.close();
+      }
     } finally {
-      progress.stop();
-      for (const signal of signals) process.off(signal, onSignal);
-      await host.close();
+      cancellation.release();
     }
   }
 
@@ -158,36 +161,57 @@ export abstract class BaseCommand extends Command {
   }
 
   /** oclif's own handling loses the exit code under --json and shows a stack for errors that a person can mend. */
-  override async catch(error: Error & { oclif?: { exit?: number }; exitCode?: number; code?: string }): Promise<void> {
+  override async catch(error: Error & { oclif?: { exit?: number }; exitCode?: number; code?: string; syscall?: string }): Promise<void> {
     // Of the host, not of cowherd: a full /tmp, say.
+    if (!(error instanceof CowherdError) && error.syscall === 'uv_cwd') return this.catch(noDirectory(error));
     if (!(error instanceof CowherdError) && hostFaults.has(error.code ?? '')) return this.catch(hostError(error));
     const isOurs = error instanceof CowherdError;
     const usage = !isOurs && (error.oclif?.exit !== undefined || error.constructor.name.endsWith('ParserError'));
     if (usage && error.oclif?.exit === 0) throw error;
-    if (error.name === 'AbortError')
-      return this.catch(new CowherdError('INTERRUPTED', 'Interrupted', { hint: 'Run the same command again; what was done is kept.' }));
+    if (error.name === 'AbortError') return this.catch(interrupted());
     const report: ErrorReport = isOurs
       ? reportOf(error)
       : usage
         ? { code: 'BAD_USAGE', message: firstLine(error.message), hint: `See "cowherd ${this.id?.replaceAll(':', ' ') ?? ''} --help".` }
         : { code: 'BUG', message: error.message };
     process.exitCode = isOurs ? error.exitCode : usage ? 2 : 1;
-    if (this.jsonEnabled()) {
-      this.logJson({ error: report });
-      return;
-    }
-    this.logToStderr(renderError(report));
-    if (report.code === 'BUG')
+    this.report(report);
+    if (report.code === 'BUG' && !this.jsonEnabled())
       this.logToStderr(`${error.stack}\n→ This is a bug in cowherd ${this.config.version}. Please report it with the lines above.`);
+  }
+
+  private report(report: ErrorReport): void {
+    if (this.jsonEnabled()) this.logJson({ error: report });
+    else this.logToStderr(renderError(report));
   }
 }
 
+interface WorkKind {
+  /** It goes on until it is ended, and Ctrl-C, or that nobody reads it any more, is how that is done. */
+  isWatch?: boolean;
+  /** It changes nothing: a signal ends it at once. */
+  isReader?: boolean;
+}
+
+function interrupted(): CowherdError {
+  return new CowherdError('INTERRUPTED', 'Interrupted', {
+    hint: 'Run the same command again; what was done is kept. If something is unfinished, it says how to go on.',
+  });
+}
+
 function firstLine(message: string): string {
-  return message.split('\n').slice(0, 2).join(' ').trim();
+  return message.split('\n').slice(0, 2).join(' ').replace(/\s+/g, ' ').trim();
 }
 
 /** Faults of the machine that may come up wherever a file is touched. */
 const hostFaults = new Set(['ENOSPC', 'EDQUOT', 'EROFS', 'EIO', 'EMFILE', 'ENFILE', 'ENOMEM']);
+
+function noDirectory(cause: Error): CowherdError {
+  return new CowherdError('FILE_NOT_FOUND', 'The working directory is not there any more, and a relative path was to be looked for in it', {
+    hint: 'Change to a directory that exists (cd ~), or give absolute paths, also in COWHERD_STORE. Then run the command again.',
+    cause,
+  });
+}
 
 function hostError(error: Error & { code?: string }): CowherdError {
   return new CowherdError('STORE_FAILED', `This host failed: ${error.message}`, {

@@ -1,11 +1,12 @@
 import { Flags } from '@oclif/core';
 import { parseDuration } from './core/duration.js';
+import { limits } from './core/limits.js';
 
 /** Flags that several commands share. */
 
 export const concurrencyFlags = {
-  concurrency: Flags.integer({ description: 'members worked on at the same time [default: 16; reset: all]', min: 1, max: 256 }),
-  'boot-concurrency': Flags.integer({ description: 'of these, how many may be starting [default: 8]', min: 1, max: 256 }),
+  concurrency: Flags.integer({ description: 'members worked on at the same time [default: 16; reset: all]', ...limits.concurrency }),
+  'boot-concurrency': Flags.integer({ description: 'of these, how many may be starting [default: 8]', ...limits.concurrency }),
 };
 
 export const fileFlag = {

@@ -30,6 +30,7 @@ import { VirshAgent } from './adapters/virsh-agent.js';
 import { VirshDomains } from './adapters/virsh-domains.js';
 import { VirshNetworks } from './adapters/virsh-network.js';
 import { parseDuration } from './core/duration.js';
+import { limits, verifyWithin } from './core/limits.js';
 import type { Ports } from './ports.js';
 
 export interface HostOptions {
@@ -52,6 +53,7 @@ export interface Host extends Ports {
 
 /** Wires the real adapters for one host and one connection. The only place that knows them all. */
 export async function openHost(options: HostOptions = {}): Promise<Host> {
+  verifyWithin({ sessions: [options.sessions, limits.concurrency], timeoutMs: [options.timeoutMs, limits.timeoutMs] });
   const machine = new LocalMachine();
   const uri = await chooseConnection(options.connect, machine.isRoot());
   const root = resolve(options.store ?? (process.env.COWHERD_STORE || defaultStore(uri)));

@@ -28,23 +28,23 @@ interface ShutdownValues {
 }
 
 /** @param isAskable whether a person sits there and no document is wanted */
-export function snapshotOptions(domain: string, flags: ShutdownValues, isAskable: boolean): SnapshotOptions {
+export function snapshotOptions(domain: string, flags: ShutdownValues, isAskable: boolean, signal?: AbortSignal): SnapshotOptions {
   return {
     domain,
     timeoutMs: flags.timeout,
     force: flags.force,
     start: !flags['no-start'],
     diffOnly: flags['print-diff'],
-    ...(flags.yes === true ? {} : { approve: (loss) => ask(loss, isAskable) }),
+    ...(flags.yes === true ? {} : { approve: (loss) => ask(loss, isAskable, signal) }),
   };
 }
 
-async function ask(loss: string, isAskable: boolean): Promise<void> {
+async function ask(loss: string, isAskable: boolean, signal: AbortSignal | undefined): Promise<void> {
   if (!isAskable || !isTerminal()) {
     throw new CowherdError('CONFIRMATION_NEEDED', 'This cannot be undone, and there is nobody to ask; nothing was changed', {
       details: [loss],
       hint: 'Say --yes, or look first with --print-diff.',
     });
   }
-  if (!(await confirm(loss))) throw new CowherdError('CONFIRMATION_NEEDED', 'Nothing was changed', { hint: 'Answer y to go on.' });
+  if (!(await confirm(loss, signal))) throw new CowherdError('CONFIRMATION_NEEDED', 'Nothing was changed', { hint: 'Answer y to go on.' });
 }

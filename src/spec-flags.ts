@@ -1,12 +1,13 @@
 import { Flags } from '@oclif/core';
 import type { z } from 'zod';
 import { CowherdError } from './core/errors.js';
+import { limits } from './core/limits.js';
 import { type DiskSpec, type DomainSpec, type diskInputSchema, type FleetInput, type GivenSpec, parseFlagValues } from './core/spec.js';
 
 /** Flags that say what a member's domain is like: of spawn and template render. */
 export const specFlags = {
   memory: Flags.string({ char: 'm', description: 'memory of each guest: MiB, or 512MiB, 2GiB [default: 512]', helpValue: 'SIZE' }),
-  vcpus: Flags.integer({ description: 'virtual CPUs of each guest [default: 1]', min: 1, max: 512 }),
+  vcpus: Flags.integer({ description: 'virtual CPUs of each guest [default: 1]', ...limits.vcpus }),
   'virt-type': Flags.option({
     description: 'accelerator [default: auto, by running probe guests]',
     options: ['auto', 'kvm', 'qemu'] as const,

@@ -57,6 +57,7 @@ export class LongModeProbe implements AcceleratorProbe {
   ): Promise<AcceleratorAnswer> {
     const { kvm, key, entry } = await this.#open(question, fresh);
     if (entry?.answer !== undefined) return entry.answer;
+    await this.#verifyOffered(question, kvm);
     onProbe?.();
     const since = this.#ports.clock.now().toISOString();
     const refuted = entry?.refuted ?? [];
@@ -68,7 +69,14 @@ export class LongModeProbe implements AcceleratorProbe {
   async refute(question: AcceleratorQuestion, choice: AcceleratorChoice, why: string): Promise<void> {
     const { key, entry } = await this.#open(question, false);
     const refuted = (entry?.refuted ?? []).filter((one) => !isSameChoice(one, choice));
-    await this.#remember({ key, since: this.#ports.clock.now().toISOString(), refuted: [...refuted, { ...choice, why }] });
+    const { answer } = entry ?? {};
+    await this.#remember({
+      key,
+      since: this.#ports.clock.now().toISOString(),
+      refuted: [...refuted, { ...choice, why }],
+      // What works instead may be known already, from another fleet.
+      ...(answer === undefined || isSameChoice(answer.choice, choice) ? {} : { answer }),
+    });
   }
 
   async #try(
@@ -78,7 +86,6 @@ export class LongModeProbe implements AcceleratorProbe {
     signal: AbortSignal | undefined,
   ): Promise<Omit<AcceleratorAnswer, 'since'>> {
     const rejected: RejectedChoice[] = [];
-    await this.#verifyOffered(question, kvm);
     const trial = new Trial(this.#root, this.#ports, question, kvm, signal);
     try {
       for (const choice of candidatesFor(question.cpu, typeof kvm === 'string' ? '' : kvm.arch)) {

@@ -140,6 +140,7 @@ export function storeError(doing: string, cause: unknown): CowherdError {
     EDQUOT: 'The disk quota of this user is used up. Free some space, or have it raised, then run the command again.',
     EACCES: 'This user may not write there. "cowherd doctor" gives the command that makes a store for you; --store DIR uses another.',
     EPERM: 'This user may not write there. "cowherd doctor" gives the command that makes a store for you; --store DIR uses another.',
+    ENOENT: 'That directory is not there. Make it, or name another one.',
     EROFS: 'The file system is read-only. Use --store DIR on another one.',
     EISDIR: 'A directory has that name. Move it away, then run the command again.',
     ENOTEMPTY: 'A directory has that name. Move it away, then run the command again.',

@@ -77,7 +77,12 @@ export class LocalMachine implements Machine {
   }
 
   userName(): string {
-    return userInfo().username;
+    try {
+      return userInfo().username;
+    } catch {
+      // A user without an entry in passwd, as in a container.
+      return String(process.getuid?.() ?? '');
+    }
   }
 
   async groups(): Promise<string[]> {

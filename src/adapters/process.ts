@@ -46,6 +46,15 @@ function environment(env: Record<string, string | undefined> = {}): Record<strin
   return { ...process.env, LC_ALL: 'C', LANGUAGE: undefined, ...env };
 }
 
+/** The working directory for children, also where it was deleted: relative paths then lead nowhere, as they should. */
+function workingDirectory(): string {
+  try {
+    return process.cwd();
+  } catch {
+    return '/proc/self/cwd';
+  }
+}
+
 /** Children that run now. Detached ones outlive us otherwise: execa's clean-up leaves them alone. */
 const living = new Set<Child>();
 process.on('exit', () => {
@@ -79,6 +88,7 @@ export async function runTool(command: string, args: readonly string[], options:
   const child = execa(command, args, {
     env: environment(options.env),
     extendEnv: false,
+    cwd: workingDirectory(),
     timeout: timeoutMs,
     forceKillAfterDelay: farewellMs,
     maxBuffer: maxOutputBytes,
@@ -175,7 +185,13 @@ function inherited(descriptors: number[]): 'inherit'[] {
 /** Runs a tool on the person's own terminal and in their own language; it has all keys, Ctrl-C too. @returns its exit code */
 export async function runAttached(command: string, args: readonly string[]): Promise<number> {
   trace?.([command, ...args].join(' '));
-  const result = await execa(command, args, { stdio: 'inherit', reject: false });
+  const child = execa(command, args, { stdio: 'inherit', reject: false, cwd: workingDirectory() });
+  // What comes from the keyboard reaches it without us.
+  const passOn = (signal: NodeJS.Signals): void => void child.kill(signal);
+  for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, passOn);
+  const result = await child.finally(() => {
+    for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.off(signal, passOn);
+  });
   if (result.code === 'ENOENT') throw missingTool(command);
   return result.exitCode ?? 128;
 }
@@ -196,6 +212,7 @@ export function openTool(command: string, args: readonly string[], options: Pick
   const child = execa(command, args, {
     env: environment(options.env),
     extendEnv: false,
+    cwd: workingDirectory(),
     reject: false,
     buffer: false,
     detached: true,

@@ -1,5 +1,6 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../base-command.js';
+import { limits } from '../core/limits.js';
 import { fileFlag } from '../flags.js';
 import { compact, exitCodeOfCompact } from '../services/compact.js';
 import { renderCompact } from '../ui/compact.js';
@@ -21,7 +22,7 @@ that run are left out; one that was named and runs is a failure.`;
   };
   static override flags = {
     ...fileFlag,
-    concurrency: Flags.integer({ description: 'members worked on at the same time [default: 2]', min: 1, max: 256 }),
+    concurrency: Flags.integer({ description: 'members worked on at the same time [default: 2]', ...limits.concurrency }),
   };
 
   async run() {

@@ -16,6 +16,6 @@ export default class Console extends BaseCommand {
     if (!isTerminal()) {
       throw new CowherdError('BAD_USAGE', 'A console needs a terminal', { hint: 'To read what it has printed: cowherd logs FLEET MEMBER' });
     }
-    await this.onHost(flags, async (host) => this.exitWith(await openConsole(host, argv as string[])), true);
+    await this.onHost(flags, async (host) => this.exitWith(await openConsole(host, argv as string[])), { isWatch: true });
   }
 }

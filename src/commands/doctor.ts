@@ -1,5 +1,6 @@
 import { Flags } from '@oclif/core';
 import { BaseCommand } from '../base-command.js';
+import { limits } from '../core/limits.js';
 import { parseFlagValues } from '../core/spec.js';
 import { doctor } from '../services/doctor.js';
 import { renderChecks } from '../ui/checks.js';
@@ -12,7 +13,7 @@ export default class Doctor extends BaseCommand {
     { description: 'Would a hundred guests of 2 GiB fit?', command: '<%= config.bin %> <%= command.id %> --count 100 --memory 2GiB' },
   ];
   static override flags = {
-    count: Flags.integer({ description: 'number of guests that are meant to run', default: 0, min: 0 }),
+    count: Flags.integer({ description: 'number of guests that are meant to run', default: 0, min: 0, max: limits.members.max }),
     memory: Flags.string({ description: 'memory of each', default: '512' }),
     disk: Flags.string({ description: 'virtual disk size of each', default: '10GiB' }),
     'start-network': Flags.string({ description: 'start this libvirt network first, e.g. default', helpValue: 'NAME' }),
@@ -23,14 +24,14 @@ export default class Doctor extends BaseCommand {
   async run() {
     const { flags } = await this.parse(Doctor);
     const { memory = 512, network = 'user' } = parseFlagValues({ memory: flags.memory, network: flags.network });
-    const { memory: diskMiB = 0 } = parseFlagValues({ memory: flags.disk });
+    const { disks = [] } = parseFlagValues({ disks: [{ size: flags.disk }] });
     return this.onHost(flags, async (host) => {
       if (flags['start-network'] !== undefined) await host.networks.start(flags['start-network']);
       const checks = await doctor(host, {
         sessions: 8,
         count: flags.count,
         memoryMiB: memory,
-        virtualBytes: diskMiB * 1024 ** 2,
+        virtualBytes: (disks[0]?.size ?? 0) * 1024 ** 2,
         network,
         fresh: flags.fresh,
       });

@@ -25,18 +25,22 @@ export default class Inventory extends BaseCommand {
 
   async run() {
     const { argv, flags } = await this.parse(Inventory);
-    return this.onHost(flags, async (host) => {
-      const { fleets, members } = await this.targets(host, argv as string[], undefined);
-      const [fleet = ''] = fleets;
-      if (fleets.length > 1)
-        throw new CowherdError('BAD_USAGE', 'inventory is about one fleet at a time', { hint: `Try: cowherd inventory ${fleet}` });
-      const found = await inventory(host, fleet, members);
-      this.log(formatInventory(found, flags.format));
-      const lost = found.members.filter((member) => member.host === null).length;
-      if (lost > 0 && flags.format !== 'json') {
-        this.logToStderr(`note: ${lost} of ${found.members.length} members have no address that is known, and are left out`);
-      }
-      return found;
-    });
+    return this.onHost(
+      flags,
+      async (host) => {
+        const { fleets, members } = await this.targets(host, argv as string[], undefined);
+        const [fleet = ''] = fleets;
+        if (fleets.length > 1)
+          throw new CowherdError('BAD_USAGE', 'inventory is about one fleet at a time', { hint: `Try: cowherd inventory ${fleet}` });
+        const found = await inventory(host, fleet, members);
+        this.log(formatInventory(found, flags.format));
+        const lost = found.members.filter((member) => member.host === null).length;
+        if (lost > 0 && flags.format !== 'json') {
+          this.logToStderr(`note: ${lost} of ${found.members.length} members have no address that is known, and are left out`);
+        }
+        return found;
+      },
+      { isReader: true },
+    );
   }
 }

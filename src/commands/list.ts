@@ -8,10 +8,14 @@ export default class List extends BaseCommand {
 
   async run() {
     const { flags } = await this.parse(List);
-    return this.onHost(flags, async (host) => {
-      const fleets = await listFleets(host);
-      this.log(renderFleets(fleets, host.fleets.root));
-      return { fleets };
-    });
+    return this.onHost(
+      flags,
+      async (host) => {
+        const fleets = await listFleets(host);
+        this.log(renderFleets(fleets, host.fleets.root));
+        return { fleets };
+      },
+      { isReader: true },
+    );
   }
 }

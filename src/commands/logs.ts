@@ -32,7 +32,7 @@ export default class Logs extends BaseCommand {
         this.logRaw(stream?.end() ?? '');
         return { member, truncated, console: parts.join('') };
       },
-      flags.follow,
+      { isWatch: flags.follow },
     );
   }
 }

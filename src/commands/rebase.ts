@@ -1,5 +1,6 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../base-command.js';
+import { limits } from '../core/limits.js';
 import { exitCodeOfOutcome } from '../core/outcome.js';
 import { parseWaitFor } from '../core/stages.js';
 import { concurrencyFlags, dryRunFlag, waitFlags } from '../flags.js';
@@ -37,8 +38,8 @@ until you rebase again, to it or back.`;
       helpValue: 'NAME|FILE',
       required: true,
     }),
-    canary: Flags.integer({ description: 'how many members go first; 0 for none', min: 0, default: 1 }),
-    batch: Flags.integer({ description: 'how many of the others are moved at the same time [default: 16]', min: 1, max: 1000 }),
+    canary: Flags.integer({ description: 'how many members go first; 0 for none', min: 0, max: limits.members.max, default: 1 }),
+    batch: Flags.integer({ description: 'how many of the others are moved at the same time [default: 16]', ...limits.batch }),
     'keep-drift': Flags.boolean({ description: 'move the overlays of members that are off, with what the guests wrote' }),
     ...waitFlags(),
     ...concurrencyFlags,

@@ -21,21 +21,25 @@ cowherd's side of the account. Drift is what an overlay has grown beyond a fresh
 
   async run() {
     const { argv, flags } = await this.parse(Report);
-    return this.onHost(flags, async (host) => {
-      const named = argv.length === 0 && flags.file === undefined ? undefined : await this.targets(host, argv as string[], flags.file);
-      if (named !== undefined && named.members.length > 0) {
-        throw new CowherdError('BAD_USAGE', 'report is about whole fleets', { hint: `Try: cowherd report ${named.fleets[0]}` });
-      }
-      if (named?.fleets.length === 1) {
-        const result = await report(host, named.fleets[0] ?? '');
-        const disk = await reportDisk(host);
-        this.log(flags.csv ? reportCsv([result]) : `${renderReport(result)}\n${renderDisk(disk)}`);
-        return { ...result, disk };
-      }
-      const result = await reportAll(host, named?.fleets);
-      this.log(flags.csv ? reportCsv(result.fleets) : renderStoreReport(result));
-      if (result.failed.length > 0) this.exitWith(4);
-      return result;
-    });
+    return this.onHost(
+      flags,
+      async (host) => {
+        const named = argv.length === 0 && flags.file === undefined ? undefined : await this.targets(host, argv as string[], flags.file);
+        if (named !== undefined && named.members.length > 0) {
+          throw new CowherdError('BAD_USAGE', 'report is about whole fleets', { hint: `Try: cowherd report ${named.fleets[0]}` });
+        }
+        if (named?.fleets.length === 1) {
+          const result = await report(host, named.fleets[0] ?? '');
+          const disk = await reportDisk(host);
+          this.log(flags.csv ? reportCsv([result]) : `${renderReport(result)}\n${renderDisk(disk)}`);
+          return { ...result, disk };
+        }
+        const result = await reportAll(host, named?.fleets);
+        this.log(flags.csv ? reportCsv(result.fleets) : renderStoreReport(result));
+        if (result.failed.length > 0) this.exitWith(4);
+        return result;
+      },
+      { isReader: true },
+    );
   }
 }

@@ -1,6 +1,7 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../base-command.js';
 import { CowherdError } from '../core/errors.js';
+import { formatRange, limits } from '../core/limits.js';
 import { exitCodeOfOutcome } from '../core/outcome.js';
 import type { FleetInput } from '../core/spec.js';
 import { parseWaitFor } from '../core/stages.js';
@@ -58,7 +59,7 @@ a failure, or with a larger --count to grow the fleet. For a fleet that exists, 
       description: 'with --from-running: leave that domain off, its memory kept by libvirt',
       dependsOn: ['from-running'],
     }),
-    count: Flags.integer({ char: 'N', description: 'number of members', min: 1 }),
+    count: Flags.integer({ char: 'N', description: `number of members, ${formatRange(limits.members)}`, ...limits.members }),
     ...fileFlag,
     ...specFlags,
     format: Flags.option({

@@ -18,6 +18,6 @@ export default class Ssh extends BaseCommand {
   async run(): Promise<void> {
     const { own, command = [] } = this.splitAtHyphens();
     const { argv, flags } = await this.parse(Ssh, own);
-    await this.onHost(flags, async (host) => this.exitWith(await login(host, argv as string[], command)), true);
+    await this.onHost(flags, async (host) => this.exitWith(await login(host, argv as string[], command)), { isWatch: true });
   }
 }

@@ -30,24 +30,28 @@ export default class Status extends BaseCommand {
 
   async run() {
     const { argv, flags } = await this.parse(Status);
-    return this.onHost(flags, async (host, { signal }) => {
-      const { fleets, members } = await this.targets(host, argv as string[], flags.file);
-      if (members.length > 0)
-        throw new CowherdError('BAD_USAGE', 'status is about whole fleets', { hint: `Try: cowherd status ${fleets[0]}` });
-      while (flags.watch && !signal?.aborted) {
-        const frames: string[] = [];
-        for (const fleet of fleets)
-          frames.push(renderWatchFrame(await status(host, fleet, flags), Math.floor((process.stdout.rows ?? 50) / fleets.length)));
-        if (process.stdout.isTTY) this.logRaw('\u001b[H\u001b[2J');
-        this.log(frames.join('\n\n'));
-        await host.clock.sleep(watchMs, signal);
-      }
-      if (flags.watch) return undefined;
-      const look = async (fleet: string): Promise<FleetStatus> => {
-        if (flags.recover) await recoverFleet(host, fleet);
-        return status(host, fleet, flags);
-      };
-      return this.eachFleet(fleets, look, renderStatus);
-    });
+    return this.onHost(
+      flags,
+      async (host, { signal }) => {
+        const { fleets, members } = await this.targets(host, argv as string[], flags.file);
+        if (members.length > 0)
+          throw new CowherdError('BAD_USAGE', 'status is about whole fleets', { hint: `Try: cowherd status ${fleets[0]}` });
+        while (flags.watch && !signal.aborted) {
+          const frames: string[] = [];
+          for (const fleet of fleets)
+            frames.push(renderWatchFrame(await status(host, fleet, flags), Math.floor((process.stdout.rows ?? 50) / fleets.length)));
+          if (process.stdout.isTTY && process.env.TERM !== 'dumb') this.logRaw('\u001b[H\u001b[2J');
+          this.log(frames.join('\n\n'));
+          await host.clock.sleep(watchMs, signal);
+        }
+        if (flags.watch) return undefined;
+        const look = async (fleet: string): Promise<FleetStatus> => {
+          if (flags.recover) await recoverFleet(host, fleet);
+          return status(host, fleet, flags);
+        };
+        return this.eachFleet(fleets, look, renderStatus);
+      },
+      { isWatch: flags.watch, isReader: !flags.watch && !flags.recover },
+    );
   }
 }

@@ -37,7 +37,7 @@ Asks on a terminal; elsewhere --yes is needed.`;
     const { argv, flags } = await this.parse(Teardown);
     return this.onHost(flags, async (host, work) => {
       const { fleets, members } = await this.targets(host, argv as string[], flags.file);
-      if (!flags.yes && !flags['dry-run']) await this.ask(fleets, members);
+      if (!flags.yes && !flags['dry-run']) await this.ask(fleets, members, work.signal);
       return this.eachFleet(
         fleets,
         (fleet) => teardown(host, { ...work, fleet, members, withBase: flags['with-base'], dryRun: flags['dry-run'] }),
@@ -47,14 +47,14 @@ Asks on a terminal; elsewhere --yes is needed.`;
     });
   }
 
-  private async ask(fleets: readonly string[], members: readonly string[]): Promise<void> {
+  private async ask(fleets: readonly string[], members: readonly string[], signal: AbortSignal): Promise<void> {
     const what = members.length > 0 ? `members ${members.join(',')} of ${fleets[0]}` : fleets.join(', ');
     if (!isTerminal() || this.jsonEnabled()) {
       throw new CowherdError('CONFIRMATION_NEEDED', `Tearing down ${what} cannot be undone, and there is nobody to ask`, {
         hint: 'Say --yes, or look first with --dry-run.',
       });
     }
-    if (!(await confirm(`Tear down ${what}, with all that the guests have written?`))) {
+    if (!(await confirm(`Tear down ${what}, with all that the guests have written?`, signal))) {
       throw new CowherdError('CONFIRMATION_NEEDED', 'Nothing was changed', { hint: 'Answer y to go on.' });
     }
   }

@@ -105,7 +105,7 @@ export function verifyCpu(choice: AcceleratorChoice, arch: string, offers: CpuOf
 export function cpuRefused(obstacle: string, { virtType, cpu }: AcceleratorChoice, { modes, models }: CpuOffers): CowherdError {
   const names = Object.keys(modeOf).filter((name) => name !== cpu && modes.includes(modeOf[name] ?? ''));
   const wanted = cpu?.toLowerCase() ?? '';
-  const near = models.filter((model) => model.toLowerCase().startsWith(wanted.slice(0, 4))).slice(0, 8);
+  const near = models.filter((model) => model.toLowerCase().startsWith(wanted.slice(0, 2))).slice(0, 8);
   return new CowherdError('NOT_SUPPORTED', obstacle, {
     ...(near.length === 0 || modeOf[cpu ?? ''] !== undefined ? {} : { details: [`models with a similar name: ${near.join(', ')}`] }),
     hint: `Choose another one: ${[...names, baselineCpu].map((name) => `--cpu ${name}`).join(', ')}, or a model from "virsh domcapabilities --virttype ${virtType}".`,

@@ -37,6 +37,7 @@ export const exitCodeOf = {
   GUEST_UNREACHABLE: 8,
   GUEST_REFUSED: 8,
   NOT_STOPPED: 8,
+  OUTPUT_FAILED: 8,
   INTERRUPTED: 130,
 } as const;
 

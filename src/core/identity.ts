@@ -42,10 +42,17 @@ export function memberUuid(fleetId: string, index: number): string {
  * index: 1,000 hashed addresses would collide among themselves in one fleet out of thirty.
  */
 export function memberMac(fleetId: string, index: number, nic = 0): string {
+  return memberMacs(fleetId, nic)(index);
+}
+
+/** As {@link memberMac}, for the same network interface of many members: the hash is computed once. */
+export function memberMacs(fleetId: string, nic: number): (index: number) => string {
   const start = createHash('sha256')
     .update(nic === 0 ? fleetId : `${fleetId} interface ${nic}`)
     .digest()
     .readUIntBE(0, 3);
-  const low = ((start + index) % 2 ** 24).toString(16).padStart(6, '0');
-  return `52:54:00:${low.slice(0, 2)}:${low.slice(2, 4)}:${low.slice(4, 6)}`;
+  return (index) => {
+    const low = ((start + index) % 2 ** 24).toString(16).padStart(6, '0');
+    return `52:54:00:${low.slice(0, 2)}:${low.slice(2, 4)}:${low.slice(4, 6)}`;
+  };
 }

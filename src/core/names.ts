@@ -1,9 +1,10 @@
 import { CowherdError } from './errors.js';
+import { maxLength } from './limits.js';
 
 /** Names of fleets and base images: safe in paths, in XML, in host names and on every command line. */
-export const namePattern = /^[a-z0-9][a-z0-9-]{0,39}$/;
+export const namePattern = new RegExp(`^[a-z0-9][a-z0-9-]{0,${maxLength.name - 1}}$`);
 
-export const nameRule = 'lower-case letters, digits and hyphens, starting with a letter or digit, at most 40 characters';
+export const nameRule = `lower-case letters, digits and hyphens, starting with a letter or digit, at most ${maxLength.name} characters`;
 
 export function verifyName(kind: 'fleet' | 'base', name: string): string {
   if (!namePattern.test(name)) {
@@ -21,7 +22,7 @@ export function baseNameFromFile(fileName: string): string | undefined {
     .toLowerCase()
     .replace(/[^a-z0-9]+/g, '-')
     .replace(/^-+/, '')
-    .slice(0, 40)
+    .slice(0, maxLength.name)
     .replace(/-+$/, '');
   return name === '' ? undefined : name;
 }

@@ -1,8 +1,9 @@
 import { CowherdError } from './errors.js';
 import type { MemberIdentity } from './identity.js';
+import { limits } from './limits.js';
 
-/** More than anybody is told of: 1-999999 means a slip of the finger. */
-const maxUnknown = 10_000;
+/** 1-999999 is a typing error: no fleet has so many members, so the rest of the range need not be looked at. */
+const maxUnknown = limits.members.max;
 
 /**
  * Picks members by name (`lab-003`), number (`3`) or range (`1-10`), separated by commas or given as several words.

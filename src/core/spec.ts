@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { cpuSchema } from './cpu.js';
 import { CowherdError } from './errors.js';
+import { formatRange, limits, maxLength, type Range } from './limits.js';
 import { namePattern, nameRule } from './names.js';
 import { isPublicKey } from './ssh-keys.js';
 
@@ -8,8 +9,7 @@ import { isPublicKey } from './ssh-keys.js';
 export const baseRefSchema = z.strictObject({ name: z.string().regex(namePattern), digest: z.string().regex(/^[0-9a-f]{64}$/) });
 export type BaseRef = z.infer<typeof baseRefSchema>;
 
-export const maxMembers = 10_000;
-export const minMemoryMiB = 4;
+const integerWithin = ({ min, max }: Range): z.ZodNumber => z.number().int().min(min).max(max);
 
 const units: Record<string, number> = { m: 1, mb: 1, mib: 1, g: 1024, gb: 1024, gib: 1024, t: 1024 ** 2, tb: 1024 ** 2, tib: 1024 ** 2 };
 
@@ -25,7 +25,7 @@ export function parseMemoryMiB(text: string): number | undefined {
 const forbiddenInXml = /[^\t\n\r\u{20}-\u{d7ff}\u{e000}-\u{fffd}\u{10000}-\u{10ffff}]/u;
 
 const variable = z
-  .union([z.string().max(10_000), z.number(), z.boolean()])
+  .union([z.string().max(maxLength.variable), z.number(), z.boolean()])
   .refine((value) => typeof value !== 'string' || !forbiddenInXml.test(value), 'has a control character, which no domain XML can carry');
 
 const memory = z
@@ -33,10 +33,10 @@ const memory = z
   .describe('Guest memory: a number of MiB, or a string such as "512MiB" or "2GiB".')
   .transform((value, context) => {
     const mib = typeof value === 'number' ? value : parseMemoryMiB(value);
-    if (mib === undefined || mib < minMemoryMiB || mib > 16 * 1024 * 1024) {
+    if (mib === undefined || mib < limits.memoryMiB.min || mib > limits.memoryMiB.max) {
       context.addIssue({
         code: 'custom',
-        message: `is not an amount of memory: write MiB as a number, or "512MiB", "2GiB" (at least ${minMemoryMiB} MiB)`,
+        message: `is not an amount of memory: write MiB as a number, or "512MiB", "2GiB" (4 MiB to 16 TiB)`,
       });
       return z.NEVER;
     }
@@ -46,7 +46,7 @@ const memory = z
 const network = z
   .string()
   .regex(
-    /^(none|user|(network|bridge)=[A-Za-z0-9][A-Za-z0-9_.-]{0,62})$/,
+    new RegExp(`^(none|user|(network|bridge)=[A-Za-z0-9][A-Za-z0-9_.-]{0,${maxLength.networkName - 1}})$`),
     'is not a network: write none, user, network=NAME or bridge=NAME',
   )
   .describe('none, user (QEMU user-mode networking), network=NAME (a libvirt network) or bridge=NAME (a host bridge).');
@@ -55,14 +55,24 @@ const name = z.string().regex(namePattern, `is not a name: ${nameRule}`);
 
 const seed = z.enum(['none', 'nocloud', 'smbios']);
 
-const sshUser = z.string().regex(/^[a-z_][a-z0-9_-]{0,31}$/, 'is not a user name');
+const sshUser = z
+  .string()
+  .regex(new RegExp(`^[a-z_][a-z0-9_-]{0,${maxLength.userName - 1}}$`), `is not a user name: at most ${maxLength.userName} characters`);
 
 const sshKeys = z
   .array(z.string().refine(isPublicKey, 'is not a public key: write the one line of a .pub file'))
-  .max(100)
+  .max(limits.sshKeys.max)
   .describe("Public keys that may log in, beside the fleet's own: lines as in a .pub file.");
 
-const variables = z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,39}$/, 'is not a variable name: letters, digits and _'), variable);
+const variables = z.record(
+  z
+    .string()
+    .regex(
+      new RegExp(`^[A-Za-z_][A-Za-z0-9_]{0,${maxLength.variableName - 1}}$`),
+      `is not a variable name: letters, digits and _, at most ${maxLength.variableName}`,
+    ),
+  variable,
+);
 
 export const diskBuses = ['virtio', 'scsi', 'sata'] as const;
 
@@ -71,19 +81,27 @@ export const diskSpecSchema = z.strictObject({
   /** Part of its file's name, and its serial number in the guest. */
   name: z
     .string()
-    .regex(/^[a-z0-9][a-z0-9-]{0,19}$/, 'is not a disk name: lower-case letters, digits and hyphens, at most 20')
+    .regex(
+      new RegExp(`^[a-z0-9][a-z0-9-]{0,${maxLength.diskName - 1}}$`),
+      `is not a disk name: lower-case letters, digits and hyphens, at most ${maxLength.diskName}`,
+    )
     .refine((word) => word !== 'root', 'is the name of the first disk'),
   bus: z.enum(diskBuses),
   /** Size of a blank disk in bytes. */
-  bytes: z.number().int().positive().optional(),
+  bytes: z
+    .number()
+    .int()
+    .positive()
+    .max(limits.diskMiB.max * 1024 ** 2)
+    .optional(),
   base: baseRefSchema.optional(),
 });
 export type DiskSpec = z.infer<typeof diskSpecSchema>;
 
 /** What defines a member's domain: the part of the spec that is kept in the fleet's record and in every domain's metadata. */
 export const domainSpecSchema = z.strictObject({
-  memoryMiB: z.number().int().min(minMemoryMiB),
-  vcpus: z.number().int().min(1).max(512),
+  memoryMiB: integerWithin(limits.memoryMiB),
+  vcpus: integerWithin(limits.vcpus),
   virtType: z.enum(['auto', 'kvm', 'qemu']),
   /** Absent where the accelerator's own default is meant. */
   cpu: cpuSchema.optional(),
@@ -105,13 +123,13 @@ export const domainSpecSchema = z.strictObject({
   firmware: z.enum(['bios', 'uefi']).default('bios'),
   tpm: z.boolean().default(false),
   /** Beside the first one. */
-  disks: z.array(diskSpecSchema).default([]),
+  disks: z.array(diskSpecSchema).max(limits.disks.max).default([]),
   /** sha256 of the NVRAM that members of UEFI begin with; absent where that is the firmware's own template. */
   nvram: z.string().optional(),
   /** sha256 of the memory that members go on from, which lies beside the base image; absent where they boot. */
   warm: z.string().optional(),
   /** Network interfaces of the template, hence MAC addresses of a member. */
-  nics: z.number().int().min(1).max(16).default(1),
+  nics: integerWithin(limits.nics).default(1),
 });
 export type DomainSpec = z.infer<typeof domainSpecSchema>;
 
@@ -143,19 +161,17 @@ export const defaultDomainSpec: DomainSpec = {
 const file = z
   .string()
   .min(1)
-  .max(4096)
+  .max(maxLength.path)
   .refine((path) => !path.includes('\0'), 'is not a path: it has a NUL in it');
 
-const concurrency = z.number().int().min(1).max(256);
-
-export const maxDisks = 20;
+const concurrency = integerWithin(limits.concurrency);
 
 const diskSize = z
   .union([z.number().int(), z.string()])
   .describe('Size of the disk: a number of MiB, or a string such as "512MiB", "10GiB", "1TiB".')
   .transform((value, context) => {
     const mib = typeof value === 'number' ? value : parseMemoryMiB(value);
-    if (mib === undefined || mib < 1 || mib > 64 * 1024 * 1024) {
+    if (mib === undefined || mib < limits.diskMiB.min || mib > limits.diskMiB.max) {
       context.addIssue({ code: 'custom', message: 'is not a size: write MiB as a number, or "512MiB", "10GiB" (1 MiB to 64 TiB)' });
       return z.NEVER;
     }
@@ -176,14 +192,14 @@ export const fleetSchema = z.strictObject({
   fromDomain: z
     .string()
     .min(1)
-    .max(256)
+    .max(maxLength.domain)
     .optional()
     .describe('In place of base: a domain that is shut off. Its XML becomes the template, its disks the base images.'),
   format: z.enum(['qcow2', 'raw']).optional().describe('Format of the base image file; told from its first bytes when left out.'),
   trustChain: z.boolean().optional().describe('Accept a base that has a backing file of its own, and flatten it on import.'),
-  count: z.number().int().min(1).max(maxMembers).describe('How many members the fleet has.'),
+  count: integerWithin(limits.members).describe(`How many members the fleet has: ${formatRange(limits.members)}.`),
   memory: memory.optional(),
-  vcpus: z.number().int().min(1).max(512).optional().describe('Virtual CPUs of each member (default 1).'),
+  vcpus: integerWithin(limits.vcpus).optional().describe('Virtual CPUs of each member (default 1).'),
   virtType: z.enum(['auto', 'kvm', 'qemu']).optional().describe('auto (default) runs probe guests to see whether KVM works.'),
   cpu: cpuSchema
     .optional()
@@ -222,7 +238,7 @@ export const fleetSchema = z.strictObject({
   tpm: z.boolean().optional().describe('Give each member an emulated TPM 2.0 of its own; a reset clears it (default false).'),
   disks: z
     .array(diskInputSchema)
-    .max(maxDisks)
+    .max(limits.disks.max)
     .optional()
     .describe('Blank disks of each member, beside the first one; a reset blanks them.'),
   concurrency: concurrency.optional().describe('How many members are worked on at once (default 16).'),
@@ -232,7 +248,9 @@ export type FleetInput = z.output<typeof fleetSchema>;
 
 /** A fleet file: one fleet, or a lab of several. */
 export const fleetFileSchema = z.union([
-  z.strictObject({ fleets: z.array(fleetSchema).min(1).max(100) }).describe('A lab: several fleets, each with its own role.'),
+  z
+    .strictObject({ fleets: z.array(fleetSchema).min(limits.fleetsInFile.min).max(limits.fleetsInFile.max) })
+    .describe('A lab: several fleets, each with its own role.'),
   fleetSchema,
 ]);
 

@@ -47,21 +47,19 @@ export interface ChosenPlatform {
 
 /** As {@link choosePlatform}, for a verb that can define the members anew: where KVM is gone, something else is chosen. */
 export async function chooseOrReplace(ports: AcceleratorPorts, asked: Asked, work: WorkOptions): Promise<ChosenPlatform> {
-  const isAuto = asked.spec.virtType === 'auto';
-  const notes: string[] = [];
-  const platform = await choosePlatform(ports, asked, work).catch(async (error: unknown) => {
-    if (!isAuto || asked.accelerator?.virtType !== 'kvm') throw error;
-    const other = await choosePlatform(ports, { spec: asked.spec }, work);
-    notes.push(
-      `members cannot run with ${formatChoice(asked.accelerator)} any more (${reportOf(error).message}): they get ${formatChoice(other)}`,
-    );
-    return other;
-  });
-  return { platform, accelerator: isAuto ? choiceOf(platform) : undefined, notes };
-}
-
-function choiceOf({ virtType, cpu }: Platform): AcceleratorChoice {
-  return { virtType, ...(cpu === undefined ? {} : { cpu }) };
+  const { spec } = asked;
+  const choice = await chosen(ports, asked, work);
+  if (spec.virtType !== 'auto') return { platform: await platformFor(ports, choice), accelerator: undefined, notes: [] };
+  try {
+    return { platform: await platformFor(ports, choice), accelerator: choice, notes: [] };
+  } catch (error) {
+    if (choice.virtType !== 'kvm') throw error;
+    const why = reportOf(error).message;
+    await ports.accelerator.refute(questionOf(spec), choice, why);
+    const other = await chosen(ports, { spec }, work);
+    const note = `members cannot run under ${formatChoice(choice)} any more (${why}): all of them are defined for ${formatChoice(other)} now`;
+    return { platform: await platformFor(ports, other), accelerator: other, notes: [note] };
+  }
 }
 
 /** A member that did not start for want of the accelerator or the CPU. */
@@ -96,10 +94,10 @@ export async function chooseAgain(
   const why = faultText(text);
   await ports.accelerator.refute(question, failed, `${name} did not start: ${why}`);
   const onProbe = (): void =>
-    work.onProgress?.({ kind: 'note', text: `${name} did not start with ${formatChoice(failed)}: probing again` });
+    work.onProgress?.({ kind: 'note', text: `${name} did not start under ${formatChoice(failed)}: probing again` });
   const answer = await ports.accelerator.choose(question, { onProbe, signal: work.signal }).catch(() => undefined);
   if (answer === undefined) return undefined;
-  const note = `${name} did not start with ${formatChoice(failed)} (${why}): that choice was dropped, and all members get ${formatChoice(answer.choice)}`;
+  const note = `${name} did not start under ${formatChoice(failed)} (${why}): the remembered answer was dropped, and all members are defined for ${formatChoice(answer.choice)} now`;
   return { choice: answer.choice, note };
 }
 

@@ -19,6 +19,7 @@ import {
   loadFleet,
   observeWithMarks,
   verifyNothingUnfinished,
+  verifyWork,
   type WorkOptions,
   withFleetLock,
 } from './fleet-access.js';
@@ -56,6 +57,7 @@ export interface Relocation {
  * @throws BASE_CHANGED where a content differs: nothing was changed then
  */
 export async function relocate(ports: Ports, options: RelocateOptions = {}): Promise<Relocation> {
+  verifyWork(options);
   const began = ports.clock.monotonic();
   const { fleet, signal } = options;
   const fleets = fleet === undefined ? await ports.fleets.list() : [fleet];

@@ -81,7 +81,11 @@ async function foreignUsers(ports: Ports, bases: readonly BaseImage[]): Promise<
       // A device, a file that is not there, or one that may not be read: a base image is neither.
       queue.push(...(await disks.backingFiles(path).catch(() => [])));
     }
-    for (const key of found) users.set(key, [...(users.get(key) ?? []), name]);
+    for (const key of found) {
+      const those = users.get(key);
+      if (those === undefined) users.set(key, [name]);
+      else those.push(name);
+    }
   }
   return users;
 }

@@ -15,6 +15,7 @@ import {
   observeWithMarks,
   verifiedBase,
   verifyNothingUnfinished,
+  verifyWork,
   type WorkOptions,
   withFleetLock,
 } from './fleet-access.js';
@@ -56,6 +57,7 @@ export interface CompactOutcome {
  */
 export function compact(ports: Ports, options: CompactOptions): Promise<CompactOutcome> {
   return withFleetLock(ports, options.fleet, async () => {
+    verifyWork(options);
     const began = ports.clock.monotonic();
     const record = await loadFleet(ports, options.fleet);
     await verifyNothingUnfinished(ports, record.name, () => false);

@@ -9,7 +9,7 @@ import type { Ports } from '../ports.js';
 import { copyByAgent } from './agent-files.js';
 import { Endpoints } from './endpoints.js';
 import { isAborted } from './engine.js';
-import { defaultConcurrency, type WorkOptions } from './fleet-access.js';
+import { defaultConcurrency, verifyWork, type WorkOptions } from './fleet-access.js';
 import type { Transport } from './guest-run.js';
 import { findMember, membersThatAreOn, offError } from './members.js';
 
@@ -47,6 +47,7 @@ const bannerMs = 3_000;
 
 /** Copies a file into guests, or fetches it from them: from a whole fleet into a directory of this host, one directory per member. */
 export async function copy(ports: Ports, request: CopyRequest): Promise<CopyOutcome> {
+  verifyWork(request);
   const plan = planCopy(request.source, request.destination);
   const { record, members } = await targetsOf(ports, plan, request.members);
   await verifyLocal(ports, plan, request.recursive === true);

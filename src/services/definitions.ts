@@ -7,6 +7,7 @@ import type { MemberIdentity } from '../core/identity.js';
 import { forwardedPortsIn } from '../core/network.js';
 import { type BaseLookup, compileDomainTemplate, type Platform } from '../core/template.js';
 import type { Ports } from '../ports.js';
+import { paced } from './pace.js';
 
 /** A template as text, and where it is from. */
 export interface TemplateSource {
@@ -46,20 +47,23 @@ export function sha256(text: string | Buffer): string {
 
 /**
  * Renders the domains of members and checks each.
- * @throws BAD_TEMPLATE
+ * @throws BAD_TEMPLATE, INTERRUPTED
  */
-export function renderDefinitions(
+export async function renderDefinitions(
   ports: Pick<Ports, 'fleets'>,
   record: FleetRecord,
   members: readonly MemberIdentity[],
   imageOf: BaseLookup,
   platform: Platform,
   template: TemplateSource,
-): Map<string, MemberDefinition> {
+  signal?: AbortSignal,
+): Promise<Map<string, MemberDefinition>> {
   const render = compileDomainTemplate(template.text, template.origin, imageOf, platform);
   const definitions = new Map<string, MemberDefinition>();
   const verifiedShapes = new Set<string>();
+  const pace = paced(signal);
   for (const member of members) {
+    await pace();
     const files = ports.fleets.files(record.name, member.name);
     const rendered = render(record, member, files);
     // What differs from a verified domain by its member's own words alone is as right as that one: parsing each of a thousand

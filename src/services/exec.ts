@@ -5,7 +5,7 @@ import { selectMembers } from '../core/selection.js';
 import type { Ports } from '../ports.js';
 import { Endpoints } from './endpoints.js';
 import { isAborted } from './engine.js';
-import { defaultConcurrency, loadFleet, type WorkOptions } from './fleet-access.js';
+import { defaultConcurrency, loadFleet, verifyWork, type WorkOptions } from './fleet-access.js';
 import { type GuestRunResult, runInGuest, type Transport } from './guest-run.js';
 import { membersThatAreOn, offError } from './members.js';
 
@@ -53,6 +53,7 @@ export async function exec(ports: Ports, options: ExecOptions): Promise<ExecOutc
   if (command.length === 0 || command[0] === '') {
     throw new CowherdError('BAD_USAGE', 'No command given', { hint: 'Put it after two hyphens: cowherd exec lab -- uname -a' });
   }
+  verifyWork(options);
   const record = await loadFleet(ports, options.fleet);
   const chosen = selectMembers(record.name, record.members, options.members ?? []);
   const running = await membersThatAreOn(ports, record);

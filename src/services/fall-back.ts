@@ -25,6 +25,7 @@ export async function startOtherwise(
   if (first?.error === undefined || outcome.operation.interrupted) return outcome;
   // Another verb's intent says more of the fleet than this one could.
   if ((await ports.fleets.unfinished(options.fleet)) !== undefined) return outcome;
+  const began = ports.clock.monotonic();
   const record = await loadFleet(ports, options.fleet);
   const failed = await definedChoice(ports, record, first.name);
   const again = await chooseAgain(ports, record, failed, { name: first.name, text: first.error.message }, options);
@@ -33,11 +34,11 @@ export async function startOtherwise(
   const redefine = { accelerator: again.choice, starting: misfits.map(({ index }) => index) };
   const { fleet, wait, timeoutMs, force, signal, onProgress, concurrency, bootConcurrency } = options;
   const started = await spawnLocked(ports, { fleet, wait, timeoutMs, force, signal, onProgress, concurrency, bootConcurrency, redefine });
-  return merged(outcome, started, again.note);
+  return merged(outcome, started, again.note, ports.clock.monotonic() - began);
 }
 
 /** The second outcome tells of the members that the first one could not start; of all others the first one does. */
-function merged(outcome: Outcome, started: Outcome, note: string): Outcome {
+function merged(outcome: Outcome, started: Outcome, note: string, ms: number): Outcome {
   const later = new Map(started.members.map((member) => [member.name, member]));
   // What a member has become is the verb's word for those of its members that did start.
   const word: MemberOutcomeKind = outcome.operation.verb === 'reset' ? 'reset' : 'started';
@@ -48,7 +49,7 @@ function merged(outcome: Outcome, started: Outcome, note: string): Outcome {
   });
   const counts: Outcome['counts'] = { created: 0, unchanged: 0, started: outcome.counts.started + started.counts.started, failed: 0 };
   for (const { outcome: kind } of members) if (kind !== 'started') counts[kind] = (counts[kind] ?? 0) + 1;
-  const seconds = outcome.operation.seconds + started.operation.seconds;
+  const seconds = Math.round(outcome.operation.seconds * 1000 + ms) / 1000;
   return {
     ...outcome,
     operation: { ...outcome.operation, seconds, interrupted: started.operation.interrupted },

@@ -2,6 +2,7 @@ import { type BaseImage, type BaseLayer, formatBaseRef, sealDifferences, verifyS
 import { layersOf } from '../core/base-chain.js';
 import { CowherdError } from '../core/errors.js';
 import type { BaseRef, FleetRecord } from '../core/fleet.js';
+import { limits, verifyWithin } from '../core/limits.js';
 import { describeHolder } from '../core/lock.js';
 import { verifyName } from '../core/names.js';
 import type { ObservedMember } from '../core/observation.js';
@@ -22,6 +23,15 @@ export interface WorkOptions {
 
 export const defaultConcurrency = 16;
 export const defaultBootConcurrency = 8;
+
+/** Values that come by the library are checked by nothing else. @throws BAD_USAGE */
+export function verifyWork({ concurrency, bootConcurrency, timeoutMs }: WorkOptions & { timeoutMs?: number | undefined }): void {
+  verifyWithin({
+    concurrency: [concurrency, limits.concurrency],
+    bootConcurrency: [bootConcurrency, limits.concurrency],
+    timeoutMs: [timeoutMs, limits.timeoutMs],
+  });
+}
 
 /** @throws FLEET_NOT_FOUND, STATE_DAMAGED */
 export async function loadFleet(ports: Pick<Ports, 'fleets' | 'memory'>, fleet: string): Promise<FleetRecord> {

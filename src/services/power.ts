@@ -12,7 +12,7 @@ import { byName, offNames, runChange } from './change.js';
 import { checkMemory, verifyChecks } from './checks.js';
 import { verifiedBases } from './disks.js';
 import { startOtherwise } from './fall-back.js';
-import { loadFleet, observeWithMarks, verifyNothingUnfinished, type WorkOptions, withFleetLock } from './fleet-access.js';
+import { loadFleet, observeWithMarks, verifyNothingUnfinished, verifyWork, type WorkOptions, withFleetLock } from './fleet-access.js';
 import { beginWait, verifyWaitable } from './readiness.js';
 import { withoutStrangeDisks } from './reset.js';
 import { Shared } from './shared.js';
@@ -43,6 +43,7 @@ export function stop(ports: Ports, options: PowerOptions): Promise<Outcome> {
 
 function power(ports: Ports, verb: 'start' | 'stop', options: PowerOptions): Promise<Outcome> {
   return withFleetLock(ports, options.fleet, async () => {
+    verifyWork(options);
     const began = ports.clock.monotonic();
     const record = await loadFleet(ports, options.fleet);
     const chosen = selectMembers(record.name, record.members, options.members ?? []);

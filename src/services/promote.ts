@@ -10,7 +10,7 @@ import type { MarkedMember } from '../core/plan.js';
 import type { ImportResult, Ports } from '../ports.js';
 import { baseUsers } from './base-users.js';
 import { type BaseListing, describeBase, generalisationOf } from './bases.js';
-import { observeWithMarks, verifiedBase, verifyNothingUnfinished, type WorkOptions, withFleetLock } from './fleet-access.js';
+import { observeWithMarks, verifiedBase, verifyNothingUnfinished, verifyWork, type WorkOptions, withFleetLock } from './fleet-access.js';
 import { type FoundMember, findMember } from './members.js';
 import { start, stop } from './power.js';
 import { runningError, verifyCopyable, verifyOwnDisk, verifyResting } from './resting.js';
@@ -41,6 +41,7 @@ export interface Promotion extends BaseListing {
  */
 export async function promote(ports: Ports, options: PromoteOptions): Promise<Promotion> {
   verifyName('base', options.as);
+  verifyWork(options);
   const found = await findMember(ports, options.member);
   // All that can be known is known before a guest is shut down for it.
   const { member } = await verifyPromotable(ports, found, options);

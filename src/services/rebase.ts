@@ -1,6 +1,7 @@
 import { type BaseImage, formatBaseRef, isBaseRef } from '../core/base.js';
 import { CowherdError } from '../core/errors.js';
 import { baseOf, type FleetRecord } from '../core/fleet.js';
+import { limits, verifyWithin } from '../core/limits.js';
 import { isOn } from '../core/observation.js';
 import type { Operation } from '../core/operation.js';
 import { mergeOutcomes, type Outcome } from '../core/outcome.js';
@@ -11,7 +12,15 @@ import type { Ports } from '../ports.js';
 import { byName, dryOutcome, newOperation, offNames, prepared, runChange } from './change.js';
 import { freshDisks, memberDisksOf, nvramOf, verifiedBases } from './disks.js';
 import type { MemberResult } from './engine.js';
-import { loadFleet, observeWithMarks, verifyNothingUnfinished, verifySeals, type WorkOptions, withFleetLock } from './fleet-access.js';
+import {
+  loadFleet,
+  observeWithMarks,
+  verifyNothingUnfinished,
+  verifySeals,
+  verifyWork,
+  type WorkOptions,
+  withFleetLock,
+} from './fleet-access.js';
 import { composeOutcome } from './outcome.js';
 import { beginWait, verifyWaitable } from './readiness.js';
 import { definitionsOf, freshSeeds, namesOf, withoutStrangeDisks } from './reset.js';
@@ -44,6 +53,8 @@ export const defaultBatch = 16;
  * it, or keep their drift. A canary that fails stops it, and the rest is as it was.
  */
 export async function rebase(ports: Ports, options: RebaseOptions): Promise<Outcome> {
+  verifyWork(options);
+  verifyWithin({ canary: [options.canary, { ...limits.members, min: 0 }], batch: [options.batch, limits.batch] });
   if (options.dryRun === true) return begin(ports, options);
   return withFleetLock(ports, options.fleet, async () => {
     await verifyNothingUnfinished(ports, options.fleet, () => false);
@@ -230,11 +241,11 @@ async function moveGroup(ports: Ports, operation: Operation, group: readonly num
     ];
     const wanted = await withoutStrangeDisks(ports, record, others, planRebase(others, record.id, policy));
     const plan = joined(keepDrift ? await withoutFrozen(ports, record, wanted) : wanted, planPower(moved, record.id, 'start'));
-    const definitions = await definitionsOf(ports, record, members, imageOf);
+    const definitions = await definitionsOf(ports, record, members, imageOf, options.signal);
     const disks = memberDisksOf(record, members);
     if (!keepDrift) {
       const fresh = await freshDisks(ports, record, members, imageOf);
-      await stagePlanned(ports, record, plan, { disks, fresh }, await freshSeeds(ports, record, members, operation));
+      await stagePlanned(ports, record, plan, { disks, fresh }, await freshSeeds(ports, record, members, operation, options.signal));
     }
     const watch = await beginWait(ports, record, wait === undefined ? undefined : parseWaitFor(wait));
     return { observed, plan, context: { definitions, disks, ...nvramOf(record), rebaseTo: imageOf(record.base) }, watch };

@@ -24,7 +24,7 @@ import { byName, dryOutcome, memberOf, newOperation, offNames, prepared, runChan
 import { loadTemplate, renderDefinitions } from './definitions.js';
 import { freshDisks, memberDisksOf, nvramOf, verifiedBases } from './disks.js';
 import { startOtherwise } from './fall-back.js';
-import { loadFleet, observeWithMarks, verifyNothingUnfinished, type WorkOptions, withFleetLock } from './fleet-access.js';
+import { loadFleet, observeWithMarks, verifyNothingUnfinished, verifyWork, type WorkOptions, withFleetLock } from './fleet-access.js';
 import { beginWait, verifyWaitable } from './readiness.js';
 import { composeSecrets, instanceIds, loadSeedSources, renderSeeds } from './seeds.js';
 import { withoutUnaware } from './standing.js';
@@ -57,6 +57,7 @@ export interface ResetOptions extends WorkOptions {
  */
 export async function reset(ports: Ports, options: ResetOptions): Promise<Outcome> {
   const { fleet } = options;
+  verifyWork(options);
   const begin = options.warm === true ? beginWarmReset : beginCold;
   if (options.dryRun === true) return begin(ports, options);
   return withFleetLock(ports, fleet, async () => {
@@ -152,9 +153,9 @@ async function prepareReset(
   const plan = withClones(redefines(record) ? wanted : withoutUnaware(record, observed, wanted), observed, record, { replaces: true });
   const disks = memberDisksOf(record, left);
   const fresh = await freshDisks(ports, record, left, imageOf);
-  await stagePlanned(ports, record, plan, { disks, fresh }, await freshSeeds(ports, record, left, operation));
+  await stagePlanned(ports, record, plan, { disks, fresh }, await freshSeeds(ports, record, left, operation, work.signal));
   const isWarm = record.spec.warm !== undefined;
-  const definitions = redefines(record) || isWarm ? await definitionsOf(ports, record, left, imageOf) : undefined;
+  const definitions = redefines(record) || isWarm ? await definitionsOf(ports, record, left, imageOf, work.signal) : undefined;
   const cloner = definitions === undefined ? undefined : await Cloner.open(ports, record, plan, definitions, work);
   const context = {
     disks,
@@ -172,18 +173,14 @@ export async function freshSeeds(
   record: FleetRecord,
   members: FleetRecord['members'],
   operation: Pick<Operation, 'id' | 'keepInstance'>,
+  signal?: AbortSignal,
 ): Promise<Map<string, Seed>> {
   if (record.spec.seed !== 'nocloud') return new Map();
   const { sources } = await loadSeedSources(ports, record);
   const secrets = await composeSecrets(ports, record, undefined);
   const placed = await ports.seeds.observe(record.name);
-  return renderSeeds(
-    record,
-    members,
-    sources,
-    secrets,
-    instanceIds(placed, operation.id, () => !operation.keepInstance),
-  );
+  const instanceOf = instanceIds(placed, operation.id, () => !operation.keepInstance);
+  return renderSeeds(record, members, sources, secrets, instanceOf, signal);
 }
 
 const xmlBatch = 200;
@@ -249,9 +246,10 @@ export async function definitionsOf(
   record: FleetRecord,
   members: FleetRecord['members'],
   imageOf: BaseLookup,
+  signal?: AbortSignal,
 ): Promise<Map<string, MemberDefinition>> {
   const platform = await choosePlatform(ports, record);
-  return renderDefinitions(ports, record, members, imageOf, platform, await loadTemplate(ports, record, undefined));
+  return renderDefinitions(ports, record, members, imageOf, platform, await loadTemplate(ports, record, undefined), signal);
 }
 
 export function namesOf(members: readonly { index: number; name: string }[], indexes: readonly number[]): Set<string> {

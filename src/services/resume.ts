@@ -4,7 +4,7 @@ import type { Outcome } from '../core/outcome.js';
 import { parseWaitFor } from '../core/stages.js';
 import type { Freeze, Ports } from '../ports.js';
 import { startOtherwise } from './fall-back.js';
-import { type WorkOptions, withFleetLock } from './fleet-access.js';
+import { verifyWork, type WorkOptions, withFleetLock } from './fleet-access.js';
 import { finishRebase } from './rebase.js';
 import { finishReset } from './reset.js';
 import { type SpawnOptions, spawn } from './spawn.js';
@@ -19,6 +19,7 @@ export interface ResumeOptions extends WorkOptions {
 /** Finishes the operation of a fleet that was interrupted, by Ctrl-C or a crash. @throws FLEET_NOT_FOUND where nothing is unfinished */
 export async function resume(ports: Ports, options: ResumeOptions): Promise<Outcome> {
   const { fleet } = options;
+  verifyWork(options);
   verifyName('fleet', fleet);
   const unfinished = await ports.fleets.unfinished(fleet);
   if (unfinished?.operation.verb === 'spawn') {

@@ -16,6 +16,7 @@ import type { SourceKind } from '../core/spec.js';
 import { isPublicKey } from '../core/ssh-keys.js';
 import type { PlacedSeed, Ports } from '../ports.js';
 import { builtInOrigin, sha256 } from './definitions.js';
+import { paced } from './pace.js';
 
 /** What goes into the members' seeds, and which of them need to be written. */
 
@@ -126,17 +127,24 @@ export async function composeSecrets(
 /**
  * Seeds of members.
  * @param instanceOf which instance-id each is to have
- * @throws BAD_TEMPLATE
+ * @throws BAD_TEMPLATE, INTERRUPTED
  */
-export function renderSeeds(
+export async function renderSeeds(
   record: FleetRecord,
   members: readonly MemberIdentity[],
   sources: SeedSources,
   secrets: FleetSecrets,
   instanceOf: (member: MemberIdentity) => string,
-): Map<string, Seed> {
+  signal?: AbortSignal,
+): Promise<Map<string, Seed>> {
   const render = compileSeed(record, sources, secrets);
-  return new Map(members.map((member) => [member.name, render(member, instanceOf(member))]));
+  const seeds = new Map<string, Seed>();
+  const pace = paced(signal);
+  for (const member of members) {
+    await pace();
+    seeds.set(member.name, render(member, instanceOf(member)));
+  }
+  return seeds;
 }
 
 /** The instance-id that is in place, unless a new instance begins. */

@@ -73,7 +73,7 @@ async function attemptSpawn(
   const off = new Set(observed.filter(({ domain }) => !isOn(domain)).map(({ name }) => name));
   const allocation = await allocateAddresses(ports, context.record, off);
   const record: FleetRecord = { ...allocation.record, ...(accelerator === undefined ? {} : { accelerator }) };
-  const definitions = renderDefinitions(ports, record, record.members, imageOf, platform, template);
+  const definitions = await renderDefinitions(ports, record, record.members, imageOf, platform, template, options.signal);
 
   const id = randomUUID();
   const secrets = await composeSecrets(ports, record, options.secrets, context.recorded?.spec.seed !== 'nocloud');
@@ -81,7 +81,7 @@ async function attemptSpawn(
   const isNew = new Set(observed.filter(({ overlayBytes }) => overlayBytes === undefined).map(({ name }) => name));
   const seeded = record.spec.seed === 'nocloud' ? record.members : [];
   const instanceOf = instanceIds(placed, id, (member) => isNew.has(member.name));
-  const seeds = renderSeeds(record, seeded, seedSources, secrets, instanceOf);
+  const seeds = await renderSeeds(record, seeded, seedSources, secrets, instanceOf, options.signal);
 
   const subjects = observed.map((member) => ({
     ...member,

@@ -2,14 +2,15 @@ import { randomUUID } from 'node:crypto';
 import { type BaseImage, formatBaseRef, isBaseRef } from '../core/base.js';
 import { CowherdError } from '../core/errors.js';
 import { type FleetRecord, growMembers } from '../core/fleet.js';
-import { memberMac } from '../core/identity.js';
+import { memberMacs } from '../core/identity.js';
 import { formatIndexes } from '../core/selection.js';
-import { type DomainSpec, defaultDomainSpec, type SourceKind, sourceKinds } from '../core/spec.js';
+import { type DomainSpec, defaultDomainSpec, domainSpecSchema, type SourceKind, sourceKinds } from '../core/spec.js';
 import type { Ports } from '../ports.js';
 import { keptAccelerator } from './accelerators.js';
 import { generalisationOf } from './bases.js';
 import { sha256 } from './definitions.js';
 import { verifiedBase, verifySeals } from './fleet-access.js';
+import { paced } from './pace.js';
 import type { SpawnOptions } from './spawn.js';
 
 /** From what was asked for to what the fleet is meant to be. */
@@ -105,6 +106,7 @@ export async function composeRecord(
   for (const kind of sourceKinds) delete inherited[kind];
   const given = Object.fromEntries(Object.entries(options.spec ?? {}).filter(([, value]) => value !== undefined));
   const spec = withImpliedSeed({ ...inherited, ...given, ...sources }, options);
+  verifySpec(spec);
   verifyFirmware(spec);
   const count = options.count ?? 0;
   if (recorded !== undefined) {
@@ -124,7 +126,7 @@ export async function composeRecord(
     };
   }
   await verifyNoStrayOverlays(ports, options.fleet);
-  const id = await unusedFleetId(ports, count, spec.nics);
+  const id = await unusedFleetId(ports, count, spec.nics, options.signal);
   return {
     version: 1,
     id,
@@ -172,6 +174,16 @@ export async function readNvram(
   return { bytes, digest: sha256(bytes) };
 }
 
+/** The flags were checked when they were read, which what comes by the library was not. @throws BAD_USAGE */
+function verifySpec(spec: DomainSpec): void {
+  const { success, error } = domainSpecSchema.safeParse(spec);
+  if (success) return;
+  throw new CowherdError('BAD_USAGE', 'The members cannot be made as they are described', {
+    details: error.issues.slice(0, 20).map(({ path, message }) => `${path.join('.')}: ${message}`),
+    hint: 'Correct these values. "cowherd spawn --help" says what each can be.',
+  });
+}
+
 function verifyFirmware({ firmware, nvram }: DomainSpec): void {
   if (firmware === 'uefi' || nvram === undefined) return;
   throw new CowherdError('BAD_USAGE', 'An NVRAM belongs to UEFI, and the firmware is bios', { hint: 'Say --firmware uefi.' });
@@ -198,20 +210,35 @@ function verifyDisksKept(recorded: FleetRecord, spec: DomainSpec): void {
 }
 
 /** A fleet id whose members' addresses no domain of this host has. */
-async function unusedFleetId(ports: Ports, count: number, nics: number): Promise<string> {
+async function unusedFleetId(ports: Ports, count: number, nics: number, signal?: AbortSignal): Promise<string> {
   const names = (await ports.hypervisor.listDomains()).map((domain) => domain.name);
   const documents = await ports.hypervisor.readXml(names);
   const taken = new Set(
     [...documents.values()].flatMap((xml) =>
-      [...xml.matchAll(/<mac address=['"]([0-9a-fA-F:]{17})['"]/g)].map((match) => match[1]?.toLowerCase()),
+      [...xml.matchAll(/<mac address=['"]([0-9a-fA-F:]{17})['"]/g)].map((match) => (match[1] ?? '').toLowerCase()),
     ),
   );
   for (let attempt = 0; attempt < 100; attempt++) {
     const id = randomUUID();
-    const own = Array.from({ length: count * nics }, (_, position) => memberMac(id, (position % count) + 1, Math.floor(position / count)));
-    if (new Set(own).size === own.length && !own.some((mac) => taken.has(mac))) return id;
+    if (await areMacsFree(id, count, nics, taken, signal)) return id;
   }
   throw new CowherdError('PREFLIGHT_FAILED', 'No range of MAC addresses is free on this host', { hint: 'Make the fleet smaller.' });
+}
+
+/** Whether no two of the addresses are the same, and none is taken. */
+async function areMacsFree(id: string, count: number, nics: number, taken: ReadonlySet<string>, signal?: AbortSignal): Promise<boolean> {
+  const own = new Set<string>();
+  const pace = paced(signal);
+  for (let nic = 0; nic < nics; nic++) {
+    const macOf = memberMacs(id, nic);
+    for (let index = 1; index <= count; index++) {
+      await pace();
+      const mac = macOf(index);
+      if (own.has(mac) || taken.has(mac)) return false;
+      own.add(mac);
+    }
+  }
+  return true;
 }
 
 /** A fleet that is not recorded has no overlays: what lies there is another fleet's data, on who knows which base. */

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { AcceleratorChoice } from '../core/cpu.js';
 import { CowherdError } from '../core/errors.js';
 import { type FleetRecord, growMembers } from '../core/fleet.js';
+import { limits, verifyWithin } from '../core/limits.js';
 import { verifyName } from '../core/names.js';
 import type { Outcome } from '../core/outcome.js';
 import type { Plan } from '../core/plan.js';
@@ -12,7 +13,7 @@ import type { Ports } from '../ports.js';
 import { emptyOutcome } from './change.js';
 import { checkDisk, checkStore, verifyChecks } from './checks.js';
 import { loadTemplate } from './definitions.js';
-import { verifyNothingUnfinished, type WorkOptions, withFleetLock } from './fleet-access.js';
+import { verifyNothingUnfinished, verifyWork, type WorkOptions, withFleetLock } from './fleet-access.js';
 import { type GoldenDomain, goldenDomain } from './from-domain.js';
 import { verifyWaitable } from './readiness.js';
 import { loadSeedSources, type SeedFiles } from './seeds.js';
@@ -60,6 +61,8 @@ export interface SpawnOptions extends WorkOptions {
 /** Makes the world be as the spec says: imports the base, creates what is missing, starts what is off. Running it again converges. */
 export async function spawn(ports: Ports, options: SpawnOptions): Promise<Outcome> {
   verifyName('fleet', options.fleet);
+  verifyWork(options);
+  verifyWithin({ count: [options.count, limits.members] });
   if (options.dryRun === true) return spawnLocked(ports, options);
   // Before the lock, which is a file of the store.
   verifyChecks(await checkStore(ports), options.force === true);

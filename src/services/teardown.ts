@@ -12,7 +12,7 @@ import { releaseAddresses } from './addresses.js';
 import { removeBase } from './bases.js';
 import { byName, dryOutcome, emptyOutcome, newOperation, prepared, runChange } from './change.js';
 import { isComplete } from './engine.js';
-import { loadFleet, observeWithMarks, verifyNothingUnfinished, type WorkOptions, withFleetLock } from './fleet-access.js';
+import { loadFleet, observeWithMarks, verifyNothingUnfinished, verifyWork, type WorkOptions, withFleetLock } from './fleet-access.js';
 import { recordAsFound, withoutElsewhere } from './standing.js';
 import { abandonFreeze } from './warm/golden.js';
 
@@ -28,6 +28,7 @@ export interface TeardownOptions extends WorkOptions {
 /** Takes members down: domains with all that libvirt keeps of them, overlays, logs, and for a whole fleet its state. Nothing else. */
 export async function teardown(ports: Ports, options: TeardownOptions): Promise<Outcome> {
   const { fleet } = options;
+  verifyWork(options);
   if (options.dryRun === true) return begin(ports, options);
   return withFleetLock(ports, fleet, async () => {
     // Taking all of it down makes whatever was under way pointless.

@@ -46,7 +46,7 @@ export async function renderMember(ports: Ports, options: RenderOptions): Promis
   };
   const platform = await choosePlatform(ports, record);
   const imageOf = await verifiedBases(ports, record);
-  const definition = renderDefinitions(ports, record, [member], imageOf, platform, template).get(member.name);
+  const definition = (await renderDefinitions(ports, record, [member], imageOf, platform, template)).get(member.name);
   if (definition === undefined) throw new Error('one member was rendered and is not there');
   return { name: member.name, ...definition };
 }
@@ -72,13 +72,8 @@ export async function renderSeedPart(
   const { sources } = await loadSeedSources(ports, recorded, files);
   const secrets = coveredValues(await composeSecrets(ports, recorded, undefined));
   const placed = await ports.seeds.observe(fleet);
-  const seed = renderSeeds(
-    recorded,
-    [member],
-    sources,
-    secrets,
-    instanceIds(placed, '00000000', () => false),
-  ).get(member.name);
+  const instanceOf = instanceIds(placed, '00000000', () => false);
+  const seed = (await renderSeeds(recorded, [member], sources, secrets, instanceOf)).get(member.name);
   const text = seed === undefined ? undefined : coverHostKey(seed).files[part];
   if (seed === undefined || text === undefined)
     throw new CowherdError('BAD_USAGE', `Fleet ${fleet} has no ${part}`, { hint: `Give it one: cowherd spawn ${fleet} --${part} FILE` });

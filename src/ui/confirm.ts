@@ -1,15 +1,28 @@
 import { createInterface } from 'node:readline/promises';
+import { isatty } from 'node:tty';
 
-/** Asks a yes-or-no question on the terminal; anything but y or yes is no. */
-export async function confirm(question: string): Promise<boolean> {
-  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+/**
+ * Asks a yes-or-no question on the terminal; anything but y or yes is no, and so are Ctrl-D and a terminal that vanishes.
+ * @throws AbortError on Ctrl-C, and where the signal is aborted
+ */
+export async function confirm(question: string, signal?: AbortSignal): Promise<boolean> {
+  const { stdin, stderr } = process;
+  const interruption = new AbortController();
+  const terminal = createInterface({ input: stdin, output: stderr });
+  // Readline passes on what its input says: of a terminal that vanishes, when it is read and when it is set back.
+  terminal.on('error', () => undefined);
+  terminal.once('error', () => terminal.close());
+  // The terminal is in raw mode: no signal comes of Ctrl-C.
+  terminal.once('SIGINT', () => interruption.abort());
   try {
-    return /^y(es)?$/i.test((await terminal.question(`${question} [y/N] `)).trim());
+    const closed = new Promise<string>((resolve) => void terminal.once('close', () => resolve('')));
+    const asked = terminal.question(`${question} [y/N] `, { signal: AbortSignal.any([interruption.signal, ...(signal ? [signal] : [])]) });
+    return /^y(es)?$/i.test((await Promise.race([asked, closed])).trim());
   } finally {
     terminal.close();
   }
 }
 
 export function isTerminal(): boolean {
-  return process.stdin.isTTY === true && process.stderr.isTTY === true;
+  return isatty(0) && isatty(2);
 }

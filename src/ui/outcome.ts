@@ -46,7 +46,9 @@ function renderPlan({ fleet, operation, plan, notes }: Outcome): string {
   const groups = new Map<string, number[]>();
   for (const { index, steps, why, atNextStart } of plan.members) {
     const what = `${steps.join(', ')}  (${why}${atNextStart ? '; takes effect at the next start' : ''})`;
-    groups.set(what, [...(groups.get(what) ?? []), index]);
+    const group = groups.get(what);
+    if (group === undefined) groups.set(what, [index]);
+    else group.push(index);
   }
   for (const [what, indexes] of groups) lines.push(`  ${plural(indexes.length, 'member')} ${formatIndexes(indexes)}: ${what}`);
   if (plan.unchanged.length > 0) lines.push(`  ${plural(plan.unchanged.length, 'member')} unchanged`);

@@ -32,16 +32,41 @@ const words: Record<string, string> = {
   fixUp: 'putting right',
 };
 
-/** Live bars on a terminal, plain lines elsewhere; always on stderr. */
+/** Live bars on a terminal, plain lines elsewhere; always on stderr. Where nothing can be written any more, the rest is dropped. */
 export function showProgress(stream: NodeJS.WriteStream): Progress {
-  return stream.isTTY ? bars(stream) : lines(stream);
+  const shown = stream.isTTY && process.env.TERM !== 'dumb' ? bars(stream) : lines(stream);
+  let isLost = false;
+  const lose = (): void => {
+    if (!isLost) shown.stop();
+    isLost = true;
+  };
+  stream.on('error', lose);
+  return {
+    listener: (event) => {
+      if (!isLost) shown.listener(event);
+    },
+    stop: () => {
+      if (!isLost) shown.stop();
+      stream.off('error', lose);
+    },
+  };
 }
 
 export const noProgress: Progress = { listener: () => undefined, stop: () => undefined };
 
 function bars(stream: NodeJS.WriteStream): Progress {
   const multi = new MultiBar(
-    { stream, hideCursor: true, clearOnComplete: true, format: '{label} {bar} {text}', barsize: 30, fps: 10, emptyOnZero: true },
+    // Signals are ours: they would make it stop before the work does.
+    {
+      stream,
+      hideCursor: true,
+      clearOnComplete: true,
+      gracefulExit: false,
+      format: '{label} {bar} {text}',
+      barsize: 30,
+      fps: 10,
+      emptyOnZero: true,
+    },
     { format: '{label} {bar} {text}', barCompleteChar: '█', barIncompleteChar: '░' },
   );
   const shown = new Map<string, SingleBar>();
@@ -58,9 +83,15 @@ function bars(stream: NodeJS.WriteStream): Progress {
       if (event.kind === 'stage') update(event.stage, event.done, event.total, `${event.done}/${event.total}`);
       else if (event.kind === 'bytes')
         update(event.what, event.doneBytes, event.totalBytes, `${bytes(event.doneBytes)} of ${bytes(event.totalBytes)}`);
-      else multi.log(`${escapeUnsafe(event.text)}\n`);
+      // What is logged appears with the next bar.
+      else if (multi.isActive) multi.log(`${escapeUnsafe(event.text)}\n`);
+      else stream.write(`${escapeUnsafe(event.text)}\n`);
     },
-    stop: () => multi.stop(),
+    stop: () => {
+      if (!multi.isActive) return;
+      multi.update();
+      multi.stop();
+    },
   };
 }
 

@@ -41,7 +41,12 @@ export function renderStatus(status: FleetStatus): string {
     ]),
   );
   const hints = new Map<string, MemberStatus[]>();
-  for (const member of members) if (member.hint !== null) hints.set(member.hint, [...(hints.get(member.hint) ?? []), member]);
+  for (const member of members) {
+    if (member.hint === null) continue;
+    const those = hints.get(member.hint);
+    if (those === undefined) hints.set(member.hint, [member]);
+    else those.push(member);
+  }
   for (const [hint, those] of hints) lines.push(`  → ${formatIndexes(those.map(({ index }) => index))}: ${hint}`);
   return lines.join('\n');
 }

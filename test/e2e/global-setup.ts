@@ -1,14 +1,20 @@
-import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import type { TestProject } from 'vitest/node';
+import { questionOf } from '../../src/core/accelerator.js';
+import { defaultDomainSpec } from '../../src/core/spec.js';
+import { openHost } from '../../src/host.js';
 
 declare module 'vitest' {
   interface ProvidedContext {
     /** Path of the tiny Linux golden image. */
     tinyImage: string;
+    /** What a probe of the accelerator came to, as a store remembers it. */
+    accelerator: string;
   }
 }
 
@@ -27,5 +33,19 @@ export default async function setup(project: TestProject): Promise<() => Promise
   }
   await chmod(image, 0o644);
   project.provide('tinyImage', image);
+  project.provide('accelerator', await probeOnce());
   return () => rm(scratch, { recursive: true, force: true });
+}
+
+/** Each lab has a store of its own, and would find out the same again. */
+async function probeOnce(): Promise<string> {
+  const store = `/var/lib/libvirt/images/cwt-${randomBytes(3).toString('hex')}`;
+  const host = await openHost({ connect: 'qemu:///system', store });
+  try {
+    await host.accelerator.choose(questionOf(defaultDomainSpec));
+    return await readFile(join(store, 'accelerator.json'), 'utf8');
+  } finally {
+    await host.close();
+    await rm(store, { recursive: true, force: true });
+  }
 }

@@ -3,6 +3,7 @@ import { mkdir, open, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa, type ResultPromise } from 'execa';
+import { inject } from 'vitest';
 import { buildGolden } from '../../scripts/golden.mjs';
 import { type BootMarker, readBootMarker } from '../../src/core/boot-sector.js';
 import { runHere } from './here.js';
@@ -30,9 +31,13 @@ export class Lab {
   readonly store = `/var/lib/libvirt/images/cwt-${this.id}`;
   readonly scratch = `/tmp/cwt-${this.id}`;
 
-  static async open(): Promise<Lab> {
+  /** @param options.isProbed whether its store knows already which accelerator works here */
+  static async open({ isProbed = true } = {}): Promise<Lab> {
     const lab = new Lab();
     await mkdir(lab.scratch, { mode: 0o755 });
+    if (!isProbed) return lab;
+    await mkdir(lab.store, { mode: 0o755 });
+    await writeFile(lab.path('accelerator.json'), inject('accelerator'));
     return lab;
   }
 

@@ -18,7 +18,7 @@ describe('a host that lets too little', () => {
 
   it('names the directory that keeps QEMU out, beforehand and when a start fails for it', async () => {
     const closed = lab.path('closed');
-    await mkdir(lab.store, { mode: 0o755 });
+    await mkdir(lab.store, { mode: 0o755, recursive: true });
     await mkdir(closed, { mode: 0o700 });
     const store = ['--store', `${closed}/store`];
     const fleet = lab.fleet('closed');
@@ -37,5 +37,12 @@ describe('a host that lets too little', () => {
     await chmod(closed, 0o711);
     expect((await lab.ok('start', fleet, ...store)).counts).toMatchObject({ started: 1 });
     await lab.ok('teardown', fleet, '--yes', ...store);
+  });
+
+  it('has a file where the store is to be: that is said, and not that there are no fleets', async () => {
+    for (const store of ['/etc/passwd', '/etc/passwd/store']) {
+      const { exitCode, json } = await lab.answer('status', 'lab', '--store', store);
+      expect([exitCode, json.error]).toEqual([2, expect.objectContaining({ message: `The store ${store} is not a directory` })]);
+    }
   });
 });

@@ -16,6 +16,7 @@ describe('the installed package', () => {
   let scratch: string;
   let installed: string;
   const users: string[] = [];
+  const groups: string[] = [];
   const stores: string[] = [];
 
   beforeAll(async () => {
@@ -35,6 +36,7 @@ describe('the installed package', () => {
       await execa('virsh', ['-c', uri, 'undefine', name], { reject: false });
     }
     for (const user of users) await removeUser(user);
+    for (const group of groups) await execa('groupdel', [group], { reject: false });
     for (const path of [...stores, scratch]) await rm(path, { recursive: true, force: true });
   });
 
@@ -55,8 +57,13 @@ describe('the installed package', () => {
     return { name: user, home, uid, gid };
   }
 
-  /** Ends what still runs under the user's name (a session libvirtd), each by its pid, then removes the user. */
   async function removeUser(user: string): Promise<void> {
+    await endProcesses(user);
+    await execa('userdel', ['--force', user], { reject: false });
+  }
+
+  /** Ends what still runs under the user's name (a session libvirtd), each by its pid. */
+  async function endProcesses(user: string): Promise<void> {
     for (let attempt = 0; attempt < 50; attempt++) {
       const { stdout } = await execa('ps', ['-u', user, '-o', 'pid=,stat='], { reject: false });
       // A process that has ended and is not reaped yet keeps nothing busy.
@@ -68,7 +75,6 @@ describe('the installed package', () => {
       for (const [pid] of alive) process.kill(Number(pid), attempt < 20 ? 'SIGTERM' : 'SIGKILL');
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
-    await execa('userdel', ['--force', user], { reject: false });
   }
 
   function runAs(user: { name: string; home: string }, env: Record<string, string> = {}) {
@@ -248,7 +254,7 @@ describe('the installed package', () => {
     // Without a store of theirs: refused, with the one command that makes it.
     const refused = await cowherd(...spawn);
     expect(refused.exitCode).toBe(3);
-    const command = `sudo install -d -m 0755 -o ${user.name} ${store}`;
+    const command = `sudo install -d -m 2755 -g ${await qemuGroup()} -o ${user.name} ${store}`;
     expect(refused.json.error.hint).toContain(command);
     const { json: doctor } = await cowherd('doctor');
     expect(doctor.connection).toBe('qemu:///system');
@@ -261,7 +267,8 @@ describe('the installed package', () => {
     // libvirt has given the running guest's disk to QEMU's user; the base image it has left alone.
     expect((await stat(overlay)).uid).not.toBe(user.uid);
     const base = await ok(cowherd('base', 'inspect', 'golden'));
-    expect((await stat(base.path)).uid).toBe(user.uid);
+    const { uid, gid, mode } = await stat(base.path);
+    expect([uid, gid, mode & 0o7777]).toEqual([user.uid, await qemuGroup(), 0o440]);
     expect((await ok(cowherd('reset', fleet))).counts).toMatchObject({ reset: 3, started: 3, failed: 0 });
     await ok(cowherd('stop', fleet, '1', '--timeout', '1s', '--force'));
     expect((await ok(cowherd('reset', fleet, '1', '--start', 'all'))).counts).toMatchObject({ reset: 1, started: 1 });
@@ -276,6 +283,85 @@ describe('the installed package', () => {
     expect((await domains()).filter((name) => name.startsWith(fleet))).toEqual([]);
     expect(await readdir(join(store, 'fleets'))).toEqual([]);
   });
+
+  /** gid that the system's libvirt runs QEMU with. */
+  async function qemuGroup(): Promise<number> {
+    return Number(/<model>dac<\/model>[\s\S]*?<baselabel[^>]*>\+\d+:\+(\d+)</.exec(await virsh('capabilities'))?.[1]);
+  }
+
+  it('lets those lock a fleet who may change it, and nobody else', async () => {
+    const group = `cwt-group-${id}`;
+    groups.push(group);
+    await execa('groupadd', [group]);
+    const owner = await makeUser('owner', 'libvirt', group);
+    const mate = await makeUser('mate', 'libvirt', group);
+    const outsider = await makeUser('outsider', 'libvirt');
+    // Made by hand, without QEMU's group: the owner cannot give a base image to that.
+    const store = `/var/lib/libvirt/images/cwt-shared-${id}`;
+    stores.push(store);
+    await execa('install', ['-d', '-m', '2775', '-o', owner.name, '-g', group, store]);
+    const env = { COWHERD_STORE: store };
+    const root = { name: 'root', home: scratch };
+    const fleet = `cwt-shared-${id}`;
+    const lock = join(store, 'fleets', `.${fleet}.lock`);
+    const rights = async () => {
+      const { uid, gid, mode, ino } = await stat(lock);
+      return { uid, gid, mode: mode & 0o7777, ino };
+    };
+    const made = await ok(
+      runAs(owner, env)('spawn', fleet, '--base', join(scratch, 'golden.qcow2'), '--count', '1', ...guest, '--no-start'),
+    );
+    const { gid } = await stat(store);
+    const first = await rights();
+    expect(first).toMatchObject({ uid: owner.uid, gid, mode: 0o660 });
+
+    // Of an older version, which everybody could open.
+    await chmod(lock, 0o644);
+    for (const user of [root, mate, owner]) {
+      const reset = await ok(runAs(user, env)('reset', fleet, '--start', 'none'));
+      expect([user.name, reset.counts.reset, await rights()]).toEqual([user.name, 1, first]);
+    }
+    for (const path of [lock, join(store, 'bases', '.lock')]) {
+      const { exitCode, stderr } = await execa('runuser', ['-u', outsider.name, '--', 'flock', '-n', path, 'true'], { reject: false });
+      expect([exitCode, stderr]).toEqual([66, expect.stringContaining('Permission denied')]);
+    }
+    const refused = await runAs(outsider, env)('reset', fleet);
+    expect([refused.exitCode, refused.json.error.message]).toEqual([8, expect.stringContaining(`may not open ${lock}`)]);
+
+    const stranger = execa('runuser', ['-u', mate.name, '--', 'flock', lock, 'sleep', '60'], { reject: false, stdio: 'ignore' });
+    try {
+      await until('the lock to be held', async () => (await execa('flock', ['-n', lock, 'true'], { reject: false })).exitCode === 1);
+      for (const user of [root, owner]) {
+        const { exitCode, json } = await runAs(user, env)('teardown', fleet, '--yes');
+        expect([exitCode, json.error.message]).toEqual([
+          6,
+          expect.stringMatching(new RegExp(`^Fleet ${fleet} is locked by another program, not cowherd \\(flock, pid \\d+\\)$`)),
+        ]);
+      }
+    } finally {
+      stranger.kill('SIGKILL');
+      await stranger;
+      await endProcesses(mate.name);
+    }
+    await giveToQemu(store, runAs(owner, env), made.notes.join('\n'));
+    await ok(runAs(mate, env)('teardown', fleet, '--yes'));
+  });
+
+  /** Where QEMU has no other way, everybody may read a base image: that is said, and the advice mends it when it is followed. */
+  async function giveToQemu(store: string, cowherd: ReturnType<typeof runAs>, notes: string): Promise<void> {
+    const bases = join(store, 'bases');
+    const advice = `sudo chgrp -R ${await qemuGroup()} ${bases} && sudo find ${bases} -type d -exec chmod g+s {} +`;
+    expect(notes).toContain(advice);
+    const { exitCode, json } = await cowherd('verify', '--fix');
+    expect([exitCode, json.findings]).toEqual([
+      4,
+      [expect.objectContaining({ kind: 'exposed', fixed: false, hint: expect.stringContaining(advice) })],
+    ]);
+    await execa('bash', ['-c', advice.replaceAll('sudo ', '')]);
+    expect((await ok(cowherd('verify', '--fix'))).fixed).toBe(1);
+    const { mode, gid } = await stat(json.findings[0].what);
+    expect([mode & 0o7777, gid]).toEqual([0o440, await qemuGroup()]);
+  }
 
   it('tells a user who may not use the system daemon what to do', async () => {
     const cowherd = runAs(await makeUser('outside'));

@@ -10,10 +10,14 @@ export default class BaseHistory extends BaseCommand {
 
   async run() {
     const { args, flags } = await this.parse(BaseHistory);
-    return this.onHost(flags, async (host) => {
-      const result = await history(host, args.base);
-      this.log(renderHistory(result));
-      return result;
-    });
+    return this.onHost(
+      flags,
+      async (host) => {
+        const result = await history(host, args.base);
+        this.log(renderHistory(result));
+        return result;
+      },
+      { isReader: true },
+    );
   }
 }

@@ -10,10 +10,14 @@ export default class BaseInspect extends BaseCommand {
 
   async run() {
     const { args, flags } = await this.parse(BaseInspect);
-    return this.onHost(flags, async (host) => {
-      const base = await inspectBase(host, args.base);
-      this.log(renderBase(base));
-      return base;
-    });
+    return this.onHost(
+      flags,
+      async (host) => {
+        const base = await inspectBase(host, args.base);
+        this.log(renderBase(base));
+        return base;
+      },
+      { isReader: true },
+    );
   }
 }

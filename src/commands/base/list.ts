@@ -8,10 +8,14 @@ export default class BaseList extends BaseCommand {
 
   async run() {
     const { flags } = await this.parse(BaseList);
-    return this.onHost(flags, async (host) => {
-      const result = await listBases(host);
-      this.log(renderBases(result.bases, result.damaged));
-      return result;
-    });
+    return this.onHost(
+      flags,
+      async (host) => {
+        const result = await listBases(host);
+        this.log(renderBases(result.bases, result.damaged));
+        return result;
+      },
+      { isReader: true },
+    );
   }
 }

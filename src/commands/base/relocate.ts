@@ -1,5 +1,6 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../../base-command.js';
+import { limits } from '../../core/limits.js';
 import { exitCodeOfRelocation, relocate } from '../../services/base-relocate.js';
 import { renderRelocation } from '../../ui/bases.js';
 
@@ -15,7 +16,7 @@ are read whole and sealed again if their content is what was imported; if one is
   ];
   static override args = { fleet: Args.string({ description: 'name of the fleet [default: all of the store]' }) };
   static override flags = {
-    concurrency: Flags.integer({ description: 'members worked on at the same time [default: 8]', min: 1, max: 256 }),
+    concurrency: Flags.integer({ description: 'members worked on at the same time [default: 8]', ...limits.concurrency }),
   };
 
   async run() {

@@ -18,7 +18,7 @@ Interrupted, it is finished by running it again. Asks on a terminal; elsewhere -
   async run() {
     const { args, flags } = await this.parse(SnapshotCommit);
     return this.onHost(flags, async (host, work) => {
-      const options = { ...work, ...snapshotOptions(args.domain, flags, !this.jsonEnabled()) };
+      const options = { ...work, ...snapshotOptions(args.domain, flags, !this.jsonEnabled(), work.signal) };
       const outcome = await commitSnapshot(host, { ...options, snapshot: args.snapshot });
       this.log(renderSnapshotOutcome(outcome, flags['print-diff']));
       return outcome;

@@ -23,7 +23,7 @@ lost. Asks on a terminal; elsewhere --yes is needed.`;
   async run() {
     const { args, flags } = await this.parse(SnapshotDrop);
     return this.onHost(flags, async (host, work) => {
-      const options = { ...work, ...snapshotOptions(args.domain, flags, !this.jsonEnabled()) };
+      const options = { ...work, ...snapshotOptions(args.domain, flags, !this.jsonEnabled(), work.signal) };
       const outcome = await dropSnapshot(host, { ...options, snapshot: args.snapshot, acceptChanged: flags['accept-changed'] });
       this.log(renderSnapshotOutcome(outcome, flags['print-diff']));
       return outcome;

@@ -13,10 +13,14 @@ export default class SnapshotList extends BaseCommand {
 
   async run() {
     const { args, flags } = await this.parse(SnapshotList);
-    return this.onHost(flags, async (host) => {
-      const result = await listSnapshots(host, args.domain);
-      this.log(renderSnapshots(result));
-      return result;
-    });
+    return this.onHost(
+      flags,
+      async (host) => {
+        const result = await listSnapshots(host, args.domain);
+        this.log(renderSnapshots(result));
+        return result;
+      },
+      { isReader: true },
+    );
   }
 }

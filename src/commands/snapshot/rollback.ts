@@ -18,7 +18,7 @@ variables included. Asks on a terminal; elsewhere --yes is needed.`;
   async run() {
     const { args, flags } = await this.parse(SnapshotRollback);
     return this.onHost(flags, async (host, work) => {
-      const options = { ...work, ...snapshotOptions(args.domain, flags, !this.jsonEnabled()) };
+      const options = { ...work, ...snapshotOptions(args.domain, flags, !this.jsonEnabled(), work.signal) };
       const outcome = await rollbackSnapshot(host, { ...options, snapshot: args.snapshot });
       this.log(renderSnapshotOutcome(outcome, flags['print-diff']));
       return outcome;

@@ -3,6 +3,7 @@ import { levelName, type SnapshotJournal, type SnapshotVerb } from '../../core/s
 import { diffDomains } from '../../core/snapshot-diff.js';
 import { sideOf } from '../../core/snapshot-xml.js';
 import type { Ports } from '../../ports.js';
+import { verifyWork } from '../fleet-access.js';
 import { isRunning, obstacles, refuse, type SnapshotOptions, type SnapshotSight, withSnapshots } from './access.js';
 import { carryOut } from './carry-out.js';
 import { findUsers, verifyUnused } from './image-users.js';
@@ -45,6 +46,7 @@ export function runVerb(
   plan: (sight: SnapshotSight) => Promise<Planned>,
 ): Promise<SnapshotOutcome> {
   return withSnapshots(ports, options.domain, async (sight) => {
+    verifyWork(options);
     const began = ports.clock.monotonic();
     const interrupted = goOn(sight, verb, options.snapshot);
     refuse(verb, sight.domain.name, await obstacles(ports, sight, options.force === true || options.diffOnly === true));

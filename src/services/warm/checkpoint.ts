@@ -12,7 +12,7 @@ import type { WaitFor } from '../../core/stages.js';
 import type { Ports } from '../../ports.js';
 import { byName, dryOutcome, memberOf, newOperation, prepared, runChange } from '../change.js';
 import { verifiedBases } from '../disks.js';
-import { loadFleet, observeWithMarks, verifyNothingUnfinished, type WorkOptions, withFleetLock } from '../fleet-access.js';
+import { loadFleet, observeWithMarks, verifyNothingUnfinished, verifyWork, type WorkOptions, withFleetLock } from '../fleet-access.js';
 import { beginWait, defaultWaitMs, verifyWaitable, waitForReadiness } from '../readiness.js';
 import { withoutStrangeDisks } from '../reset.js';
 import { verifyRoom } from '../room.js';
@@ -37,6 +37,7 @@ export interface CheckpointOptions extends WorkOptions {
  * An earlier checkpoint goes when the new one is whole.
  */
 export async function checkpoint(ports: Ports, options: CheckpointOptions): Promise<Outcome> {
+  verifyWork(options);
   if (options.dryRun === true) return begin(ports, options);
   return withFleetLock(ports, options.fleet, async () => {
     await verifyNothingUnfinished(ports, options.fleet, () => false);

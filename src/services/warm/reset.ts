@@ -131,7 +131,11 @@ function recordOf(standings: ReadonlyMap<string, MemberStanding>, name: string):
 
 function coldNotes(cold: ReadonlyArray<{ name: string; why: string }>): string[] {
   const names = new Map<string, string[]>();
-  for (const { name, why } of cold) names.set(why, [...(names.get(why) ?? []), name]);
+  for (const { name, why } of cold) {
+    const those = names.get(why);
+    if (those === undefined) names.set(why, [name]);
+    else those.push(name);
+  }
   return [...names].map(([why, [first = '', ...others]]) => {
     const whose = others.length === 0 ? first : `${first} and ${others.length} more`;
     return `${whose} reset cold: ${why}. Take the checkpoint anew when they are ready: cowherd checkpoint`;

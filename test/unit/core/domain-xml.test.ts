@@ -74,6 +74,30 @@ describe('the built-in template', () => {
     expect(plain).not.toContain('usb');
   });
 
+  it('has the CPU that is asked for, and else what it had in 0.1.0', () => {
+    const withCpu = (cpu: string | undefined, virtType: 'kvm' | 'qemu') =>
+      compileDomainTemplate(source, 'test', () => base, { ...platform, virtType, cpu })(record, member, files);
+    // Another byte would be another digest: every domain would be defined anew, and no checkpoint would fit.
+    expect(withCpu('host-model', 'kvm')).toContain('  <features>\n    <acpi/>\n  </features>\n  <cpu mode="host-model"/>\n  <genid/>\n');
+    expect(withCpu(undefined, 'qemu')).toContain('  </features>\n  <genid/>\n');
+    expect(withCpu('max', 'qemu')).toContain('  </features>\n  <cpu mode="maximum"/>\n  <genid/>\n');
+    const asked = { ...record, spec: { ...record.spec, cpu: 'EPYC' } };
+    const expectation = {
+      member,
+      disks: [{ path: files.overlay, base }],
+      seedPath: '',
+      nvramPath: '',
+      forwardedPorts: [],
+      storeRoot: '/store',
+    };
+    const rendered = compileDomainTemplate(source, 'test', () => base, { ...platform, cpu: 'EPYC' })(asked, member, files);
+    verifyRenderedDomain(rendered, { ...expectation, record: asked });
+    // A template with a CPU of its own.
+    expect(() => verifyRenderedDomain(rendered.replace('>EPYC<', '>Haswell<'), { ...expectation, record: asked })).toThrow(
+      expect.objectContaining({ code: 'BAD_TEMPLATE', details: [expect.stringContaining('leave --cpu out')] }),
+    );
+  });
+
   it('tells a guest who it is', () => {
     const seeded = render(source, { ...record.spec, seed: 'nocloud' });
     expect(seeded).toMatch(/<source file="\/store\/lab-003.iso"\/>\s*<target dev="vdb" bus="virtio"\/>\s*<readonly\/>/);

@@ -72,7 +72,7 @@ describe('new host keys', () => {
     const read = execFileSync('/bin/sh', { input: `${text}printf '%s\\n' "$new_ecdsa" "$new_rsa_pub" "$new_ed25519"`, encoding: 'utf8' });
     expect(read).toBe(`${keys[1]?.privateKey}${keys[2]?.publicKey}\n${keys[0]?.privateKey}`);
     expect((await makeHostKeys(types)).map(({ publicKey }) => publicKey)).not.toContain(keys[0]?.publicKey);
-  });
+  }, 30_000);
 });
 
 describe('what a guest says of itself', () => {
