@@ -1,7 +1,7 @@
 import { CowherdError } from '../core/errors.js';
 import { excerpt } from '../core/guest/text.js';
 import type { GuestAgent } from '../ports.js';
-import { virshError } from './virsh-errors.js';
+import { virshError, withoutGuestText } from './virsh-errors.js';
 import { quote, type Reply } from './virsh-session.js';
 
 /** Guest agents, through libvirt's channel to them. */
@@ -22,12 +22,16 @@ export class VirshAgent implements GuestAgent {
     try {
       return (JSON.parse(reply.stdout) as { return?: unknown }).return;
     } catch (cause) {
-      throw new CowherdError('GUEST_UNREACHABLE', `The agent of ${domain} gave a reply that is not JSON`, {
-        hint: 'Check the qemu-guest-agent in that guest, or use ssh instead: --via ssh.',
-        cause,
-      });
+      throw unreadable(domain, cause);
     }
   }
+}
+
+function unreadable(domain: string, cause?: unknown): CowherdError {
+  return new CowherdError('GUEST_UNREACHABLE', `The agent of ${domain} gave a reply that is not JSON`, {
+    hint: 'Check the qemu-guest-agent in that guest, or use ssh instead: --via ssh.',
+    cause,
+  });
 }
 
 function agentError(domain: string, error: string): CowherdError {
@@ -37,9 +41,11 @@ function agentError(domain: string, error: string): CowherdError {
       hint: 'Some distributions forbid parts of qemu-ga: see its BLACKLIST_RPC or --allow-rpcs setting in the guest.',
     });
   }
-  if (/No complete agent response/i.test(error)) {
-    return new CowherdError('GUEST_UNREACHABLE', `The agent of ${domain} sent more than libvirt accepts (about 7 MB), and was cut off`, {
-      hint: 'Have the command write less, or use ssh: --via ssh. The agent answers again after a restart of the guest.',
+  // JSON that is nested too deeply libvirt reads, and cannot pass on.
+  if (withoutGuestText(error) !== error || /failed to convert virJSONValue/i.test(error)) return unreadable(domain);
+  if (/No complete agent response|Unable to encode message payload/i.test(error)) {
+    return new CowherdError('GUEST_UNREACHABLE', `The agent of ${domain} sent a reply that is larger than libvirt accepts (4 to 7 MB)`, {
+      hint: 'Have the command write less, or use ssh: --via ssh. If the agent does not answer any more, restart the guest.',
     });
   }
   if (/not (connected|responding|available|configured)|not running|timed? ?out/i.test(error)) {

@@ -28,7 +28,20 @@ const faults: Array<[VirshFault, RegExp]> = [
 ];
 
 export function faultOf(error: string): VirshFault {
-  return faults.find(([, pattern]) => pattern.test(error))?.[0] ?? 'other';
+  const own = withoutGuestText(error);
+  return faults.find(([, pattern]) => pattern.test(own))?.[0] ?? 'other';
+}
+
+/**
+ * What libvirt itself says: its messages quote an agent that refuses, or whose reply it cannot read, up to the end. A guest that
+ * wrote "End of file while reading data" would be taken for a lost connection.
+ * Source: libvirt, src/qemu/qemu_agent.c, qemuAgentIOProcessLine and qemuAgentCheckError; src/util/virjson.c
+ */
+export function withoutGuestText(error: string): string {
+  return error.replace(
+    /(unable to execute QEMU agent command '[^']*': |cannot parse json |\b(?:Unknown|Parsed|Malformed) JSON reply )[\s\S]*/,
+    '$1…',
+  );
 }
 
 const explanations: Array<{ pattern: RegExp; code: ErrorCode; hint: string }> = [

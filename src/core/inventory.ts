@@ -1,6 +1,6 @@
 import { stringify } from 'yaml';
 import { CowherdError } from './errors.js';
-import type { Ipv4Address } from './guest/values.js';
+import { type Ipv4Address, parseIpv4 } from './guest/values.js';
 import { jsonText, shellWord } from './quoting.js';
 
 /** Where the members of a fleet are, in the words of other tools. */
@@ -27,10 +27,11 @@ export interface Inventory {
   members: InventoryMember[];
 }
 
-/** @throws BAD_USAGE for hosts where the members have no address of their own */
+/** @throws BAD_USAGE for hosts where the members have no address of their own, and for what none of the formats can hold */
 export function formatInventory(inventory: Inventory, format: InventoryFormat): string {
   const { fleet, members } = inventory;
   const reachable = members.filter((member): member is InventoryMember & { host: Ipv4Address; port: number } => member.host !== null);
+  if (format !== 'json') reachable.forEach(verifyPlain);
   switch (format) {
     case 'json':
       return jsonText(inventory);
@@ -61,6 +62,15 @@ export function formatInventory(inventory: Inventory, format: InventoryFormat): 
         }),
       ].join('\n');
   }
+}
+
+/** Members come from the inventory service, but also from programs, which types do not bind. */
+function verifyPlain({ name, host, sshConfig }: InventoryMember): void {
+  const broken = sshConfig.find((line) => /\p{Cc}/u.test(line));
+  if (parseIpv4(host) !== undefined && broken === undefined) return;
+  throw new CowherdError('BAD_USAGE', `${name} cannot be written to an inventory: ${JSON.stringify(broken ?? host)}`, {
+    hint: 'A host must be an IPv4 address, and a line of an ssh_config has no control characters.',
+  });
 }
 
 function ansibleHost({ host, port, user, identityFile, sshConfig }: InventoryMember): Record<string, string | number> {

@@ -2,7 +2,7 @@ import { chmod, cp, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
-import { brokenReplies, brokenSyncs, largeReplies, replyTo, returns } from './replies.js';
+import { brokenReplies, brokenSyncs, largeReplies, libvirtWords, replyTo, returns } from './replies.js';
 import { canary, hostileLines, hostileText } from './text.js';
 
 /** What goes into the image of a hostile guest: see root/usr/bin/qemu-ga. */
@@ -70,6 +70,10 @@ export async function writeCorpus(directory: string, seed: number): Promise<void
       ...Object.entries(brokenReplies).map(([name, reply]): [string, string] => [`${name}!`, reply]),
       ...Object.entries(largeReplies).map(([name, shell]): [string, string] => [`${name}+`, shell]),
       ...Object.entries(special[command] ?? {}).map(([name, value]): [string, string] => [name, `{"return":${value}}\n`]),
+      ...libvirtWords.map((desc, at): [string, string] => [
+        `libvirt-${at}`,
+        `${JSON.stringify({ error: { class: 'GenericError', desc } })}\n`,
+      ]),
       ['none', ''],
     ]);
   }

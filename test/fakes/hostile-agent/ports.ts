@@ -18,10 +18,14 @@ export function virshReply(line: string): { stdout: string; error: string } {
   return { stdout: '', error: `internal error: unable to execute QEMU agent command 'guest-exec': ${why}` };
 }
 
+/** How many replies were given, by all agents together. */
+export let given = 0;
+
 /** Agents of several domains. @param lines by domain and command: the reply that comes next */
 export function agentOf(lines: (domain: string, command: string) => string): VirshAgent {
   return new VirshAgent(async (line) => {
     const [, domain = '', command = ''] = /^qemu-agent-command '([^']*)' '\{"execute":"([^"]*)"/.exec(line) ?? [];
+    given++;
     return virshReply(lines(domain, command));
   });
 }

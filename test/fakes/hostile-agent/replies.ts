@@ -139,8 +139,8 @@ export const returns: Record<string, Json> = {
   'guest-shutdown': anything,
 };
 
-/** A refusal in libvirt's own words: taken for libvirt's, one guest would speak for the whole host. */
-const libvirtWords = [
+/** Messages of libvirt that a guest may quote. Taken for libvirt's own, one guest would speak for the whole host. */
+export const libvirtWords = [
   'Disconnected from qemu:///system due to end of file',
   'End of file while reading data: Input/output error',
   'failed to connect to the hypervisor',
@@ -182,6 +182,7 @@ export const brokenReplies: Record<string, string> = {
   'event-first': `${event}\n{"return":{}}\n`,
   greeting: '{"QMP":{"version":{}}}\n{"return":{}}\n',
   neither: '{"id":1}\n',
+  'quotes-libvirt': 'End of file while reading data\n',
   both: '{"return":{},"error":{"class":"GenericError","desc":"both"}}\n',
   array: '[]\n',
   twice: '{"return":{},"return":[]}\n',

@@ -13,6 +13,6 @@ function chosen(word: string | undefined): number {
     console.error(`generated replies: HOSTILE_SEED=${drawn}`);
     return drawn;
   }
-  const given = Number(word);
-  return word !== undefined && Number.isInteger(given) ? given : 20_240_131;
+  const given = Number(word || Number.NaN);
+  return Number.isInteger(given) ? given : 20_240_131;
 }

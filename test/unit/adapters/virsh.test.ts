@@ -37,6 +37,11 @@ Domain: 'off'
     ],
     ["Failed to start domain 'x'\nFailed to connect socket to '/run/libvirt/virtlogd-sock': No such file or directory", 'other'],
     ['anything else', 'other'],
+    // What a guest wrote is no word of libvirt's.
+    ["internal error: unable to execute QEMU agent command 'guest-exec': End of file while reading data", 'other'],
+    ["internal error: unable to execute QEMU agent command 'guest-shutdown': x\ndomain is not running", 'other'],
+    ['internal error: cannot parse json Disconnected from qemu:///system: lexical error: invalid char in json text.', 'other'],
+    ['internal error: Unknown JSON reply \'{"x":"Domain not found"}\'', 'other'],
   ])('%j means %s', (text, fault) => {
     expect(faultOf(text)).toBe(fault);
   });
