@@ -5,6 +5,11 @@ import type { Reply } from './virsh-session.js';
 
 /** What is read of many domains at once. */
 
+/**
+ * How much longer a call may take for the sake of a QEMU that is being ended: libvirt gives one that does not listen 10 s and keeps its
+ * domain locked meanwhile. A list of domains waits for that, and even the definition of another domain does.
+ */
+export const heldMs = 30_000;
 const readBatch = 200;
 /** Domains that may get no answer before libvirt itself is taken to hang. */
 const mostSilent = 3;
@@ -24,7 +29,7 @@ export async function readEach(
   for (let left = [...names]; left.length > 0; ) {
     const part = left.slice(0, readBatch);
     const replies = await pool.run(async (session) => {
-      const settled = await Promise.allSettled(part.map(async (name) => verifyConnected(await session.run(command(name)))));
+      const settled = await Promise.allSettled(part.map(async (name) => verifyConnected(await session.run(command(name), heldMs))));
       const first = settled.find((result) => result.status === 'rejected');
       if (first !== undefined && !(failed !== undefined && isTimeout(first.reason))) throw first.reason;
       return settled;
