@@ -275,7 +275,7 @@ export class Virsh implements Hypervisor {
   }
 
   async #ask(command: string, doing: string): Promise<string> {
-    const reply = await this.#run(command, heldMs).catch((error: unknown) => {
+    const reply = await this.#run(command, heldMs(this.#pool.timeoutMs)).catch((error: unknown) => {
       throw whileDoing(doing, error);
     });
     if (reply.error !== '') throw virshError(doing, reply.error);
@@ -297,7 +297,7 @@ export class Virsh implements Hypervisor {
     { domain, moreMs = 0, beforeRepeat }: { domain?: string; moreMs?: number; beforeRepeat?: () => Promise<void> } = {},
   ): Promise<VirshFault | undefined> {
     for (let attempt = 0; ; attempt++) {
-      const { error } = await this.#run(command, heldMs + moreMs).catch((cause: unknown) => {
+      const { error } = await this.#run(command, heldMs(this.#pool.timeoutMs) + moreMs).catch((cause: unknown) => {
         throw domain !== undefined && isTimeout(cause) ? silentDomain(domain, doing, cause) : whileDoing(doing, cause);
       });
       if (error === '') return undefined;
