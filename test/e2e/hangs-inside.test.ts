@@ -49,15 +49,19 @@ describe('verbs inside guests, two of which hang', () => {
     return { json, failed: Object.fromEntries(failed.map((row) => [row.name, row.error])) };
   };
 
+  /** A moment later: its answer to this would never come. */
+  const hangAgent = async (): Promise<void> => {
+    await lab.ok('exec', fleet, '3', '--', '(sleep 1; kill -STOP $(pidof qemu-ga)) >/dev/null 2>&1 </dev/null &');
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+  };
+
   it('they end, and fail for these alone', async () => {
     const file = join(lab.scratch, 'file');
     await writeFile(file, 'content');
     process.env.COWHERD_LIBVIRT_TIMEOUT = '6s';
     try {
-      // Told from outside its own answer, which it would never give.
-      await lab.ok('exec', fleet, '3', '--', '(sleep 1; kill -STOP $(pidof qemu-ga)) >/dev/null 2>&1 </dev/null &');
+      await hangAgent();
       await qemus.stop(name(2));
-      await new Promise((resolve) => setTimeout(resolve, 1_500));
 
       const byAgent = await Promise.all([
         tried('exec', fleet, '--via', 'agent', '--', 'true'),
@@ -90,5 +94,8 @@ describe('verbs inside guests, two of which hang', () => {
     expect((await lab.ok('reset', fleet, '--warm')).counts.rewound).toBe(3);
     expect((await lab.ok('exec', fleet, '--', 'true')).counts.ok).toBe(3);
     expect((await lab.ok('verify')).findings).toEqual([]);
+    await hangAgent();
+    const stopped = await tried('stop', fleet, '--force', '--timeout', '15s');
+    expect([stopped.failed, stopped.json.counts.stopped]).toEqual([{}, 3]);
   });
 });
