@@ -40,6 +40,11 @@ export class SessionPool {
     this.#limit = pLimit(options.sessions);
   }
 
+  /** Of any call. */
+  get timeoutMs(): number {
+    return this.#options.timeoutMs;
+  }
+
   /** Connections that ended before an answer came. */
   get losses(): number {
     return this.#losses;

@@ -1,14 +1,17 @@
 import { CowherdError } from '../core/errors.js';
 import { excerpt } from '../core/guest/text.js';
 import type { GuestAgent } from '../ports.js';
-import { virshError, withoutGuestText } from './virsh-errors.js';
+import { isTimeout, virshError, withoutGuestText } from './virsh-errors.js';
 import { quote, type Reply } from './virsh-session.js';
+
+/** libvirt asks an agent first whether it is there, and waits that long for it. */
+const syncSeconds = 5;
 
 /** Guest agents, through libvirt's channel to them. */
 export class VirshAgent implements GuestAgent {
-  readonly #run: (command: string) => Promise<Reply>;
+  readonly #run: (command: string, moreMs: number) => Promise<Reply>;
 
-  constructor(run: (command: string) => Promise<Reply>) {
+  constructor(run: (command: string, moreMs: number) => Promise<Reply>) {
     this.#run = run;
   }
 
@@ -17,7 +20,11 @@ export class VirshAgent implements GuestAgent {
     const text = JSON.stringify(command).replace(/[^\u{20}-\u{7e}]/gu, (letter) =>
       [...Array(letter.length).keys()].map((at) => `\\u${letter.charCodeAt(at).toString(16).padStart(4, '0')}`).join(''),
     );
-    const reply = await this.#run(`qemu-agent-command ${quote(domain)} ${quote(text)} --timeout ${Math.max(1, Math.ceil(timeoutSeconds))}`);
+    const seconds = Math.max(1, Math.ceil(timeoutSeconds));
+    const line = `qemu-agent-command ${quote(domain)} ${quote(text)} --timeout ${seconds}`;
+    const reply = await this.#run(line, (seconds + syncSeconds) * 1_000).catch((error: unknown) => {
+      throw isTimeout(error) ? silentAgent(domain, error.message) : error;
+    });
     if (reply.error !== '') throw agentError(domain, reply.error);
     try {
       return (JSON.parse(reply.stdout) as { return?: unknown }).return;
@@ -31,6 +38,12 @@ function unreadable(domain: string, cause?: unknown): CowherdError {
   return new CowherdError('GUEST_UNREACHABLE', `The agent of ${domain} gave a reply that is not JSON`, {
     hint: 'Check the qemu-guest-agent in that guest, or use ssh instead: --via ssh.',
     cause,
+  });
+}
+
+function silentAgent(domain: string, why: string): CowherdError {
+  return new CowherdError('GUEST_UNREACHABLE', `The agent of ${domain} does not answer: ${why}`, {
+    hint: 'Is qemu-guest-agent installed and running in the guest, and the guest up?',
   });
 }
 
@@ -49,9 +62,7 @@ function agentError(domain: string, error: string): CowherdError {
     });
   }
   if (/not (connected|responding|available|configured)|not running|timed? ?out/i.test(error)) {
-    return new CowherdError('GUEST_UNREACHABLE', `The agent of ${domain} does not answer: ${excerpt(error.split('\n').at(-1) ?? error)}`, {
-      hint: 'Is qemu-guest-agent installed and running in the guest, and the guest up?',
-    });
+    return silentAgent(domain, excerpt(error.split('\n').at(-1) ?? error));
   }
   return virshError(`talk to the agent of ${domain}`, error);
 }

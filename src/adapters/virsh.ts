@@ -16,7 +16,7 @@ import { runAttached, runTool } from './process.js';
 import { makeScratch } from './scratch.js';
 import { SessionPool } from './session-pool.js';
 import { connectionError, faultOf, isTimeout, silentDomain, stuckStart, type VirshFault, virshError } from './virsh-errors.js';
-import { readEach, verifyAbsence, verifyConnected } from './virsh-reads.js';
+import { heldMs, readEach, verifyAbsence, verifyConnected } from './virsh-reads.js';
 import { memoryMs, quote, type Reply } from './virsh-session.js';
 
 export interface VirshOptions {
@@ -38,8 +38,6 @@ const listingPausesMs = [50, 100, 300, 600];
 const busyPausesMs = [200, 1_000, 3_000];
 /** A monitor that has been waited for as long as this is not waited for again. */
 const hungMonitorSeconds = 30;
-/** libvirt waits 10 s for a QEMU to end before it kills it, and then until it is gone: on top of what any call may take. */
-const endingMs = 30_000;
 
 const machineOf: Record<string, string> = { x86_64: 'pc', aarch64: 'virt' };
 
@@ -191,7 +189,6 @@ export class Virsh implements Hypervisor {
   async destroy(name: string): Promise<void> {
     await this.#order(`destroy ${quote(name)}`, `stop ${name}`, ['domain not found', 'not running'], {
       domain: name,
-      moreMs: endingMs,
       beforeRepeat: async () => {
         if (isStartingUp(await this.stateOf(name))) throw stuckStart(name, this.isSystem);
       },
@@ -290,7 +287,7 @@ export class Virsh implements Hypervisor {
   }
 
   async #ask(command: string, doing: string): Promise<string> {
-    const reply = await this.#run(command).catch((error: unknown) => {
+    const reply = await this.#run(command, heldMs(this.#pool.timeoutMs)).catch((error: unknown) => {
       throw whileDoing(doing, error);
     });
     if (reply.error !== '') throw virshError(doing, reply.error);
@@ -309,10 +306,10 @@ export class Virsh implements Hypervisor {
     command: string,
     doing: string,
     accepted: readonly VirshFault[] = [],
-    { domain, moreMs, beforeRepeat }: { domain?: string; moreMs?: number; beforeRepeat?: () => Promise<void> } = {},
+    { domain, moreMs = 0, beforeRepeat }: { domain?: string; moreMs?: number; beforeRepeat?: () => Promise<void> } = {},
   ): Promise<VirshFault | undefined> {
     for (let attempt = 0; ; attempt++) {
-      const { error } = await this.#run(command, moreMs).catch((cause: unknown) => {
+      const { error } = await this.#run(command, heldMs(this.#pool.timeoutMs) + moreMs).catch((cause: unknown) => {
         throw domain !== undefined && isTimeout(cause) ? silentDomain(domain, doing, cause) : whileDoing(doing, cause);
       });
       if (error === '') return undefined;

@@ -22,6 +22,21 @@ describe('a libvirt that is slow or fails', () => {
     expect(failed[0].error.message).toMatch(`Could not define ${failed[0].name}: libvirt gave no answer`);
     expect((await lab.ok(...spawning)).counts).toMatchObject({ created: 1, failed: 0 });
 
+    // What cannot be read of one of them does not keep the others from it.
+    const silent = 'Timed out during operation: cannot acquire state change lock';
+    for (const [match, verb] of [
+      ['^metadata', 'start'],
+      ['^dumpxml', 'start'],
+      ['^metadata', 'stop'],
+      ['^dumpxml', 'stop'],
+    ] as const) {
+      if (verb === 'stop') await lab.ok('start', fleet);
+      const { json } = await faulty(lab, { match, nth: 2, do: 'error', text: silent }, '60s', verb, fleet, '--timeout', '1s');
+      const seen = json.members.map((row: any) => row.error?.message ?? 'done');
+      expect(seen[1], JSON.stringify({ match, verb, json })).toMatch(/state change lock/);
+      expect([seen[0], seen[2]].join()).not.toMatch(/state change lock/);
+      await lab.answer('stop', fleet, '--force', '--timeout', '1s');
+    }
     const world = await lab.world(fleet);
     const faults: Array<[Fault, RegExp]> = [
       [{ match: '^list', times: 99, do: 'cut' }, /a line that cannot be read|its list lacks/],

@@ -3,26 +3,27 @@ import { writeFile } from 'node:fs/promises';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { faulty } from './flaky.js';
-import { StoppedQemus } from './hung.js';
+import { HungQemus } from './hung.js';
 import { guest, Lab, until, virsh } from './lab.js';
 
 /** QEMU goes on saving when cowherd has given up waiting for it: what it saves then is in no record. */
 describe('a checkpoint that timed out', () => {
   let lab: Lab;
   let fleet: string;
-  const qemus = new StoppedQemus();
+  let qemus: HungQemus;
   const name = (index: number): string => `${fleet}-00${index}`;
   const tags = async (index: number): Promise<string[]> =>
     (await execa('qemu-img', ['snapshot', '-U', '-l', lab.overlay(fleet, name(index))])).stdout.match(/cowherd-[0-9a-f]{12}/g) ?? [];
 
   beforeAll(async () => {
     lab = await Lab.open();
+    qemus = new HungQemus(lab);
     fleet = lab.fleet('stray');
     const machine = [...guest, '--virt-type', 'qemu', '--disk', '32MiB'];
     await lab.ok('spawn', fleet, '--base', await lab.golden('golden.qcow2'), '--count', '2', ...machine, '--wait', 'console=^OK');
   });
   afterAll(async () => {
-    qemus.goOn();
+    await qemus.goOn();
     await lab.close();
   });
 
@@ -31,7 +32,7 @@ describe('a checkpoint that timed out', () => {
     const before = await tags(1);
     try {
       await qemus.watch(name(1));
-      const stop = `kill -STOP ${await StoppedQemus.pidOf(name(1))}`;
+      const stop = `kill -STOP ${await HungQemus.pidOf(name(1))}`;
       const { exitCode, json } = await faulty(
         lab,
         { match: `${name(1)}.*snapshot-save`, do: 'then', text: stop },
@@ -48,7 +49,7 @@ describe('a checkpoint that timed out', () => {
         details: expect.arrayContaining([expect.stringContaining(`cowherd verify ${fleet} --fix`)]),
       });
     } finally {
-      qemus.goOn();
+      await qemus.goOn();
     }
     // Nothing is left to resume: the disk itself says what became of it.
     expect((await lab.answer('resume', fleet)).exitCode).toBe(5);

@@ -2,7 +2,8 @@ import { open, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { Lab, virsh } from '../e2e/lab.js';
+import { HungQemus } from '../e2e/hung.js';
+import { Lab, until, virsh } from '../e2e/lab.js';
 
 const fsck = '/usr/sbin/e2fsck';
 const rounds = Math.max(2, Math.round(20 * Number(process.env.COWHERD_SOAK ?? 1)));
@@ -71,5 +72,43 @@ describe('warm resets', () => {
       expect([exitCode, exitCode === 0 ? '' : all]).toEqual([0, '']);
       for (const path of [raw, root]) await rm(path);
     }
+  });
+
+  it('that are stopped at any moment leave nothing that is not found, and the guest as it was', async () => {
+    const fleet = lab.fleet('stopped');
+    const name = `${fleet}-001`;
+    const qemus = new HungQemus(lab);
+    const linux = ['--base', inject('tinyImage'), '--memory', '128MiB', '--seed', 'nocloud', '--count', '1', '--wait', 'agent'];
+    await lab.ok('spawn', fleet, ...linux);
+    const answers = async (): Promise<string> => (await lab.ok('exec', fleet, '--', 'cat /root/kept')).members[0].stdout.trim();
+    await lab.ok('exec', fleet, '--', 'echo kept > /root/kept; sync');
+    process.env.COWHERD_LIBVIRT_TIMEOUT = '3s';
+    try {
+      for (let round = 0; round < rounds; round++) {
+        const run = lab.begin('checkpoint', fleet, '--json');
+        await new Promise((resolve) => setTimeout(resolve, 400 + Math.random() * 1_600));
+        try {
+          await qemus.stop(name);
+          expect([0, 4, 8]).toContain((await run).exitCode);
+        } finally {
+          await qemus.goOn();
+        }
+        await until(
+          'QEMU to be done',
+          async () => !/running|pending/.test(await virsh('qemu-monitor-command', name, '{"execute":"query-jobs"}')),
+        );
+        const { findings } = (await lab.answer('verify', fleet)).json;
+        expect(findings.filter((one: any) => one.kind !== 'leftover')).toEqual([]);
+        expect((await lab.ok('verify', fleet, '--fix')).fixed).toBe(findings.length);
+        expect([await answers(), (await lab.ok('verify', fleet)).findings]).toEqual(['kept', []]);
+      }
+      expect((await lab.ok('checkpoint', fleet)).counts.checkpointed).toBe(1);
+      expect((await lab.ok('reset', fleet, '--warm')).counts.rewound).toBe(1);
+    } finally {
+      delete process.env.COWHERD_LIBVIRT_TIMEOUT;
+      await qemus.goOn();
+    }
+    expect(await answers()).toBe('kept');
+    await lab.ok('teardown', fleet, '--yes');
   });
 });
