@@ -4,7 +4,7 @@
 #
 #   setup.sh [--guests] [--tests] [--bench]
 #                                   --guests: also what Linux guests need: seeds, ssh, libvirt's networks, building the image
-#                                   --tests: also UEFI firmware, an emulated TPM, virt-install and strace, which the tests try
+#                                   --tests: also UEFI firmware, an emulated TPM, virt-install, strace and script, which the tests use
 #                                   --bench: also what only the benchmarks need
 #
 # Exit 3: something is missing that it cannot install.
@@ -52,7 +52,7 @@ case " $* " in
 esac
 
 case " $* " in
-  *' --tests '*) package_of+=([swtpm]=swtpm [swtpm_setup]=swtpm-tools [virt-install]=virtinst [strace]=strace) ;;
+  *' --tests '*) package_of+=([swtpm]=swtpm [swtpm_setup]=swtpm-tools [virt-install]=virtinst [strace]=strace [script]=bsdutils) ;;
 esac
 
 missing=()
