@@ -4,7 +4,7 @@
 #
 #   setup.sh [--guests] [--tests] [--bench]
 #                                   --guests: also what Linux guests need: seeds, ssh, libvirt's networks, building the image
-#                                   --tests: also UEFI firmware, an emulated TPM, virt-install, strace and Ansible, which the tests try
+#                                   --tests: also UEFI firmware, an emulated TPM, virt-install, strace, script and Ansible, which the tests use
 #                                   --bench: also what only the benchmarks need
 #
 # Exit 3: something is missing that it cannot install.
@@ -52,7 +52,10 @@ case " $* " in
 esac
 
 case " $* " in
-  *' --tests '*) package_of+=([swtpm]=swtpm [swtpm_setup]=swtpm-tools [virt-install]=virtinst [strace]=strace [ansible-inventory]=ansible-core) ;;
+  *' --tests '*)
+    package_of+=(
+      [swtpm]=swtpm [swtpm_setup]=swtpm-tools [virt-install]=virtinst [strace]=strace [script]=bsdutils [ansible-inventory]=ansible-core
+    ) ;;
 esac
 
 missing=()

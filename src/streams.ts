@@ -13,11 +13,10 @@ const gone = new AbortController();
 /** Aborted when stdout takes nothing any more: verbs that go on for the sake of their output alone end then. */
 export const outputGone: AbortSignal = gone.signal;
 
-/** To be called once by the process that runs a command, when oclif is loaded: oclif would throw what stdout says. */
+/** To be called once by the process that runs a command, before anything is written. */
 export function guardStreams(): void {
   const terminals = [0, 1, 2].filter((descriptor) => isatty(descriptor));
   let lost: NodeJS.ErrnoException | undefined;
-  process.stdout.removeAllListeners('error');
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     // A terminal that has vanished has no reader either.
     const isVanished = terminals.includes(1) && !isatty(1);
