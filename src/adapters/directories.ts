@@ -34,14 +34,28 @@ async function isFile(path: string): Promise<boolean> {
  */
 export async function makeDirectory(path: string): Promise<void> {
   try {
-    const first = await mkdir(path, { recursive: true, mode: 0o755 });
-    if (first === undefined) return;
-    const made = [path];
-    for (let above = dirname(path); above.length >= first.length; above = dirname(above)) made.unshift(above);
-    for (const directory of made) await handDown(directory);
+    await makeLevel(path);
   } catch (cause) {
     throw storeError(`make the directory ${path}`, cause);
   }
+}
+
+/** One level at a time: each is handed down while it is empty. */
+async function makeLevel(path: string): Promise<void> {
+  if (await isDirectory(path)) return;
+  if (path !== dirname(path)) await makeLevel(dirname(path));
+  try {
+    await mkdir(path, { mode: 0o755 });
+  } catch (error) {
+    // Another run may have been faster.
+    if (await isDirectory(path)) return;
+    throw error;
+  }
+  await handDown(path);
+}
+
+async function isDirectory(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined))?.isDirectory() === true;
 }
 
 /** By open directories: whoever owns the one above could put a link in place of the new one, and have another given away. */

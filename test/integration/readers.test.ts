@@ -2,6 +2,7 @@ import { chmod, chown, mkdtemp, open, rm, stat, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { makeDirectory } from '../../src/adapters/directories.js';
 import { Readers } from '../../src/adapters/readers.js';
 
 /** Numbers that no user and no group has. */
@@ -48,6 +49,21 @@ describe.runIf(process.getuid?.() === 0)('an image that root restricts', () => {
     await chown(path, 0, qemu);
     await chmod(path, 0o444);
     expect(await restricted(new Readers(undefined, dir))).toEqual([0, qemu, '440', 'fine']);
+  });
+
+  it("is in a directory that is the store's owner's as well, and the group's where they share it", async () => {
+    const made = join(dir, 'bases', 'golden');
+    await chown(dir, alice, kin);
+    await makeDirectory(made);
+    for (const one of [join(dir, 'bases'), made]) expect(await stat(one)).toMatchObject({ uid: alice, mode: 0o40755 });
+    await chmod(dir, 0o2775);
+    await makeDirectory(join(dir, 'fleets', 'lab'));
+    for (const one of [join(dir, 'fleets'), join(dir, 'fleets', 'lab')])
+      expect(await stat(one)).toMatchObject({ uid: alice, gid: kin, mode: 0o42775 });
+    // What is there already stays as it is.
+    await chown(made, 0, 0);
+    await makeDirectory(made);
+    expect((await stat(made)).uid).toBe(0);
   });
 
   it('is judged by whom its mode lets read it', async () => {
