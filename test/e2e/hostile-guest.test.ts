@@ -79,7 +79,7 @@ describe(`Hostile guests (HOSTILE_SEED=${seed})`, () => {
     await hostile.play(names.slice(2), 'guest-network-get-interfaces=exploit');
     const { exitCode, stdout } = await hostile.lab.cowherd('inventory', fleet, '--format', format);
     expect(exitCode).toBe(0);
-    return { stdout, json: await inventory() };
+    return { stdout, json: await hostile.lab.ok('inventory', fleet) };
   }
 
   it('cannot end a verb that reads what they say, nor reach the terminal', async () => {
@@ -186,7 +186,11 @@ describe(`Hostile guests (HOSTILE_SEED=${seed})`, () => {
     await hostile.play(names, 'guest-ping=good guest-network-get-interfaces=real+');
     await lab.ok('spawn', fleet, '--wait', 'ssh', '--timeout', '60s');
     // By ssh they are as hostile, in what they print, and in their banner.
-    await hostile.both('exec', fleet, '--via', 'ssh', '--', 'cat /usr/lib/hostile/console; cat /usr/lib/hostile/console >&2; exit 77');
+    const said = 'cat /usr/lib/hostile/console; cat /usr/lib/hostile/console >&2; exit 77';
+    const { terminal } = await hostile.both('exec', fleet, '--via', 'ssh', '--', said);
+    // No line of theirs stands without their name in front.
+    const lines = terminal.text.split('\n').filter((line) => !names.some((name) => new RegExp(`^${name} [|!] `).test(line)));
+    for (const line of lines) expect.soft(line).toMatch(/^(running .*)?(.*: 0 ok, 3 failed)?$/);
     await hostile.both('cp', `${fleet}:/usr/lib/hostile/console`, join(lab.scratch, 'by-ssh'), '--via', 'ssh');
     await hostile.document(
       'exec',

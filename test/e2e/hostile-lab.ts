@@ -6,7 +6,7 @@ import { expect } from 'vitest';
 import { writeCorpus } from '../fakes/hostile-agent/corpus.js';
 import { seed } from '../fakes/hostile-agent/seed.js';
 import { canary } from '../fakes/hostile-agent/text.js';
-import { checkTerminal } from '../formats.js';
+import { checkTerminal, withoutProgress } from '../formats.js';
 import { Lab, TestNetwork, virsh } from './lab.js';
 
 /** Guests whose agent is test/fakes/hostile-agent/root/usr/bin/qemu-ga, and runs of cowherd against them that are looked at closely. */
@@ -96,7 +96,7 @@ export class HostileLab {
     const command = `${process.execPath} ${words.join(' ')}`;
     const { exitCode, stdout } = await this.#run('script', ['-qec', command, '/dev/null'], args);
     expect.soft(checkTerminal(stdout, true), `what ${args.join(' ')} shows`).toEqual([]);
-    return { exitCode, text: stdout.replaceAll('\r\n', '\n'), json: undefined };
+    return { exitCode, text: withoutProgress(stdout), json: undefined };
   }
 
   async #run(command: string, argv: string[], told: readonly string[]): Promise<{ exitCode: number; stdout: string; stderr: string }> {
