@@ -21,7 +21,7 @@ import { renderExec } from '../../src/ui/guests.js';
 import { agentOf, fastClock, given, patientClock } from '../fakes/hostile-agent/ports.js';
 import { brokenReplies, replyTo } from '../fakes/hostile-agent/replies.js';
 import '../fakes/hostile-agent/seed.js';
-import { hostileIdentity, hostileText } from '../fakes/hostile-agent/text.js';
+import { hostileIdentity } from '../fakes/hostile-agent/text.js';
 import { checkEnv, checkFormats, checkKnownHosts, checkSshConfig, checkTerminal } from '../formats.js';
 
 /** Generated replies of guests, through cowherd's own code to what it prints. See also test/e2e/hostile-guest.test.ts. */
