@@ -69,7 +69,7 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
     inheritance: () => fleets.lockChanges + snapshots.lockChanges,
   });
   const images = new QemuImg(() => fleets.heldDescriptors());
-  const readers = new Readers(() => hypervisor.qemuUser());
+  const readers = new Readers(() => hypervisor.qemuUser(), root);
   const close = (): Promise<void> => hypervisor.close();
   return {
     hypervisor,

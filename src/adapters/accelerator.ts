@@ -14,21 +14,11 @@ import { type AcceleratorChoice, candidatesFor, cpuObstacle, cpuRefused, formatC
 import { CowherdError, reportOf } from '../core/errors.js';
 import type { Platform } from '../core/template.js';
 import type { AcceleratorProbe } from '../ports.js';
+import { noOffers, Trial, withMachine } from './accelerator-trial.js';
 import { writeJson } from './files.js';
 import { storeLayout } from './layout.js';
-import { longestProbeMs, ProbeGuests, type ProbePorts } from './probe-guest.js';
+import type { ProbePorts } from './probe-guest.js';
 import { readBuiltInTemplate } from './templates.js';
-
-/**
- * Guests that must succeed one after the other. Where KVM works one time in fifteen, as was seen on a host whose own KVM is emulated in
- * part, three in a row succeed one time in 3,375; and on a host where it works they take a second.
- */
-const runsNeeded = 3;
-
-/** How much longer than an emulated guest one under KVM may take. KVM that is slower than emulation is no use. */
-const slackMs = 500;
-
-const noOffers = { modes: [], models: [] };
 
 interface Opened {
   /** Under KVM; where libvirt offers none, why. */
@@ -45,6 +35,8 @@ interface Opened {
 export class LongModeProbe implements AcceleratorProbe {
   readonly #root: string;
   readonly #ports: ProbePorts;
+  /** What this process has found out itself: a store that it may only read does not keep it. */
+  readonly #own = new Map<string, Remembered['entries'][number]>();
 
   constructor(root: string, ports: ProbePorts) {
     this.#root = root;
@@ -61,8 +53,9 @@ export class LongModeProbe implements AcceleratorProbe {
     onProbe?.();
     const since = this.#ports.clock.now().toISOString();
     const refuted = entry?.refuted ?? [];
-    const answer = { ...(await this.#try(question, kvm, refuted, signal)), since };
-    await this.#remember({ key, since: entry?.since ?? since, answer, refuted });
+    const { isConclusive, ...found } = await this.#try(question, kvm, refuted, signal);
+    const answer = { ...found, since };
+    if (isConclusive) await this.#remember({ key, since: entry?.since ?? since, answer, refuted });
     return answer;
   }
 
@@ -84,14 +77,19 @@ export class LongModeProbe implements AcceleratorProbe {
     kvm: Platform | string,
     refuted: readonly RejectedChoice[],
     signal: AbortSignal | undefined,
-  ): Promise<Omit<AcceleratorAnswer, 'since'>> {
+  ): Promise<Omit<AcceleratorAnswer, 'since'> & { isConclusive: boolean }> {
     const rejected: RejectedChoice[] = [];
     const trial = new Trial(this.#root, this.#ports, question, kvm, signal);
     try {
-      for (const choice of candidatesFor(question.cpu, typeof kvm === 'string' ? '' : kvm.arch)) {
+      const all = candidatesFor(question.cpu, typeof kvm === 'string' ? '' : kvm.arch);
+      // Without KVM one reason says it all.
+      for (const choice of typeof kvm === 'string' ? all.filter(({ virtType }, index) => index === 0 || virtType === 'qemu') : all) {
         const why = refuted.find((one) => isSameChoice(one, choice))?.why ?? (await trial.obstacle(choice));
         if (why !== undefined) rejected.push({ ...choice, why });
-        else return { choice, why: choice.virtType === 'qemu' ? '' : trial.success(), rejected };
+        else {
+          const reason = choice.virtType === 'qemu' ? '' : trial.success();
+          return { choice, why: reason, rejected, isConclusive: trial.isConclusive };
+        }
       }
     } finally {
       await trial.close();
@@ -125,7 +123,9 @@ export class LongModeProbe implements AcceleratorProbe {
     const key = await this.#key(question, kvm);
     const { entries } = await this.#remembered();
     const age = (since: string): number => this.#ports.clock.now().getTime() - Date.parse(since);
-    const entry = entries.find((one) => one.key === key && age(one.since) >= 0 && age(one.since) < rememberedMs);
+    const [entry] = [...this.#own.values(), ...entries]
+      .filter((one) => one.key === key && age(one.since) >= 0 && age(one.since) < rememberedMs)
+      .sort((one, other) => other.since.localeCompare(one.since));
     return { kvm, key, entry: fresh ? undefined : entry };
   }
 
@@ -139,6 +139,7 @@ export class LongModeProbe implements AcceleratorProbe {
   }
 
   async #remember(entry: Remembered['entries'][number]): Promise<void> {
+    this.#own.set(entry.key, entry);
     // A store that cannot be written to yet only means that the next run probes again.
     await writeJson(storeLayout(this.#root).accelerator, withEntry(await this.#remembered(), entry)).catch(() => undefined);
   }
@@ -163,78 +164,6 @@ export class LongModeProbe implements AcceleratorProbe {
       `template ${builtIn.slice(0, 12)}${own === undefined ? '' : ` ${own.slice(0, 12)}`}`,
     ].join(' | ');
   }
-}
-
-/** One round of probes. */
-class Trial {
-  readonly #open: () => Promise<ProbeGuests>;
-  readonly #ports: ProbePorts;
-  readonly #kvm: Platform | string;
-  readonly #question: AcceleratorQuestion;
-  readonly #signal: AbortSignal | undefined;
-  #guests: ProbeGuests | undefined;
-  #limitMs: number | undefined;
-  /** What shows that KVM itself is out of order. */
-  #outage: string | undefined;
-
-  constructor(root: string, ports: ProbePorts, question: AcceleratorQuestion, kvm: Platform | string, signal: AbortSignal | undefined) {
-    this.#ports = ports;
-    this.#kvm = kvm;
-    this.#question = question;
-    this.#signal = signal;
-    this.#open = async () =>
-      ProbeGuests.open(ports, storeLayout(root).probes, { template: await readBuiltInTemplate('domain'), lean: question.lean });
-  }
-
-  /** @returns what keeps guests from running so; undefined where they run */
-  async obstacle(choice: AcceleratorChoice): Promise<string | undefined> {
-    if (choice.virtType === 'qemu') return this.#emulationObstacle(choice);
-    if (typeof this.#kvm === 'string') return this.#kvm;
-    if (this.#outage !== undefined) return this.#outage;
-    const platform = { ...this.#kvm, cpu: choice.cpu };
-    const refusal = cpuObstacle(choice, platform.arch, platform.cpus ?? noOffers);
-    if (refusal !== undefined) return refusal;
-    if (platform.arch !== 'x86_64') return undefined;
-    this.#guests ??= await this.#open();
-    this.#limitMs ??= await this.#limit(this.#guests);
-    for (let run = 1; run <= runsNeeded; run++) {
-      const result = await this.#guests.run(platform, this.#limitMs, this.#signal);
-      if ('ms' in result) continue;
-      const why = `probe guest ${run} of ${runsNeeded}: ${result.failure}`;
-      if (result.fault === 'kvm') this.#outage = why;
-      return why;
-    }
-    return undefined;
-  }
-
-  success(): string {
-    return typeof this.#kvm !== 'string' && this.#kvm.arch !== 'x86_64'
-      ? `libvirt offers it (there is no probe guest for ${this.#kvm.arch})`
-      : `${runsNeeded} of ${runsNeeded} probe guests reached long mode`;
-  }
-
-  async #emulationObstacle(choice: AcceleratorChoice): Promise<string | undefined> {
-    if (choice.cpu === undefined) return undefined;
-    const platform = await this.#ports.hypervisor.platform('qemu');
-    return cpuObstacle(choice, platform.arch, platform.cpus ?? noOffers);
-  }
-
-  /** Measured against an emulated guest, since both are slower on a busy host. */
-  async #limit(guests: ProbeGuests): Promise<number> {
-    const platform = await this.#ports.hypervisor.platform('qemu').catch(() => undefined);
-    if (platform === undefined) return longestProbeMs;
-    const emulated = await guests.run(withMachine(platform, this.#question), longestProbeMs, this.#signal);
-    return 'ms' in emulated ? Math.min(longestProbeMs, emulated.ms + slackMs) : longestProbeMs;
-  }
-
-  async close(): Promise<void> {
-    await this.#guests?.close();
-  }
-}
-
-/** The machine that members have. The probe boots by a BIOS on it either way: the firmware of UEFI boots no sector. */
-function withMachine(platform: Platform, { firmware }: AcceleratorQuestion): Platform {
-  return firmware === 'uefi' && platform.arch === 'x86_64' ? { ...platform, machine: 'q35' } : platform;
 }
 
 async function fileMark(path: string): Promise<string> {

@@ -135,12 +135,15 @@ export function storeError(doing: string, cause: unknown): CowherdError {
   if (cause instanceof CowherdError) return cause;
   if (cause instanceof Error && cause.name === 'AbortError') return new CowherdError('INTERRUPTED', `Interrupted while trying to ${doing}`);
   const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
+  const mayNot = doing.startsWith('read ')
+    ? 'Only its owner and root may read it: run the command as one of them.'
+    : 'This user may not write there. "cowherd doctor" gives the command that makes a store for you; --store DIR uses another.';
   const hints: Record<string, string> = {
     ENOSPC: fullDiskHint,
     EDQUOT: 'The disk quota of this user is used up. Free some space, or have it raised, then run the command again.',
-    EACCES: 'This user may not write there. "cowherd doctor" gives the command that makes a store for you; --store DIR uses another.',
-    EPERM: 'This user may not write there. "cowherd doctor" gives the command that makes a store for you; --store DIR uses another.',
-    ENOENT: 'That directory is not there. Make it, or name another one.',
+    EACCES: mayNot,
+    EPERM: mayNot,
+    ENOENT: 'That directory does not exist. Create it, or name another one.',
     EROFS: 'The file system is read-only. Use --store DIR on another one.',
     EISDIR: 'A directory has that name. Move it away, then run the command again.',
     ENOTEMPTY: 'A directory has that name. Move it away, then run the command again.',

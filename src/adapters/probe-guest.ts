@@ -152,7 +152,11 @@ async function sweep({ hypervisor }: ProbePorts, directory: string): Promise<voi
   for (const file of await listDirectory(directory)) {
     const stats = await stat(join(directory, file)).catch(() => undefined);
     if (!kinds.test(file) || stats === undefined || Date.now() - stats.mtimeMs < staleMs) continue;
-    await hypervisor.destroy(file.replace(kinds, ''));
-    await new Shears(directory).unlink(join(directory, file));
+    // What cannot be ended now is tried again by the next probe.
+    const isEnded = await hypervisor.destroy(file.replace(kinds, '')).then(
+      () => true,
+      () => false,
+    );
+    if (isEnded) await new Shears(directory).unlink(join(directory, file));
   }
 }

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { chmod } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { z } from 'zod';
 import { CowherdError } from '../core/errors.js';
@@ -27,10 +27,11 @@ export class QemuOverlays implements OverlayTool {
 
   async create(path: string, backing: ImageRef, signal?: AbortSignal): Promise<void> {
     const args = ['create', '-q', '-f', 'qcow2', '-F', backing.format, '-b', backing.path, path];
-    await runTool('qemu-img', args, { signal, inherit: this.#inherit() });
     try {
-      // As the overlays of fleets: libvirt gives it to QEMU's user when the domain starts.
-      await chmod(path, 0o600);
+      // As the overlays of fleets: libvirt gives it to QEMU's user when the domain starts. The tool would make it readable for everybody.
+      const handle = await open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
+      await handle.chmod(0o600).finally(() => handle.close());
+      await runTool('qemu-img', args, { signal, inherit: this.#inherit() });
       await syncFile(path);
       await syncFile(dirname(path), constants.O_RDONLY | constants.O_DIRECTORY);
     } catch (cause) {

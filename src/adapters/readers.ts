@@ -1,5 +1,5 @@
 import type { Stats } from 'node:fs';
-import { type FileHandle, lstat, readFile } from 'node:fs/promises';
+import { type FileHandle, lstat, readFile, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { storeError } from './files.js';
 
@@ -20,9 +20,15 @@ export class Readers {
   readonly #qemu: () => Promise<User | undefined>;
   #known: Promise<{ user: User; groups: Set<number> } | undefined> | undefined;
 
-  /** @param qemu whom QEMU runs as; undefined where that is this user */
-  constructor(qemu: () => Promise<User | undefined> = async () => undefined) {
+  readonly #root: string | undefined;
+
+  /**
+   * @param qemu whom QEMU runs as; undefined where that is this user
+   * @param root the store
+   */
+  constructor(qemu: () => Promise<User | undefined> = async () => undefined, root?: string) {
     this.#qemu = qemu;
+    this.#root = root;
   }
 
   /**
@@ -33,19 +39,21 @@ export class Readers {
   async restrict(handle: FileHandle, path: string, mayOpen = true): Promise<boolean> {
     const [stats, directory, qemu] = [await handle.stat(), await lstat(dirname(path)), await this.#lookUp()];
     // What root makes in somebody else's store stays readable by its owner.
-    const uid = process.getuid?.() === 0 ? directory.uid : stats.uid;
+    const uid = process.getuid?.() === 0 ? (await stat(this.#root ?? dirname(path))).uid : stats.uid;
     const isOwn = qemu === undefined || qemu.user.uid === uid;
     const gid = isOwn || isShared(stats, directory, qemu.groups) ? stats.gid : qemu.user.gid;
     const isGiven = (uid === stats.uid && gid === stats.gid) || (await isAllowed(handle.chown(uid, gid)));
     // The group first: at no time is there no way for QEMU.
-    if (isOwn || isGiven || mayOpen) await handle.chmod(isOwn ? 0o400 : isGiven ? 0o440 : 0o444);
+    const isGroups = isOwn ? isOfSystem(stats, qemu) : isGiven;
+    if (isOwn || isGiven || mayOpen) await handle.chmod(isGroups ? 0o440 : isOwn ? 0o400 : 0o444);
     return isOwn || isGiven;
   }
 
   /** @returns exposed: others than its owner and QEMU may read it; closed: QEMU may not */
   async judge(rights: Rights, directory: Rights): Promise<'fine' | 'exposed' | 'closed'> {
     const qemu = await this.#lookUp();
-    const isQemus = qemu !== undefined && (rights.gid === qemu.user.gid || isShared(rights, directory, qemu.groups));
+    const isQemus =
+      qemu === undefined ? isOfSystem(rights, qemu) : rights.gid === qemu.user.gid || isShared(rights, directory, qemu.groups);
     if ((rights.mode & 0o007) !== 0 || ((rights.mode & 0o070) !== 0 && !isQemus)) return 'exposed';
     const isOwn = qemu === undefined || qemu.user.uid === rights.uid;
     return isOwn || (isQemus && (rights.mode & 0o040) !== 0) ? 'fine' : 'closed';
@@ -71,6 +79,15 @@ export class Readers {
 /** Whether it has the group of a directory that hands its group down, and QEMU is in that: then those who share the store read it, too. */
 function isShared(rights: Pick<Rights, 'gid'>, directory: Rights, groups: ReadonlySet<number>): boolean {
   return (directory.mode & 0o2000) !== 0 && rights.gid === directory.gid && groups.has(rights.gid);
+}
+
+/**
+ * On a libvirt of the user's own, nothing says whom the system's libvirt runs QEMU as. A group that this user is not in may be that one's, of
+ * a store that both use: it keeps its right.
+ */
+function isOfSystem({ gid, mode }: Rights, qemu: unknown): boolean {
+  const isMine = gid === process.getgid?.() || process.getgroups?.().includes(gid) === true;
+  return qemu === undefined && !isMine && (mode & 0o040) !== 0;
 }
 
 /** Changes to who owns a file that only root, or a member of the group, may make. */

@@ -48,8 +48,9 @@ export function defaultCpu(virtType: VirtType): string | undefined {
 /** What `auto` tries, the best first. A CPU that was asked for is kept. */
 export function candidatesFor(cpu: string | undefined, arch: string): AcceleratorChoice[] {
   if (cpu !== undefined) return [{ virtType: 'kvm', cpu }, ...(cpu === 'host-passthrough' ? [] : [{ virtType: 'qemu' as const, cpu }])];
-  const baseline: AcceleratorChoice[] = arch === 'x86_64' ? [{ virtType: 'kvm', cpu: baselineCpu }] : [];
-  return [{ virtType: 'kvm', cpu: defaultCpu('kvm') }, ...baseline, { virtType: 'qemu' }];
+  // libvirt models the CPUs of x86 alone; elsewhere it may offer the host's own CPU and nothing else.
+  const second = arch === 'x86_64' ? baselineCpu : 'host-passthrough';
+  return [{ virtType: 'kvm', cpu: defaultCpu('kvm') }, { virtType: 'kvm', cpu: second }, { virtType: 'qemu' }];
 }
 
 export function isSameChoice(one: AcceleratorChoice, other: AcceleratorChoice): boolean {
@@ -82,12 +83,15 @@ export function choiceIn(xml: string, cpu: string | undefined): AcceleratorChoic
   if (virtType === undefined) return undefined;
   if (cpu !== undefined) return { virtType, cpu };
   if (virtType === 'qemu') return { virtType };
-  return { virtType, cpu: /<cpu mode=['"]custom['"]/.test(xml) ? baselineCpu : defaultCpu('kvm') };
+  const mode = /<cpu mode=['"]([a-z-]+)['"]/.exec(xml)?.[1];
+  return { virtType, cpu: mode === 'custom' ? baselineCpu : mode === 'host-passthrough' ? mode : defaultCpu('kvm') };
 }
 
 /** @returns why guests cannot have that CPU; undefined where they can, as far as libvirt says */
 export function cpuObstacle({ virtType, cpu }: AcceleratorChoice, arch: string, { modes, models }: CpuOffers): string | undefined {
   if (cpu === undefined) return undefined;
+  // From the library it comes unread.
+  if (!cpuSchema.safeParse(cpu).success) return `${JSON.stringify(cpu.slice(0, 80))} is not the name of a CPU`;
   const guests = virtType === 'kvm' ? 'guests under KVM' : 'emulated guests';
   if (cpu === baselineCpu && arch !== 'x86_64') return `${cpu} is a CPU of x86, and this host is ${arch}`;
   const { mode, model } = cpuParts(cpu);

@@ -1,12 +1,13 @@
 import { questionOf } from '../core/accelerator.js';
 import { acceleratorFaultOf, faultText } from '../core/accelerator-faults.js';
-import { type AcceleratorChoice, choiceIn, defaultCpu, formatChoice, verifyCpu } from '../core/cpu.js';
+import { type AcceleratorChoice, choiceIn, defaultCpu, formatChoice, isSameChoice, verifyCpu } from '../core/cpu.js';
 import { reportOf } from '../core/errors.js';
 import type { FleetRecord } from '../core/fleet.js';
+import type { MemberIdentity } from '../core/identity.js';
 import type { GivenSpec } from '../core/spec.js';
 import type { Platform } from '../core/template.js';
 import type { Ports } from '../ports.js';
-import type { RunResult } from './engine.js';
+import type { Performer, RunResult } from './engine.js';
 import type { WorkOptions } from './fleet-access.js';
 
 /** Which accelerator and CPU the members of a fleet run with. */
@@ -69,6 +70,18 @@ export interface FailedStart {
   text: string;
 }
 
+/** What one member did not start with the others need not try. */
+export function stoppingAtMisfit(performer: Performer<MemberIdentity>, misfit: AbortController): Performer<MemberIdentity> {
+  return {
+    ...performer,
+    step: (step, member) =>
+      performer.step(step, member).catch((error: unknown) => {
+        if (step === 'start' && acceleratorFaultOf(error) !== undefined) misfit.abort();
+        throw error;
+      }),
+  };
+}
+
 export function failedStarts({ results }: RunResult): FailedStart[] {
   return results.flatMap((result) =>
     result.kind === 'failed' && result.step === 'start' && acceleratorFaultOf(result.error) !== undefined
@@ -96,7 +109,7 @@ export async function chooseAgain(
   const onProbe = (): void =>
     work.onProgress?.({ kind: 'note', text: `${name} did not start under ${formatChoice(failed)}: probing again` });
   const answer = await ports.accelerator.choose(question, { onProbe, signal: work.signal }).catch(() => undefined);
-  if (answer === undefined) return undefined;
+  if (answer === undefined || isSameChoice(answer.choice, failed)) return undefined;
   const note = `${name} did not start under ${formatChoice(failed)} (${why}): the remembered answer was dropped, and all members are defined for ${formatChoice(answer.choice)} now`;
   return { choice: answer.choice, note };
 }

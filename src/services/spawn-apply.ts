@@ -1,28 +1,26 @@
 import { randomUUID } from 'node:crypto';
-import { acceleratorFaultOf } from '../core/accelerator-faults.js';
-import { type MemberDisk, memberDisks } from '../core/disks.js';
 import { CowherdError } from '../core/errors.js';
 import type { FleetRecord } from '../core/fleet.js';
-import type { MemberIdentity } from '../core/identity.js';
 import { isOn } from '../core/observation.js';
 import type { Outcome } from '../core/outcome.js';
-import { isForeign, type MarkedMember, type Plan, planSpawn, type StepName } from '../core/plan.js';
+import { isForeign, type MarkedMember, planSpawn } from '../core/plan.js';
 import type { SeedSources } from '../core/seed.js';
 import { formatIndexes } from '../core/selection.js';
 import type { Ports } from '../ports.js';
-import { chooseAgain, chooseOrReplace, failedStarts } from './accelerators.js';
+import { chooseAgain, chooseOrReplace, failedStarts, stoppingAtMisfit } from './accelerators.js';
 import { allocateAddresses } from './addresses.js';
 import { byName, memberOf, newOperation, offNames } from './change.js';
 import { checkDisk, checkMachine, checkMemory, checkNetwork, verifyChecks } from './checks.js';
 import { renderDefinitions, type TemplateSource } from './definitions.js';
 import { nvramOf, verifiedBases, virtualBytesOf } from './disks.js';
-import { isAborted, isComplete, type Performer, type RunResult, runMembers } from './engine.js';
+import { isAborted, isComplete, type RunResult, runMembers } from './engine.js';
 import { defaultBootConcurrency, defaultConcurrency, observeWithMarks } from './fleet-access.js';
 import { composeOutcome } from './outcome.js';
 import { beginWait, notWaited, type Waiting, waitAfter } from './readiness.js';
 import { withoutStrangeDisks } from './reset.js';
 import { composeSecrets, instanceIds, renderSeeds, seedLack } from './seeds.js';
 import type { SpawnOptions } from './spawn.js';
+import { lackingDisks, restricted } from './spawn-plan.js';
 import { prepareSpawn } from './spawn-prepare.js';
 import { withoutMisplaced } from './standing.js';
 import { stepPerformer } from './steps.js';
@@ -184,7 +182,6 @@ async function attemptSpawn(
     journaled: true,
   });
   await ports.memory.endFreeze(record.name);
-  // What one member did not start with the others need not try.
   const misfit = new AbortController();
   const run = await runMembers(
     plan.members.map(({ name, steps }) => ({
@@ -216,24 +213,6 @@ async function attemptSpawn(
   return { outcome: compose(run, notes, await waitAfter(ports, watch, { plan, run, before }, options)) };
 }
 
-function stoppingAtMisfit(performer: Performer<MemberIdentity>, misfit: AbortController): Performer<MemberIdentity> {
-  return {
-    ...performer,
-    step: (step, member) =>
-      performer.step(step, member).catch((error: unknown) => {
-        if (step === 'start' && acceleratorFaultOf(error) !== undefined) misfit.abort();
-        throw error;
-      }),
-  };
-}
-
-/** What is there is never made anew. */
-function lackingDisks(record: FleetRecord, { overlayBytes, missingDisks = [], ...member }: MarkedMember): MemberDisk[] {
-  return memberDisks(record, member).filter(({ stem }) =>
-    stem === member.name ? overlayBytes === undefined : missingDisks.includes(stem),
-  );
-}
-
 /** Members that run keep their address on the old network until they are off: given to others meanwhile, it would be there twice. */
 function verifyNetworkMayChange(recorded: FleetRecord | undefined, record: FleetRecord, observed: readonly MarkedMember[]): void {
   if (recorded === undefined || recorded.spec.network === record.spec.network) return;
@@ -255,18 +234,4 @@ function verifyNoForeign(record: FleetRecord, observed: readonly MarkedMember[])
     details: foreign.slice(1, 10).map((member) => `also ${member.name}`),
     hint: `Choose another fleet name, or rename that domain: virsh domrename ${first.name} NEW`,
   });
-}
-
-/** What of a plan is asked for: all of it, all but starts, or only that members are defined anew and some of them started. */
-function restricted(plan: Plan, { start = true, redefine }: SpawnOptions): Plan {
-  if (redefine === undefined && start) return plan;
-  const starting = new Set(redefine?.starting);
-  const isAsked = (step: StepName, index: number): boolean =>
-    step === 'start' ? starting.has(index) : redefine === undefined || step === 'define';
-  const members = plan.members.map((member) => ({ ...member, steps: member.steps.filter((step) => isAsked(step, member.index)) }));
-  return {
-    ...plan,
-    members: members.filter((member) => member.steps.length > 0),
-    unchanged: [...plan.unchanged, ...members.filter((member) => member.steps.length === 0).map((member) => member.name)],
-  };
 }

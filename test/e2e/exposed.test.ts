@@ -10,7 +10,7 @@ import { guest, Lab, virsh } from './lab.js';
 describe('the files of a store', () => {
   let lab: Lab;
   let fleet: string;
-  const secret = ['--seed', 'nocloud', '--wait', 'console=^OK'];
+  const secret = ['--virt-type', 'qemu', '--seed', 'nocloud', '--wait', 'console=^OK'];
   beforeAll(async () => {
     lab = await Lab.open();
     fleet = lab.fleet('private');

@@ -9,6 +9,7 @@ import { BaseDirectory } from '../../src/adapters/base-store.js';
 import { QemuImg } from '../../src/adapters/qemu-img.js';
 import { type BaseImage, formatBaseRef } from '../../src/core/base.js';
 import { maxLayers, unreferencedBases } from '../../src/core/base-chain.js';
+import type { ConvertRequest } from '../../src/ports.js';
 import { chainDifferences, verifiedBase } from '../../src/services/fleet-access.js';
 
 /** Base images that stand on each other, on real files and the real qemu-img. */
@@ -167,6 +168,31 @@ describe('layered base images', () => {
     const promotedFrom = { fleet: 'cwt-lab', member: 'cwt-lab-001', base: { name: golden.name, digest: golden.digest } };
     await expect(store.promote({ ...request, promotedFrom })).rejects.toMatchObject({ code: 'INTERRUPTED' });
     expect((await readdir(at('store', 'bases'))).sort()).toEqual(['.lock', 'golden', 'lost', 'two']);
+  });
+
+  it('lets nobody else read an image while a tool writes it', async () => {
+    const modes: number[] = [];
+    class Watched extends QemuImg {
+      override async convert(request: ConvertRequest): Promise<void> {
+        await super.convert(request);
+        modes.push((await stat(request.target.path)).mode & 0o777);
+      }
+    }
+    store = new BaseDirectory(at('store'), new Watched());
+    const path = await overlay('o.qcow2', golden, 3);
+    const umask = process.umask(0);
+    try {
+      const { base } = await promote('flat', path, golden, false);
+      await promote('layer', path, golden, true);
+      await store.import({ path, name: 'flattened', trustChain: true });
+      // As an older version left it.
+      await writeFile(at('out.qcow2.cowherd-partial'), 'torn', { mode: 0o666 });
+      await store.export({ base, target: { path: at('out.qcow2'), format: 'qcow2' }, compress: false });
+    } finally {
+      process.umask(umask);
+    }
+    expect(modes).toEqual([0o600, 0o600, 0o600, 0o600]);
+    expect((await stat(at('out.qcow2'))).mode & 0o777).toBe(0o600);
   });
 
   it('exports a chain to one file, whole or not at all', async () => {

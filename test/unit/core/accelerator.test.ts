@@ -119,6 +119,7 @@ describe('the CPU of a fleet', () => {
       expect([obstacle('kvm', cpu), obstacle('qemu', cpu)]).toEqual([undefined, undefined]);
     expect(obstacle('kvm', 'host-passthrough')).toBeUndefined();
     expect(obstacle('qemu', 'host-passthrough')).toBe('libvirt cannot give emulated guests the CPU host-passthrough');
+    expect(cpuObstacle({ virtType: 'qemu', cpu: 'a"/><b' }, 'x86_64', { modes: [], models: [] })).toContain('is not the name of a CPU');
     expect(cpuObstacle({ virtType: 'qemu', cpu: 'x86-64-v2' }, 'aarch64', { modes: [], models: [] })).toContain('a CPU of x86');
     const refused = { code: 'NOT_SUPPORTED', details: [expect.stringContaining('EPYC-Rome')], hint: expect.stringContaining('--cpu max') };
     expect(() => verifyCpu({ virtType: 'qemu', cpu: 'EPIC' }, 'x86_64', offers.qemu)).toThrow(expect.objectContaining(refused));
@@ -130,7 +131,7 @@ describe('the CPU of a fleet', () => {
       { virtType: 'kvm', cpu: 'x86-64-v2' },
       { virtType: 'qemu' },
     ]);
-    expect(candidatesFor(undefined, 'aarch64')).toEqual([{ virtType: 'kvm', cpu: 'host-model' }, { virtType: 'qemu' }]);
+    expect(candidatesFor(undefined, 'aarch64').map(({ cpu }) => cpu)).toEqual(['host-model', 'host-passthrough', undefined]);
     expect(candidatesFor('EPYC', 'x86_64')).toEqual([
       { virtType: 'kvm', cpu: 'EPYC' },
       { virtType: 'qemu', cpu: 'EPYC' },

@@ -1,0 +1,25 @@
+import { type MemberDisk, memberDisks } from '../core/disks.js';
+import type { FleetRecord } from '../core/fleet.js';
+import type { MarkedMember, Plan, StepName } from '../core/plan.js';
+import type { SpawnOptions } from './spawn.js';
+
+/** What of a plan is asked for: all of it, all but starts, or only that members are defined anew and some of them started. */
+export function restricted(plan: Plan, { start = true, redefine }: SpawnOptions): Plan {
+  if (redefine === undefined && start) return plan;
+  const starting = new Set(redefine?.starting);
+  const isAsked = (step: StepName, index: number): boolean =>
+    step === 'start' ? starting.has(index) : redefine === undefined || step === 'define';
+  const members = plan.members.map((member) => ({ ...member, steps: member.steps.filter((step) => isAsked(step, member.index)) }));
+  return {
+    ...plan,
+    members: members.filter((member) => member.steps.length > 0),
+    unchanged: [...plan.unchanged, ...members.filter((member) => member.steps.length === 0).map((member) => member.name)],
+  };
+}
+
+/** What is there is never made anew. */
+export function lackingDisks(record: FleetRecord, { overlayBytes, missingDisks = [], ...member }: MarkedMember): MemberDisk[] {
+  return memberDisks(record, member).filter(({ stem }) =>
+    stem === member.name ? overlayBytes === undefined : missingDisks.includes(stem),
+  );
+}
