@@ -73,6 +73,14 @@ export class HostileLab {
     }
   }
 
+  /** Like {@link both}, but the document comes without a process of its own: for verbs to which guests say little. */
+  async quickly(...args: string[]): Promise<{ document: Pick<HostileRun, 'exitCode' | 'json'>; terminal: HostileRun }> {
+    const document = await this.lab.answer(...args);
+    expect.soft(exitCodes, `exit code of cowherd ${args.join(' ')}: ${document.exitCode}`).toContain(document.exitCode);
+    expect.soft(JSON.stringify(document.json), args.join(' ')).not.toContain('"code":"BUG"');
+    return { document, terminal: await this.terminal(...args) };
+  }
+
   /** Runs a verb in a process of its own, once for a document and once on a terminal. */
   async both(...args: string[]): Promise<{ document: HostileRun; terminal: HostileRun }> {
     return { document: await this.document(...args), terminal: await this.terminal(...args) };
