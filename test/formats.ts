@@ -217,9 +217,14 @@ const esc = '\u001b';
 /** What cowherd's own progress bars write to a terminal: where the cursor is, and whether it is seen. */
 const progressCodes = new RegExp(`${esc}(7|8|\\[(\\?(25|7)[lh]|[01]?G|\\d?A|[0-2]?K|0?J))`, 'g');
 
+/** What a terminal shows in the end, but for bars that were drawn over. */
+export function withoutProgress(text: string): string {
+  return text.replace(progressCodes, '').replaceAll('\r\n', '\n');
+}
+
 /** What acts on a terminal instead of being shown. @param isTerminal its lines end in CR LF, and progress may be shown */
 export function checkTerminal(text: string, isTerminal = false): string[] {
-  const own = isTerminal ? text.replace(progressCodes, '').replaceAll('\r\n', '\n') : text;
+  const own = isTerminal ? withoutProgress(text) : text;
   // Control characters but line feed and tab, the other line breaks, and what turns the direction of text around.
   const match = /(?![\n\t])[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/u.exec(own);
   return match === null ? [] : [`${JSON.stringify(own.slice(Math.max(0, match.index - 60), match.index + 40))} at ${match.index}`];

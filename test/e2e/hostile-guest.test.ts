@@ -58,7 +58,7 @@ describe(`Hostile guests (HOSTILE_SEED=${seed})`, () => {
 
   it('cannot break a format of the inventory', async () => {
     await hostile.play(names, '');
-    for (let round = 0; round < 50; round++) {
+    for (let round = 0; round < 30; round++) {
       const document = await hostile.lab.ok('inventory', fleet);
       expect.soft(checkFormats(document)).toEqual([]);
     }
@@ -79,14 +79,14 @@ describe(`Hostile guests (HOSTILE_SEED=${seed})`, () => {
     await hostile.play(names.slice(2), 'guest-network-get-interfaces=exploit');
     const { exitCode, stdout } = await hostile.lab.cowherd('inventory', fleet, '--format', format);
     expect(exitCode).toBe(0);
-    return { stdout, json: await inventory() };
+    return { stdout, json: await hostile.lab.ok('inventory', fleet) };
   }
 
   it('cannot end a verb that reads what they say, nor reach the terminal', async () => {
     const { lab } = hostile;
     const file = join(lab.scratch, 'payload');
     await writeFile(file, 'payload\n');
-    for (let round = 0; round < 15; round++) {
+    for (let round = 0; round < 10; round++) {
       for (const verb of [
         ['status', fleet],
         ['exec', fleet, '--timeout', '1s', '--', 'true'],
@@ -107,14 +107,13 @@ describe(`Hostile guests (HOSTILE_SEED=${seed})`, () => {
     }
     await hostile.verifyUnharmed('all verbs that talk to agents');
     await hostile.both('status', fleet);
-    await hostile.both('status', fleet, '--memory');
+    await hostile.quickly('status', fleet, '--memory');
     await hostile.both('exec', fleet, '--timeout', '2s', '--', 'true');
     await hostile.both('exec', fleet, '--timeout', '2s', '--via', 'agent', '--', 'true');
     await hostile.both('cp', file, `${fleet}:/root/`, '--via', 'agent', '--timeout', '3s');
     await hostile.both('cp', `${fleet}:/root/x`, join(lab.scratch, 'from'), '--via', 'agent', '--timeout', '3s');
     await hostile.both('logs', names[0] ?? '');
-    await hostile.both('status', leased);
-    for (const verb of [['list'], ['report', fleet], ['verify', fleet], ['inventory', leased]]) {
+    for (const verb of [['status', leased], ['list'], ['report', fleet], ['verify', fleet], ['inventory', leased]]) {
       await lab.ok(...verb);
       await hostile.terminal(...verb);
     }
@@ -170,23 +169,27 @@ describe(`Hostile guests (HOSTILE_SEED=${seed})`, () => {
     await hostile.play(names, '');
   });
 
-  it('have given hundreds of different replies', async () => {
+  it('have given hundreds of generated replies', async () => {
     const served = await Promise.all([...names, `${leased}-001`].map((name) => hostile.served(name)));
     const total = served.reduce((sum, count) => sum + count, 0);
     console.error(`generated and broken replies that hostile guests gave: ${total}`);
-    expect(total).toBeGreaterThan(700);
+    expect(total).toBeGreaterThan(400);
   });
 
   it('cannot fool ssh, scp and the wait for readiness', async () => {
     const { lab } = hostile;
     const [first = '', second = ''] = names;
     const wait = async (stage: string, ...fleets: string[]) => {
-      for (const name of fleets) await hostile.both('spawn', name, '--wait', stage, '--timeout', '1s');
+      for (const name of fleets) await hostile.quickly('spawn', name, '--wait', stage, '--timeout', '1s');
     };
     await hostile.play(names, 'guest-ping=good guest-network-get-interfaces=real+');
     await lab.ok('spawn', fleet, '--wait', 'ssh', '--timeout', '60s');
     // By ssh they are as hostile, in what they print, and in their banner.
-    await hostile.both('exec', fleet, '--via', 'ssh', '--', 'cat /usr/lib/hostile/console; cat /usr/lib/hostile/console >&2; exit 77');
+    const said = 'cat /usr/lib/hostile/console; cat /usr/lib/hostile/console >&2; exit 77';
+    const { terminal } = await hostile.both('exec', fleet, '--via', 'ssh', '--', said);
+    // No line of theirs stands without their name in front.
+    const lines = terminal.text.split('\n').filter((line) => !names.some((name) => new RegExp(`^${name} [|!] `).test(line)));
+    for (const line of lines) expect.soft(line).toMatch(/^(running .*)?(.*: 0 ok, 3 failed)?$/);
     await hostile.both('cp', `${fleet}:/usr/lib/hostile/console`, join(lab.scratch, 'by-ssh'), '--via', 'ssh');
     await hostile.document(
       'exec',
@@ -224,19 +227,28 @@ describe(`Hostile guests (HOSTILE_SEED=${seed})`, () => {
     await hostile.play(names, 'guest-ping=good guest-exec=good guest-exec-status=no-identity');
     const { json } = await hostile.document('reset', fleet, '1-2', '--warm', '--timeout', '2s');
     expect(json.counts.failed).toBe(2);
-    await hostile.both('checkpoint', fleet, '3', '--timeout', '2s');
+    await hostile.quickly('checkpoint', fleet, '3', '--timeout', '2s');
     await hostile.play([`${leased}-001`], 'guest-exec=good guest-exec-status=no-identity');
-    const clones = await hostile.both('spawn', lab.fleet('clones'), '--from-running', `${leased}-001`, '--count', '1', '--timeout', '2s');
+    const clones = await hostile.quickly(
+      'spawn',
+      lab.fleet('clones'),
+      '--from-running',
+      `${leased}-001`,
+      '--count',
+      '1',
+      '--timeout',
+      '2s',
+    );
     expect([clones.document.exitCode, clones.terminal.exitCode]).toEqual([3, 3]);
-    await hostile.both('promote', third, '--as', 'promoted', '--stop', '--timeout', '1s');
-    await hostile.both('stop', fleet, '3', '--timeout', '1s');
+    await hostile.quickly('promote', third, '--as', 'promoted', '--stop', '--timeout', '1s');
+    await hostile.quickly('stop', fleet, '3', '--timeout', '1s');
     await hostile.document('stop', fleet, '--force', '--timeout', '1s');
     await hostile.document('compact', fleet, '3');
     await hostile.document('promote', third, '--as', 'promoted');
-    await hostile.both('start', fleet, '2', '--wait', 'address', '--timeout', '1s');
+    await hostile.quickly('start', fleet, '2', '--wait', 'address', '--timeout', '1s');
     await hostile.document('rebase', fleet, '--base', await lab.golden('other.qcow2'), '--timeout', '2s');
-    await hostile.both('reset', fleet, '2', '--wait', 'agent,cloud-init', '--timeout', '1s');
-    await hostile.both('verify');
+    await hostile.quickly('reset', fleet, '2', '--wait', 'agent,cloud-init', '--timeout', '1s');
+    await hostile.quickly('verify');
     await hostile.document('teardown', fleet, '--yes');
     expect((await hostile.terminal('teardown', leased, '--yes')).exitCode).toBe(0);
     expect(await lab.ok('verify')).toMatchObject({ findings: [] });
