@@ -32,9 +32,7 @@ const lanes: Record<string, Cell[]> = {
     { title: 'status', words: (fleet) => ['status', fleet], fails: none },
     { title: 'status --memory', words: (fleet) => ['status', fleet, '--memory'], fails: none },
     { title: 'report', words: (fleet) => ['report', fleet], fails: none },
-    { title: 'list', words: () => ['list'], fails: none },
     { title: 'verify', words: (fleet) => ['verify', fleet], fails: none },
-    { title: 'inventory', words: (fleet) => ['inventory', fleet], fails: none },
     { title: 'spawn again', words: (fleet) => ['spawn', fleet], fails: none },
     { title: 'start', words: (fleet) => ['start', fleet], fails: none },
     { title: 'compact', words: (fleet) => ['compact', fleet], fails: none },
@@ -50,7 +48,11 @@ const lanes: Record<string, Cell[]> = {
   reset: [{ title: 'reset', words: (fleet) => ['reset', fleet], fails: none }],
   rebase: [{ title: 'rebase', words: (fleet) => ['rebase', fleet, '--base', 'newer'], fails: none }],
   teardown: [{ title: 'teardown', words: (fleet) => ['teardown', fleet, '--yes'], fails: none }],
-  resume: [{ title: 'resume', words: (fleet) => ['resume', fleet], fails: hung }],
+  resume: [
+    { title: 'list', words: () => ['list'], fails: none },
+    { title: 'inventory', words: (fleet) => ['inventory', fleet], fails: none },
+    { title: 'resume', words: (fleet) => ['resume', fleet], fails: hung },
+  ],
 };
 
 describe('with guests that hang', () => {

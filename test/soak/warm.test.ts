@@ -78,7 +78,20 @@ describe('warm resets', () => {
     const fleet = lab.fleet('stopped');
     const name = `${fleet}-001`;
     const qemus = new HungQemus(lab);
-    const linux = ['--base', inject('tinyImage'), '--memory', '128MiB', '--seed', 'nocloud', '--count', '1', '--wait', 'agent'];
+    const linux = [
+      '--base',
+      inject('tinyImage'),
+      '--memory',
+      '128MiB',
+      '--seed',
+      'nocloud',
+      '--count',
+      '1',
+      '--virt-type',
+      'qemu',
+      '--wait',
+      'agent',
+    ];
     await lab.ok('spawn', fleet, ...linux);
     const answers = async (): Promise<string> => (await lab.ok('exec', fleet, '--', 'cat /root/kept')).members[0].stdout.trim();
     await lab.ok('exec', fleet, '--', 'echo kept > /root/kept; sync');
