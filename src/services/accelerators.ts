@@ -70,13 +70,13 @@ export interface FailedStart {
   text: string;
 }
 
-/** What one member did not start with the others need not try. */
-export function stoppingAtMisfit(performer: Performer<MemberIdentity>, misfit: AbortController): Performer<MemberIdentity> {
+/** Stops a run at the first start that the accelerator or the CPU prevents: the other members would fail alike. */
+export function stoppingAtRefusal(performer: Performer<MemberIdentity>, refusal: AbortController): Performer<MemberIdentity> {
   return {
     ...performer,
     step: (step, member) =>
       performer.step(step, member).catch((error: unknown) => {
-        if (step === 'start' && acceleratorFaultOf(error) !== undefined) misfit.abort();
+        if (step === 'start' && acceleratorFaultOf(error) !== undefined) refusal.abort();
         throw error;
       }),
   };

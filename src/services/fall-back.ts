@@ -5,7 +5,7 @@ import { loadFleet, type WorkOptions } from './fleet-access.js';
 import { type SpawnOptions, spawnLocked } from './spawn.js';
 
 /** Whether a member did not start for want of the accelerator or the CPU. */
-function isMisfit({ step, error }: MemberOutcome): boolean {
+function isRefused({ step, error }: MemberOutcome): boolean {
   return step === 'start' && error?.code === 'ACCELERATOR_FAILED';
 }
 
@@ -20,8 +20,8 @@ export async function startOtherwise(
   outcome: Outcome,
   options: WorkOptions & Pick<SpawnOptions, 'fleet' | 'wait' | 'timeoutMs' | 'force'>,
 ): Promise<Outcome> {
-  const misfits = outcome.members.filter(isMisfit);
-  const [first] = misfits;
+  const refused = outcome.members.filter(isRefused);
+  const [first] = refused;
   if (first?.error === undefined || outcome.operation.interrupted) return outcome;
   // Another verb's intent says more of the fleet than this one could.
   if ((await ports.fleets.unfinished(options.fleet)) !== undefined) return outcome;
@@ -31,7 +31,7 @@ export async function startOtherwise(
   const again = await chooseAgain(ports, record, failed, { name: first.name, text: first.error.message }, options);
   if (again === undefined) return outcome;
   options.onProgress?.({ kind: 'note', text: again.note });
-  const redefine = { accelerator: again.choice, starting: misfits.map(({ index }) => index) };
+  const redefine = { accelerator: again.choice, starting: refused.map(({ index }) => index) };
   const { fleet, wait, timeoutMs, force, signal, onProgress, concurrency, bootConcurrency } = options;
   const started = await spawnLocked(ports, { fleet, wait, timeoutMs, force, signal, onProgress, concurrency, bootConcurrency, redefine });
   return merged(outcome, started, again.note, ports.clock.monotonic() - began);
@@ -43,7 +43,7 @@ function merged(outcome: Outcome, started: Outcome, note: string, ms: number): O
   // What a member has become is the verb's word for those of its members that did start.
   const word: MemberOutcomeKind = outcome.operation.verb === 'reset' ? 'reset' : 'started';
   const members = outcome.members.map((member): MemberOutcome => {
-    const now = isMisfit(member) ? later.get(member.name) : undefined;
+    const now = isRefused(member) ? later.get(member.name) : undefined;
     if (now === undefined) return member;
     return now.outcome === 'failed' || now.outcome === 'cancelled' ? now : { ...now, outcome: word };
   });

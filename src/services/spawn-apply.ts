@@ -7,7 +7,7 @@ import { isForeign, type MarkedMember, planSpawn } from '../core/plan.js';
 import type { SeedSources } from '../core/seed.js';
 import { formatIndexes } from '../core/selection.js';
 import type { Ports } from '../ports.js';
-import { chooseAgain, chooseOrReplace, failedStarts, stoppingAtMisfit } from './accelerators.js';
+import { chooseAgain, chooseOrReplace, failedStarts, stoppingAtRefusal } from './accelerators.js';
 import { allocateAddresses } from './addresses.js';
 import { byName, memberOf, newOperation, offNames } from './change.js';
 import { checkDisk, checkMachine, checkMemory, checkNetwork, verifyChecks } from './checks.js';
@@ -43,6 +43,8 @@ export interface SpawnContext {
   notes: string[];
   /** Members as they were before the first attempt. */
   before?: ReadonlyMap<string, MarkedMember>;
+  /** Nothing else is left to try: every member is carried through, well or badly. */
+  isLast?: boolean;
 }
 
 /** Tries again with another accelerator or CPU where members did not start for want of it: the best that works is found in three attempts. */
@@ -182,31 +184,32 @@ async function attemptSpawn(
     journaled: true,
   });
   await ports.memory.endFreeze(record.name);
-  const misfit = new AbortController();
+  const refusal = new AbortController();
   const run = await runMembers(
     plan.members.map(({ name, steps }) => ({
       member: memberOf(before, name),
       steps: name === defined ? steps.filter((step) => step !== 'define') : steps,
     })),
-    accelerator?.virtType === 'kvm' ? stoppingAtMisfit(performer, misfit) : performer,
+    accelerator?.virtType === 'kvm' && context.isLast !== true ? stoppingAtRefusal(performer, refusal) : performer,
     {
       concurrency: options.concurrency ?? defaultConcurrency,
       bootConcurrency: options.bootConcurrency ?? defaultBootConcurrency,
       clock: ports.clock,
-      signal: options.signal === undefined ? misfit.signal : AbortSignal.any([options.signal, misfit.signal]),
+      signal: options.signal === undefined ? refusal.signal : AbortSignal.any([options.signal, refusal.signal]),
       onProgress: options.onProgress,
     },
   );
   await cloner?.close();
   const [failed] = failedStarts(run);
-  if (failed !== undefined && !isAborted(options.signal)) {
+  if (failed !== undefined && context.isLast !== true && !isAborted(options.signal)) {
     const again = await chooseAgain(ports, record, accelerator, failed, options);
+    // The intent stays until the next attempt writes its own: both lead to the fleet that was asked for.
+    const next = { ...context, recorded: record, record, before: context.before ?? before, notes: [...context.notes, ...platformNotes] };
     if (again !== undefined) {
       options.onProgress?.({ kind: 'note', text: again.note });
-      // The intent stays until the next attempt writes its own: both lead to the fleet that was asked for.
-      const next = { ...context, recorded: record, record: { ...record, accelerator: again.choice } };
-      return { next: { ...next, before: context.before ?? before, notes: [...context.notes, ...platformNotes, again.note] } };
+      return { next: { ...next, record: { ...record, accelerator: again.choice }, notes: [...next.notes, again.note] } };
     }
+    if (!isComplete(run) && !isAborted(options.signal)) return { next: { ...next, isLast: true } };
   }
   if (isComplete(run)) await ports.fleets.endOperation(record.name);
   notes.push(...(cloner?.notes ?? []));

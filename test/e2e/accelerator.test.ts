@@ -41,7 +41,7 @@ describe('the accelerator', () => {
 
   let runs = 0;
   /** Runs cowherd where the first start is refused. @param kill as test/fakes/kill-at.mjs takes it, without the prefix */
-  async function misfit(kill: Record<string, string>, ...args: string[]): Promise<Answer & { signal: string | undefined }> {
+  async function withFirstStartRefused(kill: Record<string, string>, ...args: string[]): Promise<Answer & { signal: string | undefined }> {
     const env = {
       ...lab.env,
       PATH: `${dirname(fake('virsh'))}:${process.env.PATH}`,
@@ -115,7 +115,7 @@ describe('the accelerator', () => {
 
   it('is replaced where a member does not start with it: by spawn, start and reset, for all members alike', async () => {
     await believeInKvm({ isAlone: false });
-    const spawned = await misfit({}, ...spawning());
+    const spawned = await withFirstStartRefused({}, ...spawning());
     expect(spawned.exitCode, spawned.stdout + spawned.stderr).toBe(0);
     expect(spawned.json.counts).toEqual({ created: 2, unchanged: 0, started: expect.any(Number), failed: 0 });
     expect(spawned.json.notes).toContainEqual(note);
@@ -131,7 +131,13 @@ describe('the accelerator', () => {
       await believeInKvm();
       await lab.ok('spawn', fleet, '--virt-type', 'auto', '--no-start');
       expect(await members()).toEqual(Array(2).fill({ type: 'kvm', mode: 'host-model', state: 'shut off' }));
-      const { exitCode, json, stdout, stderr } = await misfit({}, verb, fleet, '1', ...(verb === 'reset' ? ['--start', 'all'] : []));
+      const { exitCode, json, stdout, stderr } = await withFirstStartRefused(
+        {},
+        verb,
+        fleet,
+        '1',
+        ...(verb === 'reset' ? ['--start', 'all'] : []),
+      );
       expect(exitCode, stdout + stderr).toBe(0);
       expect(json.counts).toMatchObject(counts);
       expect(json.members.map(({ outcome, state }: { outcome: string; state: string }) => [outcome, state])).toEqual([
@@ -150,7 +156,7 @@ describe('the accelerator', () => {
       { KILL_ON: 'virsh define', KILL_AT: '4' },
     ]) {
       await believeInKvm();
-      const { signal, stdout, stderr } = await misfit(kill, ...spawning());
+      const { signal, stdout, stderr } = await withFirstStartRefused(kill, ...spawning());
       expect(signal, `${JSON.stringify(kill)} ${stdout} ${stderr}`).toBe('SIGKILL');
       expect((await lab.ok('resume', fleet)).counts.failed).toBe(0);
       // KVM may well work here, and then the first choice does too.
@@ -162,7 +168,7 @@ describe('the accelerator', () => {
   });
 
   it('is never replaced where it was asked for, nor is a CPU', async () => {
-    const { exitCode, json, stdout } = await misfit({}, ...spawning('--virt-type', 'kvm'));
+    const { exitCode, json, stdout } = await withFirstStartRefused({}, ...spawning('--virt-type', 'kvm'));
     const error = json.error ?? json.members.find((member: { error?: object }) => member.error !== undefined).error;
     expect([error.code, error.hint], stdout).toEqual(['ACCELERATOR_FAILED', expect.stringContaining('--virt-type auto')]);
     expect(exitCode).toBe(json.error === undefined ? 4 : 8);
@@ -208,6 +214,29 @@ describe('the accelerator', () => {
       message: expect.stringContaining('unknown CPU feature: nosuch'),
     });
     await rm(template);
+    await lab.ok('teardown', fleet, '--yes');
+  });
+
+  it('leaves nothing unfinished where nothing else can be chosen', async () => {
+    // A CPU that there is under KVM alone.
+    const known = await remembered();
+    const [entry] = known.entries;
+    const since = new Date().toISOString();
+    const answer = {
+      choice: { virtType: 'kvm', cpu: 'host-passthrough' },
+      why: '3 of 3 probe guests reached long mode',
+      rejected: [],
+      since,
+    };
+    const asked = { ...entry, key: entry.key.replace('cpu mode default', 'cpu mode host-passthrough'), since, answer, refuted: [] };
+    await writeFile(lab.path('accelerator.json'), JSON.stringify({ ...known, entries: [asked, ...known.entries] }));
+    const { exitCode, json, stdout } = await withFirstStartRefused({}, ...spawning('--cpu', 'host-passthrough', '--boot-concurrency', '1'));
+    // Where libvirt offers no KVM at all, nothing was begun.
+    expect(json.error === undefined ? [0, 4] : [2, 8], stdout).toContain(exitCode);
+    if (json.error !== undefined) return;
+    expect(json.counts.cancelled).toBeUndefined();
+    expect(await readdir(lab.path('fleets', fleet))).not.toContain('operation.json');
+    expect((await remembered()).entries[0].refuted).toEqual([expect.objectContaining({ virtType: 'kvm', cpu: 'host-passthrough' })]);
     await lab.ok('teardown', fleet, '--yes');
   });
 });
