@@ -21,20 +21,26 @@ interface Cell {
 
 const cell = (words: string, exitCode = 0, tells = exitCode === 0): Cell => ({ words: words.split(' '), exitCode, tells });
 
-/** Every command, in an order in which each has something to do. */
+/**
+ * Every command, in an order in which each has something to do. With `head`, those are left out that only look and print as others do:
+ * starting Node for each is what this costs.
+ */
 function everyVerb(lab: Lab, how: Streams, golden: string, domain: string): Cell[] {
   const fleet = lab.fleet(how);
   const member = `${fleet}-001`;
   const base = `b${how}`;
+  const only = (wanted: Streams, cells: string[]): Cell[] => (how === wanted ? cells.map((words) => cell(words)) : []);
   return [
+    // What fails on this host is no matter: that its output is lost is graver.
+    ...only('full', ['doctor']),
     cell(`base add ${golden} --name ${base}`),
     cell(`spawn ${fleet} --base ${base} --count 2 --virt-type qemu ${guest.join(' ')} --wait console=OK`),
     cell(`checkpoint ${fleet}`),
-    cell(`reset ${fleet} --warm`),
+    ...only('full', [`reset ${fleet} --warm`]),
     cell(`reset ${fleet}`),
-    ...['list', `status ${fleet}`, `report ${fleet}`, `inventory ${fleet}`, `logs ${member}`].map((words) => cell(words)),
-    ...['base list', `base inspect ${base}`, `base history ${base}`, `base verify ${base}`].map((words) => cell(words)),
-    ...[`template render ${fleet} 1`, `template eject ${lab.scratch}/${how}.hbs`].map((words) => cell(words)),
+    ...[`status ${fleet}`, `inventory ${fleet}`, `logs ${member}`].map((words) => cell(words)),
+    ...only('full', ['list', `report ${fleet}`, `template render ${fleet} 1`, `template eject ${lab.scratch}/${how}.hbs`]),
+    ...only('full', ['base list', `base inspect ${base}`, `base history ${base}`, `base verify ${base}`]),
     cell(`base export ${base} ${lab.scratch}/${how}.qcow2`),
     cell(`console ${member}`, 2),
     cell(`stop ${fleet} --timeout 1s --force`),
@@ -48,13 +54,12 @@ function everyVerb(lab: Lab, how: Streams, golden: string, domain: string): Cell
     cell(`resume ${fleet}`, 5),
     cell(`base relocate ${fleet}`),
     ...['snapshot take', 'snapshot rollback --yes', 'snapshot commit --yes'].map((words) => cell(`${words} ${domain}`)),
-    ...['snapshot take', 'snapshot list', 'snapshot drop --yes'].map((words) => cell(`${words} ${domain}`)),
+    ...only('full', [`snapshot list ${domain}`]),
+    ...['snapshot take', 'snapshot drop --yes'].map((words) => cell(`${words} ${domain}`)),
     cell(`verify ${fleet}`),
     cell(`base remove ${base}`),
     cell('base prune'),
     cell(`teardown ${fleet} --yes`),
-    // Two probes at a time would wait for each other.
-    ...(how === 'full' ? [cell('doctor', 0, true)] : []),
   ];
 }
 
@@ -95,7 +100,7 @@ describe.concurrent('standard streams that do not work', () => {
     await mkdir(tools);
     for (const tool of ['virsh', 'qemu-img', 'flock']) {
       const real = (await execa('which', [tool])).stdout;
-      const record = `for pid in $$ $PPID; do for fd in 0 1 2; do readlink /proc/$pid/fd/$fd; done; done >>${log}`;
+      const record = `seen=$(for pid in $$ $PPID; do readlink /proc/$pid/fd/0 /proc/$pid/fd/1 /proc/$pid/fd/2; done); echo "$seen" >>${log}`;
       await writeFile(join(tools, tool), `#!/bin/sh\n${record}\nexec ${real} "$@"\n`, { mode: 0o755 });
     }
     const env = { ...lab.env, PATH: `${tools}:${process.env.PATH}` };

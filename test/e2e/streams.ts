@@ -5,8 +5,8 @@ import { bin, type Lab, until } from './lab.js';
 
 /** Ways to run a command with standard streams that do not work, each in a bash that leaves its exit code. */
 export const streams = {
-  /** Nothing can be written, and the working directory is gone. */
-  full: 'cd "$(mktemp -d)" && rmdir "$PWD" && exec "$@" >/dev/full 2>/dev/full',
+  /** Nothing can be written, nothing read, and the working directory is gone. */
+  full: 'cd "$(mktemp -d)" && rmdir "$PWD" && exec "$@" <&- >/dev/full 2>/dev/full',
   /** The reader of the results leaves after one line, and the other two streams are closed. */
   head: '"$@" <&- 2>&- | head -1; exit $PIPESTATUS',
   /** The reader of the progress is gone, and there is no standard output. */
