@@ -29,9 +29,12 @@ export async function execByAgent(
   { input, timeoutMs, keepBytes, signal, title = argv[0] ?? '' }: AgentExecOptions,
 ): Promise<RemoteResult> {
   const deadline = clock.monotonic() + timeoutMs;
+  // One call never takes much longer than the caller is ready to wait.
+  const call = (command: object): Promise<unknown> =>
+    agent.command(domain, command, Math.min(callSeconds, Math.max(0, deadline - clock.monotonic()) / 1000));
   let pid: number;
   try {
-    pid = parseExecBegun(domain, await agent.command(domain, execCommand(argv, input), callSeconds));
+    pid = parseExecBegun(domain, await call(execCommand(argv, input)));
   } catch (error) {
     // As a shell says it, and as it comes by ssh.
     if (error instanceof CowherdError && error.code === 'GUEST_REFUSED' && /Failed to execute child process/i.test(error.message))
@@ -39,7 +42,7 @@ export async function execByAgent(
     throw error;
   }
   for (let pause = pollMs.first; ; pause = Math.min(pollMs.most, pause * pollMs.growth)) {
-    const status = parseExecStatus(domain, await agent.command(domain, { execute: 'guest-exec-status', arguments: { pid } }, callSeconds));
+    const status = parseExecStatus(domain, await call({ execute: 'guest-exec-status', arguments: { pid } }));
     if (status.exited) {
       const { exitCode, stdout, stderr } = status;
       const keep = (output: Buffer): GuestText => guestText(output.subarray(0, keepBytes).toString('utf8'));

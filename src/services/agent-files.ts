@@ -32,7 +32,7 @@ export async function copyByAgent(
         hint: 'Give it longer with --timeout, or use ssh: --via ssh.',
       });
     }
-    return ports.agent.command(name, { execute, arguments: args }, callSeconds);
+    return ports.agent.command(name, { execute, arguments: args }, Math.min(callSeconds, (deadline - ports.clock.monotonic()) / 1000));
   };
   if (direction === 'to') {
     const bytes = await ports.files.read(local, maxBytes);
