@@ -13,10 +13,10 @@ import { checkMemory, verifyChecks } from './checks.js';
 import { verifiedBases } from './disks.js';
 import { loadFleet, observeWithMarks, verifyNothingUnfinished, type WorkOptions, withFleetLock } from './fleet-access.js';
 import { beginWait, verifyWaitable } from './readiness.js';
-import { withoutStrangeDisks } from './reset.js';
 import { Shared } from './shared.js';
 import { shutDownGuest, shutdownPollMs } from './shut-down.js';
 import { withoutElsewhere, withoutMisplaced, withoutUnaware } from './standing.js';
+import { withoutStrangeDisks } from './strange-disks.js';
 import { withoutDoubles } from './warm/clone-plan.js';
 import { withoutStrays } from './warm/strays.js';
 
