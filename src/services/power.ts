@@ -14,10 +14,10 @@ import { verifiedBases } from './disks.js';
 import { startOtherwise } from './fall-back.js';
 import { loadFleet, observeWithMarks, verifyNothingUnfinished, verifyWork, type WorkOptions, withFleetLock } from './fleet-access.js';
 import { beginWait, verifyWaitable } from './readiness.js';
-import { withoutStrangeDisks } from './reset.js';
 import { Shared } from './shared.js';
 import { shutDownGuest, shutdownPollMs } from './shut-down.js';
 import { withoutElsewhere, withoutMisplaced, withoutUnaware } from './standing.js';
+import { withoutStrangeDisks } from './strange-disks.js';
 import { withoutDoubles } from './warm/clone-plan.js';
 import { withoutStrays } from './warm/strays.js';
 

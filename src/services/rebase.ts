@@ -23,10 +23,11 @@ import {
 } from './fleet-access.js';
 import { composeOutcome } from './outcome.js';
 import { beginWait, verifyWaitable } from './readiness.js';
-import { definitionsOf, freshSeeds, namesOf, withoutStrangeDisks } from './reset.js';
+import { definitionsOf, freshSeeds, namesOf } from './reset.js';
 import { importBase } from './spawn-inputs.js';
 import { recordAsFound } from './standing.js';
 import { stagePlanned } from './steps.js';
+import { withoutStrangeDisks } from './strange-disks.js';
 import { withoutFrozen } from './warm/standing.js';
 
 export interface RebaseOptions extends WorkOptions {

@@ -1,27 +1,22 @@
-import { memberDisks } from '../core/disks.js';
-import { hasDisk, type MemberDefinition } from '../core/domain-xml.js';
-import type { CowherdError } from '../core/errors.js';
+import type { MemberDefinition } from '../core/domain-xml.js';
 import type { FleetRecord } from '../core/fleet.js';
-import { isOn, type ObservedMember } from '../core/observation.js';
+import { isOn } from '../core/observation.js';
 import type { Operation } from '../core/operation.js';
 import type { Outcome } from '../core/outcome.js';
-import {
-  type MarkedMember,
-  type MemberPlan,
-  type Plan,
-  planReset,
-  type ResetPolicy,
-  type StartPolicy,
-  unreadReason,
-} from '../core/plan.js';
+import { type MarkedMember, type Plan, planReset, type ResetPolicy, type StartPolicy } from '../core/plan.js';
 import type { Seed } from '../core/seed.js';
 import { selectMembers } from '../core/selection.js';
 import type { WaitFor } from '../core/stages.js';
 import type { BaseLookup } from '../core/template.js';
 import type { Ports } from '../ports.js';
+<<<<<<< HEAD
 import { choosePlatform } from './accelerators.js';
 import { byName, dryOutcome, memberOf, newOperation, offNames, prepared, runChange } from './change.js';
 import { loadTemplate, renderDefinitions } from './definitions.js';
+=======
+import { byName, dryOutcome, newOperation, offNames, prepared, runChange } from './change.js';
+import { choosePlatform, loadTemplate, renderDefinitions } from './definitions.js';
+>>>>>>> wip-hangs
 import { freshDisks, memberDisksOf, nvramOf, verifiedBases } from './disks.js';
 import { startOtherwise } from './fall-back.js';
 import { loadFleet, observeWithMarks, verifyNothingUnfinished, verifyWork, type WorkOptions, withFleetLock } from './fleet-access.js';
@@ -29,6 +24,7 @@ import { beginWait, verifyWaitable } from './readiness.js';
 import { composeSecrets, instanceIds, loadSeedSources, renderSeeds } from './seeds.js';
 import { withoutUnaware } from './standing.js';
 import { type StepContext, stagePlanned } from './steps.js';
+import { redefines, withoutStrangeDisks } from './strange-disks.js';
 import { verifiedWarmBase, withClones } from './warm/clone-plan.js';
 import { Cloner } from './warm/clones.js';
 import { beginWarmReset, finishWarmReset } from './warm/reset.js';
@@ -183,62 +179,8 @@ export async function freshSeeds(
   return renderSeeds(record, members, sources, secrets, instanceOf, signal);
 }
 
-const xmlBatch = 200;
-
-/**
- * Refuses members whose domain has another disk by now: after an external snapshot our overlay is what that one stands on, and
- * one that was edited by hand may have somebody else's, which its guest would write to.
- * @param isAsked which of the planned members are looked at
- */
-export async function withoutStrangeDisks(
-  ports: Ports,
-  record: FleetRecord,
-  observed: readonly ObservedMember[],
-  plan: Plan,
-  isAsked: (member: MemberPlan) => boolean = () => true,
-): Promise<Plan> {
-  const members = byName(observed);
-  const asked = plan.members.filter(isAsked);
-  const strange = new Set<string>();
-  const failed = new Map<string, CowherdError>();
-  // In parts: nobody needs the XML of a thousand domains at once.
-  for (let from = 0; from < asked.length; from += xmlBatch) {
-    const names = asked.slice(from, from + xmlBatch).map((member) => member.name);
-    const documents = await ports.hypervisor.readXml(names, failed);
-    for (const name of names.filter((name) => !failed.has(name))) {
-      const xml = documents.get(name);
-      const { disk } = ports.fleets.files(record.name, name);
-      const member = memberOf(members, name);
-      // A disk that was added while it ran is neither there nor in its domain yet.
-      const isOwn = (stem: string): boolean => member.missingDisks?.includes(stem) === true || hasDisk(xml ?? '', disk(stem));
-      // Undefined by a reset that was interrupted before it defined it again.
-      if (xml === undefined ? redefines(record) : memberDisks(record, member).every(({ stem }) => isOwn(stem))) continue;
-      strange.add(name);
-    }
-  }
-  const keep = `${record.spec.firmware === 'uefi' ? ' --keep-nvram' : ''}${record.spec.tpm ? ' --keep-tpm' : ''}`;
-  return {
-    ...plan,
-    members: plan.members.filter(({ name }) => !strange.has(name) && !failed.has(name)),
-    refused: [
-      ...plan.refused,
-      ...[...failed].map(([name, error]) => unreadReason(name, error)),
-      ...[...strange].map((name) => ({
-        name,
-        reason: 'its domain does not have its own disks any more',
-        hint: `Was the store moved? "cowherd base relocate" mends that. Else see "virsh domblklist ${name}". A snapshot can be merged back with "virsh blockcommit"; a domain that was edited is made anew, on its own disks: virsh undefine ${name}${keep}; cowherd spawn ${record.name}`,
-      })),
-    ],
-  };
-}
-
 function policyOf({ spec }: FleetRecord, observed: readonly MarkedMember[], { start, wasOn }: Operation): ResetPolicy {
   return { start, wasOn: namesOf(observed, wasOn), withSeeds: spec.seed === 'nocloud', redefines: redefines({ spec }) };
-}
-
-/** A TPM's state is libvirt's, and goes with the domain alone. */
-function redefines({ spec }: Pick<FleetRecord, 'spec'>): boolean {
-  return spec.tpm;
 }
 
 export async function definitionsOf(
