@@ -9,14 +9,9 @@ import { selectMembers } from '../core/selection.js';
 import type { WaitFor } from '../core/stages.js';
 import type { BaseLookup } from '../core/template.js';
 import type { Ports } from '../ports.js';
-<<<<<<< HEAD
 import { choosePlatform } from './accelerators.js';
-import { byName, dryOutcome, memberOf, newOperation, offNames, prepared, runChange } from './change.js';
-import { loadTemplate, renderDefinitions } from './definitions.js';
-=======
 import { byName, dryOutcome, newOperation, offNames, prepared, runChange } from './change.js';
-import { choosePlatform, loadTemplate, renderDefinitions } from './definitions.js';
->>>>>>> wip-hangs
+import { loadTemplate, renderDefinitions } from './definitions.js';
 import { freshDisks, memberDisksOf, nvramOf, verifiedBases } from './disks.js';
 import { startOtherwise } from './fall-back.js';
 import { loadFleet, observeWithMarks, verifyNothingUnfinished, verifyWork, type WorkOptions, withFleetLock } from './fleet-access.js';

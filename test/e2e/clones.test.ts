@@ -70,7 +70,10 @@ describe('instant clones', () => {
     expect(await readdir(lab.path('fleets'))).not.toContain(fleet);
 
     // A day late, and settings that find a card by its MAC; on the disk, for a clone that boots.
-    await run(golden, 'date -s "@$(($(date +%s) - 86400))"; mkdir -p /etc/network; cat /sys/class/net/eth0/address > /etc/network/card; sync');
+    await run(
+      golden,
+      'date -s "@$(($(date +%s) - 86400))"; mkdir -p /etc/network; cat /sys/class/net/eth0/address > /etc/network/card; sync',
+    );
     const uptime = async (): Promise<number> => Number((await run(golden, 'cut -d . -f 1 /proc/uptime'))[0]);
     const before = await uptime();
     const copies = new Set<string>();
