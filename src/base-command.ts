@@ -187,7 +187,7 @@ export abstract class BaseCommand extends Command {
 }
 
 interface WorkKind {
-  /** It goes on until it is ended, and Ctrl-C, or that nobody reads it any more, is how that is done. */
+  /** It runs until Ctrl-C, or until nothing reads its output any more. */
   isWatch?: boolean;
   /** It changes nothing: a signal ends it at once. */
   isReader?: boolean;

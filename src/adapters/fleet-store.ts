@@ -343,7 +343,7 @@ export class FleetDirectory implements FleetStore {
   }
 }
 
-/** How many bytes at the end are the beginning of a UTF-8 character that goes on behind them. */
+/** How many bytes at the end begin a UTF-8 character that is not complete. */
 function cutCharacter(bytes: Buffer): number {
   for (let back = 1; back <= Math.min(3, bytes.length); back++) {
     const byte = bytes[bytes.length - back] ?? 0;

@@ -12,7 +12,7 @@ import { startTicksOf } from './qemu-processes.js';
 const conflict = '75';
 /** A look at who holds the lock has a share of it for some milliseconds: that keeps nobody out. */
 const lookSeconds = 0.5;
-/** Between two looks at who is waited for. */
+/** Between two looks at what holds the lock. */
 const roundSeconds = 2;
 
 export interface LockRequest {
@@ -65,7 +65,7 @@ export class FileLock {
     }
   }
 
-  /** @returns held: by another. gone: its last holder removed the file while we waited for it, and such a lock keeps nobody out */
+  /** @returns held: by another. gone: its last holder removed the file while we waited for it, and such a lock excludes nothing */
   static async #tryTake(
     path: string,
     subject: string,

@@ -17,7 +17,7 @@ export async function examineCheckpoints(ports: Ports, record: FleetRecord, memb
       if (strays.size === 0) continue;
       const bytes = [...strays.values()].reduce((sum, of) => sum + of, 0);
       const message = `its disk holds a checkpoint that no record mentions: ${[...strays.keys()].join(', ')}`;
-      const hint = `A checkpoint was given up before it was whole. It can go: cowherd verify ${record.name} --fix`;
+      const hint = `cowherd stopped waiting for a checkpoint that QEMU finished later. Remove it: cowherd verify ${record.name} --fix`;
       const mend = async (): Promise<void> => void (await dropStrays(ports, record, member));
       findings.push(found('leftover', name, message, { hint, bytes, mend }));
     } catch (error) {
