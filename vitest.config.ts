@@ -5,6 +5,9 @@ const slow = { testTimeout: 300_000, hookTimeout: 300_000 };
 /** Tests with a hundred guests, or with many Linux ones. */
 const crowded = ['guests', 'hundred'].map((name) => `test/e2e/${name}.test.ts`);
 
+/** Tests that wait most of the time, for guests and calls that hang: they run beside the others. */
+const waiting = ['hangs', 'hangs-inside', 'stray-checkpoints', 'flaky-libvirt'].map((name) => `test/e2e/${name}.test.ts`);
+
 export default defineConfig({
   test: {
     projects: [
@@ -14,8 +17,18 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
-          exclude: crowded,
+          exclude: [...crowded, ...waiting],
           // Of tests in one file that say that they may run at the same time.
+          maxConcurrency: 2,
+          globalSetup: ['test/e2e/global-setup.ts'],
+          ...slow,
+        },
+      },
+      {
+        test: {
+          name: 'e2e-waiting',
+          include: waiting,
+          fileParallelism: false,
           maxConcurrency: 2,
           globalSetup: ['test/e2e/global-setup.ts'],
           ...slow,

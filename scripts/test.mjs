@@ -16,12 +16,15 @@ async function check(name, command, args) {
   counts[exitCode === 0 ? 'passed' : 'failed']++;
 }
 
-async function tests(name, prefix = [], options = []) {
-  console.log(`\n== ${name} tests`);
+/** @param isQuiet show the output when all is over: for tests that run beside others */
+async function tests(name, prefix = [], options = [], isQuiet = false) {
+  if (!isQuiet) console.log(`\n== ${name} tests`);
   const report = join(scratch, `${name}.json`);
   const call = [...prefix, process.execPath, 'node_modules/vitest/vitest.mjs', 'run', '--project', name, ...options];
   const [command, ...args] = [...call, '--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
-  const { exitCode } = await execa(command, args, { stdio: 'inherit', reject: false });
+  const output = isQuiet ? { stdin: 'ignore', all: true } : { stdio: 'inherit' };
+  const { exitCode, all } = await execa(command, args, { ...output, reject: false });
+  if (isQuiet) console.log(`\n== ${name} tests\n${all}`);
   const result = await readFile(report, 'utf8').then(JSON.parse, () => undefined);
   if (result === undefined) {
     counts.failed++;
@@ -39,8 +42,8 @@ try {
   await check('types', 'tsc', ['-p', 'test/tsconfig.json']);
   await tests('unit');
   await tests('integration');
-  // Small guests wait more than they work: two files at a time.
-  await tests('e2e', asRoot, ['--maxWorkers=2']);
+  // Small guests wait more than they work: two files at a time. Some tests do nothing but wait.
+  await Promise.all([tests('e2e', asRoot, ['--maxWorkers=2']), tests('e2e-waiting', asRoot, [], true)]);
   await tests('e2e-crowded', asRoot);
 } finally {
   await rm(scratch, { recursive: true, force: true });

@@ -10,12 +10,20 @@ export interface PoolOptions {
   /** How many virsh processes, each with one connection, are kept at most. */
   sessions: number;
   timeoutMs: number;
+  /** How long a call may take at least that waits for a QEMU which is being ended. */
+  leastHeldMs?: number;
   /** Descriptors that every virsh inherits: a lock on them lasts until the last call that was under way is over. */
   inherit: () => number[];
   /** Changes whenever what is inherited does. */
   inheritance: () => number;
   environment: () => Promise<Record<string, string | undefined>>;
 }
+
+/**
+ * libvirt gives a QEMU that does not listen 10 s before it kills it, and keeps its domain locked meanwhile. A list of domains waits for that,
+ * and even the definition of another domain does.
+ */
+const defaultHeldMs = 20_000;
 
 /** A call that takes longer gives its place to the next one, and keeps its connection. */
 const slowMs = 5_000;
@@ -40,9 +48,10 @@ export class SessionPool {
     this.#limit = pLimit(options.sessions);
   }
 
-  /** Of any call. */
-  get timeoutMs(): number {
-    return this.#options.timeoutMs;
+  /** How much longer than others a call may take that waits for a QEMU which is being ended. */
+  get heldMs(): number {
+    const { timeoutMs, leastHeldMs = defaultHeldMs } = this.#options;
+    return Math.max(0, leastHeldMs - timeoutMs);
   }
 
   /** Connections that ended before an answer came. */

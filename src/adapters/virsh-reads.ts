@@ -5,17 +5,6 @@ import type { Reply } from './virsh-session.js';
 
 /** What is read of many domains at once. */
 
-/**
- * How long a call may take at least, for the sake of a QEMU that is being ended: libvirt gives one that does not listen 10 s and keeps its
- * domain locked meanwhile. A list of domains waits for that, and even the definition of another domain does.
- */
-const leastMs = 20_000;
-
-/** How much longer than other calls, then. @param timeoutMs of any call */
-export function heldMs(timeoutMs: number): number {
-  return Math.max(0, leastMs - timeoutMs);
-}
-
 const readBatch = 200;
 /** Domains that may get no answer before libvirt itself is taken to hang. */
 const mostSilent = 3;
@@ -35,9 +24,7 @@ export async function readEach(
   for (let left = [...names]; left.length > 0; ) {
     const part = left.slice(0, readBatch);
     const replies = await pool.run(async (session) => {
-      const settled = await Promise.allSettled(
-        part.map(async (name) => verifyConnected(await session.run(command(name), heldMs(pool.timeoutMs)))),
-      );
+      const settled = await Promise.allSettled(part.map(async (name) => verifyConnected(await session.run(command(name), pool.heldMs))));
       const first = settled.find((result) => result.status === 'rejected');
       if (first !== undefined && !(failed !== undefined && isTimeout(first.reason))) throw first.reason;
       return settled;

@@ -16,13 +16,15 @@ import { runAttached, runTool } from './process.js';
 import { makeScratch } from './scratch.js';
 import { SessionPool } from './session-pool.js';
 import { connectionError, faultOf, isTimeout, silentDomain, stuckStart, type VirshFault, virshError } from './virsh-errors.js';
-import { heldMs, readEach, verifyAbsence, verifyConnected } from './virsh-reads.js';
+import { readEach, verifyAbsence, verifyConnected } from './virsh-reads.js';
 import { memoryMs, quote, type Reply } from './virsh-session.js';
 
 export interface VirshOptions {
   uri: string;
   /** Between two looks at a domain in whose start the connection was lost. */
   lookAfterLossMs?: number;
+  /** See {@link SessionPool}. */
+  leastHeldMs?: number;
   /** How many virsh processes, each with one connection, are kept at most. */
   sessions: number;
   timeoutMs: number;
@@ -287,7 +289,7 @@ export class Virsh implements Hypervisor {
   }
 
   async #ask(command: string, doing: string): Promise<string> {
-    const reply = await this.#run(command, heldMs(this.#pool.timeoutMs)).catch((error: unknown) => {
+    const reply = await this.#run(command, this.#pool.heldMs).catch((error: unknown) => {
       throw whileDoing(doing, error);
     });
     if (reply.error !== '') throw virshError(doing, reply.error);
@@ -309,7 +311,7 @@ export class Virsh implements Hypervisor {
     { domain, moreMs = 0, beforeRepeat }: { domain?: string; moreMs?: number; beforeRepeat?: () => Promise<void> } = {},
   ): Promise<VirshFault | undefined> {
     for (let attempt = 0; ; attempt++) {
-      const { error } = await this.#run(command, heldMs(this.#pool.timeoutMs) + moreMs).catch((cause: unknown) => {
+      const { error } = await this.#run(command, this.#pool.heldMs + moreMs).catch((cause: unknown) => {
         throw domain !== undefined && isTimeout(cause) ? silentDomain(domain, doing, cause) : whileDoing(doing, cause);
       });
       if (error === '') return undefined;

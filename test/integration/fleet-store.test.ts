@@ -188,7 +188,8 @@ describe('a virsh that misbehaves', () => {
   const open = (behaviour: string): Virsh => {
     process.env.PATH = `${fakes}:${path}`;
     process.env.FAKE_VIRSH = behaviour;
-    return new Virsh({ uri: 'qemu:///system', sessions: 1, timeoutMs: 500, lookAfterLossMs: 1, inherit: () => [], inheritance: () => 0 });
+    const times = { timeoutMs: 500, lookAfterLossMs: 1, leastHeldMs: 500 };
+    return new Virsh({ uri: 'qemu:///system', sessions: 1, ...times, inherit: () => [], inheritance: () => 0 });
   };
 
   it('that hangs is given up, naming the call', async () => {
