@@ -40,10 +40,12 @@ async function tests(name, prefix = [], options = [], isQuiet = false) {
 try {
   await check('lint', 'biome', ['check', '--error-on-warnings']);
   await check('types', 'tsc', ['-p', 'test/tsconfig.json']);
-  await tests('unit');
-  await tests('integration');
+  // On two cores vitest would run one file at a time.
+  const twoFiles = ['--maxWorkers=2'];
+  await tests('unit', [], twoFiles);
+  await tests('integration', [], twoFiles);
   // Small guests wait more than they work: two files at a time. Some tests do nothing but wait.
-  await Promise.all([tests('e2e', asRoot, ['--maxWorkers=2']), tests('e2e-waiting', asRoot, [], true)]);
+  await Promise.all([tests('e2e', asRoot, twoFiles), tests('e2e-waiting', asRoot, [], true)]);
   await tests('e2e-crowded', asRoot);
 } finally {
   await rm(scratch, { recursive: true, force: true });
