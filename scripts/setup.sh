@@ -27,9 +27,17 @@ else
 fi
 
 # --- Node -----------------------------------------------------------------------------------------------------------------
-have node && have npm || give_up "Node.js and npm are missing. Install Node 20.20 or newer."
-node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 20) ? 0 : 1)' ||
-  give_up "Node $(node --version) is too old: cowherd needs 20.20 or newer."
+needed=$(sed -n 's/^ *"node": "\(.*\)".*/\1/p' package.json)
+have node && have npm || give_up "Node.js and npm are missing. Install Node $needed; docs/install.md says how."
+# The range in package.json is what the dependencies ask for: "^20.17.0 || >=22.9.0" and the like.
+node -e '
+  const [major, minor] = process.versions.node.split(".").map(Number);
+  const fits = (range) => {
+    const [, operator, a, b] = /(\^|>=)(\d+)\.(\d+)/.exec(range);
+    return major == a ? minor >= b : operator === ">=" && major > a;
+  };
+  process.exit(process.argv[1].split("||").some(fits) ? 0 : 1);
+' "$needed" || give_up "Node $(node --version) does not fit: cowherd needs $needed; docs/install.md says how to get it."
 
 # --- Debian packages ------------------------------------------------------------------------------------------------------
 service_manager=none

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds a golden image of a tiny real Linux out of Debian 12 packages, as an ordinary user: no root, no mount, no loop
-# device. Packages go into a cache (${XDG_CACHE_HOME:-~/.cache}/cowherd/tiny-linux); nothing is installed.
+# Builds a golden image of a tiny real Linux from the packages of the Debian or Ubuntu that it runs on, as an ordinary user:
+# no root, no mount, no loop device. Packages go into a cache (${XDG_CACHE_HOME:-~/.cache}/cowherd/tiny-linux); nothing is installed.
 #
 #   build.sh OUT.qcow2 [--ssh-key FILE.pub]... [--add DIR]...
 #                                   --ssh-key: a public key that may log in as root
@@ -43,11 +43,11 @@ done
 
 # --- What this machine must have ----------------------------------------------------------------------------------------
 export PATH=$PATH:/usr/sbin:/sbin LC_ALL=C
-debian_12="this builds on Debian 12 (amd64); elsewhere, build in a Debian 12 container or VM and copy the image"
+elsewhere='this builds on Debian 12 and 13 and Ubuntu 24.04 (amd64); elsewhere, build in a container or VM of one of them and copy the image'
 for tool in apt-get apt-cache dpkg dpkg-deb; do
-  have $tool || give_up "$tool is missing: $debian_12"
+  have $tool || give_up "$tool is missing: $elsewhere"
 done
-[ "$(dpkg --print-architecture)" = amd64 ] || give_up "this is $(dpkg --print-architecture): $debian_12"
+[ "$(dpkg --print-architecture)" = amd64 ] || give_up "this is $(dpkg --print-architecture): $elsewhere"
 have qemu-img || give_up 'qemu-img is missing: sudo apt-get install qemu-utils'
 
 home=${HOME:-$(getent passwd "$(id -u)" | cut -d : -f 6)}
@@ -62,21 +62,16 @@ trap 'rm -rf "$work" "$part"' EXIT
 trap 'exit 130' INT TERM HUP
 
 # --- Packages -----------------------------------------------------------------------------------------------------------
+# Tools of the build, then programs of the guest. Their libraries are found through their dependencies.
 packages=(
-  # tools of the build
   syslinux syslinux-common systemd-boot-efi mtools
-  # the guest
   busybox-static qemu-guest-agent dropbear-bin openssh-sftp-server
-  # libraries of the guest's programs
-  libc6 libcrypt1 libglib2.0-0 libnuma1 libpcre2-8-0 libtomcrypt1 libtommath1 libudev1 liburing2 zlib1g
 )
-if ! have mke2fs || ! have debugfs; then
-  packages+=(e2fsprogs libblkid1 libcom-err2 libext2fs2 libss2 libuuid1)
-fi
-# Depends on the package of the kernel that is current.
-kernel_meta=linux-image-cloud-amd64
+have mke2fs && have debugfs || packages+=(e2fsprogs)
+# Each depends on the package of the kernel that is current: Debian's, Ubuntu's.
+kernels=(linux-image-cloud-amd64 linux-image-virtual)
 initrd_modules=(drivers/virtio/virtio{,_ring,_pci,_pci_modern_dev,_pci_legacy_dev} drivers/block/virtio_blk)
-# PCI hot-plug is built into this kernel; a network card that comes later needs nothing more.
+# PCI hot-plug is built into these kernels; a network card that comes later needs nothing more.
 root_modules=(
   net/core/failover drivers/net/{net_failover,virtio_net}
   drivers/char/virtio_console drivers/char/hw_random/virtio-rng drivers/{acpi/button,input/evdev}
@@ -106,15 +101,45 @@ update_own_lists() {
   apt apt-get update -qq -o Acquire::Languages=none >"$work/apt.log" 2>&1 || true
 }
 
+# dependencies_of PATTERN PACKAGE...: the names that match among what the packages depend on.
+dependencies_of() {
+  local pattern=$1
+  shift
+  apt apt-cache depends --important "$@" 2>>"$work/apt.log" | sed -nE "s/^ *[|]?(Pre)?Depends: *($pattern)$/\2/p" | sort -u
+}
+
+# Fills wanted: the packages, a kernel, the libraries of all, and the libraries of those.
+wanted=()
+resolve_packages() {
+  local meta kernel= name next
+  : >"$work/apt.log"
+  for meta in "${kernels[@]}"; do
+    kernel=$(dependencies_of 'linux-image-[^ ]+' "$meta") && [ -n "$kernel" ] && break
+  done
+  [ -n "$kernel" ] || return
+  wanted=()
+  next="${packages[*]} $kernel"
+  while [ -n "$next" ]; do
+    # shellcheck disable=SC2206 # names of packages, one a word
+    wanted+=($next)
+    # Ubuntu keeps the modules of a kernel in a package of their own.
+    # shellcheck disable=SC2086
+    next=$(
+      dependencies_of '(lib|linux-modules-)[^ ]+' $next | while read -r name; do
+        [[ " ${wanted[*]} " == *" $name "* ]] || echo "$name"
+      done
+    ) || return
+  done
+}
+
 # Fetches what the cache lacks of the candidates that the lists name. Fills debs. What apt says is in apt.log.
 debs=()
 get_packages() {
-  local kernel file digest missing
-  kernel=$(apt apt-cache depends --important $kernel_meta 2>"$work/apt.log" | sed -n 's/^ *Depends: *//p') || return
-  [ -n "$kernel" ] || return
+  local file digest missing
+  resolve_packages || return
   # In an empty directory: apt leaves out what already lies where it would put it.
   mkdir -p "$work/download"
-  (cd "$work/download" && apt apt-get download -qq --print-uris "${packages[@]}" "$kernel") \
+  (cd "$work/download" && apt apt-get download -qq --print-uris "${wanted[@]}") \
     >"$work/uris" 2>"$work/apt.log" || return
 
   debs=()
@@ -153,7 +178,7 @@ if ! get_packages; then
     touch "$own_lists/updated"
   else
     sed 's/^/  /' "$work/apt.log" >&2
-    give_up "apt found or fetched not all packages: $debian_12, with a network for the first build"
+    give_up "apt found or fetched not all packages: $elsewhere, with a network for the first build"
   fi
 fi
 for file in "$cache"/debs/*; do
@@ -161,25 +186,28 @@ for file in "$cache"/debs/*; do
 done
 
 tree=$work/tree
-mkdir "$tree"
+# Older releases have files in /bin and /lib, newer ones in /usr only.
+mkdir -p "$tree"/usr/{bin,sbin,lib,lib64}
+for directory in bin sbin lib lib64; do
+  ln -s usr/$directory "$tree/$directory"
+done
 for deb in "${debs[@]}"; do
-  case $deb in
-    # A hundred megabytes, of which twenty are wanted.
-    */linux-image-*)
-      wanted=("${initrd_modules[@]}" "${root_modules[@]}")
-      wanted=("${wanted[@]/#/*/kernel/}")
-      wanted=('./boot/vmlinuz-*' "${wanted[@]/%/.ko}")
-      ;;
-    *) wanted=('*') ;;
-  esac
-  dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$tree" --wildcards "${wanted[@]}" ||
-    give_up "$(basename "$deb") does not unpack as expected; is there room in ${TMPDIR:-/tmp}? Else: $debian_12"
+  patterns=('*')
+  if [[ $deb == */linux-* ]]; then
+    # A hundred megabytes, of which twenty are wanted. Some modules are built into some kernels, or in another package.
+    patterns=("${initrd_modules[@]}" "${root_modules[@]}")
+    patterns=("${patterns[@]/#/*/kernel/}")
+    patterns=('./boot/vmlinuz-*' '*/modules.builtin' "${patterns[@]/%/.ko*}")
+  fi
+  dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$tree" --keep-directory-symlink --wildcards "${patterns[@]}" 2>"$work/tar.log" ||
+    { [[ $deb == */linux-* ]] && ! grep -v 'Not found in archive\|previous errors' "$work/tar.log"; } ||
+    give_up "$(basename "$deb") does not unpack as expected; is there room in ${TMPDIR:-/tmp}? Else: $elsewhere"
 done
 exec 9>&-
 # What is on PATH wins; only what is missing runs from the tree.
 PATH=$PATH:$tree/usr/bin
-loader=$tree/lib64/ld-linux-x86-64.so.2
-libraries=$tree/lib/x86_64-linux-gnu:$tree/usr/lib/x86_64-linux-gnu
+libraries=$tree/usr/lib/x86_64-linux-gnu
+loader=$libraries/ld-linux-x86-64.so.2
 busybox=$tree/bin/busybox
 # With the tree's own loader, as its libraries need not fit the system's.
 have mke2fs || mke2fs() { "$loader" --library-path "$libraries" "$tree/sbin/mke2fs" "$@"; }
@@ -187,13 +215,23 @@ have debugfs || debugfs() { "$loader" --library-path "$libraries" "$tree/sbin/de
 
 kernel=$(basename "$tree"/lib/modules/*)
 
-# put_modules DIR MODULE...: modules of the kernel, with the index that modprobe reads.
+# put_modules DIR MODULE...: modules of the kernel that are not built in, with the index that modprobe reads. The guest's
+# busybox reads uncompressed ones.
 put_modules() {
-  local base=$1/lib/modules/$kernel module
+  local base=$1/lib/modules/$kernel from=$tree/lib/modules/$kernel module
   shift
   mkdir -p "$base"
   for module; do
-    cp "$tree/lib/modules/$kernel/kernel/$module.ko" "$base/"
+    if [ -f "$from/kernel/$module.ko" ]; then
+      cp "$from/kernel/$module.ko" "$base/"
+    elif [ -f "$from/kernel/$module.ko.xz" ]; then
+      "$busybox" xzcat "$from/kernel/$module.ko.xz" >"$base/${module##*/}.ko"
+    elif [ -f "$from/kernel/$module.ko.zst" ]; then
+      have zstd || give_up 'zstd is missing: sudo apt-get install zstd'
+      zstd -qdc "$from/kernel/$module.ko.zst" >"$base/${module##*/}.ko"
+    else
+      grep -qx "kernel/$module.ko" "$from/modules.builtin" || give_up "Linux $kernel has no module $module: $elsewhere"
+    fi
   done
   (cd "$base/../../.." && "$busybox" depmod -b . "$kernel")
 }
@@ -207,7 +245,7 @@ put_programs() {
   for program; do
     install -D -m 755 "$tree/$program" "$base/$program"
     "$loader" --library-path "$libraries" --list "$tree/$program" >"$work/list"
-    ! grep 'not found' "$work/list" >&2 || give_up "a library of $program is missing: $debian_12"
+    ! grep 'not found' "$work/list" >&2 || give_up "a library of $program is missing: $elsewhere"
     while read -r library; do
       [ -e "$base/lib/x86_64-linux-gnu/$(basename "$library")" ] || cp -L "$library" "$base/lib/x86_64-linux-gnu/"
     done < <(awk '$2 == "=>" && $3 ~ /^\// && $1 !~ /ld-linux/ { print $3 }' "$work/list")
