@@ -1,6 +1,7 @@
 import { acceleratorFaultIn, acceleratorHints } from '../core/accelerator-faults.js';
 import { CowherdError, type ErrorCode, fullDiskHint } from '../core/errors.js';
 import { excerpt } from '../core/guest/text.js';
+import { missingFileHint } from './missing-file.js';
 
 /** What virsh's words mean. virsh exits 1 for everything and has no codes: this table is the only place that reads its text. */
 
@@ -120,11 +121,6 @@ const explanations: Array<{ pattern: RegExp; code: ErrorCode; hint: string }> = 
     code: 'TOOL_FAILED',
     hint: 'Something else has taken the port that is forwarded to this member. "cowherd spawn" again gives it another one.',
   },
-  {
-    pattern: /Cannot access storage file|Could not open .*No such file/i,
-    code: 'TOOL_FAILED',
-    hint: 'A file of the member is gone. "cowherd spawn FLEET" makes a lost seed again; a reset gives fresh disks.',
-  },
   { pattern: /Network not found/i, code: 'TOOL_FAILED', hint: 'See which networks there are with "virsh net-list --all".' },
   {
     pattern: /does not match the schema|failed to validate|XML document failed|^XML error:|^unsupported configuration:/im,
@@ -159,9 +155,12 @@ export function virshError(doing: string, error: string): CowherdError {
   // "Failed to start domain 'x'" is what we know already; the reason is the last "error:" of the chain.
   const reason = lines.find((line) => !/^(Failed to|Requested operation is not valid$)/i.test(line)) ?? lines[0] ?? 'no reason given';
   const fault = acceleratorFaultIn(error);
+  const lostFile = missingFileHint(error, /^\w+ (\S+)$/.exec(doing)?.[1]);
   const explained =
     fault === undefined
-      ? explanations.find(({ pattern }) => pattern.test(error))
+      ? lostFile === undefined
+        ? explanations.find(({ pattern }) => pattern.test(error))
+        : { code: 'TOOL_FAILED' as const, hint: lostFile.replace('FLEET', fleetIn(doing)) }
       : { code: 'ACCELERATOR_FAILED' as const, hint: acceleratorHints[fault].replaceAll('FLEET', fleetIn(doing)) };
   return new CowherdError(explained?.code ?? 'TOOL_FAILED', `libvirt could not ${doing}: ${reason}`, {
     details: lines.filter((line) => line !== reason).slice(0, 6),

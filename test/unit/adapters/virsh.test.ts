@@ -120,3 +120,24 @@ describe('a connection URI', () => {
     expect(() => verifyUri(uri)).toThrow(message);
   });
 });
+
+describe('a file that is gone', () => {
+  it.each([
+    // libvirt 9.0 and 11.3, QEMU 7.2 and 10.0
+    [
+      "Cannot access storage file '/store/fleets/lab/overlays/lab-012.qcow2' (as uid:64055, gid:64055): No such file or directory",
+      'cowherd reset lab 12',
+    ],
+    ["Cannot access storage file '/store/fleets/lab/seeds/lab-012.iso': No such file or directory", '"cowherd spawn lab"'],
+    [
+      "internal error: process exited while connecting to monitor: qemu-system-x86_64: -object {}: Could not open '/dev/urandom': No such file or directory",
+      'no /dev/urandom',
+    ],
+    ["Path '/dev/urandom' is not accessible: No such file or directory", 'no /dev/urandom'],
+    ["Could not open '/mnt/nas/tools.iso': No such file or directory", 'The domain uses /mnt/nas/tools.iso'],
+  ])('%s', (text, expected) => {
+    const { hint } = virshError('start lab-012', `Failed to start domain 'lab-012'\n${text}`);
+    expect(hint).toContain(expected);
+    expect(hint?.includes('reset')).toBe(text.includes('/overlays/'));
+  });
+});
