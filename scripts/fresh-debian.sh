@@ -30,8 +30,9 @@ done
 # --- The system -----------------------------------------------------------------------------------------------------------
 system=${dir:-$(mktemp -d /var/tmp/cowherd-debian.XXXXXX)}
 guest=
+network=
 # The mounts are those of the first process inside, and gone with it.
-trap '[ -z "$guest" ] || kill "$guest" 2>/dev/null; [ -n "$dir" ] || rm -rf --one-file-system "$system"' EXIT
+trap 'for pid in $guest $network; do kill "$pid" 2>/dev/null || true; done; [ -n "$dir" ] || rm -rf --one-file-system "$system"' EXIT
 trap 'exit 130' INT TERM HUP
 
 if [ ! -e "$system/etc/debian_version" ]; then
@@ -125,4 +126,5 @@ for _ in $(seq 100); do
 done
 [ -n "$inner" ] || give_up 'the system did not start'
 slirp4netns --configure --mtu=65520 --disable-host-loopback "$inner" tap0 >/dev/null 2>&1 &
+network=$!
 wait "$guest"

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { openHost } from '../../src/host.js';
 import { type FixUpPorts, fixUpGuest, readGuestSelf } from '../../src/services/fix-up.js';
 import { Lab, TestNetwork, uri, virsh } from './lab.js';
+import { shownKey } from './ssh-keys.js';
 
 /** One Linux guest becomes another in place, as a clone of its memory would, and what it says of it is held against what others see. */
 describe('a guest that is put right', () => {
@@ -39,8 +40,6 @@ describe('a guest that is put right', () => {
     );
     const [{ name, mac, address }] = made.members;
     const said = async (command: string): Promise<string> => (await lab.ok('exec', fleet, '--', command)).members[0].stdout.trim();
-    const shownKey = async (at: string): Promise<string> =>
-      (await execa('ssh-keyscan', ['-t', 'ed25519', at])).stdout.split(' ').slice(1).join(' ');
     const options = { timeoutMs: 60_000 };
 
     const golden = await readGuestSelf(host, name, options);

@@ -6,6 +6,7 @@ import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { parse } from 'yaml';
 import { domains, guest, Lab, TestNetwork, virsh } from './lab.js';
+import { shownKey } from './ssh-keys.js';
 
 /** Real Linux guests: who they are, where they are, and work inside them. */
 describe('Linux guests', () => {
@@ -28,8 +29,6 @@ describe('Linux guests', () => {
   const rows = async (...args: string[]): Promise<Row[]> => (await lab.ok(...args)).members;
   const said = async (fleet: string, command: string, ...flags: string[]): Promise<string[]> =>
     (await rows('exec', fleet, ...flags, '--', command)).map((row) => String(row.stdout).trim());
-  const keyOf = async (host: string): Promise<string> =>
-    (await execa('ssh-keyscan', ['-t', 'ed25519', host])).stdout.split(' ').slice(1).join(' ');
 
   it('are eight of one kind, each itself, before and after a reset of four', async () => {
     const fleet = lab.fleet('eight');
@@ -54,7 +53,7 @@ describe('Linux guests', () => {
     expect(await said(fleet, 'hostname -i', '--via', 'ssh')).toEqual(identities.map((row: Row) => row.address));
     expect(new Set(await said(fleet, 'cat /etc/machine-id')).size).toBe(8);
     const keys: string[] = [];
-    for (const { address } of identities) keys.push(await keyOf(address));
+    for (const { address } of identities) keys.push(await shownKey(address));
     expect(new Set(keys).size).toBe(8);
     const known = await readFile(lab.path('fleets', fleet, 'ssh', 'known_hosts'), 'utf8');
     expect(known.trim().split('\n')).toEqual(names.map((name: string, at: number) => `${name} ${keys[at]}`));
@@ -79,7 +78,7 @@ describe('Linux guests', () => {
     expect(await said(fleet, 'hostname -i')).toEqual(identities.map((row: Row) => row.address));
     const kept = names.map((_: string, at: number) => at < 4);
     expect(await said(fleet, 'ls /root; cat /etc/bootcount')).toEqual(kept.map((isKept: boolean) => (isKept ? 'mark\n1' : '1')));
-    for (const [at, { address }] of identities.entries()) expect(await keyOf(address)).toBe(keys[at]);
+    for (const [at, { address }] of identities.entries()) expect(await shownKey(address)).toBe(keys[at]);
     // A new life: first-boot work was done again, under another instance-id.
     const lives = await said(fleet, 'cat /var/log/first-boot');
     expect(lives.map((life, at) => life === instances[at])).toEqual(kept);

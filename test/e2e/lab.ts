@@ -37,7 +37,8 @@ export class Lab {
     await mkdir(lab.scratch, { mode: 0o755 });
     if (!isProbed) return lab;
     await mkdir(lab.store, { mode: 0o755 });
-    await writeFile(lab.path('accelerator.json'), inject('accelerator'));
+    const answer = inject('accelerator');
+    if (answer !== '') await writeFile(lab.path('accelerator.json'), answer);
     return lab;
   }
 

@@ -201,9 +201,8 @@ describe('snapshot', () => {
     expect(await sha256(nvram)).toBe(changed);
     expect(await leftovers()).not.toContain((await virsh('domuuid', domain.name)).trim());
 
-    // Also where libvirt chooses the firmware and the definition does not say where they are.
+    // Also where libvirt chooses the firmware. Older releases do not say then where its variables are.
     await domain.redefine((await domain.xml()).replace('<os>', `<os firmware='efi'>`).replace(/<loader[\s\S]*?<\/nvram>/, ''));
-    expect(await domain.xml()).not.toContain(nvram);
     await takeSnapshot(host, { domain: domain.name });
     await copyFile('/usr/share/OVMF/OVMF_VARS_4M.fd', nvram);
     expect((await dropSnapshot(host, { domain: domain.name })).notes).toEqual([]);

@@ -140,6 +140,8 @@ describe('tampering', () => {
     ],
     ['its directory is renamed', (image) => rename(dirname(image), `${dirname(image)}-x`), gone],
   ];
+  /** Also to another file system. */
+  const move = (from: string, to: string) => execa('mv', [from, to]);
   const copyOf = async (from: string, beside: string): Promise<string> => {
     await execa('cp', ['-p', from, `${beside}.copy`]);
     return `${beside}.copy`;
@@ -238,7 +240,7 @@ describe('tampering', () => {
     ],
     [
       'is a link to elsewhere',
-      (path) => rename(path, join(lab.scratch, 'away')).then(() => symlink(join(lab.scratch, 'away'), path)),
+      (path) => move(path, join(lab.scratch, 'away')).then(() => symlink(join(lab.scratch, 'away'), path)),
       missing,
     ],
   ];
@@ -257,7 +259,7 @@ describe('tampering', () => {
       const reply = await answer('reset', fleet, '2');
       expect([reply.got, reply.hint]).toEqual(['4 STORE_FAILED', expect.stringContaining('Move it away')]);
       expect(await readdir(path)).not.toEqual([]);
-      await rename(path, join(lab.scratch, 'aside'));
+      await move(path, join(lab.scratch, 'aside'));
     }
     const before = await world();
     await lab.ok('reset', fleet, '2', '--start', 'none');

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { domains, Lab, virsh } from '../e2e/lab.js';
+import { shownKey } from '../e2e/ssh-keys.js';
 
 /** Takes a quarter of an hour or more without KVM. COWHERD_DEBIAN_IMAGE names an image that is there already. */
 describe('Debian 12 guests', () => {
@@ -23,9 +24,6 @@ describe('Debian 12 guests', () => {
   type Row = Record<string, any>;
   const said = async (fleet: string, command: string, ...flags: string[]): Promise<string[]> =>
     (await lab.ok('exec', fleet, ...flags, '--', command)).members.map((row: Row) => String(row.stdout).trim());
-  /** What a server shows to whoever connects: type and key. */
-  const shownKey = async (port: number): Promise<string> =>
-    (await execa('ssh-keyscan', ['-t', 'ed25519', '-T', '60', '-p', String(port), '127.0.0.1'])).stdout.split(' ').slice(1).join(' ');
 
   it('are themselves from the first boot on, and again after a reset', async () => {
     const fleet = lab.fleet('debian');
@@ -48,7 +46,7 @@ describe('Debian 12 guests', () => {
       const hostnames = await said(fleet, 'hostname', '--via', 'ssh');
       const machineIds = await said(fleet, 'cat /etc/machine-id');
       const hostKeys: string[] = [];
-      for (const { port } of members) hostKeys.push(await shownKey(port));
+      for (const { port } of members) hostKeys.push(await shownKey('127.0.0.1', port));
       return { hostnames, machineIds, hostKeys };
     };
     const first = await identities();
