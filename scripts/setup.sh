@@ -76,6 +76,10 @@ have libvirtd && ! getent group libvirt >/dev/null && missing+=(libvirt-daemon-s
 if [[ " $* " == *' --tests '* ]] && ! [ -f /usr/share/OVMF/OVMF_CODE_4M.fd ]; then
   missing+=(ovmf)
 fi
+# SPICE is part of QEMU on some releases, and a package of its own on others.
+if [[ " $* " == *' --tests '* ]] && ! { have qemu-system-x86_64 && qemu-system-x86_64 -device help | grep -q '"qxl"'; }; then
+  missing+=("$(apt-cache show qemu-system-modules-spice >/dev/null 2>&1 && echo qemu-system-modules-spice || echo qemu-system-x86)")
+fi
 if [[ " $* " == *' --bench '* ]] && ! /usr/bin/python3 -c 'import libvirt' 2>/dev/null; then
   missing+=(python3-libvirt)
 fi
