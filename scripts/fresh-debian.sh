@@ -64,6 +64,7 @@ git ls-files -z --cached --others --exclude-standard | xargs -0 sh -c 'for f; do
 node_major=$(chroot "$system" sh -c 'apt-get update -qq && apt-cache policy nodejs' | sed -n 's/^ *Candidate: *\([0-9]*\).*/\1/p')
 if [ "${node_major:-0}" -ge 20 ]; then
   node_packages='nodejs npm'
+  certificates=
 else
   say "Node $node_major of $suite is too old: using $(node --version) of this machine"
   node_packages=
@@ -73,6 +74,8 @@ else
   mkdir -p "$system/usr/local/lib/node_modules"
   rm -rf "$system/usr/local/lib/node_modules/npm"
   cp -r "$npm" "$system/usr/local/lib/node_modules/npm"
+  # Debian's own Node knows the system's certificates, others do not.
+  certificates=/etc/ssl/certs/ca-certificates.crt
   ln -sf ../lib/node_modules/npm/bin/npm-cli.js "$system/usr/local/bin/npm"
   ln -sf ../lib/node_modules/npm/bin/npx-cli.js "$system/usr/local/bin/npx"
 fi
@@ -91,7 +94,9 @@ for command; do
   bash -c "$command"
 done
 EOF
-export system node_packages
+kvm=
+[ ! -c /dev/kvm ] || kvm=yes
+export system node_packages certificates kvm
 # shellcheck disable=SC2016
 unshare --mount --pid --net --fork --kill-child bash -euo pipefail -c '
   mount --make-rprivate /
@@ -110,12 +115,14 @@ unshare --mount --pid --net --fork --kill-child bash -euo pipefail -c '
   ln -s pts/ptmx dev/ptmx
   ln -s /proc/self/fd dev/fd
   mknod -m 666 dev/net/tun c 10 200
+  # setup.sh gives it to the group kvm.
+  [ -z "$kvm" ] || mknod -m 600 dev/kvm c 10 232
   mount -t tmpfs tmpfs dev/shm
   mkdir -p .outside
   pivot_root . .outside
   cd /
   umount -l /.outside
-  exec env -i system= node_packages="$node_packages" TERM="${TERM:-dumb}" bash /root/inside.sh "$@"
+  exec env -i system= node_packages="$node_packages" NODE_EXTRA_CA_CERTS="$certificates" TERM="${TERM:-dumb}" bash /root/inside.sh "$@"
 ' inside "$@" <&0 &
 guest=$!
 inner=

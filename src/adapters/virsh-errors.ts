@@ -36,11 +36,12 @@ export function faultOf(error: string): VirshFault {
 /**
  * What libvirt itself says: its messages quote an agent that refuses, or whose reply it cannot read, up to the end. A guest that
  * wrote "End of file while reading data" would be taken for a lost connection.
- * Source: libvirt, src/qemu/qemu_agent.c, qemuAgentIOProcessLine and qemuAgentCheckError; src/util/virjson.c
+ * Source: libvirt, src/qemu/qemu_agent.c, qemuAgentIOProcessLine and qemuAgentCheckError; src/util/virjson.c, which reads JSON with
+ * another library in newer releases, and says so in other words
  */
 export function withoutGuestText(error: string): string {
   return error.replace(
-    /(unable to execute QEMU agent command '[^']*': |cannot parse json |\b(?:Unknown|Parsed|Malformed) JSON reply )[\s\S]*/,
+    /(unable to execute QEMU agent command '[^']*': |cannot parse json |failed to parse JSON: |\b(?:Unknown|Parsed|Malformed) JSON reply )[\s\S]*/,
     '$1…',
   );
 }

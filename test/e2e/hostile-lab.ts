@@ -63,7 +63,7 @@ export class HostileLab {
 
   async #tell(member: string, command: object): Promise<string> {
     // An agent that has just been restarted, or that libvirt has just given up, takes a moment.
-    for (let left = 20; ; left--) {
+    for (let left = 40; ; left--) {
       try {
         return await virsh('qemu-agent-command', member, JSON.stringify(command), '--timeout', '5');
       } catch (error) {

@@ -41,6 +41,7 @@ Domain: 'off'
     ["internal error: unable to execute QEMU agent command 'guest-exec': End of file while reading data", 'other'],
     ["internal error: unable to execute QEMU agent command 'guest-shutdown': x\ndomain is not running", 'other'],
     ['internal error: cannot parse json Disconnected from qemu:///system: lexical error: invalid char in json text.', 'other'],
+    ['internal error: failed to parse JSON: End of file while reading data', 'other'],
     ['internal error: Unknown JSON reply \'{"x":"Domain not found"}\'', 'other'],
   ])('%j means %s', (text, fault) => {
     expect(faultOf(text)).toBe(fault);
