@@ -14,7 +14,7 @@ export const fileFlag = {
 };
 
 export const dryRunFlag = {
-  'dry-run': Flags.boolean({ char: 'n', description: 'show the plan; no domain, overlay or fleet is changed' }),
+  'dry-run': Flags.boolean({ char: 'n', description: 'show what would be done and what would be refused; nothing is changed' }),
 };
 
 export const waitFlags = () => ({

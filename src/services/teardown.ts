@@ -29,10 +29,14 @@ export interface TeardownOptions extends WorkOptions {
 export async function teardown(ports: Ports, options: TeardownOptions): Promise<Outcome> {
   const { fleet } = options;
   verifyWork(options);
-  if (options.dryRun === true) return begin(ports, options);
+  // Taking all of it down makes whatever was under way pointless.
+  const supersedes = (): boolean => options.members === undefined || options.members.length === 0;
+  if (options.dryRun === true) {
+    await verifyNothingUnfinished(ports, fleet, supersedes);
+    return begin(ports, options);
+  }
   return withFleetLock(ports, fleet, async () => {
-    // Taking all of it down makes whatever was under way pointless.
-    await verifyNothingUnfinished(ports, fleet, () => options.members === undefined || options.members.length === 0);
+    await verifyNothingUnfinished(ports, fleet, supersedes);
     return begin(ports, options);
   });
 }
