@@ -15,6 +15,7 @@ import {
 import { baseKey, type LoneBase, layersOf, resolveBacking } from '../core/base-chain.js';
 import { CowherdError, reportOf } from '../core/errors.js';
 import { type BaseRef, parseState } from '../core/fleet.js';
+import { verifyNoUrl } from '../core/image-content.js';
 import { describeHolder } from '../core/lock.js';
 import { baseNameFromFile, namePattern, verifyName } from '../core/names.js';
 import type {
@@ -231,6 +232,7 @@ export class BaseDirectory implements BaseStore {
 
   /** @returns also the base image that this very file was imported as, if that was not touched since */
   async #source(request: ImportRequest): Promise<Awaited<ReturnType<typeof identify>> & { path: string; name: string; known?: BaseImage }> {
+    verifyNoUrl(request.path);
     const path = resolve(request.path);
     const identity = await identify(path);
     const name = request.name ?? baseNameFromFile(basename(path));

@@ -1,6 +1,7 @@
 import { dirname, isAbsolute, resolve } from 'node:path';
 import { isBaseRef } from '../core/base.js';
 import { CowherdError } from '../core/errors.js';
+import { isUrl } from '../core/image-content.js';
 import { type FleetInput, parseFleetFile, sourceKinds } from '../core/spec.js';
 import { readYaml } from '../core/yaml-document.js';
 import type { Ports } from '../ports.js';
@@ -25,7 +26,7 @@ export async function readFleetFile(ports: Pick<Ports, 'readFile'>, path: string
   const from = dirname(resolve(path));
   return parseFleetFile(yaml.value, path, yaml.locate).map((fleet) => ({
     ...fleet,
-    ...(fleet.base === undefined ? {} : { base: isBaseRef(fleet.base) ? fleet.base : resolvePath(from, fleet.base) }),
+    ...(fleet.base === undefined ? {} : { base: isBaseRef(fleet.base) || isUrl(fleet.base) ? fleet.base : resolvePath(from, fleet.base) }),
     ...Object.fromEntries(
       [...sourceKinds, 'nvram' as const].flatMap((kind) => {
         const file = fleet[kind];
