@@ -108,7 +108,7 @@ export async function composeRecord(
   base: BaseImage,
   sources: Partial<Record<SourceKind | 'nvram' | 'warm', string>>,
 ): Promise<FleetRecord> {
-  const inherited: DomainSpec = { ...(recorded?.spec ?? defaultDomainSpec) };
+  const inherited: DomainSpec = { ...(recorded?.spec ?? { ...defaultDomainSpec, ...defaultsFor(options) }) };
   for (const kind of sourceKinds) delete inherited[kind];
   const given = Object.fromEntries(Object.entries(options.spec ?? {}).filter(([, value]) => value !== undefined));
   const spec = withImpliedSeed({ ...inherited, ...given, ...sources }, options);
@@ -142,6 +142,17 @@ export async function composeRecord(
     createdAt: ports.clock.now().toISOString(),
     freshOverlayBytes: 0,
     members: growMembers(options.fleet, id, [], count, spec.nics),
+  };
+}
+
+/** A domain that a fleet is made of says these itself. */
+function defaultsFor({ defaults = {}, fromDomain, fromRunning }: SpawnOptions): Partial<DomainSpec> {
+  if (fromDomain !== undefined || fromRunning !== undefined) return {};
+  const { network, seed, sshKeys } = defaults;
+  return {
+    ...(network === undefined ? {} : { network }),
+    ...(seed === undefined ? {} : { seed }),
+    ...(sshKeys === undefined ? {} : { sshKeys }),
   };
 }
 

@@ -41,6 +41,8 @@ export interface SpawnOptions extends WorkOptions {
   count?: number | undefined;
   /** What is left out stays as recorded, or is the default for a new fleet. */
   spec?: GivenSpec | undefined;
+  /** For a fleet that is new, and is not made of a domain: what stands where `spec` and `template` say nothing. */
+  defaults?: Pick<GivenSpec, 'network' | 'seed' | 'sshKeys'> & { template?: string | undefined };
   /** Path of a domain template. */
   template?: string | undefined;
   /** Path of the NVRAM that members of UEFI begin with. */
@@ -94,7 +96,9 @@ export async function spawnLocked(ports: Ports, asked: SpawnOptions): Promise<Ou
   const options = golden === undefined ? asked : withGolden(asked, golden, recorded);
   const { base, notes } = await resolveBase(ports, options, recorded);
   const importSeconds = (ports.clock.monotonic() - began) / 1000;
-  const template = golden?.template ?? (await loadTemplate(ports, recorded, options.template));
+  const template =
+    golden?.template ??
+    (await loadTemplate(ports, recorded, options.template ?? (recorded === undefined ? asked.defaults?.template : undefined)));
   const seeds = await loadSeedSources(ports, recorded, options.seedFiles);
   const nvram = golden?.nvram ?? (await readNvram(ports, options.nvram));
   const sources = {
