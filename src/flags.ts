@@ -5,7 +5,10 @@ import { limits } from './core/limits.js';
 /** Flags that several commands share. */
 
 export const concurrencyFlags = {
-  concurrency: Flags.integer({ description: 'members worked on at the same time [default: 16; reset: all]', ...limits.concurrency }),
+  concurrency: Flags.integer({
+    description: 'members worked on at the same time [default: 16; reset and stop: all]',
+    ...limits.concurrency,
+  }),
   'boot-concurrency': Flags.integer({ description: 'of these, how many may be starting [default: 8]', ...limits.concurrency }),
 };
 
