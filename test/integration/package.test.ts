@@ -23,6 +23,18 @@ it('every link of a page in the npm package leads to something in the package', 
   expect(broken).toEqual([]);
 });
 
+it('the package has a man page for every command, with each of its flags', async () => {
+  const { commands } = JSON.parse(await readFile(posix.join(root, 'oclif.manifest.json'), 'utf8'));
+  const { stdout } = await execa('npm', ['pack', '--dry-run', '--ignore-scripts', '--json'], { cwd: root });
+  const packed = new Set(JSON.parse(stdout)[0].files.map(({ path }: { path: string }) => path));
+  for (const id of Object.keys(commands)) {
+    const path = `man/cowherd-${id.replaceAll(':', '-')}.1`;
+    expect([path, packed.has(path)]).toEqual([path, true]);
+    const page = (await readFile(posix.join(root, path), 'utf8')).replaceAll('\\-', '-');
+    for (const flag of Object.keys(commands[id].flags)) expect(page).toMatch(new RegExp(`--(\\[no-\\])?${flag}\\b`));
+  }
+});
+
 function directoriesOf(file: string): string[] {
   const directory = posix.dirname(file);
   return directory === '.' ? [] : [directory, ...directoriesOf(directory)];
