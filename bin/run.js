@@ -3,5 +3,15 @@
 import { answerShell } from '../dist/completion/fast.js';
 
 const answer = answerShell(process.argv.slice(2));
-if (answer !== undefined) process.stdout.on('error', () => undefined).write(answer);
-else await (await import('../dist/main.js')).main({ dir: import.meta.url });
+if (answer === undefined) await (await import('../dist/main.js')).main({ dir: import.meta.url });
+else {
+  process.stdout.on('error', ({ code, message }) => {
+    // A reader that has enough is no error, as for every verb.
+    if (code === 'EPIPE') return;
+    process.exitCode = 8;
+    process.stderr
+      .on('error', () => undefined)
+      .write(`Error: The output could not be written: ${message}\n→ Make room where the output goes.\n`);
+  });
+  process.stdout.write(answer);
+}
