@@ -1,5 +1,6 @@
 import { Command, Flags, ux } from '@oclif/core';
 import { cancelOnSignals } from './cancellation.js';
+import { readDefaults } from './config.js';
 import { CowherdError, type ErrorReport, exitCodeOf as exitCodes, fullDiskHint, reportOf } from './core/errors.js';
 import { escapeUnsafe } from './core/guest/text.js';
 import { jsonText } from './core/quoting.js';
@@ -62,9 +63,11 @@ export abstract class BaseCommand extends Command {
       onSecond: leave,
     });
     try {
+      const { settings, ignored } = await readDefaults();
+      for (const { path, reason } of ignored) this.logToStderr(`Note: ${path} is not used: ${reason}.`);
       const host = await openHost({
-        connect: flags.connect,
-        store: flags.store,
+        connect: flags.connect ?? settings.connect?.value,
+        store: flags.store ?? settings.store?.value,
         sessions: flags['boot-concurrency'],
         verb: this.id?.replaceAll(':', ' '),
       });

@@ -5,7 +5,10 @@ import { limits } from './core/limits.js';
 /** Flags that several commands share. */
 
 export const concurrencyFlags = {
-  concurrency: Flags.integer({ description: 'members worked on at the same time [default: 16; reset: all]', ...limits.concurrency }),
+  concurrency: Flags.integer({
+    description: 'members worked on at the same time [default: 16; reset and stop: all]',
+    ...limits.concurrency,
+  }),
   'boot-concurrency': Flags.integer({ description: 'of these, how many may be starting [default: 8]', ...limits.concurrency }),
 };
 
@@ -14,7 +17,7 @@ export const fileFlag = {
 };
 
 export const dryRunFlag = {
-  'dry-run': Flags.boolean({ char: 'n', description: 'show the plan; no domain, overlay or fleet is changed' }),
+  'dry-run': Flags.boolean({ char: 'n', description: 'show what would be done and what would be refused; nothing is changed' }),
 };
 
 export const waitFlags = () => ({

@@ -109,7 +109,7 @@ function timeoutOfEnvironment(): number | undefined {
   return text === undefined || text === '' ? undefined : parseDuration(text);
 }
 
-function defaultStore(uri: string): string {
+export function defaultStore(uri: string): string {
   if (isSystemUri(uri)) return systemStore;
   return join(process.env.XDG_DATA_HOME || join(homedir(), '.local', 'share'), 'cowherd');
 }

@@ -167,6 +167,12 @@ export interface ImportResult {
   warning?: string;
 }
 
+/** What an import would come to. */
+export interface ImportPreview extends ImportResult {
+  /** False for an image that would be flattened: only the import itself shows what that gives. */
+  isDigestKnown: boolean;
+}
+
 export interface PromotionRequest {
   /** The disk of a member that is off. */
   overlay: string;
@@ -205,6 +211,8 @@ export interface BaseStore {
   /** The one that a record means; undefined where it is gone. */
   get(ref: BaseRef): Promise<BaseImage | undefined>;
   import(request: ImportRequest): Promise<ImportResult>;
+  /** What {@link import} would come to, with nothing written. @throws as it would */
+  preview(request: ImportRequest): Promise<ImportPreview>;
   /** Makes a base image of a member's disk. */
   promote(request: PromotionRequest): Promise<ImportResult>;
   /** Writes it with all that is below it to one file outside the store. @returns bytes on disk; @throws BAD_USAGE where it exists */
@@ -358,14 +366,15 @@ export interface AcceleratorProbe {
   /**
    * @param options.fresh probe again even if an answer is remembered, and forget what was refuted
    * @param options.onProbe called before a probe runs: it may take some seconds
+   * @param options.isKept whether the store remembers the answer (true when left out); else only this process does
    * @throws ACCELERATOR_FAILED where nothing runs guests with the CPU that is asked for
    */
   choose(
     question: AcceleratorQuestion,
-    options?: { fresh?: boolean; onProbe?: () => void; signal?: AbortSignal | undefined },
+    options?: { fresh?: boolean; onProbe?: () => void; signal?: AbortSignal | undefined; isKept?: boolean },
   ): Promise<AcceleratorAnswer>;
   /** A guest did not start so: the remembered answer is dropped, and probes are not believed about this choice. */
-  refute(question: AcceleratorQuestion, choice: AcceleratorChoice, why: string): Promise<void>;
+  refute(question: AcceleratorQuestion, choice: AcceleratorChoice, why: string, options?: { isKept?: boolean }): Promise<void>;
 }
 
 /** Templates that come with cowherd. */

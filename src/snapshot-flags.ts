@@ -2,7 +2,7 @@ import { Args, Flags } from '@oclif/core';
 import { CowherdError } from './core/errors.js';
 import { timeoutFlag } from './flags.js';
 import type { SnapshotOptions } from './services/snapshots/access.js';
-import { confirm, isTerminal } from './ui/confirm.js';
+import { confirmed, isTerminal } from './ui/confirm.js';
 
 /** What the snapshot verbs share on the command line. */
 
@@ -35,16 +35,17 @@ export function snapshotOptions(domain: string, flags: ShutdownValues, isAskable
     force: flags.force,
     start: !flags['no-start'],
     diffOnly: flags['print-diff'],
-    ...(flags.yes === true ? {} : { approve: (loss) => ask(loss, isAskable, signal) }),
+    ...(flags.yes === true ? {} : { approve: (question, isLoss) => ask(question, isLoss, isAskable, signal) }),
   };
 }
 
-async function ask(loss: string, isAskable: boolean, signal: AbortSignal | undefined): Promise<void> {
+async function ask(question: string, isLoss: boolean, isAskable: boolean, signal: AbortSignal | undefined): Promise<void> {
   if (!isAskable || !isTerminal()) {
-    throw new CowherdError('CONFIRMATION_NEEDED', 'This cannot be undone, and there is nobody to ask; nothing was changed', {
-      details: [loss],
-      hint: 'Say --yes, or look first with --print-diff.',
+    const what = isLoss ? 'This cannot be undone' : 'The domain runs and would be shut down';
+    throw new CowherdError('CONFIRMATION_NEEDED', `${what}, and there is no terminal to ask on; nothing was changed`, {
+      details: [question],
+      hint: 'Add --yes, or look first with --print-diff.',
     });
   }
-  if (!(await confirm(loss, signal))) throw new CowherdError('CONFIRMATION_NEEDED', 'Nothing was changed', { hint: 'Answer y to go on.' });
+  await confirmed(question, signal);
 }

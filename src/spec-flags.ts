@@ -13,8 +13,9 @@ export const specFlags = {
     options: ['auto', 'kvm', 'qemu'] as const,
   })(),
   cpu: Flags.string({
-    description: 'CPU of the guests [default: host-model under KVM]; host-passthrough allows nested virtualization',
-    helpValue: 'host-model|host-passthrough|max|x86-64-v2|MODEL',
+    description:
+      'CPU of the guests: host-model (the default under KVM), host-passthrough (allows nested virtualization), max, x86-64-v2, or a model of libvirt',
+    helpValue: 'CPU',
   }),
   network: Flags.string({ description: 'none, user, network=NAME or bridge=NAME [default: user]' }),
   'disk-cache': Flags.option({

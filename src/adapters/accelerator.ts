@@ -15,6 +15,7 @@ import { CowherdError, reportOf } from '../core/errors.js';
 import type { Platform } from '../core/template.js';
 import type { AcceleratorProbe } from '../ports.js';
 import { noOffers, Trial, withMachine } from './accelerator-trial.js';
+import { missingLevels, removeEmpty } from './directories.js';
 import { writeJson } from './files.js';
 import { storeLayout } from './layout.js';
 import type { ProbePorts } from './probe-guest.js';
@@ -45,7 +46,12 @@ export class LongModeProbe implements AcceleratorProbe {
 
   async choose(
     question: AcceleratorQuestion,
-    { fresh = false, onProbe, signal }: { fresh?: boolean; onProbe?: () => void; signal?: AbortSignal | undefined } = {},
+    {
+      fresh = false,
+      onProbe,
+      signal,
+      isKept = true,
+    }: { fresh?: boolean; onProbe?: () => void; signal?: AbortSignal | undefined; isKept?: boolean } = {},
   ): Promise<AcceleratorAnswer> {
     const { kvm, key, entry } = await this.#open(question, fresh);
     if (entry?.answer !== undefined) return entry.answer;
@@ -53,23 +59,31 @@ export class LongModeProbe implements AcceleratorProbe {
     onProbe?.();
     const since = this.#ports.clock.now().toISOString();
     const refuted = entry?.refuted ?? [];
-    const { isConclusive, ...found } = await this.#try(question, kvm, refuted, signal);
+    // Probe guests have files in the store, and it may not be there yet.
+    const made = isKept ? [] : await missingLevels(storeLayout(this.#root).probes);
+    const { isConclusive, ...found } = await this.#try(question, kvm, refuted, signal).finally(() => removeEmpty(made));
     const answer = { ...found, since };
-    if (isConclusive) await this.#remember({ key, since: entry?.since ?? since, answer, refuted });
+    if (isConclusive) await this.#remember({ key, since: entry?.since ?? since, answer, refuted }, isKept);
     return answer;
   }
 
-  async refute(question: AcceleratorQuestion, choice: AcceleratorChoice, why: string): Promise<void> {
+  async refute(
+    question: AcceleratorQuestion,
+    choice: AcceleratorChoice,
+    why: string,
+    { isKept = true }: { isKept?: boolean } = {},
+  ): Promise<void> {
     const { key, entry } = await this.#open(question, false);
     const refuted = (entry?.refuted ?? []).filter((one) => !isSameChoice(one, choice));
     const { answer } = entry ?? {};
-    await this.#remember({
+    const entryNow = {
       key,
       since: this.#ports.clock.now().toISOString(),
       refuted: [...refuted, { ...choice, why }],
       // What works instead may be known already, from another fleet.
       ...(answer === undefined || isSameChoice(answer.choice, choice) ? {} : { answer }),
-    });
+    };
+    await this.#remember(entryNow, isKept);
   }
 
   async #try(
@@ -138,8 +152,9 @@ export class LongModeProbe implements AcceleratorProbe {
     }
   }
 
-  async #remember(entry: Remembered['entries'][number]): Promise<void> {
+  async #remember(entry: Remembered['entries'][number], isKept: boolean): Promise<void> {
     this.#own.set(entry.key, entry);
+    if (!isKept) return;
     // A store that cannot be written to yet only means that the next run probes again.
     await writeJson(storeLayout(this.#root).accelerator, withEntry(await this.#remembered(), entry)).catch(() => undefined);
   }

@@ -15,6 +15,7 @@ import {
 import { baseKey, type LoneBase, layersOf, resolveBacking } from '../core/base-chain.js';
 import { CowherdError, reportOf } from '../core/errors.js';
 import { type BaseRef, parseState } from '../core/fleet.js';
+import { verifyNoUrl } from '../core/image-content.js';
 import { describeHolder } from '../core/lock.js';
 import { baseNameFromFile, namePattern, verifyName } from '../core/names.js';
 import type {
@@ -22,6 +23,7 @@ import type {
   BaseStore,
   ExportRequest,
   ImageTool,
+  ImportPreview,
   ImportProgress,
   ImportRequest,
   ImportResult,
@@ -29,6 +31,7 @@ import type {
 } from '../ports.js';
 import { exportImage } from './base-export.js';
 import { sweepBases, takeIn, takeOut, withPartial } from './base-intake.js';
+import { previewImport } from './base-preview.js';
 import { makeDirectory } from './directories.js';
 import { allocatedBytes, listDirectory, openOwn, readOwn, sealOf, storeError, writeJson } from './files.js';
 import { hashAndCopy, hashFile, makeImage, seal } from './image-files.js';
@@ -214,19 +217,32 @@ export class BaseDirectory implements BaseStore {
   }
 
   async import(request: ImportRequest): Promise<ImportResult> {
+    const { path, name, stats, fingerprint, known } = await this.#source(request);
+    if (known !== undefined) return { base: known, how: 'already there' };
+    const { format, warning } = await inspect(this.#images, path, stats, request);
+    return this.#bringIn({ path, name, format, stats, fingerprint, request, warning });
+  }
+
+  async preview(request: ImportRequest): Promise<ImportPreview> {
+    const { path, name, known } = await this.#source(request);
+    if (known !== undefined) return { base: known, how: 'already there', isDigestKnown: true };
+    const context = { root: this.#root, images: this.#images, known: (ref: BaseRef) => this.#existing(ref) };
+    return previewImport(context, { path, name, request });
+  }
+
+  /** @returns also the base image that this very file was imported as, if that was not touched since */
+  async #source(request: ImportRequest): Promise<Awaited<ReturnType<typeof identify>> & { path: string; name: string; known?: BaseImage }> {
+    verifyNoUrl(request.path);
     const path = resolve(request.path);
-    const { stats, fingerprint } = await identify(path);
+    const identity = await identify(path);
     const name = request.name ?? baseNameFromFile(basename(path));
     if (name === undefined) {
       throw new CowherdError('BAD_USAGE', `No base name can be made of the file name ${basename(path)}`, { hint: 'Rename the file.' });
     }
     verifyName('base', name);
-
-    const known = (await this.list()).bases.find((base) => base.source.fingerprint === fingerprint && base.name === name);
-    if (known !== undefined && (await this.#isIntact(known))) return { base: known, how: 'already there' };
-
-    const { format, warning } = await inspect(this.#images, path, stats, request);
-    return this.#bringIn({ path, name, format, stats, fingerprint, request, warning });
+    const { bases } = await this.list();
+    const known = bases.find((base) => base.source.fingerprint === identity.fingerprint && base.name === name);
+    return { ...identity, path, name, ...(known !== undefined && (await this.#isIntact(known)) ? { known } : {}) };
   }
 
   async #isIntact(base: BaseImage): Promise<boolean> {

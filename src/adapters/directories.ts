@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { mkdir, open, readdir, stat } from 'node:fs/promises';
+import { mkdir, open, readdir, rmdir, stat } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { CowherdError } from '../core/errors.js';
 import { storeError } from './files.js';
@@ -81,4 +81,16 @@ async function handDown(path: string): Promise<void> {
   } finally {
     await above.close();
   }
+}
+
+/** A directory and those above it that are not there, the deepest first. */
+export async function missingLevels(path: string): Promise<string[]> {
+  const missing: string[] = [];
+  for (let level = path; level !== dirname(level) && !(await isDirectory(level)); level = dirname(level)) missing.push(level);
+  return missing;
+}
+
+/** Directories that hold something, or are gone, are left alone. */
+export async function removeEmpty(directories: readonly string[]): Promise<void> {
+  for (const directory of directories) await rmdir(directory).catch(() => undefined);
 }

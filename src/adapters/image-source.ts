@@ -1,9 +1,11 @@
 import { type BigIntStats, constants } from 'node:fs';
 import { open, stat, statfs } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import prettyBytes from 'pretty-bytes';
 import { CowherdError, fullDiskHint } from '../core/errors.js';
-import { imageFormat, maxVirtualBytes, parseQcow2Header, verifyImportable } from '../core/qcow2-header.js';
+import { verifyIsDisk, volumeSignature } from '../core/image-content.js';
+import { imageFormat, maxVirtualBytes, parseQcow2Header, qcow2Magic, verifyImportable } from '../core/qcow2-header.js';
+import { shellWord } from '../core/quoting.js';
 import type { ImageTool, ImportRequest, ImportResult } from '../ports.js';
 import { allocatedBytes, isMissing } from './files.js';
 import { hashAndCopy, hashFile, makeImage, openImage, readHead } from './image-files.js';
@@ -17,7 +19,7 @@ const maxHoleBytes = 64 * 1024 ** 3;
 export async function identify(path: string): Promise<{ stats: BigIntStats; fingerprint: string }> {
   try {
     const stats = await stat(path, { bigint: true });
-    if (!stats.isFile()) throw new CowherdError('BASE_REFUSED', `${path} is not a file`, { hint: 'A base image is a qcow2 or raw file.' });
+    if (!stats.isFile()) throw noFile(path, stats);
     if (stats.size === 0n) throw new CowherdError('BASE_REFUSED', `${path} is empty`, { hint: 'A base image needs a disk to share.' });
     // With ctime, which no user can set: the same words mean the same bytes.
     return { stats, fingerprint: [stats.dev, stats.ino, stats.size, stats.mtimeNs, stats.ctimeNs].join(':') };
@@ -29,6 +31,15 @@ export async function identify(path: string): Promise<{ stats: BigIntStats; fing
   }
 }
 
+function noFile(path: string, stats: BigIntStats): CowherdError {
+  const [what, hint] = stats.isDirectory()
+    ? ['a directory', `Name the image file in it: ${shellWord(join(path, 'FILE.qcow2'))}`]
+    : stats.isBlockDevice()
+      ? ['a block device', `Copy it into a file first: qemu-img convert -f raw -O qcow2 ${shellWord(path)} golden.qcow2`]
+      : ['not a file', 'A base image is a qcow2 or raw file.'];
+  return new CowherdError('BASE_REFUSED', `${path} is ${what}`, { hint });
+}
+
 /** All that can be known without copying. @throws BASE_REFUSED */
 export async function inspect(
   images: ImageTool,
@@ -37,6 +48,7 @@ export async function inspect(
   request: ImportRequest,
 ): Promise<{ format: 'qcow2' | 'raw'; warning: string | undefined }> {
   const head = await readHead(path);
+  if (!head.subarray(0, 4).equals(qcow2Magic)) verifyIsDisk(path, head, await readSignature(path), request.format);
   const format = imageFormat(path, head, request.format);
   const { size } = stats;
   if (format === 'raw' && size % 512n !== 0n) {
@@ -58,6 +70,17 @@ export async function inspect(
     return { format, warning: format === 'raw' ? bootWarning(path, head) : await images.check(path, request.signal) };
   } catch (error) {
     throw unreadable(path, error);
+  }
+}
+
+async function readSignature(path: string): Promise<Buffer> {
+  const handle = await openImage(path);
+  try {
+    const { offset, length } = volumeSignature;
+    const { bytesRead, buffer } = await handle.read(Buffer.alloc(length), 0, length, offset);
+    return buffer.subarray(0, bytesRead);
+  } finally {
+    await handle.close();
   }
 }
 

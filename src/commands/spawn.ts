@@ -1,5 +1,6 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../base-command.js';
+import { readDefaults } from '../config.js';
 import { CowherdError } from '../core/errors.js';
 import { formatRange, limits } from '../core/limits.js';
 import { exitCodeOfOutcome } from '../core/outcome.js';
@@ -9,6 +10,7 @@ import { concurrencyFlags, dryRunFlag, fileFlag, waitFlags } from '../flags.js';
 import { readFleetFile } from '../services/fleet-file.js';
 import { readPublicKeys, readSecretValues } from '../services/seeds.js';
 import { type SpawnOptions, spawn } from '../services/spawn.js';
+import { spawnDefaults } from '../services/spawn-defaults.js';
 import { parseVariables, seedFlags, specFlags, specOf } from '../spec-flags.js';
 import { renderOutcome } from '../ui/outcome.js';
 
@@ -86,6 +88,7 @@ a failure, or with a larger --count to grow the fleet. For a fleet that exists, 
       const inputs = await this.inputs(host, args.fleet, flags.file);
       const secrets = await readSecretValues(host, secretWords);
       const sshKeys = await readPublicKeys(host, flags['ssh-key']);
+      const defaults = await spawnDefaults(host, (await readDefaults()).settings);
       const options = (input: Partial<FleetInput> & { name: string }): SpawnOptions => ({
         ...work,
         fleet: input.name,
@@ -97,6 +100,7 @@ a failure, or with a larger --count to grow the fleet. For a fleet that exists, 
         format: flags.format ?? input.format,
         trustChain: flags['trust-chain'] || input.trustChain,
         template: flags.template ?? input.template,
+        defaults,
         spec: { ...specOf(flags, input), sshKeys: sshKeys ?? input.sshKeys },
         seedFiles: {
           userData: flags['user-data'] ?? input.userData,

@@ -3,15 +3,18 @@ import { BaseCommand } from '../base-command.js';
 import { CowherdError } from '../core/errors.js';
 import { exitCodeOfOutcome } from '../core/outcome.js';
 import { concurrencyFlags, dryRunFlag, fileFlag } from '../flags.js';
+import type { Host } from '../host.js';
 import { teardown } from '../services/teardown.js';
-import { confirm, isTerminal } from '../ui/confirm.js';
+import { teardownLoss } from '../services/teardown-loss.js';
+import { confirmed, isTerminal } from '../ui/confirm.js';
 import { renderOutcome } from '../ui/outcome.js';
+import { renderLoss } from '../ui/teardown.js';
 
 export default class Teardown extends BaseCommand {
   static override summary = 'Take a fleet down: its domains, overlays, logs and state. The base image stays.';
   static override description =
     `Removes what cowherd made for the fleet, and nothing else. With members named, only those go: that is how a fleet shrinks.
-Asks on a terminal; elsewhere --yes is needed.`;
+Says what would be lost and asks, on a terminal; elsewhere --yes is needed.`;
   static override examples = [
     { description: 'The whole fleet', command: '<%= config.bin %> <%= command.id %> lab --yes' },
     { description: 'Shrink it', command: '<%= config.bin %> <%= command.id %> lab 81-100 --yes' },
@@ -37,7 +40,7 @@ Asks on a terminal; elsewhere --yes is needed.`;
     const { argv, flags } = await this.parse(Teardown);
     return this.onHost(flags, async (host, work) => {
       const { fleets, members } = await this.targets(host, argv as string[], flags.file);
-      if (!flags.yes && !flags['dry-run']) await this.ask(fleets, members, work.signal);
+      if (!flags.yes && !flags['dry-run']) await this.ask(host, fleets, members, work.signal);
       return this.eachFleet(
         fleets,
         (fleet) => teardown(host, { ...work, fleet, members, withBase: flags['with-base'], dryRun: flags['dry-run'] }),
@@ -47,15 +50,16 @@ Asks on a terminal; elsewhere --yes is needed.`;
     });
   }
 
-  private async ask(fleets: readonly string[], members: readonly string[], signal: AbortSignal): Promise<void> {
+  private async ask(host: Host, fleets: readonly string[], members: readonly string[], signal: AbortSignal): Promise<void> {
+    const losses: string[] = [];
+    for (const fleet of fleets) losses.push(`${fleet}: ${renderLoss(await teardownLoss(host, fleet, members))}`);
     const what = members.length > 0 ? `members ${members.join(',')} of ${fleets[0]}` : fleets.join(', ');
     if (!isTerminal() || this.jsonEnabled()) {
-      throw new CowherdError('CONFIRMATION_NEEDED', `Tearing down ${what} cannot be undone, and there is nobody to ask`, {
-        hint: 'Say --yes, or look first with --dry-run.',
+      throw new CowherdError('CONFIRMATION_NEEDED', `Tearing down ${what} cannot be undone, and there is no terminal to ask on`, {
+        details: losses,
+        hint: 'Add --yes, or look first with --dry-run.',
       });
     }
-    if (!(await confirm(`Tear down ${what}, with all that the guests have written?`, signal))) {
-      throw new CowherdError('CONFIRMATION_NEEDED', 'Nothing was changed', { hint: 'Answer y to go on.' });
-    }
+    await confirmed([`This removes for good:`, ...losses.map((loss) => `  ${loss}`), `Tear down ${what}?`].join('\n'), signal);
   }
 }

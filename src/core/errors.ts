@@ -12,6 +12,8 @@ export const exitCodeOf = {
   BASE_IN_USE: 3,
   IMAGE_IN_USE: 3,
   CONFIRMATION_NEEDED: 3,
+  /** The answer to a question was no. */
+  CANCELED: 3,
   NOT_OFF: 3,
   PARTIAL: 4,
   FLEET_NOT_FOUND: 5,

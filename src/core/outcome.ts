@@ -1,4 +1,4 @@
-import type { ErrorReport } from './errors.js';
+import { type ErrorCode, type ErrorReport, exitCodeOf } from './errors.js';
 import type { MemberState } from './observation.js';
 import type { StageTime } from './operation.js';
 import type { Plan, StepName } from './plan.js';
@@ -51,6 +51,8 @@ export interface Outcome {
   freedBytes?: number;
   /** Only under --dry-run: the steps that would have been taken. */
   plan?: Plan;
+  /** Only under --dry-run: what the real run would refuse all of it for. */
+  refusal?: ErrorReport;
 }
 
 /** One document of several that a verb came to, one after the other. @param members in their order, each once */
@@ -75,8 +77,9 @@ export function mergeOutcomes(parts: readonly Outcome[], seconds: number): Outco
   };
 }
 
-/** 0 all done, 4 some failed, 130 interrupted. */
+/** 0 all done, 4 some failed, 130 interrupted. Of a dry run: that of the real run, as far as it can be foreseen. */
 export function exitCodeOfOutcome(outcome: Outcome): number {
   if (outcome.operation.interrupted) return 130;
+  if (outcome.refusal !== undefined) return exitCodeOf[outcome.refusal.code as ErrorCode] ?? 1;
   return outcome.counts.failed > 0 ? 4 : 0;
 }

@@ -49,6 +49,8 @@ export interface MarkedMember extends ObservedMember {
 export interface SpawnSubject extends MarkedMember {
   /** Digest of the definition that the spec asks for. */
   definition: string;
+  /** What of its definition changes, in words; empty where nobody can tell. */
+  changes?: readonly string[];
   /** Why its seed must be written; undefined where it needs none, or has the right one. */
   seedLack?: string | undefined;
 }
@@ -66,7 +68,8 @@ export function planSpawn(subjects: readonly SpawnSubject[], fleetId: string): P
       continue;
     }
     const running = isOn(domain);
-    const missing = subject.overlayBytes === undefined ? ['overlay'] : (subject.missingDisks ?? []).map((stem) => `disk ${stem}`);
+    const missing =
+      subject.overlayBytes === undefined ? ['overlay'] : (subject.missingDisks ?? []).map((stem) => `disk ${stem.replace(`${name}.`, '')}`);
     if (running && subject.overlayBytes === undefined) {
       plan.refused.push({
         name,
@@ -104,7 +107,9 @@ export function planSpawn(subjects: readonly SpawnSubject[], fleetId: string): P
     const changed = domain !== undefined && mark?.definition !== subject.definition;
     if (domain === undefined || changed) {
       steps.push('define');
-      why.push(changed ? 'definition changed' : 'no domain');
+      if (!changed) why.push('no domain');
+      else if (subject.changes === undefined || subject.changes.length === 0) why.push('definition changed');
+      else why.push(...subject.changes);
     }
     if (!running || (domain !== undefined && isStartingUp(domain))) {
       steps.push('start');

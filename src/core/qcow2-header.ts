@@ -19,6 +19,8 @@ export interface Qcow2Header {
 
 export const headerBytes = 512;
 
+export const qcow2Magic = Buffer.from('QFI\xfb', 'latin1');
+
 /** The largest disk for which an overlay with QEMU's usual clusters of 64 KiB can be made: 2 PiB. */
 export const maxVirtualBytes = 2n ** 51n;
 
@@ -46,7 +48,7 @@ const otherFormats: Array<{ name: string; offset: number; magic: Buffer }> = [
  * @throws BASE_REFUSED
  */
 export function imageFormat(path: string, head: Buffer, told: 'qcow2' | 'raw' | undefined): 'qcow2' | 'raw' {
-  const isQcow2 = head.subarray(0, 4).equals(Buffer.from('QFI\xfb', 'latin1'));
+  const isQcow2 = head.subarray(0, 4).equals(qcow2Magic);
   if (isQcow2) {
     if (told === 'raw') {
       throw new CowherdError('BASE_REFUSED', `${path} is a qcow2 image, not raw as --format says`, {
@@ -138,7 +140,7 @@ export function verifyImportable(path: string, header: Qcow2Header, fileBytes: b
  * Source: QEMU docs/interop/qcow2.txt
  */
 export function backingNamePlace(head: Buffer): { offset: number; length: number } | undefined {
-  if (head.length < 72 || !head.subarray(0, 4).equals(Buffer.from('QFI\xfb', 'latin1'))) return undefined;
+  if (head.length < 72 || !head.subarray(0, 4).equals(qcow2Magic)) return undefined;
   const [offset, length] = [head.readBigUInt64BE(8), head.readUInt32BE(16)];
   return offset === 0n || offset > 0x20_0000n || length === 0 || length > 1023 ? undefined : { offset: Number(offset), length };
 }

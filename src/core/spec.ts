@@ -1,9 +1,11 @@
 import { z } from 'zod';
 import { cpuSchema } from './cpu.js';
 import { CowherdError } from './errors.js';
+import { findingsIn, formatPath } from './fleet-findings.js';
 import { formatRange, limits, maxLength, type Range } from './limits.js';
 import { namePattern, nameRule } from './names.js';
 import { isPublicKey } from './ssh-keys.js';
+import type { YamlValue } from './yaml-document.js';
 
 /** How a fleet, a domain or an operation refers to a base image. */
 export const baseRefSchema = z.strictObject({ name: z.string().regex(namePattern), digest: z.string().regex(/^[0-9a-f]{64}$/) });
@@ -256,41 +258,44 @@ export const fleetFileSchema = z.union([
 
 /**
  * Checks a parsed fleet file.
- * @throws BAD_SPEC, one detail line per finding, each with its path in the file
+ * @param locate where a path of the document is in the file
+ * @throws BAD_SPEC, one detail line per finding, each with its place in the file
  */
-export function parseFleetFile(document: unknown, where: string): FleetInput[] {
+export function parseFleetFile(document: unknown, where: string, locate?: YamlValue['locate']): FleetInput[] {
   // Chosen by hand, not by the union: its message would speak of both shapes at once.
   const isLab = typeof document === 'object' && document !== null && 'fleets' in document;
   const schema = isLab ? fleetFileSchema.options[0] : fleetSchema;
+  const findings = findingsIn(where, locate, (path) => knownKeys(path, isLab));
+  const refuse = (details: string[], hint: string): never => {
+    throw new CowherdError('BAD_SPEC', `${where} is not a fleet file`, { details, hint });
+  };
   const result = schema.safeParse(document);
   if (!result.success) {
-    throw new CowherdError('BAD_SPEC', `${where} is not a fleet file`, {
-      details: result.error.issues.slice(0, 20).map((issue) => `${formatPath(issue.path)}: ${issue.message}`),
-      hint: 'A fleet needs at least name, base (or fromDomain) and count. The schema is schemas/fleet.schema.json.',
-    });
+    const hint = 'A fleet needs at least name, base (or fromDomain) and count. "cowherd schema" prints all keys with their meaning.';
+    return refuse(findings.of(result.error, document), hint);
   }
   const fleets = 'fleets' in result.data ? result.data.fleets : [result.data];
-  for (const [position, fleet] of fleets.entries()) {
-    if ((fleet.base === undefined) !== (fleet.fromDomain === undefined)) continue;
-    throw new CowherdError('BAD_SPEC', `${where} is not a fleet file`, {
-      details: [
-        `${isLab ? `fleets[${position}]` : 'the document'}: has ${fleet.base === undefined ? 'neither base nor fromDomain' : 'both base and fromDomain'}`,
-      ],
-      hint: 'A fleet stands on a base image, or is made of a domain.',
-    });
-  }
   const seen = new Map<string, number>();
   for (const [position, fleet] of fleets.entries()) {
+    const path = isLab ? ['fleets', position] : [];
+    if ((fleet.base === undefined) === (fleet.fromDomain === undefined)) {
+      const what = fleet.base === undefined ? 'has neither base nor fromDomain' : 'has both base and fromDomain';
+      refuse([findings.at(path, what)], 'A fleet stands on a base image, or is made of a domain: give it one of the two.');
+    }
     const earlier = seen.get(fleet.name);
     if (earlier !== undefined) {
-      throw new CowherdError('BAD_SPEC', `${where} is not a fleet file`, {
-        details: [`fleets[${position}].name: ${fleet.name} is the name of fleets[${earlier}] already`],
-        hint: 'Give each fleet a name of its own.',
-      });
+      const what = `${fleet.name} is the name of fleets[${earlier}] already`;
+      refuse([findings.at([...path, 'name'], what)], 'Give each fleet a name of its own.');
     }
     seen.set(fleet.name, position);
   }
   return fleets;
+}
+
+function knownKeys(path: readonly PropertyKey[], isLab: boolean): string[] {
+  if (path.at(-2) === 'disks') return Object.keys(diskInputSchema.shape);
+  const keys = Object.keys(fleetSchema.shape);
+  return path.length > 0 ? keys : isLab ? ['fleets'] : [...keys, 'fleets'];
 }
 
 /** Checks values that came as flags with the schema of the file, so that both speak alike. */
@@ -303,11 +308,6 @@ export function parseFlagValues<T extends Partial<z.input<typeof fleetSchema>>>(
     });
   }
   return result.data;
-}
-
-function formatPath(path: readonly PropertyKey[]): string {
-  if (path.length === 0) return 'the document';
-  return path.map((part, position) => (typeof part === 'number' ? `[${part}]` : `${position === 0 ? '' : '.'}${String(part)}`)).join('');
 }
 
 export interface NetworkChoice {

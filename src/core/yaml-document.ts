@@ -1,4 +1,4 @@
-import { Composer, type CST, isScalar, Lexer, LineCounter, type ParsedNode, Parser, visit } from 'yaml';
+import { Composer, type CST, isMap, isScalar, isSeq, Lexer, LineCounter, type ParsedNode, Parser, visit } from 'yaml';
 
 /** Reads YAML that a stranger may have written: what it takes of time, memory and stack is bounded. */
 
@@ -16,15 +16,31 @@ export interface YamlProblem {
   kind: string;
   /** Where it is, as ` at line 3, column 7`; empty where nobody can tell. */
   place: string;
+  /** The same for programs. */
+  at: YamlPlace | undefined;
+}
+
+/** Both count from 1. */
+export interface YamlPlace {
+  line: number;
+  column: number;
+}
+
+export interface YamlValue {
+  value: unknown;
+  /** Where a key, or what stands behind it, is in the text; of what is not there, the place of what it would be in. */
+  locate(path: readonly PropertyKey[], part: 'key' | 'value'): YamlPlace | undefined;
+  problem?: undefined;
 }
 
 /** One YAML document as plain values. */
-export function readYaml(text: string): { value: unknown; problem?: undefined } | { problem: YamlProblem } {
+export function readYaml(text: string): YamlValue | { problem: YamlProblem } {
   const lines = new LineCounter();
   lines.addNewLine(0);
   const problemAt = (reason: string, kind: string, offset?: number): { problem: YamlProblem } => {
     const { line, col } = offset === undefined ? { line: 0, col: 0 } : lines.linePos(offset);
-    return { problem: { reason, kind, place: line === 0 ? '' : ` at line ${line}, column ${col}` } };
+    const at = line === 0 ? undefined : { line, column: col };
+    return { problem: { reason, kind, place: at === undefined ? '' : ` at line ${line}, column ${col}`, at } };
   };
   try {
     const { tokens, excess, offset } = takeApart(text, lines);
@@ -35,7 +51,7 @@ export function readYaml(text: string): { value: unknown; problem?: undefined } 
       return a === b || (isScalar(a) && isScalar(b) && a.value === b.value);
     };
     const [document, second] = new Composer({ uniqueKeys, logLevel: 'silent' }).compose(tokens, true, text.length);
-    if (document === undefined) return { value: null };
+    if (document === undefined) return { value: null, locate: () => undefined };
     if (second !== undefined) return problemAt('it holds more than one document', 'more than one document', second.range[0]);
     // A tag that nobody knows is only warned of, and its value taken for something else.
     const [error] = [...document.errors, ...document.warnings];
@@ -46,7 +62,16 @@ export function readYaml(text: string): { value: unknown; problem?: undefined } 
       if (key === 'key' && isScalar(node) && node.value === '__proto__')
         throw new Error('it has a key __proto__, which nothing can be called');
     });
-    return { value: document.toJS({ maxAliasCount: maxAliases }) };
+    const contents = document.contents as ParsedNode | null;
+    return {
+      value: document.toJS({ maxAliasCount: maxAliases }),
+      locate: (path, part) => {
+        const offset = offsetOf(contents, path, part);
+        if (offset === undefined) return undefined;
+        const { line, col } = lines.linePos(offset);
+        return { line, column: col };
+      },
+    };
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     return problemAt(reason, /alias/i.test(reason) ? 'an alias names nothing, or there are too many of them' : 'it cannot be read');
@@ -65,4 +90,23 @@ function takeApart(text: string, lines: LineCounter): { tokens: CST.Token[]; exc
   }
   for (const token of parser.end()) tokens.push(token);
   return { tokens };
+}
+
+/** As far as the path leads: what an alias stands for is elsewhere in the text. */
+function offsetOf(contents: ParsedNode | null, path: readonly PropertyKey[], part: 'key' | 'value'): number | undefined {
+  let node = contents;
+  let offset = node?.range[0];
+  for (const [position, step] of path.entries()) {
+    if (isMap(node)) {
+      const pair = node.items.find(({ key }) => isScalar(key) && String(key.value) === String(step));
+      if (pair === undefined) break;
+      const isKey = part === 'key' && position === path.length - 1;
+      node = pair.value;
+      offset = isKey || node === null ? pair.key.range[0] : node.range[0];
+    } else if (isSeq(node) && typeof step === 'number' && node.items[step] !== undefined) {
+      node = node.items[step];
+      offset = node.range[0];
+    } else break;
+  }
+  return offset;
 }

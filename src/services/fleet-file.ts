@@ -1,6 +1,7 @@
 import { dirname, isAbsolute, resolve } from 'node:path';
 import { isBaseRef } from '../core/base.js';
 import { CowherdError } from '../core/errors.js';
+import { isUrl } from '../core/image-content.js';
 import { type FleetInput, parseFleetFile, sourceKinds } from '../core/spec.js';
 import { readYaml } from '../core/yaml-document.js';
 import type { Ports } from '../ports.js';
@@ -11,16 +12,21 @@ import type { Ports } from '../ports.js';
  */
 export async function readFleetFile(ports: Pick<Ports, 'readFile'>, path: string): Promise<FleetInput[]> {
   const text = await ports.readFile(path);
-  const { value, problem } = { value: undefined, ...readYaml(text) };
-  if (problem !== undefined) {
-    throw new CowherdError('BAD_SPEC', `${path} is not YAML that can be read: ${problem.reason}${problem.place}`, {
-      hint: 'Check the indentation and the quotes there; write values out instead of using many aliases.',
-    });
+  const yaml = readYaml(text);
+  if (yaml.problem !== undefined) {
+    const { at, reason } = yaml.problem;
+    throw new CowherdError(
+      'BAD_SPEC',
+      `${path}${at === undefined ? '' : `:${at.line}:${at.column}`}: not YAML that can be read: ${reason}`,
+      {
+        hint: 'Check the indentation and the quotes there; write values out instead of using many aliases.',
+      },
+    );
   }
   const from = dirname(resolve(path));
-  return parseFleetFile(value, path).map((fleet) => ({
+  return parseFleetFile(yaml.value, path, yaml.locate).map((fleet) => ({
     ...fleet,
-    ...(fleet.base === undefined ? {} : { base: isBaseRef(fleet.base) ? fleet.base : resolvePath(from, fleet.base) }),
+    ...(fleet.base === undefined ? {} : { base: isBaseRef(fleet.base) || isUrl(fleet.base) ? fleet.base : resolvePath(from, fleet.base) }),
     ...Object.fromEntries(
       [...sourceKinds, 'nvram' as const].flatMap((kind) => {
         const file = fleet[kind];

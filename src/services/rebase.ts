@@ -11,6 +11,7 @@ import { formatWaitFor, parseWaitFor, type WaitFor } from '../core/stages.js';
 import type { Ports } from '../ports.js';
 import { byName, dryOutcome, newOperation, offNames, prepared, runChange } from './change.js';
 import { freshDisks, memberDisksOf, nvramOf, verifiedBases } from './disks.js';
+import { dryPorts } from './dry-run/ports.js';
 import type { MemberResult } from './engine.js';
 import {
   loadFleet,
@@ -56,7 +57,10 @@ export const defaultBatch = 16;
 export async function rebase(ports: Ports, options: RebaseOptions): Promise<Outcome> {
   verifyWork(options);
   verifyWithin({ canary: [options.canary, { ...limits.members, min: 0 }], batch: [options.batch, limits.batch] });
-  if (options.dryRun === true) return begin(ports, options);
+  if (options.dryRun === true) {
+    await verifyNothingUnfinished(ports, options.fleet, () => false);
+    return begin(dryPorts(ports), options);
+  }
   return withFleetLock(ports, options.fleet, async () => {
     await verifyNothingUnfinished(ports, options.fleet, () => false);
     return begin(ports, options);
@@ -97,7 +101,11 @@ async function begin(ports: Ports, options: RebaseOptions): Promise<Outcome> {
       ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
     },
   });
-  if (options.dryRun === true || movers.length === 0) return shown(ports, operation, record, observed, began);
+  if (movers.length === 0) return shown(ports, operation, record, observed, began);
+  if (options.dryRun === true) {
+    await verifiedBases(ports, recorded);
+    return shown(ports, operation, record, observed, began);
+  }
   // The new base image counts as in use from here on.
   await ports.bases.locked(async () => {
     await verifiedBases(ports, recorded);
@@ -131,7 +139,8 @@ async function shown(
   const { canaries, keepDrift } = settingsOf(operation);
   const policy = { ...policyOf(record, observed, operation), keepDrift };
   const [first, others] = [true, false].map((isCanary) => observed.filter(({ index }) => canaries.includes(index) === isCanary));
-  const wanted = joined(planRebase(first ?? [], record.id, { ...policy, start: 'all' }), planRebase(others ?? [], record.id, policy));
+  const planned = joined(planRebase(first ?? [], record.id, { ...policy, start: 'all' }), planRebase(others ?? [], record.id, policy));
+  const wanted = await withoutStrangeDisks(ports, record, observed, planned);
   const plan = keepDrift ? await withoutFrozen(ports, record, wanted) : wanted;
   const before = byName(observed);
   const outcome = dryOutcome(ports, { verb: 'rebase', id: operation.id, record, plan, before, doneAs: () => 'rebased', began });

@@ -50,7 +50,10 @@ export async function reset(ports: Ports, options: ResetOptions): Promise<Outcom
   const { fleet } = options;
   verifyWork(options);
   const begin = options.warm === true ? beginWarmReset : beginCold;
-  if (options.dryRun === true) return begin(ports, options);
+  if (options.dryRun === true) {
+    await verifyNothingUnfinished(ports, fleet, () => false);
+    return begin(ports, options);
+  }
   return withFleetLock(ports, fleet, async () => {
     await verifyNothingUnfinished(ports, fleet, () => false);
     return startOtherwise(ports, await begin(ports, options), options);
@@ -69,12 +72,12 @@ async function beginCold(ports: Ports, options: ResetOptions): Promise<Outcome> 
     keepInstance: options.keepInstance === true,
   });
   verifyWaitable(record.spec, options.wait);
-  if (options.dryRun === true) {
-    const plan = withClones(planReset(observed, record.id, policyOf(record, observed, operation)), observed, record, { replaces: true });
-    return dryOutcome(ports, { verb: 'reset', id: operation.id, record, plan, before: byName(observed), doneAs: () => 'reset', began });
-  }
   await verifiedBases(ports, { ...record, members: chosen });
   await verifiedWarmBase(ports, record);
+  if (options.dryRun === true) {
+    const plan = await planOf(ports, record, observed, operation);
+    return dryOutcome(ports, { verb: 'reset', id: operation.id, record, plan, before: byName(observed), doneAs: () => 'reset', began });
+  }
   await ports.fleets.beginOperation(record.name, operation);
   return finishReset(ports, operation, new Set(), { ...options, isResumed: false });
 }
@@ -139,9 +142,7 @@ async function prepareReset(
   const left = record.members.filter((member) => operation.targets.includes(member.index) && !done.has(member.index));
   const imageOf = await verifiedBases(ports, { ...record, members: left });
   const observed = await observeWithMarks(ports, { ...record, members: left });
-  const wanted = await withoutStrangeDisks(ports, record, observed, planReset(observed, record.id, policyOf(record, observed, operation)));
-  // Their domains are not redefined.
-  const plan = withClones(redefines(record) ? wanted : withoutUnaware(record, observed, wanted), observed, record, { replaces: true });
+  const plan = await planOf(ports, record, observed, operation);
   const disks = memberDisksOf(record, left);
   const fresh = await freshDisks(ports, record, left, imageOf);
   await stagePlanned(ports, record, plan, { disks, fresh }, await freshSeeds(ports, record, left, operation, work.signal));
@@ -156,6 +157,12 @@ async function prepareReset(
     ...(cloner === undefined ? {} : { perform: { restore: cloner.clone } }),
   };
   return { record, observed, plan, context, cloner };
+}
+
+async function planOf(ports: Ports, record: FleetRecord, observed: readonly MarkedMember[], operation: Operation): Promise<Plan> {
+  const wanted = await withoutStrangeDisks(ports, record, observed, planReset(observed, record.id, policyOf(record, observed, operation)));
+  // Their domains are not redefined.
+  return withClones(redefines(record) ? wanted : withoutUnaware(record, observed, wanted), observed, record, { replaces: true });
 }
 
 /** The seeds of a new life. Resumed, it is the same life: their instance-id follows from the operation. */

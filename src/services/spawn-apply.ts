@@ -10,16 +10,17 @@ import type { Ports } from '../ports.js';
 import { chooseAgain, chooseOrReplace, failedStarts, stoppingAtRefusal } from './accelerators.js';
 import { allocateAddresses } from './addresses.js';
 import { byName, memberOf, newOperation, offNames } from './change.js';
-import { checkDisk, checkMachine, checkMemory, checkNetwork, verifyChecks } from './checks.js';
+import { checkDisk, checkMachine, checkMemory, checkNetwork, checkStore, verifyChecks } from './checks.js';
 import { renderDefinitions, type TemplateSource } from './definitions.js';
 import { nvramOf, verifiedBases, virtualBytesOf } from './disks.js';
+import { foresee, withForeseen } from './dry-run/refusal.js';
 import { isAborted, isComplete, type RunResult, runMembers } from './engine.js';
 import { defaultBootConcurrency, defaultConcurrency, observeWithMarks } from './fleet-access.js';
 import { composeOutcome } from './outcome.js';
 import { beginWait, notWaited, type Waiting, waitAfter } from './readiness.js';
 import { composeSecrets, instanceIds, renderSeeds, seedLack } from './seeds.js';
 import type { SpawnOptions } from './spawn.js';
-import { lackingDisks, restricted } from './spawn-plan.js';
+import { describeChanges, lackingDisks, restricted } from './spawn-plan.js';
 import { prepareSpawn } from './spawn-prepare.js';
 import { withoutMisplaced } from './standing.js';
 import { stepPerformer } from './steps.js';
@@ -83,9 +84,11 @@ async function attemptSpawn(
   const instanceOf = instanceIds(placed, id, (member) => isNew.has(member.name));
   const seeds = await renderSeeds(record, seeded, seedSources, secrets, instanceOf, options.signal);
 
+  const changesOf = describeChanges(context.recorded, record);
   const subjects = observed.map((member) => ({
     ...member,
     definition: definitions.get(member.name)?.definition ?? '',
+    changes: changesOf(member.mark),
     seedLack: seedLack(seeds.get(member.name), placed.get(member.name)),
   }));
   const wanted = restricted(planSpawn(subjects, record.id), options);
@@ -142,8 +145,8 @@ async function attemptSpawn(
     });
 
   if (options.dryRun === true) {
-    const notes = checks.filter((check) => check.status !== 'ok').map(({ name, message }) => `${name}: ${message}`);
-    return { outcome: { ...compose({ results: [], stages: [] }, [...context.notes, ...platformNotes, ...notes]), plan } };
+    const foreseen = foresee([...(await checkStore(ports)), ...checks], options.force === true);
+    return { outcome: withForeseen({ ...compose({ results: [], stages: [] }, [...context.notes, ...platformNotes]), plan }, foreseen) };
   }
   const notes = [...context.notes, ...platformNotes, ...verifyChecks(checks, options.force === true)];
   const redefined = plan.members.filter((member) => member.atNextStart).map((member) => member.index);

@@ -42,8 +42,10 @@ export async function resolveBase(
       });
     return { base: await verifiedBase(ports, recorded.base), notes: [] };
   }
-  const { base, notes } = isBaseRef(asked) ? { base: await ports.bases.find(asked), notes: [] } : await importBase(ports, asked, options);
-  if (recorded !== undefined && recorded.base.digest !== base.digest) {
+  const { base, notes, isDigestKnown } = isBaseRef(asked)
+    ? { base: await ports.bases.find(asked), notes: [], isDigestKnown: true }
+    : await importBase(ports, asked, options);
+  if (recorded !== undefined && isDigestKnown && recorded.base.digest !== base.digest) {
     throw new CowherdError(
       'BAD_USAGE',
       `Fleet ${recorded.name} stands on ${formatBaseRef(recorded.base)}, and ${asked} is ${formatBaseRef(base)}`,
@@ -70,12 +72,12 @@ export async function importBase(
     baseName,
     isOfClones = false,
   }: SpawnOptions & {
-    baseName?: string /** What of its own it has in it is told by nobody: clones are made themselves. */;
+    baseName?: string;
+    /** Clones are made themselves: what the image has of its own needs no mention. */
     isOfClones?: boolean;
   },
-): Promise<{ base: BaseImage; notes: string[] }> {
-  if (dryRun === true) onProgress?.({ kind: 'note', text: `importing ${path}: a dry run, too, needs the base image in the store` });
-  const { base, how, warning } = await ports.bases.locked(
+): Promise<{ base: BaseImage; notes: string[]; isDigestKnown: boolean }> {
+  const { base, how, warning, ...more } = await ports.bases.locked(
     () =>
       ports.bases.import({
         path,
@@ -83,16 +85,20 @@ export async function importBase(
         name: baseName,
         trustChain: trustChain === true,
         signal,
-        onProgress: (progress) => onProgress?.({ kind: 'bytes', what: `importing ${path}`, ...progress }),
+        onProgress: (progress) =>
+          onProgress?.({ kind: 'bytes', what: `${dryRun === true ? 'reading' : 'importing'} ${path}`, ...progress }),
       }),
     { signal, onProgress },
   );
-  const note =
-    how === 'already there' ? `base ${formatBaseRef(base)} was in the store already` : `base ${formatBaseRef(base)} imported (${how})`;
-  // Told once, when the image comes in: "cowherd base inspect" tells it again.
-  const generalisation = how === 'already there' || isOfClones ? [] : await generalisationOf(ports, base);
-  const told = generalisation.map(({ what, hint }) => `${formatBaseRef(base)}: ${what}. ${hint}`);
-  return { base, notes: [note, ...(warning === undefined ? [] : [warning]), ...told] };
+  const isDigestKnown = !('isDigestKnown' in more) || more.isDigestKnown === true;
+  const ref = isDigestKnown ? formatBaseRef(base) : base.name;
+  const imported = dryRun === true ? `base ${ref} would be imported` : `base ${ref} imported (${how})`;
+  const note = how === 'already there' ? `base ${ref} was in the store already` : imported;
+  // Told once, when the image comes in: "cowherd base inspect" tells it again. A dry run reads it where it is.
+  const read = dryRun === true && how !== 'already there' ? { ...base, path: base.source.path } : base;
+  const generalisation = how === 'already there' || isOfClones ? [] : await generalisationOf(ports, read);
+  const told = generalisation.map(({ what, hint }) => `${ref}: ${what}. ${hint}`);
+  return { base, notes: [note, ...(warning === undefined ? [] : [warning]), ...told], isDigestKnown };
 }
 
 export async function composeRecord(
@@ -102,7 +108,7 @@ export async function composeRecord(
   base: BaseImage,
   sources: Partial<Record<SourceKind | 'nvram' | 'warm', string>>,
 ): Promise<FleetRecord> {
-  const inherited: DomainSpec = { ...(recorded?.spec ?? defaultDomainSpec) };
+  const inherited: DomainSpec = { ...(recorded?.spec ?? { ...defaultDomainSpec, ...defaultsFor(options) }) };
   for (const kind of sourceKinds) delete inherited[kind];
   const given = Object.fromEntries(Object.entries(options.spec ?? {}).filter(([, value]) => value !== undefined));
   const spec = withImpliedSeed({ ...inherited, ...given, ...sources }, options);
@@ -136,6 +142,17 @@ export async function composeRecord(
     createdAt: ports.clock.now().toISOString(),
     freshOverlayBytes: 0,
     members: growMembers(options.fleet, id, [], count, spec.nics),
+  };
+}
+
+/** A domain that a fleet is made of says these itself. */
+function defaultsFor({ defaults = {}, fromDomain, fromRunning }: SpawnOptions): Partial<DomainSpec> {
+  if (fromDomain !== undefined || fromRunning !== undefined) return {};
+  const { network, seed, sshKeys } = defaults;
+  return {
+    ...(network === undefined ? {} : { network }),
+    ...(seed === undefined ? {} : { seed }),
+    ...(sshKeys === undefined ? {} : { sshKeys }),
   };
 }
 

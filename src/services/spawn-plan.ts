@@ -1,6 +1,8 @@
 import { type MemberDisk, memberDisks } from '../core/disks.js';
 import type { FleetRecord } from '../core/fleet.js';
+import type { MemberMark } from '../core/observation.js';
 import type { MarkedMember, Plan, StepName } from '../core/plan.js';
+import { definitionChanges } from '../core/spec-changes.js';
 import type { SpawnOptions } from './spawn.js';
 
 /** What of a plan is asked for: all of it, all but starts, or only that members are defined anew and some of them started. */
@@ -22,4 +24,18 @@ export function lackingDisks(record: FleetRecord, { overlayBytes, missingDisks =
   return memberDisks(record, member).filter(({ stem }) =>
     stem === member.name ? overlayBytes === undefined : missingDisks.includes(stem),
   );
+}
+
+/** Tells what changes in a member's definition. Nearly all members of a fleet were defined with the same spec. */
+export function describeChanges(
+  recorded: FleetRecord | undefined,
+  record: FleetRecord,
+): (mark: MemberMark | undefined) => readonly string[] {
+  const known = new Map<string, string[]>();
+  return (mark) => {
+    if (mark === undefined) return [];
+    const changes = known.get(mark.spec) ?? definitionChanges(mark, recorded?.accelerator, record);
+    known.set(mark.spec, changes);
+    return changes;
+  };
 }

@@ -13,6 +13,8 @@ import type { Ports } from '../ports.js';
 import { emptyOutcome } from './change.js';
 import { checkDisk, checkStore, verifyChecks } from './checks.js';
 import { loadTemplate } from './definitions.js';
+import { dryPorts } from './dry-run/ports.js';
+import { earlyChecks, foresee, withForeseen } from './dry-run/refusal.js';
 import { verifyNothingUnfinished, verifyWork, type WorkOptions, withFleetLock } from './fleet-access.js';
 import { type GoldenDomain, goldenDomain } from './from-domain.js';
 import { verifyWaitable } from './readiness.js';
@@ -39,6 +41,8 @@ export interface SpawnOptions extends WorkOptions {
   count?: number | undefined;
   /** What is left out stays as recorded, or is the default for a new fleet. */
   spec?: GivenSpec | undefined;
+  /** For a fleet that is new, and is not made of a domain: what stands where `spec` and `template` say nothing. */
+  defaults?: Pick<GivenSpec, 'network' | 'seed' | 'sshKeys'> & { template?: string | undefined };
   /** Path of a domain template. */
   template?: string | undefined;
   /** Path of the NVRAM that members of UEFI begin with. */
@@ -63,7 +67,7 @@ export async function spawn(ports: Ports, options: SpawnOptions): Promise<Outcom
   verifyName('fleet', options.fleet);
   verifyWork(options);
   verifyWithin({ count: [options.count, limits.members] });
-  if (options.dryRun === true) return spawnLocked(ports, options);
+  if (options.dryRun === true) return spawnLocked(dryPorts(ports), options);
   // Before the lock, which is a file of the store.
   verifyChecks(await checkStore(ports), options.force === true);
   return withFleetLock(ports, options.fleet, () => spawnLocked(ports, options));
@@ -78,6 +82,7 @@ export async function spawnLocked(ports: Ports, asked: SpawnOptions): Promise<Ou
   const recorded = (await ports.fleets.unfinished(fleet))?.operation.record ?? (await ports.fleets.read(fleet));
   verifyCount(fleet, recorded, asked.count);
 
+  // A dry run tells of it at the end, with all else.
   const early = asked.dryRun === true ? [] : verifyChecks(await checkDisk(ports), asked.force === true);
   if (recorded === undefined) await verifyNoOtherFreeze(ports, asked);
   // What is put into the head of a memory must be the machine that the memory is of.
@@ -91,7 +96,9 @@ export async function spawnLocked(ports: Ports, asked: SpawnOptions): Promise<Ou
   const options = golden === undefined ? asked : withGolden(asked, golden, recorded);
   const { base, notes } = await resolveBase(ports, options, recorded);
   const importSeconds = (ports.clock.monotonic() - began) / 1000;
-  const template = golden?.template ?? (await loadTemplate(ports, recorded, options.template));
+  const template =
+    golden?.template ??
+    (await loadTemplate(ports, recorded, options.template ?? (recorded === undefined ? asked.defaults?.template : undefined)));
   const seeds = await loadSeedSources(ports, recorded, options.seedFiles);
   const nvram = golden?.nvram ?? (await readNvram(ports, options.nvram));
   const sources = {
@@ -171,7 +178,8 @@ async function dryClones(ports: Ports, options: SpawnOptions & { count: number }
   };
   const base = { name: golden.name, digest: '' };
   const notes = [`${golden.name} would stand still while its disk is read; a dry run leaves it alone`];
-  return { ...emptyOutcome(ports, { verb: 'spawn', fleet, base, members, plan, began, notes }), plan };
+  const outcome = { ...emptyOutcome(ports, { verb: 'spawn', fleet, base, members, plan, began, notes }), plan };
+  return withForeseen(outcome, foresee(await earlyChecks(ports), options.force === true));
 }
 
 /** What the domain says stands below what was asked for, and of a fleet that exists below what was asked for then. */

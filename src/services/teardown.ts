@@ -29,10 +29,14 @@ export interface TeardownOptions extends WorkOptions {
 export async function teardown(ports: Ports, options: TeardownOptions): Promise<Outcome> {
   const { fleet } = options;
   verifyWork(options);
-  if (options.dryRun === true) return begin(ports, options);
+  // Taking all of it down makes whatever was under way pointless.
+  const supersedes = (): boolean => options.members === undefined || options.members.length === 0;
+  if (options.dryRun === true) {
+    await verifyNothingUnfinished(ports, fleet, supersedes);
+    return begin(ports, options);
+  }
   return withFleetLock(ports, fleet, async () => {
-    // Taking all of it down makes whatever was under way pointless.
-    await verifyNothingUnfinished(ports, fleet, () => options.members === undefined || options.members.length === 0);
+    await verifyNothingUnfinished(ports, fleet, supersedes);
     return begin(ports, options);
   });
 }
@@ -73,7 +77,7 @@ async function begin(ports: Ports, options: TeardownOptions): Promise<Outcome> {
 }
 
 /** Of a spawn that was killed before it had a fleet. */
-async function loneFreeze({ fleets, memory }: Ports, fleet: string): Promise<Freeze | undefined> {
+export async function loneFreeze({ fleets, memory }: Ports, fleet: string): Promise<Freeze | undefined> {
   verifyName('fleet', fleet);
   if ((await fleets.read(fleet)) !== undefined || (await fleets.unfinished(fleet)) !== undefined) return undefined;
   return memory.readFreeze(fleet);
@@ -99,7 +103,7 @@ async function beginIfRoom({ fleets }: Pick<Ports, 'fleets'>, fleet: string, ope
 }
 
 /** The record, or what an interrupted spawn meant it to be. */
-async function meantFleet(ports: Ports, fleet: string): Promise<FleetRecord> {
+export async function meantFleet(ports: Ports, fleet: string): Promise<FleetRecord> {
   const operation = (await ports.fleets.unfinished(fleet))?.operation;
   if (operation?.record === undefined) return loadFleet(ports, fleet);
   // What an interrupted rebase meant is not where its members stand.

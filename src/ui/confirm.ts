@@ -1,5 +1,7 @@
 import { createInterface } from 'node:readline/promises';
 import { isatty } from 'node:tty';
+import { CowherdError } from '../core/errors.js';
+import { escapeUnsafe } from '../core/guest/text.js';
 
 /**
  * Asks a yes-or-no question on the terminal; anything but y or yes is no, and so are Ctrl-D and a terminal that vanishes.
@@ -16,11 +18,18 @@ export async function confirm(question: string, signal?: AbortSignal): Promise<b
   terminal.once('SIGINT', () => interruption.abort());
   try {
     const closed = new Promise<string>((resolve) => void terminal.once('close', () => resolve('')));
-    const asked = terminal.question(`${question} [y/N] `, { signal: AbortSignal.any([interruption.signal, ...(signal ? [signal] : [])]) });
+    const asked = terminal.question(`${escapeUnsafe(question)} [y/N] `, {
+      signal: AbortSignal.any([interruption.signal, ...(signal ? [signal] : [])]),
+    });
     return /^y(es)?$/i.test((await Promise.race([asked, closed])).trim());
   } finally {
     terminal.close();
   }
+}
+
+/** As {@link confirm}. @throws CANCELED where the answer is no */
+export async function confirmed(question: string, signal?: AbortSignal): Promise<void> {
+  if (!(await confirm(question, signal))) throw new CowherdError('CANCELED', 'Canceled.');
 }
 
 export function isTerminal(): boolean {

@@ -1,5 +1,6 @@
 import type { Outcome } from '../core/outcome.js';
 import { formatIndexes } from '../core/selection.js';
+import { renderRefusal } from './dry-run.js';
 import { bytes, countsLine, plural, seconds } from './format.js';
 
 const maxShown = 20;
@@ -40,7 +41,7 @@ export function renderOutcome(outcome: Outcome): string {
   return lines.join('\n');
 }
 
-function renderPlan({ fleet, operation, plan, notes }: Outcome): string {
+function renderPlan({ fleet, operation, plan, notes, refusal }: Outcome): string {
   if (plan === undefined) return '';
   const lines = [`${fleet}: what ${operation.verb} would do`];
   const groups = new Map<string, number[]>();
@@ -54,7 +55,8 @@ function renderPlan({ fleet, operation, plan, notes }: Outcome): string {
   if (plan.unchanged.length > 0) lines.push(`  ${plural(plan.unchanged.length, 'member')} unchanged`);
   for (const { name, reason, hint } of plan.refused) lines.push(`  ${name} is left alone: ${reason}. ${hint}`);
   for (const note of notes) lines.push(`  note: ${note}`);
-  lines.push('No domain, overlay or fleet was changed.');
+  if (refusal !== undefined) lines.push(...renderRefusal(refusal));
+  lines.push('This was a dry run: nothing was changed.');
   return lines.join('\n');
 }
 

@@ -267,7 +267,7 @@ export async function snapshotScenarios(matrix: CrashMatrix): Promise<Record<str
     whenDone: [2, 3, 5],
   });
   return {
-    take: verb('take', 0, '--name', 's1'),
+    take: verb('take', 0, '--name', 's1', '--yes'),
     rollback: verb('rollback', 1, '--yes'),
     drop: verb('drop', 1, '--yes'),
     commit: verb('commit', 1, '--yes'),

@@ -148,7 +148,7 @@ describe('with guests that hang', () => {
     if (first === undefined || second === undefined) throw new Error('there are two');
     for (const foreign of [first, second]) await foreign.start();
     const promoting = (index: number): string[] => ['promote', `${fleet}-00${index}`, '--as', `of-${index}`, '--stop', '--timeout', '3s'];
-    const taking = (foreign: ForeignDomain): string[] => ['snapshot', 'take', foreign.name, '--name', 'one', '--timeout', '3s'];
+    const taking = (foreign: ForeignDomain): string[] => ['snapshot', 'take', foreign.name, '--name', 'one', '--timeout', '3s', '--yes'];
     try {
       for (const name of [`${fleet}-002`, first.name]) await qemus.stop(name);
       for (const name of [`${fleet}-003`, second.name]) await qemus.blockMonitor(name);

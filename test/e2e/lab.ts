@@ -58,7 +58,8 @@ export class Lab {
   }
 
   get env(): Record<string, string> {
-    return { COWHERD_STORE: this.store, LIBVIRT_DEFAULT_URI: uri };
+    // Whoever runs the tests may have defaults of their own.
+    return { COWHERD_STORE: this.store, LIBVIRT_DEFAULT_URI: uri, XDG_CONFIG_HOME: this.scratch };
   }
 
   /** Starts cowherd without waiting for it, for tests that interrupt it. */

@@ -134,7 +134,7 @@ describe('snapshot', () => {
     expect(await readdir(lab.path('snapshots', uuid))).toEqual(['1-a']);
     await rm(inTheWay);
     await rm(domain.console);
-    expect(await lab.ok('snapshot', 'take', domain.name, '--name', 'a')).toMatchObject({ wasRunning: true, startedAgain: true });
+    expect(await lab.ok('snapshot', 'take', domain.name, '--name', 'a', '--yes')).toMatchObject({ wasRunning: true, startedAgain: true });
     await domain.booted();
     expect(await domain.state()).toBe('running');
     const { exitCode, stdout } = await lab.cowherd('snapshot', 'list', domain.name);
@@ -158,7 +158,7 @@ describe('snapshot', () => {
     expect(await domain.xml()).toBe(before);
     expect(await leftovers()).toEqual([]);
     // Ctrl-C while it is waited for: the same.
-    const run = lab.begin('snapshot', 'take', domain.name);
+    const run = lab.begin('snapshot', 'take', domain.name, '--yes');
     await until('the journal', async () => (await leftovers()).length > 0);
     run.kill('SIGINT');
     expect((await run).exitCode).toBe(130);
@@ -168,7 +168,7 @@ describe('snapshot', () => {
     expect(await refused('take', domain.name)).toMatchObject({ exitCode: 3, all: expect.stringContaining('managed save') });
     await virsh('managedsave-remove', domain.name);
     await domain.start();
-    expect(await lab.ok('snapshot', 'take', domain.name, '--timeout', '1s', '--force')).toMatchObject({ startedAgain: true });
+    expect(await lab.ok('snapshot', 'take', domain.name, '--timeout', '1s', '--force', '--yes')).toMatchObject({ startedAgain: true });
     await domain.stop();
   });
 
@@ -491,7 +491,7 @@ describe('snapshot', () => {
           await domain.scribble('vdb', round + 1, '8M');
         }
         const before = await domain.xml();
-        const run = lab.begin('snapshot', verb, domain.name, ...(verb === 'take' ? ['--name', 'x'] : ['--yes']));
+        const run = lab.begin('snapshot', verb, domain.name, '--yes', ...(verb === 'take' ? ['--name', 'x'] : []));
         await until('the journal', () => isThere(journal), 20);
         await new Promise((resolve) => setTimeout(resolve, delay));
         run.kill('SIGKILL');
@@ -510,7 +510,7 @@ describe('snapshot', () => {
         if (await isThere(journal)) {
           expect(await list(domain)).toMatchObject({ unfinished: { boots: isOld ? 'as before it' : 'as after it' }, problems: [] });
           if (verb !== 'drop') expect(await refused('drop', domain.name)).toMatchObject({ exitCode: 3, code: 'UNFINISHED_OPERATION' });
-          expect(await lab.ok('snapshot', verb, domain.name, ...(verb === 'take' ? [] : ['--yes']))).toMatchObject({ isResumed: true });
+          expect(await lab.ok('snapshot', verb, domain.name, '--yes')).toMatchObject({ isResumed: true });
         }
         expect(await isThere(journal)).toBe(false);
         const listed = await list(domain);

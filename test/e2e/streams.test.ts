@@ -32,7 +32,7 @@ function everyVerb(lab: Lab, how: Streams, golden: string, domain: string): Cell
   const only = (wanted: Streams, cells: string[]): Cell[] => (how === wanted ? cells.map((words) => cell(words)) : []);
   return [
     // What fails on this host is no matter: that its output is lost is graver.
-    ...only('full', ['doctor']),
+    ...only('full', ['doctor', 'schema', 'config', 'completion bash']),
     cell(`base add ${golden} --name ${base}`),
     cell(`spawn ${fleet} --base ${base} --count 2 --virt-type qemu ${guest.join(' ')} --wait console=OK`),
     cell(`checkpoint ${fleet}`),

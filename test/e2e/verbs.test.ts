@@ -52,7 +52,7 @@ describe('the verbs, one by one', () => {
   it('a changed spec is shown as a redefinition and takes effect at the next start', async () => {
     const fleet = await spawned('spec', 2);
     const dry = await lab.cowherd('spawn', fleet, '--memory', '24MiB', '--dry-run');
-    expect(dry.stdout).toContain('2 members 1-2: define  (definition changed; takes effect at the next start)');
+    expect(dry.stdout).toContain('2 members 1-2: define  (memory 16 → 24 MiB; takes effect at the next start)');
     const outcome = await lab.ok('spawn', fleet, '--memory', '24MiB');
     expect(outcome.counts).toMatchObject({ redefined: 2, started: 0 });
     expect(await virsh('dumpxml', `${fleet}-001`)).toContain("<memory unit='KiB'>16384");

@@ -98,10 +98,10 @@ describe('the base store', () => {
     expect(await refusal('broken.qcow2')).toMatch(/BASE_REFUSED|TOOL_FAILED/);
     expect(await refusal('empty.qcow2')).toMatch(/BASE_REFUSED: .*empty/);
     expect(await refusal('short.qcow2')).toMatch(/BASE_REFUSED: .*no readable qcow2 header/);
-    expect(await refusal('text.qcow2')).toMatch(/BASE_REFUSED: .*not a qcow2 image/);
+    expect(await refusal('text.qcow2')).toMatch(/BASE_REFUSED: .*is a text file/);
     expect(await refusal('plain.qcow2', { format: 'raw' })).toMatch(/BASE_REFUSED: .*not raw/);
     expect(await refusal('missing.qcow2')).toMatch(/FILE_NOT_FOUND/);
-    expect(await refusal('.')).toMatch(/BASE_REFUSED: .*not a file/);
+    expect(await refusal('.')).toMatch(/BASE_REFUSED: .*is a directory/);
     expect((await store.list()).bases).toEqual([]);
     const left = await readdir(at('store'), { recursive: true }).catch(() => []);
     expect(left.filter((name) => /partial|qcow2/.test(name))).toEqual([]);

@@ -156,7 +156,7 @@ const table: Hostile[] = [
     format: 'raw' as const,
     refused: /no whole number of sectors/,
   })),
-  { what: 'a directory', make: (name) => execa('mkdir', [at(name)]), refused: /not a file/ },
+  { what: 'a directory', make: (name) => execa('mkdir', [at(name)]), refused: /is a directory/ },
   { what: 'a FIFO', make: (name) => execa('mkfifo', [at(name)]), refused: /not a file/ },
   { what: 'a device', make: async () => undefined, path: '/dev/zero', refused: /not a file/ },
   { what: 'a link that leads nowhere', make: (name) => execa('ln', ['-s', '/nowhere/at/all', at(name)]), refused: /no file/ },

@@ -18,8 +18,12 @@ export interface SnapshotOptions {
   start?: boolean | undefined;
   /** Say what would change in the XML, and change nothing. */
   diffOnly?: boolean | undefined;
-  /** Asked after all checks and before the first change. @throws CONFIRMATION_NEEDED where the answer is no */
-  approve?: ((loss: string) => Promise<void>) | undefined;
+  /**
+   * Asked after all checks and before the first change.
+   * @param isLoss whether something is lost for good; else a running domain would be shut down
+   * @throws CANCELED where the answer is no, CONFIRMATION_NEEDED where there is no terminal
+   */
+  approve?: ((question: string, isLoss: boolean) => Promise<void>) | undefined;
   signal?: AbortSignal | undefined;
   onProgress?: ProgressListener | undefined;
 }

@@ -71,11 +71,16 @@ export function runVerb(
       seconds: (ports.clock.monotonic() - began) / 1000,
     });
     if (options.diffOnly === true) return outcome(false, false);
-    if (loss !== undefined)
-      await options.approve?.([loss, ...(isRunning(sight) ? ['It runs, and is shut down for it.'] : []), ...sharing].join(' '));
     const start = sharing.length === 0 ? options.start : false;
+    const shutdown = isRunning(sight) ? [shutdownNotice(sight.domain.name, start !== false)] : [];
+    if (loss !== undefined) await options.approve?.([loss, ...shutdown, ...sharing].join(' '), true);
+    else if (shutdown.length > 0) await options.approve?.([...shutdown, 'Go on?'].join(' '), false);
     return outcome(true, await carryOut(ports, sight, journal, { ...options, start }, verifyUnused));
   });
+}
+
+function shutdownNotice(name: string, start: boolean): string {
+  return `${name} is running: it is shut down for this${start ? ' and started again afterwards' : ' and stays off'}.`;
 }
 
 /** @throws UNFINISHED_OPERATION where another verb was interrupted; DOMAIN_CHANGED where its two sides are both gone */

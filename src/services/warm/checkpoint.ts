@@ -34,7 +34,10 @@ export interface CheckpointOptions extends WorkOptions {
  */
 export async function checkpoint(ports: Ports, options: CheckpointOptions): Promise<Outcome> {
   verifyWork(options);
-  if (options.dryRun === true) return begin(ports, options);
+  if (options.dryRun === true) {
+    await verifyNothingUnfinished(ports, options.fleet, () => false);
+    return begin(ports, options);
+  }
   return withFleetLock(ports, options.fleet, async () => {
     await verifyNothingUnfinished(ports, options.fleet, () => false);
     return begin(ports, options);
@@ -51,12 +54,12 @@ async function begin(ports: Ports, options: CheckpointOptions): Promise<Outcome>
     targets: chosen.map((member) => member.index),
     start: drop ? 'none' : 'same',
   });
+  if (!drop) await verifiedBases(ports, { ...record, members: chosen });
   if (options.dryRun === true) {
     const observed = await observeWithMarks(ports, { ...record, members: chosen });
     const plan = await planCheckpoint(ports, record, observed, drop);
     return dryOutcome(ports, { verb: 'checkpoint', id: operation.id, record, plan, before: byName(observed), doneAs: doneAs(drop), began });
   }
-  if (!drop) await verifiedBases(ports, { ...record, members: chosen });
   await ports.fleets.beginOperation(record.name, operation);
   return finishCheckpoint(ports, operation, new Set(), { ...options, isResumed: false });
 }

@@ -46,6 +46,7 @@ export async function beginWarmReset(ports: Ports, options: ResetOptions): Promi
     warm: options.hook === undefined ? {} : { hook: options.hook },
   });
   if (options.dryRun === true) {
+    await verifiedBases(ports, { ...record, members: chosen });
     const observed = await observeWithMarks(ports, { ...record, members: chosen });
     const { plan, cold } = await planWarmReset(ports, record, observed);
     const change = { verb: 'reset', id: operation.id, record, plan, before: byName(observed), doneAs: () => 'rewound' as const, began };

@@ -1,0 +1,96 @@
+import { existsSync, lstatSync, readdirSync, readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+
+/**
+ * What there is to complete, read from files alone: a key press has no time for libvirt, nor for a library. What cannot be read is
+ * left out.
+ */
+
+export interface Asked {
+  store?: string | undefined;
+  connect?: string | undefined;
+}
+
+const systemStore = '/var/lib/libvirt/images/cowherd';
+const name = /^[a-z0-9][a-z0-9-]{0,39}$/;
+
+/** Directories of the stores that may be meant; of an ordinary user without a setting, there are two. */
+export function storesOf(asked: Asked): string[] {
+  const settings = [asked, { store: process.env.COWHERD_STORE, connect: process.env.LIBVIRT_DEFAULT_URI }, ...configFiles()];
+  const store = settings.find((one) => one.store)?.store;
+  if (store !== undefined) return [resolve(store.replace(/^~(?=\/|$)/, home()))];
+  const connect = settings.find((one) => one.connect)?.connect;
+  const own = join(process.env.XDG_DATA_HOME || join(home(), '.local', 'share'), 'cowherd');
+  if (connect !== undefined) return [/\/system(\?.*)?$/.test(connect) ? systemStore : own];
+  return process.getuid?.() === 0 ? [systemStore] : [systemStore, own];
+}
+
+export function fleets(asked: Asked): string[] {
+  return namesIn(asked, 'fleets');
+}
+
+export function bases(asked: Asked): string[] {
+  return namesIn(asked, 'bases');
+}
+
+export function members(asked: Asked, fleet: string): string[] {
+  for (const store of storesOf(asked)) {
+    try {
+      const record = JSON.parse(readFileSync(join(store, 'fleets', fleet, 'fleet.json'), 'utf8'));
+      return record.members.map((member: { name: string }) => member.name);
+    } catch {
+      // Not in this store, or damaged.
+    }
+  }
+  return [];
+}
+
+/** Networks and domains that libvirt has on its disk; their directories are for root and, of a session, for its user. */
+export function libvirtNames(kind: 'networks' | 'domains'): string[] {
+  const session = join(process.env.XDG_CONFIG_HOME || join(home(), '.config'), 'libvirt', 'qemu');
+  const places =
+    kind === 'networks'
+      ? ['/etc/libvirt/qemu/networks', '/run/libvirt/network', join(session, 'networks')]
+      : ['/etc/libvirt/qemu', session];
+  const found = places.flatMap((place) => list(place).flatMap((file) => /^([^.].*)\.xml$/.exec(file)?.[1] ?? []));
+  return [...new Set(found)].sort();
+}
+
+function namesIn(asked: Asked, room: 'fleets' | 'bases'): string[] {
+  const found = storesOf(asked).flatMap((store) => list(join(store, room)));
+  return [...new Set(found)].filter((entry) => name.test(entry)).sort();
+}
+
+function list(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch {
+    return [];
+  }
+}
+
+function home(): string {
+  return process.env.HOME || homedir();
+}
+
+/** The two plain keys that say where the store is; nothing is changed by what they say. */
+function* configFiles(): Generator<Asked> {
+  const user = join(process.env.XDG_CONFIG_HOME || join(home(), '.config'), 'cowherd', 'config.yaml');
+  for (const path of [projectFile(), user]) {
+    if (path === undefined || !existsSync(path) || lstatSync(path).size > 1024 * 1024) continue;
+    const text = readFileSync(path, 'utf8');
+    const value = (key: string): string | undefined =>
+      new RegExp(`^${key}:[ \\t]+["']?([^"'#\\n]+?)["']?[ \\t]*(#.*)?$`, 'm').exec(text)?.[1];
+    const store = value('store');
+    yield { connect: value('connect'), store: store === undefined || store.startsWith('~') ? store : resolve(dirname(path), store) };
+  }
+}
+
+function projectFile(): string | undefined {
+  for (let level = process.cwd(); ; level = dirname(level)) {
+    const path = join(level, 'cowherd.yaml');
+    if (existsSync(path)) return path;
+    if (level === dirname(level)) return undefined;
+  }
+}
