@@ -17,8 +17,10 @@ import { isAborted, isComplete, type RunResult, runMembers } from './engine.js';
 import { defaultBootConcurrency, defaultConcurrency, observeWithMarks } from './fleet-access.js';
 import { composeOutcome } from './outcome.js';
 import { beginWait, notWaited, type Waiting, waitAfter } from './readiness.js';
+import { withReservations } from './reservations.js';
 import { composeSecrets, instanceIds, renderSeeds, seedLack } from './seeds.js';
 import type { SpawnOptions } from './spawn.js';
+import { Contention } from './spawn-contention.js';
 import { lackingDisks, restricted } from './spawn-plan.js';
 import { prepareSpawn } from './spawn-prepare.js';
 import { withoutMisplaced } from './standing.js';
@@ -47,19 +49,31 @@ export interface SpawnContext {
   isLast?: boolean;
 }
 
-/** Tries again with another accelerator or CPU where members did not start for want of it: the best that works is found in three attempts. */
+/**
+ * Tries again with another accelerator or CPU where members did not start for want of it: the best that works is found in three attempts.
+ * Tries again with other addresses where another run was faster.
+ */
 export async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnContext): Promise<Outcome> {
+  let contention = await Contention.of(ports, options.fleet);
   for (let attempt = context; ; ) {
-    const result = await attemptSpawn(ports, options, attempt);
-    if ('outcome' in result) return result.outcome;
-    attempt = result.next;
+    try {
+      const result = await attemptSpawn(ports, options, { ...attempt, contention });
+      if ('outcome' in result) return result.outcome;
+      attempt = result.next;
+      contention = await Contention.of(ports, options.fleet);
+    } catch (error) {
+      if (!contention.isMet(error) || isAborted(options.signal)) {
+        await contention.takeBack(ports, attempt.record);
+        throw error;
+      }
+    }
   }
 }
 
 async function attemptSpawn(
   ports: Ports,
   options: SpawnOptions,
-  context: SpawnContext,
+  context: SpawnContext & { contention: Contention },
 ): Promise<{ outcome: Outcome } | { next: SpawnContext }> {
   const { template, seedSources } = context;
   const imageOf = await verifiedBases(ports, context.record);
@@ -71,7 +85,7 @@ async function attemptSpawn(
   verifyNoForeign(context.record, observed);
   verifyNetworkMayChange(context.recorded, context.record, observed);
   const off = new Set(observed.filter(({ domain }) => !isOn(domain)).map(({ name }) => name));
-  const allocation = await allocateAddresses(ports, context.record, off);
+  const allocation = await allocateAddresses(ports, context.record, off, context.contention.from);
   const record: FleetRecord = { ...allocation.record, ...(accelerator === undefined ? {} : { accelerator }) };
   const definitions = await renderDefinitions(ports, record, record.members, imageOf, platform, template, options.signal);
 
@@ -155,7 +169,7 @@ async function attemptSpawn(
   // From here on the world changes.
   const disks = new Map(observed.map((member) => [member.name, lackingDisks(record, member)]));
   const { nvram } = context;
-  const defined = await prepareSpawn(
+  const { first: defined, reserving } = await prepareSpawn(
     ports,
     {
       record,
@@ -169,10 +183,11 @@ async function attemptSpawn(
       seedSources,
       seeds,
       secrets,
+      ...context.contention.preparing(),
     },
     options,
   );
-  const performer = stepPerformer(ports, {
+  const steps = stepPerformer(ports, {
     fleet: record.name,
     definitions,
     disks,
@@ -183,6 +198,7 @@ async function attemptSpawn(
     ...(cloner === undefined ? {} : { perform: { restore: cloner.clone } }),
     journaled: true,
   });
+  const performer = withReservations(steps, reserving);
   await ports.memory.endFreeze(record.name);
   const refusal = new AbortController();
   const run = await runMembers(
@@ -200,6 +216,7 @@ async function attemptSpawn(
     },
   );
   await cloner?.close();
+  await (isComplete(run) ? reserving.all() : reserving.stop());
   const [failed] = failedStarts(run);
   if (failed !== undefined && context.isLast !== true && !isAborted(options.signal)) {
     const again = await chooseAgain(ports, record, accelerator, failed, options);
