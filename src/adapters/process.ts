@@ -183,9 +183,9 @@ function inherited(descriptors: number[]): 'inherit'[] {
 }
 
 /** Runs a tool on the person's own terminal and in their own language; it has all keys, Ctrl-C too. @returns its exit code */
-export async function runAttached(command: string, args: readonly string[]): Promise<number> {
+export async function runAttached(command: string, args: readonly string[], options: Pick<RunOptions, 'env'> = {}): Promise<number> {
   trace?.([command, ...args].join(' '));
-  const child = execa(command, args, { stdio: 'inherit', reject: false, cwd: workingDirectory() });
+  const child = execa(command, args, { stdio: 'inherit', reject: false, cwd: workingDirectory(), env: options.env ?? {} });
   // What comes from the keyboard reaches it without us.
   const passOn = (signal: NodeJS.Signals): void => void child.kill(signal);
   for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, passOn);
