@@ -347,6 +347,8 @@ export interface Machine {
   groups(): Promise<string[]>;
   /** Who may open /dev/kvm; undefined where there is none. */
   kvmDevice(): Promise<{ mode: number; group: string } | undefined>;
+  /** What stands behind the name of a network interface of this host. */
+  linkKind(name: string): Promise<'bridge' | 'other' | 'absent'>;
   /** Whether nothing of this host listens on a TCP port of 127.0.0.1. */
   isPortFree(port: number): Promise<boolean>;
   /** Limits of the running libvirt daemon where they can be seen. */

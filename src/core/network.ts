@@ -55,7 +55,7 @@ export function parseNetworkXml(xml: string): NetworkDefinition {
   const all = (network.ip ?? []) as Node[];
   const withDhcp = all.filter((ip) => typeof ip === 'object' && (ip['@family'] ?? 'ipv4') === 'ipv4' && typeof ip.dhcp === 'object');
   const dhcp = withDhcp.map((ip) => ip.dhcp as Node);
-  const dhcpIndex = all.findIndex((ip) => ip === withDhcp[0]);
+  const dhcpIndex = all.indexOf(withDhcp[0] ?? {});
   const word = (node: Node, key: string): string => String(node[`@${key}`] ?? '');
   return {
     name: typeof network.name === 'string' ? network.name : '',

@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises';
+import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Lab, TestNetwork, virsh } from './lab.js';
+import { domains, Lab, TestNetwork, virsh } from './lab.js';
 
 /** Networks as they are found on real hosts: shared with other runs, with IPv6, or not there at all. */
 describe('a network', () => {
@@ -77,5 +78,22 @@ describe('a network', () => {
     await update('delete', network.address(10), '--live');
     await lab.ok('teardown', fleet, '--yes');
     expect([await network.hosts(), await network.hosts('--inactive')]).toEqual([[], []]);
+  });
+
+  it('of a bridge that is not there is told of before anything is made, and how to make it', async () => {
+    const [lab] = labs;
+    const fleet = lab.fleet('bridge');
+    const bridge = `cwtb${lab.id}`;
+    const { exitCode, json } = await lab.answer('spawn', fleet, ...on(`bridge=${bridge}`, 1));
+    expect([exitCode, json.error.message]).toEqual([3, `there is no bridge ${bridge} on this host; nothing was changed`]);
+    expect([(await domains()).filter((name) => name.startsWith(fleet)), (await lab.answer('status', fleet)).exitCode]).toEqual([[], 5]);
+    const command = /make it: (.*)$/.exec(json.error.hint)?.[1] ?? '';
+    try {
+      await execa('bash', ['-c', command.replaceAll('sudo ', '')]);
+      expect((await lab.ok('spawn', fleet, ...on(`bridge=${bridge}`, 1))).counts).toMatchObject({ created: 1, started: 1 });
+      await lab.ok('teardown', fleet, '--yes');
+    } finally {
+      await execa('ip', ['link', 'delete', bridge], { reject: false });
+    }
   });
 });
