@@ -45,6 +45,11 @@ export const specFlags = {
 /** Flags for what goes into the seeds. */
 export const seedFlags = {
   'user-data': Flags.string({ description: 'a template of the cloud-init user-data; implies --seed nocloud', helpValue: 'FILE' }),
+  'user-data-raw': Flags.string({
+    description: 'the cloud-init user-data as it is, with braces of docker or Jinja; implies --seed nocloud',
+    helpValue: 'FILE',
+    exclusive: ['user-data'],
+  }),
   'meta-data': Flags.string({ description: 'a template of the meta-data', helpValue: 'FILE' }),
   'network-config': Flags.string({ description: 'a template of the network-config', helpValue: 'FILE' }),
   'ssh-key': Flags.string({

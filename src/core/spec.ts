@@ -114,6 +114,8 @@ export const domainSpecSchema = z.strictObject({
   seed: seed.default('none'),
   /** sha256 of the fleet's own seed templates; absent for the built-in ones. */
   userData: z.string().optional(),
+  /** In place of userData: a file that is taken as it is. */
+  userDataRaw: z.string().optional(),
   metaData: z.string().optional(),
   networkConfig: z.string().optional(),
   sshUser: sshUser.default('root'),
@@ -134,7 +136,7 @@ export const domainSpecSchema = z.strictObject({
 export type DomainSpec = z.infer<typeof domainSpecSchema>;
 
 /** Files of a fleet that are kept under the digest of their content. */
-export const sourceKinds = ['template', 'userData', 'metaData', 'networkConfig'] as const;
+export const sourceKinds = ['template', 'userData', 'userDataRaw', 'metaData', 'networkConfig'] as const;
 export type SourceKind = (typeof sourceKinds)[number];
 
 /** What a person can ask for by values; the files of {@link sourceKinds} come by path. */
@@ -217,8 +219,11 @@ export const fleetSchema = z.strictObject({
     .optional()
     .describe('How a guest learns who it is: nocloud (a cloud-init seed per member), smbios (its host name only) or none (default).'),
   userData: file.optional().describe('A Handlebars template of the cloud-init user-data (relative to this file); implies seed nocloud.'),
-  metaData: file.optional().describe('The same for meta-data; it must keep instance-id and local-hostname.'),
-  networkConfig: file.optional().describe('The same for network-config; there is none when left out.'),
+  userDataRaw: file
+    .optional()
+    .describe('In place of userData: the cloud-init user-data as it is, braces included (relative to this file); implies seed nocloud.'),
+  metaData: file.optional().describe('A template of the meta-data; it must keep instance-id and local-hostname.'),
+  networkConfig: file.optional().describe('A template of the network-config; there is none when left out.'),
   secrets: variables
     .optional()
     .describe('Values for the seed templates, as {{secrets.NAME}}, that appear in no listing, state file or domain: passwords.'),

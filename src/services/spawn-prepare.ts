@@ -154,9 +154,9 @@ async function writeSources(
 ): Promise<void> {
   const { spec, name } = record;
   if (spec.template !== undefined) await ports.fleets.writeSource(name, 'template', spec.template, template.text);
-  for (const kind of ['userData', 'metaData', 'networkConfig'] as const) {
+  for (const kind of ['userData', 'userDataRaw', 'metaData', 'networkConfig'] as const) {
     const digest = spec[kind];
-    const source = seedSources[kind];
+    const source = seedSources[kind === 'userDataRaw' ? 'userData' : kind];
     if (digest !== undefined && source !== undefined) await ports.fleets.writeSource(name, kind, digest, source.text);
   }
   if (spec.nvram !== undefined && nvram !== undefined) await ports.fleets.writeGoldenNvram(name, spec.nvram, nvram);

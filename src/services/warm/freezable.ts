@@ -40,6 +40,7 @@ export function verifyAlone({ fleet, base, fromDomain, template, nvram, seedFile
     '--ssh-key': spec.sshKeys,
     '--secret': secrets,
     '--user-data': seedFiles.userData,
+    '--user-data-raw': seedFiles.userDataRaw,
     '--meta-data': seedFiles.metaData,
     '--network-config': seedFiles.networkConfig,
   }).flatMap(([flag, value]) => (value === undefined ? [] : [flag]));
