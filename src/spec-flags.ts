@@ -30,6 +30,10 @@ export const specFlags = {
   })(),
   firmware: Flags.option({ description: 'firmware of the guests [default: bios]', options: ['bios', 'uefi'] as const })(),
   tpm: Flags.boolean({ description: 'an emulated TPM 2.0 for each; a reset clears it', allowNo: true }),
+  'disk-size': Flags.string({
+    description: 'size of the first disk, larger than its base image; for a fleet that exists: let the disks grow',
+    helpValue: 'SIZE',
+  }),
   disk: Flags.string({
     description: 'a further blank disk for each: SIZE, or SIZE,bus=virtio|scsi|sata,name=NAME; a reset blanks it',
     helpValue: 'SIZE[,…]',
@@ -106,6 +110,7 @@ export interface SpecFlagValues {
   firmware?: DomainSpec['firmware'] | undefined;
   tpm?: boolean | undefined;
   disk?: string[] | undefined;
+  'disk-size'?: string | undefined;
   memory?: string | undefined;
   vcpus?: number | undefined;
   'virt-type'?: DomainSpec['virtType'] | undefined;
@@ -130,10 +135,12 @@ export function specOf(flags: SpecFlagValues, input: Partial<FleetInput> = {}): 
     network: flags.network,
     variables: parseVariables(flags.var),
     sshUser: flags['ssh-user'],
+    rootSize: flags['disk-size'],
     disks: flags.disk?.map(parseDisk),
   });
   const disks = namedDisks(given.disks ?? input.disks);
   verifyDiskNames(disks);
+  const rootSize = given.rootSize ?? input.rootSize;
   return {
     memoryMiB: given.memory ?? input.memory,
     vcpus: flags.vcpus ?? input.vcpus,
@@ -148,6 +155,7 @@ export function specOf(flags: SpecFlagValues, input: Partial<FleetInput> = {}): 
     forwardSsh: flags['forward-ssh'] ?? input.forwardSsh,
     firmware: flags.firmware ?? input.firmware,
     tpm: flags.tpm ?? input.tpm,
+    rootBytes: rootSize === undefined ? undefined : rootSize * 1024 ** 2,
     disks,
   } as GivenSpec;
 }

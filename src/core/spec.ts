@@ -124,6 +124,13 @@ export const domainSpecSchema = z.strictObject({
   forwardSsh: z.boolean().default(false),
   firmware: z.enum(['bios', 'uefi']).default('bios'),
   tpm: z.boolean().default(false),
+  /** Size of the first disk for the guest; absent where it is as large as its base image. A larger base image counts. */
+  rootBytes: z
+    .number()
+    .int()
+    .positive()
+    .max(limits.diskMiB.max * 1024 ** 2)
+    .optional(),
   /** Beside the first one. */
   disks: z.array(diskSpecSchema).max(limits.disks.max).default([]),
   /** sha256 of the NVRAM that members of UEFI begin with; absent where that is the firmware's own template. */
@@ -241,6 +248,9 @@ export const fleetSchema = z.strictObject({
     .optional()
     .describe('The NVRAM of the golden image, where it was installed under UEFI (relative to this file); each member begins with a copy.'),
   tpm: z.boolean().optional().describe('Give each member an emulated TPM 2.0 of its own; a reset clears it (default false).'),
+  rootSize: diskSize
+    .optional()
+    .describe('Size of the first disk, where it is to be larger than its base image: "20GiB". It can grow later, and never shrinks.'),
   disks: z
     .array(diskInputSchema)
     .max(limits.disks.max)

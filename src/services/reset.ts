@@ -16,6 +16,7 @@ import { freshDisks, memberDisksOf, nvramOf, verifiedBases } from './disks.js';
 import { startOtherwise } from './fall-back.js';
 import { loadFleet, observeWithMarks, verifyNothingUnfinished, verifyWork, type WorkOptions, withFleetLock } from './fleet-access.js';
 import { beginWait, verifyWaitable } from './readiness.js';
+import { withoutEnlarged } from './root-size.js';
 import { composeSecrets, instanceIds, loadSeedSources, renderSeeds } from './seeds.js';
 import { withoutUnaware } from './standing.js';
 import { type StepContext, stagePlanned } from './steps.js';
@@ -70,7 +71,9 @@ async function beginCold(ports: Ports, options: ResetOptions): Promise<Outcome> 
   });
   verifyWaitable(record.spec, options.wait);
   if (options.dryRun === true) {
-    const plan = withClones(planReset(observed, record.id, policyOf(record, observed, operation)), observed, record, { replaces: true });
+    const wanted = planReset(observed, record.id, policyOf(record, observed, operation));
+    const imageOf = await verifiedBases(ports, { ...record, members: chosen });
+    const plan = withClones(await withoutEnlarged(ports, record, chosen, wanted, imageOf), observed, record, { replaces: true });
     return dryOutcome(ports, { verb: 'reset', id: operation.id, record, plan, before: byName(observed), doneAs: () => 'reset', began });
   }
   await verifiedBases(ports, { ...record, members: chosen });
@@ -139,7 +142,8 @@ async function prepareReset(
   const left = record.members.filter((member) => operation.targets.includes(member.index) && !done.has(member.index));
   const imageOf = await verifiedBases(ports, { ...record, members: left });
   const observed = await observeWithMarks(ports, { ...record, members: left });
-  const wanted = await withoutStrangeDisks(ports, record, observed, planReset(observed, record.id, policyOf(record, observed, operation)));
+  const own = await withoutStrangeDisks(ports, record, observed, planReset(observed, record.id, policyOf(record, observed, operation)));
+  const wanted = await withoutEnlarged(ports, record, left, own, imageOf);
   // Their domains are not redefined.
   const plan = withClones(redefines(record) ? wanted : withoutUnaware(record, observed, wanted), observed, record, { replaces: true });
   const disks = memberDisksOf(record, left);

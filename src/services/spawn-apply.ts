@@ -1,9 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { CowherdError } from '../core/errors.js';
 import type { FleetRecord } from '../core/fleet.js';
 import { isOn } from '../core/observation.js';
 import type { Outcome } from '../core/outcome.js';
-import { isForeign, type MarkedMember, planSpawn } from '../core/plan.js';
+import { type MarkedMember, planSpawn } from '../core/plan.js';
 import type { SeedSources } from '../core/seed.js';
 import { formatIndexes } from '../core/selection.js';
 import type { Ports } from '../ports.js';
@@ -18,11 +17,13 @@ import { defaultBootConcurrency, defaultConcurrency, observeWithMarks } from './
 import { composeOutcome } from './outcome.js';
 import { beginWait, notWaited, type Waiting, waitAfter } from './readiness.js';
 import { withReservations } from './reservations.js';
+import { growthNotes, withGrowth } from './root-size.js';
 import { composeSecrets, instanceIds, renderSeeds, seedLack } from './seeds.js';
 import type { SpawnOptions } from './spawn.js';
 import { Contention } from './spawn-contention.js';
 import { lackingDisks, restricted } from './spawn-plan.js';
 import { prepareSpawn } from './spawn-prepare.js';
+import { verifyNetworkMayChange, verifyNoForeign } from './spawn-verify.js';
 import { withoutMisplaced } from './standing.js';
 import { stepPerformer } from './steps.js';
 import { withoutStrangeDisks } from './strange-disks.js';
@@ -112,7 +113,8 @@ async function attemptSpawn(
     standing,
     ({ steps }) => steps.includes('start') && !steps.includes('define'),
   );
-  const plan = withClones(own, observed, record);
+  const cloned = withClones(own, observed, record);
+  const plan = options.redefine === undefined ? await withGrowth(ports, record, observed, cloned) : cloned;
   const clones = plan.members.filter(({ steps }) => steps.includes('restore')).length;
   const operation = newOperation(ports, 'spawn', {
     id,
@@ -150,7 +152,11 @@ async function attemptSpawn(
       doneAs: (name, steps) => {
         const first = (context.before ?? before).get(name);
         if (first?.domain === undefined || first.overlayBytes === undefined) return 'created';
-        return steps.includes('define') ? 'redefined' : steps.includes('start') || steps.includes('restore') ? 'started' : 'unchanged';
+        return steps.includes('define') || steps.includes('grow')
+          ? 'redefined'
+          : steps.includes('start') || steps.includes('restore')
+            ? 'started'
+            : 'unchanged';
       },
       notes,
     });
@@ -159,7 +165,7 @@ async function attemptSpawn(
     const notes = checks.filter((check) => check.status !== 'ok').map(({ name, message }) => `${name}: ${message}`);
     return { outcome: { ...compose({ results: [], stages: [] }, [...context.notes, ...platformNotes, ...notes]), plan } };
   }
-  const notes = [...context.notes, ...platformNotes, ...verifyChecks(checks, options.force === true)];
+  const notes = [...context.notes, ...platformNotes, ...verifyChecks(checks, options.force === true), ...growthNotes(plan, record.spec)];
   const redefined = plan.members.filter((member) => member.atNextStart).map((member) => member.index);
   if (redefined.length > 0) notes.push(`members ${formatIndexes(redefined)} stay as they are until their next start`);
 
@@ -192,6 +198,7 @@ async function attemptSpawn(
     definitions,
     disks,
     ...nvramOf(record),
+    rootBytes: record.spec.rootBytes,
     off: offNames(before),
     isOfClones: record.spec.warm !== undefined,
     beforeStart: withoutStrays(ports, record, offNames(before)),
@@ -231,27 +238,4 @@ async function attemptSpawn(
   if (isComplete(run)) await ports.fleets.endOperation(record.name);
   notes.push(...(cloner?.notes ?? []));
   return { outcome: compose(run, notes, await waitAfter(ports, watch, { plan, run, before }, options)) };
-}
-
-/** Members that run keep their address on the old network until they are off: given to others meanwhile, it would be there twice. */
-function verifyNetworkMayChange(recorded: FleetRecord | undefined, record: FleetRecord, observed: readonly MarkedMember[]): void {
-  if (recorded === undefined || recorded.spec.network === record.spec.network) return;
-  const reserved = new Set(recorded.members.filter((member) => member.address !== undefined).map((member) => member.name));
-  const running = observed.filter(({ name, domain }) => reserved.has(name) && isOn(domain)).map((member) => member.index);
-  if (running.length === 0) return;
-  throw new CowherdError(
-    'PREFLIGHT_FAILED',
-    `Members ${formatIndexes(running)} of fleet ${record.name} run with addresses of ${recorded.spec.network}; nothing was changed`,
-    { hint: `Stop them before they change to another network: cowherd stop ${record.name}` },
-  );
-}
-
-function verifyNoForeign(record: FleetRecord, observed: readonly MarkedMember[]): void {
-  const foreign = observed.filter((member) => member.unread === undefined && isForeign(member, record.id));
-  const first = foreign[0];
-  if (first === undefined) return;
-  throw new CowherdError('FOREIGN_DOMAIN', `A domain named ${first.name} exists that is not of fleet ${record.name}; nothing was changed`, {
-    details: foreign.slice(1, 10).map((member) => `also ${member.name}`),
-    hint: `Choose another fleet name, or rename that domain: virsh domrename ${first.name} NEW`,
-  });
 }

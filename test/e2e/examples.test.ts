@@ -10,7 +10,8 @@ describe.concurrent('the examples', () => {
   async function inLab(work: (lab: Lab) => Promise<void>): Promise<void> {
     const lab = await Lab.open();
     // Of the person who tries an example: no fleet stands on it.
-    await lab.ok('base', 'add', await lab.golden('mine.qcow2'));
+    const { exitCode } = await lab.cowherd('base', 'add', await lab.golden('mine.qcow2'));
+    expect(exitCode).toBe(0);
     await work(lab).finally(() => lab.close());
   }
 

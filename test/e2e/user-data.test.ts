@@ -31,14 +31,14 @@ describe('user-data', () => {
     expect(await told()).toBe(raw.join('\n'));
 
     // It stays what it is until another one takes its place.
-    expect((await lab.ok('spawn', fleet)).counts).toMatchObject({ unchanged: 1 });
+    expect((await lab.ok('spawn', fleet, '--no-start')).counts).toMatchObject({ unchanged: 1 });
     const template = join(lab.scratch, 'docker.hbs');
     await writeFile(template, [...raw.slice(0, 2), `  - echo {{name}}; docker ps --format "\\{{.Names}}"`].join('\n'));
-    await lab.ok('spawn', fleet, '--user-data', template);
+    await lab.ok('spawn', fleet, '--user-data', template, '--no-start');
     expect(await told()).toContain(`echo ${fleet}-001; docker ps --format "{{.Names}}"`);
     const listed = join(lab.scratch, 'lab.yaml');
     await writeFile(listed, `name: ${fleet}\nbase: golden\ncount: 1\nuserDataRaw: docker.yaml\n`);
-    await lab.ok('spawn', '--file', listed);
+    await lab.ok('spawn', '--file', listed, '--no-start');
     expect(await told()).toBe(await readFile(file, 'utf8'));
     expect((await lab.answer('spawn', fleet, '--user-data', template, '--user-data-raw', file)).exitCode).toBe(2);
     expect((await lab.ok('verify')).findings).toEqual([]);

@@ -32,6 +32,7 @@ export function verifyAlone({ fleet, base, fromDomain, template, nvram, seedFile
     '--virt-type': spec.virtType,
     '--cpu': spec.cpu,
     '--disk': spec.disks,
+    '--disk-size': spec.rootBytes,
     '--network': spec.network,
     '--firmware': spec.firmware,
     '--tpm': spec.tpm,
