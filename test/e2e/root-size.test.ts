@@ -49,7 +49,7 @@ describe('a first disk that is larger than its base image', () => {
     expect(grown.notes.join()).toContain('the disks of members 1-2 grow to 128 MiB');
     expect([await seen(fleet, 1), await size(fleet, 2)]).toEqual([128, 128]);
     expect((await lab.ok('spawn', fleet, '--no-start')).counts).toMatchObject({ unchanged: 2 });
-    expect((await lab.ok('report', fleet)).fleets[0].fullCopies.virtualBytes).toBe(256 * MiB);
+    expect((await lab.ok('report', fleet)).fullCopies.virtualBytes).toBe(256 * MiB);
 
     // By hand: it is not made small again, and the hint leads out.
     await enlarge(fleet, 2, 160);
