@@ -21,8 +21,8 @@ export interface Reserving {
   of(name: string): Promise<void>;
   /** Writes no more entries; resolves when the one that is under way is written. */
   stop(): Promise<void>;
-  /** Resolves when all are there. */
-  all(): Promise<void>;
+  /** Resolves when all are there. @param told members whose failure was told by {@link of} */
+  all(told?: ReadonlySet<string>): Promise<void>;
 }
 
 /**
@@ -155,8 +155,9 @@ class LiveQueue implements Reserving {
     return this.#last;
   }
 
-  async all(): Promise<void> {
-    await Promise.all(this.#entries.values());
+  async all(told: ReadonlySet<string> = new Set()): Promise<void> {
+    await this.#last;
+    for (const [name, written] of this.#entries) if (!told.has(name)) await written;
   }
 }
 

@@ -69,15 +69,22 @@ function grown(member: MemberPlan, why: string): MemberPlan {
 }
 
 /** What to tell of disks that grow. */
-export function growthNotes({ members }: Plan, { rootBytes = 0 }: FleetRecord['spec']): string[] {
-  const growing = members.filter(({ steps }) => steps.includes('grow')).map(({ index }) => index);
+export function growthNotes(
+  { members }: Plan,
+  { rootBytes = 0 }: FleetRecord['spec'],
+  checkpoints: ReadonlyMap<string, unknown>,
+): string[] {
+  const grownMembers = members.filter(({ steps }) => steps.includes('grow'));
+  const growing = grownMembers.map(({ index }) => index);
   if (growing.length === 0) return [];
+  const frozen = grownMembers.filter(({ name }) => checkpoints.has(name)).map(({ index }) => index);
   return [
     `the disks of members ${formatIndexes(growing)} grow to ${format(rootBytes)}: guests use that once they have enlarged partition and file system, as cloud-init does when it boots`,
+    ...(frozen.length === 0 ? [] : [`the checkpoints of members ${formatIndexes(frozen)} are of smaller disks and are given up`]),
   ];
 }
 
-/** Refuses members whose disk was enlarged by other means: a fresh one would be smaller. */
+/** Refuses members whose disk is larger than a fresh one, as after qemu-img resize. */
 export async function withoutEnlarged(
   ports: DiskPorts,
   record: FleetRecord,
@@ -93,7 +100,7 @@ export async function withoutEnlarged(
       ...plan.refused,
       ...[...enlarged].map(([name, size]) => ({
         name,
-        reason: `its disk was enlarged to ${format(size)}, and a fresh one would be smaller`,
+        reason: `its disk has ${format(size)}, and a fresh one would be smaller`,
         hint: `Let all disks of the fleet be as large, and reset again: cowherd spawn ${record.name} --disk-size ${inMiB(size)}`,
       })),
     ],
@@ -108,7 +115,7 @@ export async function verifyNoneEnlarged(ports: DiskPorts, record: FleetRecord, 
   const enlarged = await enlargedMembers(ports, record, record.members, imageOf);
   if (enlarged.size === 0) return;
   const largest = Math.max(...enlarged.values());
-  throw new CowherdError('PREFLIGHT_FAILED', `Disks that were enlarged would be smaller afterwards; nothing was changed`, {
+  throw new CowherdError('PREFLIGHT_FAILED', 'Disks that were enlarged would be smaller afterwards; nothing was changed', {
     details: [...enlarged].slice(0, 10).map(([name, size]) => `${name}: ${format(size)}`),
     hint: `Let all disks of the fleet be as large, and rebase again: cowherd spawn ${record.name} --disk-size ${inMiB(largest)}. Or keep what is on them: --keep-drift`,
   });

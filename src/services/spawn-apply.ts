@@ -165,7 +165,12 @@ async function attemptSpawn(
     const notes = checks.filter((check) => check.status !== 'ok').map(({ name, message }) => `${name}: ${message}`);
     return { outcome: { ...compose({ results: [], stages: [] }, [...context.notes, ...platformNotes, ...notes]), plan } };
   }
-  const notes = [...context.notes, ...platformNotes, ...verifyChecks(checks, options.force === true), ...growthNotes(plan, record.spec)];
+  const notes = [
+    ...context.notes,
+    ...platformNotes,
+    ...verifyChecks(checks, options.force === true),
+    ...growthNotes(plan, record.spec, await ports.checkpoints.list(record.name)),
+  ];
   const redefined = plan.members.filter((member) => member.atNextStart).map((member) => member.index);
   if (redefined.length > 0) notes.push(`members ${formatIndexes(redefined)} stay as they are until their next start`);
 
@@ -223,7 +228,7 @@ async function attemptSpawn(
     },
   );
   await cloner?.close();
-  await (isComplete(run) ? reserving.all() : reserving.stop());
+  await (isComplete(run) ? reserving.all(new Set(plan.members.map(({ name }) => name))) : reserving.stop());
   const [failed] = failedStarts(run);
   if (failed !== undefined && context.isLast !== true && !isAborted(options.signal)) {
     const again = await chooseAgain(ports, record, accelerator, failed, options);
