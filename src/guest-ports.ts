@@ -1,6 +1,6 @@
 import type { GuestText } from './core/guest/text.js';
 import type { Ipv4Address, SshPublicKey } from './core/guest/values.js';
-import type { HostEntry, Lease, NetworkDefinition } from './core/network.js';
+import type { HostEntry, Lease, NetworkDefinition, NetworkSide } from './core/network.js';
 import type { FleetSecrets, Seed } from './core/seed.js';
 
 /** The calls that have to do with guests: their network, agent, ssh, and what they are told of themselves. */
@@ -14,12 +14,18 @@ export interface NetworkState {
 /** libvirt's networks. */
 export interface Networks {
   state(name: string): Promise<NetworkState>;
+  /** What it is now: while it runs, as it runs. */
   definition(name: string): Promise<NetworkDefinition>;
+  /** What there is of it: as it runs, and as it is kept. */
+  sides(name: string): Promise<Map<NetworkSide, NetworkDefinition>>;
   leases(name: string): Promise<Lease[]>;
-  /** Adds static DHCP entries, to the running network and to what is kept of it. */
-  addHosts(name: string, hosts: readonly HostEntry[]): Promise<void>;
-  /** Removes them, by MAC; what is gone is fine. */
-  removeHosts(name: string, hosts: readonly HostEntry[]): Promise<void>;
+  /**
+   * Adds a static DHCP entry to one side of a network; one that is there already is fine.
+   * @throws AddressTaken where there is another entry with its address, name or MAC
+   */
+  addHost(name: string, side: NetworkSide, host: HostEntry): Promise<void>;
+  /** Removes one from one side; what is gone is fine. */
+  removeHost(name: string, side: NetworkSide, host: HostEntry): Promise<void>;
   /** IPv4 addresses of this host's own network interfaces, as they are now. */
   hostAddresses(): ReadonlySet<string>;
   /** Ends leases before their time, as far as this user and this host can. */

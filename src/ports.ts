@@ -49,6 +49,8 @@ export interface Hypervisor {
   /** Whether it is the system daemon, which runs QEMU as a user of its own. */
   readonly isSystem: boolean;
   listDomains(): Promise<DomainState[]>;
+  /** Makes a disk of a running domain larger, which its guest sees at once. @param path of the disk's file */
+  growDisk(name: string, path: string, virtualBytes: number): Promise<void>;
   /** Of one domain, now. @throws DOMAIN_NOT_FOUND */
   stateOf(name: string): Promise<Pick<DomainState, 'state' | 'reason'>>;
   /**
@@ -126,8 +128,10 @@ export interface ImageTool {
   info(path: string, format: 'qcow2' | 'raw', isInUse?: boolean): Promise<ImageInfo>;
   /** @throws BASE_REFUSED where it is corrupt; @returns a warning where clusters are leaked */
   check(path: string, signal?: AbortSignal): Promise<string | undefined>;
-  /** The bytes of a fresh, empty overlay on a base image. */
-  freshOverlay(base: BaseImage, scratchPath: string): Promise<Buffer>;
+  /** The bytes of a fresh, empty overlay on a base image. @param virtualBytes its size for the guest; left out, as large as that */
+  freshOverlay(base: BaseImage, scratchPath: string, virtualBytes?: number): Promise<Buffer>;
+  /** Makes a qcow2 image larger that nobody has open; one that is as large already stays as it is. In place. */
+  grow(path: string, virtualBytes: number): Promise<void>;
   /** The bytes of a blank qcow2 disk. @param virtualBytes its size for the guest */
   blankDisk(virtualBytes: number, scratchPath: string): Promise<Buffer>;
   /**
@@ -355,6 +359,8 @@ export interface Machine {
   groups(): Promise<string[]>;
   /** Who may open /dev/kvm; undefined where there is none. */
   kvmDevice(): Promise<{ mode: number; group: string } | undefined>;
+  /** What stands behind the name of a network interface of this host. */
+  linkKind(name: string): Promise<'bridge' | 'other' | 'absent'>;
   /** Whether nothing of this host listens on a TCP port of 127.0.0.1. */
   isPortFree(port: number): Promise<boolean>;
   /** Limits of the running libvirt daemon where they can be seen. */

@@ -31,6 +31,10 @@ export const specFlags = {
   })(),
   firmware: Flags.option({ description: 'firmware of the guests [default: bios]', options: ['bios', 'uefi'] as const })(),
   tpm: Flags.boolean({ description: 'an emulated TPM 2.0 for each; a reset clears it', allowNo: true }),
+  'disk-size': Flags.string({
+    description: 'size of the first disk, larger than its base image; for a fleet that exists: let the disks grow',
+    helpValue: 'SIZE',
+  }),
   disk: Flags.string({
     description: 'a further blank disk for each: SIZE, or SIZE,bus=virtio|scsi|sata,name=NAME; a reset blanks it',
     helpValue: 'SIZE[,…]',
@@ -46,6 +50,11 @@ export const specFlags = {
 /** Flags for what goes into the seeds. */
 export const seedFlags = {
   'user-data': Flags.string({ description: 'a template of the cloud-init user-data; implies --seed nocloud', helpValue: 'FILE' }),
+  'user-data-raw': Flags.string({
+    description: 'the cloud-init user-data as it is, with braces of docker or Jinja; implies --seed nocloud',
+    helpValue: 'FILE',
+    exclusive: ['user-data'],
+  }),
   'meta-data': Flags.string({ description: 'a template of the meta-data', helpValue: 'FILE' }),
   'network-config': Flags.string({ description: 'a template of the network-config', helpValue: 'FILE' }),
   'ssh-key': Flags.string({
@@ -102,6 +111,7 @@ export interface SpecFlagValues {
   firmware?: DomainSpec['firmware'] | undefined;
   tpm?: boolean | undefined;
   disk?: string[] | undefined;
+  'disk-size'?: string | undefined;
   memory?: string | undefined;
   vcpus?: number | undefined;
   'virt-type'?: DomainSpec['virtType'] | undefined;
@@ -126,10 +136,12 @@ export function specOf(flags: SpecFlagValues, input: Partial<FleetInput> = {}): 
     network: flags.network,
     variables: parseVariables(flags.var),
     sshUser: flags['ssh-user'],
+    rootSize: flags['disk-size'],
     disks: flags.disk?.map(parseDisk),
   });
   const disks = namedDisks(given.disks ?? input.disks);
   verifyDiskNames(disks);
+  const rootSize = given.rootSize ?? input.rootSize;
   return {
     memoryMiB: given.memory ?? input.memory,
     vcpus: flags.vcpus ?? input.vcpus,
@@ -144,6 +156,7 @@ export function specOf(flags: SpecFlagValues, input: Partial<FleetInput> = {}): 
     forwardSsh: flags['forward-ssh'] ?? input.forwardSsh,
     firmware: flags.firmware ?? input.firmware,
     tpm: flags.tpm ?? input.tpm,
+    rootBytes: rootSize === undefined ? undefined : rootSize * 1024 ** 2,
     disks,
   } as GivenSpec;
 }

@@ -2,6 +2,7 @@
 # Two Debian 12 servers on one image, each itself; IMAGE=FILE takes an image that is there, or says where to build it.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
+. "$here/../own-store.sh"
 cowherd() { printf '\n$ cowherd %s\n' "$*"; node "$here/../../bin/run.js" "$@"; }
 
 image=${IMAGE:-${XDG_CACHE_HOME:-$HOME/.cache}/cowherd/debian-12.qcow2}

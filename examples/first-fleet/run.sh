@@ -2,10 +2,9 @@
 # Ten VMs on one golden image: made, looked at, reset, accounted for, taken down.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
+. "$here/../own-store.sh"
 cowherd() { printf '\n$ cowherd %s\n' "$*"; node "$here/../../bin/run.js" "$@"; }
-work=$(mktemp -d)
 fleet=${FLEET:-first}
-trap 'rm -rf "$work"' EXIT
 
 "$here/../golden.sh" "$work/golden.qcow2"
 cd "$work"

@@ -3,12 +3,11 @@
 # GOLDEN names an image; without it the tiny Linux is built.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
+. "$here/../own-store.sh"
 # Shown as one would type it.
 quoted() { for word; do case $word in *[!A-Za-z0-9_./:=@%+,-]*) printf " '%s'" "$word" ;; *) printf ' %s' "$word" ;; esac; done; }
 cowherd() { printf '\n$ cowherd%s\n' "$(quoted "$@")"; node "$here/../../bin/run.js" "$@"; }
-work=$(mktemp -d)
 fleet=${FLEET:-life}
-trap 'rm -rf "$work"' EXIT
 
 cd "$work"
 if [ -n "${GOLDEN:-}" ]; then cp "$GOLDEN" tiny.qcow2; else "$here/../tiny-linux/build.sh" tiny.qcow2; fi

@@ -2,9 +2,8 @@
 # A lab of two roles on one base image, described in a file; every verb takes the file.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
+. "$here/../own-store.sh"
 cowherd() { printf '\n$ cowherd %s\n' "$*"; node "$here/../../bin/run.js" "$@"; }
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
 
 "$here/../golden.sh" "$work/golden.qcow2"
 # FLEET sets another name than "lab": the names are those of domains, which all users of a host share.

@@ -3,10 +3,9 @@
 # GOLDEN names an image; without it the tiny Linux is built.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
+. "$here/../own-store.sh"
 cowherd() { printf '\n$ cowherd %s\n' "$*"; node "$here/../../bin/run.js" "$@"; }
-work=$(mktemp -d)
 fleet=${FLEET:-linux}
-trap 'rm -rf "$work"' EXIT
 
 cd "$work"
 if [ -n "${GOLDEN:-}" ]; then cp "$GOLDEN" tiny.qcow2; else "$here/../tiny-linux/build.sh" tiny.qcow2; fi

@@ -2,10 +2,9 @@
 # A domain template of your own: taken out, edited, tried, used.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
+. "$here/../own-store.sh"
 cowherd() { printf '\n$ cowherd %s\n' "$*"; node "$here/../../bin/run.js" "$@"; }
-work=$(mktemp -d)
 fleet=${FLEET:-mine}
-trap 'rm -rf "$work"' EXIT
 
 "$here/../golden.sh" "$work/golden.qcow2"
 cd "$work"

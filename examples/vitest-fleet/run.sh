@@ -2,8 +2,7 @@
 # Runs the test on real VMs. GOLDEN names an image; without it the tiny Linux is built. NETWORK is a libvirt network that runs.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+. "$here/../own-store.sh"
 if [ -z "${GOLDEN:-}" ]; then
   "$here/../tiny-linux/build.sh" "$work/tiny.qcow2"
   export GOLDEN=$work/tiny.qcow2

@@ -84,7 +84,7 @@ export const snapshotLayout = (root: string, uuid: string) => {
 
 function sourceFile(kind: SourceKind, digest: string): string {
   if (kind === 'template') return `domain-${digest}.xml.hbs`;
-  return `${{ userData: 'user-data', metaData: 'meta-data', networkConfig: 'network-config' }[kind]}-${digest}.hbs`;
+  return `${{ userData: 'user-data', userDataRaw: 'user-data-raw', metaData: 'meta-data', networkConfig: 'network-config' }[kind]}-${digest}.hbs`;
 }
 
 export const overlayEnding = '.qcow2';

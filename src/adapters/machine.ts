@@ -106,6 +106,17 @@ export class LocalMachine implements Machine {
     });
   }
 
+  async linkKind(name: string): Promise<'bridge' | 'other' | 'absent'> {
+    const isThere = (path: string): Promise<boolean> =>
+      access(path).then(
+        () => true,
+        () => false,
+      );
+    const link = join('/sys/class/net', name);
+    if (await isThere(join(link, 'bridge'))) return 'bridge';
+    return (await isThere(link)) ? 'other' : 'absent';
+  }
+
   async strangersIn(directory: string): Promise<{ owner: string; files: string[] } | undefined> {
     const own = await stat(directory).catch(() => undefined);
     if (own === undefined) return undefined;

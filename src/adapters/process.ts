@@ -1,5 +1,6 @@
 import { type ExecaError, execa } from 'execa';
 import { CowherdError, fullDiskHint } from '../core/errors.js';
+import { attachedEnvironment, childEnvironment } from './environment.js';
 
 /** The one door to child processes: argument arrays, never a shell; one locale; a time-out; bounded output; a debug trace. */
 
@@ -41,11 +42,6 @@ const trace =
     ? undefined
     : (line: string): void => void process.stderr.write(`cowherd ${performance.now().toFixed(0)} ms: ${line}\n`);
 
-function environment(env: Record<string, string | undefined> = {}): Record<string, string | undefined> {
-  // LC_ALL wins over LANG; LANGUAGE would win over it for translated messages.
-  return { ...process.env, LC_ALL: 'C', LANGUAGE: undefined, ...env };
-}
-
 /** The working directory for children, also where it was deleted: relative paths then lead nowhere, as they should. */
 function workingDirectory(): string {
   try {
@@ -86,7 +82,7 @@ export async function runTool(command: string, args: readonly string[], options:
   const { timeoutMs = 60_000, signal, acceptedExitCodes = [0], anyExitCode = false, inherit = [], onStdout, keepBytes } = options;
   trace?.([command, ...args].join(' '));
   const child = execa(command, args, {
-    env: environment(options.env),
+    env: childEnvironment(options.env),
     extendEnv: false,
     cwd: workingDirectory(),
     timeout: timeoutMs,
@@ -183,9 +179,15 @@ function inherited(descriptors: number[]): 'inherit'[] {
 }
 
 /** Runs a tool on the person's own terminal and in their own language; it has all keys, Ctrl-C too. @returns its exit code */
-export async function runAttached(command: string, args: readonly string[]): Promise<number> {
+export async function runAttached(command: string, args: readonly string[], options: Pick<RunOptions, 'env'> = {}): Promise<number> {
   trace?.([command, ...args].join(' '));
-  const child = execa(command, args, { stdio: 'inherit', reject: false, cwd: workingDirectory() });
+  const child = execa(command, args, {
+    stdio: 'inherit',
+    reject: false,
+    cwd: workingDirectory(),
+    env: attachedEnvironment(options.env),
+    extendEnv: false,
+  });
   // What comes from the keyboard reaches it without us.
   const passOn = (signal: NodeJS.Signals): void => void child.kill(signal);
   for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, passOn);
@@ -210,7 +212,7 @@ export interface Conversation {
 export function openTool(command: string, args: readonly string[], options: Pick<RunOptions, 'env' | 'inherit'> = {}): Conversation {
   trace?.(`${[command, ...args].join(' ')} (kept open)`);
   const child = execa(command, args, {
-    env: environment(options.env),
+    env: childEnvironment(options.env),
     extendEnv: false,
     cwd: workingDirectory(),
     reject: false,

@@ -67,8 +67,15 @@ export class QemuImg implements ImageTool {
     });
   }
 
-  freshOverlay(base: BaseImage, scratchPath: string): Promise<Buffer> {
-    return this.#fresh(scratchPath, ['-F', base.format, '-b', base.path, scratchPath]);
+  freshOverlay(base: BaseImage, scratchPath: string, virtualBytes = 0): Promise<Buffer> {
+    const size = virtualBytes > base.virtualBytes ? [String(virtualBytes)] : [];
+    return this.#fresh(scratchPath, ['-F', base.format, '-b', base.path, scratchPath, ...size]);
+  }
+
+  async grow(path: string, virtualBytes: number): Promise<void> {
+    await verifyAlone(path);
+    if ((await this.info(path, 'qcow2')).virtualBytes >= virtualBytes) return;
+    await explainLock(path, runTool('qemu-img', ['resize', '-q', '-f', 'qcow2', path, String(virtualBytes)], { inherit: this.#inherit() }));
   }
 
   blankDisk(virtualBytes: number, scratchPath: string): Promise<Buffer> {

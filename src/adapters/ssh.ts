@@ -11,6 +11,10 @@ const connectSeconds = 10;
 /** ssh's own failures, as against those of the program that it runs. */
 const sshFailed = 255;
 
+/** A variable that stands for itself in the paths that ssh is given. */
+const dollar = 'COWHERD_DOLLAR';
+const env = { [dollar]: '$' };
+
 /** OpenSSH's client, told everything on its command line: the person's configuration of other hosts does not count. */
 export class OpenSsh implements RemoteShell {
   answers(host: Ipv4Address, port: number, timeoutMs: number): Promise<boolean> {
@@ -36,7 +40,7 @@ export class OpenSsh implements RemoteShell {
 
   async run(endpoint: SshEndpoint, argv: readonly string[], { timeoutMs, keepBytes, signal }: RemoteRunOptions): Promise<RemoteResult> {
     const args = [...options(endpoint), '-p', String(endpoint.port), '-T', '--', target(endpoint), commandLine(argv)];
-    const { exitCode, stdout, stderr, truncated } = await runTool('ssh', args, { timeoutMs, signal, keepBytes, anyExitCode: true });
+    const { exitCode, stdout, stderr, truncated } = await runTool('ssh', args, { timeoutMs, signal, keepBytes, env, anyExitCode: true });
     // A program may exit 255 by itself: ssh says something when it is its own.
     if (exitCode === sshFailed && isOfSsh(stderr)) throw sshError(endpoint, stderr);
     return { exitCode, stdout: guestText(stdout), stderr: guestText(stderr), truncated };
@@ -46,7 +50,7 @@ export class OpenSsh implements RemoteShell {
     const command = argv.length === 0 ? [] : [commandLine(argv)];
     // With a person at the keyboard ssh may ask: for a pass phrase, or whether a key is to be trusted.
     const asking = options(endpoint).filter((word) => word !== '-oBatchMode=yes');
-    return runAttached('ssh', [...asking, '-p', String(endpoint.port), '--', target(endpoint), ...command]);
+    return runAttached('ssh', [...asking, '-p', String(endpoint.port), '--', target(endpoint), ...command], { env });
   }
 
   async copy(endpoint: SshEndpoint, { direction, local, remote, recursive, timeoutMs, signal }: CopyOptions): Promise<void> {
@@ -58,7 +62,7 @@ export class OpenSsh implements RemoteShell {
     // Modes that a guest chose are not taken over.
     const times = direction === 'to' ? ['-p'] : [];
     const args = [...options(endpoint), '-P', String(endpoint.port), '-q', ...times, ...flags, '--', ...paths];
-    const { exitCode, stderr } = await runTool('scp', args, { timeoutMs, signal, anyExitCode: true });
+    const { exitCode, stderr } = await runTool('scp', args, { timeoutMs, signal, env, anyExitCode: true });
     if (exitCode !== 0) throw copyError(endpoint, stderr);
   }
 
@@ -84,9 +88,12 @@ function options(endpoint: SshEndpoint): string[] {
   return [
     '-F',
     'none',
-    ...(endpoint.identityFile === undefined ? [] : ['-i', endpoint.identityFile, '-oIdentitiesOnly=yes']),
+    // Not by -i, which looks for the file before it replaces %% by %.
+    ...(endpoint.identityFile === undefined
+      ? []
+      : [`-oIdentityFile=${sshConfigValue(endpoint.identityFile, dollar)}`, '-oIdentitiesOnly=yes']),
     `-oHostKeyAlias=${endpoint.member}`,
-    `-oUserKnownHostsFile=${sshConfigValue(endpoint.knownHostsFile)}`,
+    `-oUserKnownHostsFile=${sshConfigValue(endpoint.knownHostsFile, dollar)}`,
     '-oGlobalKnownHostsFile=/dev/null',
     `-oStrictHostKeyChecking=${endpoint.isPinned ? 'yes' : 'accept-new'}`,
     // Learned keys stay those that were learned.

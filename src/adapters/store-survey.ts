@@ -31,7 +31,7 @@ const rules: Record<StoreRoom, readonly Rule[]> = {
     [/^(secrets\.json|ssh\/id_ed25519)$/, 'state', 'private'],
     [/^((?:fleet|operation|freeze)\.json|operation\.log)$/, 'state'],
     [
-      /^((?:domain-[0-9a-f]{12}\.xml|(?:user-data|meta-data|network-config)-[0-9a-f]{12})\.hbs|nvram-[0-9a-f]{12}\.fd)$/,
+      /^((?:domain-[0-9a-f]{12}\.xml|(?:user-data|user-data-raw|meta-data|network-config)-[0-9a-f]{12})\.hbs|nvram-[0-9a-f]{12}\.fd)$/,
       'state',
       'private',
     ],

@@ -13,6 +13,7 @@ export type VirshFault =
   | 'network not found'
   | 'disconnected'
   | 'busy'
+  | 'address taken'
   | 'other';
 
 const faults: Array<[VirshFault, RegExp]> = [
@@ -25,6 +26,7 @@ const faults: Array<[VirshFault, RegExp]> = [
     'disconnected',
     /Disconnected from|client socket is closed|closed due to keepalive timeout|received hangup event on socket|End of file while reading|Cannot (recv|write) data|failed to connect to the hypervisor|connect socket to '[^']*\/(libvirt|virtqemud)-sock/i,
   ],
+  ['address taken', /there is an existing dhcp host entry in network/i],
   ['busy', /cannot acquire state change lock/i],
 ];
 

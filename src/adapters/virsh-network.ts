@@ -1,6 +1,14 @@
 import { networkInterfaces } from 'node:os';
 import { CowherdError } from '../core/errors.js';
-import { type HostEntry, type Lease, type NetworkDefinition, parseLeases, parseNetworkXml } from '../core/network.js';
+import {
+  AddressTaken,
+  type HostEntry,
+  type Lease,
+  type NetworkDefinition,
+  type NetworkSide,
+  parseLeases,
+  parseNetworkXml,
+} from '../core/network.js';
 import { escapeXml } from '../core/quoting.js';
 import type { NetworkState, Networks } from '../ports.js';
 import { runTool } from './process.js';
@@ -10,6 +18,7 @@ import { quote, type Reply } from './virsh-session.js';
 /** libvirt's networks, through kept-open virsh sessions. */
 export class VirshNetworks implements Networks {
   readonly #run: (command: string) => Promise<Reply>;
+  readonly #dhcpIndexes = new Map<string, number | undefined>();
 
   constructor(run: (command: string) => Promise<Reply>) {
     this.#run = run;
@@ -31,12 +40,27 @@ export class VirshNetworks implements Networks {
     return parseLeases(await this.#ask(`net-dhcp-leases ${quote(name)}`, `read the leases of network ${name}`));
   }
 
-  addHosts(name: string, hosts: readonly HostEntry[]): Promise<void> {
-    return this.#update(name, 'add', hosts);
+  async sides(name: string): Promise<Map<NetworkSide, NetworkDefinition>> {
+    const { active, persistent } = await this.state(name);
+    const found = new Map<NetworkSide, NetworkDefinition>();
+    if (active) found.set('live', await this.#read(name, 'live'));
+    if (persistent) found.set('config', await this.#read(name, 'config'));
+    return found;
   }
 
-  removeHosts(name: string, hosts: readonly HostEntry[]): Promise<void> {
-    return this.#update(name, 'delete', hosts);
+  async addHost(name: string, side: NetworkSide, host: HostEntry): Promise<void> {
+    const error = await this.#update(name, side, 'add', host);
+    if (error === '') return;
+    if (faultOf(error) !== 'address taken') throw updateError(name, 'reserve', host, error);
+    // A call whose connection was lost is made again, and then finds what it has written itself.
+    const { hosts } = await this.#read(name, side);
+    const isThere = hosts.some(({ mac, ip }) => mac === host.mac && ip === host.ip);
+    if (!isThere) throw new AddressTaken(name, host);
+  }
+
+  async removeHost(name: string, side: NetworkSide, host: HostEntry): Promise<void> {
+    const error = await this.#update(name, side, 'delete', host);
+    if (error !== '' && !/couldn't locate a matching/i.test(error)) throw updateError(name, 'release', host, error);
   }
 
   hostAddresses(): ReadonlySet<string> {
@@ -56,21 +80,24 @@ export class VirshNetworks implements Networks {
     if (reply.error !== '' && !/already active/i.test(reply.error)) throw virshError(`start network ${name}`, reply.error);
   }
 
-  /** One entry after the other: libvirt takes one per call, and they would only wait for each other. */
-  async #update(name: string, verb: 'add' | 'delete', hosts: readonly HostEntry[]): Promise<void> {
-    if (hosts.length === 0) return;
-    const { active, persistent } = await this.state(name);
-    const flags = [...(active ? ['--live'] : []), ...(persistent ? ['--config'] : [])].join(' ');
-    for (const host of hosts) {
-      const reply = await this.#run(`net-update ${quote(name)} ${verb} ip-dhcp-host ${quote(entry(host))} ${flags}`);
-      // What is gone already is what was asked for.
-      if (reply.error === '' || (verb === 'delete' && /couldn't locate a matching/i.test(reply.error))) continue;
-      const failure = virshError(`${verb === 'add' ? 'reserve' : 'release'} ${host.ip} for ${host.name} on network ${name}`, reply.error);
-      throw new CowherdError(failure.code, failure.message, {
-        details: failure.details,
-        hint: `See the entries with "virsh net-dumpxml ${name}"; run the command again when that is mended.`,
-      });
-    }
+  async #update(name: string, side: NetworkSide, verb: 'add' | 'delete', host: HostEntry): Promise<string> {
+    const parent = await this.#dhcpIndex(name, side);
+    const place = parent === undefined ? '' : ` --parent-index ${parent}`;
+    return (await this.#run(`net-update ${quote(name)} ${verb} ip-dhcp-host ${quote(entry(host))} --${side}${place}`)).error;
+  }
+
+  /** Which <ip> the entries belong to, which does not change while a network runs. An IPv6 one with DHCP may stand before it. */
+  async #dhcpIndex(name: string, side: NetworkSide): Promise<number | undefined> {
+    const key = `${side} ${name}`;
+    if (!this.#dhcpIndexes.has(key)) await this.#read(name, side);
+    return this.#dhcpIndexes.get(key);
+  }
+
+  async #read(name: string, side: NetworkSide): Promise<NetworkDefinition> {
+    const inactive = side === 'config' ? ' --inactive' : '';
+    const definition = parseNetworkXml(await this.#ask(`net-dumpxml ${quote(name)}${inactive}`, `read network ${name}`));
+    this.#dhcpIndexes.set(`${side} ${name}`, definition.dhcpIndex);
+    return definition;
   }
 
   async #ask(command: string, doing: string): Promise<string> {
@@ -78,6 +105,14 @@ export class VirshNetworks implements Networks {
     if (reply.error !== '') throw virshError(doing, reply.error);
     return reply.stdout;
   }
+}
+
+function updateError(network: string, doing: 'reserve' | 'release', { ip, name }: HostEntry, error: string): CowherdError {
+  const failure = virshError(`${doing} ${ip} for ${name} on network ${network}`, error);
+  return new CowherdError(failure.code, failure.message, {
+    details: failure.details,
+    hint: `See the entries with "virsh net-dumpxml ${network}"; run the command again when that is mended.`,
+  });
 }
 
 /** Told whole: asked to delete by MAC alone, libvirt also takes an entry that has none for the one that is meant. */

@@ -248,6 +248,10 @@ export class Virsh implements Hypervisor {
     await this.#order(`restore ${quote(file)} --paused`, `restore ${name}`, [], { domain: name, moreMs: memoryMs(memoryBytes) });
   }
 
+  async growDisk(name: string, path: string, virtualBytes: number): Promise<void> {
+    await this.#order(`blockresize ${quote(name)} ${quote(path)} ${virtualBytes}B`, `enlarge the disk of ${name}`, [], { domain: name });
+  }
+
   async setLink(name: string, mac: string, isUp: boolean): Promise<void> {
     await this.#order(`domif-setlink ${quote(name)} ${quote(mac)} ${isUp ? 'up' : 'down'}`, `set a link of ${name}`, [], { domain: name });
   }

@@ -5,7 +5,7 @@ import type { DiskSpec } from './spec.js';
 export const firstDisk = 'root';
 
 /** What a disk is when it is fresh: an empty overlay on a base image, or blank. */
-export type DiskOrigin = { base: BaseRef } | { bytes: number };
+export type DiskOrigin = { base: BaseRef; bytes?: number | undefined } | { bytes: number };
 
 /** One disk of one member. */
 export interface MemberDisk {
@@ -25,7 +25,7 @@ export function memberDisks(
   member: { name: string; base?: BaseRef | undefined },
 ): MemberDisk[] {
   return [
-    { stem: diskStem(member.name), origin: { base: baseOf(record, member) } },
+    { stem: diskStem(member.name), origin: { base: baseOf(record, member), bytes: record.spec.rootBytes } },
     ...record.spec.disks.map((disk) => ({ stem: diskStem(member.name, disk.name), origin: originOf(disk) })),
   ];
 }
@@ -38,7 +38,12 @@ function originOf({ name, base, bytes }: DiskSpec): DiskOrigin {
 
 /** Equal for disks that are the same when fresh. */
 export function originKey(origin: DiskOrigin): string {
-  return 'base' in origin ? `${origin.base.name}@${origin.base.digest}` : `blank ${origin.bytes}`;
+  return 'base' in origin ? `${origin.base.name}@${origin.base.digest} ${origin.bytes ?? ''}` : `blank ${origin.bytes}`;
+}
+
+/** How large a fresh disk is for its guest: what was asked for, and never less than its base image. */
+export function originBytes(origin: DiskOrigin, imageOf: (ref: BaseRef) => { virtualBytes: number }): number {
+  return 'base' in origin ? Math.max(origin.bytes ?? 0, imageOf(origin.base).virtualBytes) : origin.bytes;
 }
 
 /** What the guest calls its disks: vdb, sda … The first disk is vda, and the seed comes last. */

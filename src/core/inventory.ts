@@ -1,7 +1,7 @@
 import { stringify } from 'yaml';
 import { CowherdError } from './errors.js';
 import { type Ipv4Address, parseIpv4 } from './guest/values.js';
-import { jsonText, shellWord } from './quoting.js';
+import { isSshConfigValue, jsonText, shellWord, withinSshQuotes } from './quoting.js';
 
 /** Where the members of a fleet are, in the words of other tools. */
 
@@ -18,7 +18,7 @@ export interface InventoryMember {
   user: string;
   identityFile: string | null;
   knownHostsFile: string;
-  /** Lines of an ssh_config. */
+  /** Lines of an ssh_config; none where the path of the store cannot be written in one. */
   sshConfig: string[];
 }
 
@@ -32,6 +32,7 @@ export function formatInventory(inventory: Inventory, format: InventoryFormat): 
   const { fleet, members } = inventory;
   const reachable = members.filter((member): member is InventoryMember & { host: Ipv4Address; port: number } => member.host !== null);
   if (format !== 'json') reachable.forEach(verifyPlain);
+  if (format === 'ssh-config' || format === 'ansible') reachable.forEach(verifyInSshConfig);
   switch (format) {
     case 'json':
       return jsonText(inventory);
@@ -73,6 +74,15 @@ function verifyPlain({ name, host, sshConfig }: InventoryMember): void {
   });
 }
 
+/** @throws BAD_USAGE */
+function verifyInSshConfig({ knownHostsFile }: InventoryMember): void {
+  if (isSshConfigValue(knownHostsFile)) return;
+  const store = knownHostsFile.split('/').slice(0, -4).join('/');
+  throw new CowherdError('BAD_USAGE', `ssh would take "\${" for a variable in ${JSON.stringify(knownHostsFile)}`, {
+    hint: `Go to the store by a link: ln -s ${shellWord(store)} ~/cowherd-store, then run this command with --store ~/cowherd-store`,
+  });
+}
+
 function ansibleHost({ host, port, user, identityFile, sshConfig }: InventoryMember): Record<string, string | number> {
   const common = sshConfig
     .filter((line) => /^(HostKeyAlias|UserKnownHostsFile|StrictHostKeyChecking|IdentitiesOnly) /.test(line))
@@ -81,7 +91,8 @@ function ansibleHost({ host, port, user, identityFile, sshConfig }: InventoryMem
     ansible_host: host ?? '',
     ansible_port: port ?? 22,
     ansible_user: user,
-    ...(identityFile === null ? {} : { ansible_ssh_private_key_file: literal(identityFile) }),
+    // Ansible puts it into an argument of ssh's, between quotes.
+    ...(identityFile === null ? {} : { ansible_ssh_private_key_file: literal(withinSshQuotes(identityFile)) }),
     ansible_ssh_common_args: literal(common.join(' ')),
   };
 }

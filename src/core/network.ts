@@ -1,4 +1,5 @@
 import { XMLParser } from 'fast-xml-parser';
+import { CowherdError } from './errors.js';
 import { type Ipv4Address, type MacAddress, parseIpv4, parseMac } from './guest/values.js';
 import type { MemberIdentity } from './identity.js';
 
@@ -16,6 +17,20 @@ export interface NetworkDefinition {
   bridge: string;
   ranges: Array<{ start: string; end: string }>;
   hosts: HostEntry[];
+  /** Which of the network's <ip> elements the ranges and hosts are of, counted from 0: libvirt asks for it where several have DHCP. */
+  dhcpIndex?: number;
+}
+
+/** What a network says of itself while it runs, and what is kept of it for its next start. */
+export type NetworkSide = 'live' | 'config';
+
+/** Another machine has got the address meanwhile, or an entry with the same name. */
+export class AddressTaken extends CowherdError {
+  constructor(network: string, { ip, name }: HostEntry) {
+    super('LOCKED', `Another run took ${ip}, or an entry named ${name}, on network ${network} meanwhile`, {
+      hint: 'Run the same command again.',
+    });
+  }
 }
 
 export interface Lease {
@@ -37,9 +52,10 @@ const parser = new XMLParser({
 
 export function parseNetworkXml(xml: string): NetworkDefinition {
   const network = ((parser.parse(xml) as Node).network ?? {}) as Node;
-  const dhcp = ((network.ip ?? []) as Node[])
-    .filter((ip) => typeof ip === 'object' && (ip['@family'] ?? 'ipv4') === 'ipv4' && typeof ip.dhcp === 'object')
-    .map((ip) => ip.dhcp as Node);
+  const all = (network.ip ?? []) as Node[];
+  const withDhcp = all.filter((ip) => typeof ip === 'object' && (ip['@family'] ?? 'ipv4') === 'ipv4' && typeof ip.dhcp === 'object');
+  const dhcp = withDhcp.map((ip) => ip.dhcp as Node);
+  const dhcpIndex = all.indexOf(withDhcp[0] ?? {});
   const word = (node: Node, key: string): string => String(node[`@${key}`] ?? '');
   return {
     name: typeof network.name === 'string' ? network.name : '',
@@ -48,6 +64,7 @@ export function parseNetworkXml(xml: string): NetworkDefinition {
     hosts: dhcp.flatMap(({ host }) =>
       ((host ?? []) as Node[]).map((node) => ({ mac: word(node, 'mac').toLowerCase(), name: word(node, 'name'), ip: word(node, 'ip') })),
     ),
+    ...(dhcpIndex < 0 ? {} : { dhcpIndex }),
   };
 }
 
@@ -73,8 +90,14 @@ export interface Reservations {
  * Gives each member an address of the network's range, by index: the one it has, else the next that nobody has. Addresses that
  * another machine's lease is for are not given: dnsmasq would refuse them.
  * @param members those that have an address already keep it
+ * @param from how many addresses of the range to pass over at first: two runs that plan at the same time then plan different ones
  */
-export function planReservations(network: NetworkDefinition, leases: readonly Lease[], members: readonly MemberIdentity[]): Reservations {
+export function planReservations(
+  network: NetworkDefinition,
+  leases: readonly Lease[],
+  members: readonly MemberIdentity[],
+  from = 0,
+): Reservations {
   const macs = new Set(members.map((member) => member.macs[0] ?? ''));
   const names = new Set(members.map((member) => member.name));
   const foreignHosts = network.hosts.filter((host) => !macs.has(host.mac));
@@ -94,15 +117,11 @@ export function planReservations(network: NetworkDefinition, leases: readonly Le
       taken.add(address);
     }
   }
-  let free = 0;
-  const next = without[Symbol.iterator]();
-  for (const number of addressesOf(network.ranges)) {
-    const address = formatIpv4(number);
-    if (taken.has(address)) continue;
-    free++;
-    const member = next.next();
-    if (!member.done) addresses.set(member.value.name, address);
-  }
+  const available = [...addressesOf(network.ranges)].map(formatIpv4).filter((address) => !taken.has(address));
+  const free = available.length;
+  without.slice(0, free).forEach((member, position) => {
+    addresses.set(member.name, available[(from + position) % free] ?? '');
+  });
   return { addresses, free, conflicts: foreignHosts.filter((host) => names.has(host.name)) };
 }
 

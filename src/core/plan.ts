@@ -16,6 +16,8 @@ export type StepName =
   | 'shutdown'
   | 'wait'
   | 'rebase'
+  /** Its first disk becomes larger. */
+  | 'grow'
   | 'resume'
   | WarmStepName;
 

@@ -15,12 +15,24 @@ export function shellQuote(text: string): string {
 
 /**
  * An argument in ssh_config(5), taken literally: quotes, comments and `%` are escaped.
- * @throws BAD_USAGE for control characters, and for `${`, which ssh would replace by a variable and has no escape for
+ * @param dollar an environment variable of ssh that holds `$`. ssh replaces `${NAME}`, and has no escape for it
+ * @throws BAD_USAGE for control characters, and for `${` without such a variable
  */
-export function sshConfigValue(text: string): string {
-  if (/\p{Cc}|\$\{/u.test(text)) throw cannotHold('ssh_config', text);
+export function sshConfigValue(text: string, dollar?: string): string {
+  if (!isSshConfigValue(dollar === undefined ? text : text.replaceAll('${', ''))) throw cannotHold('ssh_config', text);
   const literal = text.replaceAll('%', '%%');
-  return /^[\w@%+=:,./~-]+$/.test(literal) ? literal : `"${literal.replace(/[\\"]/g, '\\$&')}"`;
+  if (/^[\w@%+=:,./~-]+$/.test(literal)) return literal;
+  return `"${withinSshQuotes(text).replaceAll('${', dollar === undefined ? '${' : `\${${dollar}}{`)}"`;
+}
+
+/** Whether an ssh_config can hold it, without help from the environment. */
+export function isSshConfigValue(text: string): boolean {
+  return !/\p{Cc}|\$\{/u.test(text);
+}
+
+/** What stands between the quotes of an argument in ssh_config(5). */
+export function withinSshQuotes(text: string): string {
+  return text.replaceAll('%', '%%').replace(/[\\"]/g, '\\$&');
 }
 
 /** A field of RFC 4180; with one that a spreadsheet would take for a formula made plain text. */

@@ -19,6 +19,8 @@ export interface FleetSecrets {
 export interface SeedTemplate {
   text: string;
   origin: string;
+  /** It is no template: its text is what the guest is told. */
+  isRaw?: boolean;
 }
 
 export interface SeedSources {
@@ -58,8 +60,8 @@ export function newInstanceId(member: Pick<MemberIdentity, 'name'>, token: strin
  * @throws BAD_TEMPLATE, at once for templates that cannot be parsed, later for a member whose files are not what cloud-init reads
  */
 export function compileSeed(record: Pick<FleetRecord, 'name' | 'spec'>, sources: SeedSources, secrets: FleetSecrets): SeedRenderer {
-  const compile = ({ text, origin }: SeedTemplate) =>
-    compileTemplate(text, { origin, escape: 'yaml', ejectCommand: 'cowherd template eject --part user-data' });
+  const compile = ({ text, origin, isRaw = false }: SeedTemplate): ((context: object) => string) =>
+    isRaw ? () => text : compileTemplate(text, { origin, escape: 'yaml', ejectCommand: 'cowherd template eject --part user-data' });
   const userData = compile(sources.userData);
   const metaData = compile(sources.metaData);
   const networkConfig = sources.networkConfig === undefined ? undefined : compile(sources.networkConfig);

@@ -36,6 +36,7 @@ export function specIn(text: string): DomainSpec | undefined {
 
 const labels: Partial<Record<keyof DomainSpec, string>> = {
   vcpus: 'vCPUs',
+  rootSize: 'root disk',
   virtType: 'accelerator',
   cpu: 'CPU',
   network: 'network',

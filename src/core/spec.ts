@@ -116,6 +116,8 @@ export const domainSpecSchema = z.strictObject({
   seed: seed.default('none'),
   /** sha256 of the fleet's own seed templates; absent for the built-in ones. */
   userData: z.string().optional(),
+  /** In place of userData: a file that is taken as it is. */
+  userDataRaw: z.string().optional(),
   metaData: z.string().optional(),
   networkConfig: z.string().optional(),
   sshUser: sshUser.default('root'),
@@ -124,6 +126,13 @@ export const domainSpecSchema = z.strictObject({
   forwardSsh: z.boolean().default(false),
   firmware: z.enum(['bios', 'uefi']).default('bios'),
   tpm: z.boolean().default(false),
+  /** Size of the first disk for the guest; absent where it is as large as its base image. A larger base image counts. */
+  rootBytes: z
+    .number()
+    .int()
+    .positive()
+    .max(limits.diskMiB.max * 1024 ** 2)
+    .optional(),
   /** Beside the first one. */
   disks: z.array(diskSpecSchema).max(limits.disks.max).default([]),
   /** sha256 of the NVRAM that members of UEFI begin with; absent where that is the firmware's own template. */
@@ -136,7 +145,7 @@ export const domainSpecSchema = z.strictObject({
 export type DomainSpec = z.infer<typeof domainSpecSchema>;
 
 /** Files of a fleet that are kept under the digest of their content. */
-export const sourceKinds = ['template', 'userData', 'metaData', 'networkConfig'] as const;
+export const sourceKinds = ['template', 'userData', 'userDataRaw', 'metaData', 'networkConfig'] as const;
 export type SourceKind = (typeof sourceKinds)[number];
 
 /** What a person can ask for by values; the files of {@link sourceKinds} come by path. */
@@ -219,8 +228,11 @@ export const fleetSchema = z.strictObject({
     .optional()
     .describe('How a guest learns who it is: nocloud (a cloud-init seed per member), smbios (its host name only) or none (default).'),
   userData: file.optional().describe('A Handlebars template of the cloud-init user-data (relative to this file); implies seed nocloud.'),
-  metaData: file.optional().describe('The same for meta-data; it must keep instance-id and local-hostname.'),
-  networkConfig: file.optional().describe('The same for network-config; there is none when left out.'),
+  userDataRaw: file
+    .optional()
+    .describe('In place of userData: the cloud-init user-data as it is, braces included (relative to this file); implies seed nocloud.'),
+  metaData: file.optional().describe('A template of the meta-data; it must keep instance-id and local-hostname.'),
+  networkConfig: file.optional().describe('A template of the network-config; there is none when left out.'),
   secrets: variables
     .optional()
     .describe('Values for the seed templates, as {{secrets.NAME}}, that appear in no listing, state file or domain: passwords.'),
@@ -238,6 +250,9 @@ export const fleetSchema = z.strictObject({
     .optional()
     .describe('The NVRAM of the golden image, where it was installed under UEFI (relative to this file); each member begins with a copy.'),
   tpm: z.boolean().optional().describe('Give each member an emulated TPM 2.0 of its own; a reset clears it (default false).'),
+  rootSize: diskSize
+    .optional()
+    .describe('Size of the first disk, where it is to be larger than its base image: "20GiB". It can grow later, and never shrinks.'),
   disks: z
     .array(diskInputSchema)
     .max(limits.disks.max)

@@ -213,16 +213,21 @@ export function memberContext({ name: fleet, spec }: Pick<FleetRecord, 'name' | 
   };
 }
 
+/** Braces of docker, Go templates, Jinja and GitHub actions look like ours. */
+const bracesHint =
+  'For "{{" that is meant for the guest, as in docker ps --format, write "\\{{"; or give the file as it is with --user-data-raw.';
+
 function badTemplate({ origin, ejectCommand, escape: escaping }: TemplateOptions, cause: unknown): CowherdError {
   const message = cause instanceof Error ? cause.message : String(cause);
   const missing = /^"(\w+)" not defined/.exec(message)?.[1];
+  const variables =
+    missing === undefined
+      ? `"${ejectCommand}" writes the built-in template, which lists every variable.`
+      : `Set it with --var ${missing}=VALUE and write it as {{vars.${missing}}}; "${ejectCommand}" lists the built-in ones.`;
   return new CowherdError('BAD_TEMPLATE', `The template ${origin} cannot be rendered`, {
     // What stands in a seed's template may be a password: the place is told, and the text is not.
     details: message.split('\n').slice(0, escaping === 'xml' ? 6 : 1),
-    hint:
-      missing === undefined
-        ? `Start again from "${ejectCommand}", which lists every variable.`
-        : `Set it with --var ${missing}=VALUE and write it as {{vars.${missing}}}; "${ejectCommand}" lists the built-in ones.`,
+    hint: escaping === 'xml' ? variables : `${bracesHint} ${variables}`,
     cause,
   });
 }

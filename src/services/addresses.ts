@@ -1,12 +1,12 @@
 import { CowherdError } from '../core/errors.js';
 import type { FleetRecord } from '../core/fleet.js';
 import type { MemberIdentity } from '../core/identity.js';
-import { forwardedPorts, forwardedPortsIn, type HostEntry, planPorts, planReservations } from '../core/network.js';
+import { forwardedPorts, forwardedPortsIn, planPorts, planReservations } from '../core/network.js';
 import { parseNetwork } from '../core/spec.js';
 import type { Ports } from '../ports.js';
 import type { Check } from './checks.js';
 
-/** Where members can be reached: addresses that a libvirt network keeps for them, or forwarded ports of this host. */
+/** Which address or port each member is to have: of a libvirt network, or forwarded ports of this host. */
 
 type AddressPorts = Pick<Ports, 'networks' | 'hypervisor' | 'fleets' | 'machine'>;
 
@@ -20,11 +20,17 @@ export interface Allocation {
  * Gives every member its address or port, as the spec asks; what a member has stays, unless somebody else has taken it. Nothing
  * is reserved yet.
  * @param off names of members that are off: a forwarded port in use by others can be changed for these
+ * @param from how many free addresses of the network to pass over at first
  */
-export async function allocateAddresses(ports: AddressPorts, record: FleetRecord, off: ReadonlySet<string>): Promise<Allocation> {
+export async function allocateAddresses(
+  ports: AddressPorts,
+  record: FleetRecord,
+  off: ReadonlySet<string>,
+  from?: number,
+): Promise<Allocation> {
   const { kind, source } = parseNetwork(record.spec.network);
   const bare = record.members.map(({ address: _address, sshPort: _port, ...member }): MemberIdentity => member);
-  if (kind === 'network') return allocateReservations(ports, record, source);
+  if (kind === 'network') return allocateReservations(ports, record, source, from);
   if (kind !== 'user' || !record.spec.forwardSsh) return { record: withMembers(record, bare) };
 
   const members: MemberIdentity[] = [];
@@ -109,7 +115,7 @@ export async function verifyPortsStillFree({ fleets }: Pick<Ports, 'fleets'>, re
   }
 }
 
-async function allocateReservations({ networks }: AddressPorts, record: FleetRecord, network: string): Promise<Allocation> {
+async function allocateReservations({ networks }: AddressPorts, record: FleetRecord, network: string, from = 0): Promise<Allocation> {
   const unreserved = withMembers(
     record,
     record.members.map(({ address: _a, sshPort: _p, ...member }) => member),
@@ -117,7 +123,10 @@ async function allocateReservations({ networks }: AddressPorts, record: FleetRec
   const { active } = await networks.state(network);
   // That is another check's to tell.
   if (!active) return { record: unreserved };
-  const definition = await networks.definition(network);
+  const sides = await networks.sides(network);
+  const live = sides.get('live') ?? (await networks.definition(network));
+  // What other runs have claimed is in the kept definition first. An address that both have for a member is that of the running network.
+  const definition = { ...live, hosts: [...(sides.get('config')?.hosts ?? []), ...live.hosts] };
   if (definition.ranges.length === 0) {
     return {
       record: unreserved,
@@ -129,7 +138,7 @@ async function allocateReservations({ networks }: AddressPorts, record: FleetRec
       },
     };
   }
-  const { addresses, free, conflicts } = planReservations(definition, await networks.leases(network), record.members);
+  const { addresses, free, conflicts } = planReservations(definition, await networks.leases(network), record.members, from);
   const [conflict] = conflicts;
   if (conflict !== undefined) {
     return {
@@ -162,45 +171,4 @@ async function allocateReservations({ networks }: AddressPorts, record: FleetRec
           hint: `Widen its range (virsh net-edit ${network}, then net-destroy and net-start), or make the fleet smaller. Leases of machines that are gone count until they expire (virsh net-dhcp-leases ${network}); with dnsmasq-utils installed, teardown releases them.`,
         },
       };
-}
-
-/** Writes the reservations that the network does not have yet. */
-export async function reserveAddresses({ networks }: Pick<Ports, 'networks'>, record: FleetRecord): Promise<void> {
-  const { kind, source } = parseNetwork(record.spec.network);
-  const wanted = kind === 'network' ? record.members.flatMap(entryOf) : [];
-  if (wanted.length === 0) return;
-  const { hosts } = await networks.definition(source);
-  const present = new Map(hosts.map((host) => [host.mac, host]));
-  const stale = wanted.filter(({ mac, ip }) => present.has(mac) && present.get(mac)?.ip !== ip);
-  await networks.removeHosts(source, stale);
-  await networks.addHosts(
-    source,
-    wanted.filter((host) => present.get(host.mac)?.ip !== host.ip),
-  );
-}
-
-/** Gives back what was reserved for members. A network that is gone has nothing to give back. */
-export async function releaseAddresses(
-  { networks }: Pick<Ports, 'networks'>,
-  record: FleetRecord,
-  members: readonly MemberIdentity[],
-): Promise<void> {
-  const { kind, source } = parseNetwork(record.spec.network);
-  if (kind !== 'network' || members.length === 0 || !(await networks.state(source)).exists) return;
-  const macs = new Set(members.flatMap((member) => member.macs));
-  const { hosts, bridge } = await networks.definition(source);
-  await networks.removeHosts(
-    source,
-    hosts.filter((host) => macs.has(host.mac)),
-  );
-  const leases = await networks.leases(source).catch(() => []);
-  if (bridge !== '')
-    await networks.releaseLeases(
-      bridge,
-      leases.filter((lease) => macs.has(lease.mac)),
-    );
-}
-
-function entryOf({ macs: [mac], name, address }: MemberIdentity): HostEntry[] {
-  return mac === undefined || address === undefined ? [] : [{ mac, name, ip: address }];
 }

@@ -146,8 +146,15 @@ export function checkMachine({ firmware, tpm }: DomainSpec, { hasUefi, hasTpm }:
   return checks;
 }
 
-export async function checkNetwork({ hypervisor, networks }: Pick<Ports, 'hypervisor' | 'networks'>, network: string): Promise<Check> {
+export async function checkNetwork(
+  { hypervisor, networks, machine }: Pick<Ports, 'hypervisor' | 'networks' | 'machine'>,
+  network: string,
+): Promise<Check> {
   const { kind, source } = parseNetwork(network);
+  if (kind === 'bridge') {
+    const lack = await bridgeLack(machine, source);
+    if (lack !== undefined) return lack;
+  }
   if (kind !== 'network') {
     if (kind === 'bridge' && !hypervisor.isSystem) {
       return {
@@ -177,6 +184,27 @@ export async function checkNetwork({ hypervisor, networks }: Pick<Ports, 'hyperv
       hint: `See "virsh -c ${hypervisor.uri} net-list --all".`,
     };
   });
+}
+
+/** libvirt looks for a bridge when a guest starts, and not before. */
+async function bridgeLack(machine: Pick<Ports['machine'], 'linkKind'>, bridge: string): Promise<Check | undefined> {
+  const kind = await machine.linkKind(bridge);
+  if (kind === 'bridge') return undefined;
+  const word = shellWord(bridge);
+  if (kind === 'other') {
+    return {
+      name: 'network',
+      status: 'warning',
+      message: `${bridge} is no Linux bridge: members start on it only by a template of your own`,
+      hint: 'See which bridges there are with "ip -br link show type bridge".',
+    };
+  }
+  return {
+    name: 'network',
+    status: 'failed',
+    message: `there is no bridge ${bridge} on this host`,
+    hint: `See which there are with "ip -br link show type bridge", or make it: sudo ip link add name ${word} type bridge && sudo ip link set ${word} up`,
+  };
 }
 
 /**

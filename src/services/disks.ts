@@ -1,6 +1,6 @@
 import type { BaseImage } from '../core/base.js';
 import { baseKey } from '../core/base-chain.js';
-import { type MemberDisk, memberDisks, originKey } from '../core/disks.js';
+import { type MemberDisk, memberDisks, originBytes, originKey } from '../core/disks.js';
 import { type BaseRef, basesOf, type FleetRecord } from '../core/fleet.js';
 import type { BaseLookup } from '../core/template.js';
 import type { Ports } from '../ports.js';
@@ -48,7 +48,7 @@ export async function freshDisks(
     const scratch = await ports.fleets.scratchPath(record.name);
     const image =
       'base' in origin
-        ? await ports.images.freshOverlay(baseImage(origin.base), scratch)
+        ? await ports.images.freshOverlay(baseImage(origin.base), scratch, originBytes(origin, baseImage))
         : await ports.images.blankDisk(origin.bytes, scratch);
     files.set(key, { image, allocatedBytes: await ports.fleets.measureOverlay(record.name, image) });
   }
@@ -79,8 +79,5 @@ export function nvramOf({ spec }: FleetRecord): { nvram?: { digest: string | und
 export function virtualBytesOf(record: FleetRecord, baseImage: BaseLookup): number {
   const [first] = record.members;
   if (first === undefined) return 0;
-  return memberDisks(record, first).reduce(
-    (sum, { origin }) => sum + ('base' in origin ? baseImage(origin.base).virtualBytes : origin.bytes),
-    0,
-  );
+  return memberDisks(record, first).reduce((sum, { origin }) => sum + originBytes(origin, baseImage), 0);
 }

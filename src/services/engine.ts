@@ -67,20 +67,23 @@ export async function runMembers<M extends MemberIdentity>(
       try {
         if ((await (booting.has(step) ? boots(perform) : perform())) === 'cancelled') return { member, kind: 'cancelled' };
       } catch (error) {
-        if (error instanceof CowherdError && error.code === 'INTERRUPTED') return { member, kind: 'cancelled' };
-        return { member, kind: 'failed', step, error };
+        return isInterruption(error) ? { member, kind: 'cancelled' } : { member, kind: 'failed', step, error };
       }
     }
     try {
       await performer.finish(member);
     } catch (error) {
-      return { member, kind: 'failed', step: steps.at(-1) ?? 'overlay', error };
+      return isInterruption(error) ? { member, kind: 'cancelled' } : { member, kind: 'failed', step: steps.at(-1) ?? 'overlay', error };
     }
     return { member, kind: 'done' };
   };
 
   const results = await Promise.all(work.map((item) => members(() => runMember(item))));
   return { results, stages: watch.stages() };
+}
+
+function isInterruption(error: unknown): boolean {
+  return error instanceof CowherdError && error.code === 'INTERRUPTED';
 }
 
 /** Whether every member was carried through, well or badly; an operation with cancelled members is left for resume. */

@@ -1,7 +1,8 @@
 import { parseIpv4 } from '../core/guest/values.js';
 import type { Inventory, InventoryMember } from '../core/inventory.js';
+import { isSshConfigValue } from '../core/quoting.js';
 import { selectMembers } from '../core/selection.js';
-import type { Ports } from '../ports.js';
+import type { Ports, SshFiles } from '../ports.js';
 import { Endpoints, sshPort } from './endpoints.js';
 import { loadFleet } from './fleet-access.js';
 import { membersThatAreOn } from './members.js';
@@ -34,10 +35,15 @@ export async function inventory(ports: Ports, fleet: string, words: readonly str
         user,
         identityFile: files.identityFile ?? null,
         knownHostsFile: files.knownHostsFile,
-        sshConfig: where === undefined ? [] : ports.remote.config({ member: member.name, ...where, user, ...files }),
+        sshConfig:
+          where === undefined || !isInSshConfig(files) ? [] : ports.remote.config({ member: member.name, ...where, user, ...files }),
       };
     }),
   );
   enough.abort();
   return { fleet: record.name, members };
+}
+
+function isInSshConfig({ identityFile = '', knownHostsFile }: SshFiles): boolean {
+  return [identityFile, knownHostsFile].every(isSshConfigValue);
 }

@@ -25,6 +25,7 @@ import {
 import { composeOutcome } from './outcome.js';
 import { beginWait, verifyWaitable } from './readiness.js';
 import { definitionsOf, freshSeeds, namesOf } from './reset.js';
+import { verifyNoneEnlarged } from './root-size.js';
 import { importBase } from './spawn-inputs.js';
 import { recordAsFound } from './standing.js';
 import { stagePlanned } from './steps.js';
@@ -108,8 +109,8 @@ async function begin(ports: Ports, options: RebaseOptions): Promise<Outcome> {
   }
   // The new base image counts as in use from here on.
   await ports.bases.locked(async () => {
-    await verifiedBases(ports, recorded);
-    await verifiedBases(ports, record);
+    const imageOf = await verifiedBases(ports, recorded, [record.base]);
+    if (options.keepDrift !== true) await verifyNoneEnlarged(ports, { ...recorded, members: movingOf(recorded, movers) }, imageOf);
     await ports.fleets.beginOperation(recorded.name, operation);
   }, options);
   return finishRebase(ports, operation, new Set(), { ...options, isResumed: false });
@@ -126,6 +127,10 @@ async function targetOf(ports: Ports, options: RebaseOptions): Promise<BaseImage
 /** The record of a fleet all of whose members stand on a base image. */
 function movedTo(record: FleetRecord, { name, digest }: Pick<BaseImage, 'name' | 'digest'>): FleetRecord {
   return { ...record, base: { name, digest }, members: record.members.map(({ base: _, ...member }) => member) };
+}
+
+function movingOf({ members }: FleetRecord, movers: readonly number[]): FleetRecord['members'] {
+  return members.filter(({ index }) => movers.includes(index));
 }
 
 /** What would be done, or that nothing is to be done. */

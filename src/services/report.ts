@@ -1,7 +1,7 @@
 import pLimit from 'p-limit';
 import { type BaseImage, formatBaseRef } from '../core/base.js';
 import { baseKey, chainBytes, layersOf } from '../core/base-chain.js';
-import { memberDisks } from '../core/disks.js';
+import { memberDisks, originBytes } from '../core/disks.js';
 import { CowherdError, type ErrorReport, reportOf } from '../core/errors.js';
 import { type BaseRef, basesOf, type FleetRecord } from '../core/fleet.js';
 import { type FleetReport, reportFleet, type Savings, totalSavings } from '../core/savings.js';
@@ -33,9 +33,8 @@ export async function report(ports: Ports, fleet: string): Promise<FleetReport> 
       if (!sizes.has(member.name)) return [];
       const disks = memberDisks(record, member).map(({ stem, origin }) => ({
         allocatedBytes: sizes.get(stem) ?? 0,
-        ...('base' in origin
-          ? { copyBytes: chainBytes(imageOf(origin.base)), virtualBytes: imageOf(origin.base).virtualBytes }
-          : { copyBytes: 0, virtualBytes: origin.bytes }),
+        copyBytes: 'base' in origin ? chainBytes(imageOf(origin.base)) : 0,
+        virtualBytes: originBytes(origin, imageOf),
       }));
       const sum = (what: 'allocatedBytes' | 'copyBytes' | 'virtualBytes'): number => disks.reduce((total, disk) => total + disk[what], 0);
       const checkpointBytes = checkpoints.get(member.name)?.allocatedBytes ?? 0;

@@ -16,6 +16,7 @@ import { freshDisks, memberDisksOf, nvramOf, verifiedBases } from './disks.js';
 import { startOtherwise } from './fall-back.js';
 import { loadFleet, observeWithMarks, verifyNothingUnfinished, verifyWork, type WorkOptions, withFleetLock } from './fleet-access.js';
 import { beginWait, verifyWaitable } from './readiness.js';
+import { withoutEnlarged } from './root-size.js';
 import { composeSecrets, instanceIds, loadSeedSources, renderSeeds } from './seeds.js';
 import { withoutUnaware } from './standing.js';
 import { type StepContext, stagePlanned } from './steps.js';
@@ -72,10 +73,10 @@ async function beginCold(ports: Ports, options: ResetOptions): Promise<Outcome> 
     keepInstance: options.keepInstance === true,
   });
   verifyWaitable(record.spec, options.wait);
-  await verifiedBases(ports, { ...record, members: chosen });
+  const imageOf = await verifiedBases(ports, { ...record, members: chosen });
   await verifiedWarmBase(ports, record);
   if (options.dryRun === true) {
-    const plan = await planOf(ports, record, observed, operation);
+    const plan = await planOf(ports, { record, members: chosen, observed, operation, imageOf });
     return dryOutcome(ports, { verb: 'reset', id: operation.id, record, plan, before: byName(observed), doneAs: () => 'reset', began });
   }
   await ports.fleets.beginOperation(record.name, operation);
@@ -142,7 +143,7 @@ async function prepareReset(
   const left = record.members.filter((member) => operation.targets.includes(member.index) && !done.has(member.index));
   const imageOf = await verifiedBases(ports, { ...record, members: left });
   const observed = await observeWithMarks(ports, { ...record, members: left });
-  const plan = await planOf(ports, record, observed, operation);
+  const plan = await planOf(ports, { record, members: left, observed, operation, imageOf });
   const disks = memberDisksOf(record, left);
   const fresh = await freshDisks(ports, record, left, imageOf);
   await stagePlanned(ports, record, plan, { disks, fresh }, await freshSeeds(ports, record, left, operation, work.signal));
@@ -159,8 +160,17 @@ async function prepareReset(
   return { record, observed, plan, context, cloner };
 }
 
-async function planOf(ports: Ports, record: FleetRecord, observed: readonly MarkedMember[], operation: Operation): Promise<Plan> {
-  const wanted = await withoutStrangeDisks(ports, record, observed, planReset(observed, record.id, policyOf(record, observed, operation)));
+interface Planned {
+  record: FleetRecord;
+  members: FleetRecord['members'];
+  observed: readonly MarkedMember[];
+  operation: Operation;
+  imageOf: Awaited<ReturnType<typeof verifiedBases>>;
+}
+
+async function planOf(ports: Ports, { record, members, observed, operation, imageOf }: Planned): Promise<Plan> {
+  const own = await withoutStrangeDisks(ports, record, observed, planReset(observed, record.id, policyOf(record, observed, operation)));
+  const wanted = await withoutEnlarged(ports, record, members, own, imageOf);
   // Their domains are not redefined.
   return withClones(redefines(record) ? wanted : withoutUnaware(record, observed, wanted), observed, record, { replaces: true });
 }

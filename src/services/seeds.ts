@@ -79,6 +79,9 @@ export async function loadSeedSources(
       digests[kind] = sha256(text);
       return { text, origin: path };
     }
+    // One takes the place of the other.
+    if ((kind === 'userData' && files.userDataRaw !== undefined) || (kind === 'userDataRaw' && files.userData !== undefined))
+      return undefined;
     const digest = record?.spec[kind];
     if (record === undefined || digest === undefined) return undefined;
     const text = await ports.fleets.readSource(record.name, kind, digest);
@@ -94,15 +97,24 @@ export async function loadSeedSources(
     text: await ports.builtInTemplate(name),
     origin: builtInOrigin,
   });
+  if (files.userData !== undefined && files.userDataRaw !== undefined) {
+    throw new CowherdError('BAD_USAGE', 'userData and userDataRaw both say what the user-data is', { hint: 'Leave one of them out.' });
+  }
+  const raw = await own('userDataRaw');
   const sources = {
-    userData: (await own('userData')) ?? (await builtIn('user-data')),
+    userData: (raw && { ...raw, isRaw: true }) ?? (await own('userData')) ?? (await builtIn('user-data')),
     metaData: (await own('metaData')) ?? (await builtIn('meta-data')),
     networkConfig: await own('networkConfig'),
   };
   return { sources, digests };
 }
 
-const flagOf: Record<SeedKind, string> = { userData: '--user-data', metaData: '--meta-data', networkConfig: '--network-config' };
+const flagOf: Record<SeedKind, string> = {
+  userData: '--user-data',
+  userDataRaw: '--user-data-raw',
+  metaData: '--meta-data',
+  networkConfig: '--network-config',
+};
 
 /**
  * The fleet's secrets with values added; made where the fleet has never had any. Nothing is written.

@@ -1,9 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { CowherdError } from '../core/errors.js';
 import type { FleetRecord } from '../core/fleet.js';
 import { isOn } from '../core/observation.js';
 import type { Outcome } from '../core/outcome.js';
-import { isForeign, type MarkedMember, planSpawn } from '../core/plan.js';
+import { type MarkedMember, planSpawn } from '../core/plan.js';
 import type { SeedSources } from '../core/seed.js';
 import { formatIndexes } from '../core/selection.js';
 import type { Ports } from '../ports.js';
@@ -18,10 +17,14 @@ import { isAborted, isComplete, type RunResult, runMembers } from './engine.js';
 import { defaultBootConcurrency, defaultConcurrency, observeWithMarks } from './fleet-access.js';
 import { composeOutcome } from './outcome.js';
 import { beginWait, notWaited, type Waiting, waitAfter } from './readiness.js';
+import { withReservations } from './reservations.js';
+import { growthNotes, withGrowth } from './root-size.js';
 import { composeSecrets, instanceIds, renderSeeds, seedLack } from './seeds.js';
 import type { SpawnOptions } from './spawn.js';
+import { Contention } from './spawn-contention.js';
 import { describeChanges, lackingDisks, restricted } from './spawn-plan.js';
 import { prepareSpawn } from './spawn-prepare.js';
+import { verifyNetworkMayChange, verifyNoForeign } from './spawn-verify.js';
 import { withoutMisplaced } from './standing.js';
 import { stepPerformer } from './steps.js';
 import { withoutStrangeDisks } from './strange-disks.js';
@@ -48,19 +51,31 @@ export interface SpawnContext {
   isLast?: boolean;
 }
 
-/** Tries again with another accelerator or CPU where members did not start for want of it: the best that works is found in three attempts. */
+/**
+ * Tries again with another accelerator or CPU where members did not start for want of it: the best that works is found in three attempts.
+ * Tries again with other addresses where another run was faster.
+ */
 export async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnContext): Promise<Outcome> {
+  let contention = await Contention.of(ports, options.fleet);
   for (let attempt = context; ; ) {
-    const result = await attemptSpawn(ports, options, attempt);
-    if ('outcome' in result) return result.outcome;
-    attempt = result.next;
+    try {
+      const result = await attemptSpawn(ports, options, { ...attempt, contention });
+      if ('outcome' in result) return result.outcome;
+      attempt = result.next;
+      contention = await Contention.of(ports, options.fleet);
+    } catch (error) {
+      if (!contention.isMet(error) || isAborted(options.signal)) {
+        await contention.takeBack(ports, attempt.record);
+        throw error;
+      }
+    }
   }
 }
 
 async function attemptSpawn(
   ports: Ports,
   options: SpawnOptions,
-  context: SpawnContext,
+  context: SpawnContext & { contention: Contention },
 ): Promise<{ outcome: Outcome } | { next: SpawnContext }> {
   const { template, seedSources } = context;
   const imageOf = await verifiedBases(ports, context.record);
@@ -72,7 +87,7 @@ async function attemptSpawn(
   verifyNoForeign(context.record, observed);
   verifyNetworkMayChange(context.recorded, context.record, observed);
   const off = new Set(observed.filter(({ domain }) => !isOn(domain)).map(({ name }) => name));
-  const allocation = await allocateAddresses(ports, context.record, off);
+  const allocation = await allocateAddresses(ports, context.record, off, context.contention.from);
   const record: FleetRecord = { ...allocation.record, ...(accelerator === undefined ? {} : { accelerator }) };
   const definitions = await renderDefinitions(ports, record, record.members, imageOf, platform, template, options.signal);
 
@@ -101,7 +116,8 @@ async function attemptSpawn(
     standing,
     ({ steps }) => steps.includes('start') && !steps.includes('define'),
   );
-  const plan = withClones(own, observed, record);
+  const cloned = withClones(own, observed, record);
+  const plan = options.redefine === undefined ? await withGrowth(ports, record, observed, cloned) : cloned;
   const clones = plan.members.filter(({ steps }) => steps.includes('restore')).length;
   const operation = newOperation(ports, 'spawn', {
     id,
@@ -139,7 +155,11 @@ async function attemptSpawn(
       doneAs: (name, steps) => {
         const first = (context.before ?? before).get(name);
         if (first?.domain === undefined || first.overlayBytes === undefined) return 'created';
-        return steps.includes('define') ? 'redefined' : steps.includes('start') || steps.includes('restore') ? 'started' : 'unchanged';
+        return steps.includes('define') || steps.includes('grow')
+          ? 'redefined'
+          : steps.includes('start') || steps.includes('restore')
+            ? 'started'
+            : 'unchanged';
       },
       notes,
     });
@@ -148,7 +168,12 @@ async function attemptSpawn(
     const foreseen = foresee([...(await checkStore(ports)), ...checks], options.force === true);
     return { outcome: withForeseen({ ...compose({ results: [], stages: [] }, [...context.notes, ...platformNotes]), plan }, foreseen) };
   }
-  const notes = [...context.notes, ...platformNotes, ...verifyChecks(checks, options.force === true)];
+  const notes = [
+    ...context.notes,
+    ...platformNotes,
+    ...verifyChecks(checks, options.force === true),
+    ...growthNotes(plan, record.spec, await ports.checkpoints.list(record.name)),
+  ];
   const redefined = plan.members.filter((member) => member.atNextStart).map((member) => member.index);
   if (redefined.length > 0) notes.push(`members ${formatIndexes(redefined)} stay as they are until their next start`);
 
@@ -158,7 +183,7 @@ async function attemptSpawn(
   // From here on the world changes.
   const disks = new Map(observed.map((member) => [member.name, lackingDisks(record, member)]));
   const { nvram } = context;
-  const defined = await prepareSpawn(
+  const { first: defined, reserving } = await prepareSpawn(
     ports,
     {
       record,
@@ -172,20 +197,23 @@ async function attemptSpawn(
       seedSources,
       seeds,
       secrets,
+      ...context.contention.preparing(),
     },
     options,
   );
-  const performer = stepPerformer(ports, {
+  const steps = stepPerformer(ports, {
     fleet: record.name,
     definitions,
     disks,
     ...nvramOf(record),
+    rootBytes: record.spec.rootBytes,
     off: offNames(before),
     isOfClones: record.spec.warm !== undefined,
     beforeStart: withoutStrays(ports, record, offNames(before)),
     ...(cloner === undefined ? {} : { perform: { restore: cloner.clone } }),
     journaled: true,
   });
+  const performer = withReservations(steps, reserving);
   await ports.memory.endFreeze(record.name);
   const refusal = new AbortController();
   const run = await runMembers(
@@ -203,6 +231,7 @@ async function attemptSpawn(
     },
   );
   await cloner?.close();
+  await (isComplete(run) ? reserving.all(new Set(plan.members.map(({ name }) => name))) : reserving.stop());
   const [failed] = failedStarts(run);
   if (failed !== undefined && context.isLast !== true && !isAborted(options.signal)) {
     const again = await chooseAgain(ports, record, accelerator, failed, options);
@@ -217,27 +246,4 @@ async function attemptSpawn(
   if (isComplete(run)) await ports.fleets.endOperation(record.name);
   notes.push(...(cloner?.notes ?? []));
   return { outcome: compose(run, notes, await waitAfter(ports, watch, { plan, run, before }, options)) };
-}
-
-/** Members that run keep their address on the old network until they are off: given to others meanwhile, it would be there twice. */
-function verifyNetworkMayChange(recorded: FleetRecord | undefined, record: FleetRecord, observed: readonly MarkedMember[]): void {
-  if (recorded === undefined || recorded.spec.network === record.spec.network) return;
-  const reserved = new Set(recorded.members.filter((member) => member.address !== undefined).map((member) => member.name));
-  const running = observed.filter(({ name, domain }) => reserved.has(name) && isOn(domain)).map((member) => member.index);
-  if (running.length === 0) return;
-  throw new CowherdError(
-    'PREFLIGHT_FAILED',
-    `Members ${formatIndexes(running)} of fleet ${record.name} run with addresses of ${recorded.spec.network}; nothing was changed`,
-    { hint: `Stop them before they change to another network: cowherd stop ${record.name}` },
-  );
-}
-
-function verifyNoForeign(record: FleetRecord, observed: readonly MarkedMember[]): void {
-  const foreign = observed.filter((member) => member.unread === undefined && isForeign(member, record.id));
-  const first = foreign[0];
-  if (first === undefined) return;
-  throw new CowherdError('FOREIGN_DOMAIN', `A domain named ${first.name} exists that is not of fleet ${record.name}; nothing was changed`, {
-    details: foreign.slice(1, 10).map((member) => `also ${member.name}`),
-    hint: `Choose another fleet name, or rename that domain: virsh domrename ${first.name} NEW`,
-  });
 }

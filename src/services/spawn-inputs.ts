@@ -11,6 +11,7 @@ import { generalisationOf } from './bases.js';
 import { sha256 } from './definitions.js';
 import { verifiedBase, verifySeals } from './fleet-access.js';
 import { paced } from './pace.js';
+import { verifyRootSize } from './root-size.js';
 import type { SpawnOptions } from './spawn.js';
 
 /** From what was asked for to what the fleet is meant to be. */
@@ -113,6 +114,7 @@ export async function composeRecord(
   const given = Object.fromEntries(Object.entries(options.spec ?? {}).filter(([, value]) => value !== undefined));
   const spec = withImpliedSeed({ ...inherited, ...given, ...sources }, options);
   verifySpec(spec);
+  verifyRootSize(options.spec ?? {}, recorded, base);
   verifyFirmware(spec);
   const count = options.count ?? 0;
   if (recorded !== undefined) {

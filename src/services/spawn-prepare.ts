@@ -2,15 +2,17 @@ import { isDeepStrictEqual } from 'node:util';
 import type { MemberDisk } from '../core/disks.js';
 import type { MemberDefinition } from '../core/domain-xml.js';
 import type { FleetRecord } from '../core/fleet.js';
+import { AddressTaken } from '../core/network.js';
 import { isOn } from '../core/observation.js';
-import type { Operation } from '../core/operation.js';
+import type { Operation, Unfinished } from '../core/operation.js';
 import type { MarkedMember, Plan } from '../core/plan.js';
 import type { FleetSecrets, Seed, SeedSources } from '../core/seed.js';
 import type { PlacedSeed, Ports } from '../ports.js';
-import { releaseAddresses, reserveAddresses, verifyPortsStillFree } from './addresses.js';
+import { verifyPortsStillFree } from './addresses.js';
 import type { TemplateSource } from './definitions.js';
 import { freshDisks, verifiedBases } from './disks.js';
 import type { WorkOptions } from './fleet-access.js';
+import { type Reserving, releaseAddresses, reserveAddresses } from './reservations.js';
 import { writeSshFiles } from './seeds.js';
 import { stagePlanned } from './steps.js';
 
@@ -29,28 +31,44 @@ export interface Preparation {
   /** By member name; empty where the fleet has none. */
   seeds: ReadonlyMap<string, Seed>;
   secrets: FleetSecrets;
+  /** The fleet before this run. */
+  earlier: EarlierState;
+  /** Where another run was faster with an address, what was written stays: the next attempt goes on from there. */
+  isTriedAgain: boolean;
+}
+
+export interface EarlierState {
+  record: FleetRecord | undefined;
+  unfinished: Unfinished | undefined;
+  secrets: FleetSecrets | undefined;
+}
+
+export async function earlierState({ fleets, seeds }: Pick<Ports, 'fleets' | 'seeds'>, fleet: string): Promise<EarlierState> {
+  return { record: await fleets.read(fleet), unfinished: await fleets.unfinished(fleet), secrets: await seeds.readSecrets(fleet) };
+}
+
+export interface Prepared {
+  /** The name of the member whose domain is defined already. */
+  first: string | undefined;
+  reserving: Reserving;
 }
 
 /**
  * Writes the intent and makes ready what the members need. The first domain is defined here, held against libvirt's schema: a
  * template that libvirt does not take is refused before any member is made. Whatever fails here is taken back.
- * @returns the name of the member whose domain is defined already
+ * @throws AddressTaken
  */
 export async function prepareSpawn(
   ports: Ports,
   work: Preparation,
   options: Pick<WorkOptions, 'signal' | 'onProgress'>,
-): Promise<string | undefined> {
-  const { operation, plan, definitions, disks, before, seeds } = work;
+): Promise<Prepared> {
+  const { operation, plan, definitions, disks, before, seeds, earlier } = work;
   const { fleets, hypervisor } = ports;
   const fleet = work.record.name;
-  const earlier = {
-    record: await fleets.read(fleet),
-    unfinished: await fleets.unfinished(fleet),
-    secrets: await ports.seeds.readSecrets(fleet),
-  };
   const first = plan.members.find((member) => member.steps.includes('define'))?.name;
   let isFirstOurs = false;
+  let reserving: Reserving | undefined;
   try {
     // Before the intent, which refers to them.
     await writeSources(ports, work);
@@ -61,11 +79,11 @@ export async function prepareSpawn(
       await fleets.beginOperation(fleet, operation);
       return verified;
     }, options);
+    reserving = await reserveAddresses(ports, work.record, options.signal);
     const fresh = await freshDisks(ports, work.record, work.record.members, imageOf);
     const record = { ...work.record, freshOverlayBytes: fresh.bytesPerMember };
     await stagePlanned(ports, record, plan, { disks, fresh }, seeds);
     await writeSshFiles(ports, record, work.secrets, seeds, withoutSeedYet(work, await ports.seeds.observe(fleet)));
-    await reserveAddresses(ports, record);
     await fleets.write(record);
     const xml = first === undefined ? undefined : definitions.get(first)?.xml;
     if (first !== undefined && xml !== undefined) {
@@ -76,18 +94,29 @@ export async function prepareSpawn(
     // Now that nothing can be refused any more: what was reserved where the fleet no longer is.
     for (const former of [earlier.record, earlier.unfinished?.operation.record])
       if (former !== undefined && former.spec.network !== record.spec.network) await releaseAddresses(ports, former, former.members);
-    return first;
+    return { first, reserving };
   } catch (error) {
+    if (work.isTriedAgain && error instanceof AddressTaken) throw error;
+    await reserving?.stop();
     if (first !== undefined && isFirstOurs && !(await isTakenBack(hypervisor, first, work.record.id))) throw error;
-    // An operation that was unfinished before stays so: its intent is all that is known of it.
-    if (earlier.unfinished !== undefined) throw error;
-    // The reason is what the person must hear, not that an entry could not be taken back either.
-    const moved = earlier.record !== undefined && earlier.record.spec.network !== work.record.spec.network;
-    const added = work.record.members.filter((member) => moved || before.get(member.name)?.domain === undefined);
-    await releaseAddresses(ports, work.record, added).catch(() => undefined);
-    await takeBack(ports, fleet, earlier).catch(() => undefined);
+    await takeBackSpawn(ports, work.record, earlier, (name) => before.get(name)?.domain !== undefined);
     throw error;
   }
+}
+
+/** Undoes what was prepared for a fleet. What fails is left out: the person must hear the reason why it is undone. */
+export async function takeBackSpawn(
+  ports: Pick<Ports, 'fleets' | 'seeds' | 'networks'>,
+  record: FleetRecord,
+  earlier: EarlierState,
+  hasDomain: (member: string) => boolean,
+): Promise<void> {
+  // An operation that was unfinished before stays so: its intent is all that is known of it.
+  if (earlier.unfinished !== undefined) return;
+  const moved = earlier.record !== undefined && earlier.record.spec.network !== record.spec.network;
+  const added = record.members.filter((member) => moved || !hasDomain(member.name));
+  await releaseAddresses(ports, record, added).catch(() => undefined);
+  await takeBack(ports, record.name, earlier).catch(() => undefined);
 }
 
 /** @returns false where the domain stays: its fleet must not go without it, and resume goes on from the intent */
@@ -104,7 +133,7 @@ async function isTakenBack(hypervisor: Ports['hypervisor'], name: string, fleetI
 async function takeBack(
   { fleets, seeds }: Pick<Ports, 'fleets' | 'seeds'>,
   fleet: string,
-  { record, secrets }: { record: FleetRecord | undefined; secrets: FleetSecrets | undefined },
+  { record, secrets }: EarlierState,
 ): Promise<void> {
   if (record === undefined) return void (await fleets.removeFleet(fleet));
   // What is as it was is not written again: there may be no room for it.
@@ -125,9 +154,9 @@ async function writeSources(
 ): Promise<void> {
   const { spec, name } = record;
   if (spec.template !== undefined) await ports.fleets.writeSource(name, 'template', spec.template, template.text);
-  for (const kind of ['userData', 'metaData', 'networkConfig'] as const) {
+  for (const kind of ['userData', 'userDataRaw', 'metaData', 'networkConfig'] as const) {
     const digest = spec[kind];
-    const source = seedSources[kind];
+    const source = seedSources[kind === 'userDataRaw' ? 'userData' : kind];
     if (digest !== undefined && source !== undefined) await ports.fleets.writeSource(name, kind, digest, source.text);
   }
   if (spec.nvram !== undefined && nvram !== undefined) await ports.fleets.writeGoldenNvram(name, spec.nvram, nvram);

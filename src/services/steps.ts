@@ -24,6 +24,8 @@ export interface StepContext {
   isOfClones?: boolean;
   /** Needed by plans with define steps. */
   definitions?: ReadonlyMap<string, MemberDefinition>;
+  /** How large a grow step makes first disks. */
+  rootBytes?: number | undefined;
   /** What a rebase step moves overlays to. */
   rebaseTo?: BaseImage;
   /** What has to be done to a member that is off before it starts. */
@@ -70,6 +72,14 @@ export function stepPerformer(
     },
     // In place: until its last write the overlay is whole on the old base image, and after it on the new one.
     rebase: ({ name }) => images.rebase(fleets.files(fleet, name).overlay, needed(context.rebaseTo, 'base image to move to')),
+    grow: async ({ name }) => {
+      const bytes = needed(context.rootBytes, `size of the disk of ${name}`);
+      // A checkpoint within the disk would make it small again.
+      await checkpoints.forget(fleet, name);
+      const { overlay } = fleets.files(fleet, name);
+      if ((await hypervisor.stateOf(name)).state !== 'shutOff') await hypervisor.growDisk(name, overlay, bytes);
+      else await images.grow(overlay, bytes);
+    },
     seed: ({ name }) => seeds.place(fleet, name),
     resume: async (member) => {
       await hypervisor.resume(member.name);

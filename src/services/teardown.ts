@@ -8,11 +8,11 @@ import type { Outcome } from '../core/outcome.js';
 import { isForeign, planTeardown } from '../core/plan.js';
 import { selectMembers } from '../core/selection.js';
 import type { Freeze, Ports } from '../ports.js';
-import { releaseAddresses } from './addresses.js';
 import { removeBase } from './bases.js';
 import { byName, dryOutcome, emptyOutcome, newOperation, prepared, runChange } from './change.js';
 import { isComplete } from './engine.js';
 import { loadFleet, observeWithMarks, verifyNothingUnfinished, verifyWork, type WorkOptions, withFleetLock } from './fleet-access.js';
+import { Releasing, releaseAddresses } from './reservations.js';
 import { recordAsFound, withoutElsewhere } from './standing.js';
 import { abandonFreeze } from './warm/golden.js';
 
@@ -123,6 +123,7 @@ export async function finishTeardown(
   const left = record.members.filter((member) => operation.targets.includes(member.index) && !done.has(member.index));
   const observed = await prepared(ports, record.name, options.isResumed, () => observeWithMarks(ports, { ...record, members: left }));
   const before = byName(observed);
+  const releasing = new Releasing(ports, record);
   const { run, outcome } = await runChange(
     ports,
     {
@@ -133,10 +134,15 @@ export async function finishTeardown(
       before,
       doneAs: () => 'removed',
       began,
-      context: { journaled: options.journaled !== false, stemsOf: (member) => memberDisks(record, member).map(({ stem }) => stem) },
+      context: {
+        journaled: options.journaled !== false,
+        stemsOf: (member) => memberDisks(record, member).map(({ stem }) => stem),
+        perform: { undefine: (member) => ports.hypervisor.undefine(member.name).then(() => releasing.begin(member)) },
+      },
     },
     options,
   );
+  await releasing.idle();
   const gone = new Set([...done, ...run.results.filter((result) => result.kind === 'done').map((result) => result.member.index)]);
   const freedBytes = observed.reduce((sum, member) => sum + (gone.has(member.index) ? (member.overlayBytes ?? 0) : 0), 0);
   const namesakes = observed

@@ -201,8 +201,12 @@ export class TestNetwork {
     this.#subnet = subnet;
   }
 
-  /** @param first,last the last numbers of the addresses that DHCP gives */
-  static async open(id: string, first: number, last: number): Promise<TestNetwork> {
+  /**
+   * @param first,last the last numbers of the addresses that DHCP gives
+   * @param options.isPersistent whether libvirt keeps its definition
+   * @param options.before what stands before its <ip>
+   */
+  static async open(id: string, first: number, last: number, { isPersistent = false, before = '' } = {}): Promise<TestNetwork> {
     const name = `cwt-net-${id}`;
     const path = `/tmp/${name}.xml`;
     // A subnet that nobody has yet.
@@ -211,11 +215,14 @@ export class TestNetwork {
       const range = `<dhcp><range start='${net.address(first)}' end='${net.address(last)}'/></dhcp>`;
       await writeFile(
         path,
-        `<network><name>${name}</name><bridge name='cwt${id}' stp='off' delay='0'/><ip address='${net.address(1)}' netmask='255.255.255.0'>${range}</ip></network>`,
+        `<network><name>${name}</name><bridge name='cwt${id}' stp='off' delay='0'/>${before}<ip address='${net.address(1)}' netmask='255.255.255.0'>${range}</ip></network>`,
       );
-      const { exitCode, stderr } = await execa('virsh', ['-q', '-c', uri, 'net-create', path], { reject: false });
+      const made = isPersistent ? `net-define ${path}; net-start ${name}` : `net-create ${path}`;
+      await execa('virsh', ['-q', '-c', uri, made], { reject: false });
       await rm(path);
-      if (exitCode === 0) return net;
+      const { exitCode, stdout, stderr } = await execa('virsh', ['-q', '-c', uri, 'net-info', name], { reject: false });
+      if (exitCode === 0 && /^Active:\s+yes/m.test(stdout)) return net;
+      await net.close();
       if (subnet > 120) throw new Error(stderr);
     }
   }
@@ -228,13 +235,16 @@ export class TestNetwork {
     await virsh('net-update', this.name, 'add', 'ip-dhcp-host', xml, '--live');
   }
 
-  /** Names of its static DHCP entries with a MAC. */
-  async hosts(): Promise<string[]> {
-    return [...(await virsh('net-dumpxml', this.name)).matchAll(/<host mac='[^']+' name='([^']+)'/g)].map((match) => match[1] ?? '');
+  /** Names of its static DHCP entries with a MAC. @param flags --inactive for those that are kept */
+  async hosts(...flags: string[]): Promise<string[]> {
+    return [...(await virsh('net-dumpxml', this.name, ...flags)).matchAll(/<host mac='[^']+' name='([^']+)'/g)].map(
+      (match) => match[1] ?? '',
+    );
   }
 
   async close(): Promise<void> {
     await execa('virsh', ['-q', '-c', uri, 'net-destroy', this.name], { reject: false });
+    await execa('virsh', ['-q', '-c', uri, 'net-undefine', this.name], { reject: false });
   }
 }
 

@@ -54,4 +54,19 @@ describe('a tool', () => {
     const commands = await Promise.all((await readdir('/proc')).map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')));
     expect(commands.filter((command) => command.includes(mark))).toEqual([]);
   });
+
+  it('is told of no debugging, of one language, and of a directory for temporary files that is there', async () => {
+    const before = { ...process.env };
+    const told = { VIRSH_DEBUG: '0', LIBVIRT_LOG_FILTERS: '1:*', G_DEBUG: 'fatal-warnings', POSIXLY_CORRECT: '', LANGUAGE: 'de' };
+    Object.assign(process.env, told, { TMPDIR: '/nonexistent', LIBVIRT_AUTH_FILE: '/etc/auth.conf' });
+    try {
+      const { stdout } = await runTool('env', []);
+      const names = stdout.split('\n').map((line) => line.split('=')[0]);
+      for (const name of Object.keys(told)) expect(names).not.toContain(name);
+      expect(stdout.split('\n')).toEqual(expect.arrayContaining(['LC_ALL=C', 'TMPDIR=/tmp', 'LIBVIRT_AUTH_FILE=/etc/auth.conf']));
+    } finally {
+      for (const name of Object.keys(process.env)) if (!(name in before)) delete process.env[name];
+      Object.assign(process.env, before);
+    }
+  });
 });

@@ -79,4 +79,35 @@ describe('Debian 12 guests', () => {
     expect(await readdir(lab.path('fleets'))).toEqual([]);
     expect((await lab.ok('base', 'list')).bases).toEqual([]);
   });
+
+  it('has the file system of a larger disk grow at the first boot, at a later one and after a reset', async () => {
+    const fleet = lab.fleet('grown');
+    const wait = ['--wait', 'agent,cloud-init', '--timeout', '20m'];
+    const gib = async (command: string): Promise<number> => Number((await said(fleet, command))[0]) / 1024 ** 3;
+    const disk = () => gib('lsblk -bdno SIZE /dev/vda');
+    // ext4 keeps a part for itself.
+    const root = () => gib('df -B1 --output=size / | tail -n 1');
+    // The image has 8 GiB.
+    await lab.ok(
+      'spawn',
+      fleet,
+      '--base',
+      image,
+      ...['--count', '1', '--memory', '512MiB', '--seed', 'nocloud', '--disk-size', '12GiB'],
+      ...wait,
+    );
+    expect(await disk()).toBe(12);
+    expect(await root()).toBeGreaterThan(11);
+
+    await lab.ok('spawn', fleet, '--disk-size', '16GiB');
+    expect(await disk()).toBe(16);
+    expect(await root()).toBeLessThan(12);
+    await lab.ok('stop', fleet);
+    await lab.ok('start', fleet, ...wait);
+    expect(await root()).toBeGreaterThan(15);
+
+    await lab.ok('reset', fleet, ...wait);
+    expect(await root()).toBeGreaterThan(15);
+    await lab.ok('teardown', fleet, '--with-base', '--yes');
+  });
 });

@@ -32,6 +32,7 @@ export function verifyAlone({ fleet, base, fromDomain, template, nvram, seedFile
     '--virt-type': spec.virtType,
     '--cpu': spec.cpu,
     '--disk': spec.disks,
+    '--disk-size': spec.rootBytes,
     '--network': spec.network,
     '--firmware': spec.firmware,
     '--tpm': spec.tpm,
@@ -40,6 +41,7 @@ export function verifyAlone({ fleet, base, fromDomain, template, nvram, seedFile
     '--ssh-key': spec.sshKeys,
     '--secret': secrets,
     '--user-data': seedFiles.userData,
+    '--user-data-raw': seedFiles.userDataRaw,
     '--meta-data': seedFiles.metaData,
     '--network-config': seedFiles.networkConfig,
   }).flatMap(([flag, value]) => (value === undefined ? [] : [flag]));

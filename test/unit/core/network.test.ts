@@ -42,6 +42,13 @@ describe('reservations', () => {
     expect([...planReservations(network(), [], moved).addresses.values()]).toEqual(['10.0.0.11', '10.0.0.10'].reverse());
   });
 
+  it('begin elsewhere for a run that met another one, and still fill the range', () => {
+    const hosts = [{ mac: '52:54:00:ff:ff:ff', name: 'printer', ip: '10.0.0.11' }];
+    const { addresses, free } = planReservations(network(hosts), [], members(3), 6);
+    expect([...addresses.values()]).toEqual(['10.0.0.13', '10.0.0.14', '10.0.0.10']);
+    expect(free).toBe(4);
+  });
+
   it('say how many are lacking, and who is in the way', () => {
     const { addresses, free, conflicts } = planReservations(
       network([{ mac: 'aa:bb:cc:dd:ee:ff', name: 'lab-002', ip: '10.0.0.10' }]),
@@ -83,6 +90,7 @@ describe('what libvirt says of networks', () => {
       <host mac='52:54:00:AA:00:01' name='a' ip='192.168.122.9'/></dhcp></ip></network>`;
     expect(parseNetworkXml(xml)).toEqual({
       name: 'default',
+      dhcpIndex: 1,
       bridge: '',
       ranges: [{ start: '192.168.122.2', end: '192.168.122.254' }],
       hosts: [{ mac: '52:54:00:aa:00:01', name: 'a', ip: '192.168.122.9' }],
