@@ -1,7 +1,6 @@
 import { Command, Flags, ux } from '@oclif/core';
 import { cancelOnSignals } from './cancellation.js';
 import { CowherdError, type ErrorReport, exitCodeOf as exitCodes, fullDiskHint, reportOf } from './core/errors.js';
-import { escapeUnsafe } from './core/guest/text.js';
 import { jsonText } from './core/quoting.js';
 import { parseTargets, type Targets } from './core/targets.js';
 import { type Host, openHost } from './host.js';
@@ -9,7 +8,8 @@ import { loadFleet, type WorkOptions } from './services/fleet-access.js';
 import { readFleetFile } from './services/fleet-file.js';
 import { outputGone } from './streams.js';
 import { renderError } from './ui/errors.js';
-import { noProgress, showProgress } from './ui/progress.js';
+import { noProgress, type Progress, showProgress } from './ui/progress.js';
+import { forStream } from './ui/style.js';
 
 export interface HostFlags {
   connect?: string | undefined;
@@ -20,6 +20,9 @@ type ConcurrencyFlags = { concurrency?: number | undefined; 'boot-concurrency'?:
 
 /** What all commands share: where the host is, cancellation, progress, and one exit for errors, plain and as JSON. */
 export abstract class BaseCommand extends Command {
+  /** What is printed comes below it. */
+  private progress: Progress = noProgress;
+
   static override enableJsonFlag = true;
   static override baseFlags = {
     connect: Flags.string({
@@ -46,6 +49,7 @@ export abstract class BaseCommand extends Command {
     { isWatch = false, isReader = false }: WorkKind = {},
   ): Promise<T> {
     const progress = this.jsonEnabled() ? noProgress : showProgress(process.stderr);
+    this.progress = progress;
     const leave = (): never => {
       progress.stop();
       process.exit(exitCodes.INTERRUPTED);
@@ -58,8 +62,11 @@ export abstract class BaseCommand extends Command {
         }
         if (!isWatch) progress.listener({ kind: 'note', text: 'Interrupted: finishing what runs. Once more to leave at once.' });
       },
-      // The journal holds what is left.
-      onSecond: leave,
+      onSecond: () => {
+        // The journal holds what is left.
+        if (!isWatch && !this.jsonEnabled()) this.logToStderr(leftAtOnce);
+        leave();
+      },
     });
     try {
       const host = await openHost({
@@ -139,11 +146,13 @@ export abstract class BaseCommand extends Command {
 
   /** Everything that is shown passes through here: no text of a guest or of another program steers the terminal. */
   override log(message = ''): void {
-    super.log(escapeUnsafe(message));
+    this.progress.settle();
+    super.log(forStream(message, process.stdout));
   }
 
   override logToStderr(message = ''): void {
-    super.logToStderr(escapeUnsafe(message));
+    this.progress.settle();
+    super.logToStderr(forStream(message, process.stderr));
   }
 
   protected override logJson(document: unknown): void {
@@ -152,6 +161,7 @@ export abstract class BaseCommand extends Command {
 
   /** For what a person wants as it is. */
   protected logRaw(text: string): void {
+    this.progress.settle();
     process.stdout.write(text);
   }
 
@@ -193,6 +203,9 @@ interface WorkKind {
   isReader?: boolean;
 }
 
+const leftAtOnce =
+  'Left at once. What had begun is noted: "cowherd list" says where something is unfinished, "cowherd resume FLEET" finishes it.';
+
 function interrupted(): CowherdError {
   return new CowherdError('INTERRUPTED', 'Interrupted', {
     hint: 'Run the same command again; what was done is kept. If something is unfinished, it says how to go on.',
@@ -200,7 +213,9 @@ function interrupted(): CowherdError {
 }
 
 function firstLine(message: string): string {
-  return message.split('\n').slice(0, 2).join(' ').replace(/\s+/g, ' ').trim();
+  // The hint says where there is help.
+  const told = message.replace(/^See more help with --help$/m, '');
+  return told.split('\n').slice(0, 2).join(' ').replace(/\s+/g, ' ').trim();
 }
 
 /** Faults of the machine that may come up wherever a file is touched. */

@@ -67,7 +67,7 @@ export async function runMembers<M extends MemberIdentity>(
       try {
         if ((await (booting.has(step) ? boots(perform) : perform())) === 'cancelled') return { member, kind: 'cancelled' };
       } catch (error) {
-        if (error instanceof CowherdError && error.code === 'INTERRUPTED') return { member, kind: 'cancelled' };
+        if (isInterruption(error)) return { member, kind: 'cancelled' };
         return { member, kind: 'failed', step, error };
       }
     }
@@ -93,16 +93,20 @@ export function isAborted(signal: AbortSignal | undefined): boolean {
   return signal?.aborted === true;
 }
 
+function isInterruption(error: unknown): boolean {
+  return error instanceof CowherdError && error.code === 'INTERRUPTED';
+}
+
 /** Times each stage from its first begin to its last end, and tells progress. */
 class StageWatch {
   readonly #options: RunOptions;
-  readonly #stages = new Map<StepName, { total: number; done: number; began: number; ended: number }>();
+  readonly #stages = new Map<StepName, { total: number; done: number; failed: number; began: number; ended: number }>();
 
   constructor(work: readonly MemberWork[], options: RunOptions) {
     this.#options = options;
     for (const { steps } of work) {
       for (const step of steps) {
-        const stage = this.#stages.get(step) ?? { total: 0, done: 0, began: Number.POSITIVE_INFINITY, ended: 0 };
+        const stage = this.#stages.get(step) ?? { total: 0, done: 0, failed: 0, began: Number.POSITIVE_INFINITY, ended: 0 };
         stage.total++;
         this.#stages.set(step, stage);
       }
@@ -113,10 +117,20 @@ class StageWatch {
     const stage = this.#stages.get(step);
     if (stage === undefined) throw new Error(`step ${step} is in no plan`);
     stage.began = Math.min(stage.began, this.#options.clock.monotonic());
-    await work();
+    const tell = (): void => {
+      const { done, total, failed } = stage;
+      this.#options.onProgress?.({ kind: 'stage', stage: step, done, total, failed });
+    };
+    try {
+      await work();
+    } catch (error) {
+      if (!isInterruption(error)) stage.failed++;
+      tell();
+      throw error;
+    }
     stage.done++;
     stage.ended = this.#options.clock.monotonic();
-    this.#options.onProgress?.({ kind: 'stage', stage: step, done: stage.done, total: stage.total });
+    tell();
   }
 
   stages(): StageTime[] {

@@ -1,5 +1,7 @@
 import type { ErrorReport } from '../core/errors.js';
+import { page } from './layout.js';
 
 export function renderError({ message, details, hint }: ErrorReport): string {
-  return [`Error: ${message}`, ...(details ?? []).map((detail) => `  ${detail}`), ...(hint === undefined ? [] : [`→ ${hint}`])].join('\n');
+  const lines = [`Error: ${message}`, ...(details ?? []).map((detail) => `  ${detail}`), ...(hint === undefined ? [] : [`→ ${hint}`])];
+  return page(lines.join('\n'), process.stderr);
 }

@@ -3,8 +3,18 @@ import type { FleetMemory, MemberMemory } from '../core/fleet-memory.js';
 import { formatIndexes } from '../core/selection.js';
 import type { FleetStatus, FleetSummary, MemberStatus } from '../services/status.js';
 import { bytes, type Column, countsLine, duration, plural, table } from './format.js';
+import { page } from './layout.js';
+import type { Style } from './style.js';
 
 const stateWords: Record<string, string> = { shutOff: 'off' };
+const stateStyles: Record<string, Style> = {
+  running: 'good',
+  shutOff: 'quiet',
+  paused: 'doubtful',
+  missing: 'bad',
+  broken: 'bad',
+  crashed: 'bad',
+};
 
 export function renderStatus(status: FleetStatus): string {
   const { fleet, base, counts, unfinished, members } = status;
@@ -24,19 +34,26 @@ export function renderStatus(status: FleetStatus): string {
     else lines.push(`  ! ${what}, and the fleet is locked by ${lockedBy}. When that has ended: cowherd resume ${fleet}`);
   }
   if (status.memory !== undefined) lines.push(...memoryLines(status.memory));
-  if (members.length === 0) return lines.join('\n');
+  const about = page(lines.splice(0).join('\n'));
+  if (members.length === 0) return about;
   lines.push(
+    about,
     '',
     table<MemberStatus>(members, [
-      { title: 'MEMBER', value: (member) => member.name },
-      { title: 'STATE', value: (member) => stateWords[member.state] ?? member.state },
-      { title: 'UPTIME', value: (member) => (member.uptimeSeconds === null ? '-' : duration(member.uptimeSeconds)), align: 'right' },
+      { title: 'MEMBER', value: (member) => member.name, shrink: 12 },
+      { title: 'STATE', value: (member) => stateWords[member.state] ?? member.state, style: (member) => stateStyles[member.state] },
+      {
+        title: 'UPTIME',
+        value: (member) => (member.uptimeSeconds === null ? '-' : duration(member.uptimeSeconds)),
+        align: 'right',
+        drop: 2,
+      },
       ...(members.some(hasAddress) ? [{ title: 'ADDRESS', value: addressOf }] : []),
-      ...(status.newerBase === null ? [] : [{ title: 'BASE', value: (member: MemberStatus) => member.base }]),
-      { title: 'OVERLAY', value: (member) => bytes(member.overlayBytes), align: 'right' },
-      { title: 'DRIFT', value: (member) => bytes(member.driftBytes), align: 'right' },
+      ...(status.newerBase === null ? [] : [{ title: 'BASE', value: (member: MemberStatus) => member.base, shrink: 12, drop: 3 }]),
+      { title: 'OVERLAY', value: (member) => bytes(member.overlayBytes), align: 'right', drop: 5 },
+      { title: 'DRIFT', value: (member) => bytes(member.driftBytes), align: 'right', drop: 1 },
       ...memoryColumns(status),
-      ...(members.some(({ checkpointAt }) => checkpointAt !== null) ? [{ title: 'CHECKPOINT', value: checkpointOf }] : []),
+      ...(members.some(({ checkpointAt }) => checkpointAt !== null) ? [{ title: 'CHECKPOINT', value: checkpointOf, drop: 4 }] : []),
       { title: 'REASON', value: (member) => (member.problems.length > 0 ? member.problems.join('; ') : member.reason) },
     ]),
   );
@@ -47,7 +64,7 @@ export function renderStatus(status: FleetStatus): string {
     if (those === undefined) hints.set(member.hint, [member]);
     else those.push(member);
   }
-  for (const [hint, those] of hints) lines.push(`  → ${formatIndexes(those.map(({ index }) => index))}: ${hint}`);
+  for (const [hint, those] of hints) lines.push(page(`  → ${formatIndexes(those.map(({ index }) => index))}: ${hint}`));
   return lines.join('\n');
 }
 
@@ -66,7 +83,7 @@ function memoryColumns({ memory }: FleetStatus): Array<Column<MemberStatus>> {
 }
 
 function memoryLines({ on, read, guestBytes, residentBytes, proportionalBytes, swapBytes, mergedBytes, notes }: FleetMemory): string[] {
-  if (on === 0) return ['  memory: nobody is on'];
+  if (on === 0) return ['  memory: no member is on'];
   const parts = [
     `${known(proportionalBytes)} in proportion${read < on && read > 0 ? ` (of ${read})` : ''}`,
     `${known(residentBytes)} resident`,
@@ -93,12 +110,12 @@ function addressOf({ address, sshPort }: MemberStatus): string {
 }
 
 export function renderFleets(fleets: readonly FleetSummary[], root: string): string {
-  if (fleets.length === 0) return `No fleets in ${root}. Make one: cowherd spawn lab --base golden.qcow2 --count 10`;
+  if (fleets.length === 0) return page(`No fleets in ${root}. Make one: cowherd spawn lab --base golden.qcow2 --count 10`);
   return table<FleetSummary>(fleets, [
-    { title: 'FLEET', value: (row) => row.fleet },
+    { title: 'FLEET', value: (row) => row.fleet, shrink: 12 },
     { title: 'MEMBERS', value: (row) => String(row.members), align: 'right' },
-    { title: 'BASE', value: (row) => row.base },
-    { title: 'OVERLAYS', value: (row) => bytes(row.overlayBytes), align: 'right' },
+    { title: 'BASE', value: (row) => row.base, shrink: 12, drop: 2 },
+    { title: 'OVERLAYS', value: (row) => bytes(row.overlayBytes), align: 'right', drop: 1 },
     {
       title: 'STATE',
       value: (row) =>

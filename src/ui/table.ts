@@ -1,0 +1,103 @@
+import { displayWidth, hang, shorten, widthOf } from './layout.js';
+import { paint, type Style } from './style.js';
+
+export interface Column<T> {
+  title: string;
+  value: (row: T) => string;
+  align?: 'right';
+  style?: (row: T) => Style | undefined;
+  /** Where the table is too wide, columns are left out, the highest number first; those without one stay. */
+  drop?: number;
+  /** Where the table is too wide, values are cut in the middle, down to this width. */
+  shrink?: number;
+}
+
+const gap = '  ';
+/** The last column is wrapped within what is left, but not into less than this. */
+const leastLast = 24;
+
+/**
+ * Columns as wide as their widest value; the last one runs free. Where that is wider than the terminal, values are shortened, then
+ * columns are left out, and the last one is wrapped.
+ * @param width of the terminal; undefined to show everything
+ */
+export function table<T>(rows: readonly T[], columns: readonly Column<T>[], width: number | undefined = widthOf(process.stdout)): string {
+  const all = columns.map((column): Fitted<T> => {
+    const cells = rows.map((row) => column.value(row));
+    return { column, cells, width: Math.max(displayWidth(column.title), ...cells.map(displayWidth)) };
+  });
+  const fitted = width === undefined ? all : narrowed(all, width);
+  const title = line(
+    fitted,
+    fitted.map(({ column }) => column.title),
+    undefined,
+    width,
+  );
+  return [
+    title,
+    ...rows.map((row, position) =>
+      line(
+        fitted,
+        fitted.map(({ cells }) => cells[position] ?? ''),
+        row,
+        width,
+      ),
+    ),
+  ].join('\n');
+}
+
+interface Fitted<T> {
+  column: Column<T>;
+  cells: string[];
+  width: number;
+}
+
+function narrowed<T>(all: readonly Fitted<T>[], width: number): Fitted<T>[] {
+  let kept = [...all];
+  const least = (): number => {
+    const last = kept.at(-1);
+    return sum(kept.map((one) => (one === last ? Math.min(one.width, leastLast) : Math.min(one.width, one.column.shrink ?? one.width))));
+  };
+  while (least() > width) {
+    const numbers = kept.map(({ column }) => column.drop ?? 0);
+    const highest = Math.max(...numbers);
+    if (highest === 0) break;
+    kept = kept.filter((_, position) => position !== numbers.lastIndexOf(highest));
+  }
+  return shrunk(kept, width);
+}
+
+/** Takes what is too much from the columns that may shrink, the widest first. The last one is wrapped rather than cut. */
+function shrunk<T>(kept: readonly Fitted<T>[], width: number): Fitted<T>[] {
+  const last = kept.at(-1);
+  const widths = kept.map((one) => (one === last ? Math.min(one.width, leastLast) : one.width));
+  const least = kept.map(({ column }, position) => Math.min(widths[position] ?? 0, column.shrink ?? Number.POSITIVE_INFINITY));
+  for (let over = sum(widths) - width; over > 0; over--) {
+    const room = widths.map((one, position) => (kept[position] === last ? 0 : one - (least[position] ?? one)));
+    const widest = room.indexOf(Math.max(...room));
+    if ((room[widest] ?? 0) <= 0) break;
+    widths[widest] = (widths[widest] ?? 0) - 1;
+  }
+  return kept.map((one, position) => (one === last ? one : { ...one, width: widths[position] ?? one.width }));
+}
+
+function sum(widths: readonly number[]): number {
+  return widths.reduce((total, one) => total + one, 0) + gap.length * Math.max(0, widths.length - 1);
+}
+
+function line<T>(fitted: readonly Fitted<T>[], cells: readonly string[], row: T | undefined, width: number | undefined): string {
+  const parts = fitted.map(({ column, width: own }, position) => {
+    const isLast = position === fitted.length - 1;
+    const value = cells[position] ?? '';
+    const text = isLast ? value : shorten(value, own);
+    const blanks = ' '.repeat(Math.max(0, own - displayWidth(text)));
+    const style = row === undefined ? undefined : column.style?.(row);
+    const painted = style === undefined ? text : paint(style, text);
+    if (column.align === 'right') return `${blanks}${painted}`;
+    return isLast ? painted : `${painted}${blanks}`;
+  });
+  const begin = parts.slice(0, -1).join(gap) + (parts.length > 1 ? gap : '');
+  const last = parts.at(-1) ?? '';
+  const whole = width === undefined ? `${begin}${last}` : hang(begin, last, width);
+  return whole.trimEnd();
+}
