@@ -8,6 +8,7 @@ import { loadFleet, type WorkOptions } from './services/fleet-access.js';
 import { readFleetFile } from './services/fleet-file.js';
 import { outputGone } from './streams.js';
 import { renderError } from './ui/errors.js';
+import { page } from './ui/layout.js';
 import { noProgress, type Progress, showProgress } from './ui/progress.js';
 import { forStream } from './ui/style.js';
 
@@ -148,6 +149,11 @@ export abstract class BaseCommand extends Command {
   override log(message = ''): void {
     this.progress.settle();
     super.log(forStream(message, process.stdout));
+  }
+
+  /** A sentence for people, wrapped to the terminal. */
+  protected tell(message: string): void {
+    this.log(page(message));
   }
 
   override logToStderr(message = ''): void {

@@ -11,6 +11,8 @@ import type { Clock } from '../ports.js';
 export interface MemberWork<M extends MemberIdentity = MemberIdentity> {
   member: M;
   steps: readonly StepName[];
+  /** Done before the others begin; counted with them. */
+  earlier?: readonly StepName[];
 }
 
 export interface RunOptions {
@@ -104,13 +106,24 @@ class StageWatch {
 
   constructor(work: readonly MemberWork[], options: RunOptions) {
     this.#options = options;
-    for (const { steps } of work) {
-      for (const step of steps) {
-        const stage = this.#stages.get(step) ?? { total: 0, done: 0, failed: 0, began: Number.POSITIVE_INFINITY, ended: 0 };
+    const now = options.clock.monotonic();
+    for (const { steps, earlier = [] } of work) {
+      for (const step of steps) this.#stage(step).total++;
+      for (const step of earlier) {
+        const stage = this.#stage(step);
         stage.total++;
-        this.#stages.set(step, stage);
+        stage.done++;
+        stage.began = stage.ended = now;
       }
     }
+  }
+
+  #stage(step: StepName): { total: number; done: number; failed: number; began: number; ended: number } {
+    const known = this.#stages.get(step);
+    if (known !== undefined) return known;
+    const stage = { total: 0, done: 0, failed: 0, began: Number.POSITIVE_INFINITY, ended: 0 };
+    this.#stages.set(step, stage);
+    return stage;
   }
 
   async time(step: StepName, work: () => Promise<void>): Promise<void> {

@@ -2,20 +2,19 @@ import type { ProgressEvent } from '../core/progress.js';
 
 type Stage = Extract<ProgressEvent, { kind: 'stage' }>['stage'] | 'import';
 
-/** What a stage is called while it runs, and as one of a list of what was or will be done. */
+/** What a stage is called while it runs, and as one of a list of what was or will be done. In the order in which a member comes to them. */
 const words: Record<Stage, { doing: string; done: string }> = {
   import: { doing: 'importing', done: 'import' },
+  shutdown: { doing: 'shutting down', done: 'shut down' },
   stop: { doing: 'stopping', done: 'stop' },
+  rebase: { doing: 'rebasing', done: 'rebase' },
   overlay: { doing: 'creating disks', done: 'create disks' },
+  seed: { doing: 'writing seeds', done: 'write seeds' },
   define: { doing: 'defining', done: 'define' },
   start: { doing: 'starting', done: 'start' },
   restore: { doing: 'restoring', done: 'restore memory' },
   undefine: { doing: 'undefining', done: 'undefine' },
   unlink: { doing: 'removing files', done: 'remove files' },
-  shutdown: { doing: 'shutting down', done: 'shut down' },
-  wait: { doing: 'waiting', done: 'wait' },
-  seed: { doing: 'writing seeds', done: 'write seeds' },
-  rebase: { doing: 'rebasing', done: 'rebase' },
   resume: { doing: 'resuming', done: 'resume' },
   checkpoint: { doing: 'saving', done: 'save checkpoint' },
   forget: { doing: 'dropping', done: 'drop checkpoint' },
@@ -23,11 +22,18 @@ const words: Record<Stage, { doing: string; done: string }> = {
   startPaused: { doing: 'starting', done: 'start paused' },
   rewind: { doing: 'restoring', done: 'restore checkpoint' },
   fixUp: { doing: 'updating guests', done: 'update guest' },
+  wait: { doing: 'waiting', done: 'wait' },
   exec: { doing: 'running', done: 'run' },
   copy: { doing: 'copying', done: 'copy' },
   compact: { doing: 'compacting', done: 'compact' },
   relocate: { doing: 'relocating', done: 'relocate' },
 };
+
+const order = new Map(Object.keys(words).map((stage, position) => [stage, position]));
+
+export function stageOrder(stage: Stage): number {
+  return order.get(stage) ?? 0;
+}
 
 export function doingWord(stage: Stage): string {
   return words[stage].doing;

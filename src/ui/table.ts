@@ -13,8 +13,8 @@ export interface Column<T> {
 }
 
 const gap = '  ';
-/** The last column is wrapped within what is left, but not into less than this. */
-const leastLast = 24;
+/** The last column is wrapped within what is left: at least this, and up to that where it has words that long. */
+const leastLast = { least: 24, most: 44 };
 
 /**
  * Columns as wide as their widest value; the last one runs free. Where that is wider than the terminal, values are shortened, then
@@ -56,7 +56,7 @@ function narrowed<T>(all: readonly Fitted<T>[], width: number): Fitted<T>[] {
   let kept = [...all];
   const least = (): number => {
     const last = kept.at(-1);
-    return sum(kept.map((one) => (one === last ? Math.min(one.width, leastLast) : Math.min(one.width, one.column.shrink ?? one.width))));
+    return sum(kept.map((one) => (one === last ? lastWidth(one) : Math.min(one.width, one.column.shrink ?? one.width))));
   };
   while (least() > width) {
     const numbers = kept.map(({ column }) => column.drop ?? 0);
@@ -70,7 +70,7 @@ function narrowed<T>(all: readonly Fitted<T>[], width: number): Fitted<T>[] {
 /** Takes what is too much from the columns that may shrink, the widest first. The last one is wrapped rather than cut. */
 function shrunk<T>(kept: readonly Fitted<T>[], width: number): Fitted<T>[] {
   const last = kept.at(-1);
-  const widths = kept.map((one) => (one === last ? Math.min(one.width, leastLast) : one.width));
+  const widths = kept.map((one) => (one === last ? lastWidth(one) : one.width));
   const least = kept.map(({ column }, position) => Math.min(widths[position] ?? 0, column.shrink ?? Number.POSITIVE_INFINITY));
   for (let over = sum(widths) - width; over > 0; over--) {
     const room = widths.map((one, position) => (kept[position] === last ? 0 : one - (least[position] ?? one)));
@@ -79,6 +79,11 @@ function shrunk<T>(kept: readonly Fitted<T>[], width: number): Fitted<T>[] {
     widths[widest] = (widths[widest] ?? 0) - 1;
   }
   return kept.map((one, position) => (one === last ? one : { ...one, width: widths[position] ?? one.width }));
+}
+
+function lastWidth<T>({ cells, width }: Fitted<T>): number {
+  const word = Math.max(...cells.flatMap((cell) => cell.split(' ').map(displayWidth)), leastLast.least);
+  return Math.min(width, word, leastLast.most);
 }
 
 function sum(widths: readonly number[]): number {

@@ -2,7 +2,7 @@ import type { ProgressEvent } from '../core/progress.js';
 import type { ReadyStage } from '../core/stages.js';
 import { bytes, elapsed } from './format.js';
 import { displayWidth, shorten, truncate } from './layout.js';
-import { doingWord } from './stages.js';
+import { doingWord, stageOrder } from './stages.js';
 import { paint } from './style.js';
 
 /** How far the work of one kind has come: what a progress bar, or a line in a log, tells of it. */
@@ -12,6 +12,8 @@ export type WorkEvent = Exclude<ProgressEvent, { kind: 'note' }>;
 
 export class Work {
   readonly label: string;
+  /** Work that one member needs sooner stands higher. */
+  readonly order: number;
   readonly #began: number;
   #ended: number | undefined;
   #latest: WorkEvent;
@@ -20,6 +22,7 @@ export class Work {
 
   constructor(event: WorkEvent, now: number) {
     this.label = event.kind === 'stage' ? doingWord(event.stage) : event.what.replace(/\s+/g, ' ');
+    this.order = event.kind === 'stage' ? stageOrder(event.stage) : -1;
     this.#began = now;
     this.#latest = event;
     this.#end(now);
@@ -107,6 +110,7 @@ export function renderBars(all: Iterable<Work>, columns: number, now: number): s
   const width = columns - 1;
   const bar = Math.max(barWidth.least, Math.min(barWidth.most, width - textWidth));
   return [...all]
+    .sort((a, b) => a.order - b.order)
     .map((work) => {
       const filled = Math.floor(work.share * bar);
       const label = shorten(work.label, Math.max(16, width - bar - 24));
