@@ -13,6 +13,8 @@ export interface Failure {
 
 const maxGroups = 20;
 const maxDetails = 5;
+/** Of more members there are the numbers. */
+const namedMembers = 3;
 
 export function renderFailures(failures: readonly Failure[]): string[] {
   const groups = grouped(failures);
@@ -50,7 +52,11 @@ function groupLines(group: readonly Failure[]): string[] {
   if (first === undefined) return [];
   const message = first.error?.message ?? 'no reason given';
   const told = message.startsWith(`${first.name} `) ? message.slice(first.name.length + 1) : message;
-  const doing = first.doing === undefined ? '' : ` (${first.doing})`;
+  const about = [
+    ...(group.length > namedMembers ? [plural(group.length, 'member')] : []),
+    ...(first.doing === undefined ? [] : [first.doing]),
+  ];
+  const doing = about.length === 0 ? '' : ` (${about.join(', ')})`;
   const details = group.length === 1 ? (first.error?.details ?? []) : sharedDetails(group);
   return [`  ${nameList(group.map(({ name }) => name))}${doing}: ${told}`, ...details.map((detail) => `      ${detail}`)];
 }
@@ -63,11 +69,12 @@ function sharedDetails(group: readonly Failure[]): string[] {
   return told.length <= maxDetails ? told : [...told.slice(0, maxDetails - 1), `… and ${told.length - maxDetails + 1} more`];
 }
 
-/** `lab-003`, `lab-003, lab-004`, or `lab 1-10,17 (11 members)`: as a verb accepts it. */
-export function nameList(names: readonly string[]): string {
-  if (names.length <= 3) return names.join(', ');
+/** `lab-003`, `lab-003, lab-004`, or `lab 1-10,17`: as a verb accepts it. */
+function nameList(names: readonly string[]): string {
+  if (names.length <= namedMembers) return names.join(', ');
   const parts = names.map((name) => /^(.*)-(\d+)$/.exec(name));
   const fleet = parts[0]?.[1];
-  if (parts.some((part) => part === null || part[1] !== fleet)) return `${names.slice(0, 3).join(', ')} and ${names.length - 3} more`;
-  return `${fleet} ${formatIndexes(parts.map((part) => Number(part?.[2])))} (${plural(names.length, 'member')})`;
+  if (parts.some((part) => part === null || part[1] !== fleet))
+    return `${names.slice(0, namedMembers).join(', ')} and ${names.length - namedMembers} more`;
+  return `${fleet} ${formatIndexes(parts.map((part) => Number(part?.[2])))}`;
 }

@@ -1,7 +1,8 @@
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ForeignDomain } from './foreign.js';
-import { guest, Lab, virsh } from './lab.js';
+import { guest, Lab, until, virsh } from './lab.js';
 import { barsOf, complaints, inTerminal, type Remains, type Size, sizes, TerminalRun } from './terminal.js';
 
 /** What remains on the screen of a terminal, at two sizes: of every verb, of partial failures, and after Ctrl-C. */
@@ -154,33 +155,34 @@ describe.concurrent.each(sizes)('on a terminal of $columns columns', (size: Size
   it('Ctrl-C leaves what was done, and the command that goes on', async () => {
     const fleet = lab.fleet('stopped');
     const one = ['--concurrency', '1'];
-    const begin = async (bar: RegExp, ...words: string[]): Promise<Remains> => {
+    const log = lab.path('fleets', fleet, 'operation.log');
+    const isUnderWay = async (): Promise<boolean> => (await readFile(log, 'utf8').catch(() => '')) !== '';
+    /** @param bar when to press it; undefined for a verb that may be too fast for bars */
+    const isLeft = async (bar: RegExp | undefined, counts: RegExp, ...words: string[]): Promise<void> => {
       const verb = new TerminalRun(lab, words, size);
-      await verb.shows(bar);
+      await (bar === undefined ? until('a member to be done', isUnderWay) : verb.shows(bar));
       verb.type('\u0003');
-      return verb.end();
-    };
-    const isLeft = (remains: Remains, verb: RegExp): void => {
-      expect(remains).toMatchObject({ exitCode: 130, text: expect.stringMatching(verb) });
+      const remains = await verb.end();
+      expect(remains).toMatchObject({ exitCode: 130, text: expect.stringMatching(counts) });
       expect(remains.text).toMatch(
         /^Interrupted: finishing what runs[\s\S]*Interrupted: \d+ members? not done\.\s+Finish it with:\s+cowherd\s+resume\s+cwt-/m,
       );
       expect(complaints(remains)).toEqual([]);
-      expect(barsOf(remains.text).some(({ done, total }) => done < total)).toBe(true);
+      if (bar !== undefined) expect(barsOf(remains.text).some(({ done, total }) => done < total)).toBe(true);
     };
-    isLeft(await begin(/starting [1-4]\/12/, ...spawning(fleet, 12, ...one)), /: \d+ created, \d+ started, \d+ not done/);
+    await isLeft(/starting [1-3]\/8/, /: \d+ created, \d+ started, \d+ not done/, ...spawning(fleet, 8, ...one));
     expect((await run('resume', fleet)).text).toMatch(/: .*started.* in /);
-    isLeft(await begin(/(starting|creating disks) [1-4]\/12/, 'reset', fleet, ...one), /: \d+ reset, \d+ not done/);
-    await lab.ok('resume', fleet);
-    isLeft(await begin(/saving [1-4]\/12/, 'checkpoint', fleet, ...one), /: \d+ checkpointed, \d+ not done/);
-    await lab.ok('resume', fleet);
-    await lab.ok('base', 'add', await lab.golden('third.qcow2', { virtualMiB: 16, filledMiB: 3 }));
-    isLeft(
-      await begin(/starting [1-4]\/\d+/, 'rebase', fleet, '--base', 'third', '--batch', '1'),
-      /: \d+ rebased, .*\d+ (not done|unchanged)/,
-    );
-    await lab.ok('resume', fleet);
-    isLeft(await begin(/(removing files|undefining) [1-4]\/12/, 'teardown', fleet, '--yes', ...one), /: \d+ removed, \d+ not done/);
+    // Of the other long verbs the width of the terminal changes nothing.
+    if (size === sizes[0]) {
+      await isLeft(/(starting|creating disks) [1-3]\/8/, /: \d+ reset, \d+ not done/, 'reset', fleet, ...one);
+      await lab.ok('resume', fleet);
+      await isLeft(/saving [1-3]\/8/, /: \d+ checkpointed, \d+ not done/, 'checkpoint', fleet, ...one);
+      await lab.ok('resume', fleet);
+      await lab.ok('base', 'add', await lab.golden('third.qcow2', { virtualMiB: 16, filledMiB: 3 }));
+      await isLeft(/defining [1-3]\/8/, /: \d+ rebased, .*\d+ not done/, 'rebase', fleet, '--base', 'third', '--batch', '1');
+      await lab.ok('resume', fleet);
+    }
+    await isLeft(undefined, /: \d+ removed, \d+ not done/, 'teardown', fleet, '--yes', ...one);
     expect((await run('resume', fleet)).text).toMatch(/: .*removed in /);
   });
 });
