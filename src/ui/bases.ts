@@ -15,13 +15,13 @@ export function renderBases(bases: readonly BaseListing[], damaged: ReadonlyArra
     bases.length === 0
       ? 'No base images in the store. Add one: cowherd base add golden.qcow2'
       : table<BaseListing>(bases, [
-          { title: 'BASE', value: (base) => base.ref, shrink: 16 },
-          { title: 'FORMAT', value: (base) => base.format, drop: 3 },
+          { title: 'BASE', value: (base) => base.ref },
+          { title: 'FORMAT', value: (base) => base.format },
           // Only where it says something.
           ...(bases.some((base) => base.depth > 1)
             ? [{ title: 'DEPTH', value: (base: BaseListing) => String(base.depth), align: 'right' as const }]
             : []),
-          { title: 'ON DISK', value: (base) => bytes(base.allocatedBytes), align: 'right', drop: 1 },
+          { title: 'ON DISK', value: (base) => bytes(base.allocatedBytes), align: 'right' },
           ...(bases.some((base) => base.memory !== null)
             ? [
                 {
@@ -31,13 +31,12 @@ export function renderBases(bases: readonly BaseListing[], damaged: ReadonlyArra
                 },
               ]
             : []),
-          { title: 'VIRTUAL', value: (base) => bytes(base.virtualBytes), align: 'right', drop: 4 },
-          { title: 'IMPORTED', value: (base) => minute(base.importedAt), drop: 2 },
-          { title: 'FLEETS', value: (base) => base.fleets.join(', ') || '-', shrink: 12 },
+          { title: 'VIRTUAL', value: (base) => bytes(base.virtualBytes), align: 'right' },
+          { title: 'IMPORTED', value: (base) => minute(base.importedAt) },
+          { title: 'FLEETS', value: (base) => base.fleets.join(', ') || '-' },
           {
             title: 'STATE',
             value: (base) => (base.problems.length === 0 ? 'sealed' : `CHANGED: ${base.problems.join(', ')}`),
-            style: (base) => (base.problems.length === 0 ? undefined : 'bad'),
           },
         ]),
   ];

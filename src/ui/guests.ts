@@ -18,18 +18,20 @@ export const renderExec = {
   outputs({ members }: ExecOutcome, raw: boolean): string {
     const width = Math.max(0, ...members.map((member) => member.name.length));
     return members
-      .flatMap(({ name, stdout, stderr, exitCode, truncated }: MemberExec) => [
+      .flatMap(({ name, stdout, stderr, exitCode, truncated, error }: MemberExec) => [
         ...(stdout === '' ? [] : [labelled(name, width, stdout, raw)]),
         ...(stderr === '' ? [] : [labelled(name, width, stderr, raw)]),
         ...(truncated ? [`${name.padEnd(width)} ! more output was dropped`] : []),
+        ...(error === undefined ? [] : [`${name.padEnd(width)} ! ${error.message}`]),
         ...(exitCode === null || exitCode === 0 ? [] : [`${name.padEnd(width)} ! exit ${exitCode}`]),
       ])
       .join('\n');
   },
   summary({ fleet, counts, members }: ExecOutcome): string {
     if (counts.failed === 0) return `${fleet}: ${plural(counts.ok, 'member')} ok`;
-    const lines = [`${fleet}: ${counts.ok} ok, ${paint('bad', `${counts.failed} failed`)}`];
-    return page([...lines, ...renderFailures(members.filter(({ error }) => error !== undefined))].join('\n'), process.stderr);
+    const hints = new Set(members.flatMap((member) => (member.error?.hint === undefined ? [] : [member.error.hint])));
+    const lines = [`${fleet}: ${counts.ok} ok, ${counts.failed} failed`, ...[...hints].slice(0, 3).map((hint) => `  → ${hint}`)];
+    return page(lines.join('\n'), process.stderr);
   },
 };
 

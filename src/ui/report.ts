@@ -76,11 +76,11 @@ export function renderStoreReport({ fleets, total, failed, disk }: StoreReport):
   const rows = fleets.map((report) => ({ ...report, baseName: shortDigest(report.base.digest) }));
   const lines = [
     table(rows, [
-      { title: 'FLEET', value: (row) => row.fleet, shrink: 12 },
+      { title: 'FLEET', value: (row) => row.fleet },
       { title: 'MEMBERS', value: (row) => String(row.members), align: 'right' },
-      { title: 'BASE', value: (row) => row.baseName, drop: 1 },
-      { title: 'OVERLAYS', value: (row) => bytes(row.overlays.allocatedBytes), align: 'right', drop: 2 },
-      { title: 'DRIFT', value: (row) => bytes(row.overlays.driftBytes), align: 'right', drop: 3 },
+      { title: 'BASE', value: (row) => row.baseName },
+      { title: 'OVERLAYS', value: (row) => bytes(row.overlays.allocatedBytes), align: 'right' },
+      { title: 'DRIFT', value: (row) => bytes(row.overlays.driftBytes), align: 'right' },
       { title: 'FULL COPIES', value: (row) => bytes(row.fullCopies.allocatedBytes), align: 'right' },
       { title: 'SAVED', value: (row) => `${row.saved.percent} %`, align: 'right' },
     ]),

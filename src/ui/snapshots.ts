@@ -33,10 +33,10 @@ function renderDomain({ domain, state, levels, unfinished, problems, notes }: Sn
   if (rows.length > 0)
     lines.push(
       table<Row>(rows, [
-        { title: '  SNAPSHOT', value: ({ number, name }) => `  ${number} ${name}`, shrink: 16 },
-        { title: 'TAKEN', value: ({ takenAt }) => takenAt.slice(0, 16).replace('T', ' '), drop: 1 },
+        { title: '  SNAPSHOT', value: ({ number, name }) => `  ${number} ${name}` },
+        { title: 'TAKEN', value: ({ takenAt }) => takenAt.slice(0, 16).replace('T', ' ') },
         { title: 'AGE', value: ({ ageSeconds }) => duration(ageSeconds), align: 'right' },
-        { title: 'DISK', value: ({ disk }) => disk.target, drop: 2 },
+        { title: 'DISK', value: ({ disk }) => disk.target },
         { title: 'SINCE', value: ({ disk }) => bytes(disk.overlayBytes), align: 'right' },
         {
           title: 'STANDS ON',

@@ -4,17 +4,8 @@ import { formatIndexes } from '../core/selection.js';
 import type { FleetStatus, FleetSummary, MemberStatus } from '../services/status.js';
 import { bytes, type Column, countsLine, duration, plural, table } from './format.js';
 import { page } from './layout.js';
-import type { Style } from './style.js';
 
 const stateWords: Record<string, string> = { shutOff: 'off' };
-const stateStyles: Record<string, Style> = {
-  running: 'good',
-  shutOff: 'quiet',
-  paused: 'doubtful',
-  missing: 'bad',
-  broken: 'bad',
-  crashed: 'bad',
-};
 
 export function renderStatus(status: FleetStatus): string {
   const { fleet, base, counts, unfinished, members } = status;
@@ -40,20 +31,15 @@ export function renderStatus(status: FleetStatus): string {
     about,
     '',
     table<MemberStatus>(members, [
-      { title: 'MEMBER', value: (member) => member.name, shrink: 12 },
-      { title: 'STATE', value: (member) => stateWords[member.state] ?? member.state, style: (member) => stateStyles[member.state] },
-      {
-        title: 'UPTIME',
-        value: (member) => (member.uptimeSeconds === null ? '-' : duration(member.uptimeSeconds)),
-        align: 'right',
-        drop: 2,
-      },
+      { title: 'MEMBER', value: (member) => member.name },
+      { title: 'STATE', value: (member) => stateWords[member.state] ?? member.state },
+      { title: 'UPTIME', value: (member) => (member.uptimeSeconds === null ? '-' : duration(member.uptimeSeconds)), align: 'right' },
       ...(members.some(hasAddress) ? [{ title: 'ADDRESS', value: addressOf }] : []),
-      ...(status.newerBase === null ? [] : [{ title: 'BASE', value: (member: MemberStatus) => member.base, shrink: 12, drop: 3 }]),
-      { title: 'OVERLAY', value: (member) => bytes(member.overlayBytes), align: 'right', drop: 5 },
-      { title: 'DRIFT', value: (member) => bytes(member.driftBytes), align: 'right', drop: 1 },
+      ...(status.newerBase === null ? [] : [{ title: 'BASE', value: (member: MemberStatus) => member.base }]),
+      { title: 'OVERLAY', value: (member) => bytes(member.overlayBytes), align: 'right' },
+      { title: 'DRIFT', value: (member) => bytes(member.driftBytes), align: 'right' },
       ...memoryColumns(status),
-      ...(members.some(({ checkpointAt }) => checkpointAt !== null) ? [{ title: 'CHECKPOINT', value: checkpointOf, drop: 4 }] : []),
+      ...(members.some(({ checkpointAt }) => checkpointAt !== null) ? [{ title: 'CHECKPOINT', value: checkpointOf }] : []),
       { title: 'REASON', value: (member) => (member.problems.length > 0 ? member.problems.join('; ') : member.reason) },
     ]),
   );
@@ -112,10 +98,10 @@ function addressOf({ address, sshPort }: MemberStatus): string {
 export function renderFleets(fleets: readonly FleetSummary[], root: string): string {
   if (fleets.length === 0) return page(`No fleets in ${root}. Make one: cowherd spawn lab --base golden.qcow2 --count 10`);
   return table<FleetSummary>(fleets, [
-    { title: 'FLEET', value: (row) => row.fleet, shrink: 12 },
+    { title: 'FLEET', value: (row) => row.fleet },
     { title: 'MEMBERS', value: (row) => String(row.members), align: 'right' },
-    { title: 'BASE', value: (row) => row.base, shrink: 12, drop: 2 },
-    { title: 'OVERLAYS', value: (row) => bytes(row.overlayBytes), align: 'right', drop: 1 },
+    { title: 'BASE', value: (row) => row.base },
+    { title: 'OVERLAYS', value: (row) => bytes(row.overlayBytes), align: 'right' },
     {
       title: 'STATE',
       value: (row) =>

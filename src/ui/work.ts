@@ -76,7 +76,7 @@ export class Work {
 
 function isNewRun(event: StageEvent, latest: StageEvent): boolean {
   const isOver = latest.done + (latest.failed ?? 0) >= latest.total;
-  return event.done < latest.done || event.total !== latest.total || (isOver && event.done <= latest.done);
+  return event.done < latest.done || (isOver && event.done <= latest.done);
 }
 
 function ratio(done: number, total: number): number {
