@@ -197,8 +197,10 @@ export abstract class BaseCommand extends Command {
   }
 
   private report(report: ErrorReport): void {
-    if (this.jsonEnabled()) this.logJson({ error: report });
-    else this.logToStderr(renderError(report));
+    if (this.jsonEnabled()) return this.logJson({ error: report });
+    // Over the ^C that a terminal shows.
+    if (report.code === 'INTERRUPTED' && process.stderr.isTTY) process.stderr.write('\r');
+    this.logToStderr(renderError(report));
   }
 }
 

@@ -44,9 +44,9 @@ function happened({ operation, counts, members }: Outcome): string {
   const kinds = new Map<string, number>();
   const count = (kind: string): void => void kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
   for (const { outcome, became } of members) if ((became ?? outcome) !== 'failed') count(became ?? outcome);
-  // A reset that starts again what ran says nothing new by that.
-  if (operation.verb === 'reset' && counts.started === kinds.get('reset')) kinds.delete('started');
-  else if (counts.started > 0) kinds.set('started', counts.started);
+  // Where some failed to start, it goes without saying that the others did.
+  const isTold = operation.verb === 'reset' && counts.failed > 0 && counts.started === kinds.get('reset');
+  if (counts.started > 0 && !isTold) kinds.set('started', counts.started);
   const failures = new Map<string, number>();
   for (const { outcome, step } of members)
     if (outcome === 'failed') failures.set(failureWord(step), (failures.get(failureWord(step)) ?? 0) + 1);

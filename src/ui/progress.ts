@@ -70,7 +70,8 @@ class Bars implements Shown {
 
   note(text: string): void {
     if (this.#isDrawn) this.#frame.clear();
-    this.#stream.write(`${forStream(page(text, this.#stream), this.#stream)}\n`);
+    // Over the ^C that a terminal shows.
+    this.#stream.write(`\r${forStream(page(text, this.#stream), this.#stream)}\n`);
     if (this.#isDrawn) this.#draw();
   }
 

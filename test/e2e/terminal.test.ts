@@ -25,7 +25,7 @@ function everyVerb(lab: Lab, fleet: string, golden: string, domain: string): Cel
     [`report ${fleet}`, /^full copies +█+ [\s\S]*^Saved: /m],
     [`checkpoint ${fleet}`, /: 3 checkpointed in /],
     [`reset ${fleet} --warm`, /: 3 rewound in /],
-    [`reset ${fleet}`, /: 3 reset in .*freed/],
+    [`reset ${fleet}`, /: 3 reset, 3 started in .*freed/],
     [`inventory ${fleet} --format hosts`, /note: 3 of 3 members have no address/],
     [`logs ${fleet}-001`, /^OK [0-9a-f]{16}/m],
     [`template render ${fleet} 1`, /<\/domain>/],
@@ -121,7 +121,8 @@ describe.concurrent.each(sizes)('on a terminal of $columns columns', (size: Size
       [['rebase', fleet, '--base', 'other', '--canary', '1', '--wait', 'console=NEVER', '--timeout', '1s'], /: .*1 not ready in time/, 1],
     ];
     await lab.ok('base', 'add', await lab.golden('other.qcow2', { virtualMiB: 16, filledMiB: 2 }));
-    for (const [words, counts] of failing) {
+    // One is enough where there is more room.
+    for (const [words, counts] of failing.slice(0, size === sizes[0] ? failing.length : 1)) {
       const result = await run(...words);
       expect(result).toMatchObject({ exitCode: 4, text: expect.stringMatching(counts) });
       expect(complaints(result)).toEqual([]);
@@ -174,7 +175,7 @@ describe.concurrent.each(sizes)('on a terminal of $columns columns', (size: Size
     expect((await run('resume', fleet)).text).toMatch(/: .*started.* in /);
     // Of the other long verbs the width of the terminal changes nothing.
     if (size === sizes[0]) {
-      await isLeft(/(starting|creating disks) [1-3]\/8/, /: \d+ reset, \d+ not done/, 'reset', fleet, ...one);
+      await isLeft(/(starting|creating disks) [1-3]\/8/, /: \d+ reset, .*\d+ not done/, 'reset', fleet, ...one);
       await lab.ok('resume', fleet);
       await isLeft(/saving [1-3]\/8/, /: \d+ checkpointed, \d+ not done/, 'checkpoint', fleet, ...one);
       await lab.ok('resume', fleet);
@@ -212,7 +213,7 @@ describe('colors', () => {
       // No bars for a terminal that knows no control codes, and the result all the same.
       const reset = await inTerminal(lab, ['reset', fleet], size, { TERM: 'dumb' });
       expect(reset.bytes).not.toContain('\u001b');
-      expect(reset.text).toMatch(/: 1 reset in /);
+      expect(reset.text).toMatch(/: 1 reset, 1 started in /);
     } finally {
       await lab.close();
     }
