@@ -40,13 +40,8 @@ try {
   await buildGolden(join(scratch, 'golden.qcow2'), { filledMiB: 48 });
   // Which accelerator works here is found out once, before the picture.
   await type('cowherd doctor', false);
-  await type(
-    `cowherd spawn ${fleet} --base golden.qcow2 --count 6 --memory 16MiB \\\r\n    --network none --wait console=^OK`.replace(
-      '\\\r\n    ',
-      '',
-    ),
-  );
-  await type(`cowherd stop ${fleet} 5`, false);
+  await type(`cowherd spawn ${fleet} --base golden.qcow2 --count 6 --memory 16MiB --network none --wait console=^OK`);
+  await type(`cowherd stop ${fleet} 5 --timeout 1s --force`, false);
   await type(`cowherd status ${fleet}`);
   await type(`cowherd reset ${fleet} 1-4 --wait console=login: --timeout 3s`);
 } finally {

@@ -1,7 +1,7 @@
 import type { ProgressEvent } from '../core/progress.js';
 import type { ReadyStage } from '../core/stages.js';
 import { bytes, elapsed } from './format.js';
-import { displayWidth, shorten, truncate } from './layout.js';
+import { shorten, truncate } from './layout.js';
 import { doingWord, stageOrder } from './stages.js';
 import { paint } from './style.js';
 
@@ -55,7 +55,7 @@ export class Work {
     const waitsFor = pendingText(event.pending);
     return [
       `${done}/${total}`,
-      ...(failed > 0 ? [paint('bad', `${failed} failed`)] : []),
+      ...(failed > 0 ? [`${failed} failed`] : []),
       ...(time > 0 || waitsFor !== '' ? [elapsed(time)] : []),
       ...(waitsFor === '' ? [] : [waitsFor]),
     ].join(' · ');
@@ -100,9 +100,9 @@ function pendingText(pending: ReadonlyMap<ReadyStage, ReadonlySet<string>> | und
     .join(' · ');
 }
 
-const barWidth = { most: 30, least: 10 };
+const barWidth = { most: 20, least: 10 };
 /** What the text beside a bar should have at least. */
-const textWidth = 46;
+const textWidth = 58;
 
 /** One line for each kind of work, each as wide as the terminal at most. */
 export function renderBars(all: Iterable<Work>, columns: number, now: number): string {
@@ -115,12 +115,8 @@ export function renderBars(all: Iterable<Work>, columns: number, now: number): s
       const filled = Math.floor(work.share * bar);
       const label = shorten(work.label, Math.max(16, width - bar - 24));
       const begin = `${'█'.repeat(filled)}${'░'.repeat(bar - filled)} ${label}`;
-      return truncated(`${begin} ${work.text(now)}`, width);
+      // Cut before it is painted: a mark of color must stay whole.
+      return truncate(`${begin} ${work.text(now)}`, width).replace(/ · \d+ failed/, (text) => paint('bad', text));
     })
     .join('\n');
-}
-
-/** Marks of color stay whole: a line that is too long goes without. */
-function truncated(line: string, width: number): string {
-  return displayWidth(line) <= width ? line : truncate(line, width);
 }

@@ -117,6 +117,7 @@ export function complaints({ text, cut, bytes }: Remains, isData = false): strin
     ...(isData ? [] : cut).map((word) => `the word ${word} is cut`),
     ...(!hasBar && bytes.replace(color, '').includes(esc) ? ['control codes without a bar'] : []),
     ...(hidden >= 0 && bytes.lastIndexOf(`${esc}[?25h`) < hidden ? ['the cursor is hidden'] : []),
+    ...(text.includes('\\x1b') ? ['a control code is shown as text'] : []),
     ...(/\bundefined\b|\bNaN\b|\d\.\d{6}/.test(text) ? ['it shows a value that is for programs'] : []),
   ];
 }

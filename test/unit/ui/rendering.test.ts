@@ -90,7 +90,7 @@ describe('bars', () => {
       ]),
       500,
     );
-    expect(renderBars([work], 80, 33_900)).toBe('██████████░░░░░░░░░░░░░░░░░░░░ waiting 2/6 · 0:33 · ssh: 003 004 005 006');
+    expect(renderBars([work], 80, 33_900)).toBe('██████░░░░░░░░░░░░░░ waiting 2/6 · 0:33 · ssh: 003 004 005 006');
     work.update(wait(2, 4, [['ssh', four]]), 60_000);
     expect(renderBars([work], 80, 99_000)).toContain('waiting 2/6 · 4 failed · 1:00 · ssh: 003');
   });
@@ -111,6 +111,13 @@ describe('bars', () => {
     );
     expect(renderBars([work], 160, 1000)).toContain('address: 0001 0002 0003 0004 0005 0006 0007 0008 +492 · ssh: 0501');
     for (const width of [20, 40, 80]) expect(displayWidth(renderBars([work], width, 1000))).toBeLessThan(width);
+  });
+
+  it('are cut where they are too long, colors and all', () => {
+    vi.stubEnv('FORCE_COLOR', '1');
+    const line = forStream(renderBars([new Work(wait(2, 4, [['ssh', four]]), 0)], 44, 0), { isTTY: true } as NodeJS.WriteStream);
+    vi.unstubAllEnvs();
+    expect(line).toBe('███░░░░░░░ waiting 2/6\u001b[31m · 4 failed\u001b[39m · 0:00 · …');
   });
 
   it('count batch after batch together, with what failed', () => {
