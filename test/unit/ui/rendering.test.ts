@@ -117,7 +117,7 @@ describe('bars', () => {
     vi.stubEnv('FORCE_COLOR', '1');
     const line = forStream(renderBars([new Work(wait(2, 4, [['ssh', four]]), 0)], 44, 0), { isTTY: true } as NodeJS.WriteStream);
     vi.unstubAllEnvs();
-    expect(line).toBe('███░░░░░░░ waiting 2/6\u001b[31m · 4 failed\u001b[39m · 0:00 · …');
+    expect(line).toBe('███░░░░░░░ waiting 2/6\u001b[31m · 4 failed\u001b[39m · 0:00 ·…');
   });
 
   it('count batch after batch together, with what failed', () => {
