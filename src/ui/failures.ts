@@ -44,7 +44,11 @@ const own =
   /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?:[0-9a-f]{2}:){5}[0-9a-f]{2}|\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?|\d{4}-\d\d-\d\d[T ][\d:.]+\S*/g;
 
 function keyOf({ name, doing, error }: Failure): string {
-  return [doing ?? '', error?.message ?? '', error?.hint ?? ''].join('\n').replaceAll(name, '\u0000').replace(own, '\u0000');
+  return withoutOwn(name, [doing ?? '', error?.message ?? '', error?.hint ?? ''].join('\n'));
+}
+
+function withoutOwn(name: string, text: string): string {
+  return text.replaceAll(name, '\u0000').replace(own, '\u0000');
 }
 
 function groupLines(group: readonly Failure[]): string[] {
@@ -64,7 +68,8 @@ function groupLines(group: readonly Failure[]): string[] {
 /** Once where all have the same; else those of the first few, each with its name. */
 function sharedDetails(group: readonly Failure[]): string[] {
   const all = group.map(({ error }) => (error?.details ?? []).join('; '));
-  if (new Set(all).size === 1) return [...(group[0]?.error?.details ?? [])];
+  if (new Set(group.map(({ name }, position) => withoutOwn(name, all[position] ?? ''))).size === 1)
+    return [...(group[0]?.error?.details ?? [])];
   const told = group.flatMap(({ name }, position) => (all[position] === '' ? [] : [`${name}: ${all[position]}`]));
   return told.length <= maxDetails ? told : [...told.slice(0, maxDetails - 1), `… and ${told.length - maxDetails + 1} more`];
 }

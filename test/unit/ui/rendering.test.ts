@@ -177,8 +177,8 @@ describe('members that failed', () => {
   });
 
   it('show what each of a few has said, once where it is the same', () => {
-    expect(renderFailures([failed(1, 'a', 'Look.', ['console is empty']), failed(2, 'a', 'Look.', ['console is empty'])])[1]).toBe(
-      '      console is empty',
+    expect(renderFailures([1, 2].map((number) => failed(number, 'a', 'Look.', [`console of lab-00${number} is empty`])))[1]).toBe(
+      '      console of lab-001 is empty',
     );
     expect(renderFailures([failed(1, 'a', 'Look.', ['x']), failed(2, 'a', 'Look.', ['y'])]).slice(1, 3)).toEqual([
       '      lab-001: x',
