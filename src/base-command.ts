@@ -197,7 +197,10 @@ export abstract class BaseCommand extends Command {
   }
 
   private report(report: ErrorReport): void {
-    if (this.jsonEnabled()) return this.logJson({ error: report });
+    if (this.jsonEnabled()) {
+      this.logJson({ error: report });
+      return;
+    }
     // Over the ^C that a terminal shows.
     if (report.code === 'INTERRUPTED' && process.stderr.isTTY) process.stderr.write('\r');
     this.logToStderr(renderError(report));
