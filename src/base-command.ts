@@ -7,7 +7,7 @@ import { type Host, openHost } from './host.js';
 import { loadFleet, type WorkOptions } from './services/fleet-access.js';
 import { readFleetFile } from './services/fleet-file.js';
 import { outputGone } from './streams.js';
-import { renderError } from './ui/errors.js';
+import { renderError, usageText } from './ui/errors.js';
 import { page } from './ui/layout.js';
 import { noProgress, type Progress, showProgress } from './ui/progress.js';
 import { forStream } from './ui/style.js';
@@ -188,7 +188,7 @@ export abstract class BaseCommand extends Command {
     const report: ErrorReport = isOurs
       ? reportOf(error)
       : usage
-        ? { code: 'BAD_USAGE', message: firstLine(error.message), hint: `See "cowherd ${this.id?.replaceAll(':', ' ') ?? ''} --help".` }
+        ? { code: 'BAD_USAGE', message: usageText(error.message), hint: `See "cowherd ${this.id?.replaceAll(':', ' ') ?? ''} --help".` }
         : { code: 'BUG', message: error.message };
     process.exitCode = isOurs ? error.exitCode : usage ? 2 : 1;
     this.report(report);
@@ -221,12 +221,6 @@ function interrupted(): CowherdError {
   return new CowherdError('INTERRUPTED', 'Interrupted', {
     hint: 'Run the same command again; what was done is kept. If something is unfinished, it says how to go on.',
   });
-}
-
-function firstLine(message: string): string {
-  // The hint says where there is help.
-  const told = message.replace(/^See more help with --help$/m, '');
-  return told.split('\n').slice(0, 2).join(' ').replace(/\s+/g, ' ').trim();
 }
 
 /** Faults of the machine that may come up wherever a file is touched. */
