@@ -1,5 +1,6 @@
 // The main job from beginning to end, on real virtual machines: `npm run quickstart [-- --count N]`.
 // With --linux the guests are Linux ones, to be logged in to; without, 512 bytes of code that boot in a tenth of a second.
+import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -19,10 +20,23 @@ if (!Number.isInteger(count) || count < 1 || count > 1000) {
 const bin = fileURLToPath(new URL('../bin/run.js', import.meta.url));
 const fleet = 'quickstart';
 
+/** Ctrl-C reaches the cowherd that runs, too, which finishes what it has begun; then all is taken down. */
+let interruptedBy;
+let running;
+process.on('SIGINT', () => {
+  interruptedBy ??= 130;
+});
+process.on('SIGTERM', () => {
+  interruptedBy ??= 143;
+  running?.kill('SIGTERM');
+});
+
 /** Prints a command as a person would type it, then runs it. */
 async function cowherd(...args) {
+  if (interruptedBy !== undefined && args[0] !== 'teardown') throw new Failure(interruptedBy);
   console.log(`\n$ cowherd ${args.map((arg) => (/[^\w=.,/:-]/.test(arg) ? `'${arg}'` : arg)).join(' ')}`);
-  const { exitCode } = await execa(process.execPath, [bin, ...args], { stdio: 'inherit', reject: false });
+  running = execa(process.execPath, [bin, ...args], { stdio: 'inherit', reject: false });
+  const { exitCode } = await running;
   if (exitCode !== 0) throw new Failure(exitCode ?? 1);
 }
 
@@ -80,20 +94,29 @@ process.env.LIBVIRT_DEFAULT_URI = uri;
 
 const scratch = await mkdtemp(join(tmpdir(), 'cowherd-quickstart-'));
 const golden = join(scratch, 'golden.qcow2');
-let torn = false;
+let isDone = false;
 try {
   console.log(`Connection ${uri}, store ${store}`);
   await (values.linux ? linuxGuests() : smallestGuests());
-  torn = true;
+  isDone = true;
 } catch (error) {
   if (!(error instanceof Failure)) throw error;
   process.exitCode = error.exitCode;
 } finally {
-  if (!torn) {
-    console.log('\nCleaning up after the failure:');
-    await cowherd('teardown', fleet, '--with-base', '--yes').catch(() => undefined);
-  }
   await rm(scratch, { recursive: true, force: true });
-  await rm(store, { recursive: true, force: true });
+  let isGone = true;
+  if (!isDone && existsSync(join(store, 'fleets', fleet))) {
+    console.log(`\nCleaning up after the ${interruptedBy === undefined ? 'failure' : 'interruption'}:`);
+    isGone = await cowherd('teardown', fleet, '--with-base', '--yes').then(
+      () => true,
+      () => false,
+    );
+  }
+  // Without its store nothing would know which domains are the fleet's.
+  if (isGone) await rm(store, { recursive: true, force: true });
+  else {
+    const settings = `COWHERD_STORE=${store} LIBVIRT_DEFAULT_URI=${uri}`;
+    console.log(`\nSomething is left. This removes it:\n  ${settings} node ${bin} teardown ${fleet} --with-base --yes && rm -r ${store}`);
+  }
 }
-if (torn) console.log('\nDone. No domain, overlay or base image is left. The packages stay, and so does libvirtd.');
+if (isDone) console.log('\nDone. No domain, overlay or base image is left. The packages stay, and so does libvirtd.');

@@ -2,15 +2,16 @@ import { Command, Flags, ux } from '@oclif/core';
 import { cancelOnSignals } from './cancellation.js';
 import { readDefaults } from './config.js';
 import { CowherdError, type ErrorReport, exitCodeOf as exitCodes, fullDiskHint, reportOf } from './core/errors.js';
-import { escapeUnsafe } from './core/guest/text.js';
 import { jsonText } from './core/quoting.js';
 import { parseTargets, type Targets } from './core/targets.js';
 import { type Host, openHost } from './host.js';
 import { loadFleet, type WorkOptions } from './services/fleet-access.js';
 import { readFleetFile } from './services/fleet-file.js';
 import { outputGone } from './streams.js';
-import { renderError } from './ui/errors.js';
-import { noProgress, showProgress } from './ui/progress.js';
+import { renderError, usageText } from './ui/errors.js';
+import { page } from './ui/layout.js';
+import { noProgress, type Progress, showProgress } from './ui/progress.js';
+import { forStream } from './ui/style.js';
 
 export interface HostFlags {
   connect?: string | undefined;
@@ -21,6 +22,9 @@ type ConcurrencyFlags = { concurrency?: number | undefined; 'boot-concurrency'?:
 
 /** What all commands share: where the host is, cancellation, progress, and one exit for errors, plain and as JSON. */
 export abstract class BaseCommand extends Command {
+  /** What is printed comes below it. */
+  private progress: Progress = noProgress;
+
   static override enableJsonFlag = true;
   static override baseFlags = {
     connect: Flags.string({
@@ -47,6 +51,7 @@ export abstract class BaseCommand extends Command {
     { isWatch = false, isReader = false }: WorkKind = {},
   ): Promise<T> {
     const progress = this.jsonEnabled() ? noProgress : showProgress(process.stderr);
+    this.progress = progress;
     const leave = (): never => {
       progress.stop();
       process.exit(exitCodes.INTERRUPTED);
@@ -59,8 +64,11 @@ export abstract class BaseCommand extends Command {
         }
         if (!isWatch) progress.listener({ kind: 'note', text: 'Interrupted: finishing what runs. Once more to leave at once.' });
       },
-      // The journal holds what is left.
-      onSecond: leave,
+      onSecond: () => {
+        // The journal holds what is left.
+        if (!isWatch && !this.jsonEnabled()) this.logToStderr(leftAtOnce);
+        leave();
+      },
     });
     try {
       const { settings, ignored } = await readDefaults();
@@ -142,11 +150,18 @@ export abstract class BaseCommand extends Command {
 
   /** Everything that is shown passes through here: no text of a guest or of another program steers the terminal. */
   override log(message = ''): void {
-    super.log(escapeUnsafe(message));
+    this.progress.settle();
+    super.log(forStream(message, process.stdout));
+  }
+
+  /** A sentence for people, wrapped to the terminal. */
+  protected tell(message: string): void {
+    this.log(page(message));
   }
 
   override logToStderr(message = ''): void {
-    super.logToStderr(escapeUnsafe(message));
+    this.progress.settle();
+    super.logToStderr(forStream(message, process.stderr));
   }
 
   protected override logJson(document: unknown): void {
@@ -155,6 +170,7 @@ export abstract class BaseCommand extends Command {
 
   /** For what a person wants as it is. */
   protected logRaw(text: string): void {
+    this.progress.settle();
     process.stdout.write(text);
   }
 
@@ -175,7 +191,7 @@ export abstract class BaseCommand extends Command {
     const report: ErrorReport = isOurs
       ? reportOf(error)
       : usage
-        ? { code: 'BAD_USAGE', message: firstLine(error.message), hint: `See "cowherd ${this.id?.replaceAll(':', ' ') ?? ''} --help".` }
+        ? { code: 'BAD_USAGE', message: usageText(error.message), hint: `See "cowherd ${this.id?.replaceAll(':', ' ') ?? ''} --help".` }
         : { code: 'BUG', message: error.message };
     process.exitCode = isOurs ? error.exitCode : usage ? 2 : 1;
     this.report(report);
@@ -184,8 +200,13 @@ export abstract class BaseCommand extends Command {
   }
 
   private report(report: ErrorReport): void {
-    if (this.jsonEnabled()) this.logJson({ error: report });
-    else this.logToStderr(renderError(report));
+    if (this.jsonEnabled()) {
+      this.logJson({ error: report });
+      return;
+    }
+    // Over the ^C that a terminal shows.
+    if (report.code === 'INTERRUPTED' && process.stderr.isTTY) process.stderr.write('\r');
+    this.logToStderr(renderError(report));
   }
 }
 
@@ -196,14 +217,13 @@ interface WorkKind {
   isReader?: boolean;
 }
 
+const leftAtOnce =
+  'Left at once. What had begun is noted: "cowherd list" says where something is unfinished, "cowherd resume FLEET" finishes it.';
+
 function interrupted(): CowherdError {
   return new CowherdError('INTERRUPTED', 'Interrupted', {
     hint: 'Run the same command again; what was done is kept. If something is unfinished, it says how to go on.',
   });
-}
-
-function firstLine(message: string): string {
-  return message.split('\n').slice(0, 2).join(' ').replace(/\s+/g, ' ').trim();
 }
 
 /** Faults of the machine that may come up wherever a file is touched. */

@@ -5,6 +5,7 @@ import { basename, dirname, join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import writeFileAtomic from 'write-file-atomic';
 import type { Seal } from '../core/base.js';
+import { formatDuration } from '../core/duration.js';
 import { CowherdError, fullDiskHint } from '../core/errors.js';
 import type { Segment } from '../core/overlay.js';
 
@@ -280,7 +281,7 @@ async function readNamed(path: string, limit: number): Promise<Buffer> {
       if (bytesRead === 0) return bytes.subarray(0, length);
       length += bytesRead ?? 0;
       if (length === bytes.length) throw stats.isFile() ? refuse('grows while it is read') : tooLarge;
-      if (Date.now() > deadline) throw refuse(`is a pipe that did not end within ${pipeMs / 1000} s`);
+      if (Date.now() > deadline) throw refuse(`is a pipe that did not end within ${formatDuration(pipeMs)}`);
     }
   } catch (cause) {
     if (cause instanceof CowherdError) throw cause;

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { type AcceleratorFault, acceleratorFaultOf, faultText } from '../core/accelerator-faults.js';
 import type { BaseImage } from '../core/base.js';
 import { memberMetadata } from '../core/domain-xml.js';
+import { formatDuration } from '../core/duration.js';
 import { CowherdError, reportOf } from '../core/errors.js';
 import type { FleetRecord } from '../core/fleet.js';
 import { memberIdentity } from '../core/identity.js';
@@ -108,7 +109,7 @@ export class ProbeGuests {
       const ms = clock.monotonic() - began;
       if (!isOver)
         return {
-          failure: `it was not done within ${Math.round(limitMs / 100) / 10} s, about as long as emulation takes`,
+          failure: `it was not done within ${formatDuration(limitMs)}, about as long as emulation takes`,
           fault: undefined,
         };
       return (await this.#hasSpoken(consoleLog)) ? { ms } : { failure: 'it ended without having reached long mode', fault: undefined };

@@ -1,4 +1,5 @@
 import { type ExecaError, execa } from 'execa';
+import { formatDuration } from '../core/duration.js';
 import { CowherdError, fullDiskHint } from '../core/errors.js';
 import { attachedEnvironment, childEnvironment } from './environment.js';
 
@@ -143,7 +144,7 @@ function failureOf(command: string, args: readonly string[], result: ExecaError,
   if (result.code === 'ENOENT') return missingTool(command);
   if (result.isCanceled) return new CowherdError('INTERRUPTED', `Interrupted while running ${command}`);
   if (result.timedOut) {
-    return new CowherdError('TOOL_TIMEOUT', `${call} gave no answer within ${timeoutMs / 1000} s`, {
+    return new CowherdError('TOOL_TIMEOUT', `${call} gave no answer within ${formatDuration(timeoutMs)}`, {
       hint: 'Is the disk or the daemon overloaded? Try the call by hand.',
     });
   }

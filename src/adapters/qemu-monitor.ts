@@ -1,4 +1,5 @@
 import { setTimeout } from 'node:timers/promises';
+import { formatDuration } from '../core/duration.js';
 import { CowherdError } from '../core/errors.js';
 import { type MonitorJob, parseAnswer, parseBlocks, parseJobs, parseVersion } from '../core/guest/monitor.js';
 import { excerpt } from '../core/guest/text.js';
@@ -72,7 +73,7 @@ export class QemuMonitor implements Monitor {
         return job;
       }
       if (performance.now() - began > jobMs)
-        throw new CowherdError('TOOL_TIMEOUT', `The QEMU of ${domain} did not ${doing} within ${jobMs / 60_000} minutes`, {
+        throw new CowherdError('TOOL_TIMEOUT', `The QEMU of ${domain} did not ${doing} within ${formatDuration(jobMs)}`, {
           hint: `It may still be at it: virsh qemu-monitor-command ${domain} '{"execute":"query-jobs"}'`,
         });
       await setTimeout(pause);

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { formatDuration } from '../core/duration.js';
 import { CowherdError } from '../core/errors.js';
 import { type Conversation, openTool } from './process.js';
 
@@ -120,13 +121,9 @@ export class VirshSession {
 
   #timeOut(command: string, afterMs: number): void {
     this.#end(
-      new CowherdError(
-        'TOOL_TIMEOUT',
-        `libvirt gave no answer to "${command.split(' ', 2).join(' ')}" within ${Math.round(afterMs / 1000)} s`,
-        {
-          hint: 'libvirtd or the machine is overloaded, or hangs. Try "virsh list", then run the same command again. COWHERD_LIBVIRT_TIMEOUT=5m gives it longer.',
-        },
-      ),
+      new CowherdError('TOOL_TIMEOUT', `libvirt gave no answer to "${command.split(' ', 2).join(' ')}" within ${formatDuration(afterMs)}`, {
+        hint: 'libvirtd or the machine is overloaded, or hangs. Try "virsh list", then run the same command again. COWHERD_LIBVIRT_TIMEOUT=5m gives it longer.',
+      }),
     );
     this.#conversation.kill();
   }

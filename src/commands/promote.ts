@@ -3,6 +3,7 @@ import { BaseCommand } from '../base-command.js';
 import { timeoutFlag } from '../flags.js';
 import { promote } from '../services/promote.js';
 import { renderPromotion } from '../ui/bases.js';
+import { page } from '../ui/layout.js';
 
 export default class Promote extends BaseCommand {
   static override summary = "Make a new base image of a member's disk.";
@@ -29,7 +30,7 @@ member must be off. With --layered only what differs from the base image is kept
       const { as, layered, stop, timeout: timeoutMs } = flags;
       const result = await promote(host, { ...work, member: argv as string[], as, layered, stop, timeoutMs });
       this.log(renderPromotion(result));
-      for (const note of result.notes) this.logToStderr(`note: ${note}`);
+      for (const note of result.notes) this.logToStderr(page(`note: ${note}`, process.stderr));
       return result;
     });
   }

@@ -14,3 +14,17 @@ export function parseDuration(text: string): number {
   }
   return value;
 }
+
+/** Milliseconds for people: `0.4 s`, `18 s`, `90 s`, `3 min 20 s`, `2 h 5 min`. */
+export function formatDuration(milliseconds: number): string {
+  const tenths = Math.round(Math.max(0, milliseconds) / 100) / 10;
+  if (tenths < 10) return `${tenths} s`;
+  const count = Math.round(tenths);
+  if (count < 120) return `${count} s`;
+  if (count < 7200) return withRest(Math.floor(count / 60), 'min', count % 60, 's');
+  return withRest(Math.floor(count / 3600), 'h', Math.floor((count % 3600) / 60), 'min');
+}
+
+function withRest(count: number, unit: string, rest: number, smaller: string): string {
+  return rest === 0 ? `${count} ${unit}` : `${count} ${unit} ${rest} ${smaller}`;
+}

@@ -31,6 +31,8 @@ export interface MemberOutcome {
   /** As far as this run knows; `cowherd status` looks again. */
   state: MemberState;
   outcome: MemberOutcomeKind;
+  /** What it has become all the same, where all that failed is that it did not become ready in time. */
+  became?: MemberOutcomeKind;
   /** The step that failed. */
   step?: StepName;
   /** The stage of readiness that it did not reach. */

@@ -1,3 +1,4 @@
+import prettyBytes from 'pretty-bytes';
 import { choiceSchema, formatChoice } from './cpu.js';
 import type { FleetRecord } from './fleet.js';
 import type { MemberMark } from './observation.js';
@@ -36,7 +37,6 @@ export function specIn(text: string): DomainSpec | undefined {
 
 const labels: Partial<Record<keyof DomainSpec, string>> = {
   vcpus: 'vCPUs',
-  rootSize: 'root disk',
   virtType: 'accelerator',
   cpu: 'CPU',
   network: 'network',
@@ -62,6 +62,7 @@ const sources: Partial<Record<keyof DomainSpec, string>> = {
 export function specChanges(before: DomainSpec, after: DomainSpec): string[] {
   const changes: string[] = [];
   if (before.memoryMiB !== after.memoryMiB) changes.push(`memory ${before.memoryMiB} → ${after.memoryMiB} MiB`);
+  if (before.rootBytes !== after.rootBytes) changes.push(`root disk ${sizeOf(before.rootBytes)} → ${sizeOf(after.rootBytes)}`);
   for (const [key, label] of entriesOf(labels))
     if (before[key] !== after[key]) changes.push(`${label} ${shown(before[key])} → ${shown(after[key])}`);
   for (const [key, label] of entriesOf(sources))
@@ -80,6 +81,10 @@ function diskChanges(before: DomainSpec['disks'], after: DomainSpec['disks']): s
     if (known === undefined) return [`disk ${name} added`];
     return known.bus === bus ? [] : [`bus of disk ${name} ${known.bus} → ${bus}`];
   });
+}
+
+function sizeOf(bytes: number | undefined): string {
+  return bytes === undefined ? 'of the base image' : prettyBytes(bytes, { binary: true });
 }
 
 function became(before: unknown, after: unknown): string {

@@ -1,3 +1,4 @@
+import { formatDuration } from '../core/duration.js';
 import { CowherdError } from '../core/errors.js';
 import { execCommand, parseExecBegun, parseExecStatus } from '../core/guest/agent.js';
 import { type GuestText, guestText } from '../core/guest/text.js';
@@ -51,7 +52,7 @@ export async function execByAgent(
     }
     if (isAborted(signal)) throw new CowherdError('INTERRUPTED', `Interrupted while ${title} ran in ${domain}; it goes on there`);
     if (clock.monotonic() >= deadline) {
-      throw new CowherdError('TOOL_TIMEOUT', `${title} did not end in ${domain} within ${timeoutMs / 1000} s`, {
+      throw new CowherdError('TOOL_TIMEOUT', `${title} did not end in ${domain} within ${formatDuration(timeoutMs)}`, {
         hint: 'It may go on in the guest. Give it longer with --timeout.',
       });
     }

@@ -1,4 +1,5 @@
 import { baseName } from '../core/copy.js';
+import { formatDuration } from '../core/duration.js';
 import { CowherdError } from '../core/errors.js';
 import { parseFileHandle, parseFileRead, parseFileWritten } from '../core/guest/agent.js';
 import type { MemberIdentity } from '../core/identity.js';
@@ -28,7 +29,7 @@ export async function copyByAgent(
   const call: Call = async (execute, args) => {
     if (isAborted(signal)) throw new CowherdError('INTERRUPTED', `Interrupted while copying ${direction} ${name}`);
     if (ports.clock.monotonic() >= deadline) {
-      throw new CowherdError('TOOL_TIMEOUT', `Copying ${direction} ${name} took longer than ${timeoutMs / 1000} s`, {
+      throw new CowherdError('TOOL_TIMEOUT', `Copying ${direction} ${name} took longer than ${formatDuration(timeoutMs)}`, {
         hint: 'Give it longer with --timeout, or use ssh: --via ssh.',
       });
     }

@@ -11,6 +11,8 @@ import type { Clock } from '../ports.js';
 export interface MemberWork<M extends MemberIdentity = MemberIdentity> {
   member: M;
   steps: readonly StepName[];
+  /** Done before the others begin; counted with them. */
+  earlier?: readonly StepName[];
 }
 
 export interface RunOptions {
@@ -67,7 +69,8 @@ export async function runMembers<M extends MemberIdentity>(
       try {
         if ((await (booting.has(step) ? boots(perform) : perform())) === 'cancelled') return { member, kind: 'cancelled' };
       } catch (error) {
-        return isInterruption(error) ? { member, kind: 'cancelled' } : { member, kind: 'failed', step, error };
+        if (isInterruption(error)) return { member, kind: 'cancelled' };
+        return { member, kind: 'failed', step, error };
       }
     }
     try {
@@ -99,27 +102,48 @@ export function isAborted(signal: AbortSignal | undefined): boolean {
 /** Times each stage from its first begin to its last end, and tells progress. */
 class StageWatch {
   readonly #options: RunOptions;
-  readonly #stages = new Map<StepName, { total: number; done: number; began: number; ended: number }>();
+  readonly #stages = new Map<StepName, { total: number; done: number; failed: number; began: number; ended: number }>();
 
   constructor(work: readonly MemberWork[], options: RunOptions) {
     this.#options = options;
-    for (const { steps } of work) {
-      for (const step of steps) {
-        const stage = this.#stages.get(step) ?? { total: 0, done: 0, began: Number.POSITIVE_INFINITY, ended: 0 };
+    const now = options.clock.monotonic();
+    for (const { steps, earlier = [] } of work) {
+      for (const step of steps) this.#stage(step).total++;
+      for (const step of earlier) {
+        const stage = this.#stage(step);
         stage.total++;
-        this.#stages.set(step, stage);
+        stage.done++;
+        stage.began = stage.ended = now;
       }
     }
+  }
+
+  #stage(step: StepName): { total: number; done: number; failed: number; began: number; ended: number } {
+    const known = this.#stages.get(step);
+    if (known !== undefined) return known;
+    const stage = { total: 0, done: 0, failed: 0, began: Number.POSITIVE_INFINITY, ended: 0 };
+    this.#stages.set(step, stage);
+    return stage;
   }
 
   async time(step: StepName, work: () => Promise<void>): Promise<void> {
     const stage = this.#stages.get(step);
     if (stage === undefined) throw new Error(`step ${step} is in no plan`);
     stage.began = Math.min(stage.began, this.#options.clock.monotonic());
-    await work();
+    const tell = (): void => {
+      const { done, total, failed } = stage;
+      this.#options.onProgress?.({ kind: 'stage', stage: step, done, total, failed });
+    };
+    try {
+      await work();
+    } catch (error) {
+      if (!isInterruption(error)) stage.failed++;
+      tell();
+      throw error;
+    }
     stage.done++;
     stage.ended = this.#options.clock.monotonic();
-    this.#options.onProgress?.({ kind: 'stage', stage: step, done: stage.done, total: stage.total });
+    tell();
   }
 
   stages(): StageTime[] {

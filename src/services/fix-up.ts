@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { formatDuration } from '../core/duration.js';
 import { CowherdError } from '../core/errors.js';
 import { type GuestAccount, type GuestSelf, parseGuestSelf, whatIsStillGolden } from '../core/guest/identity-report.js';
 import { excerptLines } from '../core/guest/text.js';
@@ -51,7 +52,7 @@ export async function fixUpGuest(ports: FixUpPorts, domain: string, fix: FixUp, 
   const off = Math.max(begunAt - clockSlackMs - self.clockMs, self.clockMs - ports.clock.now().getTime() - clockSlackMs);
   if (off <= 0) return self;
   const way = self.clockMs < begunAt ? 'behind' : 'ahead of';
-  return { ...self, notes: [...self.notes, `the clock is ${Math.round((off + clockSlackMs) / 1000)} s ${way} the host's`] };
+  return { ...self, notes: [...self.notes, `the clock is ${formatDuration(off + clockSlackMs)} ${way} the host's`] };
 }
 
 /** Asks a guest who it is; changes nothing. @throws as {@link fixUpGuest} */

@@ -1,3 +1,4 @@
+import { formatDuration } from '../core/duration.js';
 import { CowherdError, reportOf } from '../core/errors.js';
 import { parseCloudInitStatus } from '../core/guest/cloud-init.js';
 import type { MemberIdentity } from '../core/identity.js';
@@ -73,7 +74,7 @@ async function runBySsh(
 }
 
 function stillRunning({ name }: Pick<MemberIdentity, 'name'>, argv: readonly string[], timeoutMs: number): CowherdError {
-  return new CowherdError('TOOL_TIMEOUT', `${argv[0]} did not end in ${name} within ${timeoutMs / 1000} s`, {
+  return new CowherdError('TOOL_TIMEOUT', `${argv[0]} did not end in ${name} within ${formatDuration(timeoutMs)}`, {
     hint: 'It may go on in the guest. Give it longer with --timeout.',
   });
 }

@@ -47,8 +47,10 @@ export function composeOutcome(parts: OutcomeParts): Outcome {
     const steps = plans.get(member.name)?.steps ?? [];
     const earlier = stateBefore(before.get(member.name));
     const late = parts.late?.get(member.name);
-    if (late !== undefined) members.push({ ...describe(member, stateAfter(steps, earlier), 'failed'), ...lateness(late) });
-    else if (result.kind === 'done') members.push(describe(member, stateAfter(steps, earlier), parts.doneAs(member.name, steps)));
+    if (late !== undefined) {
+      const became = parts.doneAs(member.name, steps);
+      members.push({ ...describe(member, stateAfter(steps, earlier), 'failed'), became, ...lateness(late) });
+    } else if (result.kind === 'done') members.push(describe(member, stateAfter(steps, earlier), parts.doneAs(member.name, steps)));
     else if (result.kind === 'cancelled') members.push(describe(member, earlier, 'cancelled'));
     else members.push({ ...describe(member, 'broken', 'failed'), step: result.step, error: reportOf(result.error) });
   }
@@ -57,7 +59,7 @@ export function composeOutcome(parts: OutcomeParts): Outcome {
     if (member === undefined) continue;
     const late = parts.late?.get(name);
     if (late === undefined) members.push(describe(member, stateBefore(member), 'unchanged'));
-    else members.push({ ...describe(member, stateBefore(member), 'failed'), ...lateness(late) });
+    else members.push({ ...describe(member, stateBefore(member), 'failed'), became: 'unchanged', ...lateness(late) });
   }
   for (const { name, reason, hint } of plan.refused) {
     const member = before.get(name);

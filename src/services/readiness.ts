@@ -1,10 +1,12 @@
 import pLimit from 'p-limit';
+import { formatDuration } from '../core/duration.js';
 import { CowherdError, reportOf } from '../core/errors.js';
 import type { FleetRecord } from '../core/fleet.js';
 import type { MemberIdentity } from '../core/identity.js';
 import { type DomainState, isOn, type ObservedMember } from '../core/observation.js';
 import type { StageTime } from '../core/operation.js';
 import type { Plan } from '../core/plan.js';
+import type { ProgressListener } from '../core/progress.js';
 import { type DomainSpec, parseNetwork } from '../core/spec.js';
 import type { ReadyStage, WaitFor } from '../core/stages.js';
 import type { Ports } from '../ports.js';
@@ -104,20 +106,19 @@ export async function waitForReadiness(
   const endpoints = new Endpoints(ports, watch.record);
   const probes = pLimit(probesAtOnce);
   const stuck: Stuck[] = [];
-  let done = 0;
-  const tell = (): void => onProgress?.({ kind: 'stage', stage: 'wait', done, total: members.length });
-  tell();
+  const queue = new WaitingList(watch.wait.stages, members, onProgress);
   await Promise.all(
     members.map(async (member) => {
       const sight = new MemberSight(ports, watch, endpoints, probes, member, started.has(member.name));
       for (const stage of watch.wait.stages) {
+        queue.moveTo(stage, member);
         const lack = await reach(ports, sight, stage, deadline, signal);
         if (lack === undefined) continue;
         stuck.push({ member, sight, stage, ...lack });
+        if (!isAborted(signal)) queue.giveUp();
         return;
       }
-      done++;
-      tell();
+      queue.release(member);
     }),
   );
   if (stuck.length === 0 || isAborted(signal)) return new Map();
@@ -127,6 +128,51 @@ export async function waitForReadiness(
     stuck.map(async (one): Promise<[string, Late]> => [one.member.name, await explain(one, domains.get(one.member.name), timeoutMs)]),
   );
   return new Map(late);
+}
+
+/** Tells which members have not reached which stage. */
+class WaitingList {
+  readonly #pending: Map<ReadyStage, Set<string>>;
+  readonly #total: number;
+  #done = 0;
+  #failed = 0;
+
+  constructor(
+    wanted: readonly ReadyStage[],
+    members: readonly MemberIdentity[],
+    private readonly onProgress: ProgressListener | undefined,
+  ) {
+    this.#pending = new Map(wanted.map((stage) => [stage, new Set()]));
+    this.#total = members.length;
+    this.#tell();
+  }
+
+  moveTo(stage: ReadyStage, { name }: MemberIdentity): void {
+    this.#remove(name);
+    this.#pending.get(stage)?.add(name);
+    this.#tell();
+  }
+
+  /** It stays in the list: it is stuck at its stage. */
+  giveUp(): void {
+    this.#failed++;
+    this.#tell();
+  }
+
+  release({ name }: MemberIdentity): void {
+    this.#remove(name);
+    this.#done++;
+    this.#tell();
+  }
+
+  #remove(name: string): void {
+    for (const names of this.#pending.values()) names.delete(name);
+  }
+
+  #tell(): void {
+    const [done, total, failed, pending] = [this.#done, this.#total, this.#failed, this.#pending];
+    this.onProgress?.({ kind: 'stage', stage: 'wait', done, total, failed, pending });
+  }
 }
 
 async function explain(
@@ -142,7 +188,7 @@ async function explain(
     stage,
     error: new CowherdError(
       'NOT_READY',
-      `${name} did not reach stage ${stage} within ${timeoutMs / 1000} s: ${isOff ? `it is off (${domain.reason})` : why}`,
+      `${name} did not reach stage ${stage} within ${formatDuration(timeoutMs)}: ${isOff ? `it is off (${domain.reason})` : why}`,
       {
         details: [line === undefined ? 'its console is empty' : `the last line of its console: ${line}`],
         hint: `Give it longer with --timeout, or read what it says: cowherd logs ${name}, cowherd status ${fleet}`,

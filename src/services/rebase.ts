@@ -9,6 +9,7 @@ import { type MarkedMember, type Plan, planPower, planRebase } from '../core/pla
 import { formatIndexes } from '../core/selection.js';
 import { formatWaitFor, parseWaitFor, type WaitFor } from '../core/stages.js';
 import type { Ports } from '../ports.js';
+import { BatchProgress } from './batch-progress.js';
 import { byName, dryOutcome, newOperation, offNames, prepared, runChange } from './change.js';
 import { freshDisks, memberDisksOf, nvramOf, verifiedBases } from './disks.js';
 import { dryPorts } from './dry-run/ports.js';
@@ -186,9 +187,12 @@ export async function finishRebase(
     await ports.fleets.write(await recordAsFound(ports, current, [target], done));
     outcomes.push(await leftOver(ports, operation, operation.targets, 'unchanged'));
   }
+  const progress = new BatchProgress(options.onProgress, left.length);
   for (const [position, group] of groups.entries()) {
     const isCanary = group === first;
-    const outcome = await moveGroup(ports, operation, group, { ...options, done, isCanary, isFirst: position === 0 && done.size === 0 });
+    progress.next();
+    const batchOptions = { ...options, onProgress: progress.listener, done, isCanary, isFirst: position === 0 && done.size === 0 };
+    const outcome = await moveGroup(ports, operation, group, batchOptions);
     outcomes.push(outcome);
     // From here on the record says where each of them stands, also one that was given up half way.
     current = await recordAsFound(ports, current, [target], new Set([...done, ...group]));

@@ -1,3 +1,4 @@
+import { formatDuration } from '../core/duration.js';
 import { CowherdError } from '../core/errors.js';
 import type { Ports } from '../ports.js';
 import { isAborted } from './engine.js';
@@ -55,7 +56,7 @@ export async function shutDownGuest(ports: Pick<Ports, 'hypervisor' | 'clock'>, 
     }
     if (ports.clock.monotonic() >= deadline) {
       if (force) return ports.hypervisor.destroy(handle);
-      throw new CowherdError('NOT_STOPPED', `${name} did not shut down within ${timeoutMs / 1000} s`, {
+      throw new CowherdError('NOT_STOPPED', `${name} did not shut down within ${formatDuration(timeoutMs)}`, {
         hint: 'It may be booting, or ignore the power button, and it may still go off. Give it longer with --timeout, or end it with --force.',
       });
     }

@@ -220,6 +220,7 @@ async function attemptSpawn(
     plan.members.map(({ name, steps }) => ({
       member: memberOf(before, name),
       steps: name === defined ? steps.filter((step) => step !== 'define') : steps,
+      earlier: name === defined ? ['define'] : [],
     })),
     accelerator?.virtType === 'kvm' && context.isLast !== true ? stoppingAtRefusal(performer, refusal) : performer,
     {

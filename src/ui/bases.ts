@@ -6,7 +6,9 @@ import type { PruneResult } from '../services/base-prune.js';
 import type { Relocation } from '../services/base-relocate.js';
 import type { BaseListing } from '../services/bases.js';
 import type { Promotion } from '../services/promote.js';
+import { renderFailures } from './failures.js';
 import { bytes, countsLine, plural, seconds, table } from './format.js';
+import { hang, page, widthOf } from './layout.js';
 
 export function renderBases(bases: readonly BaseListing[], damaged: ReadonlyArray<{ path: string; reason: string }>): string {
   const lines = [
@@ -32,10 +34,13 @@ export function renderBases(bases: readonly BaseListing[], damaged: ReadonlyArra
           { title: 'VIRTUAL', value: (base) => bytes(base.virtualBytes), align: 'right' },
           { title: 'IMPORTED', value: (base) => minute(base.importedAt) },
           { title: 'FLEETS', value: (base) => base.fleets.join(', ') || '-' },
-          { title: 'STATE', value: (base) => (base.problems.length === 0 ? 'sealed' : `CHANGED: ${base.problems.join(', ')}`) },
+          {
+            title: 'STATE',
+            value: (base) => (base.problems.length === 0 ? 'sealed' : `CHANGED: ${base.problems.join(', ')}`),
+          },
         ]),
   ];
-  for (const { path, reason } of damaged) lines.push(`! ${path}: ${reason}`);
+  for (const { path, reason } of damaged) lines.push(page(`! ${path}: ${reason}`));
   return lines.join('\n');
 }
 
@@ -59,7 +64,9 @@ export function renderBase(base: BaseListing & { source?: string; generalisation
     ['fleets', base.fleets.join(', ') || 'none'],
     ['state', base.problems.length === 0 ? 'as imported' : `CHANGED: ${base.problems.join(', ')}`],
   ];
-  return [...rows.map(([key, value]) => `${key.padEnd(10)}${value}`), ...warningLines(base.generalisation ?? [])].join('\n');
+  const width = widthOf(process.stdout);
+  const told = rows.map(([key, value]) => (width === undefined ? `${key.padEnd(10)}${value}` : hang(key.padEnd(10), value, width)));
+  return [...told, ...warningLines(base.generalisation ?? []).map((line) => page(line))].join('\n');
 }
 
 function warningLines(warnings: readonly GeneralisationWarning[]): string[] {
@@ -68,7 +75,7 @@ function warningLines(warnings: readonly GeneralisationWarning[]): string[] {
 
 export function renderPromotion(promotion: Promotion): string {
   const how = promotion.how === 'already there' ? 'It was in the store already.' : `Promoted (${promotion.how}).`;
-  return `${renderBase(promotion)}\n${how} Spawn on it: cowherd spawn NAME --base ${promotion.name} --count 10`;
+  return `${renderBase(promotion)}\n${page(`${how} Spawn on it: cowherd spawn NAME --base ${promotion.name} --count 10`)}`;
 }
 
 export function renderPrune({ dryRun, images, freedBytes, kept }: PruneResult): string {
@@ -79,7 +86,7 @@ export function renderPrune({ dryRun, images, freedBytes, kept }: PruneResult): 
     { title: 'IMPORTED', value: (image) => minute(image.importedAt) },
   ]);
   const sum = `${plural(images.length, 'base image')}, ${bytes(freedBytes)}; ${kept} kept.`;
-  return `${rows}\n${dryRun ? `${sum} Nothing was removed: say --yes.` : `${sum}`}`;
+  return `${rows}\n${page(dryRun ? `${sum} Nothing was removed: say --yes.` : sum)}`;
 }
 
 /** A tree: what was promoted from an image stands under it. */
@@ -89,7 +96,7 @@ export function renderHistory({ images, damaged }: BaseHistory): string {
       ? ['No base images in the store. Add one: cowherd base add golden.qcow2']
       : images.flatMap((node) => treeLines(node));
   for (const { path, reason } of damaged) lines.push(`! ${path}: ${reason}`);
-  return lines.join('\n');
+  return page(lines.join('\n'));
 }
 
 function treeLines(node: HistoryNode): string[] {
@@ -113,9 +120,8 @@ function minute(time: string): string {
 /** Members that have nothing to tell are only counted. */
 export function renderRelocation({ resealed, members, counts, seconds: took, interrupted }: Relocation): string {
   const lines = resealed.map((ref) => `${ref}: another file with the same content, sealed again`);
-  for (const { name, error } of members)
-    if (error !== undefined) lines.push(`! ${name}: ${error.message}${error.hint === undefined ? '' : `\n  → ${error.hint}`}`);
+  lines.push(...renderFailures(members.filter(({ error }) => error !== undefined)));
   lines.push(`${plural(members.length, 'member')} in ${seconds(took)}: ${countsLine(counts, { unchanged: 'where they were' })}`);
   if (interrupted) lines.push('Interrupted. What is done is kept; run the same command again for the rest.');
-  return lines.join('\n');
+  return page(lines.join('\n'));
 }

@@ -1,5 +1,7 @@
 import type { CompactOutcome, MemberCompaction } from '../services/compact.js';
+import { renderFailures } from './failures.js';
 import { bytes, countsLine, plural, seconds, table } from './format.js';
+import { page } from './layout.js';
 
 /** Members that have nothing to tell are only counted. */
 export function renderCompact({ fleet, seconds: took, counts, freedBytes, members, interrupted }: CompactOutcome): string {
@@ -15,11 +17,10 @@ export function renderCompact({ fleet, seconds: took, counts, freedBytes, member
             { title: 'GIVEN BACK', value: (member) => bytes(member.beforeBytes - member.afterBytes), align: 'right' },
           ]),
         ];
-  for (const { name, error } of members)
-    if (error !== undefined) lines.push(`! ${name}: ${error.message}${error.hint === undefined ? '' : `\n  → ${error.hint}`}`);
+  const rest = renderFailures(members.filter(({ error }) => error !== undefined));
   const words = { unchanged: 'as small as can be', skipped: 'left out, since they run' };
   const gain = counts.compacted === 0 ? 'nothing given back' : `${bytes(freedBytes)} given back by ${plural(counts.compacted, 'overlay')}`;
-  lines.push(`${fleet}: ${gain} in ${seconds(took)}: ${countsLine(counts, words)}`);
-  if (interrupted) lines.push(`Interrupted. What is done is kept; run the same command again for the rest.`);
-  return lines.join('\n');
+  rest.push(`${fleet}: ${gain} in ${seconds(took)}: ${countsLine(counts, words)}`);
+  if (interrupted) rest.push('Interrupted. What is done is kept; run the same command again for the rest.');
+  return [...lines, page(rest.join('\n'))].join('\n');
 }

@@ -1,12 +1,23 @@
 import ms from 'ms';
 import prettyBytes from 'pretty-bytes';
+import { formatDuration } from '../core/duration.js';
+
+export { type Column, table } from './table.js';
 
 export function bytes(count: number): string {
   return prettyBytes(count, { binary: true });
 }
 
+/** `0.4 s`, `18 s`, `3 min 20 s`. */
 export function seconds(count: number): string {
-  return count < 120 ? `${count.toFixed(count < 10 ? 1 : 0)} s` : `${Math.round(count / 60)} min`;
+  return formatDuration(count * 1000);
+}
+
+/** As a clock shows it: `0:33`, `12:05`, `1:02:03`. */
+export function elapsed(count: number): string {
+  const [hours, minutes, rest] = [Math.floor(count / 3600), Math.floor(count / 60) % 60, Math.floor(count) % 60];
+  const two = (part: number): string => String(part).padStart(2, '0');
+  return hours > 0 ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
 }
 
 export function duration(secondsAgo: number): string {
@@ -21,26 +32,4 @@ export function plural(count: number, noun: string): string {
 export function countsLine(counts: Record<string, number>, words: Record<string, string> = {}): string {
   const parts = Object.entries(counts).filter(([, count]) => count > 0);
   return parts.length === 0 ? 'none' : parts.map(([kind, count]) => `${count} ${words[kind] ?? kind}`).join(', ');
-}
-
-export interface Column<T> {
-  title: string;
-  value: (row: T) => string;
-  align?: 'right';
-}
-
-/** Columns as wide as their widest value; the last one runs free. */
-export function table<T>(rows: readonly T[], columns: readonly Column<T>[]): string {
-  const cells = [columns.map((column) => column.title), ...rows.map((row) => columns.map((column) => column.value(row)))];
-  const widths = columns.map((_, position) => Math.max(...cells.map((line) => line[position]?.length ?? 0)));
-  return cells
-    .map((line) =>
-      line
-        .map((cell, position) =>
-          columns[position]?.align === 'right' ? cell.padStart(widths[position] ?? 0) : cell.padEnd(widths[position] ?? 0),
-        )
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n');
 }

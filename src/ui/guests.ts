@@ -1,7 +1,10 @@
 import { displayText, type GuestText, linesOf } from '../core/guest/text.js';
 import type { CopyOutcome } from '../services/copy.js';
 import type { ExecOutcome, MemberExec } from '../services/exec.js';
+import { renderFailures } from './failures.js';
 import { plural } from './format.js';
+import { page } from './layout.js';
+import { paint } from './style.js';
 
 /** Every line behind the name of the member that wrote it. A carriage return begins a line, too: it must not overwrite the name. */
 function labelled(name: string, width: number, text: GuestText, raw: boolean): string {
@@ -28,19 +31,17 @@ export const renderExec = {
     if (counts.failed === 0) return `${fleet}: ${plural(counts.ok, 'member')} ok`;
     const hints = new Set(members.flatMap((member) => (member.error?.hint === undefined ? [] : [member.error.hint])));
     const lines = [`${fleet}: ${counts.ok} ok, ${counts.failed} failed`, ...[...hints].slice(0, 3).map((hint) => `  → ${hint}`)];
-    return lines.join('\n');
+    return page(lines.join('\n'), process.stderr);
   },
 };
 
 export function renderCopy({ fleet, direction, counts, members }: CopyOutcome): string {
   const lines = [
-    `${fleet}: ${direction === 'to' ? 'copied to' : 'fetched from'} ${plural(counts.ok, 'member')}${counts.failed > 0 ? `, ${counts.failed} failed` : ''}`,
+    `${fleet}: ${direction === 'to' ? 'copied to' : 'fetched from'} ${plural(counts.ok, 'member')}${counts.failed > 0 ? `, ${paint('bad', `${counts.failed} failed`)}` : ''}`,
   ];
-  for (const { name, path, via, ok, error } of members) {
-    if (!ok) lines.push(`  ${name} ! ${error?.message ?? 'no reason given'}`);
-    else if (direction === 'from') lines.push(`  ${name}: ${path} (${via})`);
+  for (const { name, path, via, ok } of members) {
+    if (ok && direction === 'from') lines.push(`  ${name}: ${path} (${via})`);
   }
-  const hints = new Set(members.flatMap((member) => (member.error?.hint === undefined ? [] : [member.error.hint])));
-  for (const hint of [...hints].slice(0, 3)) lines.push(`  → ${hint}`);
-  return lines.join('\n');
+  lines.push(...renderFailures(members.filter(({ ok }) => !ok)));
+  return page(lines.join('\n'));
 }

@@ -1,44 +1,61 @@
 import type { Outcome } from '../core/outcome.js';
 import { formatIndexes } from '../core/selection.js';
 import { renderRefusal } from './dry-run.js';
-import { bytes, countsLine, plural, seconds } from './format.js';
-
-const maxShown = 20;
+import { renderFailures } from './failures.js';
+import { bytes, plural, seconds } from './format.js';
+import { page } from './layout.js';
+import { failureWord, stageWord } from './stages.js';
+import { paint } from './style.js';
 
 /** The result of a verb for people. */
 export function renderOutcome(outcome: Outcome): string {
   if (outcome.plan !== undefined) return renderPlan(outcome);
-  const { fleet, operation, counts, stages, members, notes, freedBytes } = outcome;
+  const { fleet, operation, stages, members, notes, freedBytes } = outcome;
   const lines: string[] = [];
-  const all = Object.fromEntries(Object.entries(counts).sort(([a], [b]) => order(a) - order(b)));
   lines.push(
-    `${fleet}: ${countsLine(all)} in ${seconds(operation.seconds)}${freedBytes === undefined ? '' : `, ${bytes(freedBytes)} freed`}`,
+    `${fleet}: ${happened(outcome)} in ${seconds(operation.seconds)}${freedBytes === undefined ? '' : `, ${bytes(freedBytes)} freed`}`,
   );
   const told = stages.filter((stage) => stage.seconds >= 0.1);
   if (told.length > 0)
     lines.push(
-      `  ${told.map(({ name, seconds: time, count }) => `${name} ${seconds(time)}${count > 1 ? ` (${count})` : ''}`).join(' · ')}`,
+      `  ${told.map(({ name, seconds: time, count }) => `${stageWord(name)} ${seconds(time)}${count > 1 ? ` (${count})` : ''}`).join(' · ')}`,
     );
   for (const note of notes) lines.push(`  note: ${note}`);
 
   const failed = members.filter((member) => member.outcome === 'failed');
   if (failed.length > 0) {
-    lines.push('', `${plural(failed.length, 'member')} failed:`);
-    for (const { name, step, error } of failed.slice(0, maxShown)) {
-      lines.push(`  ${name}${step === undefined ? '' : ` (${step})`}: ${error?.message ?? 'no reason given'}`);
-      for (const detail of error?.details ?? []) lines.push(`      ${detail}`);
-    }
-    if (failed.length > maxShown) lines.push(`  … and ${failed.length - maxShown} more: see --json`);
-    const hints = new Set(failed.flatMap((member) => (member.error?.hint === undefined ? [] : [member.error.hint])));
-    for (const hint of [...hints].slice(0, 3)) lines.push(`  → ${hint}`);
+    lines.push('', paint('bad', `${plural(failed.length, 'member')} failed:`));
+    lines.push(
+      ...renderFailures(failed.map(({ name, step, error }) => ({ name, doing: step === undefined ? step : stageWord(step), error }))),
+    );
   }
   const left = members.filter((member) => member.outcome === 'cancelled').length;
-  if (operation.interrupted && left === 0) lines.push('', 'Interrupted: every member is done, but not every one was waited for.');
+  if (operation.interrupted && left === 0) lines.push('', 'Interrupted: all members are done, but not all were waited for.');
   if (left > 0) {
     const next = ['start', 'stop'].includes(operation.verb) ? `cowherd ${operation.verb} ${fleet}` : `cowherd resume ${fleet}`;
-    lines.push('', `Interrupted: ${plural(left, 'member')} not done. Finish it with: ${next}`);
+    lines.push('', `Interrupted: ${plural(left, 'member')} not done. Finish it with: ${paint('strong', next)}`);
   }
-  return lines.join('\n');
+  return page(lines.join('\n'));
+}
+
+const words: Record<string, string> = { cancelled: 'not done' };
+
+/** `3 reset, 3 failed to start`: what became of the members, and what those that failed failed at. */
+function happened({ operation, counts, members }: Outcome): string {
+  const kinds = new Map<string, number>();
+  const count = (kind: string): void => void kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
+  for (const { outcome, became } of members) if ((became ?? outcome) !== 'failed') count(became ?? outcome);
+  // Where some failed to start, it goes without saying that the others did.
+  const isTold = operation.verb === 'reset' && counts.failed > 0 && counts.started === kinds.get('reset');
+  if (counts.started > 0 && !isTold) kinds.set('started', counts.started);
+  const failures = new Map<string, number>();
+  for (const { outcome, step } of members)
+    if (outcome === 'failed') failures.set(failureWord(step), (failures.get(failureWord(step)) ?? 0) + 1);
+  const parts = [
+    ...[...kinds].sort(([a], [b]) => order(a) - order(b)).map(([kind, number]) => `${number} ${words[kind] ?? kind}`),
+    ...[...failures].map(([word, number]) => paint('bad', `${number} ${word}`)),
+  ];
+  return parts.length === 0 ? 'nothing to do' : parts.join(', ');
 }
 
 function renderPlan({ fleet, operation, plan, notes, refusal }: Outcome): string {
@@ -46,7 +63,7 @@ function renderPlan({ fleet, operation, plan, notes, refusal }: Outcome): string
   const lines = [`${fleet}: what ${operation.verb} would do`];
   const groups = new Map<string, number[]>();
   for (const { index, steps, why, atNextStart } of plan.members) {
-    const what = `${steps.join(', ')}  (${why}${atNextStart ? '; takes effect at the next start' : ''})`;
+    const what = `${steps.map(stageWord).join(', ')}  (${why}${atNextStart ? '; takes effect at the next start' : ''})`;
     const group = groups.get(what);
     if (group === undefined) groups.set(what, [index]);
     else group.push(index);
@@ -57,7 +74,7 @@ function renderPlan({ fleet, operation, plan, notes, refusal }: Outcome): string
   for (const note of notes) lines.push(`  note: ${note}`);
   if (refusal !== undefined) lines.push(...renderRefusal(refusal));
   lines.push('This was a dry run: nothing was changed.');
-  return lines.join('\n');
+  return page(lines.join('\n'));
 }
 
 const kinds = [

@@ -1,118 +1,175 @@
-import { MultiBar, type SingleBar } from 'cli-progress';
-import { escapeUnsafe } from '../core/guest/text.js';
-import type { ProgressEvent, ProgressListener } from '../core/progress.js';
-import { bytes, seconds } from './format.js';
+import { createLogUpdate } from 'log-update';
+import type { ProgressListener } from '../core/progress.js';
+import { seconds } from './format.js';
+import { page, widthOf } from './layout.js';
+import { forStream } from './style.js';
+import { renderBars, Work, type WorkEvent } from './work.js';
 
 export interface Progress {
   listener: ProgressListener;
-  /** Leaves the terminal as it was. */
+  /** To be called before anything else is written: bars stay as they are now, and what is written comes below them. */
+  settle(): void;
+  /** Settles, and shows no more. */
   stop(): void;
 }
 
-const words: Record<string, string> = {
-  stop: 'stopping',
-  overlay: 'overlays',
-  define: 'defining',
-  start: 'starting',
-  undefine: 'undefining',
-  unlink: 'removing',
-  shutdown: 'shutting down',
-  wait: 'waiting',
-  seed: 'seeds',
-  rebase: 'rebasing',
-  exec: 'running',
-  copy: 'copying',
-  compact: 'compacting',
-  verify: 'looking',
-  relocate: 'relocating',
-  checkpoint: 'freezing',
-  forget: 'dropping',
-  startPaused: 'starting',
-  rewind: 'rewinding',
-  fixUp: 'putting right',
-};
+export const noProgress: Progress = { listener: () => undefined, settle: () => undefined, stop: () => undefined };
 
 /** Live bars on a terminal, plain lines elsewhere; always on stderr. Where nothing can be written any more, the rest is dropped. */
 export function showProgress(stream: NodeJS.WriteStream): Progress {
-  const shown = stream.isTTY && process.env.TERM !== 'dumb' ? bars(stream) : lines(stream);
-  let isLost = false;
-  const lose = (): void => {
-    if (!isLost) shown.stop();
-    isLost = true;
+  const shown = stream.isTTY && process.env.TERM !== 'dumb' ? new Bars(stream) : new Lines(stream);
+  let isOver = false;
+  const stop = (): void => {
+    if (!isOver) shown.stop();
+    isOver = true;
   };
-  stream.on('error', lose);
+  stream.on('error', stop);
   return {
     listener: (event) => {
-      if (!isLost) shown.listener(event);
+      if (isOver) return;
+      if (event.kind === 'note') shown.note(event.text);
+      else shown.work(event);
+    },
+    settle: () => {
+      if (!isOver) shown.settle();
     },
     stop: () => {
-      if (!isLost) shown.stop();
-      stream.off('error', lose);
+      stop();
+      stream.off('error', stop);
     },
   };
 }
 
-export const noProgress: Progress = { listener: () => undefined, stop: () => undefined };
+interface Shown {
+  note(text: string): void;
+  work(event: WorkEvent): void;
+  settle(): void;
+  stop(): void;
+}
 
-function bars(stream: NodeJS.WriteStream): Progress {
-  const multi = new MultiBar(
-    // Signals are ours: they would make it stop before the work does.
-    {
-      stream,
-      hideCursor: true,
-      clearOnComplete: true,
-      gracefulExit: false,
-      format: '{label} {bar} {text}',
-      barsize: 30,
-      fps: 10,
-      emptyOnZero: true,
-    },
-    { format: '{label} {bar} {text}', barCompleteChar: '█', barIncompleteChar: '░' },
-  );
-  const shown = new Map<string, SingleBar>();
-  const update = (key: string, done: number, total: number, text: string): void => {
-    let bar = shown.get(key);
-    if (bar === undefined) {
-      bar = multi.create(total, 0, { label: (words[key] ?? key).padEnd(14), text: '' });
-      shown.set(key, bar);
+/** Work that takes less gets no bar. */
+const patienceMs = 200;
+/** Between two frames: events come by the hundred. */
+const frameMs = 100;
+/** Times tick, events or not. */
+const tickMs = 1_000;
+
+/** Nothing but notes is written before there is a bar to draw. */
+class Bars implements Shown {
+  readonly #stream: NodeJS.WriteStream;
+  readonly #frame;
+  readonly #all = new Map<string, Work>();
+  #isDrawn = false;
+  #timer: NodeJS.Timeout | undefined;
+  #dueAt = Number.POSITIVE_INFINITY;
+
+  constructor(stream: NodeJS.WriteStream) {
+    this.#stream = stream;
+    this.#frame = createLogUpdate(stream);
+  }
+
+  note(text: string): void {
+    if (this.#isDrawn) this.#frame.clear();
+    // Over the ^C that a terminal shows.
+    this.#stream.write(`\r${forStream(page(text, this.#stream), this.#stream)}\n`);
+    if (this.#isDrawn) this.#draw();
+  }
+
+  work(event: WorkEvent): void {
+    follow(this.#all, event);
+    this.#schedule(this.#isDrawn ? frameMs : patienceMs);
+  }
+
+  settle(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#dueAt = Number.POSITIVE_INFINITY;
+    if (this.#isDrawn) {
+      this.#draw();
+      this.#frame.done();
+      this.#isDrawn = false;
     }
-    bar.update(done, { text });
-  };
-  return {
-    listener: (event) => {
-      if (event.kind === 'stage') update(event.stage, event.done, event.total, `${event.done}/${event.total}`);
-      else if (event.kind === 'bytes')
-        update(event.what, event.doneBytes, event.totalBytes, `${bytes(event.doneBytes)} of ${bytes(event.totalBytes)}`);
-      // What is logged appears with the next bar.
-      else if (multi.isActive) multi.log(`${escapeUnsafe(event.text)}\n`);
-      else stream.write(`${escapeUnsafe(event.text)}\n`);
-    },
-    stop: () => {
-      if (!multi.isActive) return;
-      multi.update();
-      multi.stop();
-    },
-  };
+    this.#all.clear();
+  }
+
+  stop(): void {
+    this.settle();
+  }
+
+  /** The earliest frame that was asked for counts. */
+  #schedule(ms: number): void {
+    const at = performance.now() + ms;
+    if (at >= this.#dueAt) return;
+    clearTimeout(this.#timer);
+    this.#dueAt = at;
+    this.#timer = setTimeout(() => {
+      this.#dueAt = Number.POSITIVE_INFINITY;
+      this.#draw();
+      this.#schedule(tickMs);
+    }, ms).unref();
+  }
+
+  #draw(): void {
+    this.#isDrawn = true;
+    this.#frame(forStream(renderBars(this.#all.values(), widthOf(this.#stream) ?? 80, performance.now()), this.#stream));
+  }
 }
 
-/** How often a stage may speak where every line is kept. */
+/** How often work may speak where every line is kept: while it gets on, and while it does not. */
 const quietMs = 2_000;
+const silentMs = 30_000;
 
-function lines(stream: NodeJS.WriteStream): Progress {
-  const began = performance.now();
-  let spokeAt = began;
-  const write = (text: string): void => void stream.write(`[${seconds((performance.now() - began) / 1000)}] ${text}\n`);
-  return {
-    listener: (event: ProgressEvent) => {
-      if (event.kind === 'note') return write(escapeUnsafe(event.text));
-      const [done, total] = event.kind === 'stage' ? [event.done, event.total] : [event.doneBytes, event.totalBytes];
-      const isSmall = event.kind === 'bytes' && event.totalBytes < 64 * 1024 * 1024;
-      const isDue = performance.now() - spokeAt > quietMs;
-      if (isSmall || (done < total && !isDue)) return;
-      spokeAt = performance.now();
-      if (event.kind === 'stage') write(`${words[event.stage] ?? event.stage}: ${done} of ${total}`);
-      else write(`${event.what}: ${bytes(done)} of ${bytes(total)}`);
-    },
-    stop: () => undefined,
-  };
+class Lines implements Shown {
+  readonly #stream: NodeJS.WriteStream;
+  readonly #began = performance.now();
+  readonly #all = new Map<string, Work>();
+  readonly #timer: NodeJS.Timeout;
+  #spokeAt = this.#began;
+
+  constructor(stream: NodeJS.WriteStream) {
+    this.#stream = stream;
+    this.#timer = setInterval(() => this.#tellWaiting(), silentMs / 6).unref();
+  }
+
+  note(text: string): void {
+    this.#stream.write(`[${seconds((performance.now() - this.#began) / 1000)}] ${forStream(text, this.#stream)}\n`);
+  }
+
+  work(event: WorkEvent): void {
+    const work = follow(this.#all, event);
+    const isSmall = event.kind === 'bytes' && event.totalBytes < 64 * 1024 * 1024;
+    const isDue = performance.now() - this.#spokeAt > quietMs;
+    if (!isSmall && (work.isOver || isDue)) this.#tell(work);
+  }
+
+  settle(): void {
+    this.#all.clear();
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  #tellWaiting(): void {
+    if (performance.now() - this.#spokeAt < silentMs) return;
+    for (const work of this.#all.values()) if (!work.isOver) this.#tell(work);
+  }
+
+  #tell(work: Work): void {
+    this.#spokeAt = performance.now();
+    this.note(`${work.label}: ${work.text(this.#spokeAt)}`);
+  }
+}
+
+/** @returns the work that the event is about */
+function follow(all: Map<string, Work>, event: WorkEvent): Work {
+  const key = event.kind === 'stage' ? event.stage : event.what;
+  const known = all.get(key);
+  if (known !== undefined) {
+    known.update(event, performance.now());
+    return known;
+  }
+  const work = new Work(event, performance.now());
+  all.set(key, work);
+  return work;
 }

@@ -3,8 +3,11 @@ import { csvField } from '../core/quoting.js';
 import { driftHistogram, type FleetReport, type Savings } from '../core/savings.js';
 import type { DiskReport, StoreReport } from '../services/report.js';
 import { bytes, plural, table } from './format.js';
+import { hang, page, widthOf } from './layout.js';
 
-const barWidth = 40;
+const longestBar = 40;
+/** Beside the bar stand a label, a size and a text. */
+const besideBar = 60;
 const shownMembers = 5;
 
 export function renderReport(report: FleetReport): string {
@@ -41,12 +44,12 @@ export function renderReport(report: FleetReport): string {
           ),
         ]),
     '',
-    savedLine(saved),
+    page(savedLine(saved)),
     ...(saved.bytes < 0 && overlays.checkpointBytes > 0
-      ? ['Giving up the checkpoints frees their part: cowherd checkpoint FLEET --drop']
+      ? [page('Giving up the checkpoints frees their part: cowherd checkpoint FLEET --drop')]
       : []),
     `The guests see ${bytes(fullCopies.virtualBytes)} of disk.`,
-    ...(seedBytes === 0 ? [] : [`Beside that, ${bytes(seedBytes)} of cloud-init seeds, which full copies would need as well.`]),
+    ...(seedBytes === 0 ? [] : [page(`Beside that, ${bytes(seedBytes)} of cloud-init seeds, which full copies would need as well.`)]),
   ];
   if (perMember.length > 0) {
     lines.push('', 'Drift per member', ...histogram(perMember.map((member) => member.driftBytes)));
@@ -82,10 +85,12 @@ export function renderStoreReport({ fleets, total, failed, disk }: StoreReport):
       { title: 'SAVED', value: (row) => `${row.saved.percent} %`, align: 'right' },
     ]),
     '',
-    `Together ${plural(total.members, 'member')} on ${plural(total.bases, 'base image')} (${bytes(total.baseBytes)}, each counted once). ${savedLine(total.saved)}`,
+    page(
+      `Together ${plural(total.members, 'member')} on ${plural(total.bases, 'base image')} (${bytes(total.baseBytes)}, each counted once). ${savedLine(total.saved)}`,
+    ),
   ];
   lines.push(renderDisk(disk));
-  for (const { fleet, error } of failed) lines.push(`${fleet} is left out: ${error.message}`);
+  for (const { fleet, error } of failed) lines.push(page(`! ${fleet} is left out: ${error.message}`));
   return lines.join('\n');
 }
 
@@ -94,8 +99,8 @@ const scarce = { share: 0.05, bytes: 1024 ** 3 };
 
 export function renderDisk({ path, totalBytes, freeBytes }: DiskReport): string {
   const left = `${bytes(freeBytes)} of ${bytes(totalBytes)} free on the disk of ${path}.`;
-  if (freeBytes >= scarce.bytes && freeBytes >= totalBytes * scarce.share) return left;
-  return `! Only ${left} A full disk pauses guests: free some, then "cowherd start FLEET" lets them go on.`;
+  if (freeBytes >= scarce.bytes && freeBytes >= totalBytes * scarce.share) return page(left);
+  return page(`! Only ${left} A full disk pauses guests: free some, then "cowherd start FLEET" lets them go on.`);
 }
 
 export function reportCsv(reports: readonly FleetReport[]): string {
@@ -106,8 +111,15 @@ export function reportCsv(reports: readonly FleetReport[]): string {
 }
 
 function bar(label: string, value: number, whole: number, text: string): string {
-  const width = whole === 0 ? 0 : Math.min(barWidth, Math.ceil((value / whole) * barWidth));
-  return `${label.padEnd(12)} ${'█'.repeat(width).padEnd(barWidth, '░')} ${bytes(value).padStart(10)}  ${text}`;
+  const columns = widthOf(process.stdout);
+  const longest = barWidth(columns);
+  const filled = whole === 0 ? 0 : Math.min(longest, Math.ceil((value / whole) * longest));
+  const begin = `${label.padEnd(12)} ${'█'.repeat(filled).padEnd(longest, '░')} ${bytes(value).padStart(10)}  `;
+  return columns === undefined ? `${begin}${text}` : hang(begin, text, columns);
+}
+
+function barWidth(columns: number | undefined): number {
+  return columns === undefined ? longestBar : Math.max(10, Math.min(longestBar, columns - besideBar));
 }
 
 function histogram(drifts: readonly number[]): string[] {
@@ -115,5 +127,7 @@ function histogram(drifts: readonly number[]): string[] {
   const most = Math.max(...bins.map((bin) => bin.count), 1);
   const label = (bin: { fromBytes: number; toBytes: number }): string =>
     bin.fromBytes === 0 ? `under ${bytes(bin.toBytes)}` : `${bytes(bin.fromBytes)} to ${bytes(bin.toBytes)}`;
-  return bins.map((bin) => `  ${label(bin).padStart(20)} ${'█'.repeat(Math.ceil((bin.count / most) * barWidth))} ${bin.count}`);
+  return bins.map(
+    (bin) => `  ${label(bin).padStart(20)} ${'█'.repeat(Math.ceil((bin.count / most) * barWidth(widthOf(process.stdout))))} ${bin.count}`,
+  );
 }

@@ -1,6 +1,7 @@
 import type { SnapshotListing, SnapshotLists } from '../services/snapshots/list.js';
 import type { SnapshotOutcome } from '../services/snapshots/verb.js';
 import { bytes, duration, seconds, table } from './format.js';
+import { page } from './layout.js';
 
 const done = { take: 'snapshot taken:', rollback: 'rolled back to snapshot', drop: 'dropped snapshot', commit: 'committed snapshot' };
 
@@ -12,14 +13,14 @@ export function renderSnapshotOutcome(outcome: SnapshotOutcome, withDiff: boolea
   const power = startedAgain ? ', started again' : wasRunning ? ', left off' : '';
   lines.push(`${domain}: ${done[verb]} ${snapshot.number} (${snapshot.name}) in ${seconds(outcome.seconds)}${power}`);
   if (verb !== 'take') lines.push(snapshots.length === 0 ? '  no snapshot is left' : `  left: ${snapshots.join(', ')}`);
-  for (const note of notes) lines.push(`  note: ${note}`);
+  for (const note of notes) lines.push(page(`  note: ${note}`));
   return lines.join('\n');
 }
 
 export function renderSnapshots({ domains, damaged }: SnapshotLists): string {
   const lines = domains.map(renderDomain);
   if (lines.length === 0 && damaged.length === 0) lines.push('No snapshots. Take one: cowherd snapshot take DOMAIN');
-  for (const { path, reason } of damaged) lines.push(`! ${path}: ${reason}`);
+  for (const { path, reason } of damaged) lines.push(page(`! ${path}: ${reason}`));
   return lines.join('\n\n');
 }
 
@@ -44,13 +45,14 @@ function renderDomain({ domain, state, levels, unfinished, problems, notes }: Sn
         },
       ]),
     );
+  const below: string[] = [];
   if (unfinished !== undefined) {
-    lines.push(
+    below.push(
       `  ! ${unfinished.verb} of ${unfinished.snapshot} was interrupted (${unfinished.startedAt}); the domain boots ${unfinished.boots}`,
     );
-    lines.push(`  → ${unfinished.finishWith}`);
+    below.push(`  → ${unfinished.finishWith}`);
   }
-  for (const problem of problems) lines.push(`  ! ${problem}`);
-  for (const note of notes) lines.push(`  note: ${note}`);
-  return lines.join('\n');
+  for (const problem of problems) below.push(`  ! ${problem}`);
+  for (const note of notes) below.push(`  note: ${note}`);
+  return [...lines, ...below.map((line) => page(line))].join('\n');
 }

@@ -3,6 +3,7 @@ import type { FleetMemory, MemberMemory } from '../core/fleet-memory.js';
 import { formatIndexes } from '../core/selection.js';
 import type { FleetStatus, FleetSummary, MemberStatus } from '../services/status.js';
 import { bytes, type Column, countsLine, duration, plural, table } from './format.js';
+import { page } from './layout.js';
 
 const stateWords: Record<string, string> = { shutOff: 'off' };
 
@@ -24,8 +25,10 @@ export function renderStatus(status: FleetStatus): string {
     else lines.push(`  ! ${what}, and the fleet is locked by ${lockedBy}. When that has ended: cowherd resume ${fleet}`);
   }
   if (status.memory !== undefined) lines.push(...memoryLines(status.memory));
-  if (members.length === 0) return lines.join('\n');
+  const about = page(lines.splice(0).join('\n'));
+  if (members.length === 0) return about;
   lines.push(
+    about,
     '',
     table<MemberStatus>(members, [
       { title: 'MEMBER', value: (member) => member.name },
@@ -47,7 +50,7 @@ export function renderStatus(status: FleetStatus): string {
     if (those === undefined) hints.set(member.hint, [member]);
     else those.push(member);
   }
-  for (const [hint, those] of hints) lines.push(`  → ${formatIndexes(those.map(({ index }) => index))}: ${hint}`);
+  for (const [hint, those] of hints) lines.push(page(`  → ${formatIndexes(those.map(({ index }) => index))}: ${hint}`));
   return lines.join('\n');
 }
 
@@ -66,7 +69,7 @@ function memoryColumns({ memory }: FleetStatus): Array<Column<MemberStatus>> {
 }
 
 function memoryLines({ on, read, guestBytes, residentBytes, proportionalBytes, swapBytes, mergedBytes, notes }: FleetMemory): string[] {
-  if (on === 0) return ['  memory: nobody is on'];
+  if (on === 0) return ['  memory: no member is on'];
   const parts = [
     `${known(proportionalBytes)} in proportion${read < on && read > 0 ? ` (of ${read})` : ''}`,
     `${known(residentBytes)} resident`,
@@ -93,7 +96,7 @@ function addressOf({ address, sshPort }: MemberStatus): string {
 }
 
 export function renderFleets(fleets: readonly FleetSummary[], root: string): string {
-  if (fleets.length === 0) return `No fleets in ${root}. Make one: cowherd spawn lab --base golden.qcow2 --count 10`;
+  if (fleets.length === 0) return page(`No fleets in ${root}. Make one: cowherd spawn lab --base golden.qcow2 --count 10`);
   return table<FleetSummary>(fleets, [
     { title: 'FLEET', value: (row) => row.fleet },
     { title: 'MEMBERS', value: (row) => String(row.members), align: 'right' },

@@ -1,6 +1,7 @@
 import type { Finding } from '../core/finding.js';
 import type { Verification } from '../services/verify/verify.js';
 import { bytes, plural, seconds } from './format.js';
+import { page } from './layout.js';
 
 /** Findings of one kind in one fleet share a hint more often than not: it is told once. */
 export function renderVerification({ findings, fixed, busy, unknown, looked, seconds: took }: Verification): string {
@@ -25,7 +26,7 @@ export function renderVerification({ findings, fixed, busy, unknown, looked, sec
   const verdict = open > 0 ? `${plural(open, 'finding')}` : `nothing ${busy.length > 0 ? 'else ' : ''}amiss`;
   const unjudged = busy.length > 0 ? `, ${busy.length} not judged` : '';
   lines.push(`${verdict}${unjudged}${fixed > 0 ? `, ${fixed} fixed` : ''}: looked at ${what.join(', ')} in ${seconds(took)}`);
-  return lines.join('\n');
+  return page(lines.join('\n'));
 }
 
 function line({ kind, what, fleet, message, bytes: size, fixed }: Finding): string {

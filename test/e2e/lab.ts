@@ -154,6 +154,13 @@ export class Lab {
     await virsh('define', path);
   }
 
+  /** Gives a domain another definition, behind cowherd's back. */
+  async redefine(xml: string): Promise<void> {
+    const path = join(this.scratch, 'redefined.xml');
+    await writeFile(path, xml);
+    await virsh('define', path);
+  }
+
   /** All that a fleet is made of, with what differs from fleet to fleet masked: two fleets of a kind have the same world. */
   async world(fleet: string): Promise<object> {
     const names = (await domains()).filter((name) => name.startsWith(`${fleet}-`));

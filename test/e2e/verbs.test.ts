@@ -449,7 +449,7 @@ describe('the verbs, one by one', () => {
     expect(stdout).toMatch(/-003 +off .* - +- +shut down/);
     expect(stdout).toMatch(/memory: 2 guests with 32 MiB given; [\d.]+ MiB in proportion, [\d.]+ MiB resident/);
     await lab.ok('stop', fleet, '--force');
-    expect((await lab.cowherd('status', fleet, '--memory')).stdout).toContain('memory: nobody is on');
+    expect((await lab.cowherd('status', fleet, '--memory')).stdout).toContain('memory: no member is on');
     await lab.ok('teardown', fleet, '--yes');
   });
 

@@ -2,6 +2,7 @@ import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../../base-command.js';
 import { addBase } from '../../services/bases.js';
 import { renderBase } from '../../ui/bases.js';
+import { page } from '../../ui/layout.js';
 
 export default class BaseAdd extends BaseCommand {
   static override summary = 'Import an image into the store, sealed and ready for fleets.';
@@ -20,7 +21,7 @@ export default class BaseAdd extends BaseCommand {
       const request = { path: args.file, name: flags.name, format: flags.format, trustChain: flags['trust-chain'] };
       const result = await addBase(host, request, work);
       this.log(`${renderBase(result)}\n${result.how === 'already there' ? 'It was in the store already.' : `Imported (${result.how}).`}`);
-      if (result.warning !== undefined) this.logToStderr(`note: ${result.warning}`);
+      if (result.warning !== undefined) this.logToStderr(page(`note: ${result.warning}`, process.stderr));
       return result;
     });
   }

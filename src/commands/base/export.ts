@@ -23,7 +23,7 @@ export default class BaseExport extends BaseCommand {
     const { args, flags } = await this.parse(BaseExport);
     return this.onHost(flags, async (host, work) => {
       const result = await exportBase(host, { ...work, ...args, format: flags.format, compress: flags.compress });
-      this.log(`${result.ref}: written to ${result.file}, ${result.format}, ${bytes(result.allocatedBytes)} on disk`);
+      this.tell(`${result.ref}: written to ${result.file}, ${result.format}, ${bytes(result.allocatedBytes)} on disk`);
       return result;
     });
   }

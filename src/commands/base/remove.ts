@@ -12,7 +12,7 @@ export default class BaseRemove extends BaseCommand {
     const { args, flags } = await this.parse(BaseRemove);
     return this.onHost(flags, async (host, options) => {
       const result = await removeBase(host, args.base, undefined, options);
-      this.log(`${result.name}: removed, ${bytes(result.freedBytes)} freed`);
+      this.tell(`${result.name}: removed, ${bytes(result.freedBytes)} freed`);
       return result;
     });
   }

@@ -1,6 +1,7 @@
 import { Args } from '@oclif/core';
 import { BaseCommand } from '../../base-command.js';
 import { verifyBase } from '../../services/base-verify.js';
+import { page } from '../../ui/layout.js';
 
 export default class BaseVerify extends BaseCommand {
   static override summary = 'Read a base image whole and compare its digest; check its qcow2 structure.';
@@ -14,8 +15,8 @@ export default class BaseVerify extends BaseCommand {
     return this.onHost(flags, async (host, work) => {
       const result = await verifyBase(host, args.base, work);
       const below = result.layers.length === 0 ? '' : `; and below it ${result.layers.join(', ')}`;
-      this.log(`${result.name}: as imported, sha256 ${result.digest}${below}`);
-      if (result.warning !== undefined) this.logToStderr(`note: ${result.warning}`);
+      this.tell(`${result.name}: as imported, sha256 ${result.digest}${below}`);
+      if (result.warning !== undefined) this.logToStderr(page(`note: ${result.warning}`, process.stderr));
       return result;
     });
   }

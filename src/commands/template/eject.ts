@@ -27,7 +27,7 @@ export default class TemplateEject extends BaseCommand {
     const file = args.file ?? part.file;
     return this.onHost(flags, async (host) => {
       await ejectTemplate(host, file, flags.part);
-      this.log(`${file}: edit it, then use it with "cowherd spawn FLEET ${part.flag} ${file}"`);
+      this.tell(`${file}: edit it, then use it with "cowherd spawn FLEET ${part.flag} ${file}"`);
       return { file };
     });
   }
