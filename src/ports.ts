@@ -310,9 +310,18 @@ export interface DiskSpace {
   freeBytes: number;
 }
 
+/** A path that QEMU's user has to get to: a directory or a file that libvirt gives to it, or a file that it must be able to read as it is. */
+export interface ReachTarget {
+  path: string;
+  needs: 'pass' | 'read';
+}
+
+/** A component of a path, or the file itself, that a user may not use. */
 export interface PathObstacle {
   path: string;
   reason: string;
+  /** What chmod would have to grant, e.g. `o+x`. */
+  grant: string;
 }
 
 export interface QemuProcess {
@@ -336,8 +345,8 @@ export interface Machine {
   processMemory(processes: readonly QemuProcess[]): Promise<Map<number, ProcessMemory>>;
   /** absent: the kernel has none, or does not show it here. */
   ksm(): Promise<Ksm | 'absent' | 'unreadable'>;
-  /** The first component that keeps a user from a directory; undefined where nothing does. */
-  obstacleFor(user: { uid: number; gid: number }, directory: string): Promise<PathObstacle | undefined>;
+  /** All that keeps a user from these files and directories. What is not there yet is no obstacle, and neither is what has an ACL. */
+  obstaclesFor(user: { uid: number; gid: number }, targets: readonly ReachTarget[]): Promise<PathObstacle[]>;
   /** What keeps this user from writing into a directory, or from making it; undefined where nothing does. */
   writeObstacle(directory: string): Promise<{ reason: string; isReadOnly: boolean } | undefined>;
   /** Files of a directory that belong to another user than it does; undefined where it is not there, or not to be seen. */

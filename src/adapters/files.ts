@@ -49,6 +49,8 @@ export async function appendOwn(path: string, text: string): Promise<void> {
   try {
     const stats = await handle.stat();
     if (!stats.isFile() || stats.nlink > 1) throw notOurs(path, stats);
+    // New: with its rights, whatever the umask left of them.
+    if (stats.size === 0 && stats.uid === process.getuid?.()) await handle.chmod(0o644);
     await handle.appendFile(text);
   } finally {
     await handle.close();

@@ -22,6 +22,7 @@ import {
   withFleetLock,
 } from './fleet-access.js';
 import { composeOutcome } from './outcome.js';
+import { baseTargets, fleetTargets, verifyReachable } from './reach.js';
 import { beginWait, verifyWaitable } from './readiness.js';
 import { definitionsOf, freshSeeds, namesOf } from './reset.js';
 import { importBase } from './spawn-inputs.js';
@@ -234,6 +235,7 @@ async function moveGroup(ports: Ports, operation: Operation, group: readonly num
   const members = record.members.filter((member) => group.includes(member.index));
   const { observed, plan, context, watch } = await prepared(ports, record.name, options.isResumed || !options.isFirst, async () => {
     const imageOf = await verifiedBases(ports, record);
+    await verifyReachable(ports, [...fleetTargets(ports, record.name), ...baseTargets(record, imageOf)]);
     const observed = await observeWithMarks(ports, { ...record, members });
     const policy = { ...policyOf(record, observed, operation), keepDrift, ...(options.isCanary ? { start: 'all' as const } : {}) };
     const [moved, others] = [

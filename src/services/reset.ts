@@ -15,6 +15,7 @@ import { loadTemplate, renderDefinitions } from './definitions.js';
 import { freshDisks, memberDisksOf, nvramOf, verifiedBases } from './disks.js';
 import { startOtherwise } from './fall-back.js';
 import { loadFleet, observeWithMarks, verifyNothingUnfinished, verifyWork, type WorkOptions, withFleetLock } from './fleet-access.js';
+import { baseTargets, fleetTargets, verifyReachable } from './reach.js';
 import { beginWait, verifyWaitable } from './readiness.js';
 import { composeSecrets, instanceIds, loadSeedSources, renderSeeds } from './seeds.js';
 import { withoutUnaware } from './standing.js';
@@ -138,6 +139,7 @@ async function prepareReset(
   const record = await loadFleet(ports, fleet);
   const left = record.members.filter((member) => operation.targets.includes(member.index) && !done.has(member.index));
   const imageOf = await verifiedBases(ports, { ...record, members: left });
+  await verifyReachable(ports, [...fleetTargets(ports, fleet), ...baseTargets({ ...record, members: left }, imageOf)]);
   const observed = await observeWithMarks(ports, { ...record, members: left });
   const wanted = await withoutStrangeDisks(ports, record, observed, planReset(observed, record.id, policyOf(record, observed, operation)));
   // Their domains are not redefined.

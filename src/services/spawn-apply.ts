@@ -10,12 +10,13 @@ import type { Ports } from '../ports.js';
 import { chooseAgain, chooseOrReplace, failedStarts, stoppingAtRefusal } from './accelerators.js';
 import { allocateAddresses } from './addresses.js';
 import { byName, memberOf, newOperation, offNames } from './change.js';
-import { checkDisk, checkMachine, checkMemory, checkNetwork, verifyChecks } from './checks.js';
+import { checkDisk, checkMachine, checkMemory, checkNetwork, checkReach, verifyChecks } from './checks.js';
 import { renderDefinitions, type TemplateSource } from './definitions.js';
 import { nvramOf, verifiedBases, virtualBytesOf } from './disks.js';
 import { isAborted, isComplete, type RunResult, runMembers } from './engine.js';
 import { defaultBootConcurrency, defaultConcurrency, observeWithMarks } from './fleet-access.js';
 import { composeOutcome } from './outcome.js';
+import { baseTargets } from './reach.js';
 import { beginWait, notWaited, type Waiting, waitAfter } from './readiness.js';
 import { composeSecrets, instanceIds, renderSeeds, seedLack } from './seeds.js';
 import type { SpawnOptions } from './spawn.js';
@@ -116,6 +117,7 @@ async function attemptSpawn(
     ...(await checkDisk(ports, demand)),
     await checkNetwork(ports, record.spec.network),
     ...checkMachine(record.spec, platform),
+    await checkReach(ports, baseTargets(record, imageOf)),
     ...(allocation.check === undefined ? [] : [allocation.check]),
   ];
   const before = byName(observed);

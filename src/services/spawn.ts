@@ -15,6 +15,7 @@ import { checkDisk, checkStore, verifyChecks } from './checks.js';
 import { loadTemplate } from './definitions.js';
 import { verifyNothingUnfinished, verifyWork, type WorkOptions, withFleetLock } from './fleet-access.js';
 import { type GoldenDomain, goldenDomain } from './from-domain.js';
+import { fleetTargets } from './reach.js';
 import { verifyWaitable } from './readiness.js';
 import { loadSeedSources, type SeedFiles } from './seeds.js';
 import { applySpawn } from './spawn-apply.js';
@@ -65,7 +66,7 @@ export async function spawn(ports: Ports, options: SpawnOptions): Promise<Outcom
   verifyWithin({ count: [options.count, limits.members] });
   if (options.dryRun === true) return spawnLocked(ports, options);
   // Before the lock, which is a file of the store.
-  verifyChecks(await checkStore(ports), options.force === true);
+  verifyChecks(await checkStore(ports, fleetTargets(ports, options.fleet)), options.force === true);
   return withFleetLock(ports, options.fleet, () => spawnLocked(ports, options));
 }
 

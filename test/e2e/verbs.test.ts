@@ -483,7 +483,7 @@ describe('the verbs, one by one', () => {
     expect(closed.exitCode).toBe(3);
     expect(closed.json.checks.find((check: { name: string }) => check.name === 'store reachable by QEMU')).toMatchObject({
       status: 'failed',
-      hint: `Let it through (chmod o+x ${lab.store}), or keep the store elsewhere with --store DIR.`,
+      hint: `Let it in: chmod o+x ${lab.store}, or keep the store elsewhere with --store DIR.`,
     });
   });
 });
