@@ -12,6 +12,7 @@ import type { DomainState, MemberMark } from './core/observation.js';
 import type { Operation, Unfinished } from './core/operation.js';
 import type { ProcessMemory } from './core/process-memory.js';
 import type { ProgressListener } from './core/progress.js';
+import type { PathObstacle } from './core/reach.js';
 import type { SourceKind } from './core/spec.js';
 import type { MemberFiles, Platform } from './core/template.js';
 import type { GuestAgent, LocalFiles, Networks, RemoteShell, SeedStore } from './guest-ports.js';
@@ -76,6 +77,12 @@ export interface Hypervisor {
   shutdown(name: string): Promise<void>;
   /** With NVRAM, TPM state, managed save, and the records of snapshots and checkpoints. Never touches disks. */
   undefine(name: string): Promise<void>;
+  /** What libvirt keeps of snapshots and checkpoints that were made with it, by their names. */
+  snapshotsOf(name: string): Promise<{ snapshots: string[]; checkpoints: string[] }>;
+  /** Names of domains that libvirt keeps snapshots or checkpoints of. */
+  listSnapshotted(): Promise<Set<string>>;
+  /** Has libvirt forget them. Never touches disks. */
+  forgetSnapshots(name: string): Promise<void>;
   /** Removes the image of a managed save, if there is one: its memory does not belong to a fresh disk. */
   forgetSavedState(name: string): Promise<void>;
   /** Stops a running guest with its memory saved where libvirt keeps it: the next start goes on from there. */
@@ -314,14 +321,6 @@ export interface DiskSpace {
 export interface ReachTarget {
   path: string;
   needs: 'pass' | 'read';
-}
-
-/** A component of a path, or the file itself, that a user may not use. */
-export interface PathObstacle {
-  path: string;
-  reason: string;
-  /** What chmod would have to grant, e.g. `o+x`. */
-  grant: string;
 }
 
 export interface QemuProcess {

@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import type { PathObstacle, ReachTarget } from '../ports.js';
+import type { PathObstacle } from '../core/reach.js';
+import type { ReachTarget } from '../ports.js';
 import { runTool } from './process.js';
 import { groupsOf, localUser } from './readers.js';
 

@@ -1,10 +1,11 @@
 import prettyBytes from 'pretty-bytes';
 import { CowherdError, reportOf } from '../core/errors.js';
 import { shellWord } from '../core/quoting.js';
+import { reachHint } from '../core/reach.js';
 import { type DomainSpec, parseNetwork } from '../core/spec.js';
 import type { Platform } from '../core/template.js';
 import type { Ports, ReachTarget } from '../ports.js';
-import { obstaclesOfQemu, reachHint } from './reach.js';
+import { obstaclesOfQemu, placeOf } from './reach.js';
 
 /** The named checks that spawn makes before it changes anything; doctor prints them, too. */
 export interface Check {
@@ -59,7 +60,7 @@ export async function checkReach(ports: Pick<Ports, 'hypervisor' | 'machine' | '
       name,
       status: 'failed',
       message: obstacles.map(({ path, reason }) => `${path}: ${reason}`).join('; '),
-      hint: `${reachHint(ports, obstacles)}, or keep the store elsewhere with --store DIR.`,
+      hint: `${reachHint(obstacles, placeOf(ports))}, or keep the store elsewhere with --store DIR.`,
     };
   });
 }

@@ -1,9 +1,9 @@
 import { layersOf } from '../core/base-chain.js';
 import { CowherdError } from '../core/errors.js';
 import { basesOf, type FleetRecord } from '../core/fleet.js';
-import { shellWord } from '../core/quoting.js';
+import { type PathObstacle, reachHint } from '../core/reach.js';
 import type { BaseLookup } from '../core/template.js';
-import type { PathObstacle, Ports, ReachTarget } from '../ports.js';
+import type { Ports, ReachTarget } from '../ports.js';
 
 /** Whether QEMU, which runs as a user of its own, gets to the files that a guest needs. Asked before anything is stopped. */
 
@@ -40,23 +40,10 @@ export async function verifyReachable(ports: ReachPorts, targets: readonly Reach
   if (first === undefined) return;
   throw new CowherdError('PREFLIGHT_FAILED', `QEMU cannot reach ${first.path}: ${first.reason}; nothing was changed`, {
     details: others.map(({ path, reason }) => `${path}: ${reason}`),
-    hint: reachHint(ports, [first, ...others]),
+    hint: reachHint([first, ...others], placeOf(ports)),
   });
 }
 
-/** One command for all of them: to open one of two closed directories changes nothing. */
-export function reachHint({ machine, fleets }: Pick<Ports, 'machine' | 'fleets'>, obstacles: readonly PathObstacle[]): string {
-  const sudo = machine.isRoot() ? '' : 'sudo ';
-  const directories = obstacles.filter(({ grant }) => grant.endsWith('x'));
-  const files = obstacles.filter(({ grant }) => grant.endsWith('r'));
-  const grants = [...new Set(directories.map(({ grant }) => grant))];
-  const commands = grants.map((grant) => {
-    const paths = directories.filter((obstacle) => obstacle.grant === grant).map(({ path }) => shellWord(path));
-    return `${sudo}chmod ${grant} ${paths.join(' ')}`;
-  });
-  const isImage = ({ path }: PathObstacle): boolean => path.startsWith(`${fleets.root}/bases/`);
-  if (files.some(isImage)) commands.push('cowherd verify --fix');
-  const others = files.filter((file) => !isImage(file)).map(({ path }) => shellWord(path));
-  if (others.length > 0) commands.push(`${sudo}chmod o+r ${others.join(' ')}`);
-  return `Let it in: ${commands.join(' && ')}`;
+export function placeOf({ machine, fleets }: Pick<Ports, 'machine' | 'fleets'>): { isRoot: boolean; storeRoot: string } {
+  return { isRoot: machine.isRoot(), storeRoot: fleets.root };
 }

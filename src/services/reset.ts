@@ -10,6 +10,7 @@ import type { WaitFor } from '../core/stages.js';
 import type { BaseLookup } from '../core/template.js';
 import type { Ports } from '../ports.js';
 import { choosePlatform } from './accelerators.js';
+import { withChains } from './chains.js';
 import { byName, dryOutcome, newOperation, offNames, prepared, runChange } from './change.js';
 import { loadTemplate, renderDefinitions } from './definitions.js';
 import { freshDisks, memberDisksOf, nvramOf, verifiedBases } from './disks.js';
@@ -143,7 +144,8 @@ async function prepareReset(
   const observed = await observeWithMarks(ports, { ...record, members: left });
   const wanted = await withoutStrangeDisks(ports, record, observed, planReset(observed, record.id, policyOf(record, observed, operation)));
   // Their domains are not redefined.
-  const plan = withClones(redefines(record) ? wanted : withoutUnaware(record, observed, wanted), observed, record, { replaces: true });
+  const cloned = withClones(redefines(record) ? wanted : withoutUnaware(record, observed, wanted), observed, record, { replaces: true });
+  const { plan, definitions: chained } = await withChains(ports, record, left, cloned, imageOf);
   const disks = memberDisksOf(record, left);
   const fresh = await freshDisks(ports, record, left, imageOf);
   await stagePlanned(ports, record, plan, { disks, fresh }, await freshSeeds(ports, record, left, operation, work.signal));
@@ -153,7 +155,7 @@ async function prepareReset(
   const context = {
     disks,
     ...nvramOf(record),
-    ...(definitions === undefined ? {} : { definitions }),
+    definitions: new Map([...(definitions ?? []), ...chained]),
     isOfClones: isWarm,
     ...(cloner === undefined ? {} : { perform: { restore: cloner.clone } }),
   };

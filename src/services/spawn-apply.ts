@@ -9,6 +9,7 @@ import { formatIndexes } from '../core/selection.js';
 import type { Ports } from '../ports.js';
 import { chooseAgain, chooseOrReplace, failedStarts, stoppingAtRefusal } from './accelerators.js';
 import { allocateAddresses } from './addresses.js';
+import { withChains } from './chains.js';
 import { byName, memberOf, newOperation, offNames } from './change.js';
 import { checkDisk, checkMachine, checkMemory, checkNetwork, checkReach, verifyChecks } from './checks.js';
 import { renderDefinitions, type TemplateSource } from './definitions.js';
@@ -74,7 +75,7 @@ async function attemptSpawn(
   const off = new Set(observed.filter(({ domain }) => !isOn(domain)).map(({ name }) => name));
   const allocation = await allocateAddresses(ports, context.record, off);
   const record: FleetRecord = { ...allocation.record, ...(accelerator === undefined ? {} : { accelerator }) };
-  const definitions = await renderDefinitions(ports, record, record.members, imageOf, platform, template, options.signal);
+  const rendered = await renderDefinitions(ports, record, record.members, imageOf, platform, template, options.signal);
 
   const id = randomUUID();
   const secrets = await composeSecrets(ports, record, options.secrets, context.recorded?.spec.seed !== 'nocloud');
@@ -86,7 +87,7 @@ async function attemptSpawn(
 
   const subjects = observed.map((member) => ({
     ...member,
-    definition: definitions.get(member.name)?.definition ?? '',
+    definition: rendered.get(member.name)?.definition ?? '',
     seedLack: seedLack(seeds.get(member.name), placed.get(member.name)),
   }));
   const wanted = restricted(planSpawn(subjects, record.id), options);
@@ -99,7 +100,7 @@ async function attemptSpawn(
     standing,
     ({ steps }) => steps.includes('start') && !steps.includes('define'),
   );
-  const plan = withClones(own, observed, record);
+  const { plan, definitions } = await withChains(ports, record, record.members, withClones(own, observed, record), imageOf, rendered);
   const clones = plan.members.filter(({ steps }) => steps.includes('restore')).length;
   const operation = newOperation(ports, 'spawn', {
     id,

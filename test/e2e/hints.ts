@@ -5,23 +5,23 @@ import { bin, type Lab } from './lab.js';
 /**
  * Does what a hint says, to the letter. A hint that is not a command is followed by the test itself.
  * @param hint with commands of cowherd, virsh, qemu-img or the system in it
+ * @param isAsked which of them, where a hint names a way to find out which one is right
  */
-export async function follow(lab: Lab, hint: string): Promise<string[]> {
-  const commands = commandsIn(hint);
+export async function follow(lab: Lab, hint: string, isAsked: (command: string) => boolean = () => true): Promise<string[]> {
+  const commands = commandsIn(hint).filter(isAsked);
   if (commands.length === 0) throw new Error(`no command in: ${hint}`);
   for (const command of commands) await run(lab, command);
   return commands;
 }
 
-const tools = ['cowherd', 'virsh', 'qemu-img', 'chmod', 'chgrp', 'chown', 'install', 'find', 'mv'];
+const tools = ['kill', 'cowherd', 'virsh', 'qemu-img', 'chmod', 'chgrp', 'chown', 'install', 'find', 'mv'];
 
-/** The first way that a hint gives: its commands up to the first "or", one after the other. */
+/** The commands of the first way that a hint gives, in their order: in quotes, or behind a colon up to the end of the sentence. */
 export function commandsIn(hint: string): string[] {
+  const [first = ''] = hint.split(/\. Or |, or /);
   const words = tools.join('|');
-  const quoted = [...hint.matchAll(new RegExp(`"((?:${words}) [^"]+)"`, 'g'))].map(([, command = '']) => command);
-  if (quoted.length > 0) return quoted;
-  const bare = new RegExp(`(?:^|[:;] |&& |\\()((?:sudo )?(?:${words}) [^;)]*?)(?=$|;|\\)| \\(|, |\\. | && )`, 'g');
-  return [...hint.matchAll(bare)].map(([, command = '']) => command.replace(/\.$/, '').replace(/^sudo /, ''));
+  const pattern = new RegExp(`"((?:${words}) [^"]+)"|(?:^|[:;] |&& |\\()((?:sudo )?(?:${words}) [^;)]*?)(?=$|;|\\)|, |\\. | && )`, 'g');
+  return [...first.matchAll(pattern)].map(([, quoted, bare = '']) => (quoted ?? bare).replace(/\.$/, '').replace(/^sudo /, ''));
 }
 
 /** In the words of a shell, with this repository's cowherd and the lab's store and connection. */
