@@ -53,9 +53,8 @@ export class LongModeProbe implements AcceleratorProbe {
     onProbe?.();
     const since = this.#ports.clock.now().toISOString();
     const refuted = entry?.refuted ?? [];
-    const { isConclusive, ...found } = await this.#try(question, kvm, refuted, signal);
-    const answer = { ...found, since };
-    if (isConclusive) await this.#remember({ key, since: entry?.since ?? since, answer, refuted });
+    const answer = { ...(await this.#try(question, kvm, refuted, signal)), since };
+    if (answer.unproven === undefined) await this.#remember({ key, since: entry?.since ?? since, answer, refuted });
     return answer;
   }
 
@@ -77,7 +76,7 @@ export class LongModeProbe implements AcceleratorProbe {
     kvm: Platform | string,
     refuted: readonly RejectedChoice[],
     signal: AbortSignal | undefined,
-  ): Promise<Omit<AcceleratorAnswer, 'since'> & { isConclusive: boolean }> {
+  ): Promise<Omit<AcceleratorAnswer, 'since'>> {
     const rejected: RejectedChoice[] = [];
     const trial = new Trial(this.#root, this.#ports, question, kvm, signal);
     try {
@@ -88,7 +87,7 @@ export class LongModeProbe implements AcceleratorProbe {
         if (why !== undefined) rejected.push({ ...choice, why });
         else {
           const reason = choice.virtType === 'qemu' ? '' : trial.success();
-          return { choice, why: reason, rejected, isConclusive: trial.isConclusive };
+          return { choice, why: reason, rejected, ...(trial.unproven === undefined ? {} : { unproven: trial.unproven }) };
         }
       }
     } finally {

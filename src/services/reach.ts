@@ -19,7 +19,11 @@ export function fleetTargets({ fleets }: Pick<Ports, 'fleets'>, fleet: string): 
 export async function storeTargets(ports: Pick<Ports, 'fleets' | 'bases'>): Promise<ReachTarget[]> {
   const fleets = await ports.fleets.list().catch(() => []);
   const { bases } = await ports.bases.list().catch(() => ({ bases: [] }));
-  return [...fleets.flatMap((fleet) => fleetTargets(ports, fleet)), ...bases.map(({ path }): ReachTarget => ({ path, needs: 'read' }))];
+  return [
+    { path: `${ports.fleets.root}/probes`, needs: 'pass' },
+    ...fleets.flatMap((fleet) => fleetTargets(ports, fleet)),
+    ...bases.map(({ path }): ReachTarget => ({ path, needs: 'read' })),
+  ];
 }
 
 /** Base images, whose owner libvirt leaves alone. */

@@ -9,6 +9,7 @@ import { type MarkedMember, type Plan, planPower, planRebase } from '../core/pla
 import { formatIndexes } from '../core/selection.js';
 import { formatWaitFor, parseWaitFor, type WaitFor } from '../core/stages.js';
 import type { Ports } from '../ports.js';
+import { withoutAdditions } from './additions.js';
 import { byName, dryOutcome, newOperation, offNames, prepared, runChange } from './change.js';
 import { freshDisks, memberDisksOf, nvramOf, verifiedBases } from './disks.js';
 import type { MemberResult } from './engine.js';
@@ -243,8 +244,9 @@ async function moveGroup(ports: Ports, operation: Operation, group: readonly num
       observed.filter(({ index }) => !options.done.has(index)),
     ];
     const wanted = await withoutStrangeDisks(ports, record, others, planRebase(others, record.id, policy));
-    const plan = joined(keepDrift ? await withoutFrozen(ports, record, wanted) : wanted, planPower(moved, record.id, 'start'));
-    const definitions = await definitionsOf(ports, record, members, imageOf, options.signal);
+    const joint = joined(keepDrift ? await withoutFrozen(ports, record, wanted) : wanted, planPower(moved, record.id, 'start'));
+    const rendered = await definitionsOf(ports, record, members, imageOf, options.signal);
+    const { plan, definitions } = await withoutAdditions(ports, record, observed, joint, rendered, undefined, options.signal);
     const disks = memberDisksOf(record, members);
     if (!keepDrift) {
       const fresh = await freshDisks(ports, record, members, imageOf);

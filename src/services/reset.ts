@@ -10,6 +10,7 @@ import type { WaitFor } from '../core/stages.js';
 import type { BaseLookup } from '../core/template.js';
 import type { Ports } from '../ports.js';
 import { choosePlatform } from './accelerators.js';
+import { withoutAdditions } from './additions.js';
 import { withChains } from './chains.js';
 import { byName, dryOutcome, newOperation, offNames, prepared, runChange } from './change.js';
 import { loadTemplate, renderDefinitions } from './definitions.js';
@@ -145,17 +146,18 @@ async function prepareReset(
   const wanted = await withoutStrangeDisks(ports, record, observed, planReset(observed, record.id, policyOf(record, observed, operation)));
   // Their domains are not redefined.
   const cloned = withClones(redefines(record) ? wanted : withoutUnaware(record, observed, wanted), observed, record, { replaces: true });
-  const { plan, definitions: chained } = await withChains(ports, record, left, cloned, imageOf);
+  const isWarm = record.spec.warm !== undefined;
+  const rendered = redefines(record) || isWarm ? await definitionsOf(ports, record, left, imageOf, work.signal) : undefined;
+  const kept = await withoutAdditions(ports, record, observed, cloned, rendered ?? new Map(), undefined, work.signal);
+  const { plan, definitions } = await withChains(ports, record, left, kept.plan, imageOf, kept.definitions);
   const disks = memberDisksOf(record, left);
   const fresh = await freshDisks(ports, record, left, imageOf);
   await stagePlanned(ports, record, plan, { disks, fresh }, await freshSeeds(ports, record, left, operation, work.signal));
-  const isWarm = record.spec.warm !== undefined;
-  const definitions = redefines(record) || isWarm ? await definitionsOf(ports, record, left, imageOf, work.signal) : undefined;
-  const cloner = definitions === undefined ? undefined : await Cloner.open(ports, record, plan, definitions, work);
+  const cloner = rendered === undefined ? undefined : await Cloner.open(ports, record, plan, definitions, work);
   const context = {
     disks,
     ...nvramOf(record),
-    definitions: new Map([...(definitions ?? []), ...chained]),
+    definitions,
     isOfClones: isWarm,
     ...(cloner === undefined ? {} : { perform: { restore: cloner.clone } }),
   };

@@ -3,11 +3,12 @@ import { CowherdError } from '../core/errors.js';
 import type { FleetRecord } from '../core/fleet.js';
 import { isOn } from '../core/observation.js';
 import type { Outcome } from '../core/outcome.js';
-import { isForeign, type MarkedMember, planSpawn } from '../core/plan.js';
+import { isForeign, type MarkedMember, otherStoreHint, planSpawn } from '../core/plan.js';
 import type { SeedSources } from '../core/seed.js';
 import { formatIndexes } from '../core/selection.js';
 import type { Ports } from '../ports.js';
 import { chooseAgain, chooseOrReplace, failedStarts, stoppingAtRefusal } from './accelerators.js';
+import { withoutAdditions } from './additions.js';
 import { allocateAddresses } from './addresses.js';
 import { withChains } from './chains.js';
 import { byName, memberOf, newOperation, offNames } from './change.js';
@@ -21,7 +22,7 @@ import { baseTargets } from './reach.js';
 import { beginWait, notWaited, type Waiting, waitAfter } from './readiness.js';
 import { composeSecrets, instanceIds, renderSeeds, seedLack } from './seeds.js';
 import type { SpawnOptions } from './spawn.js';
-import { lackingDisks, restricted } from './spawn-plan.js';
+import { earlierDefinitions, lackingDisks, restricted } from './spawn-plan.js';
 import { prepareSpawn } from './spawn-prepare.js';
 import { withoutMisplaced } from './standing.js';
 import { stepPerformer } from './steps.js';
@@ -100,7 +101,9 @@ async function attemptSpawn(
     standing,
     ({ steps }) => steps.includes('start') && !steps.includes('define'),
   );
-  const { plan, definitions } = await withChains(ports, record, record.members, withClones(own, observed, record), imageOf, rendered);
+  const chained = await withChains(ports, record, record.members, withClones(own, observed, record), imageOf, rendered);
+  const earlier = await earlierDefinitions(ports, context, chained.plan, imageOf, platform, options.signal);
+  const { plan, definitions } = await withoutAdditions(ports, record, observed, chained.plan, chained.definitions, earlier, options.signal);
   const clones = plan.members.filter(({ steps }) => steps.includes('restore')).length;
   const operation = newOperation(ports, 'spawn', {
     id,
@@ -238,6 +241,9 @@ function verifyNoForeign(record: FleetRecord, observed: readonly MarkedMember[])
   if (first === undefined) return;
   throw new CowherdError('FOREIGN_DOMAIN', `A domain named ${first.name} exists that is not of fleet ${record.name}; nothing was changed`, {
     details: foreign.slice(1, 10).map((member) => `also ${member.name}`),
-    hint: `Choose another fleet name, or rename that domain: virsh domrename ${first.name} NEW`,
+    hint:
+      first.mark === undefined
+        ? `Choose another fleet name, or rename that domain: virsh domrename ${first.name} NEW`
+        : otherStoreHint(first.name),
   });
 }

@@ -1,7 +1,7 @@
 import { formatBaseRef } from '../core/base.js';
 import { baseKey } from '../core/base-chain.js';
 import { memberDisks } from '../core/disks.js';
-import { CowherdError } from '../core/errors.js';
+import { CowherdError, isDenied } from '../core/errors.js';
 import { type BaseRef, baseOf, basesOf, type FleetRecord } from '../core/fleet.js';
 import { imagesPrintedIn } from '../core/foreign-domain.js';
 import { keepOverlayHint, mergedReason } from '../core/kept-disk.js';
@@ -35,14 +35,14 @@ class Headers {
   }
 
   /** @returns what it stands on, undefined where that is none of the images; and the name in its header */
-  async of(fleet: string, member: string): Promise<{ base: BaseRef | undefined; named: string | undefined; refusal?: string }> {
+  async of(fleet: string, member: string): Promise<{ base: BaseRef | undefined; named: string | undefined; refusal?: CowherdError }> {
     let named: string | undefined;
     try {
       named = await this.#ports.fleets.backingFile(fleet, member);
     } catch (error) {
       // One that cannot be looked at is that member's trouble alone.
       if (!(error instanceof CowherdError)) throw error;
-      return { named: undefined, base: undefined, refusal: error.message };
+      return { named: undefined, base: undefined, refusal: error };
     }
     return { named, base: named === undefined ? undefined : this.#refs.get(await this.#realPath(named)) };
   }
@@ -110,12 +110,16 @@ async function misplacedAs(
   ports: StandingPorts,
   record: FleetRecord,
   member: ObservedMember,
-  { base, named, refusal }: { base: BaseRef | undefined; named: string | undefined; refusal: string | undefined },
+  { base, named, refusal }: { base: BaseRef | undefined; named: string | undefined; refusal: CowherdError | undefined },
 ): Promise<Misplaced> {
   const { name, index } = member;
   const meant = baseOf(record, member);
   const afresh = misplacedHint(record, index, named);
-  if (refusal !== undefined) return { name, reason: refusal, hint: afresh, isDamaged: true };
+  if (refusal !== undefined) {
+    // Who may not read it learns nothing of what is in it.
+    const isClosed = isDenied(refusal);
+    return { name, reason: refusal.message, hint: isClosed ? (refusal.hint ?? afresh) : afresh, isDamaged: !isClosed };
+  }
   const { overlay } = ports.fleets.files(record.name, name);
   const image = await ports.bases.get(meant).catch(() => undefined);
   const subject = { fleet: record.name, index, name, isOn: isOn(member.domain) };
