@@ -24,9 +24,11 @@ describe('domains that a person has changed', () => {
   it('refuses to define a member anew without the disk or network card that was added, and keeps titles', async () => {
     const added = `${lab.scratch}/added.qcow2`;
     await execa('qemu-img', ['create', '-q', '-f', 'qcow2', added, '1M']);
+    const card = `${lab.scratch}/card.xml`;
+    await writeFile(card, "<interface type='user'><mac address='52:54:00:aa:bb:cc'/><model type='virtio'/></interface>");
     const attach = async (): Promise<void> => {
       await virsh('attach-disk', name(1), added, 'vdb', '--subdriver', 'qcow2', '--config');
-      await virsh('attach-interface', name(2), 'user', '--mac', '52:54:00:aa:bb:cc', '--config');
+      await virsh('attach-device', name(2), card, '--config');
     };
     await attach();
     for (const index of [1, 2, 3]) {
@@ -92,7 +94,7 @@ describe('domains that a person has changed', () => {
   it('gives a template that works where one gives no usable domain or seed', async () => {
     const broken = `${lab.scratch}/broken.xml.hbs`;
     await writeFile(broken, '<domain><name>{{name}}</name></domain>');
-    const data = `${lab.scratch}/user-data.hbs`;
+    const data = `${lab.scratch}/broken.hbs`;
     await writeFile(data, '#cloud-config\na: b: c\n');
     const spawn = ['spawn', lab.fleet('template'), '--base', golden, '--count', '1', ...guest, '--no-start'];
     for (const [flags, file] of [
