@@ -1,6 +1,7 @@
 import { accessSync, constants, lstatSync, readFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { dirname, resolve } from 'node:path';
+import { CowherdError, isDenied } from '../core/errors.js';
 
 /** What the kernel does not say when it refuses a file: who was refused, at which component of the path, and for want of what. */
 export interface Denial {
@@ -33,6 +34,13 @@ export function denialOf(doing: string, cause: unknown): Denial | undefined {
     reason: `${userName()} may not ${may} ${component}, which is ${owner}'s (mode ${mode})`,
     hint: isOwner ? `Give yourself that right: chmod u+${letter} ${component}` : otherUserHint(owner, may),
   };
+}
+
+/** Of a file that was named and cannot be read, with what keeps this user from it where that is the reason. */
+export function unreadable(path: string, cause: unknown): CowherdError {
+  const denial = isDenied(cause) ? denialOf(`read ${path}`, cause) : undefined;
+  const reason = denial?.reason ?? (cause instanceof Error ? cause.message : String(cause));
+  return new CowherdError('FILE_NOT_FOUND', `${path} cannot be read: ${reason}`, { hint: denial?.hint ?? 'Check the path.', cause });
 }
 
 function otherUserHint(owner: string, may: string): string {

@@ -5,9 +5,9 @@ import { basename, dirname, join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import writeFileAtomic from 'write-file-atomic';
 import type { Seal } from '../core/base.js';
-import { CowherdError, fullDiskHint, isDenied } from '../core/errors.js';
+import { CowherdError, fullDiskHint } from '../core/errors.js';
 import type { Segment } from '../core/overlay.js';
-import { denialOf } from './denied.js';
+import { denialOf, unreadable } from './denied.js';
 
 /** Bytes that a file takes on disk. */
 export function allocatedBytes(stats: { blocks: number | bigint }): number {
@@ -267,12 +267,7 @@ async function readNamed(path: string, limit: number): Promise<Buffer> {
   const refuse = (reason: string): CowherdError => new CowherdError('BAD_USAGE', `${path} ${reason}`, { hint: 'Is it the right file?' });
   // A pipe that nobody writes to would hold the opening for ever.
   const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch((cause: unknown) => {
-    const denial = isDenied(cause) ? denialOf(`read ${path}`, cause) : undefined;
-    const reason = denial?.reason ?? (cause instanceof Error ? cause.message : String(cause));
-    throw new CowherdError('FILE_NOT_FOUND', `${path} cannot be read: ${reason}`, {
-      hint: denial?.hint ?? 'Check the path.',
-      cause,
-    });
+    throw unreadable(path, cause);
   });
   try {
     const stats = await handle.stat();
@@ -291,9 +286,7 @@ async function readNamed(path: string, limit: number): Promise<Buffer> {
     }
   } catch (cause) {
     if (cause instanceof CowherdError) throw cause;
-    throw new CowherdError('FILE_NOT_FOUND', `${path} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`, {
-      cause,
-    });
+    throw unreadable(path, cause);
   } finally {
     await handle.close();
   }
