@@ -38,10 +38,14 @@ function visit(node: ts.Node, isHint: boolean, texts: Set<string>): void {
   if (ts.isCallExpression(node)) {
     const callee = node.expression.getText().split('.').at(-1) ?? '';
     // What a hint is compared with, or taken apart by, is none.
-    if (/^(includes|split|test|startsWith|endsWith|replace|join|localeCompare)$/.test(callee)) return visit(node.expression, inside, texts);
+    if (/^(includes|split|test|startsWith|endsWith|replace|join|localeCompare)$/.test(callee)) {
+      visit(node.expression, inside, texts);
+      return;
+    }
     const last = refusals.test(callee) && node.arguments.length > 1 ? node.arguments.at(-1) : undefined;
     for (const argument of node.arguments) visit(argument, inside || argument === last, texts);
-    return visit(node.expression, inside, texts);
+    visit(node.expression, inside, texts);
+    return;
   }
   ts.forEachChild(node, (child) => visit(child, inside && !isCondition(node, child), texts));
 }
