@@ -12,6 +12,7 @@ import type { DomainState, MemberMark } from './core/observation.js';
 import type { Operation, Unfinished } from './core/operation.js';
 import type { ProcessMemory } from './core/process-memory.js';
 import type { ProgressListener } from './core/progress.js';
+import type { PathObstacle } from './core/reach.js';
 import type { SourceKind } from './core/spec.js';
 import type { MemberFiles, Platform } from './core/template.js';
 import type { GuestAgent, LocalFiles, Networks, RemoteShell, SeedStore } from './guest-ports.js';
@@ -78,6 +79,12 @@ export interface Hypervisor {
   shutdown(name: string): Promise<void>;
   /** With NVRAM, TPM state, managed save, and the records of snapshots and checkpoints. Never touches disks. */
   undefine(name: string): Promise<void>;
+  /** What libvirt keeps of snapshots and checkpoints that were made with it, by their names. */
+  snapshotsOf(name: string): Promise<{ snapshots: string[]; checkpoints: string[] }>;
+  /** Names of domains that libvirt keeps snapshots or checkpoints of. */
+  listSnapshotted(): Promise<Set<string>>;
+  /** Has libvirt forget them. Never touches disks. */
+  forgetSnapshots(name: string): Promise<void>;
   /** Removes the image of a managed save, if there is one: its memory does not belong to a fresh disk. */
   forgetSavedState(name: string): Promise<void>;
   /** Stops a running guest with its memory saved where libvirt keeps it: the next start goes on from there. */
@@ -322,9 +329,10 @@ export interface DiskSpace {
   freeBytes: number;
 }
 
-export interface PathObstacle {
+/** A path that QEMU's user has to get to: a directory or a file that libvirt gives to it, or a file that it must be able to read as it is. */
+export interface ReachTarget {
   path: string;
-  reason: string;
+  needs: 'pass' | 'read';
 }
 
 export interface QemuProcess {
@@ -348,8 +356,8 @@ export interface Machine {
   processMemory(processes: readonly QemuProcess[]): Promise<Map<number, ProcessMemory>>;
   /** absent: the kernel has none, or does not show it here. */
   ksm(): Promise<Ksm | 'absent' | 'unreadable'>;
-  /** The first component that keeps a user from a directory; undefined where nothing does. */
-  obstacleFor(user: { uid: number; gid: number }, directory: string): Promise<PathObstacle | undefined>;
+  /** All that keeps a user from these files and directories. What is not there yet is no obstacle, and neither is what has an ACL. */
+  obstaclesFor(user: { uid: number; gid: number }, targets: readonly ReachTarget[]): Promise<PathObstacle[]>;
   /** What keeps this user from writing into a directory, or from making it; undefined where nothing does. */
   writeObstacle(directory: string): Promise<{ reason: string; isReadOnly: boolean } | undefined>;
   /** Files of a directory that belong to another user than it does; undefined where it is not there, or not to be seen. */

@@ -24,10 +24,12 @@ export class Trial {
   readonly #kvm: Platform | string;
   readonly #question: AcceleratorQuestion;
   readonly #signal: AbortSignal | undefined;
-  /** Whether what it comes to is worth remembering. */
-  isConclusive = true;
+  /** Why it says nothing of KVM; undefined where what it comes to is worth remembering. */
+  unproven: string | undefined;
   #guests: ProbeGuests | undefined;
   #limitMs: number | undefined;
+  /** What has kept a guest from running that needs no KVM. */
+  #emulatedFailure: string | undefined;
   /** What shows that KVM itself is out of order. */
   #outage: string | undefined;
 
@@ -53,13 +55,18 @@ export class Trial {
       this.#guests ??= await this.#open();
     } catch (error) {
       // A store that cannot be written to, or a full disk, says nothing of KVM.
-      this.isConclusive = false;
-      return `no probe guest could be made: ${reportOf(error).message}`;
+      this.unproven = `no probe guest could be made: ${reportOf(error).message}`;
+      return this.unproven;
     }
     this.#limitMs ??= await this.#limit(this.#guests);
     for (let run = 1; run <= runsNeeded; run++) {
       const result = await this.#guests.run(platform, this.#limitMs, this.#signal);
       if ('ms' in result) continue;
+      const ofHost = result.fault === undefined ? (this.#emulatedFailure ?? hostFailure(result.failure)) : undefined;
+      if (ofHost !== undefined) {
+        this.unproven = `no probe guest could run: ${ofHost}`;
+        return this.unproven;
+      }
       const why = `probe guest ${run} of ${runsNeeded}: ${result.failure}`;
       if (result.fault === 'kvm') this.#outage = why;
       return why;
@@ -84,12 +91,20 @@ export class Trial {
     const platform = await this.#ports.hypervisor.platform('qemu').catch(() => undefined);
     if (platform === undefined) return longestProbeMs;
     const emulated = await guests.run(withMachine(platform, this.#question), longestProbeMs, this.#signal);
+    if ('failure' in emulated) this.#emulatedFailure = emulated.failure;
     return 'ms' in emulated ? Math.min(longestProbeMs, emulated.ms + slackMs) : longestProbeMs;
   }
 
   async close(): Promise<void> {
     await this.#guests?.close();
   }
+}
+
+/** What has nothing to do with the accelerator: a full disk, or a directory or file that QEMU does not get at. */
+function hostFailure(failure: string): string | undefined {
+  const pattern =
+    /No space left|ENOSPC|EDQUOT|quota exceeded|Read-only file system|EROFS|EACCES|Permission denied|Too many open files|EMFILE|Cannot allocate memory/i;
+  return pattern.test(failure) ? failure : undefined;
 }
 
 /** The machine that members have. The probe boots by a BIOS on it either way: the firmware of UEFI boots no sector. */

@@ -61,9 +61,9 @@ export class LongModeProbe implements AcceleratorProbe {
     const refuted = entry?.refuted ?? [];
     // Probe guests have files in the store, and it may not be there yet.
     const made = isKept ? [] : await missingLevels(storeLayout(this.#root).probes);
-    const { isConclusive, ...found } = await this.#try(question, kvm, refuted, signal).finally(() => removeEmpty(made));
+    const found = await this.#try(question, kvm, refuted, signal).finally(() => removeEmpty(made));
     const answer = { ...found, since };
-    if (isConclusive) await this.#remember({ key, since: entry?.since ?? since, answer, refuted }, isKept);
+    if (answer.unproven === undefined) await this.#remember({ key, since: entry?.since ?? since, answer, refuted }, isKept);
     return answer;
   }
 
@@ -91,7 +91,7 @@ export class LongModeProbe implements AcceleratorProbe {
     kvm: Platform | string,
     refuted: readonly RejectedChoice[],
     signal: AbortSignal | undefined,
-  ): Promise<Omit<AcceleratorAnswer, 'since'> & { isConclusive: boolean }> {
+  ): Promise<Omit<AcceleratorAnswer, 'since'>> {
     const rejected: RejectedChoice[] = [];
     const trial = new Trial(this.#root, this.#ports, question, kvm, signal);
     try {
@@ -102,7 +102,7 @@ export class LongModeProbe implements AcceleratorProbe {
         if (why !== undefined) rejected.push({ ...choice, why });
         else {
           const reason = choice.virtType === 'qemu' ? '' : trial.success();
-          return { choice, why: reason, rejected, isConclusive: trial.isConclusive };
+          return { choice, why: reason, rejected, ...(trial.unproven === undefined ? {} : { unproven: trial.unproven }) };
         }
       }
     } finally {

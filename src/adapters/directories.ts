@@ -51,22 +51,24 @@ async function makeLevel(path: string): Promise<void> {
     if (await isDirectory(path)) return;
     throw error;
   }
-  await handDown(path);
+  await setRights(path);
 }
 
 async function isDirectory(path: string): Promise<boolean> {
   return (await stat(path).catch(() => undefined))?.isDirectory() === true;
 }
 
-/** By open directories: whoever owns the one above could put a link in place of the new one, and have another given away. */
-async function handDown(path: string): Promise<void> {
+/**
+ * Its mode, whatever the umask left of it, and its owner. By open directories: whoever owns the one above could put a link in place of the
+ * new one, and have another given away.
+ */
+async function setRights(path: string): Promise<void> {
   // The store itself may be a link, to another disk.
   const above = await open(dirname(path), constants.O_RDONLY | constants.O_DIRECTORY);
   try {
     const { uid, mode } = await above.stat();
     const isShared = (mode & 0o020) !== 0;
     const isTheirs = process.getuid?.() === 0 && uid !== 0;
-    if (!isShared && !isTheirs) return;
     const made = await open(
       `/proc/self/fd/${above.fd}/${basename(path)}`,
       constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW,
@@ -74,7 +76,8 @@ async function handDown(path: string): Promise<void> {
     try {
       const stats = await made.stat();
       if (isTheirs && stats.uid === 0 && (await readdir(`/proc/self/fd/${made.fd}`)).length === 0) await made.chown(uid, stats.gid);
-      if (isShared) await made.chmod((stats.mode & 0o7777) | 0o020);
+      const wanted = (stats.mode & 0o7000) | 0o755 | (isShared ? 0o020 : 0);
+      if ((stats.mode & 0o7777) !== wanted) await made.chmod(wanted);
     } finally {
       await made.close();
     }

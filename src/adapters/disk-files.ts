@@ -2,10 +2,10 @@ import { constants } from 'node:fs';
 import { access, type FileHandle, open, readFile, realpath, rename, stat } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join } from 'node:path';
 import type { Seal } from '../core/base.js';
-import { CowherdError } from '../core/errors.js';
 import { backingNamePlace, filesNamed, headerBytes, imageFormat, parseQcow2Header, type Qcow2Header } from '../core/qcow2-header.js';
 import { isNotThere } from '../core/snapshot.js';
 import type { DiskFiles } from '../ports.js';
+import { unreadable } from './denied.js';
 import { allocatedBytes, isMissing, listDirectory, storeError } from './files.js';
 import { readHead } from './image-files.js';
 
@@ -41,8 +41,8 @@ export const diskFiles: DiskFiles = {
     const kind = await stat(path).catch(() => undefined);
     // A directory, a pipe or a socket in the place of a disk stands on nothing; to read it fails, or waits for ever.
     if (kind !== undefined && !kind.isFile() && !kind.isBlockDevice()) return [];
-    const handle = await open(path, 'r').catch((cause: Error) => {
-      throw new CowherdError('FILE_NOT_FOUND', `${path} cannot be read: ${cause.message}`, { hint: 'Check who may read it.', cause });
+    const handle = await open(path, 'r').catch((cause: unknown) => {
+      throw unreadable(path, cause);
     });
     try {
       const head = await readAt(handle, 0, headerBytes);

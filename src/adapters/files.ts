@@ -8,6 +8,7 @@ import type { Seal } from '../core/base.js';
 import { formatDuration } from '../core/duration.js';
 import { CowherdError, fullDiskHint } from '../core/errors.js';
 import type { Segment } from '../core/overlay.js';
+import { denialOf, unreadable } from './denied.js';
 
 /** Bytes that a file takes on disk. */
 export function allocatedBytes(stats: { blocks: number | bigint }): number {
@@ -50,6 +51,8 @@ export async function appendOwn(path: string, text: string): Promise<void> {
   try {
     const stats = await handle.stat();
     if (!stats.isFile() || stats.nlink > 1) throw notOurs(path, stats);
+    // New: with its rights, whatever the umask left of them.
+    if (stats.size === 0 && stats.uid === process.getuid?.()) await handle.chmod(0o644);
     await handle.appendFile(text);
   } finally {
     await handle.close();
@@ -136,8 +139,9 @@ export function storeError(doing: string, cause: unknown): CowherdError {
   if (cause instanceof CowherdError) return cause;
   if (cause instanceof Error && cause.name === 'AbortError') return new CowherdError('INTERRUPTED', `Interrupted while trying to ${doing}`);
   const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
+  const denial = code === 'EACCES' || code === 'EPERM' ? denialOf(doing, cause) : undefined;
   const mayNot = doing.startsWith('read ')
-    ? 'Only its owner and root may read it: run the command as one of them.'
+    ? 'Run the same command as its owner or root (sudo).'
     : 'This user may not write there. "cowherd doctor" gives the command that makes a store for you; --store DIR uses another.';
   const hints: Record<string, string> = {
     ENOSPC: fullDiskHint,
@@ -152,8 +156,9 @@ export function storeError(doing: string, cause: unknown): CowherdError {
     ENFILE: 'The host has too many files open. Raise fs.file-max (sysctl), or end what holds them.',
     EIO: 'The disk fails, or the file system on it is damaged: see "dmesg".',
   };
-  return new CowherdError('STORE_FAILED', `Could not ${doing}: ${cause instanceof Error ? cause.message : String(cause)}`, {
-    hint: hints[code] ?? 'Check that directory and its disk.',
+  const reason = denial?.reason ?? (cause instanceof Error ? cause.message : String(cause));
+  return new CowherdError('STORE_FAILED', `Could not ${doing}: ${reason}`, {
+    hint: denial?.hint ?? hints[code] ?? 'Check that directory and its disk.',
     cause,
   });
 }
@@ -263,10 +268,7 @@ async function readNamed(path: string, limit: number): Promise<Buffer> {
   const refuse = (reason: string): CowherdError => new CowherdError('BAD_USAGE', `${path} ${reason}`, { hint: 'Is it the right file?' });
   // A pipe that nobody writes to would hold the opening for ever.
   const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch((cause: unknown) => {
-    throw new CowherdError('FILE_NOT_FOUND', `${path} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`, {
-      hint: 'Check the path and its permissions.',
-      cause,
-    });
+    throw unreadable(path, cause);
   });
   try {
     const stats = await handle.stat();
@@ -285,9 +287,7 @@ async function readNamed(path: string, limit: number): Promise<Buffer> {
     }
   } catch (cause) {
     if (cause instanceof CowherdError) throw cause;
-    throw new CowherdError('FILE_NOT_FOUND', `${path} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`, {
-      cause,
-    });
+    throw unreadable(path, cause);
   } finally {
     await handle.close();
   }

@@ -4,6 +4,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { CowherdError } from '../core/errors.js';
 import { headerBytes } from '../core/qcow2-header.js';
 import type { ImportProgress } from '../ports.js';
+import { unreadable } from './denied.js';
 import { openOwn } from './files.js';
 import type { Readers } from './readers.js';
 
@@ -26,8 +27,8 @@ export async function makeImage(path: string): Promise<void> {
 }
 
 export async function readHead(path: string): Promise<Buffer> {
-  const handle = await openImage(path).catch((cause: Error) => {
-    throw new CowherdError('FILE_NOT_FOUND', `${path} cannot be read: ${cause.message}`, { hint: 'Check who may read it.', cause });
+  const handle = await openImage(path).catch((cause: unknown) => {
+    throw unreadable(path, cause);
   });
   try {
     const { bytesRead, buffer } = await handle.read(Buffer.alloc(headerBytes), { position: 0 });

@@ -7,6 +7,7 @@ import { verifyIsDisk, volumeSignature } from '../core/image-content.js';
 import { imageFormat, maxVirtualBytes, parseQcow2Header, qcow2Magic, verifyImportable } from '../core/qcow2-header.js';
 import { shellWord } from '../core/quoting.js';
 import type { ImageTool, ImportRequest, ImportResult } from '../ports.js';
+import { unreadable as cannotRead } from './denied.js';
 import { allocatedBytes, isMissing } from './files.js';
 import { hashAndCopy, hashFile, makeImage, openImage, readHead } from './image-files.js';
 import { runTool } from './process.js';
@@ -26,8 +27,7 @@ export async function identify(path: string): Promise<{ stats: BigIntStats; fing
   } catch (cause) {
     if (isMissing(cause)) throw new CowherdError('FILE_NOT_FOUND', `There is no file ${path}`, { hint: 'Check the path.', cause });
     if (cause instanceof CowherdError) throw cause;
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new CowherdError('FILE_NOT_FOUND', `${path} cannot be read: ${reason}`, { hint: 'Check the path and its permissions.', cause });
+    throw cannotRead(path, cause);
   }
 }
 

@@ -2,6 +2,7 @@ import { mkdir, readFile, stat } from 'node:fs/promises';
 import writeFileAtomic from 'write-file-atomic';
 import { CowherdError } from '../core/errors.js';
 import type { LocalFiles } from '../ports.js';
+import { unreadable } from './denied.js';
 import { isMissing, storeError } from './files.js';
 
 export const localFiles: LocalFiles = {
@@ -16,10 +17,7 @@ export const localFiles: LocalFiles = {
       return await readFile(path);
     } catch (cause) {
       if (cause instanceof CowherdError) throw cause;
-      throw new CowherdError('FILE_NOT_FOUND', `${path} cannot be read: ${(cause as Error).message}`, {
-        hint: 'Check the path and its permissions.',
-        cause,
-      });
+      throw unreadable(path, cause);
     }
   },
   async write(path, bytes) {

@@ -4,10 +4,12 @@ import { userInfo } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { type Ksm, readKsm } from '../core/ksm.js';
 import type { ProcessMemory } from '../core/process-memory.js';
-import type { DiskSpace, Machine, PathObstacle, QemuProcess } from '../ports.js';
+import type { PathObstacle } from '../core/reach.js';
+import type { DiskSpace, Machine, QemuProcess, ReachTarget } from '../ports.js';
 import { runTool } from './process.js';
 import { findQemuProcesses, readProcessMemory } from './qemu-processes.js';
-import { groupsOf, localUser } from './readers.js';
+import { findObstacles } from './reach.js';
+import { localUser } from './readers.js';
 
 export class LocalMachine implements Machine {
   /** @param roots where the kernel tells of processes and of KSM */
@@ -40,24 +42,8 @@ export class LocalMachine implements Machine {
     return (size === undefined ? undefined : readKsm(new Map(await Promise.all(read)), size)) ?? 'unreadable';
   }
 
-  async obstacleFor(user: { uid: number; gid: number }, directory: string): Promise<PathObstacle | undefined> {
-    const gids = new Set([user.gid, ...(await groupsOf(user.uid))]);
-    const components: string[] = [];
-    for (let path = resolve(directory); ; path = dirname(path)) {
-      components.unshift(path);
-      if (path === dirname(path)) break;
-    }
-    for (const path of components) {
-      const stats = await stat(path).catch(() => undefined);
-      // Not there yet: cowherd makes it, passable for others.
-      if (stats === undefined) return undefined;
-      const bit = stats.uid === user.uid ? 0o100 : gids.has(stats.gid) ? 0o010 : 0o001;
-      if (user.uid !== 0 && (stats.mode & bit) === 0) {
-        const mode = (stats.mode & 0o7777).toString(8).padStart(4, '0');
-        return { path, reason: `its mode is ${mode}, and uid ${user.uid} may not pass through it` };
-      }
-    }
-    return undefined;
+  obstaclesFor(user: { uid: number; gid: number }, targets: readonly ReachTarget[]): Promise<PathObstacle[]> {
+    return findObstacles(user, targets);
   }
 
   async writeObstacle(directory: string): Promise<{ reason: string; isReadOnly: boolean } | undefined> {

@@ -9,7 +9,7 @@ const memberFile = /\/fleets\/([^/]+)\/(overlays|seeds)\/[^/]*$/;
  * @param domain the domain that names the file
  * @returns undefined where no file is missing
  */
-export function missingFileHint(error: string, domain = 'DOMAIN'): string | undefined {
+export function missingFileHint(error: string, domain: string): string | undefined {
   const path = missing.exec(error)?.[1];
   if (path === undefined) return undefined;
   const [, fleet, kind] = memberFile.exec(path) ?? [];

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { readFile, stat, writeFile } from 'node:fs/promises';
+import { chmod, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type AcceleratorFault, acceleratorFaultOf, faultText } from '../core/accelerator-faults.js';
 import type { BaseImage } from '../core/base.js';
@@ -75,6 +75,7 @@ export class ProbeGuests {
     try {
       // QEMU's user only reads it, as a base image.
       await writeFile(path, Buffer.concat([longModeSector()], 1024 * 1024), { mode: 0o644, flag: 'wx' });
+      await chmod(path, 0o644);
       const base = { name: 'probe', digest: '0'.repeat(64), path, format: 'raw', backing: [] as BaseImage['backing'] } as BaseImage;
       const overlay = await ports.images.freshOverlay(base, join(directory, `cowherd-probe-${randomUUID().slice(0, 8)}.qcow2`));
       const guests = new ProbeGuests(ports, directory, base, overlay, options.template, options.lean);

@@ -3,8 +3,10 @@ import { isAbsolute, normalize } from 'node:path';
 import { z } from 'zod';
 import type { BaseImage } from '../core/base.js';
 import { CowherdError } from '../core/errors.js';
+import { OpenElsewhere } from '../core/open-elsewhere.js';
 import type { ConvertRequest, ImageFile, ImageInfo, ImageTool } from '../ports.js';
 import { verifyAlone } from './image-files.js';
+import { processesWith } from './open-files.js';
 import { type RunResult, runTool } from './process.js';
 
 /** Of what check prints: a line per damaged cluster. */
@@ -167,18 +169,15 @@ export function parseImageInfo(stdout: string): ImageInfo {
   };
 }
 
+/** An image that another process has open is no damaged one: that is said, with the process. */
 export async function explainLock(path: string, call: Promise<RunResult>): Promise<RunResult> {
-  const refuse = (cause?: unknown): CowherdError =>
-    new CowherdError('BASE_REFUSED', `${path} is being written to by another process`, {
-      hint: 'Shut down the virtual machine that uses it first.',
-      cause,
-    });
+  const isLocked = (text: string): boolean => /Failed to get .*lock/.test(text);
   try {
     const result = await call;
-    if (/Failed to get .*lock/.test(result.stderr)) throw refuse();
+    if (isLocked(result.stderr)) throw new OpenElsewhere(path, await processesWith(path));
     return result;
   } catch (error) {
-    if (error instanceof CowherdError && /Failed to get .*lock/.test(error.message)) throw refuse(error);
+    if (error instanceof CowherdError && isLocked(error.message)) throw new OpenElsewhere(path, await processesWith(path), error);
     throw error;
   }
 }

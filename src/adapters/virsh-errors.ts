@@ -158,7 +158,7 @@ export function virshError(doing: string, error: string): CowherdError {
   // "Failed to start domain 'x'" is what we know already; the reason is the last "error:" of the chain.
   const reason = lines.find((line) => !/^(Failed to|Requested operation is not valid$)/i.test(line)) ?? lines[0] ?? 'no reason given';
   const fault = acceleratorFaultIn(error);
-  const lostFile = missingFileHint(error, /^\w+ (\S+)$/.exec(doing)?.[1]);
+  const lostFile = missingFileHint(error, /^\w+ (\S+)$/.exec(doing)?.[1] ?? 'DOMAIN');
   const explained =
     fault === undefined
       ? lostFile === undefined

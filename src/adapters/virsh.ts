@@ -11,6 +11,7 @@ import type { DomainDefinition, Hypervisor } from '../ports.js';
 import { isSystemUri } from './connection.js';
 import { parseCpuOffers } from './cpu-offers.js';
 import { parseDomainStates, parseIdentities } from './domain-states.js';
+import { withFileFault } from './file-faults.js';
 import { storeError } from './files.js';
 import { runAttached, runTool } from './process.js';
 import { makeScratch } from './scratch.js';
@@ -237,6 +238,28 @@ export class Virsh implements Hypervisor {
     await this.#order(`managedsave-remove ${quote(name)}`, `drop the saved state of ${name}`, ['domain not found']);
   }
 
+  async snapshotsOf(name: string): Promise<{ snapshots: string[]; checkpoints: string[] }> {
+    const [snapshots, checkpoints] = await Promise.all(
+      ['snapshot', 'checkpoint'].map((kind) => this.#ask(`${kind}-list ${quote(name)} --name`, `list the ${kind}s of ${name}`)),
+    );
+    return { snapshots: linesOf(snapshots ?? ''), checkpoints: linesOf(checkpoints ?? '') };
+  }
+
+  async listSnapshotted(): Promise<Set<string>> {
+    const lists = ['--with-snapshot', '--with-checkpoint'].map((filter) =>
+      this.#ask(`list --all --name ${filter}`, 'list domains with snapshots'),
+    );
+    return new Set((await Promise.all(lists)).flatMap(linesOf));
+  }
+
+  async forgetSnapshots(name: string): Promise<void> {
+    const { snapshots, checkpoints } = await this.snapshotsOf(name);
+    const forget = (kind: string, word: string): Promise<unknown> =>
+      this.#order(`${kind}-delete ${quote(name)} ${quote(word)} --metadata`, `forget the ${kind} ${word} of ${name}`);
+    for (const word of snapshots) await forget('snapshot', word);
+    for (const word of checkpoints) await forget('checkpoint', word);
+  }
+
   async saveManaged(name: string, memoryBytes: number): Promise<void> {
     await this.#order(`managedsave ${quote(name)} --running`, `save the memory of ${name}`, [], {
       domain: name,
@@ -258,7 +281,7 @@ export class Virsh implements Hypervisor {
 
   async listSaved(): Promise<Set<string>> {
     const names = await this.#ask('list --all --with-managed-save --name', 'list domains with saved memory');
-    return new Set(names.split('\n').filter((name) => name !== ''));
+    return new Set(linesOf(names));
   }
 
   async versions(): Promise<{ libvirt: string; hypervisor: string }> {
@@ -322,7 +345,7 @@ export class Virsh implements Hypervisor {
       const fault = faultOf(error);
       if (accepted.includes(fault)) return fault;
       const pauseMs = busyPausesMs[attempt];
-      if (fault !== 'busy') throw virshError(doing, error);
+      if (fault !== 'busy') throw await withFileFault(virshError(doing, error), doing, error, () => this.qemuUser());
       await beforeRepeat?.();
       if (pauseMs === undefined || (domain !== undefined && (await this.#isHung(domain)))) {
         const busy = virshError(doing, error);
@@ -380,6 +403,10 @@ export class Virsh implements Hypervisor {
       await rm(path, { force: true });
     }
   }
+}
+
+function linesOf(text: string): string[] {
+  return text.split('\n').filter((line) => line !== '');
 }
 
 /** A call that came to no answer says of what it was. */

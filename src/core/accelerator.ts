@@ -28,6 +28,8 @@ export const answerSchema = z.strictObject({
   rejected: z.array(rejectedSchema),
   /** When it was found out. */
   since: z.iso.datetime(),
+  /** Why no probe guest could run at all: nothing is known of KVM then, and nothing is remembered. */
+  unproven: z.string().optional(),
 });
 export type AcceleratorAnswer = z.infer<typeof answerSchema>;
 
@@ -58,7 +60,8 @@ export function withEntry({ entries }: Remembered, entry: Remembered['entries'][
   return { version: 2, entries: [entry, ...entries.filter(({ key }) => key !== entry.key)].slice(0, maxEntries) };
 }
 
-export function formatAnswer({ choice, why, rejected, since }: AcceleratorAnswer): string {
+export function formatAnswer({ choice, why, rejected, since, unproven }: AcceleratorAnswer): string {
   const reasons = [why, ...rejected.map((one) => `not ${formatChoice(one)}: ${one.why}`)];
+  if (unproven !== undefined) return `nothing is known of KVM, and guests are emulated: ${unproven}`;
   return `${formatChoice(choice)} (${reasons.filter((reason) => reason !== '').join('; ')}), known since ${since}`;
 }

@@ -141,7 +141,7 @@ export function verifyRenderedDomain(xml: string, expected: ExpectedDomain): voi
   if (problems.length > 0) {
     throw new CowherdError('BAD_TEMPLATE', `The template does not give a usable domain for ${expected.member.name}`, {
       details: problems,
-      hint: `See what it gives with "cowherd template render ${expected.record.name}"; start again from "cowherd template eject".`,
+      hint: 'Correct it. A template that works, to start from: cowherd template eject',
     });
   }
 }

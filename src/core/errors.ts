@@ -88,6 +88,13 @@ export function isDiskFull(error: unknown): boolean {
   return code === 'ENOSPC' || code === 'EDQUOT' || isDiskFull(error.cause);
 }
 
+/** Whether an error, or what caused it, is that this user may not use a file: that says nothing of what is in it. */
+export function isDenied(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const code = 'code' in error ? error.code : undefined;
+  return code === 'EACCES' || code === 'EPERM' || isDenied(error.cause);
+}
+
 /** The shape in which an error appears in JSON documents and per-member outcomes. */
 export function reportOf(error: unknown): ErrorReport {
   if (error instanceof CowherdError) {

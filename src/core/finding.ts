@@ -11,6 +11,8 @@ export type FindingKind =
   | 'damaged'
   /** Two that should agree do not. */
   | 'mismatch'
+  /** Another process has it open: it could not be read, and nothing is known to be wrong with it. */
+  | 'inUse'
   /** Others than its owner and QEMU may read it. */
   | 'exposed'
   /** A verb was interrupted. */

@@ -276,11 +276,23 @@ export function unreadReason(name: string, { message, hint }: CowherdError): Pla
   return { name, reason: message, hint: hint ?? 'Run the same command again.' };
 }
 
+/** Renamed, it would be lost to its own fleet. */
+export function otherStoreHint(name: string): string {
+  return `cowherd does not touch it. Take another name for this fleet, or say that store with --store DIR: "virsh domblklist ${name}" shows where its disks are.`;
+}
+
 /** Why a member whose domain {@link isForeign} is not touched. */
-export function foreignReason({ name, uuid, domain, unread }: MarkedMember): Plan['refused'][number] {
+export function foreignReason({ name, uuid, domain, unread, mark }: MarkedMember): Plan['refused'][number] {
   if (unread !== undefined) return unreadReason(name, unread);
   if (domain !== undefined && domain.name !== name) {
     return { name, reason: `its domain was renamed to ${domain.name}`, hint: `Name it back: virsh domrename ${domain.name} ${name}` };
+  }
+  if (domain?.uuid !== uuid && mark !== undefined) {
+    return {
+      name,
+      reason: `the domain named ${name} is member ${mark.index} of a fleet ${mark.fleet} of another store`,
+      hint: otherStoreHint(name),
+    };
   }
   return domain?.uuid === uuid
     ? {

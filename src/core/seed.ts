@@ -143,7 +143,7 @@ function verifyMapping(text: string, origin: string, what: string, member: Membe
   const refuse = (reason: string): CowherdError =>
     new CowherdError('BAD_TEMPLATE', `The ${what} of ${member.name} (${origin}) is not YAML that cloud-init can read`, {
       details: [reason],
-      hint: `See what it gives: cowherd template render ${member.name.replace(/-\d+$/, '')} ${member.index} --part ${what}. Quote values with {{json NAME}}.`,
+      hint: `Quote values with {{json NAME}}.${what === 'network-config' ? '' : ` One that works, to start from: cowherd template eject --part ${what}`}`,
     });
   const { value, problem } = { value: undefined, ...readYaml(text) };
   if (problem !== undefined) throw refuse(`${problem.kind}${problem.place}`);

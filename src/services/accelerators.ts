@@ -1,4 +1,4 @@
-import { questionOf } from '../core/accelerator.js';
+import { type AcceleratorAnswer, questionOf } from '../core/accelerator.js';
 import { acceleratorFaultOf, faultText } from '../core/accelerator-faults.js';
 import { type AcceleratorChoice, choiceIn, defaultCpu, formatChoice, isSameChoice, verifyCpu } from '../core/cpu.js';
 import { reportOf } from '../core/errors.js';
@@ -17,19 +17,19 @@ type Asked = Pick<FleetRecord, 'spec' | 'accelerator'>;
 
 /** What its members run with. A fleet that has chosen once stays with that. */
 export async function choosePlatform(ports: AcceleratorPorts, asked: Asked, work: WorkOptions = {}): Promise<Platform> {
-  return platformFor(ports, await chosen(ports, asked, work));
+  return platformFor(ports, (await chosen(ports, asked, work)).choice);
 }
 
 async function chosen(
   ports: AcceleratorPorts,
   { spec, accelerator }: Asked,
   { signal, onProgress }: WorkOptions,
-): Promise<AcceleratorChoice> {
+): Promise<Pick<AcceleratorAnswer, 'choice' | 'unproven'>> {
   const { virtType, cpu } = spec;
-  if (virtType !== 'auto') return { virtType, cpu: cpu ?? defaultCpu(virtType) };
-  if (accelerator !== undefined) return accelerator;
+  if (virtType !== 'auto') return { choice: { virtType, cpu: cpu ?? defaultCpu(virtType) } };
+  if (accelerator !== undefined) return { choice: accelerator };
   const onProbe = (): void => onProgress?.({ kind: 'note', text: 'running probe guests, once, to see whether KVM works' });
-  return (await ports.accelerator.choose(questionOf(spec), { onProbe, signal })).choice;
+  return ports.accelerator.choose(questionOf(spec), { onProbe, signal });
 }
 
 /** @throws NOT_SUPPORTED where guests cannot have that CPU */
@@ -49,15 +49,20 @@ export interface ChosenPlatform {
 /** As {@link choosePlatform}, for a verb that can define the members anew: where KVM is gone, something else is chosen. */
 export async function chooseOrReplace(ports: AcceleratorPorts, asked: Asked, work: WorkOptions): Promise<ChosenPlatform> {
   const { spec } = asked;
-  const choice = await chosen(ports, asked, work);
+  const { choice, unproven } = await chosen(ports, asked, work);
   if (spec.virtType !== 'auto') return { platform: await platformFor(ports, choice), accelerator: undefined, notes: [] };
+  if (unproven !== undefined) {
+    // Chosen again by the next spawn: the fleet must not stay with what a full disk has decided.
+    const note = `nothing is known of KVM, and members are emulated until the next spawn: ${unproven}`;
+    return { platform: await platformFor(ports, choice), accelerator: undefined, notes: [note] };
+  }
   try {
     return { platform: await platformFor(ports, choice), accelerator: choice, notes: [] };
   } catch (error) {
     if (choice.virtType !== 'kvm') throw error;
     const why = reportOf(error).message;
     await ports.accelerator.refute(questionOf(spec), choice, why);
-    const other = await chosen(ports, { spec }, work);
+    const { choice: other } = await chosen(ports, { spec }, work);
     const note = `members cannot run under ${formatChoice(choice)} any more (${why}): all of them are defined for ${formatChoice(other)} now`;
     return { platform: await platformFor(ports, other), accelerator: other, notes: [note] };
   }

@@ -1,4 +1,5 @@
 import pLimit from 'p-limit';
+import { additionsHint, additionsIn, withTexts } from '../core/additions.js';
 import { type BaseImage, formatBaseRef, shortDigest } from '../core/base.js';
 import { baseKey } from '../core/base-chain.js';
 import { memberDisks } from '../core/disks.js';
@@ -25,6 +26,7 @@ import {
 } from './fleet-access.js';
 import { definitionsOf } from './reset.js';
 import { runningError } from './resting.js';
+import { strangeHint } from './strange-disks.js';
 
 /** A store that is elsewhere now: overlays, domains and seals of base images name places and files that are no more. */
 
@@ -145,7 +147,14 @@ class FleetRelocation {
     if (isDomainMoved) {
       const xml = (await this.#definitionsOn(overlays.find(({ stem }) => stem === name)?.base ?? baseOf(record, member))).get(name)?.xml;
       if (xml === undefined) throw new Error(`no definition of ${name} was rendered`);
-      await ports.hypervisor.define({ name, xml });
+      const current = this.documents.get(domain?.uuid ?? '') ?? '';
+      const added = additionsIn(current, member, record.name, [xml]);
+      if (added.length > 0) {
+        throw new CowherdError('DOMAIN_CHANGED', `${name} would be defined without ${added.map(({ what }) => what).join(', ')}`, {
+          hint: additionsHint(name, added),
+        });
+      }
+      await ports.hypervisor.define({ name, xml: withTexts(xml, current, [xml]) });
     }
     return 'relocated';
   }
@@ -205,7 +214,7 @@ class FleetRelocation {
       if (elsewhere === undefined) {
         throw new CowherdError('BASE_REFUSED', `The domain of ${name} does not have its own disks any more`, {
           details: [`it has ${heads.join(', ') || 'none'}`],
-          hint: 'An external snapshot, say, puts a file of its own on top. Merge that first (virsh blockcommit).',
+          hint: strangeHint(ports, record, { ...member, name }, xml),
         });
       }
       if (!(await this.#isSameFile(elsewhere, disk(stem)))) isMoved = true;

@@ -149,7 +149,7 @@ export function removeBase(
     const fleets = (users.get(baseKey(base)) ?? []).filter((fleet) => fleet !== except);
     if (fleets.length > 0) {
       throw new CowherdError('BASE_IN_USE', `Base image ${formatBaseRef(base)} is in use by ${fleets.join(', ')}`, {
-        hint: `Their overlays are worth nothing without it. First: ${fleets.map((fleet) => `cowherd teardown ${fleet}`).join('; ')}`,
+        hint: `Their overlays are worth nothing without it. Move them to another base image first: ${fleets.map((fleet) => `cowherd rebase ${fleet} --base OTHER`).join('; ')}. Or give them up: ${fleets.map((fleet) => `cowherd teardown ${fleet}`).join('; ')}`,
       });
     }
     const strangers = domains.get(baseKey(base)) ?? [];

@@ -1,9 +1,11 @@
 import prettyBytes from 'pretty-bytes';
 import { CowherdError, reportOf } from '../core/errors.js';
 import { shellWord } from '../core/quoting.js';
+import { reachHint } from '../core/reach.js';
 import { type DomainSpec, parseNetwork } from '../core/spec.js';
 import type { Platform } from '../core/template.js';
-import type { Ports } from '../ports.js';
+import type { Ports, ReachTarget } from '../ports.js';
+import { obstaclesOfQemu, placeOf } from './reach.js';
 
 /** The named checks that spawn makes before it changes anything; doctor prints them, too. */
 export interface Check {
@@ -19,8 +21,15 @@ const GiB = 1024 ** 3;
 /** Allowance for what QEMU itself takes beside the guest's memory. */
 const overheadMiB = 32;
 
-/** Whether this user can write the store, and QEMU can reach it. */
-export async function checkStore({ hypervisor, machine, fleets }: Pick<Ports, 'hypervisor' | 'machine' | 'fleets'>): Promise<Check[]> {
+/**
+ * Whether this user can write the store, and QEMU can reach it.
+ * @param targets files and directories below it that guests need, of what is there already
+ */
+export async function checkStore(
+  ports: Pick<Ports, 'hypervisor' | 'machine' | 'fleets'>,
+  targets: readonly ReachTarget[] = [],
+): Promise<Check[]> {
+  const { hypervisor, machine, fleets } = ports;
   const { root } = fleets;
   const checks: Check[] = [];
   const obstacle = await machine.writeObstacle(root);
@@ -36,22 +45,24 @@ export async function checkStore({ hypervisor, machine, fleets }: Pick<Ports, 'h
             : `Make it yours: ${await makeStoreCommand({ hypervisor, machine }, root)}`,
         },
   );
-  checks.push(
-    await attempt('store reachable by QEMU', async () => {
-      const name = 'store reachable by QEMU';
-      const user = await hypervisor.qemuUser();
-      if (user === undefined) return ok(name, 'QEMU runs as you');
-      const blocked = await machine.obstacleFor(user, root);
-      if (blocked === undefined) return ok(name, `uid ${user.uid} may pass through every directory of ${root}`);
-      return {
-        name,
-        status: 'failed',
-        message: `${blocked.path}: ${blocked.reason}`,
-        hint: `Let it through (chmod o+x ${shellWord(blocked.path)}), or keep the store elsewhere with --store DIR.`,
-      };
-    }),
-  );
-  return checks;
+  return [...checks, await checkReach(ports, [{ path: root, needs: 'pass' }, ...targets])];
+}
+
+/** Whether QEMU, which runs as a user of its own, gets to files and directories. */
+export async function checkReach(ports: Pick<Ports, 'hypervisor' | 'machine' | 'fleets'>, targets: readonly ReachTarget[]): Promise<Check> {
+  const name = 'store reachable by QEMU';
+  return attempt(name, async () => {
+    const user = await ports.hypervisor.qemuUser();
+    if (user === undefined) return ok(name, 'QEMU runs as you');
+    const obstacles = await obstaclesOfQemu(ports, targets);
+    if (obstacles.length === 0) return ok(name, `uid ${user.uid} may use every file and directory of ${ports.fleets.root}`);
+    return {
+      name,
+      status: 'failed',
+      message: obstacles.map(({ path, reason }) => `${path}: ${reason}`).join('; '),
+      hint: `${reachHint(obstacles, placeOf(ports))}, or keep the store elsewhere with --store DIR.`,
+    };
+  });
 }
 
 /** With QEMU's group for all that comes into it: this user could not give a base image to that group later. */

@@ -12,6 +12,7 @@ import {
   checkTpmFiles,
   checkUser,
 } from './host-checks.js';
+import { storeTargets } from './reach.js';
 
 export interface DoctorOptions {
   /** Connections that cowherd opens at most. */
@@ -32,7 +33,7 @@ export async function doctor(ports: Ports, options: DoctorOptions): Promise<Chec
   const tools = await checkTools(ports);
   const demand = count === 0 ? undefined : { starting: count, creating: count, memoryMiB, virtualBytes };
   const local = [
-    ...(await checkStore(ports)),
+    ...(await checkStore(ports, await storeTargets(ports))),
     ...(await checkDisk(ports, demand)),
     await checkMemory(ports, demand),
     await checkKsm(ports),

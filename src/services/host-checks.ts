@@ -129,6 +129,8 @@ export async function checkAccelerator({ accelerator }: Pick<Ports, 'accelerator
   return attempt(name, async () => {
     const answer = await accelerator.choose(questionOf(defaultDomainSpec), { fresh });
     const message = formatAnswer(answer);
+    if (answer.unproven !== undefined)
+      return { name, status: 'failed', message, hint: 'Mend what kept the probe guest from running, then look again: cowherd doctor' };
     if (answer.rejected.length === 0) return ok(name, message);
     const again = '"cowherd doctor --fresh" probes again.';
     return {

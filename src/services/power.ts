@@ -1,3 +1,4 @@
+import type { MemberDefinition } from '../core/domain-xml.js';
 import { CowherdError, fullDiskHint } from '../core/errors.js';
 import type { FleetRecord } from '../core/fleet.js';
 import type { MemberIdentity } from '../core/identity.js';
@@ -8,6 +9,7 @@ import { type MarkedMember, type Plan, planPower, resumable } from '../core/plan
 import { selectMembers } from '../core/selection.js';
 import type { WaitFor } from '../core/stages.js';
 import type { Ports } from '../ports.js';
+import { withChains } from './chains.js';
 import { byName, offNames, runChange } from './change.js';
 import { checkMemory, verifyChecks } from './checks.js';
 import { verifiedBases } from './disks.js';
@@ -52,10 +54,12 @@ function power(ports: Ports, verb: 'start' | 'stop', options: PowerOptions): Pro
     const observed = await observeWithMarks(ports, { ...record, members: chosen });
     verifyWaitable(record.spec, options.wait);
     const planned = planPower(observed, record.id, verb);
-    const plan =
+    let plan =
       verb === 'start' ? await startable(ports, record, observed, planned) : await withoutElsewhere(ports, record, observed, planned);
+    let definitions: ReadonlyMap<string, MemberDefinition> = new Map();
     if (verb === 'start') {
-      await verifiedBases(ports, { ...record, members: chosen });
+      const imageOf = await verifiedBases(ports, { ...record, members: chosen });
+      ({ plan, definitions } = await withChains(ports, record, chosen, plan, imageOf));
       const demand = {
         starting: plan.members.filter(({ steps }) => steps.includes('start')).length,
         memoryMiB: record.spec.memoryMiB,
@@ -77,6 +81,7 @@ function power(ports: Ports, verb: 'start' | 'stop', options: PowerOptions): Pro
         watch: await beginWait(ports, record, options.wait),
         context: {
           journaled: false,
+          definitions,
           shutdown: shutdownBy(ports, options),
           verifyGoesOn: goesOn(ports),
           beforeStart: withoutStrays(ports, record, offNames(byName(observed))),

@@ -9,6 +9,7 @@ import { type MarkedMember, type Plan, planPower, planRebase } from '../core/pla
 import { formatIndexes } from '../core/selection.js';
 import { formatWaitFor, parseWaitFor, type WaitFor } from '../core/stages.js';
 import type { Ports } from '../ports.js';
+import { withoutAdditions } from './additions.js';
 import { BatchProgress } from './batch-progress.js';
 import { byName, dryOutcome, newOperation, offNames, prepared, runChange } from './change.js';
 import { freshDisks, memberDisksOf, nvramOf, verifiedBases } from './disks.js';
@@ -24,6 +25,7 @@ import {
   withFleetLock,
 } from './fleet-access.js';
 import { composeOutcome } from './outcome.js';
+import { baseTargets, fleetTargets, verifyReachable } from './reach.js';
 import { beginWait, verifyWaitable } from './readiness.js';
 import { definitionsOf, freshSeeds, namesOf } from './reset.js';
 import { verifyNoneEnlarged } from './root-size.js';
@@ -252,6 +254,7 @@ async function moveGroup(ports: Ports, operation: Operation, group: readonly num
   const members = record.members.filter((member) => group.includes(member.index));
   const { observed, plan, context, watch } = await prepared(ports, record.name, options.isResumed || !options.isFirst, async () => {
     const imageOf = await verifiedBases(ports, record);
+    await verifyReachable(ports, [...fleetTargets(ports, record.name), ...baseTargets(record, imageOf)]);
     const observed = await observeWithMarks(ports, { ...record, members });
     const policy = { ...policyOf(record, observed, operation), keepDrift, ...(options.isCanary ? { start: 'all' as const } : {}) };
     const [moved, others] = [
@@ -259,8 +262,9 @@ async function moveGroup(ports: Ports, operation: Operation, group: readonly num
       observed.filter(({ index }) => !options.done.has(index)),
     ];
     const wanted = await withoutStrangeDisks(ports, record, others, planRebase(others, record.id, policy));
-    const plan = joined(keepDrift ? await withoutFrozen(ports, record, wanted) : wanted, planPower(moved, record.id, 'start'));
-    const definitions = await definitionsOf(ports, record, members, imageOf, options.signal);
+    const joint = joined(keepDrift ? await withoutFrozen(ports, record, wanted) : wanted, planPower(moved, record.id, 'start'));
+    const rendered = await definitionsOf(ports, record, members, imageOf, options.signal);
+    const { plan, definitions } = await withoutAdditions(ports, record, observed, joint, rendered, undefined, options.signal);
     const disks = memberDisksOf(record, members);
     if (!keepDrift) {
       const fresh = await freshDisks(ports, record, members, imageOf);

@@ -10,11 +10,14 @@ import type { WaitFor } from '../core/stages.js';
 import type { BaseLookup } from '../core/template.js';
 import type { Ports } from '../ports.js';
 import { choosePlatform } from './accelerators.js';
+import { withoutAdditions } from './additions.js';
+import { withChains } from './chains.js';
 import { byName, dryOutcome, newOperation, offNames, prepared, runChange } from './change.js';
 import { loadTemplate, renderDefinitions } from './definitions.js';
 import { freshDisks, memberDisksOf, nvramOf, verifiedBases } from './disks.js';
 import { startOtherwise } from './fall-back.js';
 import { loadFleet, observeWithMarks, verifyNothingUnfinished, verifyWork, type WorkOptions, withFleetLock } from './fleet-access.js';
+import { baseTargets, fleetTargets, verifyReachable } from './reach.js';
 import { beginWait, verifyWaitable } from './readiness.js';
 import { withoutEnlarged } from './root-size.js';
 import { composeSecrets, instanceIds, loadSeedSources, renderSeeds } from './seeds.js';
@@ -76,7 +79,7 @@ async function beginCold(ports: Ports, options: ResetOptions): Promise<Outcome> 
   const imageOf = await verifiedBases(ports, { ...record, members: chosen });
   await verifiedWarmBase(ports, record);
   if (options.dryRun === true) {
-    const plan = await planOf(ports, { record, members: chosen, observed, operation, imageOf });
+    const { plan } = await planOf(ports, { record, members: chosen, observed, operation, imageOf, signal: options.signal });
     return dryOutcome(ports, { verb: 'reset', id: operation.id, record, plan, before: byName(observed), doneAs: () => 'reset', began });
   }
   await ports.fleets.beginOperation(record.name, operation);
@@ -142,19 +145,18 @@ async function prepareReset(
   const record = await loadFleet(ports, fleet);
   const left = record.members.filter((member) => operation.targets.includes(member.index) && !done.has(member.index));
   const imageOf = await verifiedBases(ports, { ...record, members: left });
+  await verifyReachable(ports, [...fleetTargets(ports, fleet), ...baseTargets({ ...record, members: left }, imageOf)]);
   const observed = await observeWithMarks(ports, { ...record, members: left });
-  const plan = await planOf(ports, { record, members: left, observed, operation, imageOf });
+  const { plan, definitions, rendered } = await planOf(ports, { record, members: left, observed, operation, imageOf, signal: work.signal });
   const disks = memberDisksOf(record, left);
   const fresh = await freshDisks(ports, record, left, imageOf);
   await stagePlanned(ports, record, plan, { disks, fresh }, await freshSeeds(ports, record, left, operation, work.signal));
-  const isWarm = record.spec.warm !== undefined;
-  const definitions = redefines(record) || isWarm ? await definitionsOf(ports, record, left, imageOf, work.signal) : undefined;
-  const cloner = definitions === undefined ? undefined : await Cloner.open(ports, record, plan, definitions, work);
+  const cloner = rendered === undefined ? undefined : await Cloner.open(ports, record, plan, definitions, work);
   const context = {
     disks,
     ...nvramOf(record),
-    ...(definitions === undefined ? {} : { definitions }),
-    isOfClones: isWarm,
+    definitions,
+    isOfClones: record.spec.warm !== undefined,
     ...(cloner === undefined ? {} : { perform: { restore: cloner.clone } }),
   };
   return { record, observed, plan, context, cloner };
@@ -166,13 +168,18 @@ interface Planned {
   observed: readonly MarkedMember[];
   operation: Operation;
   imageOf: Awaited<ReturnType<typeof verifiedBases>>;
+  signal?: AbortSignal | undefined;
 }
 
-async function planOf(ports: Ports, { record, members, observed, operation, imageOf }: Planned): Promise<Plan> {
+async function planOf(ports: Ports, { record, members, observed, operation, imageOf, signal }: Planned) {
   const own = await withoutStrangeDisks(ports, record, observed, planReset(observed, record.id, policyOf(record, observed, operation)));
   const wanted = await withoutEnlarged(ports, record, members, own, imageOf);
   // Their domains are not redefined.
-  return withClones(redefines(record) ? wanted : withoutUnaware(record, observed, wanted), observed, record, { replaces: true });
+  const cloned = withClones(redefines(record) ? wanted : withoutUnaware(record, observed, wanted), observed, record, { replaces: true });
+  const isWarm = record.spec.warm !== undefined;
+  const rendered = redefines(record) || isWarm ? await definitionsOf(ports, record, members, imageOf, signal) : undefined;
+  const kept = await withoutAdditions(ports, record, observed, cloned, rendered ?? new Map(), undefined, signal);
+  return { ...(await withChains(ports, record, members, kept.plan, imageOf, kept.definitions)), rendered };
 }
 
 /** The seeds of a new life. Resumed, it is the same life: their instance-id follows from the operation. */

@@ -5,9 +5,11 @@ import { hasDisk } from '../core/domain-xml.js';
 import { CowherdError } from '../core/errors.js';
 import type { FleetRecord } from '../core/fleet.js';
 import type { MemberIdentity } from '../core/identity.js';
+import { extrasHint, keepOverlayHint, mergedReason } from '../core/kept-disk.js';
 import { isOn } from '../core/observation.js';
 import { isForeign, type MarkedMember } from '../core/plan.js';
 import type { Ports } from '../ports.js';
+import { strangeHint } from './strange-disks.js';
 
 /** Members that are off, and whose disks are those that cowherd made: what may be read as a whole, and replaced. */
 
@@ -38,7 +40,7 @@ export function verifyOwnDisk(ports: Pick<Ports, 'fleets'>, record: FleetRecord,
   if (strange.length > 0) {
     throw new CowherdError('BASE_REFUSED', `The domain of ${name} does not have its own disks any more`, {
       details: strange.map((path) => `it has not ${path}`),
-      hint: 'An external snapshot, say, puts a file of its own on top. Merge that first (virsh blockcommit), or reset the member.',
+      hint: strangeHint(ports, record, member, xml ?? ''),
     });
   }
   return overlay;
@@ -55,7 +57,7 @@ interface DiskCheck {
  * @throws NOT_OFF, BASE_REFUSED
  */
 export async function verifyResting(
-  ports: Pick<Ports, 'images'>,
+  ports: Pick<Ports, 'images' | 'hypervisor'>,
   record: Pick<FleetRecord, 'name'>,
   member: MarkedMember,
   disk: DiskCheck,
@@ -70,7 +72,7 @@ export async function verifyResting(
  * @throws BASE_REFUSED
  */
 export async function verifyCopyable(
-  ports: Pick<Ports, 'images'>,
+  ports: Pick<Ports, 'images' | 'hypervisor'>,
   record: Pick<FleetRecord, 'name'>,
   member: MarkedMember,
   { overlay, base }: DiskCheck,
@@ -84,6 +86,13 @@ export async function verifyCopyable(
       cause,
     });
   });
+  const subject = { fleet: record.name, index: member.index, name: member.name, isOn: isOn(member.domain) };
+  if (backing === undefined && base !== undefined) {
+    throw new CowherdError('BASE_REFUSED', `${member.name}: ${mergedReason}`, {
+      details: [overlay],
+      hint: keepOverlayHint(subject, overlay, base),
+    });
+  }
   if (backing?.path !== base?.path || backing?.format !== base?.format) {
     const wanted = base === undefined ? 'alone' : `on ${formatBaseRef(base)}`;
     throw new CowherdError('BASE_REFUSED', `${overlay} of ${member.name} does not stand ${wanted}`, {
@@ -95,10 +104,12 @@ export async function verifyCopyable(
     });
   }
   if (extras.length > 0) {
+    const isCheckpoint = extras.every((name) => name.includes(` ${tagPrefix}`));
+    const known = isCheckpoint ? undefined : await ports.hypervisor.snapshotsOf(member.name).catch(() => undefined);
     throw new CowherdError('BASE_REFUSED', `${overlay} of ${member.name} holds more than its disk: ${extras.slice(0, 5).join(', ')}`, {
-      hint: extras.every((name) => name.includes(` ${tagPrefix}`))
+      hint: isCheckpoint
         ? `A copy would lose the checkpoint. Give it up first: cowherd checkpoint ${record.name} ${member.index} --drop`
-        : `A copy would lose that. Delete it first: virsh snapshot-delete or checkpoint-delete; what libvirt does not know of, qemu-img snapshot -d NAME ${overlay}`,
+        : extrasHint(subject, overlay, extras, known ?? { snapshots: [], checkpoints: [] }),
     });
   }
 }

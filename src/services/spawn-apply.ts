@@ -7,22 +7,25 @@ import type { SeedSources } from '../core/seed.js';
 import { formatIndexes } from '../core/selection.js';
 import type { Ports } from '../ports.js';
 import { chooseAgain, chooseOrReplace, failedStarts, stoppingAtRefusal } from './accelerators.js';
+import { withoutAdditions } from './additions.js';
 import { allocateAddresses } from './addresses.js';
+import { withChains } from './chains.js';
 import { byName, memberOf, newOperation, offNames } from './change.js';
-import { checkDisk, checkMachine, checkMemory, checkNetwork, checkStore, verifyChecks } from './checks.js';
+import { checkDisk, checkMachine, checkMemory, checkNetwork, checkReach, checkStore, verifyChecks } from './checks.js';
 import { renderDefinitions, type TemplateSource } from './definitions.js';
 import { nvramOf, verifiedBases, virtualBytesOf } from './disks.js';
 import { foresee, withForeseen } from './dry-run/refusal.js';
 import { isAborted, isComplete, type RunResult, runMembers } from './engine.js';
 import { defaultBootConcurrency, defaultConcurrency, observeWithMarks } from './fleet-access.js';
 import { composeOutcome } from './outcome.js';
+import { baseTargets } from './reach.js';
 import { beginWait, notWaited, type Waiting, waitAfter } from './readiness.js';
 import { withReservations } from './reservations.js';
 import { growthNotes, withGrowth } from './root-size.js';
 import { composeSecrets, instanceIds, renderSeeds, seedLack } from './seeds.js';
 import type { SpawnOptions } from './spawn.js';
 import { Contention } from './spawn-contention.js';
-import { describeChanges, lackingDisks, restricted } from './spawn-plan.js';
+import { describeChanges, earlierDefinitions, lackingDisks, restricted } from './spawn-plan.js';
 import { prepareSpawn } from './spawn-prepare.js';
 import { verifyNetworkMayChange, verifyNoForeign } from './spawn-verify.js';
 import { withoutMisplaced } from './standing.js';
@@ -89,7 +92,7 @@ async function attemptSpawn(
   const off = new Set(observed.filter(({ domain }) => !isOn(domain)).map(({ name }) => name));
   const allocation = await allocateAddresses(ports, context.record, off, context.contention.from);
   const record: FleetRecord = { ...allocation.record, ...(accelerator === undefined ? {} : { accelerator }) };
-  const definitions = await renderDefinitions(ports, record, record.members, imageOf, platform, template, options.signal);
+  const rendered = await renderDefinitions(ports, record, record.members, imageOf, platform, template, options.signal);
 
   const id = randomUUID();
   const secrets = await composeSecrets(ports, record, options.secrets, context.recorded?.spec.seed !== 'nocloud');
@@ -102,7 +105,7 @@ async function attemptSpawn(
   const changesOf = describeChanges(context.recorded, record);
   const subjects = observed.map((member) => ({
     ...member,
-    definition: definitions.get(member.name)?.definition ?? '',
+    definition: rendered.get(member.name)?.definition ?? '',
     changes: changesOf(member.mark),
     seedLack: seedLack(seeds.get(member.name), placed.get(member.name)),
   }));
@@ -116,8 +119,11 @@ async function attemptSpawn(
     standing,
     ({ steps }) => steps.includes('start') && !steps.includes('define'),
   );
-  const cloned = withClones(own, observed, record);
-  const plan = options.redefine === undefined ? await withGrowth(ports, record, observed, cloned) : cloned;
+  const chained = await withChains(ports, record, record.members, withClones(own, observed, record), imageOf, rendered);
+  const earlier = await earlierDefinitions(ports, context, chained.plan, imageOf, platform, options.signal);
+  const kept = await withoutAdditions(ports, record, observed, chained.plan, chained.definitions, earlier, options.signal);
+  const { definitions } = kept;
+  const plan = options.redefine === undefined ? await withGrowth(ports, record, observed, kept.plan) : kept.plan;
   const clones = plan.members.filter(({ steps }) => steps.includes('restore')).length;
   const operation = newOperation(ports, 'spawn', {
     id,
@@ -135,6 +141,7 @@ async function attemptSpawn(
     ...(await checkDisk(ports, demand)),
     await checkNetwork(ports, record.spec.network),
     ...checkMachine(record.spec, platform),
+    await checkReach(ports, baseTargets(record, imageOf)),
     ...(allocation.check === undefined ? [] : [allocation.check]),
   ];
   const before = byName(observed);

@@ -1,9 +1,15 @@
 import { type MemberDisk, memberDisks } from '../core/disks.js';
+import type { MemberDefinition } from '../core/domain-xml.js';
+import { CowherdError } from '../core/errors.js';
 import type { FleetRecord } from '../core/fleet.js';
 import type { MemberMark } from '../core/observation.js';
 import type { MarkedMember, Plan, StepName } from '../core/plan.js';
 import { definitionChanges } from '../core/spec-changes.js';
+import type { BaseLookup, Platform } from '../core/template.js';
+import type { Ports } from '../ports.js';
+import { loadTemplate, renderDefinitions } from './definitions.js';
 import type { SpawnOptions } from './spawn.js';
+import type { SpawnContext } from './spawn-apply.js';
 
 /** What of a plan is asked for: all of it, all but starts, or only that members are defined anew and some of them started. */
 export function restricted(plan: Plan, { start = true, redefine }: SpawnOptions): Plan {
@@ -17,6 +23,30 @@ export function restricted(plan: Plan, { start = true, redefine }: SpawnOptions)
     members: members.filter((member) => member.steps.length > 0),
     unchanged: [...plan.unchanged, ...members.filter((member) => member.steps.length === 0).map((member) => member.name)],
   };
+}
+
+/**
+ * What members that are defined anew were defined with, as far as that can be told: what their old template gave them no person has added.
+ */
+export async function earlierDefinitions(
+  ports: Pick<Ports, 'fleets' | 'readFile' | 'builtInTemplate'>,
+  { recorded }: Pick<SpawnContext, 'recorded'>,
+  plan: Plan,
+  imageOf: BaseLookup,
+  platform: Platform,
+  signal: AbortSignal | undefined,
+): Promise<Map<string, MemberDefinition> | undefined> {
+  if (recorded === undefined) return undefined;
+  const names = new Set(plan.members.filter(({ steps }) => steps.includes('define')).map(({ name }) => name));
+  const members = recorded.members.filter(({ name }) => names.has(name));
+  if (members.length === 0) return undefined;
+  // A template that is gone, or gives nothing usable any more, tells nothing.
+  try {
+    return await renderDefinitions(ports, recorded, members, imageOf, platform, await loadTemplate(ports, recorded, undefined), signal);
+  } catch (error) {
+    if (error instanceof CowherdError && error.code === 'INTERRUPTED') throw error;
+    return undefined;
+  }
 }
 
 /** What is there is never made anew. */

@@ -1,7 +1,7 @@
 import { CowherdError } from '../core/errors.js';
 import type { FleetRecord } from '../core/fleet.js';
 import { isOn } from '../core/observation.js';
-import { isForeign, type MarkedMember } from '../core/plan.js';
+import { isForeign, type MarkedMember, otherStoreHint } from '../core/plan.js';
 import { formatIndexes } from '../core/selection.js';
 
 /** What a spawn must not be asked to do to members that are there. */
@@ -25,6 +25,9 @@ export function verifyNoForeign(record: FleetRecord, observed: readonly MarkedMe
   if (first === undefined) return;
   throw new CowherdError('FOREIGN_DOMAIN', `A domain named ${first.name} exists that is not of fleet ${record.name}; nothing was changed`, {
     details: foreign.slice(1, 10).map((member) => `also ${member.name}`),
-    hint: `Choose another fleet name, or rename that domain: virsh domrename ${first.name} NEW`,
+    hint:
+      first.mark === undefined
+        ? `Choose another fleet name, or rename that domain: virsh domrename ${first.name} NEW`
+        : otherStoreHint(first.name),
   });
 }

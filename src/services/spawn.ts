@@ -17,6 +17,7 @@ import { dryPorts } from './dry-run/ports.js';
 import { earlyChecks, foresee, withForeseen } from './dry-run/refusal.js';
 import { verifyNothingUnfinished, verifyWork, type WorkOptions, withFleetLock } from './fleet-access.js';
 import { type GoldenDomain, goldenDomain } from './from-domain.js';
+import { fleetTargets } from './reach.js';
 import { verifyWaitable } from './readiness.js';
 import { loadSeedSources, type SeedFiles } from './seeds.js';
 import { applySpawn } from './spawn-apply.js';
@@ -69,7 +70,7 @@ export async function spawn(ports: Ports, options: SpawnOptions): Promise<Outcom
   verifyWithin({ count: [options.count, limits.members] });
   if (options.dryRun === true) return spawnLocked(dryPorts(ports), options);
   // Before the lock, which is a file of the store.
-  verifyChecks(await checkStore(ports), options.force === true);
+  verifyChecks(await checkStore(ports, fleetTargets(ports, options.fleet)), options.force === true);
   return withFleetLock(ports, options.fleet, () => spawnLocked(ports, options));
 }
 

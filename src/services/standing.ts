@@ -1,10 +1,11 @@
 import { formatBaseRef } from '../core/base.js';
 import { baseKey } from '../core/base-chain.js';
 import { memberDisks } from '../core/disks.js';
-import { CowherdError } from '../core/errors.js';
+import { CowherdError, isDenied } from '../core/errors.js';
 import { type BaseRef, baseOf, basesOf, type FleetRecord } from '../core/fleet.js';
 import { imagesPrintedIn } from '../core/foreign-domain.js';
-import type { ObservedMember } from '../core/observation.js';
+import { keepOverlayHint, mergedReason } from '../core/kept-disk.js';
+import { isOn, type ObservedMember } from '../core/observation.js';
 import { isForeign, type MarkedMember, type Plan, unreadReason } from '../core/plan.js';
 import type { Ports } from '../ports.js';
 import { byName } from './change.js';
@@ -34,14 +35,14 @@ class Headers {
   }
 
   /** @returns what it stands on, undefined where that is none of the images; and the name in its header */
-  async of(fleet: string, member: string): Promise<{ base: BaseRef | undefined; named: string | undefined; refusal?: string }> {
+  async of(fleet: string, member: string): Promise<{ base: BaseRef | undefined; named: string | undefined; refusal?: CowherdError }> {
     let named: string | undefined;
     try {
       named = await this.#ports.fleets.backingFile(fleet, member);
     } catch (error) {
       // One that cannot be looked at is that member's trouble alone.
       if (!(error instanceof CowherdError)) throw error;
-      return { named: undefined, base: undefined, refusal: error.message };
+      return { named: undefined, base: undefined, refusal: error };
     }
     return { named, base: named === undefined ? undefined : this.#refs.get(await this.#realPath(named)) };
   }
@@ -83,11 +84,7 @@ export async function recordAsFound(
 }
 
 /** Members whose overlay names another base image than is recorded: started, their guests would see a mixture. */
-export async function misplaced(
-  ports: StandingPorts,
-  record: FleetRecord,
-  members: readonly ObservedMember[],
-): Promise<Array<{ name: string; reason: string; named: string | undefined }>> {
+export async function misplaced(ports: StandingPorts, record: FleetRecord, members: readonly ObservedMember[]): Promise<Misplaced[]> {
   const headers = await Headers.among(ports, basesOf(record));
   const found = await Promise.all(
     members.map(async (member) => {
@@ -95,30 +92,57 @@ export async function misplaced(
       const meant = baseOf(record, member);
       const { base, named, refusal } = await headers.of(record.name, member.name);
       if (base !== undefined && baseKey(base) === baseKey(meant)) return furtherRefusals(ports, record, member);
-      const reason =
-        refusal !== undefined
-          ? refusal
-          : named === undefined
-            ? 'its overlay names no base image: it is damaged'
-            : `its overlay stands on ${base === undefined ? named : formatBaseRef(base)}, not on ${formatBaseRef(meant)}`;
-      return [{ name: member.name, reason, named }];
+      return [await misplacedAs(ports, record, member, { base, named, refusal })];
     }),
   );
   return found.flat();
 }
 
-/** Of a member's further disks, which nothing else looks at before a guest writes to them. */
-async function furtherRefusals(
-  { fleets }: Pick<Ports, 'fleets'>,
+export interface Misplaced {
+  name: string;
+  reason: string;
+  hint: string;
+  /** Nothing can be said of what it holds. */
+  isDamaged: boolean;
+}
+
+async function misplacedAs(
+  ports: StandingPorts,
   record: FleetRecord,
   member: ObservedMember,
-): Promise<Array<{ name: string; reason: string; named: undefined }>> {
+  { base, named, refusal }: { base: BaseRef | undefined; named: string | undefined; refusal: CowherdError | undefined },
+): Promise<Misplaced> {
+  const { name, index } = member;
+  const meant = baseOf(record, member);
+  const afresh = misplacedHint(record, index, named);
+  if (refusal !== undefined) {
+    // Who may not read it learns nothing of what is in it.
+    const isClosed = isDenied(refusal);
+    return { name, reason: refusal.message, hint: isClosed ? (refusal.hint ?? afresh) : afresh, isDamaged: !isClosed };
+  }
+  const { overlay } = ports.fleets.files(record.name, name);
+  const image = await ports.bases.get(meant).catch(() => undefined);
+  const subject = { fleet: record.name, index, name, isOn: isOn(member.domain) };
+  if (named === undefined) {
+    const isWhole = (await ports.disks.qcow2Header(overlay).catch(() => undefined))?.hasBackingFile === false;
+    return isWhole && image !== undefined
+      ? { name, reason: mergedReason, hint: keepOverlayHint(subject, overlay, image), isDamaged: false }
+      : { name, reason: 'its overlay names no base image: it is damaged', hint: afresh, isDamaged: true };
+  }
+  const reason = `its overlay stands on ${base === undefined ? named : formatBaseRef(base)}, not on ${formatBaseRef(meant)}`;
+  // One of its layers, after a blockpull of those above: what the overlay shows is whole.
+  const isLayer = image?.backing.some(({ path }) => path === named) === true;
+  return { name, reason, hint: isLayer && image !== undefined ? keepOverlayHint(subject, overlay, image) : afresh, isDamaged: false };
+}
+
+/** Of a member's further disks, which nothing else looks at before a guest writes to them. */
+async function furtherRefusals({ fleets }: Pick<Ports, 'fleets'>, record: FleetRecord, member: ObservedMember): Promise<Misplaced[]> {
   for (const { stem } of memberDisks(record, member).filter(({ stem }) => stem !== member.name)) {
     try {
       await fleets.backingFile(record.name, stem);
     } catch (error) {
       if (!(error instanceof CowherdError)) throw error;
-      return [{ name: member.name, reason: error.message, named: undefined }];
+      return [{ name: member.name, reason: error.message, hint: misplacedHint(record, member.index, undefined), isDamaged: true }];
     }
   }
   return [];
@@ -133,11 +157,7 @@ export async function withoutMisplaced(
 ): Promise<Plan> {
   const members = byName(observed);
   const planned = plan.members.flatMap(({ name }) => members.get(name) ?? []);
-  const refused = (await misplaced(ports, record, planned)).map(({ name, reason, named }) => ({
-    name,
-    reason,
-    hint: misplacedHint(record, members.get(name)?.index ?? 0, named),
-  }));
+  const refused = (await misplaced(ports, record, planned)).map(({ name, reason, hint }) => ({ name, reason, hint }));
   return without(plan, refused);
 }
 

@@ -48,6 +48,7 @@ export function stepPerformer(
 ): Performer<MemberIdentity> {
   const { hypervisor, fleets, seeds, images, checkpoints } = ports;
   const { fleet } = context;
+  let snapshotted: Promise<Set<string>> | undefined;
   const perform: Partial<Record<StepName, (member: MemberIdentity) => Promise<void>>> = {
     stop: ({ name }) => hypervisor.destroy(name),
     overlay: async ({ name }) => {
@@ -56,6 +57,9 @@ export function stepPerformer(
       // A further disk that is added leaves the guest what it is.
       const isFresh = disks.some(({ stem }) => stem === name);
       if (isFresh && context.off?.has(name)) await hypervisor.forgetSavedState(name);
+      // What libvirt knows of snapshots in the disk that goes is of no use, and in the way of the next one.
+      snapshotted ??= hypervisor.listSnapshotted();
+      if (isFresh && (await snapshotted).has(name)) await hypervisor.forgetSnapshots(name);
       // Before the disks: where it cannot be given, they stay.
       if (isFresh && context.nvram !== undefined) await fleets.placeNvram(fleet, name, context.nvram.digest);
       // It goes with the overlay that holds it.

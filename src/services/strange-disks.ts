@@ -2,7 +2,8 @@ import { memberDisks } from '../core/disks.js';
 import { hasDisk } from '../core/domain-xml.js';
 import type { CowherdError } from '../core/errors.js';
 import type { FleetRecord } from '../core/fleet.js';
-import type { ObservedMember } from '../core/observation.js';
+import { strangeDiskHint } from '../core/kept-disk.js';
+import { isOn, type ObservedMember } from '../core/observation.js';
 import { type MemberPlan, type Plan, unreadReason } from '../core/plan.js';
 import type { Ports } from '../ports.js';
 import { byName, memberOf } from './change.js';
@@ -25,7 +26,7 @@ export async function withoutStrangeDisks(
 ): Promise<Plan> {
   const members = byName(observed);
   const asked = plan.members.filter(isAsked);
-  const strange = new Set<string>();
+  const strange = new Map<string, string>();
   const failed = new Map<string, CowherdError>();
   // In parts: nobody needs the XML of a thousand domains at once.
   for (let from = 0; from < asked.length; from += xmlBatch) {
@@ -38,24 +39,30 @@ export async function withoutStrangeDisks(
       // A disk that was added while it ran is neither there nor in its domain yet.
       const isOwn = (stem: string): boolean => member.missingDisks?.includes(stem) === true || hasDisk(xml ?? '', disk(stem));
       // Undefined by a reset that was interrupted before it defined it again.
-      if (xml === undefined ? redefines(record) : memberDisks(record, member).every(({ stem }) => isOwn(stem))) continue;
-      strange.add(name);
+      const lacking = memberDisks(record, member).filter(({ stem }) => !isOwn(stem));
+      if (xml === undefined ? redefines(record) : lacking.length === 0) continue;
+      strange.set(name, strangeHint(ports, record, member, xml ?? ''));
     }
   }
-  const keep = `${record.spec.firmware === 'uefi' ? ' --keep-nvram' : ''}${record.spec.tpm ? ' --keep-tpm' : ''}`;
   return {
     ...plan,
     members: plan.members.filter(({ name }) => !strange.has(name) && !failed.has(name)),
     refused: [
       ...plan.refused,
       ...[...failed].map(([name, error]) => unreadReason(name, error)),
-      ...[...strange].map((name) => ({
-        name,
-        reason: 'its domain does not have its own disks any more',
-        hint: `Was the store moved? "cowherd base relocate" mends that. Else see "virsh domblklist ${name}". A snapshot can be merged back with "virsh blockcommit"; a domain that was edited is made anew, on its own disks: virsh undefine ${name}${keep}; cowherd spawn ${record.name}`,
-      })),
+      ...[...strange].map(([name, hint]) => ({ name, reason: 'its domain does not have its own disks any more', hint })),
     ],
   };
+}
+
+/** What brings such a member back to its own disks. */
+export function strangeHint(ports: Pick<Ports, 'fleets'>, record: FleetRecord, member: ObservedMember, xml: string): string {
+  const { name, index } = member;
+  const { disk } = ports.fleets.files(record.name, name);
+  const paths = memberDisks(record, member).map(({ stem }) => disk(stem));
+  const { firmware, tpm } = record.spec;
+  const keep = [...(firmware === 'uefi' ? ['--keep-nvram'] : []), ...(tpm ? ['--keep-tpm'] : [])];
+  return strangeDiskHint({ fleet: record.name, index, name, isOn: isOn(member.domain) }, paths, xml, keep);
 }
 
 /** A TPM's state is libvirt's, and goes with the domain alone. */

@@ -183,7 +183,9 @@ export class Lab {
   async close(): Promise<void> {
     for (const name of (await domains()).filter((domain) => domain.includes(`-${this.id}-`))) {
       await execa('virsh', ['-c', uri, 'destroy', name], { reject: false });
-      await execa('virsh', ['-c', uri, 'undefine', name, '--nvram', '--managed-save', '--snapshots-metadata'], { reject: false });
+      await execa('virsh', ['-c', uri, 'undefine', name, '--nvram', '--managed-save', '--snapshots-metadata', '--checkpoints-metadata'], {
+        reject: false,
+      });
     }
     await rm(this.store, { recursive: true, force: true });
     await rm(this.scratch, { recursive: true, force: true });

@@ -20,6 +20,7 @@ import {
 import { basename, dirname, join, relative } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { follow } from './hints.js';
 import { domains, guest, Lab, TestNetwork, virsh } from './lab.js';
 
 /**
@@ -279,9 +280,7 @@ describe('tampering', () => {
   it('of an overlay: a snapshot is put in, which a copy would lose', async () => {
     await execa('qemu-img', ['snapshot', '-c', 'mine', overlay(2)]);
     await expectRefusals('snapshot', { 'promote F 2 --as new': '7 BASE_REFUSED', 'compact F 2': '4 BASE_REFUSED' });
-    const [, command = ''] = /(qemu-img snapshot -d NAME \S+)/.exec((await answer('promote', fleet, '2', '--as', 'new')).hint) ?? [];
-    const [tool = '', ...words] = command.replace('NAME', 'mine').split(' ');
-    await execa(tool, words);
+    await follow(lab, (await answer('promote', fleet, '2', '--as', 'new')).hint);
     await lab.ok('compact', fleet, '2');
   });
 
@@ -423,9 +422,9 @@ describe('tampering', () => {
       await define(xml.replace(overlay(2), disk));
       await expectRefusals(`disk ${basename(disk)}`, verbs('4 REFUSED', '7 BASE_REFUSED', '4 REFUSED'));
       const { hint } = await answer('start', fleet, '2');
-      expect(hint).toContain(`virsh undefine ${name(2)}; cowherd spawn ${fleet}`);
-      await virsh('undefine', name(2));
-      await lab.ok('spawn', fleet, '--no-start');
+      const commands = await follow(lab, hint, (command) => !command.includes('relocate'));
+      expect(commands.at(-1)).toBe(`cowherd spawn ${fleet}`);
+      await lab.ok('stop', fleet, '2-3');
       expect(await virsh('dumpxml', '--inactive', name(2))).toContain(overlay(2));
     }
     // The mark is gone, it was renamed, it has another UUID.

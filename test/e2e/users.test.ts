@@ -270,6 +270,16 @@ describe('the installed package', () => {
     const { uid, gid, mode } = await stat(base.path);
     expect([uid, gid, mode & 0o7777]).toEqual([user.uid, await qemuGroup(), 0o440]);
     expect((await ok(cowherd('reset', fleet))).counts).toMatchObject({ reset: 3, started: 3, failed: 0 });
+    // That user may not read it, and a reset would be no help: root may.
+    const { exitCode, json: closed } = await cowherd('checkpoint', fleet, '2');
+    const { message, hint } = closed.members[0].error;
+    expect([exitCode, message, hint]).toEqual([
+      4,
+      expect.stringContaining(`${user.name} may not read its disk ${store}`),
+      expect.stringContaining('Run it as root: sudo cowherd checkpoint'),
+    ]);
+    await execa('bash', ['-c', hint.replace('Run it as root: sudo cowherd', installed)]);
+    expect((await ok(cowherd('verify'))).findings).toEqual([]);
     await ok(cowherd('stop', fleet, '1', '--timeout', '1s', '--force'));
     expect((await ok(cowherd('reset', fleet, '1', '--start', 'all'))).counts).toMatchObject({ reset: 1, started: 1 });
     // QEMU runs as another user: the resident part is open to all, the proportional one is not.
@@ -371,6 +381,29 @@ describe('the installed package', () => {
     const denied = await cowherd('base', 'list', '--connect', 'qemu:///system');
     expect(denied.exitCode).toBe(8);
     expect(denied.json.error).toMatchObject({ code: 'CONNECTION_FAILED', hint: expect.stringContaining('libvirt') });
+  });
+
+  it('names the user, the part of the path and the right that is missing', async () => {
+    const user = await makeUser('denied');
+    const closed = join(scratch, 'closed');
+    await mkdir(join(closed, 'store', 'fleets'), { recursive: true });
+    await chmod(closed, 0o700);
+    const list = ['list', '--store', join(closed, 'store')];
+    const { exitCode, json } = await runAs(user)(...list);
+    expect([exitCode, json.error.message, json.error.hint]).toEqual([
+      8,
+      expect.stringContaining(`${user.name} may not pass through ${closed}, which is root's (mode 0700)`),
+      expect.stringMatching(/^Run the same command as root \(sudo\)\./),
+    ]);
+    await ok(runAs({ name: 'root', home: scratch })(...list));
+    // What is their own they can open themselves.
+    await chmod(closed, 0o755);
+    await chown(join(closed, 'store', 'fleets'), user.uid, user.gid);
+    await chmod(join(closed, 'store', 'fleets'), 0o300);
+    const own = await runAs(user)(...list);
+    expect(own.json.error.message).toContain(`${user.name} may not read ${closed}/store/fleets, which is ${user.name}'s (mode 0300)`);
+    await execa('runuser', ['-u', user.name, '--', 'bash', '-c', own.json.error.hint.replace('Give yourself that right: ', '')]);
+    await ok(runAs(user)(...list));
   });
 
   it('keeps root’s history of virsh as it was', async () => {

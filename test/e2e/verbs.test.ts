@@ -215,7 +215,7 @@ describe('the verbs, one by one', () => {
     const reset = await lab.cowherd('reset', fleet, '--json');
     expect(reset).toMatchObject({ exitCode: 4, json: { counts: { reset: 2, failed: 2 } } });
     expect(reset.json.members[1].error.message).toContain(`renamed to ${fleet}-old`);
-    expect(reset.json.members[2].error.hint).toContain('virsh domblklist');
+    expect(reset.json.members[2].error.hint).toContain(`virsh blockcommit ${fleet}-003 vda --base ${disk(3)}`);
     expect((await lab.cowherd('teardown', fleet, '2', '--yes')).exitCode).toBe(4);
     expect([(await stat(disk(2))).ino, (await stat(disk(3))).ino]).toEqual(before);
     expect((await lab.ok('status', fleet)).members[1].problems).toEqual([`its domain was renamed to ${fleet}-old`]);
@@ -483,7 +483,7 @@ describe('the verbs, one by one', () => {
     expect(closed.exitCode).toBe(3);
     expect(closed.json.checks.find((check: { name: string }) => check.name === 'store reachable by QEMU')).toMatchObject({
       status: 'failed',
-      hint: `Let it through (chmod o+x ${lab.store}), or keep the store elsewhere with --store DIR.`,
+      hint: `Let it in: chmod o+x ${lab.store}, or keep the store elsewhere with --store DIR.`,
     });
   });
 });

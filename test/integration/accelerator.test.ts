@@ -8,11 +8,14 @@ import { QemuImg } from '../../src/adapters/qemu-img.js';
 import { readBuiltInTemplate } from '../../src/adapters/templates.js';
 import { virshError } from '../../src/adapters/virsh-errors.js';
 import { questionOf, rememberedMs } from '../../src/core/accelerator.js';
+import { faultText } from '../../src/core/accelerator-faults.js';
 import { memberMetadata } from '../../src/core/domain-xml.js';
+import { CowherdError } from '../../src/core/errors.js';
 import { memberIdentity } from '../../src/core/identity.js';
 import { defaultDomainSpec } from '../../src/core/spec.js';
 import { compileDomainTemplate } from '../../src/core/template.js';
 import { chooseAgain } from '../../src/services/accelerators.js';
+import { checkAccelerator } from '../../src/services/host-checks.js';
 import { FakeHost } from '../fakes/hypervisor.js';
 
 const question = questionOf(defaultDomainSpec);
@@ -108,6 +111,29 @@ describe('the choice of an accelerator', () => {
     host.hasKvm = false;
     expect(await choose()).toMatchObject({ choice: emulation, rejected: [{ why: 'libvirt offers no KVM: KVM is not supported' }] });
     expect(host.started).toHaveLength(2);
+  });
+
+  it('learns nothing of KVM from a host that runs no guest at all, and remembers nothing', async () => {
+    const full = new CowherdError('TOOL_FAILED', 'libvirt could not create x: cannot write data: No space left on device');
+    const closed = new CowherdError('TOOL_FAILED', "libvirt could not create x: Could not open '/s/probe.raw': Permission denied");
+    for (const [fault, of] of [
+      [full, () => true],
+      [closed, () => true],
+      // It was full for a moment.
+      [full, ({ virtType }: { virtType: string }) => virtType === 'kvm'],
+    ] as const) {
+      host.fate = (one) => (of(one) ? fault : { ms: 200 });
+      const answer = await choose();
+      expect(answer).toMatchObject({ choice: emulation, unproven: expect.stringContaining(faultText(fault.message)) });
+      const check = await checkAccelerator({ accelerator: probeIn(root) }, false);
+      expect(check).toMatchObject({ status: 'failed', message: expect.stringContaining('nothing is known of KVM') });
+      // With that mended, what the hint says finds out.
+      host.fate = () => ({ ms: 200 });
+      expect(check.hint).toMatch(/cowherd doctor$/);
+      expect(await checkAccelerator({ accelerator: probeIn(root) }, false)).toMatchObject({ status: 'ok' });
+      await rm(join(root, 'accelerator.json'));
+      host.now += rememberedMs + 1;
+    }
   });
 
   it('is remembered for a day, for one host and one question', async () => {

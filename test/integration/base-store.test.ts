@@ -121,7 +121,7 @@ describe('the base store', () => {
     await image('busy.qcow2');
     const writer = execa('qemu-io', ['-f', 'qcow2', '-c', 'sleep 5000', at('busy.qcow2')], { reject: false });
     await new Promise((resolve) => setTimeout(resolve, 500));
-    expect(await refusal('busy.qcow2')).toMatch(/BASE_REFUSED: .*being written to/);
+    expect(await refusal('busy.qcow2')).toMatch(/BASE_REFUSED: .*in use: it is open in qemu-io \(pid \d+\)/);
     writer.kill('SIGKILL');
     await writer;
   });

@@ -76,7 +76,7 @@ describe.each(releases)('$name, libvirt $versions.libvirt, QEMU $versions.qemu',
   });
 
   it('a network', () => {
-    expect(parseNetworkXml(text('network.xml'))).toEqual({
+    expect(parseNetworkXml(text('network.xml'))).toMatchObject({
       name: 'cwt-rec',
       bridge: 'cwt-rec',
       ranges: [{ start: '127.77.1.10', end: '127.77.1.99' }],

@@ -1,5 +1,6 @@
 import { CowherdError, reportOf } from '../../core/errors.js';
 import { isOn } from '../../core/observation.js';
+import { OpenElsewhere } from '../../core/open-elsewhere.js';
 import { levelName, type SnapshotJournal } from '../../core/snapshot.js';
 import { sideOf, switchDisks } from '../../core/snapshot-xml.js';
 import type { Ports } from '../../ports.js';
@@ -22,10 +23,6 @@ export async function carryOut(
 ): Promise<boolean> {
   const run = new Run(ports, sight, planned, options, verifyUnused);
   return run.toTheEnd();
-}
-
-function isLockedError(error: unknown): boolean {
-  return error instanceof CowherdError && error.code === 'BASE_REFUSED' && error.message.includes('another process');
 }
 
 class Run {
@@ -95,7 +92,7 @@ class Run {
     for (const [position, { overlay, into }] of merge.entries()) {
       await this.#merge(overlay, into.path).catch(async (error: unknown) => {
         // Nothing was written where QEMU did not even get at it.
-        if (position === 0 && !wasMerging && isLockedError(error)) await this.#write({ ...this.#journal, isMerging: false });
+        if (position === 0 && !wasMerging && error instanceof OpenElsewhere) await this.#write({ ...this.#journal, isMerging: false });
         throw error;
       });
     }

@@ -4,6 +4,7 @@ import { diffDomains } from '../../core/snapshot-diff.js';
 import { sideOf } from '../../core/snapshot-xml.js';
 import type { Ports } from '../../ports.js';
 import { verifyWork } from '../fleet-access.js';
+import { verifyReachable } from '../reach.js';
 import { isRunning, obstacles, refuse, type SnapshotOptions, type SnapshotSight, withSnapshots } from './access.js';
 import { carryOut } from './carry-out.js';
 import { findUsers, verifyUnused } from './image-users.js';
@@ -54,6 +55,7 @@ export function runVerb(
     const verifyUnused = (): Promise<void> => verifyNobodyElse(ports, sight, journal);
     // Of one that has all but its start behind it, nobody needs to be asked about anything.
     if (journal.isCleared !== true) await verifyUnused();
+    if (journal.isCleared !== true) await verifyInReach(ports, sight, journal);
     const sharing = journal.isCleared === true ? [] : await sharers(ports, sight, journal);
     const outcome = (isDone: boolean, startedAgain: boolean): SnapshotOutcome => ({
       domain: sight.domain.name,
@@ -124,6 +126,17 @@ async function sharers(ports: Ports, { handle, domain, levels }: SnapshotSight, 
   return users.length === 0
     ? []
     : [`Others stand on what it goes back to, and would become garbage as soon as it writes there; it is left off: ${users.join('; ')}`];
+}
+
+/** Shut down first, it would not start again. */
+async function verifyInReach(ports: Ports, { xml }: SnapshotSight, { switched, create }: SnapshotJournal): Promise<void> {
+  // A domain may have QEMU run as another user than all others.
+  if (/<seclabel [^>]*model='dac'/.test(xml)) return;
+  const paths = [...switched.map(({ to }) => to.path), ...create.map(({ path }) => path)];
+  await verifyReachable(
+    ports,
+    paths.map((path) => ({ path, needs: 'pass' })),
+  );
 }
 
 /** What is written into or removed must be nobody else's. @throws IMAGE_IN_USE */

@@ -6,9 +6,11 @@ import type { FindingKind } from '../../core/finding.js';
 import { type BaseRef, baseOf, basesOf, type FleetRecord } from '../../core/fleet.js';
 import { namePattern } from '../../core/names.js';
 import { isOn, judgeMember, observeMembers } from '../../core/observation.js';
+import { OpenElsewhere } from '../../core/open-elsewhere.js';
 import { foreignReason, isForeign, type MarkedMember } from '../../core/plan.js';
 import type { Ports, StoreEntry } from '../../ports.js';
 import { misplaced, misplacedHint } from '../standing.js';
+import { strangeHint } from '../strange-disks.js';
 import { asDouble } from '../warm/clone-plan.js';
 import { examineCheckpoints } from './checkpoints.js';
 import { exposures, type Found, found } from './found.js';
@@ -120,15 +122,9 @@ class Examination {
       return { ...member, mark: world.marks.get(name), unread: world.unread.get(name) ?? world.unread.get(uuid) };
     });
     for (const member of members) this.#judge(member);
-    const byName = new Map(members.map((member) => [member.name, member]));
-    for (const { name, reason, named } of await misplaced(
-      ports,
-      record,
-      members.filter(({ domain }) => !isOn(domain)),
-    )) {
-      const { index = 0 } = byName.get(name) ?? {};
-      this.#note(named === undefined ? 'damaged' : 'mismatch', name, reason, misplacedHint(record, index, named));
-    }
+    const off = members.filter(({ domain }) => !isOn(domain));
+    for (const { name, reason, hint, isDamaged } of await misplaced(ports, record, off))
+      this.#note(isDamaged ? 'damaged' : 'mismatch', name, reason, hint);
     await this.#judgeBases();
     await this.#judgeSeeds();
     this.#findings.push(...(await examineCheckpoints(ports, record, members)));
@@ -168,8 +164,8 @@ class Examination {
     const { disk } = ports.fleets.files(record.name, name);
     const strange = memberDisks(record, member).filter(({ stem }) => !hasDisk(xml, disk(stem)));
     if (strange.length > 0) {
-      const hint = `Was the store moved? "cowherd base relocate" mends that. Else define it anew: cowherd spawn ${record.name} --no-start`;
-      this.#note('mismatch', name, `its domain does not have ${strange.map(({ stem }) => disk(stem)).join(', ')}`, hint);
+      const lacks = `its domain does not have ${strange.map(({ stem }) => disk(stem)).join(', ')}`;
+      this.#note('mismatch', name, lacks, strangeHint(ports, record, member, xml));
     } else if (member.mark !== undefined && member.mark.baseDigest !== baseOf(record, member).digest) {
       const hint = `Define it anew: cowherd spawn ${record.name} --no-start`;
       this.#note('mismatch', name, `its domain names another base image than it is to stand on (member ${index})`, hint);
@@ -235,7 +231,9 @@ class Examination {
         if (warning !== undefined)
           this.#note('damaged', member.name, warning, `cowherd compact ${record.name} ${member.index} writes it anew.`);
       } catch (error) {
-        this.#note('damaged', member.name, reportOf(error).message, misplacedHint(record, member.index, undefined));
+        const { message, hint = '' } = reportOf(error);
+        if (error instanceof OpenElsewhere) this.#note('inUse', member.name, `its disk could not be read: ${message}`, hint);
+        else this.#note('damaged', member.name, message, misplacedHint(record, member.index, undefined));
       }
     }
   }

@@ -4,7 +4,9 @@ import { isOn } from '../../core/observation.js';
 import type { Operation } from '../../core/operation.js';
 import type { Outcome } from '../../core/outcome.js';
 import { foreignReason, isForeign, type MarkedMember, type Plan } from '../../core/plan.js';
+import { shellWord } from '../../core/quoting.js';
 import { selectMembers } from '../../core/selection.js';
+import { isNotThere } from '../../core/snapshot.js';
 import type { WaitFor } from '../../core/stages.js';
 import type { Ports } from '../../ports.js';
 import { byName, dryOutcome, memberOf, newOperation, prepared, runChange } from '../change.js';
@@ -117,12 +119,19 @@ function doneAs(drop: boolean): () => 'dropped' | 'checkpointed' {
 
 async function planCheckpoint(ports: Ports, record: FleetRecord, observed: readonly MarkedMember[], drop: boolean): Promise<Plan> {
   const plan: Plan = { members: [], unchanged: [], refused: [] };
+  const closed = await closedDisks(ports, record, observed);
   for (const member of observed) {
     const { domain, index, name } = member;
     const start = `cowherd start ${record.name} ${index}`;
     if (domain === undefined)
       plan.refused.push({ name, reason: 'it has no domain', hint: `Run "cowherd spawn ${record.name}" again: it makes what is missing.` });
     else if (isForeign(member, record.id)) plan.refused.push(foreignReason(member));
+    else if (closed.has(name))
+      plan.refused.push({
+        name,
+        reason: `${ports.machine.userName()} may not read its disk ${closed.get(name)}, which belongs to QEMU's user as long as it runs`,
+        hint: `Run it as root: sudo cowherd checkpoint ${record.name} ${index}${drop ? ' --drop' : ''} --store ${shellWord(ports.fleets.root)} --connect ${ports.hypervisor.uri}`,
+      });
     else if (drop) plan.members.push({ index, name, steps: ['forget'], why: 'its checkpoint is given up', atNextStart: false });
     else if (!isOn(domain))
       plan.refused.push({
@@ -135,6 +144,23 @@ async function planCheckpoint(ports: Ports, record: FleetRecord, observed: reado
     else plan.members.push({ index, name, steps: ['checkpoint'], why: 'running', atNextStart: false });
   }
   return drop ? plan : withoutMisplaced(ports, record, observed, await withoutStrangeDisks(ports, record, observed, plan));
+}
+
+/** A checkpoint is read back from the disk. Paths of those that this user may not read, by member name. */
+async function closedDisks(
+  { machine, disks, fleets }: Pick<Ports, 'machine' | 'disks' | 'fleets'>,
+  record: FleetRecord,
+  observed: readonly MarkedMember[],
+): Promise<Map<string, string>> {
+  const closed = new Map<string, string>();
+  if (machine.isRoot()) return closed;
+  for (const { name, overlayBytes, domain } of observed) {
+    if (overlayBytes === undefined || !isOn(domain)) continue;
+    const { overlay } = fleets.files(record.name, name);
+    const obstacle = await disks.obstacle(overlay, 'read');
+    if (obstacle !== undefined && obstacle !== isNotThere) closed.set(name, overlay);
+  }
+  return closed;
 }
 
 /** Nobody is frozen half-way to what was asked for. */
