@@ -4,6 +4,7 @@ import { renderFleets } from '../ui/status.js';
 
 export default class List extends BaseCommand {
   static override summary = 'List all fleets of the store.';
+  static override aliases = ['ls'];
   static override examples = ['<%= config.bin %> <%= command.id %>', '<%= config.bin %> <%= command.id %> --json'];
 
   async run() {

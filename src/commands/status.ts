@@ -12,6 +12,7 @@ export default class Status extends BaseCommand {
   static override summary = 'Show the members of a fleet: state, uptime, overlay size, drift, and what is wrong.';
   static override description =
     `Looks at libvirt and the disk now. With --recover, fleet.json is rebuilt from the domains' own metadata after it was lost.`;
+  static override aliases = ['ps'];
   static override examples = [
     '<%= config.bin %> <%= command.id %> lab',
     '<%= config.bin %> <%= command.id %> lab --watch',

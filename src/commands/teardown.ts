@@ -11,7 +11,11 @@ export default class Teardown extends BaseCommand {
   static override summary = 'Take a fleet down: its domains, overlays, logs and state. The base image stays.';
   static override description =
     `Removes what cowherd made for the fleet, and nothing else. With members named, only those go: that is how a fleet shrinks.
-Asks on a terminal; elsewhere --yes is needed.`;
+Asks on a terminal; elsewhere --yes is needed.
+
+"cowherd down" is this command, as "docker compose down" removes what "up" made. To shut guests down and keep their disks (as
+"vagrant halt" does), use "cowherd stop".`;
+  static override aliases = ['rm', 'down'];
   static override examples = [
     { description: 'The whole fleet', command: '<%= config.bin %> <%= command.id %> lab --yes' },
     { description: 'Shrink it', command: '<%= config.bin %> <%= command.id %> lab 81-100 --yes' },

@@ -40,6 +40,11 @@ export function renderOutcome(outcome: Outcome): string {
   return lines.join('\n');
 }
 
+/** As {@link renderOutcome}, of a resume that may have had nothing to do. */
+export function renderResumed(outcome: Outcome): string {
+  return outcome.operation.verb === 'resume' ? `${outcome.fleet}: nothing to resume` : renderOutcome(outcome);
+}
+
 function renderPlan({ fleet, operation, plan, notes }: Outcome): string {
   if (plan === undefined) return '';
   const lines = [`${fleet}: what ${operation.verb} would do`];
