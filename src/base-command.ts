@@ -1,5 +1,6 @@
 import { Command, Flags, ux } from '@oclif/core';
 import { cancelOnSignals } from './cancellation.js';
+import { parseDuration } from './core/duration.js';
 import { CowherdError, type ErrorReport, exitCodeOf as exitCodes, fullDiskHint, reportOf } from './core/errors.js';
 import { escapeUnsafe } from './core/guest/text.js';
 import { jsonText } from './core/quoting.js';
@@ -14,6 +15,7 @@ import { noProgress, showProgress } from './ui/progress.js';
 export interface HostFlags {
   connect?: string | undefined;
   store?: string | undefined;
+  'lock-timeout'?: number | undefined;
 }
 
 type ConcurrencyFlags = { concurrency?: number | undefined; 'boot-concurrency'?: number | undefined };
@@ -34,6 +36,12 @@ export abstract class BaseCommand extends Command {
       helpGroup: 'GLOBAL',
       helpValue: 'DIR',
     }),
+    'lock-timeout': Flags.custom<number>({
+      description: 'how long to wait for what another run has locked [default: not at all; base images: 10m]',
+      helpGroup: 'GLOBAL',
+      helpValue: '90s|5m',
+      parse: async (text) => parseDuration(text),
+    })(),
   };
 
   /**
@@ -67,6 +75,9 @@ export abstract class BaseCommand extends Command {
         store: flags.store,
         sessions: flags['boot-concurrency'],
         verb: this.id?.replaceAll(':', ' '),
+        lockTimeoutMs: flags['lock-timeout'],
+        signal: cancellation.signal,
+        onLockWait: (text) => progress.listener({ kind: 'note', text }),
       });
       try {
         return await work(host, {

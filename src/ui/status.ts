@@ -1,5 +1,6 @@
 import { formatBaseRef } from '../core/base.js';
 import type { FleetMemory, MemberMemory } from '../core/fleet-memory.js';
+import { formatUtc } from '../core/lock.js';
 import { formatIndexes } from '../core/selection.js';
 import type { FleetStatus, FleetSummary, MemberStatus } from '../services/status.js';
 import { bytes, type Column, countsLine, duration, plural, table } from './format.js';
@@ -7,7 +8,7 @@ import { bytes, type Column, countsLine, duration, plural, table } from './forma
 const stateWords: Record<string, string> = { shutOff: 'off' };
 
 export function renderStatus(status: FleetStatus): string {
-  const { fleet, base, counts, unfinished, members } = status;
+  const { fleet, base, counts, unfinished, lock, members } = status;
   const lines = [`${fleet}: ${countsLine(counts, stateWords)}, on ${formatBaseRef(base)}`];
   if (base.problem !== null) lines.push(`  ! ${base.problem}. Check it: cowherd base verify ${formatBaseRef(base)}`);
   const outdated = members.filter((member) => member.outdated).length;
@@ -18,10 +19,14 @@ export function renderStatus(status: FleetStatus): string {
   if (unfinished !== undefined) {
     const { verb, startedAt, done, total, pid, lockedBy } = unfinished;
     const state = pid !== null ? `is under way (pid ${pid})` : lockedBy === null ? 'was interrupted' : 'has not ended';
-    const what = `a ${verb} that began ${startedAt} ${state}: ${done} of ${total} done`;
+    const began = /^\d/.test(startedAt) ? formatUtc(startedAt) : startedAt;
+    const what = `a ${verb} that began ${began} ${state}: ${done} of ${total} done`;
     if (pid !== null) lines.push(`  ${what}`);
     else if (lockedBy === null) lines.push(`  ! ${what}. Finish it: cowherd resume ${fleet}`);
     else lines.push(`  ! ${what}, and the fleet is locked by ${lockedBy}. When that has ended: cowherd resume ${fleet}`);
+  }
+  if (unfinished === undefined && lock !== undefined) {
+    lines.push(lock.isRun ? `  ${lock.by} is under way` : `  ! the fleet is locked by ${lock.by}`);
   }
   if (status.memory !== undefined) lines.push(...memoryLines(status.memory));
   if (members.length === 0) return lines.join('\n');
@@ -104,7 +109,8 @@ export function renderFleets(fleets: readonly FleetSummary[], root: string): str
       value: (row) =>
         [
           row.counts === null ? undefined : countsLine(row.counts, stateWords),
-          row.unfinished === null ? undefined : `unfinished ${row.unfinished}`,
+          row.running === null ? undefined : `${row.running} is under way`,
+          row.unfinished === null || row.running !== null ? undefined : `unfinished ${row.unfinished}`,
           row.problem ?? undefined,
         ]
           .filter((part) => part !== undefined)

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { guest, Lab } from './lab.js';
+import { guest, Lab, until } from './lab.js';
 
 /** How fleets, members and commands are named on the command line. */
 describe('the command line', () => {
@@ -46,5 +46,30 @@ describe('the command line', () => {
     expect(await lab.cowherd('resume', web)).toMatchObject({ exitCode: 0, stdout: `${web}: nothing to resume` });
     const unknown = await lab.answer('resume', lab.fleet('nosuch'));
     expect(unknown).toMatchObject({ exitCode: 5, json: { error: { code: 'FLEET_NOT_FOUND' } } });
+  });
+
+  it('says which verb has a fleet locked, shows it in status, and waits for it when asked to', async () => {
+    // Boot-sector guests do not react to the power button: the stop waits for its time-out.
+    const stop = lab.begin('stop', web, '1', '--timeout', '8s');
+    await until('the stop to be under way', async () => (await lab.ok('status', web)).lock !== undefined);
+    const waiting = lab.cowherd('start', web, '--lock-timeout', '2m', '--json');
+    const [refused, shown, listed] = await Promise.all([lab.cowherd('reset', web, '--json'), lab.cowherd('status', web), lab.ok('list')]);
+    expect(refused).toMatchObject({
+      exitCode: 6,
+      json: {
+        error: {
+          code: 'LOCKED',
+          message: expect.stringMatching(
+            new RegExp(`^Fleet ${web} is locked by "cowherd stop" \\(pid ${stop.pid}, since [\\d-]+ [\\d:]+ UTC\\)$`),
+          ),
+          hint: expect.stringContaining('--lock-timeout 5m'),
+        },
+      },
+    });
+    expect(shown.stdout).toMatch(new RegExp(`^  "cowherd stop" \\(pid ${stop.pid}, since .*\\) is under way$`, 'm'));
+    expect(listed.fleets).toContainEqual(expect.objectContaining({ fleet: web, running: 'stop' }));
+    expect((await stop).exitCode).toBe(4);
+    expect(await waiting).toMatchObject({ exitCode: 0, json: { counts: { failed: 0 } } });
+    expect((await lab.ok('status', web)).lock).toBeUndefined();
   });
 });
