@@ -278,7 +278,7 @@ export class FleetDirectory implements FleetStore {
     try {
       const { size } = await handle.stat();
       // Shorter than before: libvirt's log daemon has begun a new file.
-      const start = fromByte > size ? 0 : fromByte;
+      const start = fromByte < 0 ? Math.max(0, size + fromByte) : fromByte > size ? 0 : fromByte;
       const { bytesRead, buffer } = await handle.read(Buffer.alloc(Math.min(consoleChunkBytes, size - start)), { position: start });
       const end = bytesRead - cutCharacter(buffer.subarray(0, bytesRead));
       return { text: guestText(buffer.subarray(0, end).toString('utf8')), nextByte: start + end };

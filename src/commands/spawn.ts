@@ -118,8 +118,8 @@ a failure, or with a larger --count to grow the fleet. For a fleet that exists, 
       });
       const byName = new Map(inputs.map((input) => [input.name, input]));
       return this.eachFleet(
-        [...byName.keys()],
-        (fleet) => spawn(host, options(byName.get(fleet) ?? { name: fleet })),
+        [...byName.keys()].map((fleet) => ({ fleet, members: [] })),
+        ({ fleet }, share) => spawn(host, share(options(byName.get(fleet) ?? { name: fleet }))),
         renderOutcome,
         exitCodeOfOutcome,
       );

@@ -2,6 +2,7 @@ import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../base-command.js';
 import { CowherdError } from '../core/errors.js';
 import { exitCodeOfOutcome } from '../core/outcome.js';
+import type { Target } from '../core/targets.js';
 import { concurrencyFlags, dryRunFlag, fileFlag } from '../flags.js';
 import { teardown } from '../services/teardown.js';
 import { confirm, isTerminal } from '../ui/confirm.js';
@@ -40,19 +41,20 @@ Asks on a terminal; elsewhere --yes is needed.
   async run() {
     const { argv, flags } = await this.parse(Teardown);
     return this.onHost(flags, async (host, work) => {
-      const { fleets, members } = await this.targets(host, argv as string[], flags.file);
-      if (!flags.yes && !flags['dry-run']) await this.ask(fleets, members, work.signal);
+      const targets = await this.targets(host, argv as string[], flags.file);
+      if (!flags.yes && !flags['dry-run']) await this.ask(targets, work.signal);
       return this.eachFleet(
-        fleets,
-        (fleet) => teardown(host, { ...work, fleet, members, withBase: flags['with-base'], dryRun: flags['dry-run'] }),
+        targets,
+        ({ fleet, members }, share) =>
+          teardown(host, { ...share(work), fleet, members, withBase: flags['with-base'], dryRun: flags['dry-run'] }),
         renderOutcome,
         exitCodeOfOutcome,
       );
     });
   }
 
-  private async ask(fleets: readonly string[], members: readonly string[], signal: AbortSignal): Promise<void> {
-    const what = members.length > 0 ? `members ${members.join(',')} of ${fleets[0]}` : fleets.join(', ');
+  private async ask(targets: readonly Target[], signal: AbortSignal): Promise<void> {
+    const what = targets.map(({ fleet, members }) => (members.length > 0 ? `members ${members.join(',')} of ${fleet}` : fleet)).join(', ');
     if (!isTerminal() || this.jsonEnabled()) {
       throw new CowherdError('CONFIRMATION_NEEDED', `Tearing down ${what} cannot be undone, and there is nobody to ask`, {
         hint: 'Say --yes, or look first with --dry-run.',

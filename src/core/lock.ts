@@ -69,3 +69,21 @@ export function lockHint({ kind, pid }: LockHolder, path: string): string {
     return `See what it is (ps -fp ${pid}) and why it has ${path} locked. The lock goes away when that process ends.`;
   return `As root, this shows which one: fuser -v ${path}`;
 }
+
+/** The holder of a lock as a document. */
+export interface LockStatus {
+  /** Whether it is a run of cowherd; if not, a tool that such a run left behind, or another program. */
+  isRun: boolean;
+  /** Of that run; null where it is not known. */
+  verb: string | null;
+  pid: number | null;
+  /** When it took the lock, as an ISO date. */
+  since: string | null;
+  /** All of this in words. */
+  by: string;
+}
+
+export function lockStatus(holder: LockHolder): LockStatus {
+  const { kind, verb = null, pid = null, since = null } = holder;
+  return { isRun: kind === 'run', verb, pid, since, by: describeHolder(holder) };
+}

@@ -1,6 +1,7 @@
 import { CowherdError, reportOf } from '../core/errors.js';
 import { parseCloudInitStatus } from '../core/guest/cloud-init.js';
 import type { MemberIdentity } from '../core/identity.js';
+import type { OutputListener } from '../guest-ports.js';
 import type { Ports, RemoteResult } from '../ports.js';
 import { execByAgent } from './agent-exec.js';
 import type { EndpointPorts, Endpoints } from './endpoints.js';
@@ -17,6 +18,10 @@ export interface GuestRunOptions {
   /** Kept of each stream. */
   keepBytes: number;
   signal?: AbortSignal | undefined;
+  /** For the program's standard input. */
+  input?: Uint8Array | undefined;
+  /** Called with what is kept: by ssh as it comes, by an agent when the program has ended. */
+  onOutput?: OutputListener | undefined;
 }
 
 export type GuestRunPorts = EndpointPorts & Pick<Ports, 'remote'>;
@@ -62,10 +67,10 @@ async function runBySsh(
   endpoints: Endpoints,
   member: MemberIdentity,
   argv: readonly string[],
-  { timeoutMs, keepBytes, signal }: GuestRunOptions,
+  { timeoutMs, keepBytes, signal, input, onOutput }: GuestRunOptions,
 ): Promise<RemoteResult> {
   try {
-    return await ports.remote.run(await endpoints.ssh(member), argv, { timeoutMs, keepBytes, signal });
+    return await ports.remote.run(await endpoints.ssh(member), argv, { timeoutMs, keepBytes, signal, input, onOutput });
   } catch (error) {
     if (error instanceof CowherdError && error.code === 'TOOL_TIMEOUT') throw stillRunning(member, argv, timeoutMs);
     throw error;

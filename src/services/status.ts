@@ -3,7 +3,7 @@ import { baseKey } from '../core/base-chain.js';
 import { CowherdError, reportOf } from '../core/errors.js';
 import { type BaseRef, baseOf, basesOf, type FleetRecord } from '../core/fleet.js';
 import { type FleetMemory, judgeFleetMemory, type MemberMemory } from '../core/fleet-memory.js';
-import { describeHolder, type LockHolder } from '../core/lock.js';
+import { describeHolder, type LockHolder, type LockStatus, lockStatus } from '../core/lock.js';
 import { verifyName } from '../core/names.js';
 import { judgeMember, type MemberState, type ObservedMember } from '../core/observation.js';
 import type { Ports, QemuProcess } from '../ports.js';
@@ -51,22 +51,10 @@ export interface FleetStatus {
    */
   unfinished?: { verb: string; startedAt: string; done: number; total: number; pid: number | null; lockedBy: string | null };
   /** What has the fleet locked now, where something has: a run of cowherd as a rule, whose verb is under way. */
-  lock?: FleetLockStatus;
+  lock?: LockStatus;
   /** What the members take together, where that was asked for. */
   memory?: FleetMemory;
   members: MemberStatus[];
-}
-
-export interface FleetLockStatus {
-  /** Whether it is a run of cowherd; if not, a tool that such a run left behind, or another program. */
-  isRun: boolean;
-  /** Of that run; null where it is not known. */
-  verb: string | null;
-  pid: number | null;
-  /** When it took the lock, as an ISO date. */
-  since: string | null;
-  /** All of this in words. */
-  by: string;
 }
 
 export interface StatusOptions {
@@ -182,11 +170,6 @@ async function intended(ports: Ports, fleet: string): Promise<FleetRecord | unde
   verifyName('fleet', fleet);
   if ((await ports.fleets.read(fleet)) !== undefined) return undefined;
   return (await ports.fleets.unfinished(fleet).catch(() => undefined))?.operation.record;
-}
-
-function lockStatus(holder: LockHolder): FleetLockStatus {
-  const { kind, verb = null, pid = null, since = null } = holder;
-  return { isRun: kind === 'run', verb, pid, since, by: describeHolder(holder) };
 }
 
 /** A damaged operation.json must not hide the members: it is told as an operation of which nothing is known. */
