@@ -36,7 +36,7 @@ export function formatInventory(inventory: Inventory, format: InventoryFormat): 
 export function formatInventories(inventories: readonly Inventory[], format: InventoryFormat): string {
   const members = inventories.flatMap((inventory) => inventory.members);
   const names = inventories.map(({ fleet }) => fleet);
-  const reachable = members.filter((member): member is InventoryMember & { host: Ipv4Address; port: number } => member.host !== null);
+  const reachable = members.filter(isReachable);
   if (format !== 'json') reachable.forEach(verifyPlain);
   switch (format) {
     case 'json':
@@ -45,7 +45,7 @@ export function formatInventories(inventories: readonly Inventory[], format: Inv
       return stringify(
         Object.fromEntries(
           inventories.map((inventory) => {
-            const own = reachable.filter((member) => inventory.members.includes(member));
+            const own = inventory.members.filter(isReachable);
             return [
               inventory.fleet.replaceAll('-', '_'),
               { hosts: Object.fromEntries(own.map((member) => [member.name, ansibleHost(member)])) },
@@ -80,6 +80,10 @@ export function formatInventories(inventories: readonly Inventory[], format: Inv
         }),
       ].join('\n');
   }
+}
+
+function isReachable(member: InventoryMember): member is InventoryMember & { host: Ipv4Address; port: number } {
+  return member.host !== null;
 }
 
 /** Members come from the inventory service, but also from programs, which types do not bind. */
