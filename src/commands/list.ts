@@ -31,7 +31,7 @@ export default class List extends BaseCommand {
         const fleets = filterFleets(await listFleets(host), { problems: flags.problems, states });
         if (flags.output === 'yaml') this.log(stringify({ fleets }).trimEnd());
         else if (fleets.length > 0 || !isFiltered) this.log(renderFleets(fleets, host.fleets.root, flags));
-        if (fleets.length === 0 && isFiltered) this.logToStderr('No fleet is like that.');
+        if (fleets.length === 0 && isFiltered) this.logToStderr('No fleets match.');
         return { fleets };
       },
       { isReader: true },

@@ -73,7 +73,7 @@ metadata after it was lost.`;
         });
         // Of all fleets it is always a list, also of one.
         const whole = isAll && targets.length === 1 ? { fleets: [document] } : document;
-        if (isFiltered && found.every(({ members }) => members.length === 0)) this.logToStderr('No member is like that.');
+        if (isFiltered && found.every(({ members }) => members.length === 0)) this.logToStderr('No members match.');
         if (flags.output === 'csv') this.log(renderRows(statusRows(found), Object.values(statusFields), [], flags));
         if (flags.output === 'yaml') this.log(stringify(whole).trimEnd());
         return whole;

@@ -95,6 +95,7 @@ describe('the command line', () => {
       [1, 2],
       [1, 2],
     ]);
+    expect((await lab.ok('template', 'render', `${web}-002`)).name).toBe(`${web}-002`);
     const started = await lab.ok('start', `${web}-002`, `${db}-001`);
     expect(started.fleets.map((one: Row) => one.counts.started)).toEqual([1, 1]);
 
