@@ -1,10 +1,10 @@
 import { Command, Flags, ux } from '@oclif/core';
 import { cancelOnSignals } from './cancellation.js';
-import { parseDuration } from './core/duration.js';
 import { CowherdError, type ErrorReport, exitCodeOf as exitCodes, fullDiskHint, reportOf } from './core/errors.js';
 import { escapeUnsafe } from './core/guest/text.js';
 import { jsonText } from './core/quoting.js';
 import type { Target } from './core/targets.js';
+import { lockTimeoutFlag } from './flags.js';
 import { type Host, openHost } from './host.js';
 import type { WorkOptions } from './services/fleet-access.js';
 import { inTurn, type Share } from './services/in-turn.js';
@@ -37,12 +37,7 @@ export abstract class BaseCommand extends Command {
       helpGroup: 'GLOBAL',
       helpValue: 'DIR',
     }),
-    'lock-timeout': Flags.custom<number>({
-      description: 'how long to wait for what another run has locked [default: not at all; base images: 10m]',
-      helpGroup: 'GLOBAL',
-      helpValue: '90s|5m',
-      parse: async (text) => parseDuration(text),
-    })(),
+    ...lockTimeoutFlag,
   };
 
   /**
@@ -95,6 +90,12 @@ export abstract class BaseCommand extends Command {
       cancellation.release();
     }
   }
+
+  /** oclif takes what is piped in for an argument that was left out: in a shell's `while read` loop, for members. */
+  protected override parse: Command['parse'] = async (options, argv) => {
+    for (const arg of Object.values(options?.args ?? {})) arg.ignoreStdin = true;
+    return super.parse(options, argv);
+  };
 
   /** The words before and behind `--`; what stands behind it is the guest's, flags and all. */
   protected splitAtHyphens(): { own: string[]; command: string[] | undefined } {

@@ -1,9 +1,10 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parse as parseCsv } from 'csv-parse/sync';
+import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse as parseYaml } from 'yaml';
-import { guest, Lab, until, virsh } from './lab.js';
+import { bin, guest, Lab, until, virsh } from './lab.js';
 
 type Row = Record<string, any>;
 
@@ -119,6 +120,16 @@ describe('the command line', () => {
     expect(copied.json.fleets.map((one: Row) => one.counts.failed)).toEqual([3, 2]);
     const inventory = await lab.cowherd('inventory', '--file', file, '--format', 'ansible');
     expect(Object.keys(parseYaml(inventory.stdout))).toEqual([web, db].map((name) => name.replaceAll('-', '_')));
+  });
+
+  it('takes nothing that is piped in for an argument: a loop of a shell has its own use for it', async () => {
+    const piped = await execa('bash', ['-c', '"$@" && cat', 'bash', process.execPath, bin, 'status', web, '--json'], {
+      env: lab.env,
+      input: '2\n',
+    });
+    const [document, rest] = piped.stdout.split(/(?<=^\})\n/m);
+    expect(JSON.parse(document ?? '').members).toHaveLength(3);
+    expect(rest).toBe('2');
   });
 
   it('shows the consoles of whole fleets, each line behind the name of its member', async () => {
