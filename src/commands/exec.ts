@@ -32,7 +32,9 @@ Output is shown as it comes, behind the name of its member: by ssh line by line,
   static override flags = {
     ...fileFlag,
     group: Flags.boolean({ description: 'when all are done, show output that is the same once, with the members that it is of' }),
-    stdin: Flags.boolean({ description: 'give what comes on standard input, up to 1 MiB, to the command in each guest' }),
+    stdin: Flags.boolean({
+      description: 'give what comes on standard input to the command in each guest: up to 1 MiB by ssh, 64 KiB by an agent',
+    }),
     via: Flags.option({ description: 'how: the agent where one answers, else ssh', options: transports, default: 'auto' })(),
     ...timeoutFlag('how long the command may take in each guest [default: 60s]'),
     raw: Flags.boolean({ description: 'print output as it came, with control characters', exclusive: ['json'] }),

@@ -20,7 +20,7 @@ export interface ExecOptions extends WorkOptions {
   via?: Transport | undefined;
   /** For each member. */
   timeoutMs?: number | undefined;
-  /** For the standard input of each, at most 1 MiB. */
+  /** For the standard input of each, at most 1 MiB by ssh, and 64 KiB by an agent. */
   input?: Uint8Array | undefined;
 }
 

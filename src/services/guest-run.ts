@@ -31,6 +31,8 @@ export interface GuestRunResult extends RemoteResult {
 }
 
 const pingSeconds = 2;
+/** An agent reads its messages whole, and one of a megabyte keeps that of an emulated guest busy for longer than libvirt waits. */
+const mostByAgent = 64 * 1024;
 
 /** @throws GUEST_UNREACHABLE, GUEST_REFUSED, TOOL_TIMEOUT, INTERRUPTED */
 export async function runInGuest(
@@ -40,6 +42,7 @@ export async function runInGuest(
   argv: readonly string[],
   options: GuestRunOptions,
 ): Promise<GuestRunResult> {
+  if (options.via !== 'ssh' && (options.input?.length ?? 0) > mostByAgent) return runLargeInput(ports, endpoints, member, argv, options);
   if (options.via === 'ssh') return { ...(await runBySsh(ports, endpoints, member, argv, options)), via: 'ssh' };
   if (options.via === 'agent') return { ...(await execByAgent(ports, member.name, argv, options)), via: 'agent' };
   try {
@@ -60,6 +63,21 @@ export async function runInGuest(
     if (!isForbidden || (await endpoints.host(member)) === undefined) throw error;
     return { ...(await runBySsh(ports, endpoints, member, argv, options)), via: 'ssh' };
   }
+}
+
+/** By ssh, which takes input of any size. @throws GUEST_UNREACHABLE */
+async function runLargeInput(
+  ports: GuestRunPorts,
+  endpoints: Endpoints,
+  member: MemberIdentity,
+  argv: readonly string[],
+  options: GuestRunOptions,
+): Promise<GuestRunResult> {
+  if (options.via === 'auto' && (await endpoints.host(member)) !== undefined)
+    return { ...(await runBySsh(ports, endpoints, member, argv, options)), via: 'ssh' };
+  throw new CowherdError('GUEST_UNREACHABLE', `The input is larger than the 64 KiB that the agent of ${member.name} takes`, {
+    hint: `Copy it into the guest as a file first: cowherd cp FILE ${member.name}:/tmp/. Where ssh works, --via ssh takes up to 1 MiB.`,
+  });
 }
 
 async function runBySsh(

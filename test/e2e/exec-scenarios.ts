@@ -26,15 +26,22 @@ export async function workOnTheCommandLine(lab: Lab, fleet: string): Promise<voi
   const grouped = await lab.cowherd('exec', fleet, '--group', '--', 'echo same; [ $(hostname) != x ]');
   expect(grouped.stdout).toBe(`${fleet} 1-2 (2 members)\n  | same`);
 
-  // Both get all of it, also what is no text, by either way; nearly as much as an agent takes.
-  const input = Buffer.alloc(1_000_000, '\u0000\u00ffab\n', 'latin1');
-  for (const via of ['agent', 'ssh']) {
+  // Both get all of it, also what is no text; more than an agent takes goes by ssh.
+  for (const [via, size] of [
+    ['agent', 60_000],
+    ['ssh', 1_000_000],
+    ['auto', 70_000],
+  ] as const) {
+    const input = Buffer.alloc(size, '\u0000\u00ffab\n', 'latin1');
     const fed = await execa(process.execPath, [bin, 'exec', fleet, '--stdin', '--via', via, '--group', '--', 'wc', '-c'], {
       env: lab.env,
       input,
     });
-    expect(fed.stdout).toBe(`${fleet} 1-2 (2 members)\n  | 1000000`);
+    expect(fed.stdout).toBe(`${fleet} 1-2 (2 members)\n  | ${size}`);
   }
+  const large = { env: lab.env, input: Buffer.alloc(70_000), reject: false };
+  const refused = await execa(process.execPath, [bin, 'exec', fleet, '1', '--stdin', '--via', 'agent', '--', 'cat'], large);
+  expect([refused.exitCode, refused.stderr]).toEqual([4, expect.stringContaining(`cowherd cp FILE ${first}:/tmp/`)]);
   const tooMuch = await execa(process.execPath, [bin, 'exec', fleet, '--stdin', '--', 'cat'], {
     env: lab.env,
     input: Buffer.alloc(1_100_000),

@@ -51,7 +51,7 @@ function everyVerb(lab: Lab, how: Streams, golden: string, domain: string): Cell
     cell(`promote ${member} --as p${how}`),
     cell(`rebase ${fleet} --base p${how}`),
     cell(`start ${fleet}`),
-    cell(`resume ${fleet}`, 5),
+    cell(`resume ${fleet}`),
     cell(`base relocate ${fleet}`),
     ...['snapshot take', 'snapshot rollback --yes', 'snapshot commit --yes'].map((words) => cell(`${words} ${domain}`)),
     ...only('full', [`snapshot list ${domain}`]),
