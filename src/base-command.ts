@@ -3,10 +3,12 @@ import { cancelOnSignals } from './cancellation.js';
 import { readDefaults } from './config.js';
 import { CowherdError, type ErrorReport, exitCodeOf as exitCodes, fullDiskHint, reportOf } from './core/errors.js';
 import { jsonText } from './core/quoting.js';
-import { parseTargets, type Targets } from './core/targets.js';
+import type { Target } from './core/targets.js';
+import { lockTimeoutFlag } from './flags.js';
 import { type Host, openHost } from './host.js';
-import { loadFleet, type WorkOptions } from './services/fleet-access.js';
-import { readFleetFile } from './services/fleet-file.js';
+import type { WorkOptions } from './services/fleet-access.js';
+import { inTurn, type Share } from './services/in-turn.js';
+import { findTargets } from './services/targets.js';
 import { outputGone } from './streams.js';
 import { renderError, usageText } from './ui/errors.js';
 import { page } from './ui/layout.js';
@@ -16,6 +18,7 @@ import { forStream } from './ui/style.js';
 export interface HostFlags {
   connect?: string | undefined;
   store?: string | undefined;
+  'lock-timeout'?: number | undefined;
 }
 
 type ConcurrencyFlags = { concurrency?: number | undefined; 'boot-concurrency'?: number | undefined };
@@ -39,6 +42,7 @@ export abstract class BaseCommand extends Command {
       helpGroup: 'GLOBAL',
       helpValue: 'DIR',
     }),
+    ...lockTimeoutFlag,
   };
 
   /**
@@ -78,6 +82,9 @@ export abstract class BaseCommand extends Command {
         store: flags.store ?? settings.store?.value,
         sessions: flags['boot-concurrency'],
         verb: this.id?.replaceAll(':', ' '),
+        lockTimeoutMs: flags['lock-timeout'],
+        signal: cancellation.signal,
+        onLockWait: (text) => progress.listener({ kind: 'note', text }),
       });
       try {
         return await work(host, {
@@ -95,6 +102,12 @@ export abstract class BaseCommand extends Command {
     }
   }
 
+  /** oclif takes what is piped in for an argument that was left out: in a shell's `while read` loop, for members. */
+  protected override parse: Command['parse'] = async (options, argv) => {
+    for (const arg of Object.values(options?.args ?? {})) arg.ignoreStdin = true;
+    return super.parse(options, argv);
+  };
+
   /** The words before and behind `--`; what stands behind it is the guest's, flags and all. */
   protected splitAtHyphens(): { own: string[]; command: string[] | undefined } {
     const position = this.argv.indexOf('--');
@@ -104,48 +117,57 @@ export abstract class BaseCommand extends Command {
   }
 
   /** Fleets and members from the words behind a verb, or from a fleet file. */
-  protected async targets(host: Host, words: readonly string[], file: string | undefined): Promise<Targets> {
-    const targets = parseTargets(words, file === undefined ? undefined : (await readFleetFile(host, file)).map((fleet) => fleet.name));
-    // All of them, before the first one is changed: a mistyped word is no reason to do half of it.
-    if (targets.fleets.length > 1) for (const fleet of targets.fleets) await loadFleet(host, fleet);
-    return targets;
+  protected targets(host: Host, words: readonly string[], file?: string): Promise<Target[]> {
+    return findTargets(host, words, file);
   }
 
   /**
-   * Runs a verb for each fleet, one after the other, and shows each result. With several fleets, one that fails does not keep
-   * the others from being done.
+   * Runs a verb for each fleet, one after the other, and shows each result; the next fleet begins while the previous one waits for its
+   * guests. With several fleets, one that fails does not keep the others from being done.
    * @returns the document of the one fleet, or `{fleets: [...]}`
    */
   protected async eachFleet<T extends object>(
-    fleets: readonly string[],
-    verb: (fleet: string) => Promise<T>,
-    show: (result: T) => string,
+    targets: readonly Target[],
+    verb: (target: Target, share: Share) => Promise<T>,
+    show: (result: T) => string | undefined,
     exitCodeOf: (result: T) => number = () => 0,
   ): Promise<T | { fleets: Array<T | { fleet: string; error: ErrorReport }> }> {
-    const [only] = fleets;
-    if (fleets.length === 1 && only !== undefined) {
-      const result = await verb(only);
-      this.log(show(result));
+    const [only] = targets;
+    if (targets.length === 1 && only !== undefined) {
+      const result = await verb(only, (work) => work);
+      this.logIfAny(show(result));
       this.exitWith(exitCodeOf(result));
       return result;
     }
     const results: Array<T | { fleet: string; error: ErrorReport }> = [];
-    for (const [position, fleet] of fleets.entries()) {
-      if (position > 0) this.log('');
-      try {
-        const result = await verb(fleet);
-        results.push(result);
-        this.log(show(result));
-        this.exitWith(exitCodeOf(result));
-        if (exitCodeOf(result) === 130) break;
-      } catch (error) {
-        if (!(error instanceof CowherdError) || error.code === 'INTERRUPTED') throw error;
-        results.push({ fleet, error: reportOf(error) });
-        this.logToStderr(`${fleet}: ${renderError(reportOf(error))}`);
-        this.exitWith(4);
-      }
-    }
+    // Without libvirt nothing can be done for any of them: that is said once.
+    const isOfAll = ({ code }: CowherdError): boolean => results.length === 0 && ['CONNECTION_FAILED', 'TOOL_MISSING'].includes(code);
+    const isTold = (error: unknown): boolean => error instanceof CowherdError && error.code !== 'INTERRUPTED' && !isOfAll(error);
+    await inTurn(
+      targets,
+      verb,
+      ({ fleet }, result) => {
+        if (result.status === 'rejected' && !isTold(result.reason)) throw result.reason;
+        const text = result.status === 'fulfilled' ? show(result.value) : '';
+        if (results.length > 0 && text !== undefined) this.log('');
+        if (result.status === 'fulfilled') {
+          results.push(result.value);
+          this.logIfAny(text);
+          this.exitWith(exitCodeOf(result.value));
+        } else {
+          const error = reportOf(result.reason);
+          results.push({ fleet, error });
+          this.logToStderr(`${fleet}: ${renderError(error)}`);
+          this.exitWith(4);
+        }
+      },
+      (result) => (result.status === 'fulfilled' ? exitCodeOf(result.value) === 130 : !isTold(result.reason)),
+    );
     return { fleets: results };
+  }
+
+  private logIfAny(text: string | undefined): void {
+    if (text !== undefined) this.log(text);
   }
 
   /** Everything that is shown passes through here: no text of a guest or of another program steers the terminal. */

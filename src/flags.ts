@@ -31,3 +31,12 @@ export const waitFlags = () => ({
 export const timeoutFlag = (description: string) => ({
   timeout: Flags.custom<number>({ description, helpValue: '90s|5m', parse: async (text) => parseDuration(text) })(),
 });
+
+export const lockTimeoutFlag = {
+  'lock-timeout': Flags.custom<number>({
+    description: 'how long to wait for what another run has locked [default: not at all; base images: 10m]',
+    helpGroup: 'GLOBAL',
+    helpValue: '90s|5m',
+    parse: async (text) => parseDuration(text),
+  })(),
+};

@@ -69,7 +69,14 @@ export interface RemoteRunOptions {
   /** Kept of each stream; the rest is dropped. */
   keepBytes: number;
   signal?: AbortSignal | undefined;
+  /** For the program's standard input. */
+  input?: Uint8Array | undefined;
+  /** Called with what is kept, as it comes. */
+  onOutput?: OutputListener | undefined;
 }
+
+/** Told of a program's output, piece by piece; a piece may end in the middle of a line. */
+export type OutputListener = (stream: 'stdout' | 'stderr', text: GuestText) => void;
 
 /** ssh and scp. */
 export interface RemoteShell {

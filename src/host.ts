@@ -13,6 +13,7 @@ import { FleetDirectory } from './adapters/fleet-store.js';
 import { inspectGuestFiles } from './adapters/guest-files/inspect.js';
 import { systemStore } from './adapters/layout.js';
 import { localFiles } from './adapters/local-files.js';
+import type { LockPolicy } from './adapters/lock.js';
 import { LocalMachine } from './adapters/machine.js';
 import { MemoryDirectory } from './adapters/memory-store.js';
 import { OverlayDirectory } from './adapters/overlay-store.js';
@@ -44,6 +45,12 @@ export interface HostOptions {
   timeoutMs?: number | undefined;
   /** What is done with it, e.g. `base add`: told to other runs that find something locked. */
   verb?: string | undefined;
+  /** How long to wait for what another run has locked, in milliseconds (default: not at all for fleets, 10 minutes for base images). */
+  lockTimeoutMs?: number | undefined;
+  /** Aborting it ends a wait for a lock. */
+  signal?: AbortSignal | undefined;
+  /** Called with a sentence for people when a wait for a lock begins. */
+  onLockWait?: ((text: string) => void) | undefined;
 }
 
 export interface Host extends Ports {
@@ -54,13 +61,15 @@ export interface Host extends Ports {
 /** Wires the real adapters for one host and one connection. The only place that knows them all. */
 export async function openHost(options: HostOptions = {}): Promise<Host> {
   verifyWithin({ sessions: [options.sessions, limits.concurrency], timeoutMs: [options.timeoutMs, limits.timeoutMs] });
+  verifyWithin({ lockTimeoutMs: [options.lockTimeoutMs, limits.timeoutMs] });
+  const locking = lockPolicy(options);
   const machine = new LocalMachine();
   const uri = await chooseConnection(options.connect, machine.isRoot());
   const root = resolve(options.store ?? (process.env.COWHERD_STORE || defaultStore(uri)));
   await verifyStoreDirectory(root);
   const agentSockets = new AgentSockets(isSystemUri(uri));
-  const fleets = new FleetDirectory(root, agentSockets, options.verb);
-  const snapshots = new SnapshotDirectory(root, options.verb);
+  const fleets = new FleetDirectory(root, agentSockets, locking);
+  const snapshots = new SnapshotDirectory(root, locking);
   const hypervisor = new Virsh({
     uri,
     sessions: options.sessions ?? 8,
@@ -79,7 +88,7 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
     seeds: new SeedDirectory(root),
     files: localFiles,
     images,
-    bases: new BaseDirectory(root, images, readers, options.verb),
+    bases: new BaseDirectory(root, images, readers, locking),
     memory: new MemoryDirectory(root, uri),
     fleets,
     overlayFiles: new OverlayDirectory(root),
@@ -101,6 +110,10 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+function lockPolicy({ verb, lockTimeoutMs, signal, onLockWait }: HostOptions): LockPolicy {
+  return { verb, waitSignal: signal, waitSeconds: lockTimeoutMs === undefined ? undefined : lockTimeoutMs / 1000, onWait: onLockWait };
 }
 
 /** `COWHERD_LIBVIRT_TIMEOUT`, e.g. 30s or 5m. @throws BAD_USAGE */

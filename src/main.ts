@@ -1,4 +1,6 @@
 import { homedir } from 'node:os';
+import type { Config } from '@oclif/core';
+import { separateGuestCommand } from './cli/guest-command.js';
 import { guardStreams } from './streams.js';
 
 /** What bin/run.js and bin/dev.js do: a command's whole life as a process. */
@@ -11,11 +13,24 @@ export async function main(options: { dir: string; development?: boolean }): Pro
   }
   guardStreams();
   const listeners = process.stdout.listeners('error');
-  const { execute, handle, run } = await import('@oclif/core');
+  const { Config, execute, handle, run } = await import('@oclif/core');
   // oclif throws what stdout tells of.
   for (const listener of process.stdout.rawListeners('error') as Array<() => void>)
     if (!listeners.includes(listener)) process.stdout.off('error', listener);
   if (options.development === true) return void (await execute(options));
+  const config = await Config.load(options.dir);
   // Not by execute: it writes once more to stdout in the end, and for a verb that says nothing that may be the write that fails.
-  await run(process.argv.slice(2), options.dir).catch(handle);
+  await run(wordsOf(process.argv.slice(2), config), config).catch(async (error: Error) => {
+    // Of help, which does not ask the hook.
+    const unknown = /^Command (.+) not found\.$/.exec(error.message)?.[1];
+    if (unknown === undefined) await handle(error);
+    else await config.runHook('command_not_found', { id: unknown.replaceAll(' ', ':'), argv: [] });
+  });
+}
+
+/** What was typed, with `--` before a command for a guest: oclif looks for --help before any command does. */
+function wordsOf(words: readonly string[], config: Config): string[] {
+  const [first = '', ...rest] = words;
+  if (first !== 'ssh') return [...words];
+  return [first, ...separateGuestCommand(rest, Object.values(config.findCommand(first)?.flags ?? {}))];
 }

@@ -292,7 +292,9 @@ export interface FleetStore {
   measureOverlay(fleet: string, image: Buffer): Promise<number>;
   /** Makes ready what a start needs: an empty console log that libvirt's log daemon appends to and this user can read. */
   prepareStart(fleet: string, member: string): Promise<void>;
-  /** The console log from an offset on, at most 64 KiB of it. A character that is not complete yet is left for the next call. */
+  /**
+   * The console log from an offset on, at most 64 KiB of it; a negative offset counts from the end. A character that is not complete yet is left for the next call.
+   */
   readConsole(fleet: string, member: string, fromByte: number): Promise<{ text: GuestText; nextByte: number }>;
   /** Removes what belongs to a member; what is gone already is fine. */
   removeMemberFiles(fleet: string, member: string, stems: readonly string[]): Promise<void>;

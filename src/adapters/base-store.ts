@@ -37,7 +37,7 @@ import { allocatedBytes, listDirectory, openOwn, readOwn, sealOf, storeError, wr
 import { hashAndCopy, hashFile, makeImage, seal } from './image-files.js';
 import { copyInto, identify, inspect, verifyUnchanged } from './image-source.js';
 import { baseLayout, storeLayout } from './layout.js';
-import { FileLock } from './lock.js';
+import { FileLock, type LockPolicy } from './lock.js';
 import { Readers } from './readers.js';
 
 /** An import of another run may take that long. */
@@ -49,14 +49,13 @@ export class BaseDirectory implements BaseStore {
   readonly #root: string;
   readonly #images: ImageTool;
   readonly #readers: Readers;
-  readonly #verb: string | undefined;
+  readonly #locking: LockPolicy;
 
-  /** @param verb what locks are taken for, for others who find them held */
-  constructor(root: string, images: ImageTool, readers = new Readers(), verb?: string) {
+  constructor(root: string, images: ImageTool, readers = new Readers(), locking: LockPolicy = {}) {
     this.#root = root;
     this.#images = images;
     this.#readers = readers;
-    this.#verb = verb;
+    this.#locking = locking;
   }
 
   async list(): Promise<{ bases: BaseImage[]; damaged: Array<{ path: string; reason: string }> }> {
@@ -196,15 +195,15 @@ export class BaseDirectory implements BaseStore {
 
   async locked<T>(
     work: () => Promise<T>,
-    { signal, onProgress, waitSeconds = lockWaitSeconds, keepLeftovers = false }: BaseLockOptions = {},
+    { signal, onProgress, waitSeconds = this.#locking.waitSeconds ?? lockWaitSeconds, keepLeftovers = false }: BaseLockOptions = {},
   ): Promise<T> {
     const { bases, basesLock } = storeLayout(this.#root);
     await makeDirectory(bases);
     const lock = await FileLock.take(basesLock, 'The directory of base images', {
       waitSeconds,
-      strangerSeconds: strangerWaitSeconds,
+      strangerSeconds: this.#locking.waitSeconds ?? strangerWaitSeconds,
       signal,
-      verb: this.#verb,
+      verb: this.#locking.verb,
       onWait: (holder) =>
         onProgress?.({ kind: 'note', text: `Waiting for the lock on the base images, held by ${describeHolder(holder)}.` }),
     });

@@ -35,7 +35,7 @@ import {
 import { removeEmpty, removeFleetDirectory, removeMemberFiles, removeStaged } from './fleet-removal.js';
 import { readBackingName } from './image-files.js';
 import { fleetLayout, logEnding, nvramEnding, overlayEnding, partialEnding, seedEnding, storeLayout } from './layout.js';
-import { FileLock, lockHolder } from './lock.js';
+import { FileLock, type LockPolicy, lockHolder, requestOf } from './lock.js';
 import { runTool } from './process.js';
 
 /** Overlays written before the event loop has its turn: about a millisecond's worth. */
@@ -50,13 +50,12 @@ export class FleetDirectory implements FleetStore {
   #lockChanges = 0;
 
   readonly #agentSockets: AgentSockets;
-  readonly #verb: string | undefined;
+  readonly #locking: LockPolicy;
 
-  /** @param verb what locks are taken for, for others who find them held */
-  constructor(root: string, agentSockets: AgentSockets, verb?: string) {
+  constructor(root: string, agentSockets: AgentSockets, locking: LockPolicy = {}) {
     this.root = root;
     this.#agentSockets = agentSockets;
-    this.#verb = verb;
+    this.#locking = locking;
   }
 
   /** Descriptors of the locks that are held now, for children that work under them. */
@@ -91,7 +90,7 @@ export class FleetDirectory implements FleetStore {
     await makeDirectory(storeLayout(this.root).fleets);
     const { directory, overlays, logs, nvram, seeds, ssh, checkpoints, unmade, lock: path } = fleetLayout(this.root, fleet);
     for (const room of [directory, overlays, logs, nvram, seeds, ssh, checkpoints, unmade]) await verifyDirectory(room);
-    const lock = await FileLock.take(path, `Fleet ${fleet}`, { verb: this.#verb });
+    const lock = await FileLock.take(path, `Fleet ${fleet}`, requestOf(this.#locking, `Fleet ${fleet}`));
     this.#held.add(lock);
     this.#lockChanges++;
     return {
@@ -279,7 +278,7 @@ export class FleetDirectory implements FleetStore {
     try {
       const { size } = await handle.stat();
       // Shorter than before: libvirt's log daemon has begun a new file.
-      const start = fromByte > size ? 0 : fromByte;
+      const start = fromByte < 0 ? Math.max(0, size + fromByte) : fromByte > size ? 0 : fromByte;
       const { bytesRead, buffer } = await handle.read(Buffer.alloc(Math.min(consoleChunkBytes, size - start)), { position: start });
       const end = bytesRead - cutCharacter(buffer.subarray(0, bytesRead));
       return { text: guestText(buffer.subarray(0, end).toString('utf8')), nextByte: start + end };

@@ -21,10 +21,25 @@ export interface LockRequest {
   /** How long to wait for any other program: nothing says that it ever lets go. At most as long as for a run. */
   strangerSeconds?: number | undefined;
   signal?: AbortSignal | undefined;
+  /** Ends a wait, but does not keep a lock that is free from being taken: cleaning up after an interruption needs locks, too. */
+  waitSignal?: AbortSignal | undefined;
   /** What the lock is taken for, for those who find it held. */
   verb?: string | undefined;
-  /** Called when it is known whom is waited for, and again when that changes. */
+  /** Called when it is known which process is waited for, and again when that changes. */
   onWait?: ((holder: LockHolder) => void) | undefined;
+}
+
+/** What all locks that one run takes have in common. */
+export interface LockPolicy extends Pick<LockRequest, 'verb' | 'waitSignal'> {
+  /** How long to wait for a lock that is held, in seconds; undefined for each lock's own default. */
+  waitSeconds?: number | undefined;
+  /** Called with a sentence for people when a wait begins, and when its reason changes. */
+  onWait?: ((text: string) => void) | undefined;
+}
+
+/** The request for a lock by such a policy. @param subject what is locked, as in the messages */
+export function requestOf({ verb, waitSignal, waitSeconds, onWait }: LockPolicy, subject: string): LockRequest {
+  return { verb, waitSignal, waitSeconds, onWait: (holder) => onWait?.(`${subject} is locked by ${describeHolder(holder)}. Waiting.`) };
 }
 
 /**
@@ -52,7 +67,11 @@ export class FileLock {
     const began = performance.now();
     for (let told = ''; ; ) {
       const waited = (performance.now() - began) / 1000;
-      const lock = await FileLock.#tryTake(path, subject, Math.min(roundSeconds, waitSeconds - waited), request);
+      const signal = request.signal ?? (told === '' ? undefined : request.waitSignal);
+      const round = Math.min(told === '' ? lookSeconds : roundSeconds, waitSeconds - waited);
+      const lock = await FileLock.#tryTake(path, subject, round, { ...request, signal }).catch((error: unknown) => {
+        throw told !== '' && signal?.aborted ? interruptedWait(subject, told, error) : error;
+      });
       if (lock instanceof FileLock) return lock;
       if (lock === 'gone') continue;
       const holder = await findHolder(path);
@@ -110,6 +129,13 @@ export class FileLock {
     await runTool('flock', ['--unlock', '3'], { inherit: [this.#handle.fd] });
     await this.#handle.close();
   }
+}
+
+function interruptedWait(subject: string, holder: string, cause: unknown): CowherdError {
+  return new CowherdError('INTERRUPTED', `Interrupted while waiting: ${subject} is locked by ${holder}`, {
+    hint: 'Run the command again when that process has ended.',
+    cause,
+  });
 }
 
 async function openLock(path: string, subject: string): Promise<FileHandle> {

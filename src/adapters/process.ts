@@ -1,3 +1,4 @@
+import { StringDecoder } from 'node:string_decoder';
 import { type ExecaError, execa } from 'execa';
 import { formatDuration } from '../core/duration.js';
 import { CowherdError, fullDiskHint } from '../core/errors.js';
@@ -18,6 +19,10 @@ export interface RunOptions {
   /** File descriptors that the child inherits as 3, 4, … */
   inherit?: number[];
   onStdout?: (chunk: string) => void;
+  /** With keepBytes: called with what is kept, as it comes. */
+  onOutput?: ((stream: 'stdout' | 'stderr', text: string) => void) | undefined;
+  /** For its standard input, which is closed otherwise. */
+  input?: Uint8Array | undefined;
 }
 
 export interface RunResult {
@@ -80,7 +85,7 @@ const farewellMs = 2_000;
  * @throws TOOL_MISSING, TOOL_TIMEOUT, TOOL_FAILED (quoting the call and what it said), INTERRUPTED
  */
 export async function runTool(command: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
-  const { timeoutMs = 60_000, signal, acceptedExitCodes = [0], anyExitCode = false, inherit = [], onStdout, keepBytes } = options;
+  const { timeoutMs = 60_000, signal, acceptedExitCodes = [0], anyExitCode = false, inherit = [], onStdout, keepBytes, input } = options;
   trace?.([command, ...args].join(' '));
   const child = execa(command, args, {
     env: childEnvironment(options.env),
@@ -95,10 +100,13 @@ export async function runTool(command: string, args: readonly string[], options:
     // A Ctrl-C at the terminal goes to cowherd alone, which then decides what its children do.
     detached: true,
     ...(signal === undefined ? {} : { cancelSignal: signal }),
-    stdio: ['ignore', 'pipe', 'pipe', ...inherited(inherit)],
+    ...(input === undefined ? {} : { input }),
+    stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe', ...inherited(inherit)],
   });
   if (onStdout !== undefined) child.stdout?.on('data', (chunk: Buffer) => onStdout(chunk.toString()));
-  const kept = keepBytes === undefined ? undefined : [new KeptOutput(child.stdout, keepBytes), new KeptOutput(child.stderr, keepBytes)];
+  const keep = (stream: 'stdout' | 'stderr'): KeptOutput =>
+    new KeptOutput(child[stream], keepBytes ?? 0, (text) => options.onOutput?.(stream, text));
+  const kept = keepBytes === undefined ? undefined : [keep('stdout'), keep('stderr')];
   living.add(child);
   // What a wrapper has started keeps its output open, and would be waited for.
   const killLater = (): unknown => setTimeout(() => living.has(child) && killGroup(child), 2 * farewellMs).unref();
@@ -125,13 +133,19 @@ class KeptOutput {
   #room: number;
   isCut = false;
 
-  constructor(stream: NodeJS.ReadableStream | null, keepBytes: number) {
+  /** @param onText called with what is kept, as it comes; characters are whole */
+  constructor(stream: NodeJS.ReadableStream | null, keepBytes: number, onText: (text: string) => void) {
     this.#room = keepBytes;
+    const decoder = new StringDecoder('utf8');
+    const tell = (text: string): unknown => text !== '' && onText(text);
     stream?.on('data', (chunk: Buffer) => {
       if (chunk.length > this.#room) this.isCut = true;
-      if (this.#room > 0) this.#chunks.push(chunk.subarray(0, this.#room));
+      const piece = chunk.subarray(0, this.#room);
+      if (piece.length > 0) this.#chunks.push(piece);
+      tell(decoder.write(piece));
       this.#room = Math.max(0, this.#room - chunk.length);
     });
+    stream?.on('end', () => tell(decoder.end()));
   }
 
   get text(): string {

@@ -9,7 +9,7 @@ import type { SnapshotStore } from '../ports.js';
 import { makeDirectory } from './directories.js';
 import { isMissing, isTemporary, listDirectory, readIfThere, Shears, storeError, verifyDirectory, writeJson } from './files.js';
 import { overlayEnding, snapshotLayout, storeLayout } from './layout.js';
-import { FileLock } from './lock.js';
+import { FileLock, type LockPolicy, requestOf } from './lock.js';
 
 const uuidPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
@@ -18,12 +18,11 @@ export class SnapshotDirectory implements SnapshotStore {
   readonly #held = new Set<FileLock>();
   #lockChanges = 0;
 
-  readonly #verb: string | undefined;
+  readonly #locking: LockPolicy;
 
-  /** @param verb what locks are taken for, for others who find them held */
-  constructor(root: string, verb?: string) {
+  constructor(root: string, locking: LockPolicy = {}) {
     this.#root = root;
-    this.#verb = verb;
+    this.#locking = locking;
   }
 
   /** Descriptors of the locks that are held now, for children that work under them. */
@@ -57,7 +56,8 @@ export class SnapshotDirectory implements SnapshotStore {
     await makeDirectory(storeLayout(this.#root).snapshots);
     const { directory, lock: path } = snapshotLayout(this.#root, uuid);
     await verifyDirectory(directory);
-    const lock = await FileLock.take(path, `The snapshot record of ${name}`, { verb: this.#verb });
+    const subject = `The snapshot record of ${name}`;
+    const lock = await FileLock.take(path, subject, requestOf(this.#locking, subject));
     this.#held.add(lock);
     this.#lockChanges++;
     return {

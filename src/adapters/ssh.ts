@@ -38,9 +38,14 @@ export class OpenSsh implements RemoteShell {
     });
   }
 
-  async run(endpoint: SshEndpoint, argv: readonly string[], { timeoutMs, keepBytes, signal }: RemoteRunOptions): Promise<RemoteResult> {
-    const args = [...options(endpoint), '-p', String(endpoint.port), '-T', '--', target(endpoint), commandLine(argv)];
-    const { exitCode, stdout, stderr, truncated } = await runTool('ssh', args, { timeoutMs, signal, keepBytes, env, anyExitCode: true });
+  async run(endpoint: SshEndpoint, argv: readonly string[], options: RemoteRunOptions): Promise<RemoteResult> {
+    const { timeoutMs, keepBytes, signal, input, onOutput } = options;
+    const args = [...sshOptions(endpoint), '-p', String(endpoint.port), '-T', '--', target(endpoint), commandLine(argv)];
+    const { exitCode, stdout, stderr, truncated } = await runTool('ssh', args, {
+      ...{ timeoutMs, signal, keepBytes, input, env },
+      anyExitCode: true,
+      onOutput: (stream, text) => onOutput?.(stream, guestText(text)),
+    });
     // A program may exit 255 by itself: ssh says something when it is its own.
     if (exitCode === sshFailed && isOfSsh(stderr)) throw sshError(endpoint, stderr);
     return { exitCode, stdout: guestText(stdout), stderr: guestText(stderr), truncated };
@@ -49,7 +54,7 @@ export class OpenSsh implements RemoteShell {
   interactive(endpoint: SshEndpoint, argv: readonly string[]): Promise<number> {
     const command = argv.length === 0 ? [] : [commandLine(argv)];
     // With a person at the keyboard ssh may ask: for a pass phrase, or whether a key is to be trusted.
-    const asking = options(endpoint).filter((word) => word !== '-oBatchMode=yes');
+    const asking = sshOptions(endpoint).filter((word) => word !== '-oBatchMode=yes');
     return runAttached('ssh', [...asking, '-p', String(endpoint.port), '--', target(endpoint), ...command], { env });
   }
 
@@ -61,7 +66,7 @@ export class OpenSsh implements RemoteShell {
     const flags = recursive ? ['-r'] : [];
     // Modes that a guest chose are not taken over.
     const times = direction === 'to' ? ['-p'] : [];
-    const args = [...options(endpoint), '-P', String(endpoint.port), '-q', ...times, ...flags, '--', ...paths];
+    const args = [...sshOptions(endpoint), '-P', String(endpoint.port), '-q', ...times, ...flags, '--', ...paths];
     const { exitCode, stderr } = await runTool('scp', args, { timeoutMs, signal, env, anyExitCode: true });
     if (exitCode !== 0) throw copyError(endpoint, stderr);
   }
@@ -84,7 +89,7 @@ export class OpenSsh implements RemoteShell {
   }
 }
 
-function options(endpoint: SshEndpoint): string[] {
+function sshOptions(endpoint: SshEndpoint): string[] {
   return [
     '-F',
     'none',

@@ -34,11 +34,11 @@ of a member goes when the new one is whole. A cold reset, a rebase and a teardow
     const { argv, flags } = await this.parse(Checkpoint);
     const wait = flags.wait === undefined ? undefined : parseWaitFor(flags.wait);
     return this.onHost(flags, async (host, work) => {
-      const { fleets, members } = await this.targets(host, argv as string[], flags.file);
+      const targets = await this.targets(host, argv as string[], flags.file);
       return this.eachFleet(
-        fleets,
-        (fleet) =>
-          checkpoint(host, { ...work, fleet, members, wait, timeoutMs: flags.timeout, drop: flags.drop, dryRun: flags['dry-run'] }),
+        targets,
+        ({ fleet, members }, share) =>
+          checkpoint(host, { ...share(work), fleet, members, wait, timeoutMs: flags.timeout, drop: flags.drop, dryRun: flags['dry-run'] }),
         renderOutcome,
         exitCodeOfOutcome,
       );

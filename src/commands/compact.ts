@@ -28,8 +28,13 @@ that run are left out; one that was named and runs is a failure.`;
   async run() {
     const { argv, flags } = await this.parse(Compact);
     return this.onHost(flags, async (host, work) => {
-      const { fleets, members } = await this.targets(host, argv as string[], flags.file);
-      return this.eachFleet(fleets, (fleet) => compact(host, { ...work, fleet, members }), renderCompact, exitCodeOfCompact);
+      const targets = await this.targets(host, argv as string[], flags.file);
+      return this.eachFleet(
+        targets,
+        ({ fleet, members }, share) => compact(host, { ...share(work), fleet, members }),
+        renderCompact,
+        exitCodeOfCompact,
+      );
     });
   }
 }

@@ -1,7 +1,7 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../base-command.js';
-import { CowherdError } from '../core/errors.js';
-import { formatInventory, inventoryFormats } from '../core/inventory.js';
+import { formatInventories, formatInventory, inventoryFormats } from '../core/inventory.js';
+import { fileFlag } from '../flags.js';
 import { inventory } from '../services/inventory.js';
 
 export default class Inventory extends BaseCommand {
@@ -12,6 +12,7 @@ export default class Inventory extends BaseCommand {
       description: 'For ssh and all that goes by it',
       command: '<%= config.bin %> <%= command.id %> lab --format ssh-config >> ~/.ssh/config',
     },
+    { description: 'Of two fleets, as one', command: '<%= config.bin %> <%= command.id %> web db --format ansible > hosts.yaml' },
     { description: 'For a shell', command: 'eval "$(<%= config.bin %> <%= command.id %> lab --format env)"; curl http://$LAB_001_HOST' },
   ];
   static override strict = false;
@@ -20,6 +21,7 @@ export default class Inventory extends BaseCommand {
     members: Args.string({ description: 'names, numbers or ranges: 1-10,17 [default: all]' }),
   };
   static override flags = {
+    ...fileFlag,
     format: Flags.option({ description: 'whose words', options: inventoryFormats, default: 'json' })(),
   };
 
@@ -28,17 +30,18 @@ export default class Inventory extends BaseCommand {
     return this.onHost(
       flags,
       async (host) => {
-        const { fleets, members } = await this.targets(host, argv as string[], undefined);
-        const [fleet = ''] = fleets;
-        if (fleets.length > 1)
-          throw new CowherdError('BAD_USAGE', 'inventory is about one fleet at a time', { hint: `Try: cowherd inventory ${fleet}` });
-        const found = await inventory(host, fleet, members);
-        this.log(formatInventory(found, flags.format));
-        const lost = found.members.filter((member) => member.host === null).length;
+        const targets = await this.targets(host, argv as string[], flags.file);
+        // All of them at once: the wait for agents that do not answer is one for all.
+        const found = await Promise.all(targets.map(({ fleet, members }) => inventory(host, fleet, members)));
+        const [only, ...others] = found;
+        const isSingle = only !== undefined && others.length === 0;
+        this.log(isSingle ? formatInventory(only, flags.format) : formatInventories(found, flags.format));
+        const members = found.flatMap((one) => one.members);
+        const lost = members.filter((member) => member.host === null).length;
         if (lost > 0 && flags.format !== 'json') {
-          this.logToStderr(`note: ${lost} of ${found.members.length} members have no address that is known, and are left out`);
+          this.logToStderr(`note: ${lost} of ${members.length} members have no address that is known, and are left out`);
         }
-        return found;
+        return isSingle ? only : { fleets: found };
       },
       { isReader: true },
     );

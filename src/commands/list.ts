@@ -1,18 +1,37 @@
+import { stringify } from 'yaml';
 import { BaseCommand } from '../base-command.js';
+import { parseStates } from '../core/member-filter.js';
 import { listFleets } from '../services/status.js';
+import { filterFleets } from '../services/status-filter.js';
+import { asksForJson, tableFlags } from '../table-flags.js';
 import { renderFleets } from '../ui/status.js';
 
 export default class List extends BaseCommand {
   static override summary = 'List all fleets of the store.';
-  static override examples = ['<%= config.bin %> <%= command.id %>', '<%= config.bin %> <%= command.id %> --json'];
+  static override aliases = ['ls'];
+  static override examples = [
+    '<%= config.bin %> <%= command.id %>',
+    '<%= config.bin %> <%= command.id %> --json',
+    { description: 'Those with which something is wrong', command: '<%= config.bin %> <%= command.id %> --problems' },
+    { description: 'The largest first, for a spreadsheet', command: '<%= config.bin %> <%= command.id %> --sort=-overlays -o csv' },
+  ];
+  static override flags = tableFlags;
+
+  override jsonEnabled(): boolean {
+    return super.jsonEnabled() || asksForJson(this.argv);
+  }
 
   async run() {
     const { flags } = await this.parse(List);
+    const states = flags.state === undefined ? undefined : parseStates(flags.state);
+    const isFiltered = flags.problems || states !== undefined;
     return this.onHost(
       flags,
       async (host) => {
-        const fleets = await listFleets(host);
-        this.log(renderFleets(fleets, host.fleets.root));
+        const fleets = filterFleets(await listFleets(host), { problems: flags.problems, states });
+        if (flags.output === 'yaml') this.log(stringify({ fleets }).trimEnd());
+        else if (fleets.length > 0 || !isFiltered) this.log(renderFleets(fleets, host.fleets.root, flags));
+        if (fleets.length === 0 && isFiltered) this.logToStderr('No fleets match.');
         return { fleets };
       },
       { isReader: true },

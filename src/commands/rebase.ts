@@ -3,6 +3,7 @@ import { BaseCommand } from '../base-command.js';
 import { limits } from '../core/limits.js';
 import { exitCodeOfOutcome } from '../core/outcome.js';
 import { parseWaitFor } from '../core/stages.js';
+import { verifyWhole } from '../core/targets.js';
 import { concurrencyFlags, dryRunFlag, waitFlags } from '../flags.js';
 import { rebase } from '../services/rebase.js';
 import { renderOutcome } from '../ui/outcome.js';
@@ -30,7 +31,8 @@ until you rebase again, to it or back.`;
     },
     { description: 'See what would be done', command: '<%= config.bin %> <%= command.id %> lab --base golden2 --dry-run' },
   ];
-  static override args = { fleet: Args.string({ description: 'name of the fleet', required: true }) };
+  static override strict = false;
+  static override args = { fleet: Args.string({ description: 'name of the fleet, or several' }) };
   static override flags = {
     base: Flags.string({
       char: 'b',
@@ -47,23 +49,29 @@ until you rebase again, to it or back.`;
   };
 
   async run() {
-    const { args, flags } = await this.parse(Rebase);
+    const { argv, flags } = await this.parse(Rebase);
     const wait = flags.wait === undefined ? undefined : parseWaitFor(flags.wait);
     return this.onHost(flags, async (host, work) => {
-      const outcome = await rebase(host, {
-        ...work,
-        fleet: args.fleet,
-        base: flags.base,
-        canary: flags.canary,
-        batch: flags.batch,
-        keepDrift: flags['keep-drift'],
-        wait,
-        timeoutMs: flags.timeout,
-        dryRun: flags['dry-run'],
-      });
-      this.log(renderOutcome(outcome));
-      this.exitWith(exitCodeOfOutcome(outcome));
-      return outcome;
+      const targets = await this.targets(host, argv as string[]);
+      verifyWhole('rebase', targets);
+      return this.eachFleet(
+        targets,
+        // The wait for canaries is part of the work: the next fleet begins when this one is through.
+        ({ fleet }) =>
+          rebase(host, {
+            ...work,
+            fleet,
+            base: flags.base,
+            canary: flags.canary,
+            batch: flags.batch,
+            keepDrift: flags['keep-drift'],
+            wait,
+            timeoutMs: flags.timeout,
+            dryRun: flags['dry-run'],
+          }),
+        renderOutcome,
+        exitCodeOfOutcome,
+      );
     });
   }
 }

@@ -1,6 +1,6 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../base-command.js';
-import { CowherdError } from '../core/errors.js';
+import { verifyWhole } from '../core/targets.js';
 import { fileFlag } from '../flags.js';
 import { report, reportAll, reportDisk } from '../services/report.js';
 import { renderDisk, renderReport, renderStoreReport, reportCsv } from '../ui/report.js';
@@ -25,16 +25,17 @@ cowherd's side of the account. Drift is what an overlay has grown beyond a fresh
       flags,
       async (host) => {
         const named = argv.length === 0 && flags.file === undefined ? undefined : await this.targets(host, argv as string[], flags.file);
-        if (named !== undefined && named.members.length > 0) {
-          throw new CowherdError('BAD_USAGE', 'report is about whole fleets', { hint: `Try: cowherd report ${named.fleets[0]}` });
-        }
-        if (named?.fleets.length === 1) {
-          const result = await report(host, named.fleets[0] ?? '');
+        verifyWhole('report', named ?? []);
+        if (named?.length === 1) {
+          const result = await report(host, named[0]?.fleet ?? '');
           const disk = await reportDisk(host);
           this.log(flags.csv ? reportCsv([result]) : `${renderReport(result)}\n${renderDisk(disk)}`);
           return { ...result, disk };
         }
-        const result = await reportAll(host, named?.fleets);
+        const result = await reportAll(
+          host,
+          named?.map(({ fleet }) => fleet),
+        );
         this.log(flags.csv ? reportCsv(result.fleets) : renderStoreReport(result));
         if (result.failed.length > 0) this.exitWith(4);
         return result;

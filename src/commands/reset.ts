@@ -46,12 +46,12 @@ wrote gigabytes as for one that wrote nothing. Members that ran are started agai
     const { argv, flags } = await this.parse(Reset);
     const wait = flags.wait === undefined ? undefined : parseWaitFor(flags.wait);
     return this.onHost(flags, async (host, work) => {
-      const { fleets, members } = await this.targets(host, argv as string[], flags.file);
+      const targets = await this.targets(host, argv as string[], flags.file);
       return this.eachFleet(
-        fleets,
-        (fleet) =>
+        targets,
+        ({ fleet, members }, share) =>
           reset(host, {
-            ...work,
+            ...share(work),
             fleet,
             members,
             start: flags.start,

@@ -18,7 +18,10 @@ export default class Spawn extends BaseCommand {
   static override summary = 'Make a fleet: N running VMs, each on its own overlay of one base image.';
   static override description =
     `Imports the base image once, creates what is missing, starts what is off, and leaves the rest alone: run it again after
-a failure, or with a larger --count to grow the fleet. For a fleet that exists, whatever you leave out stays as it is.`;
+a failure, or with a larger --count to grow the fleet. For a fleet that exists, whatever you leave out stays as it is.
+
+"cowherd up" is this command: "cowherd up -f lab.yaml" makes or completes all fleets of a file.`;
+  static override aliases = ['up'];
   static override examples = [
     { description: 'A hundred VMs', command: '<%= config.bin %> <%= command.id %> lab --base golden.qcow2 --count 100' },
     { description: 'Grow the fleet', command: '<%= config.bin %> <%= command.id %> lab --count 120' },
@@ -120,8 +123,8 @@ a failure, or with a larger --count to grow the fleet. For a fleet that exists, 
       });
       const byName = new Map(inputs.map((input) => [input.name, input]));
       return this.eachFleet(
-        [...byName.keys()],
-        (fleet) => spawn(host, options(byName.get(fleet) ?? { name: fleet })),
+        [...byName.keys()].map((fleet) => ({ fleet, members: [] })),
+        ({ fleet }, share) => spawn(host, share(options(byName.get(fleet) ?? { name: fleet }))),
         renderOutcome,
         exitCodeOfOutcome,
       );

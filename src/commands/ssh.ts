@@ -9,7 +9,7 @@ export default class Ssh extends BaseCommand {
   static override examples = [
     '<%= config.bin %> <%= command.id %> lab-003',
     { description: 'The same', command: '<%= config.bin %> <%= command.id %> lab 3' },
-    { description: 'One command', command: '<%= config.bin %> <%= command.id %> lab-003 -- journalctl -b' },
+    { description: 'One command', command: '<%= config.bin %> <%= command.id %> lab-003 journalctl -b' },
   ];
   static override enableJsonFlag = false;
   static override strict = false;

@@ -31,10 +31,10 @@ Where there is still no room it is paused again, and that is told.`;
     const { argv, flags } = await this.parse(Start);
     const wait = flags.wait === undefined ? undefined : parseWaitFor(flags.wait);
     return this.onHost(flags, async (host, work) => {
-      const { fleets, members } = await this.targets(host, argv as string[], flags.file);
+      const targets = await this.targets(host, argv as string[], flags.file);
       return this.eachFleet(
-        fleets,
-        (fleet) => start(host, { ...work, fleet, members, wait, timeoutMs: flags.timeout, force: flags.force }),
+        targets,
+        ({ fleet, members }, share) => start(host, { ...share(work), fleet, members, wait, timeoutMs: flags.timeout, force: flags.force }),
         renderOutcome,
         exitCodeOfOutcome,
       );

@@ -26,10 +26,10 @@ export default class Stop extends BaseCommand {
   async run() {
     const { argv, flags } = await this.parse(Stop);
     return this.onHost(flags, async (host, work) => {
-      const { fleets, members } = await this.targets(host, argv as string[], flags.file);
+      const targets = await this.targets(host, argv as string[], flags.file);
       return this.eachFleet(
-        fleets,
-        (fleet) => stop(host, { ...work, fleet, members, force: flags.force, timeoutMs: flags.timeout }),
+        targets,
+        ({ fleet, members }, share) => stop(host, { ...share(work), fleet, members, force: flags.force, timeoutMs: flags.timeout }),
         renderOutcome,
         exitCodeOfOutcome,
       );

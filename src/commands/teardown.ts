@@ -2,6 +2,7 @@ import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../base-command.js';
 import { CowherdError } from '../core/errors.js';
 import { exitCodeOfOutcome } from '../core/outcome.js';
+import type { Target } from '../core/targets.js';
 import { concurrencyFlags, dryRunFlag, fileFlag } from '../flags.js';
 import type { Host } from '../host.js';
 import { teardown } from '../services/teardown.js';
@@ -14,7 +15,11 @@ export default class Teardown extends BaseCommand {
   static override summary = 'Take a fleet down: its domains, overlays, logs and state. The base image stays.';
   static override description =
     `Removes what cowherd made for the fleet, and nothing else. With members named, only those go: that is how a fleet shrinks.
-Says what would be lost and asks, on a terminal; elsewhere --yes is needed.`;
+Says what would be lost and asks, on a terminal; elsewhere --yes is needed.
+
+"cowherd down" is this command, as "docker compose down" removes what "up" made. To shut guests down and keep their disks (as
+"vagrant halt" does), use "cowherd stop".`;
+  static override aliases = ['rm', 'down'];
   static override examples = [
     { description: 'The whole fleet', command: '<%= config.bin %> <%= command.id %> lab --yes' },
     { description: 'Shrink it', command: '<%= config.bin %> <%= command.id %> lab 81-100 --yes' },
@@ -39,21 +44,22 @@ Says what would be lost and asks, on a terminal; elsewhere --yes is needed.`;
   async run() {
     const { argv, flags } = await this.parse(Teardown);
     return this.onHost(flags, async (host, work) => {
-      const { fleets, members } = await this.targets(host, argv as string[], flags.file);
-      if (!flags.yes && !flags['dry-run']) await this.ask(host, fleets, members, work.signal);
+      const targets = await this.targets(host, argv as string[], flags.file);
+      if (!flags.yes && !flags['dry-run']) await this.ask(host, targets, work.signal);
       return this.eachFleet(
-        fleets,
-        (fleet) => teardown(host, { ...work, fleet, members, withBase: flags['with-base'], dryRun: flags['dry-run'] }),
+        targets,
+        ({ fleet, members }, share) =>
+          teardown(host, { ...share(work), fleet, members, withBase: flags['with-base'], dryRun: flags['dry-run'] }),
         renderOutcome,
         exitCodeOfOutcome,
       );
     });
   }
 
-  private async ask(host: Host, fleets: readonly string[], members: readonly string[], signal: AbortSignal): Promise<void> {
+  private async ask(host: Host, targets: readonly Target[], signal: AbortSignal): Promise<void> {
     const losses: string[] = [];
-    for (const fleet of fleets) losses.push(`${fleet}: ${renderLoss(await teardownLoss(host, fleet, members))}`);
-    const what = members.length > 0 ? `members ${members.join(',')} of ${fleets[0]}` : fleets.join(', ');
+    for (const { fleet, members } of targets) losses.push(`${fleet}: ${renderLoss(await teardownLoss(host, fleet, members))}`);
+    const what = targets.map(({ fleet, members }) => (members.length > 0 ? `members ${members.join(',')} of ${fleet}` : fleet)).join(', ');
     if (!isTerminal() || this.jsonEnabled()) {
       throw new CowherdError('CONFIRMATION_NEEDED', `Tearing down ${what} cannot be undone, and there is no terminal to ask on`, {
         details: losses,

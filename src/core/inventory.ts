@@ -29,30 +29,48 @@ export interface Inventory {
 
 /** @throws BAD_USAGE for hosts where the members have no address of their own, and for what none of the formats can hold */
 export function formatInventory(inventory: Inventory, format: InventoryFormat): string {
-  const { fleet, members } = inventory;
-  const reachable = members.filter((member): member is InventoryMember & { host: Ipv4Address; port: number } => member.host !== null);
+  return format === 'json' ? jsonText(inventory) : formatInventories([inventory], format);
+}
+
+/** One inventory of several fleets, as {@link formatInventory}; as JSON it is `{fleets: [...]}`. @throws BAD_USAGE */
+export function formatInventories(inventories: readonly Inventory[], format: InventoryFormat): string {
+  const members = inventories.flatMap((inventory) => inventory.members);
+  const names = inventories.map(({ fleet }) => fleet);
+  const reachable = members.filter(isReachable);
   if (format !== 'json') reachable.forEach(verifyPlain);
   if (format === 'ssh-config' || format === 'ansible') reachable.forEach(verifyInSshConfig);
   switch (format) {
     case 'json':
-      return jsonText(inventory);
+      return jsonText({ fleets: inventories });
     case 'ansible':
-      return stringify({
-        [fleet.replaceAll('-', '_')]: { hosts: Object.fromEntries(reachable.map((member) => [member.name, ansibleHost(member)])) },
-      }).trimEnd();
+      return stringify(
+        Object.fromEntries(
+          inventories.map((inventory) => {
+            const own = inventory.members.filter(isReachable);
+            return [
+              inventory.fleet.replaceAll('-', '_'),
+              { hosts: Object.fromEntries(own.map((member) => [member.name, ansibleHost(member)])) },
+            ];
+          }),
+        ),
+      ).trimEnd();
     case 'ssh-config':
       return reachable.map(({ name, sshConfig }) => [`Host ${name}`, ...sshConfig.map((line) => `  ${line}`)].join('\n')).join('\n\n');
     case 'hosts': {
       if (reachable.some(({ host }) => host.startsWith('127.'))) {
-        throw new CowherdError('BAD_USAGE', `The members of ${fleet} share the address 127.0.0.1, each with a port of its own`, {
-          hint: 'A hosts file has no place for ports: use --format ssh-config.',
-        });
+        throw new CowherdError(
+          'BAD_USAGE',
+          `The members of ${names.join(' and ')} share the address 127.0.0.1, each with a port of its own`,
+          {
+            hint: 'A hosts file has no place for ports: use --format ssh-config.',
+          },
+        );
       }
       return reachable.map(({ host, name }) => `${host}\t${name}`).join('\n');
     }
     case 'env':
       return [
-        `COWHERD_FLEET=${fleet}`,
+        names.length === 1 ? `COWHERD_FLEET=${names[0]}` : `COWHERD_FLEETS=${shellWord(names.join(' '))}`,
         `COWHERD_MEMBERS=${shellWord(reachable.map(({ name }) => name).join(' '))}`,
         ...reachable.flatMap(({ name, host, port, user }) => {
           const prefix = name
@@ -63,6 +81,10 @@ export function formatInventory(inventory: Inventory, format: InventoryFormat): 
         }),
       ].join('\n');
   }
+}
+
+function isReachable(member: InventoryMember): member is InventoryMember & { host: Ipv4Address; port: number } {
+  return member.host !== null;
 }
 
 /** Members come from the inventory service, but also from programs, which types do not bind. */

@@ -28,6 +28,8 @@ export const limits = {
   batch: { min: 1, max: 1_000 },
   /** Whatever is waited for: a millisecond to a day. Timers of Node end at 24 days. */
   timeoutMs: { min: 1, max: 24 * 3_600_000 },
+  /** Lines of a console log that are asked for. */
+  tailLines: { min: 1, max: 10_000 },
   sshKeys: { min: 0, max: 100 },
 } as const satisfies Record<string, Range>;
 

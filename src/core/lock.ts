@@ -41,26 +41,49 @@ export function parseLockNote(text: string): LockNote | undefined {
   };
 }
 
+/** `2026-11-25T19:00:39.123Z` → `2026-11-25 19:00:39 UTC` */
+export function formatUtc(isoDate: string): string {
+  return `${isoDate.slice(0, 19).replace('T', ' ')} UTC`;
+}
+
 /** For `… is locked by X`. */
 export function describeHolder({ kind, pid, verb, since, command }: LockHolder): string {
-  const began = since === undefined ? undefined : `since ${since.slice(0, 19).replace('T', ' ')} UTC`;
+  const began = since === undefined ? undefined : `since ${formatUtc(since)}`;
   const facts = (...parts: Array<string | undefined>): string => {
     const known = parts.filter((part) => part !== undefined);
     return known.length === 0 ? '' : ` (${known.join(', ')})`;
   };
   const process = pid === undefined ? undefined : `pid ${pid}`;
-  if (kind === 'run') return `another run of cowherd${facts(verb, process, began)}`;
+  if (kind === 'run') return `${verb === undefined ? 'another run of cowherd' : `"cowherd ${verb}"`}${facts(process, began)}`;
   if (kind === 'orphan')
-    return `${command ?? 'a tool'}${facts(process)}, which a run of cowherd that has ended${facts(verb, began)} had started`;
+    return `${command ?? 'a tool'}${facts(process)}, which a run of cowherd that has ended${facts(verb, began)} started`;
   if (kind === 'stranger') return `another program, not cowherd${facts(command, process)}`;
   return 'a process that this user may not see';
 }
 
-/** What to do about a lock that somebody else has. */
+/** What to do about a lock that another process holds. */
 export function lockHint({ kind, pid }: LockHolder, path: string): string {
-  if (kind === 'run') return 'Wait until it is done. The lock goes away by itself when that process ends.';
-  if (kind === 'orphan') return 'Wait until that process has ended, then run the command again.';
+  if (kind === 'run' || kind === 'orphan')
+    return 'Run the command again with --lock-timeout 5m: it waits that long for its turn. The lock goes away when that process ends.';
   if (kind === 'stranger')
     return `See what it is (ps -fp ${pid}) and why it has ${path} locked. The lock goes away when that process ends.`;
   return `As root, this shows which one: fuser -v ${path}`;
+}
+
+/** The holder of a lock as a document. */
+export interface LockStatus {
+  /** Whether it is a run of cowherd; if not, a tool that such a run left behind, or another program. */
+  isRun: boolean;
+  /** Of that run; null where it is not known. */
+  verb: string | null;
+  pid: number | null;
+  /** When it took the lock, as an ISO date. */
+  since: string | null;
+  /** All of this in words. */
+  by: string;
+}
+
+export function lockStatus(holder: LockHolder): LockStatus {
+  const { kind, verb = null, pid = null, since = null } = holder;
+  return { isRun: kind === 'run', verb, pid, since, by: describeHolder(holder) };
 }

@@ -2,6 +2,7 @@ import { formatDuration } from '../core/duration.js';
 import { CowherdError } from '../core/errors.js';
 import { execCommand, parseExecBegun, parseExecStatus } from '../core/guest/agent.js';
 import { type GuestText, guestText } from '../core/guest/text.js';
+import type { OutputListener } from '../guest-ports.js';
 import type { Ports, RemoteResult } from '../ports.js';
 import { isAborted } from './engine.js';
 
@@ -9,7 +10,9 @@ import { isAborted } from './engine.js';
 
 export interface AgentExecOptions {
   /** For its standard input. */
-  input?: string;
+  input?: string | Uint8Array | undefined;
+  /** Called once, when the program has ended: an agent hands its output over then. */
+  onOutput?: OutputListener | undefined;
   timeoutMs: number;
   /** Kept of each stream. */
   keepBytes: number;
@@ -27,7 +30,7 @@ export async function execByAgent(
   { agent, clock }: Pick<Ports, 'agent' | 'clock'>,
   domain: string,
   argv: readonly string[],
-  { input, timeoutMs, keepBytes, signal, title = argv[0] ?? '' }: AgentExecOptions,
+  { input, onOutput, timeoutMs, keepBytes, signal, title = argv[0] ?? '' }: AgentExecOptions,
 ): Promise<RemoteResult> {
   const deadline = clock.monotonic() + timeoutMs;
   // One call never takes much longer than the caller is ready to wait.
@@ -39,7 +42,7 @@ export async function execByAgent(
   } catch (error) {
     // As a shell says it, and as it comes by ssh.
     if (error instanceof CowherdError && error.code === 'GUEST_REFUSED' && /Failed to execute child process/i.test(error.message))
-      return { exitCode: 127, stdout: guestText(''), stderr: guestText(`${argv[0]}: not found\n`), truncated: false };
+      return notFound(argv[0] ?? '', onOutput);
     throw error;
   }
   for (let pause = pollMs.first; ; pause = Math.min(pollMs.most, pause * pollMs.growth)) {
@@ -48,7 +51,9 @@ export async function execByAgent(
       const { exitCode, stdout, stderr } = status;
       const keep = (output: Buffer): GuestText => guestText(output.subarray(0, keepBytes).toString('utf8'));
       const truncated = status.truncated || Math.max(stdout.length, stderr.length) > keepBytes;
-      return { exitCode, stdout: keep(stdout), stderr: keep(stderr), truncated };
+      const kept = { stdout: keep(stdout), stderr: keep(stderr) };
+      for (const stream of ['stdout', 'stderr'] as const) if (kept[stream] !== '') onOutput?.(stream, kept[stream]);
+      return { exitCode, ...kept, truncated };
     }
     if (isAborted(signal)) throw new CowherdError('INTERRUPTED', `Interrupted while ${title} ran in ${domain}; it goes on there`);
     if (clock.monotonic() >= deadline) {
@@ -58,4 +63,10 @@ export async function execByAgent(
     }
     await clock.sleep(pause, signal);
   }
+}
+
+function notFound(program: string, onOutput: OutputListener | undefined): RemoteResult {
+  const stderr = guestText(`${program}: not found\n`);
+  onOutput?.('stderr', stderr);
+  return { exitCode: 127, stdout: guestText(''), stderr, truncated: false };
 }

@@ -2,20 +2,23 @@ import { join } from 'node:path';
 import pLimit from 'p-limit';
 import { baseName, type CopyPlan, planCopy } from '../core/copy.js';
 import { CowherdError, type ErrorReport, reportOf } from '../core/errors.js';
-import type { FleetRecord } from '../core/fleet.js';
 import type { MemberIdentity } from '../core/identity.js';
 import { selectMembers } from '../core/selection.js';
+import type { Target } from '../core/targets.js';
 import type { Ports } from '../ports.js';
 import { copyByAgent } from './agent-files.js';
 import { Endpoints } from './endpoints.js';
 import { isAborted } from './engine.js';
-import { defaultConcurrency, verifyWork, type WorkOptions } from './fleet-access.js';
+import { defaultConcurrency, loadFleet, verifyWork, type WorkOptions } from './fleet-access.js';
 import type { Transport } from './guest-run.js';
-import { findMember, membersThatAreOn, offError } from './members.js';
+import { membersThatAreOn, offError } from './members.js';
+import { findTargets } from './targets.js';
 
 export interface CopyRequest extends WorkOptions {
   source: string;
   destination: string;
+  /** A fleet file that names the fleets; the side in the guests is then `:/path`. */
+  file?: string | undefined;
   /** Of a whole fleet, only these. */
   members?: readonly string[] | undefined;
   recursive?: boolean | undefined;
@@ -47,56 +50,87 @@ const bannerMs = 3_000;
 
 /** Copies a file into guests, or fetches it from them: from a whole fleet into a directory of this host, one directory per member. */
 export async function copy(ports: Ports, request: CopyRequest): Promise<CopyOutcome> {
-  verifyWork(request);
-  const plan = planCopy(request.source, request.destination);
-  const { record, members } = await targetsOf(ports, plan, request.members);
-  await verifyLocal(ports, plan, request.recursive === true);
-  const running = await membersThatAreOn(ports, record);
-  const endpoints = new Endpoints(ports, record);
-  const limit = pLimit(request.concurrency ?? defaultConcurrency);
-  let done = 0;
-  const results = await Promise.all(
-    members.chosen.map((member) =>
-      limit(async (): Promise<MemberCopy> => {
-        const { index, name } = member;
-        const local = members.isFleet && plan.direction === 'from' ? join(plan.local, name, baseName(plan.remote)) : plan.local;
-        const path = plan.direction === 'to' ? plan.remote : local;
-        try {
-          if (isAborted(request.signal)) throw new CowherdError('INTERRUPTED', `Interrupted before ${name} had its turn`);
-          if (!running.has(name)) throw offError(member);
-          if (members.isFleet && plan.direction === 'from') await ports.files.makeDirectory(join(plan.local, name));
-          return { index, name, via: await copyOne(ports, endpoints, member, { ...plan, local }, request), ok: true, path };
-        } catch (error) {
-          return { index, name, via: null, ok: false, path, error: reportOf(error) };
-        } finally {
-          request.onProgress?.({ kind: 'stage', stage: 'copy', done: ++done, total: members.chosen.length });
-        }
-      }),
-    ),
-  );
-  const ok = results.filter((result) => result.ok).length;
-  return {
-    fleet: record.name,
-    direction: plan.direction,
-    counts: { ok, failed: results.length - ok },
-    interrupted: isAborted(request.signal),
-    members: results,
-  };
+  const [outcome, ...others] = await copyInFleets(ports, request);
+  if (outcome === undefined || others.length > 0) {
+    throw new CowherdError('BAD_USAGE', 'Several fleets are named, and this is about one', {
+      hint: 'Call copyInFleets, or copy for each of them.',
+    });
+  }
+  return outcome;
 }
 
-async function targetsOf(
-  ports: Ports,
-  { target }: CopyPlan,
-  words: readonly string[] | undefined,
-): Promise<{ record: FleetRecord; members: { chosen: MemberIdentity[]; isFleet: boolean } }> {
-  // A fleet may be named like a member of another; the fleet wins, as everywhere.
-  const record = await ports.fleets.read(target);
-  if (record !== undefined) {
-    const chosen = selectMembers(record.name, record.members, words ?? []);
-    return { record, members: { chosen, isFleet: true } };
+/** As {@link copy}, with members of several fleets at the same time. @returns an outcome for each fleet, in their order */
+export async function copyInFleets(ports: Ports, request: CopyRequest): Promise<CopyOutcome[]> {
+  verifyWork(request);
+  const plan = planCopy(request.source, request.destination, request.file !== undefined);
+  const targets = await targetsOf(ports, plan, request);
+  await verifyLocal(ports, plan, request.recursive === true);
+  const [only] = targets;
+  // One member that is named by itself: its file goes where it was asked for.
+  const isDirect = targets.length === 1 && only?.members.length === 1 && only.members[0] === plan.target;
+  const fleets = await Promise.all(
+    targets.map(async ({ fleet, members }) => {
+      const record = await loadFleet(ports, fleet);
+      return { record, chosen: selectMembers(record.name, record.members, members) };
+    }),
+  );
+  const total = fleets.reduce((sum, { chosen }) => sum + chosen.length, 0);
+  const limit = pLimit(request.concurrency ?? defaultConcurrency);
+  let done = 0;
+  return Promise.all(
+    fleets.map(async ({ record, chosen }): Promise<CopyOutcome> => {
+      const running = await membersThatAreOn(ports, record);
+      const endpoints = new Endpoints(ports, record);
+      const members = await Promise.all(
+        chosen.map((member) =>
+          limit(async (): Promise<MemberCopy> => {
+            const result = await copyMember(ports, { plan, endpoints, member, isDirect, isOn: running.has(member.name) }, request);
+            request.onProgress?.({ kind: 'stage', stage: 'copy', done: ++done, total });
+            return result;
+          }),
+        ),
+      );
+      const ok = members.filter((result) => result.ok).length;
+      const counts = { ok, failed: members.length - ok };
+      return { fleet: record.name, direction: plan.direction, counts, interrupted: isAborted(request.signal), members };
+    }),
+  );
+}
+
+interface CopyPlace {
+  plan: CopyPlan;
+  endpoints: Endpoints;
+  member: MemberIdentity;
+  /** Not into a directory of the member's name. */
+  isDirect: boolean;
+  isOn: boolean;
+}
+
+/** A failure is a result. */
+async function copyMember(ports: Ports, { plan, endpoints, member, isDirect, isOn }: CopyPlace, request: CopyRequest): Promise<MemberCopy> {
+  const { index, name } = member;
+  const isFetched = plan.direction === 'from';
+  const local = !isDirect && isFetched ? join(plan.local, name, baseName(plan.remote)) : plan.local;
+  const path = isFetched ? local : plan.remote;
+  try {
+    if (isAborted(request.signal)) throw new CowherdError('INTERRUPTED', `Interrupted before ${name} had its turn`);
+    if (!isOn) throw offError(member);
+    if (!isDirect && isFetched) await ports.files.makeDirectory(join(plan.local, name));
+    return { index, name, via: await copyOne(ports, endpoints, member, { ...plan, local }, request), ok: true, path };
+  } catch (error) {
+    return { index, name, via: null, ok: false, path, error: reportOf(error) };
   }
-  const found = await findMember(ports, [target]);
-  return { record: found.record, members: { chosen: [found.member], isFleet: false } };
+}
+
+/** @throws BAD_USAGE, FLEET_NOT_FOUND, MEMBER_NOT_FOUND */
+async function targetsOf(ports: Ports, { target }: CopyPlan, { members = [], file }: CopyRequest): Promise<Target[]> {
+  const targets = await findTargets(ports, target === '' ? [] : [target], file);
+  const [only, ...others] = targets;
+  if (members.length === 0 || only === undefined) return targets;
+  if (others.length === 0 && only.members.length === 0) return [{ ...only, members: [...members] }];
+  throw new CowherdError('BAD_USAGE', 'Members are chosen of one fleet at a time', {
+    hint: `Name them in full: ${only.fleet}-001,${only.fleet}-002:/path`,
+  });
 }
 
 /** @throws FILE_NOT_FOUND, BAD_USAGE before anything is copied */

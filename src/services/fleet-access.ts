@@ -19,6 +19,8 @@ export interface WorkOptions {
   onProgress?: ProgressListener | undefined;
   concurrency?: number | undefined;
   bootConcurrency?: number | undefined;
+  /** Called when all is done but waiting for the guests. */
+  onWaiting?: (() => void) | undefined;
 }
 
 export const defaultConcurrency = 16;

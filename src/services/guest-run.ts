@@ -2,6 +2,7 @@ import { formatDuration } from '../core/duration.js';
 import { CowherdError, reportOf } from '../core/errors.js';
 import { parseCloudInitStatus } from '../core/guest/cloud-init.js';
 import type { MemberIdentity } from '../core/identity.js';
+import type { OutputListener } from '../guest-ports.js';
 import type { Ports, RemoteResult } from '../ports.js';
 import { execByAgent } from './agent-exec.js';
 import type { EndpointPorts, Endpoints } from './endpoints.js';
@@ -18,6 +19,10 @@ export interface GuestRunOptions {
   /** Kept of each stream. */
   keepBytes: number;
   signal?: AbortSignal | undefined;
+  /** For the program's standard input. */
+  input?: Uint8Array | undefined;
+  /** Called with what is kept: by ssh as it comes, by an agent when the program has ended. */
+  onOutput?: OutputListener | undefined;
 }
 
 export type GuestRunPorts = EndpointPorts & Pick<Ports, 'remote'>;
@@ -27,6 +32,8 @@ export interface GuestRunResult extends RemoteResult {
 }
 
 const pingSeconds = 2;
+/** An agent reads its messages whole, and one of a megabyte keeps that of an emulated guest busy for longer than libvirt waits. */
+const mostByAgent = 64 * 1024;
 
 /** @throws GUEST_UNREACHABLE, GUEST_REFUSED, TOOL_TIMEOUT, INTERRUPTED */
 export async function runInGuest(
@@ -36,6 +43,7 @@ export async function runInGuest(
   argv: readonly string[],
   options: GuestRunOptions,
 ): Promise<GuestRunResult> {
+  if (options.via !== 'ssh' && (options.input?.length ?? 0) > mostByAgent) return runLargeInput(ports, endpoints, member, argv, options);
   if (options.via === 'ssh') return { ...(await runBySsh(ports, endpoints, member, argv, options)), via: 'ssh' };
   if (options.via === 'agent') return { ...(await execByAgent(ports, member.name, argv, options)), via: 'agent' };
   try {
@@ -58,15 +66,30 @@ export async function runInGuest(
   }
 }
 
+/** By ssh, which takes input of any size. @throws GUEST_UNREACHABLE */
+async function runLargeInput(
+  ports: GuestRunPorts,
+  endpoints: Endpoints,
+  member: MemberIdentity,
+  argv: readonly string[],
+  options: GuestRunOptions,
+): Promise<GuestRunResult> {
+  if (options.via === 'auto' && (await endpoints.host(member)) !== undefined)
+    return { ...(await runBySsh(ports, endpoints, member, argv, options)), via: 'ssh' };
+  throw new CowherdError('GUEST_UNREACHABLE', `The input is larger than the 64 KiB that the agent of ${member.name} takes`, {
+    hint: `Copy it into the guest as a file first: cowherd cp FILE ${member.name}:/tmp/. Where ssh works, --via ssh takes up to 1 MiB.`,
+  });
+}
+
 async function runBySsh(
   ports: GuestRunPorts,
   endpoints: Endpoints,
   member: MemberIdentity,
   argv: readonly string[],
-  { timeoutMs, keepBytes, signal }: GuestRunOptions,
+  { timeoutMs, keepBytes, signal, input, onOutput }: GuestRunOptions,
 ): Promise<RemoteResult> {
   try {
-    return await ports.remote.run(await endpoints.ssh(member), argv, { timeoutMs, keepBytes, signal });
+    return await ports.remote.run(await endpoints.ssh(member), argv, { timeoutMs, keepBytes, signal, input, onOutput });
   } catch (error) {
     if (error instanceof CowherdError && error.code === 'TOOL_TIMEOUT') throw stillRunning(member, argv, timeoutMs);
     throw error;

@@ -75,6 +75,7 @@ export async function waitAfter(
   options: WorkOptions & { timeoutMs?: number | undefined },
 ): Promise<Waiting> {
   if (watch === undefined || isAborted(options.signal)) return notWaited;
+  options.onWaiting?.();
   const began = ports.clock.monotonic();
   const started = new Set(
     plan.members.filter((member) => member.steps.some((step) => step === 'start' || step === 'restore')).map((member) => member.name),

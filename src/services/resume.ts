@@ -3,8 +3,9 @@ import { verifyName } from '../core/names.js';
 import type { Outcome } from '../core/outcome.js';
 import { parseWaitFor } from '../core/stages.js';
 import type { Freeze, Ports } from '../ports.js';
+import { emptyOutcome } from './change.js';
 import { startOtherwise } from './fall-back.js';
-import { verifyWork, type WorkOptions, withFleetLock } from './fleet-access.js';
+import { loadFleet, verifyWork, type WorkOptions, withFleetLock } from './fleet-access.js';
 import { finishRebase } from './rebase.js';
 import { finishReset } from './reset.js';
 import { type SpawnOptions, spawn } from './spawn.js';
@@ -16,7 +17,11 @@ export interface ResumeOptions extends WorkOptions {
   force?: boolean | undefined;
 }
 
-/** Finishes the operation of a fleet that was interrupted, by Ctrl-C or a crash. @throws FLEET_NOT_FOUND where nothing is unfinished */
+/**
+ * Finishes the operation of a fleet that was interrupted, by Ctrl-C or a crash.
+ * @returns where nothing is unfinished, an outcome of the verb `resume` without members
+ * @throws FLEET_NOT_FOUND
+ */
 export async function resume(ports: Ports, options: ResumeOptions): Promise<Outcome> {
   const { fleet } = options;
   verifyWork(options);
@@ -35,7 +40,7 @@ export async function resume(ports: Ports, options: ResumeOptions): Promise<Outc
     if (current === undefined) {
       // What a run that was killed at its very end has left.
       await ports.fleets.endOperation(fleet);
-      throw new CowherdError('FLEET_NOT_FOUND', `Nothing of fleet ${fleet} is unfinished`, { hint: `See "cowherd status ${fleet}".` });
+      return nothingToResume(ports, fleet);
     }
     const { operation, done } = current;
     if (operation.verb === 'reset')
@@ -47,6 +52,12 @@ export async function resume(ports: Ports, options: ResumeOptions): Promise<Outc
       hint: `Look again: cowherd status ${fleet}`,
     });
   });
+}
+
+async function nothingToResume(ports: Ports, fleet: string): Promise<Outcome> {
+  const began = ports.clock.monotonic();
+  const { base } = await loadFleet(ports, fleet);
+  return emptyOutcome(ports, { verb: 'resume', fleet, base, began, notes: ['nothing was unfinished'] });
 }
 
 /** What the spawn of a freeze was asked for. */

@@ -3,7 +3,7 @@ import { baseKey } from '../core/base-chain.js';
 import { CowherdError, reportOf } from '../core/errors.js';
 import { type BaseRef, baseOf, basesOf, type FleetRecord } from '../core/fleet.js';
 import { type FleetMemory, judgeFleetMemory, type MemberMemory } from '../core/fleet-memory.js';
-import { describeHolder } from '../core/lock.js';
+import { describeHolder, type LockHolder, type LockStatus, lockStatus } from '../core/lock.js';
 import { verifyName } from '../core/names.js';
 import { judgeMember, type MemberState, type ObservedMember } from '../core/observation.js';
 import type { Ports, QemuProcess } from '../ports.js';
@@ -50,6 +50,8 @@ export interface FleetStatus {
    * locked, in words.
    */
   unfinished?: { verb: string; startedAt: string; done: number; total: number; pid: number | null; lockedBy: string | null };
+  /** What has the fleet locked now, where something has: a run of cowherd as a rule, whose verb is under way. */
+  lock?: LockStatus;
   /** What the members take together, where that was asked for. */
   memory?: FleetMemory;
   members: MemberStatus[];
@@ -64,11 +66,12 @@ export interface StatusOptions {
 export async function status(ports: Ports, fleet: string, options: StatusOptions = {}): Promise<FleetStatus> {
   // A spawn that has not written its record yet says in its intent what it makes.
   const record = (await intended(ports, fleet)) ?? (await loadFleet(ports, fleet));
+  const holder = await ports.fleets.holder(fleet);
   const [observed, processes, problems, unfinished, newest, checkpoints] = await Promise.all([
     observeFleet(ports, record),
     ports.machine.qemuProcesses().catch(() => new Map<string, QemuProcess>()),
     Promise.all(basesOf(record).map(async (ref) => [baseKey(ref), await baseProblem(ports, ref)] as const)),
-    readUnfinished(ports, fleet),
+    readUnfinished(ports, fleet, holder),
     newestBase(ports, record).catch(() => undefined),
     ports.checkpoints.list(fleet),
   ]);
@@ -120,6 +123,7 @@ export async function status(ports: Ports, fleet: string, options: StatusOptions
     newerBase: newest !== undefined && members.some((member) => member.outdated) ? formatBaseRef(newest) : null,
     counts,
     ...(unfinished === undefined ? {} : { unfinished }),
+    ...(holder === undefined ? {} : { lock: lockStatus(holder) }),
     ...(memory === undefined ? {} : { memory: memory.fleet }),
     members,
   };
@@ -169,8 +173,7 @@ async function intended(ports: Ports, fleet: string): Promise<FleetRecord | unde
 }
 
 /** A damaged operation.json must not hide the members: it is told as an operation of which nothing is known. */
-async function readUnfinished(ports: Ports, fleet: string): Promise<FleetStatus['unfinished']> {
-  const holder = await ports.fleets.holder(fleet);
+async function readUnfinished(ports: Ports, fleet: string, holder: LockHolder | undefined): Promise<FleetStatus['unfinished']> {
   const pid = holder?.kind === 'run' ? (holder.pid ?? null) : null;
   const lockedBy = holder === undefined ? null : describeHolder(holder);
   try {
@@ -202,6 +205,8 @@ export interface FleetSummary {
   counts: Record<MemberState, number> | null;
   overlayBytes: number;
   unfinished: string | null;
+  /** The verb of the run of cowherd that is at work on it now. */
+  running: string | null;
   /** Why the fleet cannot be told more about. */
   problem: string | null;
 }
@@ -211,7 +216,7 @@ export async function listFleets(ports: Ports): Promise<FleetSummary[]> {
   const summaries: FleetSummary[] = [];
   for (const fleet of await ports.fleets.list()) {
     try {
-      const { base, counts, members, unfinished } = await status(ports, fleet);
+      const { base, counts, members, unfinished, lock } = await status(ports, fleet);
       const overlayBytes = members.reduce((sum, member) => sum + member.overlayBytes, 0);
       summaries.push({
         fleet,
@@ -220,13 +225,14 @@ export async function listFleets(ports: Ports): Promise<FleetSummary[]> {
         counts,
         overlayBytes,
         unfinished: unfinished?.verb ?? null,
+        running: lock?.isRun ? (lock.verb ?? 'an operation') : null,
         problem: base.problem,
       });
     } catch (error) {
       // Without libvirt nothing can be told of any fleet: that is the answer then, once.
       if (error instanceof CowherdError && ['CONNECTION_FAILED', 'TOOL_MISSING', 'TOOL_TIMEOUT'].includes(error.code)) throw error;
       const { message } = reportOf(error);
-      summaries.push({ fleet, members: 0, base: '', counts: null, overlayBytes: 0, unfinished: null, problem: message });
+      summaries.push({ fleet, members: 0, base: '', counts: null, overlayBytes: 0, unfinished: null, running: null, problem: message });
     }
   }
   return summaries;

@@ -1,39 +1,73 @@
-import { displayText, type GuestText, linesOf } from '../core/guest/text.js';
+import type { ErrorReport } from '../core/errors.js';
+import type { GuestText } from '../core/guest/text.js';
+import { formatIndexes } from '../core/selection.js';
 import type { CopyOutcome } from '../services/copy.js';
 import type { ExecOutcome, MemberExec } from '../services/exec.js';
 import { renderFailures } from './failures.js';
 import { plural } from './format.js';
+import { LabelledLines } from './labelled.js';
 import { page } from './layout.js';
 import { paint } from './style.js';
 
-/** Every line behind the name of the member that wrote it. A carriage return begins a line, too: it must not overwrite the name. */
-function labelled(name: string, width: number, text: GuestText, raw: boolean): string {
-  return linesOf(raw ? text : displayText(text))
-    .map((line) => `${name.padEnd(width)} | ${line}`)
+/** Shows a command's output while it runs: every line behind the name of its member. */
+export class ExecView {
+  readonly #lines: LabelledLines;
+
+  /** @param raw leave control characters in */
+  constructor(print: (line: string) => void, raw: boolean) {
+    this.#lines = new LabelledLines(print, raw);
+  }
+
+  readonly onChosen = (names: readonly string[]): void => this.#lines.align(names);
+
+  readonly onOutput = (name: string, stream: 'stdout' | 'stderr', text: GuestText): void => this.#lines.push(name, text, stream);
+
+  readonly onDone = ({ name, exitCode, truncated, error }: MemberExec): void => {
+    this.#lines.end(name);
+    if (truncated) this.#lines.note(name, '!', 'more output was dropped');
+    if (error !== undefined) this.#lines.note(name, '!', error.message);
+    if (exitCode !== null && exitCode !== 0) this.#lines.note(name, '!', `exit ${exitCode}`);
+  };
+}
+
+/** Members whose commands said and returned the same, under one heading. @param raw leave control characters in */
+export function renderGrouped(outcomes: readonly ExecOutcome[], raw: boolean): string {
+  const groups = new Map<string, { names: Map<string, number[]>; member: MemberExec }>();
+  for (const { fleet, members } of outcomes) {
+    for (const member of members) {
+      const { exitCode, stdout, stderr, truncated, error } = member;
+      const key = JSON.stringify([exitCode, stdout, stderr, truncated, error && unnamed(error, member.name)]);
+      const group = groups.get(key) ?? { names: new Map<string, number[]>(), member };
+      groups.set(key, group);
+      group.names.set(fleet, [...(group.names.get(fleet) ?? []), member.index]);
+    }
+  }
+  return [...groups.values()]
+    .map(({ names, member }) => {
+      const count = [...names.values()].reduce((sum, indexes) => sum + indexes.length, 0);
+      const heading = [...names].map(([fleet, indexes]) => `${fleet} ${formatIndexes(indexes)}`).join(', ');
+      const lines: string[] = [];
+      const view = new ExecView((line) => lines.push(` ${line}`), raw);
+      view.onOutput('', 'stdout', member.stdout);
+      view.onOutput('', 'stderr', member.stderr);
+      const { error } = member;
+      view.onDone({ ...member, name: '', ...(error === undefined ? {} : { error: unnamed(error, member.name) }) });
+      return [`${heading} (${plural(count, 'member')})`, ...lines].join('\n');
+    })
     .join('\n');
 }
 
-export const renderExec = {
-  /** @param raw leave control characters in */
-  outputs({ members }: ExecOutcome, raw: boolean): string {
-    const width = Math.max(0, ...members.map((member) => member.name.length));
-    return members
-      .flatMap(({ name, stdout, stderr, exitCode, truncated, error }: MemberExec) => [
-        ...(stdout === '' ? [] : [labelled(name, width, stdout, raw)]),
-        ...(stderr === '' ? [] : [labelled(name, width, stderr, raw)]),
-        ...(truncated ? [`${name.padEnd(width)} ! more output was dropped`] : []),
-        ...(error === undefined ? [] : [`${name.padEnd(width)} ! ${error.message}`]),
-        ...(exitCode === null || exitCode === 0 ? [] : [`${name.padEnd(width)} ! exit ${exitCode}`]),
-      ])
-      .join('\n');
-  },
-  summary({ fleet, counts, members }: ExecOutcome): string {
-    if (counts.failed === 0) return `${fleet}: ${plural(counts.ok, 'member')} ok`;
-    const hints = new Set(members.flatMap((member) => (member.error?.hint === undefined ? [] : [member.error.hint])));
-    const lines = [`${fleet}: ${counts.ok} ok, ${counts.failed} failed`, ...[...hints].slice(0, 3).map((hint) => `  → ${hint}`)];
-    return page(lines.join('\n'), process.stderr);
-  },
-};
+/** A message that names its member is the same for another one. */
+function unnamed(error: ErrorReport, name: string): ErrorReport {
+  return { code: error.code, message: error.message.replaceAll(name, 'MEMBER') };
+}
+
+export function renderExecSummary({ fleet, counts, members }: ExecOutcome): string {
+  if (counts.failed === 0) return `${fleet}: ${plural(counts.ok, 'member')} ok`;
+  const hints = new Set(members.flatMap((member) => (member.error?.hint === undefined ? [] : [member.error.hint])));
+  const lines = [`${fleet}: ${counts.ok} ok, ${counts.failed} failed`, ...[...hints].slice(0, 3).map((hint) => `  → ${hint}`)];
+  return page(lines.join('\n'), process.stderr);
+}
 
 export function renderCopy({ fleet, direction, counts, members }: CopyOutcome): string {
   const lines = [

@@ -58,6 +58,11 @@ function happened({ operation, counts, members }: Outcome): string {
   return parts.length === 0 ? 'nothing to do' : parts.join(', ');
 }
 
+/** As {@link renderOutcome}, of a resume that may have had nothing to do. */
+export function renderResumed(outcome: Outcome): string {
+  return outcome.operation.verb === 'resume' ? `${outcome.fleet}: nothing to resume` : renderOutcome(outcome);
+}
+
 function renderPlan({ fleet, operation, plan, notes, refusal }: Outcome): string {
   if (plan === undefined) return '';
   const lines = [`${fleet}: what ${operation.verb} would do`];

@@ -191,7 +191,8 @@ export class CrashMatrix {
   async #resumed({ fleet }: Scenario): Promise<string | undefined> {
     if (fleet === undefined) return 'none';
     try {
-      const { counts } = await resume(this.host, { fleet });
+      const { counts, operation } = await resume(this.host, { fleet });
+      if (operation.verb === 'resume') return 'nothing to resume';
       if (counts.failed > 0) throw new Error(`resume: ${counts.failed} members failed`);
       return undefined;
     } catch (error) {

@@ -153,8 +153,8 @@ describe('a full disk', () => {
     expect([3, 4, 8]).toContain(rebase.exitCode);
     expect(JSON.stringify(rebase.json)).toMatch(freeSome);
     await small.release();
-    const { exitCode } = await lab.cowherd('resume', fleet);
-    if (exitCode === 5) await lab.ok('rebase', fleet, '--base', 'large', '--keep-drift');
+    const { json } = await lab.answer('resume', fleet);
+    if (json.operation?.verb === 'resume') await lab.ok('rebase', fleet, '--base', 'large', '--keep-drift');
     await lab.ok('stop', fleet, '--force', '--timeout', '1s');
     for (const index of [1, 2, 3]) {
       const name = `${fleet}-00${index}`;

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { parse } from 'yaml';
+import { workOnTheCommandLine } from './exec-scenarios.js';
 import { domains, guest, Lab, TestNetwork, virsh } from './lab.js';
 import { shownKey } from './ssh-keys.js';
 
@@ -155,7 +156,7 @@ describe('Linux guests', () => {
     expect([mixed.exitCode, mixed.json.counts]).toEqual([4, { ok: 0, failed: 2 }]);
     expect(mixed.json.members[0]).toMatchObject({ exitCode: 1, stdout: 'out\n', stderr: 'err\n' });
     const plain = await lab.cowherd('exec', fleet, '--', 'hostname');
-    expect(plain.stdout).toBe(`${fleet}-001 | ${fleet}-001\n${fleet}-002 | ${fleet}-002`);
+    expect(plain.stdout.split('\n').sort()).toEqual([`${fleet}-001 | ${fleet}-001`, `${fleet}-002 | ${fleet}-002`]);
     for (const via of ['agent', 'ssh']) {
       expect((await lab.cowherd('exec', fleet, '1', '--via', via, '--json', '--', 'nonesuch')).json.members[0].exitCode).toBe(127);
       const late = await lab.cowherd('exec', fleet, '1', '--via', via, '--timeout', '2s', '--json', '--', 'sleep', '20');
@@ -168,6 +169,8 @@ describe('Linux guests', () => {
     // Whatever a guest says, it cannot end an answer of libvirt's.
     const fences = ['cow-end-1.', 'cow-end-2.', 'cow-end-3.', 'cow-end-4.', 'error: ', 'virsh # echo --err'];
     expect((await rows('exec', fleet, '1', '--', 'echo', ...fences))[0]?.stdout).toBe(`${fences.join(' ')}\n`);
+
+    await workOnTheCommandLine(lab, fleet);
 
     // cp: both ways, by both ways, byte by byte.
     const bytes = randomBytes(300_000);

@@ -51,7 +51,7 @@ function everyVerb(lab: Lab, how: Streams, golden: string, domain: string): Cell
     cell(`promote ${member} --as p${how}`),
     cell(`rebase ${fleet} --base p${how}`),
     cell(`start ${fleet}`),
-    cell(`resume ${fleet}`, 5),
+    cell(`resume ${fleet}`),
     cell(`base relocate ${fleet}`),
     ...['snapshot take', 'snapshot rollback --yes', 'snapshot commit --yes'].map((words) => cell(`${words} ${domain}`)),
     ...only('full', [`snapshot list ${domain}`]),
@@ -89,7 +89,8 @@ describe.concurrent('standard streams that do not work', () => {
     expect(wrong).toEqual([]);
     if (how !== 'full') return;
     const config = await Config.load(fileURLToPath(new URL('../..', import.meta.url)));
-    const all = config.commands.filter(({ pluginName }) => pluginName === 'cowherd').map(({ id }) => id.replaceAll(':', ' '));
+    const own = config.commands.filter(({ pluginName, id, aliases }) => pluginName === 'cowherd' && !aliases.includes(id));
+    const all = own.map(({ id }) => id.replaceAll(':', ' '));
     expect(all.filter((id) => !verbs.some(({ words }) => `${words.join(' ')} `.startsWith(`${id} `)))).toEqual([]);
   });
 

@@ -43,7 +43,7 @@ export const hintKinds: HintKind[] = [
   { kind: 'use the system daemon', says: /may not use the system daemon/, tests: e2e('users'), how: 'told' },
   {
     kind: 'locks of others',
-    says: /^Only the owner of|lock goes away|Wait until (it|that process)|See what it is \(ps|fuser -v|^It has another name as well/,
+    says: /^Only the owner of|lock goes away|^Run the command again when that process|Wait until (it|that process)|See what it is \(ps|fuser -v|^It has another name as well/,
     tests: ['test/integration/lock.test.ts', ...e2e('users')],
     how: 'told',
   },
@@ -297,7 +297,7 @@ export const hintKinds: HintKind[] = [
   // What was asked for in a way that cannot be done.
   {
     kind: 'what to write, read or look at instead',
-    says: /^(Make|Name|Say|Write|Use|Check|See|Try|Choose|Give|Leave|Look|Is |It (has|is|says)|There are|The (store|base|work|guest)|Answer|Members|Add|Quote|Run it|Fetch|Put|Letters|Six|Each|32|A |Rename|TMPDIR|Let|Some|To |Change|"cowherd|If you|Mend|qemu-img convert has|Define|Please|Correct|Disks|Start again|cowherd (status|writes)|Have it|Set|format$|fleets$)/,
+    says: /^(Make|Name|Say|Write|Use|Check|See|Try|Choose|Give|Leave|Look|Is |It (has|is|says)|There are|The (store|base|work|guest|states)|Answer|Members|Add|Quote|Run it|Fetch|Put|Letters|Six|Each|32|A |Rename|TMPDIR|Let|Some|To |Change|"cowherd|If you|Mend|qemu-img convert has|Define|Please|Correct|Disks|Start again|cowherd (status|writes)|Copy it into the guests|"…… --help"|With several fleets|Call copyInFleets|Have it|Set|format$|fleets$)/,
     tests: ['test/unit/limits.test.ts', 'test/unit/hostile-fleet-files.test.ts', ...e2e('verbs', 'names')],
     how: 'reads',
   },

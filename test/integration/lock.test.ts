@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { BaseDirectory } from '../../src/adapters/base-store.js';
-import { FileLock, lockHolder } from '../../src/adapters/lock.js';
+import { FileLock, lockHolder, requestOf } from '../../src/adapters/lock.js';
 import { QemuImg } from '../../src/adapters/qemu-img.js';
 import { until } from '../e2e/lab.js';
 
@@ -71,7 +71,7 @@ describe('the holder of a lock', () => {
       code: 'LOCKED',
       message: expect.stringMatching(
         new RegExp(
-          `^Fleet lab is locked by another run of cowherd \\(base add, pid ${process.pid}, since \\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d UTC\\)$`,
+          `^Fleet lab is locked by "cowherd base add" \\(pid ${process.pid}, since \\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d UTC\\)$`,
         ),
       ),
     });
@@ -106,7 +106,7 @@ describe('the holder of a lock', () => {
     try {
       await expect(FileLock.take(path, 'Fleet lab')).rejects.toMatchObject({
         code: 'LOCKED',
-        message: `Fleet lab is locked by sleep (pid ${tool.pid}), which a run of cowherd that has ended (reset, since 2026-01-01 00:00:00 UTC) had started`,
+        message: `Fleet lab is locked by sleep (pid ${tool.pid}), which a run of cowherd that has ended (reset, since 2026-01-01 00:00:00 UTC) started`,
       });
     } finally {
       tool.kill('SIGKILL');
@@ -119,7 +119,7 @@ describe('the holder of a lock', () => {
 });
 
 describe('the lock on base images', () => {
-  const open = (verb: string): BaseDirectory => new BaseDirectory(join(dir, 'store'), new QemuImg(), undefined, verb);
+  const open = (verb: string): BaseDirectory => new BaseDirectory(join(dir, 'store'), new QemuImg(), undefined, { verb });
 
   it('is waited for while another run has it, and it is told which one', async () => {
     const notes: string[] = [];
@@ -132,7 +132,7 @@ describe('the lock on base images', () => {
     const listener = (event: { kind: string; text?: string }): void => void (event.kind === 'note' && notes.push(event.text ?? ''));
     await open('base add').locked(async () => expect(isDone).toBe(true), { onProgress: listener });
     await first;
-    expect(notes).toEqual([expect.stringContaining(`held by another run of cowherd (promote, pid ${process.pid}, since`)]);
+    expect(notes).toEqual([expect.stringContaining(`held by "cowherd promote" (pid ${process.pid}, since`)]);
   });
 
   it('is not waited for without end where another program has it', async () => {
@@ -149,5 +149,45 @@ describe('the lock on base images', () => {
       expect(performance.now() - began).toBeLessThan(40_000);
       expect(notes).toEqual([expect.stringContaining(`(sleep, pid ${pid})`)]);
     });
+  });
+});
+
+describe('a lock that another run holds', () => {
+  const take = (path: string, waitSeconds: number | undefined, texts: string[], waitSignal?: AbortSignal) =>
+    FileLock.take(path, 'Fleet lab', requestOf({ verb: 'stop', waitSeconds, waitSignal, onWait: (text) => texts.push(text) }, 'Fleet lab'));
+
+  it('is waited for as long as was asked for, and the wait is announced once', async () => {
+    const path = join(dir, 'lock');
+    const texts: string[] = [];
+    const holder = await FileLock.take(path, 'Fleet lab', { verb: 'reset' });
+    await expect(take(path, undefined, texts)).rejects.toMatchObject({
+      code: 'LOCKED',
+      hint: expect.stringContaining('--lock-timeout 5m'),
+    });
+    expect(texts).toEqual([]);
+    await expect(take(path, 1, texts)).rejects.toMatchObject({
+      message: expect.stringMatching(/^Fleet lab is locked by "cowherd reset" \(/),
+    });
+    const next = take(path, 60, texts);
+    await until('the wait to be announced', async () => texts.length === 2);
+    await holder.release();
+    await (await next).release();
+    expect(texts).toEqual(
+      Array(2).fill(expect.stringMatching(/^Fleet lab is locked by "cowherd reset" \(pid \d+, since .* UTC\)\. Waiting\.$/)),
+    );
+  });
+
+  it('is no longer waited for after an interruption, which does not keep a free lock from being taken', async () => {
+    const path = join(dir, 'lock');
+    const texts: string[] = [];
+    const interruption = new AbortController();
+    const holder = await FileLock.take(path, 'Fleet lab', { verb: 'reset' });
+    const waiting = take(path, 600, texts, interruption.signal);
+    waiting.catch(() => undefined);
+    await until('the wait to be announced', async () => texts.length === 1);
+    interruption.abort();
+    await expect(waiting).rejects.toMatchObject({ code: 'INTERRUPTED', message: expect.stringContaining('locked by "cowherd reset"') });
+    await holder.release();
+    await (await take(path, 600, texts, interruption.signal)).release();
   });
 });

@@ -5,12 +5,14 @@ import { describe, expect, it } from 'vitest';
 /** The command tree is an interface: a change of it shows here. */
 describe('the command tree', async () => {
   const config = await Config.load(fileURLToPath(new URL('../..', import.meta.url)));
-  const own = config.commands.filter((command) => command.pluginName === 'cowherd').sort((a, b) => a.id.localeCompare(b.id));
+  const own = config.commands
+    .filter(({ pluginName, id, aliases }) => pluginName === 'cowherd' && !aliases.includes(id))
+    .sort((a, b) => a.id.localeCompare(b.id));
 
   it('is this', () => {
-    const tree = own.map(({ id, args, flags }) =>
+    const tree = own.map(({ id, args, flags, aliases }) =>
       [
-        id.replaceAll(':', ' '),
+        [id.replaceAll(':', ' '), ...aliases].join('|'),
         ...Object.keys(args).map((arg) => arg.toUpperCase()),
         ...Object.keys(flags)
           .sort()

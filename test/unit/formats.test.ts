@@ -6,8 +6,8 @@ import { guestText } from '../../src/core/guest/text.js';
 import { formatInventory, type Inventory, type InventoryFormat } from '../../src/core/inventory.js';
 import { shellQuote, sshConfigValue } from '../../src/core/quoting.js';
 import type { MemberExec } from '../../src/services/exec.js';
-import { renderExec } from '../../src/ui/guests.js';
 import { reportCsv } from '../../src/ui/report.js';
+import { shownOutputs } from '../fixtures/exec.js';
 import '../fakes/hostile-agent/seed.js';
 import { hostileLines, hostileText } from '../fakes/hostile-agent/text.js';
 import { checkCsv, checkEnv, checkSshConfig, checkTerminal } from '../formats.js';
@@ -116,7 +116,7 @@ describe('a format', () => {
         stderr: guestText(''),
         truncated: false,
       };
-      const shown = renderExec.outputs(
+      const shown = shownOutputs(
         { fleet: 'lab', command: ['true'], counts: { ok: 1, failed: 0 }, interrupted: false, members: [row] },
         false,
       );

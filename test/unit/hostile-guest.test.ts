@@ -17,9 +17,9 @@ import { readGuestSelf } from '../../src/services/fix-up.js';
 import { cloudInitState } from '../../src/services/guest-run.js';
 import { inventory } from '../../src/services/inventory.js';
 import { renderError } from '../../src/ui/errors.js';
-import { renderExec } from '../../src/ui/guests.js';
 import { agentOf, fastClock, given, patientClock } from '../fakes/hostile-agent/ports.js';
 import { brokenReplies, replyTo } from '../fakes/hostile-agent/replies.js';
+import { shownOutputs } from '../fixtures/exec.js';
 import '../fakes/hostile-agent/seed.js';
 import { hostileIdentity } from '../fakes/hostile-agent/text.js';
 import { checkEnv, checkFormats, checkKnownHosts, checkSshConfig, checkTerminal } from '../formats.js';
@@ -118,7 +118,7 @@ describe('a reply of a guest agent', () => {
         } catch (error) {
           row.error = reportOf(judge(error));
         }
-        const shown = renderExec.outputs(
+        const shown = shownOutputs(
           { fleet: 'lab', command: ['true'], counts: { ok: 0, failed: 1 }, interrupted: false, members: [row] },
           false,
         );

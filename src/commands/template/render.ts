@@ -1,6 +1,7 @@
 import { Args, Flags } from '@oclif/core';
 import { BaseCommand } from '../../base-command.js';
 import { CowherdError } from '../../core/errors.js';
+import type { Host } from '../../host.js';
 import { renderMember, renderSeedPart } from '../../services/templates.js';
 import { specFlags, specOf } from '../../spec-flags.js';
 
@@ -33,14 +34,15 @@ export default class TemplateRender extends BaseCommand {
     const { args, flags } = await this.parse(TemplateRender);
     const spec = specOf(flags);
     return this.onHost(flags, async (host) => {
+      const { fleet, index } = await memberToRender(host, args.fleet, args.member);
       if (flags.part !== 'domain') {
-        const seed = await renderSeedPart(host, { fleet: args.fleet, index: args.member ?? 1, part: flags.part });
+        const seed = await renderSeedPart(host, { fleet, index, part: flags.part });
         this.log(seed.text.trimEnd());
         return seed;
       }
       const result = await renderMember(host, {
-        fleet: args.fleet,
-        index: args.member ?? 1,
+        fleet,
+        index,
         base: flags.base,
         template: flags.template,
         spec,
@@ -49,6 +51,14 @@ export default class TemplateRender extends BaseCommand {
       return result;
     });
   }
+}
+
+/** `lab`, `lab 3` or `lab-003`; the fleet need not exist. */
+async function memberToRender({ fleets }: Pick<Host, 'fleets'>, fleet: string, index?: number): Promise<{ fleet: string; index: number }> {
+  const [, prefix = '', number] = /^(.+)-(\d{1,6})$/.exec(fleet) ?? [];
+  const known = number === undefined || index !== undefined ? [] : await fleets.list();
+  if (known.includes(fleet) || !known.includes(prefix)) return { fleet, index: index ?? 1 };
+  return { fleet: prefix, index: await memberNumber(String(Number(number))) };
 }
 
 async function memberNumber(text: string): Promise<number> {

@@ -19,9 +19,9 @@ export interface AgentExecStatus {
 }
 
 /** @param input for the program's standard input */
-export function execCommand(argv: readonly string[], input?: string): object {
+export function execCommand(argv: readonly string[], input?: string | Uint8Array): object {
   const [path = '', ...arg] = argv;
-  const stdin = input === undefined ? {} : { 'input-data': Buffer.from(input).toString('base64') };
+  const stdin = input === undefined ? {} : { 'input-data': Buffer.from(input as Uint8Array).toString('base64') };
   return { execute: 'guest-exec', arguments: { path, arg, ...stdin, 'capture-output': true } };
 }
 

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { memberIdentity } from '../../../src/core/identity.js';
 import { formatIndexes, selectMembers } from '../../../src/core/selection.js';
-import { parseTargets } from '../../../src/core/targets.js';
+import { parseTargets, verifyWhole } from '../../../src/core/targets.js';
 
 const id = '8b0c3a52-3a0f-4c5e-9f5e-0d6f0c1b2a33';
 const members = [1, 2, 3, 5, 17].map((index) => memberIdentity('lab', id, index));
@@ -38,19 +38,49 @@ describe('selection', () => {
 });
 
 describe('targets', () => {
-  it('tells members from fleets', () => {
-    expect(parseTargets(['lab', '1-10,17', 'lab-003'])).toEqual({ fleets: ['lab'], members: ['1-10,17', 'lab-003'] });
-    expect(parseTargets(['lab', 'web', 'lab'])).toEqual({ fleets: ['lab', 'web'], members: [] });
-    expect(parseTargets([], ['web', 'db'])).toEqual({ fleets: ['web', 'db'], members: [] });
+  const known = ['lab', 'web', 'web-001', 'db', '7'];
+  const targets = (line: string) =>
+    parseTargets(line.split(' '), known).map(({ fleet, members }) => (members.length === 0 ? fleet : `${fleet}:${members.join(',')}`));
+
+  it.each([
+    ['lab 1-10,17 lab-003', ['lab:lab-003,1-10,17']],
+    ['lab 3,lab-005', ['lab:lab-005,3']],
+    ['lab web lab', ['lab', 'web']],
+    ['lab,web', ['lab', 'web']],
+    ['lab-003', ['lab:lab-003']],
+    ['lab-003 5', ['lab:lab-003,5']],
+    ['lab-001 db-002 lab-003', ['lab:lab-001,lab-003', 'db:db-002']],
+    ['lab lab-003', ['lab:lab-003']],
+    ['lab 7', ['lab:7']],
+    ['7', ['7']],
+    // The exact name of a fleet wins over a member of another one.
+    ['web-001', ['web-001']],
+    ['web-002', ['web:web-002']],
+    // Nothing is known of these: the verb tells that they are not there.
+    ['nosuch-003', ['nosuch-003']],
+    ['nosuch nosuch-003', ['nosuch:nosuch-003']],
+    ['lab lab-web', ['lab', 'lab-web']],
+  ])('%s', (line, meant) => {
+    expect(targets(line)).toEqual(meant);
   });
 
-  it('refuses what is ambiguous', () => {
-    expect(() => parseTargets([])).toThrow('Which fleet?');
-    expect(() => parseTargets(['lab', 'web', '3'])).toThrow('one fleet at a time');
-    expect(() => parseTargets(['lab'], ['web'])).toThrow('not both');
-    for (const word of ['', '1..10', '1:10', 'lab_003', '*', '../x'])
-      expect(() => parseTargets(['lab', word]), word).toThrow(/is not a fleet name/);
-    expect(parseTargets(['lab', '3,lab-005'])).toEqual({ fleets: ['lab'], members: ['3,lab-005'] });
-    expect(parseTargets(['lab', 'lab-web'])).toEqual({ fleets: ['lab', 'lab-web'], members: [] });
+  it('are those of a fleet file', () => {
+    expect(parseTargets([], known, ['web', 'db'])).toEqual([
+      { fleet: 'web', members: [] },
+      { fleet: 'db', members: [] },
+    ]);
+  });
+
+  it('are refused where they are ambiguous, and never taken for all members', () => {
+    expect(() => parseTargets([], known)).toThrow('Which fleet?');
+    expect(() => targets('lab web 3')).toThrow(expect.objectContaining({ hint: expect.stringContaining('lab-001') }));
+    expect(() => parseTargets(['lab'], known, ['web'])).toThrow('not both');
+    for (const word of ['', ',', ',,', '1..10', '1:10', 'lab_003', '*', '../x'])
+      expect(() => parseTargets(['lab', word], known), word).toThrow(/is not a fleet name/);
+  });
+
+  it('are whole fleets for verbs that know no members', () => {
+    expect(() => verifyWhole('rebase', parseTargets(['lab-003'], known))).toThrow(/whole fleets/);
+    verifyWhole('rebase', parseTargets(['lab', 'web'], known));
   });
 });

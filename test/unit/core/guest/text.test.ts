@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { DisplayStream, displayText, escapeUnsafe, excerpt, excerptLines, guestText } from '../../../../src/core/guest/text.js';
-import { renderExec } from '../../../../src/ui/guests.js';
+import { shownOutputs } from '../../../fixtures/exec.js';
 
 /** Pieces that terminals obey, and pieces that complete them. */
 const hostile = fc
@@ -99,8 +99,8 @@ describe('text of a guest on a terminal', () => {
       ...{ fleet: 'lab', command: ['x'], counts: { ok: 1, failed: 0 }, interrupted: false },
       members: [{ ...member, stdout: guestText('a\rlab-002 | b\r\nc\u001b[1Ad\n') }],
     };
-    expect(renderExec.outputs(outcome, false)).toBe('lab-001 | a\\x0dlab-002 | b\nlab-001 | cd');
-    expect(renderExec.outputs(outcome, true)).toBe('lab-001 | a\nlab-001 | lab-002 | b\nlab-001 | c\u001b[1Ad');
+    expect(shownOutputs(outcome, false)).toBe('lab-001 | a\\x0dlab-002 | b\nlab-001 | cd');
+    expect(shownOutputs(outcome, true)).toBe('lab-001 | a\nlab-001 | lab-002 | b\nlab-001 | c\u001b[1Ad');
   });
 
   it('is quoted by its last lines, each cut', () => {

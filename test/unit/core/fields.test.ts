@@ -1,0 +1,68 @@
+import { parse } from 'csv-parse/sync';
+import { describe, expect, it } from 'vitest';
+import { chooseFields, csvTable, type Field, sortRows } from '../../../src/core/fields.js';
+import { isTroubled, parseStates } from '../../../src/core/member-filter.js';
+
+interface Row {
+  name: string;
+  drift: number | null;
+}
+
+const fields: Array<Field<Row>> = [
+  { key: 'name', title: 'NAME', text: (row) => row.name, value: (row) => row.name },
+  { key: 'drift', title: 'DRIFT', text: (row) => `${row.drift} B`, value: (row) => row.drift },
+];
+const rows: Row[] = [
+  { name: 'lab-10', drift: 5 },
+  { name: 'lab-9', drift: null },
+  { name: 'lab-1', drift: 40 },
+];
+const sorted = (by: string): string[] => sortRows(rows, fields, by).map(({ name }) => name);
+
+describe('the columns of a listing', () => {
+  it('sort numbers by size and names as people count, with the unknown last in either direction', () => {
+    expect(sorted('drift')).toEqual(['lab-10', 'lab-1', 'lab-9']);
+    expect(sorted('-drift')).toEqual(['lab-1', 'lab-10', 'lab-9']);
+    expect(sorted('name')).toEqual(['lab-1', 'lab-9', 'lab-10']);
+  });
+
+  it('are chosen by name, in the order that was asked for', () => {
+    expect(chooseFields(fields, 'drift, NAME').map(({ key }) => key)).toEqual(['drift', 'name']);
+    for (const choose of [() => chooseFields(fields, 'name,drfit'), () => sorted('-drfit')]) {
+      expect(choose).toThrow(
+        expect.objectContaining({
+          code: 'BAD_USAGE',
+          message: 'There is no column "drfit". Did you mean "drift"?',
+          hint: expect.stringContaining('name, drift'),
+        }),
+      );
+    }
+  });
+
+  it('are CSV that a spreadsheet reads back, and takes for no formula', () => {
+    const text = csvTable([{ name: '=1+1,"x"\n', drift: 7 }, ...rows], fields);
+    expect(parse(text, { columns: true })).toEqual([
+      { name: `'=1+1,"x"\n`, drift: '7' },
+      { name: 'lab-10', drift: '5' },
+      { name: 'lab-9', drift: '' },
+      { name: 'lab-1', drift: '40' },
+    ]);
+  });
+});
+
+describe('a filter for members', () => {
+  it('knows states by the words that a table shows', () => {
+    expect([...parseStates('running,OFF')]).toEqual(['running', 'shutOff']);
+    expect(() => parseStates('runing')).toThrow(
+      expect.objectContaining({ code: 'BAD_USAGE', hint: expect.stringContaining('running, off') }),
+    );
+  });
+
+  it('finds those with which something is wrong, and leaves alone those that are off by wish', () => {
+    const fine = { state: 'shutOff', problems: [], hint: null } as const;
+    expect(isTroubled(fine)).toBe(false);
+    expect(isTroubled({ ...fine, state: 'missing' })).toBe(true);
+    expect(isTroubled({ ...fine, problems: ['overlay is missing'] })).toBe(true);
+    expect(isTroubled({ ...fine, hint: 'QEMU ended by itself' })).toBe(true);
+  });
+});
