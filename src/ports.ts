@@ -250,6 +250,13 @@ export interface FleetLock {
   release(): Promise<void>;
 }
 
+export interface ConsolePiece {
+  text: GuestText;
+  nextByte: number;
+  /** Another one for each log: a start begins a new one, which may be as long as the last one was. */
+  life?: string;
+}
+
 export interface FleetStore {
   readonly root: string;
   /** Names of all fleets that have a directory. */
@@ -294,8 +301,9 @@ export interface FleetStore {
   prepareStart(fleet: string, member: string): Promise<void>;
   /**
    * The console log from an offset on, at most 64 KiB of it; a negative offset counts from the end. A character that is not complete yet is left for the next call.
+   * @param life of the log that the offset is in: where the member has a new log, that is read from its beginning
    */
-  readConsole(fleet: string, member: string, fromByte: number): Promise<{ text: GuestText; nextByte: number }>;
+  readConsole(fleet: string, member: string, fromByte: number, life?: string): Promise<ConsolePiece>;
   /** Removes what belongs to a member; what is gone already is fine. */
   removeMemberFiles(fleet: string, member: string, stems: readonly string[]): Promise<void>;
   /** Removes the fleet's directory. @returns paths in it that are not cowherd's, and therefore stay */

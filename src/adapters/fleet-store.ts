@@ -3,14 +3,14 @@ import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { CowherdError } from '../core/errors.js';
 import { type FleetRecord, parseFleetRecord, parseState, verifyRecordOf } from '../core/fleet.js';
-import { type GuestText, guestText } from '../core/guest/text.js';
+import { guestText } from '../core/guest/text.js';
 import type { LockHolder } from '../core/lock.js';
 import { namePattern } from '../core/names.js';
 import { type Operation, operationLogLine, operationSchema, parseOperationLog, type Unfinished } from '../core/operation.js';
 import { nonZeroSegments } from '../core/overlay.js';
 import type { SourceKind } from '../core/spec.js';
 import type { MemberFiles } from '../core/template.js';
-import type { FleetLock, FleetStore } from '../ports.js';
+import type { ConsolePiece, FleetLock, FleetStore } from '../ports.js';
 import type { AgentSockets } from './agent-sockets.js';
 import { makeDirectory } from './directories.js';
 import {
@@ -266,7 +266,7 @@ export class FleetDirectory implements FleetStore {
     }
   }
 
-  async readConsole(fleet: string, member: string, fromByte: number): Promise<{ text: GuestText; nextByte: number }> {
+  async readConsole(fleet: string, member: string, fromByte: number, known?: string): Promise<ConsolePiece> {
     const { consoleLog } = this.files(fleet, member);
     let handle: Awaited<ReturnType<typeof open>>;
     try {
@@ -276,12 +276,16 @@ export class FleetDirectory implements FleetStore {
       throw storeError(`read the console log ${consoleLog}`, cause);
     }
     try {
-      const { size } = await handle.stat();
+      const { size: bytes, ino, birthtimeNs } = await handle.stat({ bigint: true });
+      const size = Number(bytes);
+      // An inode's number may be given to the next file at once.
+      const life = `${ino}-${birthtimeNs}`;
       // Shorter than before: libvirt's log daemon has begun a new file.
-      const start = fromByte < 0 ? Math.max(0, size + fromByte) : fromByte > size ? 0 : fromByte;
+      const isNew = fromByte > size || (known !== undefined && known !== life);
+      const start = fromByte < 0 ? Math.max(0, size + fromByte) : isNew ? 0 : fromByte;
       const { bytesRead, buffer } = await handle.read(Buffer.alloc(Math.min(consoleChunkBytes, size - start)), { position: start });
       const end = bytesRead - cutCharacter(buffer.subarray(0, bytesRead));
-      return { text: guestText(buffer.subarray(0, end).toString('utf8')), nextByte: start + end };
+      return { text: guestText(buffer.subarray(0, end).toString('utf8')), nextByte: start + end, life };
     } finally {
       await handle.close();
     }

@@ -36,8 +36,9 @@ export interface LogsResult {
 interface Log {
   fleet: string;
   name: string;
-  /** Where to go on. */
+  /** Where to go on, and in which log. */
   at: number;
+  life?: string | undefined;
 }
 
 /** The serial consoles of members since their last start: one member after the other, and then, where they are followed, all at once. */
@@ -60,9 +61,13 @@ export async function logs(ports: Ports, options: LogsOptions): Promise<LogsResu
     results.push({ member: log.name, bytes: log.at, truncated: !isAll });
   }
   while (follow && !isAborted(signal)) {
-    const before = chosen.map(({ at }) => at);
-    for (const log of chosen) await readOn(ports, log, { most, signal, onText });
-    if (chosen.every(({ at }, position) => at === before[position])) await ports.clock.sleep(followMs, signal);
+    let isQuiet = true;
+    const listener: LogsOptions['onText'] = (name, text) => {
+      isQuiet = false;
+      onText(name, text);
+    };
+    for (const log of chosen) await readOn(ports, log, { most, signal, onText: listener });
+    if (isQuiet) await ports.clock.sleep(followMs, signal);
   }
   return results;
 }
@@ -75,8 +80,8 @@ async function readOn(
 ): Promise<boolean> {
   const end = log.at + most;
   while (log.at < end && !isAborted(signal)) {
-    const { text, nextByte } = await fleets.readConsole(log.fleet, log.name, log.at);
-    log.at = nextByte;
+    const { text, nextByte, life } = await fleets.readConsole(log.fleet, log.name, log.at, log.life);
+    Object.assign(log, { at: nextByte, life });
     if (text === '') return true;
     onText(log.name, text);
   }
@@ -86,8 +91,8 @@ async function readOn(
 async function readTail({ fleets }: Pick<Ports, 'fleets'>, log: Log, lines: number, onText: LogsOptions['onText']): Promise<void> {
   let tail = '';
   for (let from = -tailBytes; tail.length < tailBytes; from = log.at) {
-    const { text, nextByte } = await fleets.readConsole(log.fleet, log.name, from);
-    log.at = nextByte;
+    const { text, nextByte, life } = await fleets.readConsole(log.fleet, log.name, from);
+    Object.assign(log, { at: nextByte, life });
     if (text === '') break;
     tail += text;
   }

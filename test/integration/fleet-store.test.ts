@@ -101,9 +101,14 @@ describe('the fleet store', () => {
     await store.prepareStart(fleet, 'm-1');
     await writeFile(at('logs', 'm-1.log'), 'hello ');
     const first = await store.readConsole(fleet, 'm-1', 0);
-    expect(first).toEqual({ text: 'hello ', nextByte: 6 });
+    expect(first).toMatchObject({ text: 'hello ', nextByte: 6 });
     await writeFile(at('logs', 'm-1.log'), 'hi');
-    expect(await store.readConsole(fleet, 'm-1', first.nextByte)).toEqual({ text: 'hi', nextByte: 2 });
+    expect(await store.readConsole(fleet, 'm-1', first.nextByte)).toMatchObject({ text: 'hi', nextByte: 2 });
+    expect(await store.readConsole(fleet, 'm-1', -1)).toMatchObject({ text: 'i', nextByte: 2 });
+    // A new log that is as long as the old one.
+    await store.prepareStart(fleet, 'm-1');
+    await writeFile(at('logs', 'm-1.log'), 'HELLO ');
+    expect(await store.readConsole(fleet, 'm-1', 6, first.life)).toMatchObject({ text: 'HELLO ', nextByte: 6 });
     expect(await store.readConsole(fleet, 'none', 0)).toEqual({ text: '', nextByte: 0 });
   });
 });
