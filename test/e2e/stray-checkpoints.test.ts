@@ -52,7 +52,7 @@ describe('a checkpoint that timed out', () => {
       await qemus.goOn();
     }
     // Nothing is left to resume: the disk itself says what became of it.
-    expect((await lab.answer('resume', fleet)).exitCode).toBe(5);
+    expect((await lab.ok('resume', fleet)).operation.verb).toBe('resume');
     let stray: string | undefined;
     await until('QEMU to save it after all', async () => {
       stray = (await tags(1)).find((tag) => !before.includes(tag));

@@ -115,15 +115,7 @@ describe('the installed package', () => {
     expect(await readFile(join(scratch, 'ejected.hbs'), 'utf8')).toContain('{{{metadata}}}');
     const help = await execa(installed, ['spawn', '--help'], { cwd: '/' });
     expect(help.stdout).toContain('EXAMPLES');
-    expect(
-      (
-        await execa(installed, ['autocomplete', 'script', 'bash'], {
-          cwd: '/',
-          env: { XDG_CACHE_HOME: scratch, HOME: scratch },
-          reject: false,
-        })
-      ).exitCode,
-    ).toBe(0);
+    expect((await execa(installed, ['completion', 'bash'], { cwd: '/' })).stdout).toContain('complete ');
   });
 
   it('serves an ordinary user on a libvirt of their own, with nothing set up', async () => {
