@@ -61,8 +61,8 @@ describe('a dry run', () => {
     const before = await world();
     const shown = await lab.cowherd('spawn', fleet, '--count', '3', '--no-start', ...changes, '--dry-run');
     const words = 'memory 16 → 24 MiB, vCPUs 1 → 2, disk cache writeback → unsafe, variable role default → web, disk data1 added';
-    expect(shown.stdout).toContain(`2 members 1-2: overlay, define  (no disk data1, ${words}`);
-    expect(shown.stdout).toContain('1 member 3: overlay, define  (no overlay');
+    expect(shown.stdout).toContain(`2 members 1-2: create disks, define  (no disk data1, ${words}`);
+    expect(shown.stdout).toContain('1 member 3: create disks, define  (no overlay');
     expect(shown.stdout).toContain('This was a dry run: nothing was changed.');
     expect([shown.exitCode, await world()]).toEqual([0, before]);
   });

@@ -112,7 +112,7 @@ export class HostileLab {
     const memory = join(this.lab.scratch, `memory-${++this.#runs}`);
     const began = performance.now();
     const { exitCode, stdout, stderr, timedOut } = await execa(command, argv, {
-      env: { ...this.lab.env, CWT_USAGE: memory, TERM: 'xterm' },
+      env: { ...this.lab.env, CWT_USAGE: memory, TERM: 'xterm', NO_COLOR: '1' },
       reject: false,
       stdin: 'ignore',
       timeout: 2 * mostSeconds * 1000,
