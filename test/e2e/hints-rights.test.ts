@@ -45,7 +45,7 @@ describe('rights of files and directories', () => {
 
     const domain = await ForeignDomain.define(lab, `umask${umask}`, ['qcow2'], { ending: 'halt' });
     await domain.start();
-    const taken = await under(umask, 'snapshot', 'take', domain.name, '--force', '--timeout', '1s', ...store);
+    const taken = await under(umask, 'snapshot', 'take', domain.name, '--yes', '--force', '--timeout', '1s', ...store);
     expect([taken.exitCode, taken.json.startedAgain]).toEqual([0, true]);
     await domain.stop();
     await lab.ok('teardown', fleet, '--yes', ...store);
@@ -100,11 +100,11 @@ describe('rights of files and directories', () => {
     await domain.start();
     await mkdir(lab.path('snapshots'), { recursive: true });
     await chmod(lab.path('snapshots'), 0o700);
-    const { exitCode, json } = await lab.answer('snapshot', 'take', domain.name);
+    const { exitCode, json } = await lab.answer('snapshot', 'take', domain.name, '--yes');
     expect([exitCode, json.error.code]).toEqual([3, 'PREFLIGHT_FAILED']);
     expect(await domain.state()).toBe('running');
     await follow(lab, json.error.hint);
-    expect((await lab.ok('snapshot', 'take', domain.name)).startedAgain).toBe(true);
+    expect((await lab.ok('snapshot', 'take', domain.name, '--yes')).startedAgain).toBe(true);
     await domain.stop();
     await rm(lab.path('snapshots'), { recursive: true });
   });
