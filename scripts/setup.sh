@@ -2,10 +2,11 @@
 # Makes a Debian or Ubuntu machine ready to run cowherd from this checkout: packages, node_modules, dist, a running libvirtd.
 # Says what is missing before it installs it; does nothing where nothing is missing; reconfigures nothing that it did not start.
 #
-#   setup.sh [--guests] [--tests] [--bench]
+#   setup.sh [--guests] [--tests] [--bench] [--nightly]
 #                                   --guests: also what Linux guests need: seeds, ssh, libvirt's networks, building the image
 #                                   --tests: also UEFI firmware, an emulated TPM, virt-install, strace, script and Ansible, which the tests use
 #                                   --bench: also what only the benchmarks need
+#                                   --nightly: also what makes a fresh Debian of another release
 #
 # Exit 3: something is missing that it cannot install.
 set -euo pipefail
@@ -64,6 +65,10 @@ case " $* " in
     package_of+=(
       [swtpm]=swtpm [swtpm_setup]=swtpm-tools [virt-install]=virtinst [strace]=strace [script]=bsdutils [ansible-inventory]=ansible-core
     ) ;;
+esac
+
+case " $* " in
+  *' --nightly '*) package_of+=([mmdebstrap]=mmdebstrap [slirp4netns]=slirp4netns) ;;
 esac
 
 missing=()
