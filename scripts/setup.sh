@@ -4,7 +4,7 @@
 #
 #   setup.sh [--guests] [--tests] [--bench] [--nightly]
 #                                   --guests: also what Linux guests need: seeds, ssh, libvirt's networks, building the image
-#                                   --tests: also UEFI firmware, an emulated TPM, virt-install, strace, script and Ansible, which the tests use
+#                                   --tests: also UEFI firmware, an emulated TPM, virt-install, Ansible and small tools, which the tests use
 #                                   --bench: also what only the benchmarks need
 #                                   --nightly: also what makes a fresh Debian of another release
 #
@@ -64,6 +64,7 @@ case " $* " in
   *' --tests '*)
     package_of+=(
       [swtpm]=swtpm [swtpm_setup]=swtpm-tools [virt-install]=virtinst [strace]=strace [script]=bsdutils [ansible-inventory]=ansible-core
+      [curl]=curl [xz]=xz-utils
     ) ;;
 esac
 
