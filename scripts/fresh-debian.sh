@@ -31,8 +31,8 @@ done
 system=${dir:-$(mktemp -d /var/tmp/cowherd-debian.XXXXXX)}
 guest=
 network=
-# The mounts are those of the first process inside, and gone with it.
-trap 'for pid in $guest $network; do kill "$pid" 2>/dev/null || true; done; [ -n "$dir" ] || rm -rf --one-file-system "$system"' EXIT
+# The mounts are those of the first process inside, and gone with it. unshare ignores what can be ignored while that runs.
+trap 'for pid in $guest $network; do kill -KILL "$pid" 2>/dev/null || true; done; [ -n "$dir" ] || rm -rf --one-file-system "$system"' EXIT
 trap 'exit 130' INT TERM HUP
 
 if [ ! -e "$system/etc/debian_version" ]; then
