@@ -75,7 +75,9 @@ describe('a dry run', () => {
 
     const memory = await both('spawn', fleet, '--memory', '8TiB');
     expect(memory.codes).toEqual([3, 3]);
-    expect(memory.dry.refusal).toEqual(memory.real.error);
+    // How much is free differs from one moment to the next.
+    const withoutFree = (report: object): string => JSON.stringify(report).replace(/[\d.]+ \w+(?= (?:is|are) available)/, 'some');
+    expect(withoutFree(memory.dry.refusal)).toBe(withoutFree(memory.real.error));
     expect(memory.dry.plan.members[0].why).toContain('memory 16 → 8388608 MiB');
     const shown = await lab.cowherd('spawn', fleet, '--memory', '8TiB', '--dry-run');
     expect(shown.stdout).toMatch(/This would be refused: 2 guests of 8388608 MiB need .* are available\n {2}→ 0 of them fit/);
