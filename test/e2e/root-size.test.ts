@@ -44,7 +44,7 @@ describe('a first disk that is larger than its base image', () => {
     expect([await seen(fleet, 1), await seen(fleet, 2)]).toEqual([96, 96]);
 
     // One that runs sees it at once, one that is off at its next start.
-    await lab.ok('stop', fleet, '2', '--force');
+    await lab.ok('stop', fleet, '2', '--timeout', '1s', '--force');
     const grown = await lab.ok('spawn', fleet, '--disk-size', '128MiB', '--no-start');
     expect(grown.notes.join()).toContain('the disks of members 1-2 grow to 128 MiB');
     expect([await seen(fleet, 1), await size(fleet, 2)]).toEqual([128, 128]);
@@ -63,7 +63,7 @@ describe('a first disk that is larger than its base image', () => {
     expect([await seen(fleet, 1), await size(fleet, 2)]).toEqual([160, 160]);
 
     // What copies the disk keeps its size.
-    await lab.ok('stop', fleet, '--force');
+    await lab.ok('stop', fleet, '--timeout', '1s', '--force');
     await lab.ok('compact', fleet);
     expect(await size(fleet, 1)).toBe(160);
     for (const layered of [[], ['--layered']])
