@@ -13,6 +13,7 @@ export type VirshFault =
   | 'network not found'
   | 'disconnected'
   | 'busy'
+  | 'interrupted'
   | 'address taken'
   | 'other';
 
@@ -28,6 +29,9 @@ const faults: Array<[VirshFault, RegExp]> = [
   ],
   ['address taken', /there is an existing dhcp host entry in network/i],
   ['busy', /cannot acquire state change lock/i],
+  // The kernel gives up checking a BPF program when a signal reaches the thread that loads it, and libvirtd gets one for each child that
+  // ends. libvirt does not repeat the call. Source: Linux, kernel/bpf/verifier.c, do_check; libvirt, src/util/vircgroupv2devices.c
+  ['interrupted', /failed to load cgroup BPF prog: (Resource temporarily unavailable|Interrupted system call)/i],
 ];
 
 export function faultOf(error: string): VirshFault {

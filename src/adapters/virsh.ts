@@ -324,7 +324,8 @@ export class Virsh implements Hypervisor {
   }
 
   /**
-   * Has a domain changed. Where another call holds it, tries again some times: libvirt has done nothing then.
+   * Has a domain changed. Where another call holds it, or a signal interrupted libvirt, tries again some times: libvirt has done nothing
+   * then.
    * @param accepted what counts as done
    * @param options.domain whose QEMU has to answer
    * @param options.moreMs how much longer than other calls it may take
@@ -345,6 +346,10 @@ export class Virsh implements Hypervisor {
       const fault = faultOf(error);
       if (accepted.includes(fault)) return fault;
       const pauseMs = busyPausesMs[attempt];
+      if (fault === 'interrupted' && pauseMs !== undefined) {
+        await setTimeout(pauseMs);
+        continue;
+      }
       if (fault !== 'busy') throw await withFileFault(virshError(doing, error), doing, error, () => this.qemuUser());
       await beforeRepeat?.();
       if (pauseMs === undefined || (domain !== undefined && (await this.#isHung(domain)))) {

@@ -37,6 +37,12 @@ describe('a libvirt that is slow or fails', () => {
       expect([seen[0], seen[2]].join()).not.toMatch(/state change lock/);
       await lab.answer('stop', fleet, '--force', '--timeout', '1s');
     }
+    // A start that a signal interrupted within libvirt is repeated; a fault that stays is reported.
+    const interrupted = "Failed to start domain 'x'\nerror: failed to load cgroup BPF prog: Resource temporarily unavailable";
+    const start = (times: number) => faulty(lab, { match: '^start', times, do: 'error', text: interrupted }, '60s', 'start', fleet, '1');
+    expect((await start(2)).json.counts).toMatchObject({ started: 1, failed: 0 });
+    await lab.answer('stop', fleet, '--force', '--timeout', '1s');
+    expect((await start(9)).json.members[0].error.message).toMatch(/BPF prog/);
     const world = await lab.world(fleet);
     const faults: Array<[Fault, RegExp]> = [
       [{ match: '^list', times: 99, do: 'cut' }, /a line that cannot be read|its list lacks/],
