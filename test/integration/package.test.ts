@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
@@ -25,6 +25,9 @@ it('every link of a page in the npm package leads to something in the package', 
 
 it('the package has a man page for every command, with each of its flags', async () => {
   const { commands } = JSON.parse(await readFile(posix.join(root, 'oclif.manifest.json'), 'utf8'));
+  // npm links the pages of a global installation that are listed; a directory alone is not looked into.
+  const { man } = JSON.parse(await readFile(posix.join(root, 'package.json'), 'utf8'));
+  expect(man).toEqual((await readdir(posix.join(root, 'man'))).sort().map((file) => `man/${file}`));
   const { stdout } = await execa('npm', ['pack', '--dry-run', '--ignore-scripts', '--json'], { cwd: root });
   const packed = new Set(JSON.parse(stdout)[0].files.map(({ path }: { path: string }) => path));
   for (const id of Object.keys(commands)) {
