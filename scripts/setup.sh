@@ -64,7 +64,7 @@ case " $* " in
   *' --tests '*)
     package_of+=(
       [swtpm]=swtpm [swtpm_setup]=swtpm-tools [virt-install]=virtinst [strace]=strace [script]=bsdutils [ansible-inventory]=ansible-core
-      [curl]=curl [xz]=xz-utils
+      [curl]=curl [xz]=xz-utils [zsh]=zsh [fish]=fish
     ) ;;
 esac
 

@@ -24,9 +24,13 @@ const zsh = `#compdef cowherd
 _cowherd() {
   local line
   local -a candidates described
-  for line in \${(f)"$(\${words[1]} __complete -- \${(@)words[2,CURRENT]} 2>/dev/null)"}; do
+  for line in \${(f)"$(\${words[1]} __complete -- "\${(@)words[2,CURRENT]}" 2>/dev/null)"}; do
     candidates+=("\${line%%$'\\t'*}")
-    described+=("\${\${line%%$'\\t'*}//:/\\\\:}:\${line#*$'\\t'}")
+    if [[ $line == *$'\\t'* ]]; then
+      described+=("\${\${line%%$'\\t'*}//:/\\\\:}:\${line#*$'\\t'}")
+    else
+      described+=("\${line//:/\\\\:}")
+    fi
   done
   if (( \${#candidates} == 0 )); then
     _files

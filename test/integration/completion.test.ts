@@ -6,7 +6,6 @@ import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import manifest from '../../oclif.manifest.json' with { type: 'json' };
 import { type CommandShape, complete } from '../../src/completion/engine.js';
-import { completionScripts } from '../../src/completion/scripts.js';
 import * as world from '../../src/completion/world.js';
 
 const bin = fileURLToPath(new URL('../../bin/run.js', import.meta.url));
@@ -89,11 +88,34 @@ describe('completion', () => {
     expect(traced.stdout).not.toContain('node_modules/');
   });
 
-  it.each(['bash', 'zsh', 'fish'] as const)('the script of %s is what that shell can read, where it is installed', async (shell) => {
-    const path = join(store, `script.${shell}`);
-    await writeFile(path, completionScripts[shell]);
-    const which = await execa('which', [shell], { reject: false });
-    if (which.exitCode === 0) await execa(shell, [shell === 'fish' ? '--no-execute' : '-n', path]);
-    expect(completionScripts[shell]).toContain('__complete');
+  // Each line with a base image, and words that are empty, as when a space was typed last.
+  const lines = {
+    'cowherd reset la': ['lab', 'lake'],
+    'cowherd base rel': ['relocate'],
+    'cowherd spawn x --base ': ['debian-12', 'golden'],
+    'cowherd status ': ['lab', 'lake'],
+  };
+
+  it('works in a real zsh', async () => {
+    const calls = Object.keys(lines).map((line) => {
+      const words = line.split(' ');
+      return `words=(${words.map((word) => `'${word}'`).join(' ')}) CURRENT=${words.length}; _cowherd`;
+    });
+    const script = [
+      `cowherd() { '${process.execPath}' '${bin}' "$@"; }`,
+      'compdef() {}',
+      '_describe() { echo $candidates "|" $#described; }',
+      'source <(cowherd completion zsh)',
+      ...calls,
+    ];
+    const { stdout } = await execa('zsh', ['-fc', script.join('\n')], { env: { COWHERD_STORE: store } });
+    expect(stdout.split('\n')).toEqual(Object.values(lines).map((found) => `${found.join(' ')} | ${found.length}`));
+  });
+
+  it('works in a real fish', async () => {
+    const calls = Object.keys(lines).map((line) => `echo (complete -C '${line}' | string split -f 1 \\t)`);
+    const script = [`function cowherd; '${process.execPath}' '${bin}' $argv; end`, 'cowherd completion fish | source', ...calls];
+    const { stdout } = await execa('fish', ['-c', script.join('\n')], { env: { COWHERD_STORE: store, HOME: store } });
+    expect(stdout.split('\n')).toEqual(Object.values(lines).map((found) => found.join(' ')));
   });
 });
