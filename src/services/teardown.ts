@@ -121,7 +121,10 @@ export async function finishTeardown(
   const began = ports.clock.monotonic();
   const record = operation.record ?? (await loadFleet(ports, options.fleet));
   const left = record.members.filter((member) => operation.targets.includes(member.index) && !done.has(member.index));
-  const observed = await prepared(ports, record.name, options.isResumed, () => observeWithMarks(ports, { ...record, members: left }));
+  const { observed, plan } = await prepared(ports, record.name, options.isResumed, async () => {
+    const observed = await observeWithMarks(ports, { ...record, members: left });
+    return { observed, plan: await withoutElsewhere(ports, record, observed, planTeardown(observed, record.id)) };
+  });
   const before = byName(observed);
   const releasing = new Releasing(ports, record);
   const { run, outcome } = await runChange(
@@ -130,7 +133,7 @@ export async function finishTeardown(
       verb: 'teardown',
       id: operation.id,
       record,
-      plan: await withoutElsewhere(ports, record, observed, planTeardown(observed, record.id)),
+      plan,
       before,
       doneAs: () => 'removed',
       began,

@@ -64,22 +64,19 @@ export async function finishWarmReset(
   options: WarmOptions & { isResumed: boolean },
 ): Promise<Outcome> {
   const began = ports.clock.monotonic();
-  const { record, observed, plan, cold, watch, standings } = await prepared(ports, options.fleet, options.isResumed, async () => {
+  const { record, observed, plan, cold, watch, standings, guests } = await prepared(ports, options.fleet, options.isResumed, async () => {
     const record = await loadFleet(ports, options.fleet);
     const left = record.members.filter(({ index }) => operation.targets.includes(index) && !done.has(index));
     await verifiedBases(ports, { ...record, members: left });
     const observed = await observeWithMarks(ports, { ...record, members: left });
     const planned = await planWarmReset(ports, record, observed);
-    return { record, observed, ...planned, watch: await beginWait(ports, record, options.wait) };
+    const { timeoutMs, signal } = options;
+    const guests = await GuestsAfterwards.of(ports, record, { hook: operation.warm?.hook, timeoutMs, signal });
+    return { record, observed, ...planned, guests, watch: await beginWait(ports, record, options.wait) };
   });
   const before = byName(observed);
   const off = offNames(before);
   const reads = pLimit(readsAtOnce);
-  const guests = await GuestsAfterwards.of(ports, record, {
-    hook: operation.warm?.hook,
-    timeoutMs: options.timeoutMs,
-    signal: options.signal,
-  });
   const { run, outcome } = await runChange(
     ports,
     {
