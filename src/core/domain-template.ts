@@ -124,10 +124,10 @@ class Conversion {
       .flatMap((group) => elements(group, 'entry'))) {
       const text = innerText(entry);
       if (text === oldUuid) entry.children = [variable('uuid')];
-      else if (text.includes(this.#domain)) {
-        entry.children = text
-          .split(this.#domain)
-          .flatMap((part, position) => [...(position === 0 ? [] : [variable('name')]), raw(hidden(escapeXml(part)))]);
+      else {
+        const parts = splitAtWord(text, this.#domain);
+        if (parts.length > 1)
+          entry.children = parts.flatMap((part, position) => [...(position === 0 ? [] : [variable('name')]), raw(hidden(escapeXml(part)))]);
       }
     }
   }
@@ -316,6 +316,20 @@ class Conversion {
     if (types.includes('passthrough')) this.#refuse("it has the host's TPM: only one guest can have it");
     return types.includes('emulator');
   }
+}
+
+/** What stands around a word; within a longer word or name it is not the same one. */
+function splitAtWord(text: string, word: string): string[] {
+  const isJoined = (character: string | undefined): boolean => character !== undefined && /[\p{L}\p{N}_-]/u.test(character);
+  const parts: string[] = [];
+  let from = 0;
+  for (let at = text.indexOf(word); at >= 0; at = text.indexOf(word, at + 1)) {
+    const end = at + word.length;
+    if (at < from || isJoined([...text.slice(Math.max(0, at - 2), at)].at(-1)) || isJoined([...text.slice(end, end + 2)][0])) continue;
+    parts.push(text.slice(from, at));
+    from = end;
+  }
+  return [...parts, text.slice(from)];
 }
 
 /** A domain that gets a cloud-init seed has it as one disk more. */

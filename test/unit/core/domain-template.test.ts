@@ -31,6 +31,22 @@ describe('a template made of a domain', () => {
     for (const [position, pattern] of (refused[name] ?? []).entries()) expect(found[position]).toMatch(pattern);
   });
 
+  it.each([
+    ['lab', 'lab', '{{name}}'],
+    ['lab', 'ds=nocloud;h=lab', 'ds=nocloud;h={{name}}'],
+    ['lab', 'lab.example, lab', '{{name}}.example, {{name}}'],
+    ['lab', 'Collaborative', 'Collaborative'],
+    ['lab', 'lab2 lab-2 my-lab my_lab élab lablab', 'lab2 lab-2 my-lab my_lab élab lablab'],
+    ['a+b', 'a+b a+b1', '{{name}} a+b1'],
+    ['$&', '$& {{x}}', '{{name}} &#123;&#123;x}}'],
+  ])('for a domain named %s replaces only its name as a whole in %j', (name, text, expected) => {
+    const entry = text.replaceAll('&', '&amp;');
+    const xml = `<domain type='kvm'><name>x</name><uuid>2c3b1d8e-93ab-4f0e-b3d3-30a6f9d5a001</uuid><memory>65536</memory><os><type>hvm</type></os>
+<sysinfo type='smbios'><system><entry name='product'>${entry}</entry></system></sysinfo>
+<devices><disk type='file'><source file='/d'/><target dev='vda'/></disk></devices></domain>`;
+    expect(/<entry[^>]*>(.*)<\/entry>/.exec(templateFromDomain(name, xml).template)?.[1]).toBe(expected);
+  });
+
   it.each(accepted)('gives a member of its own for $name', ({ name, xml }) => {
     const original = parseXml(xml, name);
     const { disks, nvram, spec } = templateFromDomain(name, xml);
