@@ -1,4 +1,5 @@
 import { CowherdError } from '../core/errors.js';
+import { AgentRefusal, refusalReason } from '../core/guest/refusal.js';
 import { excerpt } from '../core/guest/text.js';
 import type { GuestAgent } from '../ports.js';
 import { isTimeout, virshError, withoutGuestText } from './virsh-errors.js';
@@ -50,7 +51,7 @@ function silentAgent(domain: string, why: string): CowherdError {
 function agentError(domain: string, error: string): CowherdError {
   const refused = /unable to execute QEMU agent command '[^']*': ([\s\S]*)/.exec(error)?.[1];
   if (refused !== undefined) {
-    return new CowherdError('GUEST_REFUSED', `The agent of ${domain} refused: ${excerpt(refused)}`, {
+    return new AgentRefusal(refusalReason(refused), `The agent of ${domain} refused: ${excerpt(refused)}`, {
       hint: 'Some distributions forbid parts of qemu-ga: see its BLACKLIST_RPC or --allow-rpcs setting in the guest.',
     });
   }

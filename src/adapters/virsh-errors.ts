@@ -15,6 +15,9 @@ export type VirshFault =
   | 'busy'
   | 'interrupted'
   | 'address taken'
+  | 'address not found'
+  | 'network active'
+  | 'unknown option'
   | 'other';
 
 const faults: Array<[VirshFault, RegExp]> = [
@@ -28,6 +31,10 @@ const faults: Array<[VirshFault, RegExp]> = [
     /Disconnected from|client socket is closed|closed due to keepalive timeout|received hangup event on socket|End of file while reading|Cannot (recv|write) data|failed to connect to the hypervisor|connect socket to '[^']*\/(libvirt|virtqemud)-sock/i,
   ],
   ['address taken', /there is an existing dhcp host entry in network/i],
+  ['address not found', /couldn't locate a matching dhcp host entry/i],
+  ['network active', /network is already active/i],
+  // Of virsh itself, in front of everything else that it could say.
+  ['unknown option', /^command '\S+' doesn't support option --/i],
   ['busy', /cannot acquire state change lock/i],
   // The kernel gives up checking a BPF program when a signal reaches the thread that loads it, and libvirtd gets one for each child that
   // ends. libvirt does not repeat the call. Source: Linux, kernel/bpf/verifier.c, do_check; libvirt, src/util/vircgroupv2devices.c

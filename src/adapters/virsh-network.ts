@@ -60,7 +60,7 @@ export class VirshNetworks implements Networks {
 
   async removeHost(name: string, side: NetworkSide, host: HostEntry): Promise<void> {
     const error = await this.#update(name, side, 'delete', host);
-    if (error !== '' && !/couldn't locate a matching/i.test(error)) throw updateError(name, 'release', host, error);
+    if (error !== '' && faultOf(error) !== 'address not found') throw updateError(name, 'release', host, error);
   }
 
   hostAddresses(): ReadonlySet<string> {
@@ -77,7 +77,7 @@ export class VirshNetworks implements Networks {
 
   async start(name: string): Promise<void> {
     const reply = await this.#run(`net-start ${quote(name)}`);
-    if (reply.error !== '' && !/already active/i.test(reply.error)) throw virshError(`start network ${name}`, reply.error);
+    if (reply.error !== '' && faultOf(reply.error) !== 'network active') throw virshError(`start network ${name}`, reply.error);
   }
 
   async #update(name: string, side: NetworkSide, verb: 'add' | 'delete', host: HostEntry): Promise<string> {

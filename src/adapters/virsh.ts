@@ -204,13 +204,11 @@ export class Virsh implements Hypervisor {
 
   async undefine(name: string): Promise<void> {
     const flags = '--managed-save --snapshots-metadata --checkpoints-metadata --nvram';
-    const order = (words: string): Promise<unknown> => this.#order(words, `undefine ${name}`, ['domain not found']);
-    await order(`undefine ${quote(name)} ${flags} --tpm`).catch((error: unknown) => {
-      // --tpm is of libvirt 8.9; before it a TPM's state went with its domain.
-      if (error instanceof CowherdError && /--tpm|unknown option/.test([error.message, ...error.details].join('\n')))
-        return order(`undefine ${quote(name)} ${flags}`);
-      throw error;
-    });
+    const order = (words: string, ...accepted: VirshFault[]): Promise<VirshFault | undefined> =>
+      this.#order(words, `undefine ${name}`, ['domain not found', ...accepted]);
+    // --tpm is of libvirt 8.9; before it a TPM's state went with its domain.
+    const fault = await order(`undefine ${quote(name)} ${flags} --tpm`, 'unknown option');
+    if (fault === 'unknown option') await order(`undefine ${quote(name)} ${flags}`);
   }
 
   attachConsole(name: string): Promise<number> {

@@ -42,6 +42,8 @@ export interface JudgedMember extends ObservedMember {
   reason: string;
   driftBytes: number;
   problems: string[];
+  /** Whether its domain or one of its disks does not exist. */
+  isIncomplete: boolean;
   /** What to do about a guest that did not go off or pause by anybody's wish; undefined for others. */
   hint?: string;
 }
@@ -74,7 +76,8 @@ export function judgeMember(member: ObservedMember, freshOverlayBytes: number, b
   const { domain, overlayBytes } = member;
   const driftBytes = overlayBytes === undefined ? 0 : Math.max(0, overlayBytes - freshOverlayBytes);
   if (domain === undefined && overlayBytes === undefined) {
-    return { ...member, state: 'missing', reason: 'never made, or removed', driftBytes, problems: ['domain and overlay are missing'] };
+    const problems = ['domain and overlay are missing'];
+    return { ...member, state: 'missing', reason: 'never made, or removed', driftBytes, problems, isIncomplete: true };
   }
   const problems: string[] = [];
   if (domain === undefined) problems.push('domain is missing');
@@ -83,9 +86,11 @@ export function judgeMember(member: ObservedMember, freshOverlayBytes: number, b
   if (overlayBytes === undefined) problems.push('overlay is missing');
   for (const stem of member.missingDisks ?? []) problems.push(`disk ${stem} is missing`);
   if (baseProblem !== undefined) problems.push(baseProblem);
+  const isIncomplete = domain === undefined || overlayBytes === undefined || (member.missingDisks ?? []).length > 0;
   const state = problems.length > 0 ? 'broken' : domain?.state === 'other' || domain === undefined ? 'broken' : domain.state;
   const hint = domain === undefined ? undefined : hintFor(domain);
-  return { ...member, state, reason: domain?.reason ?? 'no domain', driftBytes, problems, ...(hint === undefined ? {} : { hint }) };
+  const reason = domain?.reason ?? 'no domain';
+  return { ...member, state, reason, driftBytes, problems, isIncomplete, ...(hint === undefined ? {} : { hint }) };
 }
 
 function hintFor({ name, state, reason }: DomainState): string | undefined {

@@ -1,6 +1,7 @@
 import { formatDuration } from '../core/duration.js';
 import { CowherdError } from '../core/errors.js';
 import { execCommand, parseExecBegun, parseExecStatus } from '../core/guest/agent.js';
+import { AgentRefusal } from '../core/guest/refusal.js';
 import { type GuestText, guestText } from '../core/guest/text.js';
 import type { OutputListener } from '../guest-ports.js';
 import type { Ports, RemoteResult } from '../ports.js';
@@ -41,8 +42,7 @@ export async function execByAgent(
     pid = parseExecBegun(domain, await call(execCommand(argv, input)));
   } catch (error) {
     // As a shell says it, and as it comes by ssh.
-    if (error instanceof CowherdError && error.code === 'GUEST_REFUSED' && /Failed to execute child process/i.test(error.message))
-      return notFound(argv[0] ?? '', onOutput);
+    if (error instanceof AgentRefusal && error.reason === 'program not started') return notFound(argv[0] ?? '', onOutput);
     throw error;
   }
   for (let pause = pollMs.first; ; pause = Math.min(pollMs.most, pause * pollMs.growth)) {

@@ -38,7 +38,7 @@ export async function fixUpGuest(ports: FixUpPorts, domain: string, fix: FixUp, 
   const still = fix.identity === undefined ? [] : whatIsStillGolden(account, fix.identity);
   if (still.length > 0) {
     throw new CowherdError('NOT_READY', `${domain} is not itself yet; still the golden VM's: ${still.join('; ')}`, {
-      details: [...self.notes, ...excerptLines(stderr)],
+      details: [...self.notes, ...self.withoutLink.map((device) => `${device} has no link, and no address`), ...excerptLines(stderr)],
       hint: 'Until it is, keep it off networks that the golden VM or its other clones are on. A cold start makes it itself for certain.',
     });
   }

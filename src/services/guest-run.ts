@@ -1,6 +1,7 @@
 import { formatDuration } from '../core/duration.js';
 import { CowherdError, reportOf } from '../core/errors.js';
 import { parseCloudInitStatus } from '../core/guest/cloud-init.js';
+import { AgentRefusal } from '../core/guest/refusal.js';
 import type { MemberIdentity } from '../core/identity.js';
 import type { OutputListener } from '../guest-ports.js';
 import type { Ports, RemoteResult } from '../ports.js';
@@ -59,8 +60,7 @@ export async function runInGuest(
     return { ...(await execByAgent(ports, member.name, argv, options)), via: 'agent' };
   } catch (error) {
     // Some distributions let their agents run nothing: it certainly did not run.
-    const isForbidden =
-      error instanceof CowherdError && error.code === 'GUEST_REFUSED' && /disabled|not allowed|blocked/i.test(error.message);
+    const isForbidden = error instanceof AgentRefusal && error.reason === 'forbidden';
     if (!isForbidden || (await endpoints.host(member)) === undefined) throw error;
     return { ...(await runBySsh(ports, endpoints, member, argv, options)), via: 'ssh' };
   }

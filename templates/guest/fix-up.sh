@@ -337,7 +337,8 @@ await_addresses() {
   for device in $waiting; do
     carrier=1
     [ ! -e "/sys/class/net/$device" ] || { read -r carrier <"/sys/class/net/$device/carrier"; } 2>/dev/null || carrier=0
-    if [ "$carrier" = 1 ]; then missing="$missing $device"; else note "$device has no link yet, and no address"; fi
+    if [ "$carrier" = 1 ]; then missing="$missing $device"; else notes="$notes
+no-link $device"; fi
   done
   while :; do
     listing=$(ip -4 -o addr)

@@ -131,7 +131,10 @@ describe('a guest that is put right', () => {
 
     // Ended in the next moment, it boots as who it had become; the host name its seed tells it at each boot.
     const late = { hostname: `late-${lab.id}`, machineId: 'beadfeed'.repeat(4), macs: [], hostKeys: 'keep' as const };
-    await fixUpGuest(host, name, { clock: false, entropy: false, renew: false, identity: late }, options);
+    // A card without a link is told in a field of its own, and not in a note.
+    await virsh('domif-setlink', name, mac, 'down');
+    const unplugged = await fixUpGuest(host, name, { clock: false, entropy: false, renew: true, identity: late }, options);
+    expect(unplugged).toMatchObject({ withoutLink: ['eth0'], notes: [] });
     await virsh('destroy', name);
     await lab.ok('start', fleet, '--wait', 'agent');
     expect(await said('cat /etc/machine-id')).toBe(late.machineId);

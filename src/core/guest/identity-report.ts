@@ -30,6 +30,8 @@ export interface GuestSelf {
   /** Public ed25519, ECDSA and RSA lines: type and key. */
   hostKeys: SshPublicKey[];
   clockMs: number;
+  /** Network devices that have no link, and so no address yet. */
+  withoutLink: string[];
   /** What did not go as it should, for people. */
   notes: string[];
 }
@@ -89,6 +91,7 @@ export function parseGuestSelf(domain: string, output: string): GuestAccount {
       hostKeys: all('key', parseSshPublicKey),
       // Busybox knows no fractions of a second, and says so.
       clockMs: Math.floor(1000 * Number(/^\d+(\.\d+)?/.exec(clock)?.[0])),
+      withoutLink: all('no-link', matching(/^[\w.@-]{1,15}$/)),
       notes: (found.get('note') ?? []).map(excerpt),
     },
     formerHostKeys: all('former-key', parseSshPublicKey),

@@ -146,8 +146,8 @@ class Examination {
       this.#note('mismatch', name, reason, hint);
       return;
     }
-    const { problems } = judgeMember(member, record.freshOverlayBytes);
-    if (problems.some((problem) => problem.includes('missing')))
+    const { problems, isIncomplete } = judgeMember(member, record.freshOverlayBytes);
+    if (isIncomplete)
       this.#note(
         'missing',
         name,

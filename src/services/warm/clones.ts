@@ -183,8 +183,8 @@ export class Cloner {
     const fix = { clock: true, entropy: true, renew, identity };
     const self = await untilHeard(clock, deadline, () => fixUpGuest(this.#ports, member.name, fix, left()), this.#signal);
     await seeds.learnHost(this.#record.name, member.name, self.hostKeys);
-    // That it has no link yet is our own doing.
-    for (const note of self.notes.filter((text) => !text.includes('no link yet'))) this.notes.add(`in clones: ${note}`);
+    // Cards without a link are not worth a note: they were unplugged above.
+    for (const note of self.notes) this.notes.add(`in clones: ${note}`);
     await this.#setLinks(member, true);
     // Others ask again by themselves when there is a link.
     const mustBeAsked = self.dhcpClients.some((client) => deafClients.has(client));

@@ -36,6 +36,14 @@ Domain: 'off'
       'disconnected',
     ],
     ["Failed to start domain 'x'\nFailed to connect socket to '/run/libvirt/virtlogd-sock': No such file or directory", 'other'],
+    ['Failed to start network default\nRequested operation is not valid: network is already active', 'network active'],
+    [
+      "Failed to update network default\nRequested operation is not valid: couldn't locate a matching dhcp host entry in network 'default'",
+      'address not found',
+    ],
+    ["command 'undefine' doesn't support option --tpm", 'unknown option'],
+    // A name is no option.
+    ["failed to undefine domain 'a--tpm'\nunknown option", 'other'],
     ['anything else', 'other'],
     // What a guest wrote is no word of libvirt's.
     ["internal error: unable to execute QEMU agent command 'guest-exec': End of file while reading data", 'other'],

@@ -93,6 +93,8 @@ describe('what a guest says of itself', () => {
     'hook 3',
     'clock 1700000001.500000000',
     'note no lease',
+    'no-link eth1',
+    'no-link \u001b[2J',
     'cowherd-end',
   ];
   const said = lines.join('\n');
@@ -110,6 +112,7 @@ describe('what a guest says of itself', () => {
         dhcpClients: ['networkd'],
         hostKeys: [renewed],
         clockMs: 1_700_000_001_500,
+        withoutLink: ['eth1'],
         notes: ['no lease'],
       },
       formerHostKeys: [key],
