@@ -23,8 +23,8 @@ export default class Doctor extends BaseCommand {
 
   async run() {
     const { flags } = await this.parse(Doctor);
-    const { memory = 512, network = 'user' } = parseFlagValues({ memory: flags.memory, network: flags.network });
-    const { disks = [] } = parseFlagValues({ disks: [{ size: flags.disk }] });
+    const given = { memory: flags.memory, network: flags.network, disks: [{ size: flags.disk }] };
+    const { memory = 512, network = 'user', disks = [] } = parseFlagValues(given, 'doctor');
     return this.onHost(flags, async (host) => {
       if (flags['start-network'] !== undefined) await host.networks.start(flags['start-network']);
       const checks = await doctor(host, {

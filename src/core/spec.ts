@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { cpuSchema } from './cpu.js';
 import { CowherdError } from './errors.js';
-import { findingsIn, formatPath } from './fleet-findings.js';
+import { findingsIn } from './fleet-findings.js';
 import { formatRange, limits, maxLength, type Range } from './limits.js';
 import { namePattern, nameRule } from './names.js';
 import { isPublicKey } from './ssh-keys.js';
@@ -314,15 +314,24 @@ function knownKeys(path: readonly PropertyKey[], isLab: boolean): string[] {
 }
 
 /** Checks values that came as flags with the schema of the file, so that both speak alike. */
-export function parseFlagValues<T extends Partial<z.input<typeof fleetSchema>>>(values: T): Partial<FleetInput> {
+export function parseFlagValues<T extends Partial<z.input<typeof fleetSchema>>>(values: T, command = 'spawn'): Partial<FleetInput> {
   const result = fleetSchema.partial().safeParse(values);
   if (!result.success) {
     throw new CowherdError('BAD_USAGE', 'A flag has a value that cannot be used', {
-      details: result.error.issues.slice(0, 20).map((issue) => `${formatPath(issue.path)}: ${issue.message}`),
-      hint: 'See "cowherd spawn --help".',
+      details: result.error.issues.slice(0, 20).map((issue) => `${flagAt(issue.path)}: ${issue.message}`),
+      hint: `See "cowherd ${command} --help".`,
     });
   }
   return result.data;
+}
+
+const flagOf: Readonly<Record<string, string>> = { disks: '--disk', rootSize: '--disk-size', sshUser: '--ssh-user', variables: '--var' };
+
+/** The flag that gave a value, with the part of it that is meant: `--disk name`. */
+function flagAt([first, ...rest]: readonly PropertyKey[]): string {
+  const field = String(first);
+  const parts = rest.filter((part) => typeof part !== 'number' && part !== 'size').map(String);
+  return [flagOf[field] ?? `--${field}`, ...parts].join(' ');
 }
 
 export interface NetworkChoice {

@@ -18,6 +18,11 @@ export interface Check {
 
 const MiB = 1024 ** 2;
 const GiB = 1024 ** 3;
+
+/** What should stay free on the store's file system: 5 % of a small one; that share of a large one would be more than any run needs. */
+function leastFreeBytes(totalBytes: number): number {
+  return Math.max(GiB, Math.min(totalBytes * 0.05, 10 * GiB));
+}
 /** Allowance for what QEMU itself takes beside the guest's memory. */
 const overheadMiB = 32;
 
@@ -83,14 +88,15 @@ export interface Demand {
 
 export async function checkDisk({ machine, fleets }: Pick<Ports, 'machine' | 'fleets'>, demand?: Demand): Promise<Check[]> {
   const { freeBytes, totalBytes } = await machine.diskSpace(fleets.root);
+  const least = leastFreeBytes(totalBytes);
   const percent = Math.round((freeBytes / totalBytes) * 100);
   const free = `${prettyBytes(freeBytes, { binary: true })} free (${percent} %)`;
   const checks: Check[] = [
-    freeBytes < GiB || freeBytes < totalBytes * 0.05
+    freeBytes < least
       ? {
           name: 'free disk',
           status: 'failed',
-          message: `only ${free} in ${fleets.root}: less than 5 % or 1 GiB`,
+          message: `only ${free} in ${fleets.root}, less than ${prettyBytes(least, { binary: true })}`,
           hint: 'Free some space ("cowherd report" shows who uses it), or keep the store elsewhere with --store DIR.',
         }
       : ok('free disk', free),

@@ -31,6 +31,15 @@ describe('a verb that fails before its first change', () => {
     expect(await unfinished(fleet)).toBeNull();
   });
 
+  it('names the flag: doctor with a disk size that is none', async () => {
+    const { exitCode, json } = await lab.answer('doctor', '--disk', 'much');
+    expect([exitCode, json.error.details, json.error.hint]).toEqual([
+      2,
+      [expect.stringMatching(/^--disk: is not a size/)],
+      'See "cowherd doctor --help".',
+    ]);
+  });
+
   it('is not unfinished: teardown that cannot read the definitions', async () => {
     const fleet = lab.fleet('down');
     await lab.ok('spawn', fleet, '--base', golden, '--count', '1', '--no-start', ...guest);

@@ -49,6 +49,16 @@ describe('values', () => {
     expect(['512', '512MiB', '2GiB', '2g', '1 GB'].map(parseMemoryMiB)).toEqual([512, 512, 2048, 2048, 1024]);
     expect(['', 'x', '1PiB', '-1', '1.5GiB'].map(parseMemoryMiB)).toEqual([undefined, undefined, undefined, undefined, undefined]);
     expect(() => parseFlagValues({ memory: '2' })).toThrow(CowherdError);
+    // A fault is told of the flag that was typed, not of the fleet file's key.
+    const bad = { memory: '2', rootSize: 'x', sshUser: '', disks: [{ size: '1MiB' }, { size: 'much', name: '/' }] };
+    expect(() => parseFlagValues(bad, 'doctor')).toThrow(
+      expect.objectContaining({
+        details: expect.arrayContaining(
+          ['--memory', '--disk-size', '--ssh-user', '--disk', '--disk name'].map((flag) => expect.stringMatching(`^${flag}: `)),
+        ),
+        hint: 'See "cowherd doctor --help".',
+      }),
+    );
   });
 
   it('counts only whole lines of an operation log', () => {
