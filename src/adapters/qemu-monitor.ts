@@ -6,6 +6,7 @@ import { excerpt } from '../core/guest/text.js';
 import type { Monitor } from '../ports.js';
 import { isTimeout, silentDomain, virshError } from './virsh-errors.js';
 import { memoryMs, quote, type Reply } from './virsh-session.js';
+import { domainWord } from './virsh-words.js';
 
 /** One at a time in each process: what a killed run has begun is found by it. */
 const jobId = 'cowherd';
@@ -101,7 +102,7 @@ export class QemuMonitor implements Monitor {
   async #ask(domain: string, execute: string, words?: object, moreMs = 0): Promise<unknown> {
     const text = JSON.stringify({ execute, ...(words === undefined ? {} : { arguments: words }) });
     const doing = `ask the QEMU of ${domain} for ${execute}`;
-    const reply = await this.#run(`qemu-monitor-command ${quote(domain)} ${quote(text)}`, moreMs).catch((error: unknown) => {
+    const reply = await this.#run(`qemu-monitor-command ${domainWord(domain)} ${quote(text)}`, moreMs).catch((error: unknown) => {
       throw isTimeout(error) ? silentDomain(domain, doing, error) : error;
     });
     if (reply.error !== '') {

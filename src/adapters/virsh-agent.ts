@@ -4,6 +4,7 @@ import { excerpt } from '../core/guest/text.js';
 import type { GuestAgent } from '../ports.js';
 import { isTimeout, virshError, withoutGuestText } from './virsh-errors.js';
 import { quote, type Reply } from './virsh-session.js';
+import { domainWord } from './virsh-words.js';
 
 /** libvirt asks an agent first whether it is there, and waits that long for it. */
 const syncSeconds = 5;
@@ -22,7 +23,7 @@ export class VirshAgent implements GuestAgent {
       [...Array(letter.length).keys()].map((at) => `\\u${letter.charCodeAt(at).toString(16).padStart(4, '0')}`).join(''),
     );
     const seconds = Math.max(1, Math.ceil(timeoutSeconds));
-    const line = `qemu-agent-command ${quote(domain)} ${quote(text)} --timeout ${seconds}`;
+    const line = `qemu-agent-command ${domainWord(domain)} ${quote(text)} --timeout ${seconds}`;
     const reply = await this.#run(line, (seconds + syncSeconds) * 1_000).catch((error: unknown) => {
       throw isTimeout(error) ? silentAgent(domain, error.message) : error;
     });

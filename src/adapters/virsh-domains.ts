@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import type { DomainKeepings, ForeignDomains } from '../ports.js';
 import { isSystemUri } from './connection.js';
 import { faultOf, virshError } from './virsh-errors.js';
-import { quote, type Reply } from './virsh-session.js';
+import type { Reply } from './virsh-session.js';
+import { domainWord } from './virsh-words.js';
 
 /** Domains that cowherd did not make, through kept-open virsh sessions. */
 export class VirshDomains implements ForeignDomains {
@@ -30,7 +31,7 @@ export class VirshDomains implements ForeignDomains {
   }
 
   async #xml(domain: string, flags: string): Promise<string | undefined> {
-    const reply = await this.#run(`dumpxml ${flags}${quote(domain)}`);
+    const reply = await this.#run(`dumpxml ${flags}${domainWord(domain)}`);
     if (faultOf(reply.error) === 'domain not found') return undefined;
     if (reply.error !== '') throw virshError(`read the XML of ${domain}`, reply.error);
     return reply.stdout;

@@ -25,7 +25,7 @@ export class VirshNetworks implements Networks {
   }
 
   async state(name: string): Promise<NetworkState> {
-    const reply = await this.#run(`net-info ${quote(name)}`);
+    const reply = await this.#run(`net-info --network ${quote(name)}`);
     if (faultOf(reply.error) === 'network not found') return { exists: false, active: false, persistent: false };
     if (reply.error !== '') throw virshError(`look at network ${name}`, reply.error);
     const says = (key: string): boolean => new RegExp(`^${key}:\\s+yes`, 'm').test(reply.stdout);
@@ -33,11 +33,11 @@ export class VirshNetworks implements Networks {
   }
 
   async definition(name: string): Promise<NetworkDefinition> {
-    return parseNetworkXml(await this.#ask(`net-dumpxml ${quote(name)}`, `read network ${name}`));
+    return parseNetworkXml(await this.#ask(`net-dumpxml --network ${quote(name)}`, `read network ${name}`));
   }
 
   async leases(name: string): Promise<Lease[]> {
-    return parseLeases(await this.#ask(`net-dhcp-leases ${quote(name)}`, `read the leases of network ${name}`));
+    return parseLeases(await this.#ask(`net-dhcp-leases --network ${quote(name)}`, `read the leases of network ${name}`));
   }
 
   async sides(name: string): Promise<Map<NetworkSide, NetworkDefinition>> {
@@ -76,14 +76,14 @@ export class VirshNetworks implements Networks {
   }
 
   async start(name: string): Promise<void> {
-    const reply = await this.#run(`net-start ${quote(name)}`);
+    const reply = await this.#run(`net-start --network ${quote(name)}`);
     if (reply.error !== '' && faultOf(reply.error) !== 'network active') throw virshError(`start network ${name}`, reply.error);
   }
 
   async #update(name: string, side: NetworkSide, verb: 'add' | 'delete', host: HostEntry): Promise<string> {
     const parent = await this.#dhcpIndex(name, side);
     const place = parent === undefined ? '' : ` --parent-index ${parent}`;
-    return (await this.#run(`net-update ${quote(name)} ${verb} ip-dhcp-host ${quote(entry(host))} --${side}${place}`)).error;
+    return (await this.#run(`net-update --network ${quote(name)} ${verb} ip-dhcp-host ${quote(entry(host))} --${side}${place}`)).error;
   }
 
   /** Which <ip> the entries belong to, which does not change while a network runs. An IPv6 one with DHCP may stand before it. */
@@ -95,7 +95,7 @@ export class VirshNetworks implements Networks {
 
   async #read(name: string, side: NetworkSide): Promise<NetworkDefinition> {
     const inactive = side === 'config' ? ' --inactive' : '';
-    const definition = parseNetworkXml(await this.#ask(`net-dumpxml ${quote(name)}${inactive}`, `read network ${name}`));
+    const definition = parseNetworkXml(await this.#ask(`net-dumpxml --network ${quote(name)}${inactive}`, `read network ${name}`));
     this.#dhcpIndexes.set(`${side} ${name}`, definition.dhcpIndex);
     return definition;
   }

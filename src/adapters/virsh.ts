@@ -19,6 +19,7 @@ import { SessionPool } from './session-pool.js';
 import { connectionError, faultOf, isTimeout, silentDomain, stuckStart, type VirshFault, virshError } from './virsh-errors.js';
 import { readEach, verifyAbsence, verifyConnected } from './virsh-reads.js';
 import { memoryMs, quote, type Reply } from './virsh-session.js';
+import { domainWord } from './virsh-words.js';
 
 export interface VirshOptions {
   uri: string;
@@ -98,8 +99,10 @@ export class Virsh implements Hypervisor {
   }
 
   async stateOf(name: string): Promise<Pick<DomainState, 'state' | 'reason'>> {
-    const states = parseDomainStates(await this.#ask(`domstats --state --nowait ${quote(name)}`, `tell the state of ${name}`));
-    return states.get(name) ?? { state: 'other', reason: 'unknown' };
+    const states = parseDomainStates(await this.#ask(`domstats --state --nowait ${domainWord(name)}`, `tell the state of ${name}`));
+    // Told by its name, also where it was asked for by its UUID.
+    const [state = { state: 'other', reason: 'unknown' }] = states.values();
+    return state;
   }
 
   async readDiskErrors(names: readonly string[]): Promise<Map<string, string>> {
@@ -107,7 +110,7 @@ export class Virsh implements Hypervisor {
     await readEach(
       this.#pool,
       names,
-      (name) => `domblkerror ${quote(name)}`,
+      (name) => `domblkerror ${domainWord(name)}`,
       (name, { stdout }) => {
         const why = [...stdout.matchAll(/^(\S+): (no space|unspecified error)/gm)].map(([line]) => line);
         if (why.length > 0) errors.set(name, why.join(', '));
@@ -123,7 +126,7 @@ export class Virsh implements Hypervisor {
       this.#pool,
       names,
       // Of the definition, not of the running guest: what was redefined counts from its next start on.
-      (name) => `metadata --config ${quote(name)} ${metadataNamespace}`,
+      (name) => `metadata --config ${domainWord(name)} ${metadataNamespace}`,
       (name, reply) => {
         verifyAbsence(reply, `read the metadata of ${name}`);
         const mark = reply.error === '' ? parseMemberMark(reply.stdout) : undefined;
@@ -139,7 +142,7 @@ export class Virsh implements Hypervisor {
     await readEach(
       this.#pool,
       names,
-      (name) => `dumpxml --inactive ${quote(name)}`,
+      (name) => `dumpxml --inactive ${domainWord(name)}`,
       (name, reply) => {
         verifyAbsence(reply, `read the XML of ${name}`);
         if (reply.error === '') documents.set(name, reply.stdout);
@@ -163,7 +166,7 @@ export class Virsh implements Hypervisor {
 
   async start(name: string, savedBytes = 0): Promise<void> {
     const order = (): Promise<VirshFault | undefined> =>
-      this.#order(`start ${quote(name)}`, `start ${name}`, ['already running'], { domain: name, moreMs: memoryMs(savedBytes) });
+      this.#order(`start ${domainWord(name)}`, `start ${name}`, ['already running'], { domain: name, moreMs: memoryMs(savedBytes) });
     const losses = this.#pool.losses;
     const looksAtLeast = (): number => (this.#pool.losses > losses ? looksAfterLoss : 1);
     if ((await order()) === undefined && this.#pool.losses === losses) return;
@@ -182,15 +185,15 @@ export class Virsh implements Hypervisor {
   }
 
   async startPaused(name: string): Promise<void> {
-    await this.#order(`start ${quote(name)} --paused`, `start ${name}`, ['already running'], { domain: name });
+    await this.#order(`start ${domainWord(name)} --paused`, `start ${name}`, ['already running'], { domain: name });
   }
 
   async resume(name: string): Promise<void> {
-    await this.#order(`resume ${quote(name)}`, `let ${name} go on`, ['already running'], { domain: name });
+    await this.#order(`resume ${domainWord(name)}`, `let ${name} go on`, ['already running'], { domain: name });
   }
 
   async destroy(name: string): Promise<void> {
-    await this.#order(`destroy ${quote(name)}`, `stop ${name}`, ['domain not found', 'not running'], {
+    await this.#order(`destroy ${domainWord(name)}`, `stop ${name}`, ['domain not found', 'not running'], {
       domain: name,
       beforeRepeat: async () => {
         if (isStartingUp(await this.stateOf(name))) throw stuckStart(name, this.isSystem);
@@ -199,7 +202,7 @@ export class Virsh implements Hypervisor {
   }
 
   async shutdown(name: string): Promise<void> {
-    await this.#order(`shutdown ${quote(name)}`, `shut down ${name}`, ['not running'], { domain: name });
+    await this.#order(`shutdown ${domainWord(name)}`, `shut down ${name}`, ['not running'], { domain: name });
   }
 
   async undefine(name: string): Promise<void> {
@@ -207,8 +210,8 @@ export class Virsh implements Hypervisor {
     const order = (words: string, ...accepted: VirshFault[]): Promise<VirshFault | undefined> =>
       this.#order(words, `undefine ${name}`, ['domain not found', ...accepted]);
     // --tpm is of libvirt 8.9; before it a TPM's state went with its domain.
-    const fault = await order(`undefine ${quote(name)} ${flags} --tpm`, 'unknown option');
-    if (fault === 'unknown option') await order(`undefine ${quote(name)} ${flags}`);
+    const fault = await order(`undefine ${domainWord(name)} ${flags} --tpm`, 'unknown option');
+    if (fault === 'unknown option') await order(`undefine ${domainWord(name)} ${flags}`);
   }
 
   attachConsole(name: string): Promise<number> {
@@ -233,12 +236,12 @@ export class Virsh implements Hypervisor {
   }
 
   async forgetSavedState(name: string): Promise<void> {
-    await this.#order(`managedsave-remove ${quote(name)}`, `drop the saved state of ${name}`, ['domain not found']);
+    await this.#order(`managedsave-remove ${domainWord(name)}`, `drop the saved state of ${name}`, ['domain not found']);
   }
 
   async snapshotsOf(name: string): Promise<{ snapshots: string[]; checkpoints: string[] }> {
     const [snapshots, checkpoints] = await Promise.all(
-      ['snapshot', 'checkpoint'].map((kind) => this.#ask(`${kind}-list ${quote(name)} --name`, `list the ${kind}s of ${name}`)),
+      ['snapshot', 'checkpoint'].map((kind) => this.#ask(`${kind}-list ${domainWord(name)} --name`, `list the ${kind}s of ${name}`)),
     );
     return { snapshots: linesOf(snapshots ?? ''), checkpoints: linesOf(checkpoints ?? '') };
   }
@@ -253,13 +256,13 @@ export class Virsh implements Hypervisor {
   async forgetSnapshots(name: string): Promise<void> {
     const { snapshots, checkpoints } = await this.snapshotsOf(name);
     const forget = (kind: string, word: string): Promise<unknown> =>
-      this.#order(`${kind}-delete ${quote(name)} ${quote(word)} --metadata`, `forget the ${kind} ${word} of ${name}`);
+      this.#order(`${kind}-delete ${domainWord(name)} --${kind}name ${quote(word)} --metadata`, `forget the ${kind} ${word} of ${name}`);
     for (const word of snapshots) await forget('snapshot', word);
     for (const word of checkpoints) await forget('checkpoint', word);
   }
 
   async saveManaged(name: string, memoryBytes: number): Promise<void> {
-    await this.#order(`managedsave ${quote(name)} --running`, `save the memory of ${name}`, [], {
+    await this.#order(`managedsave ${domainWord(name)} --running`, `save the memory of ${name}`, [], {
       domain: name,
       moreMs: memoryMs(memoryBytes),
     });
@@ -270,11 +273,15 @@ export class Virsh implements Hypervisor {
   }
 
   async growDisk(name: string, path: string, virtualBytes: number): Promise<void> {
-    await this.#order(`blockresize ${quote(name)} ${quote(path)} ${virtualBytes}B`, `enlarge the disk of ${name}`, [], { domain: name });
+    await this.#order(`blockresize ${domainWord(name)} ${quote(path)} ${virtualBytes}B`, `enlarge the disk of ${name}`, [], {
+      domain: name,
+    });
   }
 
   async setLink(name: string, mac: string, isUp: boolean): Promise<void> {
-    await this.#order(`domif-setlink ${quote(name)} ${quote(mac)} ${isUp ? 'up' : 'down'}`, `set a link of ${name}`, [], { domain: name });
+    await this.#order(`domif-setlink ${domainWord(name)} ${quote(mac)} ${isUp ? 'up' : 'down'}`, `set a link of ${name}`, [], {
+      domain: name,
+    });
   }
 
   async listSaved(): Promise<Set<string>> {
@@ -360,7 +367,7 @@ export class Virsh implements Hypervisor {
 
   /** Whether a call has been waiting for the domain's QEMU for so long that another one would wait in vain. Asks libvirt alone. */
   async #isHung(name: string): Promise<boolean> {
-    const { stdout } = await this.#run(`domcontrol ${quote(name)}`);
+    const { stdout } = await this.#run(`domcontrol ${domainWord(name)}`);
     const seconds = /^occupied \(([\d.]+)s\)/.exec(stdout)?.[1];
     return seconds !== undefined && Number(seconds) >= hungMonitorSeconds;
   }

@@ -1,3 +1,4 @@
+import { virshWord } from './domain-ref.js';
 import type { CowherdError } from './errors.js';
 import type { MemberMark, ObservedMember } from './observation.js';
 import { isOn, isStartingUp } from './observation.js';
@@ -285,7 +286,7 @@ export function otherStoreHint(name: string): string {
 export function foreignReason({ name, uuid, domain, unread, mark }: MarkedMember): Plan['refused'][number] {
   if (unread !== undefined) return unreadReason(name, unread);
   if (domain !== undefined && domain.name !== name) {
-    return { name, reason: `its domain was renamed to ${domain.name}`, hint: `Name it back: virsh domrename ${domain.name} ${name}` };
+    return { name, reason: `its domain was renamed to ${domain.name}`, hint: `Name it back: virsh domrename ${virshWord(domain)} ${name}` };
   }
   if (domain?.uuid !== uuid && mark !== undefined) {
     return {

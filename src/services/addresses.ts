@@ -82,8 +82,9 @@ function withMembers(record: FleetRecord, members: readonly MemberIdentity[]): F
 async function takenPorts({ fleets, hypervisor }: AddressPorts, record: FleetRecord): Promise<Set<number>> {
   const taken = new Set(await portsOfOtherFleets(fleets, record.name));
   const own = new Set(record.members.map((member) => member.name));
-  const names = (await hypervisor.listDomains()).map((domain) => domain.name).filter((name) => !own.has(name));
-  for (const xml of (await hypervisor.readXml(names)).values()) for (const port of forwardedPortsIn(xml)) taken.add(port);
+  const others = (await hypervisor.listDomains()).filter(({ name }) => !own.has(name));
+  for (const xml of (await hypervisor.readXml(others.map(({ uuid }) => uuid))).values())
+    for (const port of forwardedPortsIn(xml)) taken.add(port);
   return taken;
 }
 

@@ -39,11 +39,11 @@ export async function baseUsers(ports: Ports): Promise<BaseUsers> {
     }
   }
   const domains = await ports.hypervisor.listDomains();
-  const marks = await ports.hypervisor.readMarks(domains.map((domain) => domain.name));
+  const marks = await ports.hypervisor.readMarks(domains.map((domain) => domain.uuid));
   // Domains whose fleet's record is lost count, too; those of another store stand on files of their own.
-  const documents = await ports.hypervisor.readXml([...marks].filter(([, mark]) => !recorded.has(mark.fleetId)).map(([name]) => name));
-  for (const [name, mark] of marks)
-    if (documents.get(name)?.includes(printedAttribute(`${ports.fleets.root}/`)))
+  const documents = await ports.hypervisor.readXml([...marks].filter(([, mark]) => !recorded.has(mark.fleetId)).map(([uuid]) => uuid));
+  for (const [uuid, mark] of marks)
+    if (documents.get(uuid)?.includes(printedAttribute(`${ports.fleets.root}/`)))
       for (const base of basesOfMark(mark, unreadable)) note(base, mark.fleet);
   return { users: new Map([...users].map(([key, fleets]) => [key, [...fleets].sort()])), unreadable };
 }
@@ -64,8 +64,8 @@ async function foreignUsers(ports: Ports, bases: readonly BaseImage[]): Promise<
   const { disks, hypervisor } = ports;
   const keys = new Map(await Promise.all(bases.map(async (base) => [await disks.identity(base.path), baseKey(base)] as const)));
   const domains = await hypervisor.listDomains();
-  const marks = await hypervisor.readMarks(domains.map((domain) => domain.name));
-  const strangers = domains.filter((domain) => !marks.has(domain.name));
+  const marks = await hypervisor.readMarks(domains.map((domain) => domain.uuid));
+  const strangers = domains.filter((domain) => !marks.has(domain.uuid));
   const documents = await hypervisor.readXml(strangers.map((domain) => domain.uuid));
   const users = new Map<string, string[]>();
   for (const { name, uuid } of strangers) {

@@ -1,3 +1,4 @@
+import { domainRef, virshWord } from '../core/domain-ref.js';
 import { templateFromDomain } from '../core/domain-template.js';
 import { CowherdError } from '../core/errors.js';
 import { baseNameFromFile } from '../core/names.js';
@@ -23,10 +24,10 @@ export interface GoldenDomain {
  * @throws BAD_USAGE where it does not go with other options; PREFLIGHT_FAILED unless it is shut off; NOT_SUPPORTED
  */
 export async function goldenDomain(ports: Ports, options: SpawnOptions): Promise<GoldenDomain | undefined> {
-  const { fromDomain: name } = options;
-  if (name === undefined) return undefined;
+  if (options.fromDomain === undefined) return undefined;
   verifyAlone(options);
-  const { domain, xml } = await shutOffDomain(ports, name);
+  // Its name, also where its UUID was given.
+  const { name, xml } = await shutOffDomain(ports, options.fromDomain);
   const { template, disks, spec, nvram, notes } = templateFromDomain(name, xml);
   const baseName = baseNameFromFile(`${name}.xml`) ?? 'domain';
   const [first, ...others] = disks;
@@ -42,7 +43,7 @@ export async function goldenDomain(ports: Ports, options: SpawnOptions): Promise
     base: { path: first.path, format: first.format, name: baseName },
     spec: { ...spec, disks: further },
     // libvirt does not say where it keeps the variables of a domain whose firmware it chose itself.
-    nvram: await readGoldenNvram(ports, spec.firmware === 'uefi' ? (nvram ?? ports.domains.nvramPath(domain)) : undefined, notes),
+    nvram: await readGoldenNvram(ports, spec.firmware === 'uefi' ? (nvram ?? ports.domains.nvramPath(name)) : undefined, notes),
     notes: notes.map((note) => `${name}: ${note}`),
   };
 }
@@ -78,16 +79,16 @@ function verifyAlone({ fleet, base, template, nvram, spec = {} }: SpawnOptions):
   });
 }
 
-async function shutOffDomain(ports: Ports, name: string): Promise<{ domain: string; xml: string }> {
+async function shutOffDomain(ports: Ports, name: string): Promise<{ name: string; xml: string }> {
   const domain = (await ports.hypervisor.listDomains()).find((one) => one.name === name || one.uuid === name);
   // With its passwords: a console that asks for one must not be open in the members.
-  const xml = domain === undefined ? undefined : await ports.domains.definition(domain.name);
+  const xml = domain === undefined ? undefined : await ports.domains.definition(domainRef(domain));
   if (domain === undefined || xml === undefined) {
     throw new CowherdError('DOMAIN_NOT_FOUND', `There is no domain ${name} at ${ports.hypervisor.uri}`, {
       hint: `See which there are: virsh -c ${ports.hypervisor.uri} list --all`,
     });
   }
-  const mark = (await ports.hypervisor.readMarks([domain.name])).get(domain.name);
+  const mark = (await ports.hypervisor.readMarks([domain.uuid])).get(domain.uuid);
   if (mark !== undefined) {
     throw new CowherdError('BAD_USAGE', `Domain ${name} is a member of fleet ${mark.fleet}`, {
       hint: `Make a base image of its disk instead: cowherd promote ${name} --as NAME`,
@@ -95,13 +96,13 @@ async function shutOffDomain(ports: Ports, name: string): Promise<{ domain: stri
   }
   if (isOn(domain)) {
     throw new CowherdError('PREFLIGHT_FAILED', `Domain ${name} is ${domain.state}: its disks change while they would be read`, {
-      hint: `Shut it down first: virsh shutdown ${name}`,
+      hint: `Shut it down first: virsh shutdown ${virshWord(domain)}`,
     });
   }
   if (domain.reason === 'saved') {
     throw new CowherdError('PREFLIGHT_FAILED', `Domain ${name} has saved memory: its disks are those of a guest that has not shut down`, {
-      hint: `Start it and shut it down: virsh start ${name}; virsh shutdown ${name}`,
+      hint: `Start it and shut it down: virsh start ${virshWord(domain)}; virsh shutdown ${virshWord(domain)}`,
     });
   }
-  return { domain: domain.name, xml };
+  return { name: domain.name, xml };
 }

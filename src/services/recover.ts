@@ -63,7 +63,7 @@ export function recoverFleet(ports: Ports, fleet: string): Promise<FleetRecord> 
           const member = memberIdentity(fleet, first.fleetId, index, spec.nics);
           const own = bases.get(index);
           const isOther = own !== undefined && own.digest !== base.digest;
-          return { ...recovered(member, documents.get(member.name)), ...(isOther ? { base: own } : {}) };
+          return { ...recovered(member, documents.get(member.uuid)), ...(isOther ? { base: own } : {}) };
         }),
     };
     // A member whose domain is gone says by its overlay where it stands.
@@ -107,15 +107,15 @@ function recovered(member: MemberIdentity, xml: string | undefined): FleetRecord
 
 async function believableMarks(ports: Ports, fleet: string): Promise<{ marks: MemberMark[]; documents: Map<string, string> }> {
   const domains = await ports.hypervisor.listDomains();
-  const marks = await ports.hypervisor.readMarks(domains.map((domain) => domain.name));
-  const claiming = domains.filter((domain) => marks.get(domain.name)?.fleet === fleet);
-  const documents = await ports.hypervisor.readXml(claiming.map((domain) => domain.name));
+  const marks = await ports.hypervisor.readMarks(domains.map((domain) => domain.uuid));
+  const claiming = domains.filter((domain) => marks.get(domain.uuid)?.fleet === fleet);
+  const documents = await ports.hypervisor.readXml(claiming.map((domain) => domain.uuid));
   const believable: MemberMark[] = [];
   for (const { name, uuid } of claiming) {
-    const mark = marks.get(name);
+    const mark = marks.get(uuid);
     if (mark === undefined) continue;
     const identity = memberIdentity(fleet, mark.fleetId, mark.index);
-    const hasOverlay = hasDisk(documents.get(name) ?? '', ports.fleets.files(fleet, name).overlay);
+    const hasOverlay = hasDisk(documents.get(uuid) ?? '', ports.fleets.files(fleet, name).overlay);
     if (identity.name === name && identity.uuid === uuid && hasOverlay) believable.push(mark);
   }
   const ids = new Set(believable.map((mark) => mark.fleetId));

@@ -1,5 +1,6 @@
 import { formatDuration } from '../core/duration.js';
 import { CowherdError } from '../core/errors.js';
+import { shellWord } from '../core/quoting.js';
 import type { Ports } from '../ports.js';
 import { isAborted } from './engine.js';
 
@@ -43,7 +44,7 @@ export async function shutDownGuest(ports: Pick<Ports, 'hypervisor' | 'clock'>, 
   while (await isOn()) {
     if (isAborted(signal)) {
       throw new CowherdError('INTERRUPTED', `Interrupted while ${name} was shutting down`, {
-        hint: `It has been asked, and may still go off. If it does: virsh start ${name}`,
+        hint: `It has been asked, and may still go off. If it does: virsh start ${shellWord(handle)}`,
       });
     }
     if (asked === undefined || ports.clock.monotonic() - asked >= askAgainMs) {

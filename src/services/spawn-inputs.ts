@@ -230,8 +230,8 @@ function verifyDisksKept(recorded: FleetRecord, spec: DomainSpec): void {
 
 /** A fleet id whose members' addresses no domain of this host has. */
 async function unusedFleetId(ports: Ports, count: number, nics: number, signal?: AbortSignal): Promise<string> {
-  const names = (await ports.hypervisor.listDomains()).map((domain) => domain.name);
-  const documents = await ports.hypervisor.readXml(names);
+  const uuids = (await ports.hypervisor.listDomains()).map((domain) => domain.uuid);
+  const documents = await ports.hypervisor.readXml(uuids);
   const taken = new Set(
     [...documents.values()].flatMap((xml) =>
       [...xml.matchAll(/<mac address=['"]([0-9a-fA-F:]{17})['"]/g)].map((match) => (match[1] ?? '').toLowerCase()),

@@ -5,7 +5,7 @@ import { type BaseRef, baseOf, basesOf, type FleetRecord } from '../core/fleet.j
 import { type FleetMemory, judgeFleetMemory, type MemberMemory } from '../core/fleet-memory.js';
 import { describeHolder, type LockHolder, type LockStatus, lockStatus } from '../core/lock.js';
 import { verifyName } from '../core/names.js';
-import { judgeMember, type MemberState, type ObservedMember } from '../core/observation.js';
+import { type DomainState, judgeMember, type MemberState, type ObservedMember } from '../core/observation.js';
 import type { Ports, QemuProcess } from '../ports.js';
 import { chainDifferences, loadFleet, observeFleet } from './fleet-access.js';
 import { observeAddresses, sharedAddresses } from './observe-addresses.js';
@@ -75,7 +75,7 @@ export async function status(ports: Ports, fleet: string, options: StatusOptions
     newestBase(ports, record).catch(() => undefined),
     ports.checkpoints.list(fleet),
   ]);
-  const stalled = observed.flatMap(({ domain }) => (domain?.state === 'paused' && domain.reason === 'I/O error' ? [domain.name] : []));
+  const stalled = observed.flatMap(({ domain }) => (domain?.state === 'paused' && domain.reason === 'I/O error' ? [domain.uuid] : []));
   const [addresses, diskErrors] = await Promise.all([observeAddresses(ports, record, observed), readDiskErrors(ports, stalled)]);
   const sharing = sharedAddresses(addresses);
   const memory = options.memory ? await readMemory(ports, record, observed, processes) : undefined;
@@ -83,6 +83,11 @@ export async function status(ports: Ports, fleet: string, options: StatusOptions
   const problemOf = new Map(problems);
   const isBroken = (ref: BaseRef): boolean => typeof problemOf.get(baseKey(ref)) === 'string';
   const counts: Record<MemberState, number> = { running: 0, shutOff: 0, paused: 0, broken: 0, missing: 0 };
+  const stallOf = (domain: DomainState | undefined): string[] => {
+    if (domain === undefined || !stalled.includes(domain.uuid)) return [];
+    const why = diskErrors.get(domain.uuid);
+    return [`paused by an I/O error${why === undefined ? '' : ` (${why})`}`];
+  };
   const members = observed.map((member): MemberStatus => {
     const changed = [baseOf(record, member), ...record.spec.disks.flatMap((disk) => disk.base ?? [])].some(isBroken);
     const { index, name, uuid, macs, sshPort, state, reason, overlayBytes, driftBytes, problems, hint } = judgeMember(
@@ -109,11 +114,7 @@ export async function status(ports: Ports, fleet: string, options: StatusOptions
       ...(memory === undefined ? {} : { memory: memory.members.get(name) ?? null }),
       base: formatBaseRef(baseOf(record, member)),
       outdated: newest !== undefined && baseOf(record, member).digest !== newest.digest,
-      problems: [
-        ...problems,
-        ...(stalled.includes(name) ? [`paused by an I/O error${diskErrors.has(name) ? ` (${diskErrors.get(name)})` : ''}`] : []),
-        ...(sharing.get(name) ?? []),
-      ],
+      problems: [...problems, ...stallOf(member.domain), ...(sharing.get(name) ?? [])],
       hint: hint ?? null,
     };
   });
@@ -132,11 +133,11 @@ export async function status(ports: Ports, fleet: string, options: StatusOptions
 /** How long libvirt may take to ask QEMUs about their disks: a listing does not wait for one that hangs. */
 const diskErrorsMs = 2_000;
 
-async function readDiskErrors({ hypervisor, clock }: Ports, names: readonly string[]): Promise<ReadonlyMap<string, string>> {
+async function readDiskErrors({ hypervisor, clock }: Ports, uuids: readonly string[]): Promise<ReadonlyMap<string, string>> {
   const none = new Map<string, string>();
-  if (names.length === 0) return none;
+  if (uuids.length === 0) return none;
   const enough = new AbortController();
-  const read = hypervisor.readDiskErrors(names).catch(() => none);
+  const read = hypervisor.readDiskErrors(uuids).catch(() => none);
   const first = await Promise.race([read, clock.sleep(diskErrorsMs, enough.signal).then(() => none)]);
   enough.abort();
   return first;

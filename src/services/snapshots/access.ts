@@ -1,4 +1,5 @@
 import { sealDifferences } from '../../core/base.js';
+import { domainRef, virshWord } from '../../core/domain-ref.js';
 import { CowherdError } from '../../core/errors.js';
 import { type DomainState, isOn } from '../../core/observation.js';
 import type { ProgressListener } from '../../core/progress.js';
@@ -47,7 +48,7 @@ export async function withSnapshots<T>(ports: Ports, word: string, work: (sight:
     async () => {
       // Once more: it may have gone, or been started, while we waited for the lock.
       const domain = await findDomain(ports, uuid);
-      const handle = handleOf(domain);
+      const handle = domainRef(domain);
       const xml = await ports.domains.definition(handle);
       if (xml === undefined) throw await notFound(ports, word);
       const levels = (await ports.snapshots.read(uuid))?.levels ?? [];
@@ -65,11 +66,6 @@ export async function withSnapshotLock<T>(ports: Pick<Ports, 'snapshots'>, uuid:
   } finally {
     await lock.release();
   }
-}
-
-/** virsh takes a number for the id of a running domain, whatever is called by it. */
-export function handleOf({ name, uuid }: DomainState): string {
-  return /^\d+$/.test(name) || /^[0-9a-f-]{32,36}$/i.test(name) ? uuid : name;
 }
 
 async function findDomain(ports: Ports, word: string): Promise<DomainState> {
@@ -130,7 +126,7 @@ export function verifyOnOverlays({ domain, xml, levels }: SnapshotSight, directo
   throw new CowherdError('DOMAIN_CHANGED', `${domain.name} is not on the overlays of its newest snapshot any more; nothing was changed`, {
     details: stray,
     // As long as another of its disks is on a file in there, removing it would destroy that disk.
-    hint: `Put the overlay back with "virsh edit ${domain.name}" (driver type qcow2), or attach again what was detached.${
+    hint: `Put the overlay back with "virsh edit ${virshWord(domain)}" (driver type qcow2), or attach again what was detached.${
       xml.includes(directory) ? '' : ` If nothing of the snapshots is needed any more, remove ${directory}.`
     }`,
   });

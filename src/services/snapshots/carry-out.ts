@@ -1,3 +1,4 @@
+import { virshWord } from '../../core/domain-ref.js';
 import { CowherdError, reportOf } from '../../core/errors.js';
 import { isOn } from '../../core/observation.js';
 import { OpenElsewhere } from '../../core/open-elsewhere.js';
@@ -133,7 +134,7 @@ class Run {
     const current = await domains.definition(handle);
     if (current === undefined || sideOf(current, switched) !== 'before') {
       throw new CowherdError('DOMAIN_CHANGED', `The disks of ${domain.name} were changed by somebody else meanwhile`, {
-        hint: `Look at it with "virsh dumpxml --inactive ${domain.name}".`,
+        hint: `Look at it with "virsh dumpxml --inactive ${virshWord(domain)}".`,
       });
     }
     await this.#verifyOff();
@@ -224,7 +225,7 @@ class Run {
       'DOMAIN_CHANGED',
       `${domain.name} was started by somebody else meanwhile, on other disks than its definition has`,
       {
-        hint: `Shut it down, put the disks that it ran on back with "virsh edit ${domain.name}", and run this again.`,
+        hint: `Shut it down, put the disks that it ran on back with "virsh edit ${virshWord(domain)}", and run this again.`,
       },
     );
   }
@@ -246,7 +247,7 @@ class Run {
           ...details,
           ...(code === 'BUG' ? [] : [`The domain is off. snapshot ${verb} of ${levelName(level)} is not left half done.`]),
         ],
-        hint: `Start it with "virsh start ${this.#sight.domain.name}".`,
+        hint: `Start it with "virsh start ${virshWord(this.#sight.domain)}".`,
         cause: error,
       });
     }

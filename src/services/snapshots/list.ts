@@ -1,3 +1,4 @@
+import { domainRef } from '../../core/domain-ref.js';
 import { CowherdError, reportOf } from '../../core/errors.js';
 import { judgeDisks } from '../../core/foreign-domain.js';
 import type { DomainState } from '../../core/observation.js';
@@ -12,7 +13,7 @@ import {
 import { sideOf, strayDisks } from '../../core/snapshot-xml.js';
 import { parseXml } from '../../core/xml-tree.js';
 import type { Ports } from '../../ports.js';
-import { changedImages, handleOf, missingOverlays } from './access.js';
+import { changedImages, missingOverlays } from './access.js';
 
 export interface SnapshotListing {
   domain: string;
@@ -94,7 +95,7 @@ interface Found {
 
 async function describe(ports: Ports, { uuid, name, domain, record, journal }: Found): Promise<SnapshotListing> {
   const levels = record?.levels ?? [];
-  const xml = domain === undefined ? undefined : await ports.domains.definition(handleOf(domain));
+  const xml = domain === undefined ? undefined : await ports.domains.definition(domainRef(domain));
   const problems: string[] = [];
   const notes: string[] = [];
   if (xml === undefined) problems.push('the domain is gone');

@@ -1,3 +1,4 @@
+import { virshWord } from '../../core/domain-ref.js';
 import { CowherdError } from '../../core/errors.js';
 import { levelName, type SnapshotJournal, type SnapshotVerb } from '../../core/snapshot.js';
 import { diffDomains } from '../../core/snapshot-diff.js';
@@ -104,7 +105,7 @@ function goOn({ domain, xml, journal }: SnapshotSight, verb: SnapshotVerb, snaps
         details: journal.switched.map(
           ({ target, from, to }) => `disk ${target} must be ${from.path} (${from.format}) or ${to.path} (${to.format})`,
         ),
-        hint: `Put one of them on each disk with "virsh edit ${domain.name}", all of the same side, and run this again.`,
+        hint: `Put one of them on each disk with "virsh edit ${virshWord(domain)}", all of the same side, and run this again.`,
       },
     );
   }

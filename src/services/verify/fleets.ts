@@ -26,7 +26,7 @@ export interface FleetFindings {
 /** Names of all fleets that the store has a directory of, or a domain says that it is a member of. */
 export async function fleetNames(ports: Ports, world: World): Promise<string[]> {
   const marked = domainsNaming(world, ports.fleets.root)
-    .flatMap(({ name }) => world.marks.get(name)?.fleet ?? [])
+    .flatMap(({ uuid }) => world.marks.get(uuid)?.fleet ?? [])
     // A mark is what somebody wrote: it chooses no path.
     .filter((name) => namePattern.test(name));
   return [...new Set([...(await ports.survey.owners('fleets')), ...marked])].sort();
@@ -73,7 +73,7 @@ export async function examineFleet(ports: Ports, world: World, fleet: string, is
 }
 
 async function withoutRecord(ports: Ports, world: World, fleet: string, entries: readonly StoreEntry[]): Promise<Found[]> {
-  const own = domainsNaming(world, `${ports.fleets.root}/fleets/${fleet}`).filter(({ name }) => world.marks.get(name)?.fleet === fleet);
+  const own = domainsNaming(world, `${ports.fleets.root}/fleets/${fleet}`).filter(({ uuid }) => world.marks.get(uuid)?.fleet === fleet);
   const held = entries.filter(({ role }) => role !== 'leftover' && role !== 'unknown');
   if (own.length > 0) {
     const hint = `Rebuild it from them: cowherd status ${fleet} --recover`;
@@ -118,8 +118,8 @@ class Examination {
       await ports.fleets.listUnmade(record.name),
     );
     const members = observed.map((member): MarkedMember => {
-      const { name = '', uuid = '' } = member.domain ?? {};
-      return { ...member, mark: world.marks.get(name), unread: world.unread.get(name) ?? world.unread.get(uuid) };
+      const uuid = member.domain?.uuid ?? '';
+      return { ...member, mark: world.marks.get(uuid), unread: world.unread.get(uuid) };
     });
     for (const member of members) this.#judge(member);
     const off = members.filter(({ domain }) => !isOn(domain));
@@ -207,11 +207,11 @@ class Examination {
     const { record, world, ports } = this;
     const known = new Set(members.map(({ domain }) => domain?.uuid));
     for (const { name, uuid } of world.domains) {
-      if (known.has(uuid) || world.marks.get(name)?.fleetId !== record.id) continue;
+      if (known.has(uuid) || world.marks.get(uuid)?.fleetId !== record.id) continue;
       this.#note('orphan', name, `a domain that says it is of ${record.name}, and is no member`, 'If nothing needs it: virsh undefine it.');
     }
     for (const { name, uuid } of domainsNaming(world, `${ports.fleets.root}/fleets/${record.name}/overlays`)) {
-      if (known.has(uuid) || world.marks.get(name)?.fleetId === record.id) continue;
+      if (known.has(uuid) || world.marks.get(uuid)?.fleetId === record.id) continue;
       this.#note(
         'mismatch',
         name,

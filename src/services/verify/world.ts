@@ -6,27 +6,20 @@ import type { Ports } from '../../ports.js';
 /** libvirt's side of it, asked for once. */
 export interface World {
   domains: DomainState[];
-  /** By domain name. */
+  /** By UUID. */
   marks: ReadonlyMap<string, MemberMark>;
   /** XML of the domains as they are defined, by UUID. */
   documents: ReadonlyMap<string, string>;
-  /** Domains that libvirt gave no answer about, by name and by UUID. */
+  /** Domains that libvirt gave no answer about, by UUID. */
   unread: ReadonlyMap<string, CowherdError>;
 }
 
 export async function lookAtDomains(ports: Pick<Ports, 'hypervisor'>): Promise<World> {
   const domains = await ports.hypervisor.listDomains();
   const unread = new Map<string, CowherdError>();
-  const [marks, documents] = await Promise.all([
-    ports.hypervisor.readMarks(
-      domains.map((domain) => domain.name),
-      unread,
-    ),
-    ports.hypervisor.readXml(
-      domains.map((domain) => domain.uuid),
-      unread,
-    ),
-  ]);
+  // By UUID: virsh would take a name that is a number for another domain's id.
+  const uuids = domains.map((domain) => domain.uuid);
+  const [marks, documents] = await Promise.all([ports.hypervisor.readMarks(uuids, unread), ports.hypervisor.readXml(uuids, unread)]);
   return { domains, marks, documents, unread };
 }
 

@@ -1,6 +1,7 @@
 import { dirname } from 'node:path';
 import { type BaseImage, formatBaseRef } from '../../core/base.js';
 import { cardsOf } from '../../core/cards.js';
+import { domainRef, virshWord } from '../../core/domain-ref.js';
 import { templateFromDomain } from '../../core/domain-template.js';
 import { CowherdError, reportOf } from '../../core/errors.js';
 import { basesOf, type FleetRecord, growMembers } from '../../core/fleet.js';
@@ -12,7 +13,6 @@ import { checkMemory, verifyChecks } from '../checks.js';
 import { readGuestSelf } from '../fix-up.js';
 import { verifyWaitable } from '../readiness.js';
 import { verifyRoom } from '../room.js';
-import { handleOf } from '../snapshots/access.js';
 import type { SpawnOptions } from '../spawn.js';
 
 /** Whether clones can be made of a VM that runs. What can be known beforehand is, so that it is not frozen for nothing. */
@@ -61,7 +61,7 @@ export type GoldenSelf = Pick<Freeze, 'addresses' | 'hostKeyTypes' | 'memoryMiB'
  */
 export async function verifyFreezable(ports: Ports, options: SpawnOptions & { count: number }, domain: DomainState): Promise<GoldenSelf> {
   const { name, state, reason } = domain;
-  const handle = handleOf(domain);
+  const handle = domainRef(domain);
   if (state !== 'running') {
     throw new CowherdError('PREFLIGHT_FAILED', `Domain ${name} does not run (${state === 'shutOff' ? 'off' : state}: ${reason})`, {
       hint: `Start it, and wait until it is ready. A fleet of one that is shut off: --from-domain ${name}`,
@@ -69,7 +69,7 @@ export async function verifyFreezable(ports: Ports, options: SpawnOptions & { co
   }
   if ((await ports.domains.keepings()).transient.has(name)) {
     throw new CowherdError('NOT_SUPPORTED', `Domain ${name} is transient: libvirt could not keep its memory`, {
-      hint: `Make it lasting: virsh dumpxml ${name} --migratable > FILE; virsh define FILE`,
+      hint: `Make it lasting: virsh dumpxml ${virshWord(domain)} --migratable > FILE; virsh define FILE`,
     });
   }
   const xml = await ports.domains.running(handle);

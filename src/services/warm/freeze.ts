@@ -1,6 +1,7 @@
 import { type BaseImage, formatBaseRef, sealDifferences } from '../../core/base.js';
 import { baseKey } from '../../core/base-chain.js';
 import { cardsOf } from '../../core/cards.js';
+import { domainRef } from '../../core/domain-ref.js';
 import { templateFromDomain } from '../../core/domain-template.js';
 import { CowherdError, reportOf } from '../../core/errors.js';
 import { baseNameFromFile } from '../../core/names.js';
@@ -12,7 +13,7 @@ import type { Freeze, Ports } from '../../ports.js';
 import { removeBase } from '../bases.js';
 import { sha256, type TemplateSource } from '../definitions.js';
 import { withFleetLock } from '../fleet-access.js';
-import { handleOf, withSnapshotLock } from '../snapshots/access.js';
+import { withSnapshotLock } from '../snapshots/access.js';
 import type { SpawnOptions } from '../spawn.js';
 import { importBase } from '../spawn-inputs.js';
 import { memoryDifferences } from './clone-plan.js';
@@ -51,7 +52,7 @@ export async function freezeDomain(ports: Ports, options: FreezeOptions): Promis
     throw error;
   });
   if (domain === undefined) return new Freezing(ports, options, undefined, begun).freeze();
-  const mark = (await ports.hypervisor.readMarks([handleOf(domain)])).get(handleOf(domain));
+  const mark = (await ports.hypervisor.readMarks([domainRef(domain)])).get(domainRef(domain));
   // Nobody else freezes it, or changes its disks, at the same time.
   const work = (): Promise<FrozenDomain> =>
     withSnapshotLock(
@@ -163,7 +164,7 @@ class Freezing {
       // It is not to stand still while another run imports an image.
       await ports.bases.locked(async () => undefined, options);
       options.onProgress?.({ kind: 'note', text: `freezing ${domain.name}: it stands still while its disk is read` });
-      await ports.hypervisor.saveManaged(handleOf(domain), note.memoryMiB * 2 ** 20);
+      await ports.hypervisor.saveManaged(domainRef(domain), note.memoryMiB * 2 ** 20);
       this.#isOurs = true;
     } catch (error) {
       // Where nobody answered it may be saved yet: resume looks again.

@@ -1,11 +1,12 @@
 import { type BaseImage, formatBaseRef } from '../../core/base.js';
+import { domainRef } from '../../core/domain-ref.js';
 import { CowherdError, reportOf } from '../../core/errors.js';
 import { type DomainState, isOn } from '../../core/observation.js';
 import type { ProgressListener } from '../../core/progress.js';
 import type { Freeze, Ports } from '../../ports.js';
 import { removeBase } from '../bases.js';
 import { fixUpGuest, untilHeard } from '../fix-up.js';
-import { handleOf, withSnapshotLock } from '../snapshots/access.js';
+import { withSnapshotLock } from '../snapshots/access.js';
 import { verifyUnused } from './freezable.js';
 
 /** The VM that clones are made of, while it is frozen and after. */
@@ -33,7 +34,7 @@ export async function isSaved(ports: Pick<Ports, 'hypervisor'>, { name }: Domain
 export async function goOn(ports: Ports, domain: DomainState, onProgress?: ProgressListener): Promise<void> {
   const now = (await ports.hypervisor.listDomains()).find(({ uuid }) => uuid === domain.uuid);
   if (now === undefined || isOn(now) || !(await isSaved(ports, now))) return;
-  const handle = handleOf(now);
+  const handle = domainRef(now);
   await ports.hypervisor.start(handle, await ports.disks.allocatedBytes(ports.memory.managedSave(now.name)));
   const deadline = ports.clock.monotonic() + clockMs;
   const fix = { clock: true, entropy: false, renew: false };

@@ -80,7 +80,7 @@ describe('the CPU of a fleet', () => {
     expect(specOf({ cpu: 'EPYC-Rome' }, { cpu: 'max' }).cpu).toBe('EPYC-Rome');
     for (const cpu of ['', 'a"b', 'a b', '<model/>', 'a,+svm', '-x', 'a\nb', 'a&b', 'x'.repeat(65), 'ü'])
       expect(() => specOf({ cpu }), cpu).toThrow(
-        expect.objectContaining({ code: 'BAD_USAGE', details: [expect.stringMatching(/^cpu: is not a CPU/)] }),
+        expect.objectContaining({ code: 'BAD_USAGE', details: [expect.stringMatching(/^--cpu: is not a CPU/)] }),
       );
     // A spec that names none stays as it was, and with it the digest of every domain.
     expect(JSON.stringify(domainSpecSchema.parse(defaultDomainSpec))).not.toContain('cpu":');
