@@ -4,7 +4,7 @@ import type { CheckpointRecord } from './core/checkpoint.js';
 
 /** A snapshot as it lies in an image. */
 export interface HeldSnapshot {
-  /** sha256 of all that it holds: disk, memory, devices. */
+  /** Of all that it holds: disk, memory, devices. */
   digest: string;
   /** Bytes of memory and devices; 0 in images that have the disk alone. */
   stateBytes: number;
@@ -24,8 +24,12 @@ export interface CheckpointStore {
   tags(path: string): Promise<string[]>;
   /** Whether the disk as it is now has memory hanging on it: so a load leaves it, and it would outlive its snapshot. */
   hasLooseState(path: string): Promise<boolean>;
-  /** Reads all that a snapshot holds. @returns undefined where there is none of that name, or not all of it */
-  held(path: string, tag: string, signal?: AbortSignal): Promise<HeldSnapshot | undefined>;
+  /**
+   * Reads all that a snapshot holds.
+   * @param like a digest that the result is to be compared with: it is made in the same way
+   * @returns undefined where there is none of that name, or not all of it
+   */
+  held(path: string, tag: string, signal?: AbortSignal, like?: string): Promise<HeldSnapshot | undefined>;
 }
 
 /**

@@ -1,7 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { type CheckpointRecord, parseCheckpoint, tagPrefix } from '../core/checkpoint.js';
+import { type CheckpointRecord, isLayoutFree, layoutFreePrefix, parseCheckpoint, tagPrefix } from '../core/checkpoint.js';
 import { CowherdError } from '../core/errors.js';
 import {
   clusterEntry,
@@ -73,10 +73,10 @@ export class CheckpointDirectory implements CheckpointStore {
     return (await withImage(path, (image) => image.hasLooseState())) ?? false;
   }
 
-  held(path: string, tag: string, signal?: AbortSignal): Promise<HeldSnapshot | undefined> {
+  held(path: string, tag: string, signal?: AbortSignal, like: string = layoutFreePrefix): Promise<HeldSnapshot | undefined> {
     return withImage(path, async (image) => {
       const snapshot = (await image.snapshots()).find(({ name }) => name === tag);
-      return snapshot === undefined ? undefined : image.held(snapshot, signal);
+      return snapshot === undefined ? undefined : image.held(snapshot, isLayoutFree(like), signal);
     });
   }
 }
@@ -111,10 +111,15 @@ class SnapshotImage {
   }
 
   /**
-   * The digest is over the guest's clusters and where the guest sees them, not over where they lie in the file.
+   * The digest is over the guest's clusters, each behind its place in the guest's disk. That of 0.1.0 had the places of clusters that
+   * lie behind one another in the file in front of all of them.
    * @returns undefined where the file ends before what it says that it holds
    */
-  async held({ l1Offset, l1Entries, stateBytes }: InternalSnapshot, signal: AbortSignal | undefined): Promise<HeldSnapshot | undefined> {
+  async held(
+    { l1Offset, l1Entries, stateBytes }: InternalSnapshot,
+    isFree: boolean,
+    signal: AbortSignal | undefined,
+  ): Promise<HeldSnapshot | undefined> {
     if (l1Entries * 8 > maxL1Bytes) return undefined;
     const { clusterBits } = this.#place;
     const clusterBytes = 2 ** clusterBits;
@@ -125,24 +130,29 @@ class SnapshotImage {
       for (let table = 0; table < l1Entries; table++) {
         if (signal?.aborted === true) throw new CowherdError('INTERRUPTED', 'Interrupted while a checkpoint was read');
         const at = tableOffset(l1, table);
-        if (at !== 0) await this.#hashTable(hash, await this.#read(at, clusterBytes), table * perTable);
+        if (at !== 0) await this.#hashTable(hash, await this.#read(at, clusterBytes), table * perTable, isFree);
       }
     } catch (error) {
       if (error instanceof CutShort) return undefined;
       throw error;
     }
-    return { digest: hash.digest('hex'), stateBytes };
+    return { digest: `${isFree ? layoutFreePrefix : ''}${hash.digest('hex')}`, stateBytes };
   }
 
-  async #hashTable(hash: Hash, table: Buffer, firstCluster: number): Promise<void> {
+  async #hashTable(hash: Hash, table: Buffer, firstCluster: number, isFree: boolean): Promise<void> {
     const clusterBytes = 2 ** this.#place.clusterBits;
+    // Clusters that lie behind one another are read at once.
     let run = { offset: 0, bytes: 0 };
+    let clusters: HashedCluster[] = [];
     this.#chunk ??= Buffer.allocUnsafe(chunkBytes);
     const chunk = this.#chunk;
     const flush = async (): Promise<void> => {
+      if (!isFree) for (const { place } of clusters) hash.update(place);
+      const feed = isFree ? byCluster(hash, clusters) : (data: Buffer) => void hash.update(data);
       for (let done = 0; done < run.bytes; done += chunkBytes)
-        hash.update(await this.#read(run.offset + done, Math.min(chunkBytes, run.bytes - done), false, chunk));
+        feed(await this.#read(run.offset + done, Math.min(chunkBytes, run.bytes - done), false, chunk));
       run = { offset: 0, bytes: 0 };
+      clusters = [];
     };
     for (let entry = 0; entry < table.length / 8; entry++) {
       const cluster = clusterEntry(table, entry, this.#place.clusterBits);
@@ -150,7 +160,7 @@ class SnapshotImage {
       const { kind, offset } = cluster;
       const bytes = cluster.kind === 'compressed' ? cluster.bytes : kind === 'zero' ? 0 : clusterBytes;
       if (offset !== run.offset + run.bytes || run.bytes >= chunkBytes) await flush();
-      hash.update(`${kind} ${firstCluster + entry}\n`);
+      clusters.push({ place: `${kind} ${firstCluster + entry}\n`, bytes });
       run = run.bytes === 0 ? { offset, bytes } : { offset: run.offset, bytes: run.bytes + bytes };
     }
     await flush();
@@ -166,6 +176,34 @@ class SnapshotImage {
     if (bytesRead < bytes && !mayEnd) throw new CutShort();
     return buffer.subarray(0, bytesRead);
   }
+}
+
+interface HashedCluster {
+  /** What is hashed of where the guest sees it. */
+  place: string;
+  bytes: number;
+}
+
+/** Hashes the bytes of clusters, each behind its place; a cluster of zeros has a place alone, and is one by itself. */
+function byCluster(hash: Hash, clusters: readonly HashedCluster[]): (data: Buffer) => void {
+  let next = 0;
+  let left = 0;
+  const begin = (): void => {
+    while (left === 0 && next < clusters.length) {
+      const { place, bytes } = clusters[next++] as HashedCluster;
+      hash.update(place);
+      left = bytes;
+    }
+  };
+  begin();
+  return (data) => {
+    for (let at = 0; at < data.length; begin()) {
+      const part = data.subarray(at, at + left);
+      hash.update(part);
+      at += part.length;
+      left -= part.length;
+    }
+  };
 }
 
 class CutShort extends Error {}

@@ -33,12 +33,19 @@ export const checkpointRecordSchema = z.strictObject({
   stateBytes: z.number().int().nonnegative(),
   /** What the disks grew by on disk. */
   allocatedBytes: z.number().int().nonnegative(),
-  /** sha256 of what the snapshot holds of each disk, memory included, by stem. */
-  digests: z.record(z.string(), z.string().regex(/^[0-9a-f]{64}$/)),
+  /** sha256 of what the snapshot holds of each disk, memory included, by stem; see {@link isLayoutFree}. */
+  digests: z.record(z.string(), z.string().regex(/^(2:)?[0-9a-f]{64}$/)),
 });
 export type CheckpointRecord = z.infer<typeof checkpointRecordSchema>;
 
 export const tagPrefix = 'cowherd-';
+
+/** In front of digests that do not depend on where clusters lie in the file. Those of cowherd 0.1.0 do, and have nothing in front. */
+export const layoutFreePrefix = '2:';
+
+export function isLayoutFree(digest: string): boolean {
+  return digest.startsWith(layoutFreePrefix);
+}
 
 /** @param operationId of the run that takes it */
 export function tagOf(operationId: string): string {

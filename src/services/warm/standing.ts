@@ -79,8 +79,8 @@ export async function verifyWhole(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const { disk } = ports.fleets.files(fleet.name, member.name);
-  for (const stem of Object.keys(record.digests))
-    verifyHeld(record, fleet.name, stem, (await ports.checkpoints.held(disk(stem), record.tag, signal))?.digest);
+  for (const [stem, digest] of Object.entries(record.digests))
+    verifyHeld(record, fleet.name, stem, (await ports.checkpoints.held(disk(stem), record.tag, signal, digest))?.digest);
 }
 
 /** @param isRunning whether it is about the machine that runs now, or the one that would be started */
