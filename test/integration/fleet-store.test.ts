@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -110,6 +110,36 @@ describe('the fleet store', () => {
     await writeFile(at('logs', 'm-1.log'), 'HELLO ');
     expect(await store.readConsole(fleet, 'm-1', 6, first.life)).toMatchObject({ text: 'HELLO ', nextByte: 6 });
     expect(await store.readConsole(fleet, 'none', 0)).toEqual({ text: '', nextByte: 0 });
+  });
+});
+
+describe('a console log read in pieces', () => {
+  const fleet = 'cwt-lab';
+  let root: string;
+  beforeEach(async () => {
+    root = await mkdtemp(join(tmpdir(), 'cwt-console-'));
+  });
+  afterEach(() => rm(root, { recursive: true, force: true }));
+
+  it.each(['é', '–', '𝄞'])('gives every %s whole, wherever a piece ends', async (character) => {
+    const store = new FleetDirectory(root, new AgentSockets(true));
+    await store.prepareStart(fleet, 'm-1');
+    const path = join(root, 'fleets', fleet, 'logs', 'm-1.log');
+    // Pieces are of 64 KiB: their ends come within a character, and behind one.
+    const whole = `${'a'.repeat(64 * 1024 - 2)}${character.repeat(40_000)}`;
+    const bytes = Buffer.from(whole);
+    // The guest is in the midst of a character when it is looked at.
+    await writeFile(path, bytes.subarray(0, -1));
+    let [text, at] = ['', 0];
+    const readOn = async (): Promise<void> => {
+      for (let piece = await store.readConsole(fleet, 'm-1', at); piece.text !== ''; piece = await store.readConsole(fleet, 'm-1', at))
+        [text, at] = [text + piece.text, piece.nextByte];
+    };
+    await readOn();
+    expect(text === whole.slice(0, -character.length)).toBe(true);
+    await appendFile(path, bytes.subarray(-1));
+    await readOn();
+    expect(text === whole).toBe(true);
   });
 });
 
