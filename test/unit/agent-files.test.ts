@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { VirshAgent } from '../../src/adapters/virsh-agent.js';
-import { memberIdentity } from '../../src/core/identity.js';
-import { copyByAgent } from '../../src/services/agent-files.js';
+import { VirshAgent } from '../../src/adapters/libvirt/virsh-agent.js';
+import { memberIdentity } from '../../src/core/fleet/identity.js';
+import { copyByAgent } from '../../src/services/guest/agent-files.js';
 
 /** A guest has few handles: each that was opened is given back, whatever the copy ends with. */
 describe('a file that an agent opened', () => {

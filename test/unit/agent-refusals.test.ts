@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import type { FleetRecord } from '../../src/core/fleet.js';
+import { memberIdentity } from '../../src/core/fleet/identity.js';
+import type { FleetRecord } from '../../src/core/fleet/record.js';
 import { guestText } from '../../src/core/guest/text.js';
-import { memberIdentity } from '../../src/core/identity.js';
-import { defaultDomainSpec } from '../../src/core/spec.js';
-import type { Ports } from '../../src/ports.js';
-import { Endpoints } from '../../src/services/endpoints.js';
-import { runInGuest } from '../../src/services/guest-run.js';
+import { defaultDomainSpec } from '../../src/core/spec/spec.js';
+import type { Ports } from '../../src/ports/index.js';
+import { Endpoints } from '../../src/services/guest/endpoints.js';
+import { runInGuest } from '../../src/services/guest/run.js';
 import { agentOf, fastClock } from '../fakes/hostile-agent/ports.js';
 
 /** Names and text of a guest are also in an error's message: what happens next depends on its code and reason alone. */

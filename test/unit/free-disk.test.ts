@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import type { Ports } from '../../src/ports.js';
-import { checkDisk } from '../../src/services/checks.js';
+import type { Ports } from '../../src/ports/index.js';
+import { checkDisk } from '../../src/services/preflight/checks.js';
 
 const GiB = 1024 ** 3;
 

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import type { FleetRecord } from '../../src/core/fleet.js';
-import { memberIdentity } from '../../src/core/identity.js';
-import { defaultDomainSpec } from '../../src/core/spec.js';
-import type { Ports } from '../../src/ports.js';
-import { Endpoints } from '../../src/services/endpoints.js';
-import { observeAddresses } from '../../src/services/observe-addresses.js';
+import { memberIdentity } from '../../src/core/fleet/identity.js';
+import type { FleetRecord } from '../../src/core/fleet/record.js';
+import { defaultDomainSpec } from '../../src/core/spec/spec.js';
+import type { Ports } from '../../src/ports/index.js';
+import { Endpoints } from '../../src/services/guest/endpoints.js';
+import { observeAddresses } from '../../src/services/guest/observe-addresses.js';
 import { agentOf, patientClock } from '../fakes/hostile-agent/ports.js';
 
 /** Only an address of one of its own network cards is a guest's: that of docker0 is the same in every guest, and often on this host, too. */

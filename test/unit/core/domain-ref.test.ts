@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { domainWord } from '../../../src/adapters/virsh-words.js';
-import { domainRef, virshWord } from '../../../src/core/domain-ref.js';
+import { domainWord } from '../../../src/adapters/libvirt/virsh-words.js';
+import { domainRef, virshWord } from '../../../src/core/domain/domain-ref.js';
 
 describe('a domain is named to virsh', () => {
   const uuid = '2c3b1d8e-93ab-4f0e-b3d3-30a6f9d5a001';

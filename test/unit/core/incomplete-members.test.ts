@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { memberIdentity } from '../../../src/core/identity.js';
-import { judgeMember } from '../../../src/core/observation.js';
+import { memberIdentity } from '../../../src/core/fleet/identity.js';
+import { judgeMember } from '../../../src/core/fleet/observation.js';
 
 describe('a member', () => {
   const one = memberIdentity('lab', '8b0c3a52-3a0f-4c5e-9f5e-0d6f0c1b2a33', 1);

@@ -1,0 +1,15 @@
+import { isMisread } from '../../core/domain/domain-ref.js';
+import { CowherdError } from '../../core/errors.js';
+import { quote } from './virsh-session.js';
+
+/**
+ * A domain as a word of virsh's command line. Every command that names a domain uses it.
+ * @param ref a UUID, or a name; see {@link domainRef}
+ * @throws NOT_SUPPORTED for a name that virsh would take for the id of another domain, or for an option
+ */
+export function domainWord(ref: string): string {
+  if (!isMisread(ref)) return quote(ref);
+  throw new CowherdError('NOT_SUPPORTED', `virsh would not take ${JSON.stringify(ref)} for the name of a domain`, {
+    hint: 'Rename that domain: "virsh list --all --name --uuid" shows its UUID, then virsh domrename UUID NEW',
+  });
+}
