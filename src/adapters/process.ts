@@ -2,7 +2,7 @@ import { StringDecoder } from 'node:string_decoder';
 import { type ExecaError, execa } from 'execa';
 import { formatDuration } from '../core/duration.js';
 import { CowherdError, fullDiskHint } from '../core/errors.js';
-import { attachedEnvironment, childEnvironment } from './environment.js';
+import { attachedEnvironment, childEnvironment } from './host/environment.js';
 
 /** The one door to child processes: argument arrays, never a shell; one locale; a time-out; bounded output; a debug trace. */
 

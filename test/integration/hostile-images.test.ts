@@ -5,13 +5,13 @@ import { execa } from 'execa';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { buildGolden } from '../../scripts/golden.mjs';
-import { BaseDirectory } from '../../src/adapters/base-store.js';
-import { readNamedBytes } from '../../src/adapters/files.js';
 import { inspectGuestFiles } from '../../src/adapters/guest-files/inspect.js';
-import { QemuImg } from '../../src/adapters/qemu-img.js';
+import { BaseDirectory } from '../../src/adapters/image/base-store.js';
+import { QemuImg } from '../../src/adapters/qemu/qemu-img.js';
+import { readNamedBytes } from '../../src/adapters/store/files.js';
 import { CowherdError } from '../../src/core/errors.js';
-import { headerBytes, imageFormat, parseQcow2Header, verifyImportable } from '../../src/core/qcow2-header.js';
-import type { ImportResult } from '../../src/ports.js';
+import { headerBytes, imageFormat, parseQcow2Header, verifyImportable } from '../../src/core/image/qcow2-header.js';
+import type { ImportResult } from '../../src/ports/index.js';
 
 /** Images of strangers: each becomes a base image that shows what the file shows, or is refused with a reason, and soon. */
 

@@ -2,8 +2,8 @@ import { open, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { HungQemus } from '../e2e/hung.js';
-import { Lab, until, virsh } from '../e2e/lab.js';
+import { HungQemus } from '../support/hung.js';
+import { Lab, until, virsh } from '../support/lab.js';
 
 const fsck = '/usr/sbin/e2fsck';
 const rounds = Math.max(2, Math.round(20 * Number(process.env.COWHERD_SOAK ?? 1)));

@@ -1,15 +1,15 @@
 import { describe, expect, it } from 'vitest';
-import { cardsOf } from '../../src/core/cards.js';
+import { cardsOf } from '../../src/core/domain/nics.js';
 import { CowherdError } from '../../src/core/errors.js';
-import { type FleetRecord, parseFleetRecord } from '../../src/core/fleet.js';
-import { memberIdentity } from '../../src/core/identity.js';
-import type { DomainState, ObservedMember } from '../../src/core/observation.js';
-import type { Plan, StepName } from '../../src/core/plan.js';
-import { defaultDomainSpec } from '../../src/core/spec.js';
-import type { Freeze, Ports } from '../../src/ports.js';
-import { withClones, withoutDoubles } from '../../src/services/warm/clone-plan.js';
-import { verifyCloneable } from '../../src/services/warm/freezable.js';
-import { abandonFreeze } from '../../src/services/warm/golden.js';
+import { memberIdentity } from '../../src/core/fleet/identity.js';
+import type { DomainState, ObservedMember } from '../../src/core/fleet/observation.js';
+import type { Plan, StepName } from '../../src/core/fleet/plan.js';
+import { type FleetRecord, parseFleetRecord } from '../../src/core/fleet/record.js';
+import { defaultDomainSpec } from '../../src/core/spec/spec.js';
+import type { Freeze, Ports } from '../../src/ports/index.js';
+import { withClones, withoutDoubles } from '../../src/services/clone/plan.js';
+import { verifyCloneable } from '../../src/services/clone/preflight.js';
+import { abandonFreeze } from '../../src/services/clone/source-vm.js';
 
 const mac = (last: string): string => `52:54:00:AA:BB:${last}`;
 const xml = (...cards: string[]): string =>

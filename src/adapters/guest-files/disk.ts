@@ -2,7 +2,7 @@ import { constants as fileFlags } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { inflateRaw, constants as zlibFlags } from 'node:zlib';
-import { headerBytes, parseQcow2Header } from '../../core/qcow2-header.js';
+import { headerBytes, parseQcow2Header } from '../../core/image/qcow2-header.js';
 
 const inflate = promisify(inflateRaw);
 

@@ -1,5 +1,5 @@
 import { CowherdError } from '../errors.js';
-import type { GuestIdentity } from '../guest-self.js';
+import type { GuestIdentity } from './reidentify.js';
 import { excerpt } from './text.js';
 import {
   type HostName,

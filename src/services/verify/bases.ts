@@ -1,11 +1,11 @@
 import { basename } from 'node:path';
-import { formatBaseRef } from '../../core/base.js';
 import { reportOf } from '../../core/errors.js';
-import type { Ports, StoreEntry } from '../../ports.js';
-import { verifyBase } from '../base-verify.js';
-import { chainDifferences, type WorkOptions } from '../fleet-access.js';
-import { memoryDifferences } from '../warm/clone-plan.js';
-import { exposures, type Found, found } from './found.js';
+import { formatBaseRef } from '../../core/image/base.js';
+import type { Ports, StoreEntry } from '../../ports/index.js';
+import { verifyBase } from '../base/verify.js';
+import { memoryDifferences } from '../clone/plan.js';
+import { chainDifferences, type WorkOptions } from '../fleet/access.js';
+import { exposures, type Found, found } from './fixable-finding.js';
 
 export const sweepHint = 'It can go: cowherd verify --fix';
 

@@ -1,9 +1,9 @@
 import { isDenied, reportOf } from '../../core/errors.js';
-import type { FleetRecord } from '../../core/fleet.js';
-import { isForeign, type MarkedMember } from '../../core/plan.js';
-import type { Ports } from '../../ports.js';
-import { dropStrays, findStrays } from '../warm/strays.js';
-import { type Found, found } from './found.js';
+import { isForeign, type MarkedMember } from '../../core/fleet/plan.js';
+import type { FleetRecord } from '../../core/fleet/record.js';
+import type { Ports } from '../../ports/index.js';
+import { dropStrays, findStrays } from '../checkpoint/strays.js';
+import { type Found, found } from './fixable-finding.js';
 
 /** What members' disks hold of checkpoints against what is recorded of them. */
 export async function examineCheckpoints(ports: Ports, record: FleetRecord, members: readonly MarkedMember[]): Promise<Found[]> {

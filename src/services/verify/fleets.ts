@@ -1,20 +1,20 @@
-import { formatBaseRef } from '../../core/base.js';
-import { memberDisks } from '../../core/disks.js';
-import { hasDisk } from '../../core/domain-xml.js';
+import { hasDisk } from '../../core/domain/domain-xml.js';
 import { reportOf } from '../../core/errors.js';
 import type { FindingKind } from '../../core/finding.js';
-import { type BaseRef, baseOf, basesOf, type FleetRecord } from '../../core/fleet.js';
+import { memberDisks } from '../../core/fleet/disks.js';
+import { isOn, judgeMember, observeMembers } from '../../core/fleet/observation.js';
+import { foreignReason, isForeign, type MarkedMember } from '../../core/fleet/plan.js';
+import { type BaseRef, baseOf, basesOf, type FleetRecord } from '../../core/fleet/record.js';
+import { formatBaseRef } from '../../core/image/base.js';
+import { OpenElsewhere } from '../../core/image/open-elsewhere.js';
 import { namePattern } from '../../core/names.js';
-import { isOn, judgeMember, observeMembers } from '../../core/observation.js';
-import { OpenElsewhere } from '../../core/open-elsewhere.js';
-import { foreignReason, isForeign, type MarkedMember } from '../../core/plan.js';
-import type { Ports, StoreEntry } from '../../ports.js';
-import { misplaced, misplacedHint } from '../standing.js';
-import { strangeHint } from '../strange-disks.js';
-import { asDouble } from '../warm/clone-plan.js';
+import type { Ports, StoreEntry } from '../../ports/index.js';
+import { asDouble } from '../clone/plan.js';
+import { misplaced, misplacedHint } from '../fleet/reset/backing-check.js';
+import { strangeHint } from '../fleet/reset/foreign-disks.js';
 import { examineCheckpoints } from './checkpoints.js';
-import { exposures, type Found, found } from './found.js';
-import { domainsNaming, type World } from './world.js';
+import { exposures, type Found, found } from './fixable-finding.js';
+import { domainsNaming, type World } from './libvirt-inventory.js';
 
 export interface FleetFindings {
   findings: Found[];

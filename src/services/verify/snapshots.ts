@@ -1,7 +1,7 @@
-import type { Ports, StoreEntry } from '../../ports.js';
-import { listSnapshots, type SnapshotListing } from '../snapshots/list.js';
+import type { Ports, StoreEntry } from '../../ports/index.js';
+import { listSnapshots, type SnapshotListing } from '../snapshot/list.js';
 import { type Examined, leftover, sweepHint } from './bases.js';
-import { exposures, type Found, found } from './found.js';
+import { exposures, type Found, found } from './fixable-finding.js';
 
 export interface ExaminedSnapshots extends Omit<Examined, 'findings'> {
   /** One entry for each directory of snapshots; the domain's name, where it is known. */

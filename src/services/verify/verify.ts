@@ -2,15 +2,15 @@ import pLimit from 'p-limit';
 import { CowherdError, reportOf } from '../../core/errors.js';
 import type { Finding } from '../../core/finding.js';
 import { verifyName } from '../../core/names.js';
-import type { Ports } from '../../ports.js';
-import { isAborted } from '../engine.js';
-import { type WorkOptions, withFleetLock } from '../fleet-access.js';
-import { withSnapshotLock } from '../snapshots/access.js';
+import type { Ports } from '../../ports/index.js';
+import { type WorkOptions, withFleetLock } from '../fleet/access.js';
+import { isAborted } from '../run/member-executor.js';
+import { withSnapshotLock } from '../snapshot/access.js';
 import { examineBases, leftover, readBases, sweepHint } from './bases.js';
+import type { Found } from './fixable-finding.js';
 import { examineFleet, fleetNames } from './fleets.js';
-import type { Found } from './found.js';
+import { lookAtDomains, type World } from './libvirt-inventory.js';
 import { examineSnapshots } from './snapshots.js';
-import { lookAtDomains, type World } from './world.js';
 
 export interface VerifyOptions extends WorkOptions {
   /** One fleet; left out, all of the store. */

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { verifyUri } from '../../../src/adapters/connection.js';
-import { parseDomainStates, parseIdentities } from '../../../src/adapters/domain-states.js';
-import { faultOf, virshError } from '../../../src/adapters/virsh-errors.js';
-import { quote } from '../../../src/adapters/virsh-session.js';
+import { verifyUri } from '../../../src/adapters/libvirt/connection.js';
+import { parseDomainStates, parseIdentities } from '../../../src/adapters/libvirt/domain-states.js';
+import { faultOf, virshError } from '../../../src/adapters/libvirt/virsh-errors.js';
+import { quote } from '../../../src/adapters/libvirt/virsh-session.js';
 
 describe('what virsh says', () => {
   it('is read from domstats (virsh 9.0: domstats --state --nowait)', () => {

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import type { LoneBase } from '../../../src/core/base-chain.js';
-import { baseHistory, type HistoryNode, historyOf } from '../../../src/core/base-history.js';
-import { verifyRoom } from '../../../src/services/room.js';
-import { renderHistory } from '../../../src/ui/bases.js';
+import { renderHistory } from '../../../src/cli/render/bases.js';
+import type { LoneBase } from '../../../src/core/image/base-chain.js';
+import { baseHistory, type HistoryNode, historyOf } from '../../../src/core/image/base-history.js';
+import { verifyRoom } from '../../../src/services/preflight/disk-space.js';
 
 const digest = (name: string): string => Buffer.from(name).toString('hex').padEnd(64, '0');
 const ref = (name: string) => ({ name, digest: digest(name) });

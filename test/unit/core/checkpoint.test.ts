@@ -7,7 +7,7 @@ import {
   parseCheckpoint,
   tagOf,
   verifyHeld,
-} from '../../../src/core/checkpoint.js';
+} from '../../../src/core/snapshot/checkpoint.js';
 
 const digest = 'a'.repeat(64);
 const base = { name: 'golden', digest: 'b'.repeat(64) };

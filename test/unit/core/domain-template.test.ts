@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { templateFromDomain } from '../../../src/core/domain-template.js';
-import { verifyRenderedDomain } from '../../../src/core/domain-xml.js';
-import { element, elements, parseXml, type XmlElement } from '../../../src/core/xml-tree.js';
+import { verifyRenderedDomain } from '../../../src/core/domain/domain-xml.js';
+import { templateFromDomain } from '../../../src/core/domain/template-from-domain.js';
+import { element, elements, parseXml, type XmlElement } from '../../../src/core/domain/xml-tree.js';
 import { domainFixtures } from '../../fixtures/domains.js';
 import { renderAsMember } from '../../fixtures/members.js';
 

@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import type { BaseImage } from '../../../src/core/base.js';
-import { hasDisk, memberMetadata, parseMemberMark, sealDefinition, verifyRenderedDomain } from '../../../src/core/domain-xml.js';
-import type { FleetRecord } from '../../../src/core/fleet.js';
-import { memberIdentity } from '../../../src/core/identity.js';
-import { forwardedPortsIn } from '../../../src/core/network.js';
-import { defaultDomainSpec } from '../../../src/core/spec.js';
-import { compileDomainTemplate, type Platform } from '../../../src/core/template.js';
+import { hasDisk, memberMetadata, parseMemberMark, sealDefinition, verifyRenderedDomain } from '../../../src/core/domain/domain-xml.js';
+import { forwardedPortsIn } from '../../../src/core/domain/network.js';
+import { compileDomainTemplate, type Platform } from '../../../src/core/domain/template.js';
+import { memberIdentity } from '../../../src/core/fleet/identity.js';
+import type { FleetRecord } from '../../../src/core/fleet/record.js';
+import type { BaseImage } from '../../../src/core/image/base.js';
+import { defaultDomainSpec } from '../../../src/core/spec/spec.js';
 
 const source = readFileSync(new URL('../../../templates/domain.xml.hbs', import.meta.url), 'utf8');
 const id = '8b0c3a52-3a0f-4c5e-9f5e-0d6f0c1b2a33';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type GuestFacts, generalisationWarnings } from '../../../src/core/generalisation.js';
+import { type GuestFacts, generalisationWarnings } from '../../../src/core/image/hygiene.js';
 
 const clean: GuestFacts = { machineId: undefined, sshHostKeys: [], cloudInitInstance: undefined };
 const warned = (facts: Partial<GuestFacts>) => generalisationWarnings({ ...clean, ...facts });

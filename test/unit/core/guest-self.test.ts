@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parseGuestSelf, whatIsStillGolden } from '../../../src/core/guest/identity-report.js';
-import { type FixUp, fixUpAssignments } from '../../../src/core/guest-self.js';
+import { type FixUp, fixUpAssignments } from '../../../src/core/guest/reidentify.js';
 import { shellQuote } from '../../../src/core/quoting.js';
-import { makeHostKeys } from '../../../src/services/host-keys.js';
+import { makeHostKeys } from '../../../src/services/guest/host-keys.js';
 
 const machineId = '0123456789abcdef0123456789abcdef';
 const macs = [{ from: '52:54:00:00:00:01', to: '52:54:00:00:00:02' }];

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { bootSector, readBootMarker } from '../../../src/core/boot-sector.js';
-import { blockBytes, nonZeroSegments } from '../../../src/core/overlay.js';
-import { imageFormat, parseQcow2Header, verifyImportable } from '../../../src/core/qcow2-header.js';
+import { bootSector, readBootMarker } from '../../../src/core/image/boot-sector.js';
+import { blockBytes, nonZeroSegments } from '../../../src/core/image/overlay.js';
+import { imageFormat, parseQcow2Header, verifyImportable } from '../../../src/core/image/qcow2-header.js';
 
 /** A version 3 header by qcow2.txt. */
 function header(fields: { backing?: number; crypt?: number; size?: number; incompatible?: number; version?: number } = {}): Buffer {
