@@ -20,7 +20,7 @@ import { QemuMonitor } from './adapters/qemu/monitor.js';
 import { QemuOverlays } from './adapters/qemu/overlays.js';
 import { QemuImg } from './adapters/qemu/qemu-img.js';
 import { CheckpointDirectory } from './adapters/store/checkpoint-store.js';
-import { verifyStoreDirectory } from './adapters/store/directories.js';
+import { assertStoreDirectory } from './adapters/store/directories.js';
 import { readNamedBytes, readNamedFile, writeNewFile } from './adapters/store/files.js';
 import { FleetDirectory } from './adapters/store/fleet-store.js';
 import { systemStore } from './adapters/store/layout.js';
@@ -31,7 +31,7 @@ import { SeedDirectory } from './adapters/store/seed-store.js';
 import { SnapshotDirectory } from './adapters/store/snapshot-store.js';
 import { StoreDirectory } from './adapters/store/survey.js';
 import { parseDuration } from './core/duration.js';
-import { limits, verifyWithin } from './core/limits.js';
+import { assertWithin, limits } from './core/limits.js';
 import type { Ports } from './ports/index.js';
 
 export interface HostOptions {
@@ -60,13 +60,13 @@ export interface Host extends Ports {
 
 /** Wires the real adapters for one host and one connection. The only place that knows them all. */
 export async function openHost(options: HostOptions = {}): Promise<Host> {
-  verifyWithin({ sessions: [options.sessions, limits.concurrency], timeoutMs: [options.timeoutMs, limits.timeoutMs] });
-  verifyWithin({ lockTimeoutMs: [options.lockTimeoutMs, limits.timeoutMs] });
+  assertWithin({ sessions: [options.sessions, limits.concurrency], timeoutMs: [options.timeoutMs, limits.timeoutMs] });
+  assertWithin({ lockTimeoutMs: [options.lockTimeoutMs, limits.timeoutMs] });
   const locking = lockPolicy(options);
   const machine = new LocalMachine();
   const uri = await chooseConnection(options.connect, machine.isRoot());
   const root = resolve(options.store ?? (process.env.COWHERD_STORE || defaultStore(uri)));
-  await verifyStoreDirectory(root);
+  await assertStoreDirectory(root);
   const agentSockets = new AgentSockets(isSystemUri(uri));
   const fleets = new FleetDirectory(root, agentSockets, locking);
   const snapshots = new SnapshotDirectory(root, locking);

@@ -214,7 +214,7 @@ export async function runAttached(command: string, args: readonly string[], opti
 }
 
 /** A child that stays and is talked to. */
-export interface Conversation {
+export interface InteractiveProcess {
   write(text: string): void;
   onStdout(listener: (chunk: string) => void): void;
   onStderr(listener: (chunk: string) => void): void;
@@ -224,7 +224,7 @@ export interface Conversation {
 }
 
 /** Starts a tool and leaves its standard streams open. */
-export function openTool(command: string, args: readonly string[], options: Pick<RunOptions, 'env' | 'inherit'> = {}): Conversation {
+export function openTool(command: string, args: readonly string[], options: Pick<RunOptions, 'env' | 'inherit'> = {}): InteractiveProcess {
   trace?.(`${[command, ...args].join(' ')} (kept open)`);
   const child = execa(command, args, {
     env: childEnvironment(options.env),

@@ -61,7 +61,7 @@ export async function spawnFleet(options: FleetOptions): Promise<Fleet> {
       });
     }
     try {
-      const outcome = verifyOutcome('spawn', await spawn(host, { ...rest, fleet, timeoutMs, wait: waitFor(wait) }));
+      const outcome = assertOutcome('spawn', await spawn(host, { ...rest, fleet, timeoutMs, wait: waitFor(wait) }));
       return new Fleet(host, fleet, outcome, keep, await membersOf(host, fleet, outcome.members));
     } catch (error) {
       // The reason is what the caller must hear, not that what is left could not be removed either.
@@ -105,32 +105,32 @@ export class Fleet implements AsyncDisposable {
 
   /** Copies a file of this host into the members. @throws PARTIAL */
   async copyTo(local: string, remote: string, options: Partial<CopyRequest> = {}): Promise<CopyOutcome> {
-    return verifyCopy(await copy(this.host, { ...options, source: local, destination: `${this.name}:${remote}` }));
+    return assertCopy(await copy(this.host, { ...options, source: local, destination: `${this.name}:${remote}` }));
   }
 
   /** Fetches a file from each member into `directory/member/`. @throws PARTIAL */
   async copyFrom(remote: string, directory: string, options: Partial<CopyRequest> = {}): Promise<CopyOutcome> {
-    return verifyCopy(await copy(this.host, { ...options, source: `${this.name}:${remote}`, destination: directory }));
+    return assertCopy(await copy(this.host, { ...options, source: `${this.name}:${remote}`, destination: directory }));
   }
 
   /** Freezes members, memory and disk, for `reset({ warm: true })`: between tests, ready guests in a second. */
   async checkpoint({ wait, ...options }: Omit<CheckpointOptions, 'fleet' | 'wait'> & { wait?: string } = {}): Promise<Outcome> {
-    return verifyOutcome('checkpoint', await checkpoint(this.host, { ...options, fleet: this.name, wait: waitFor(wait) }));
+    return assertOutcome('checkpoint', await checkpoint(this.host, { ...options, fleet: this.name, wait: waitFor(wait) }));
   }
 
   /** Puts members back to clean. @param wait as `--wait` @throws PARTIAL */
   async reset({ wait, ...options }: Omit<ResetOptions, 'fleet' | 'wait'> & { wait?: string } = {}): Promise<Outcome> {
-    return verifyOutcome('reset', await reset(this.host, { ...options, fleet: this.name, wait: waitFor(wait) }));
+    return assertOutcome('reset', await reset(this.host, { ...options, fleet: this.name, wait: waitFor(wait) }));
   }
 
   /** @throws PARTIAL */
   async stop(options: Omit<PowerOptions, 'fleet' | 'wait'> = {}): Promise<Outcome> {
-    return verifyOutcome('stop', await stop(this.host, { ...options, fleet: this.name }));
+    return assertOutcome('stop', await stop(this.host, { ...options, fleet: this.name }));
   }
 
   /** @throws PARTIAL */
   async start({ wait, ...options }: Omit<PowerOptions, 'fleet' | 'wait'> & { wait?: string } = {}): Promise<Outcome> {
-    return verifyOutcome('start', await start(this.host, { ...options, fleet: this.name, wait: waitFor(wait) }));
+    return assertOutcome('start', await start(this.host, { ...options, fleet: this.name, wait: waitFor(wait) }));
   }
 
   status(options?: StatusOptions): Promise<FleetStatus> {
@@ -142,7 +142,7 @@ export class Fleet implements AsyncDisposable {
     if (this.#isOver) return;
     this.#isOver = true;
     try {
-      if (!this.#keep) verifyOutcome('teardown', await teardown(this.host, { fleet: this.name }));
+      if (!this.#keep) assertOutcome('teardown', await teardown(this.host, { fleet: this.name }));
     } finally {
       await this.host.close();
     }
@@ -165,7 +165,7 @@ async function membersOf(host: Host, fleet: string, made: readonly MemberOutcome
   }));
 }
 
-function verifyOutcome(verb: string, outcome: Outcome): Outcome {
+function assertOutcome(verb: string, outcome: Outcome): Outcome {
   if (outcome.counts.failed > 0 || outcome.operation.interrupted) throw failureOf(verb, outcome);
   return outcome;
 }
@@ -176,7 +176,7 @@ function failureOf(verb: string, { fleet, members, operation }: Outcome): Cowher
   return partial(`The ${verb} of ${fleet} failed for ${failed.length} of ${members.length} members`, failed);
 }
 
-function verifyCopy(outcome: CopyOutcome): CopyOutcome {
+function assertCopy(outcome: CopyOutcome): CopyOutcome {
   const failed = outcome.members.filter((member) => !member.ok);
   if (failed.length === 0) return outcome;
   throw partial(`Copying failed for ${failed.length} of ${outcome.members.length} members of ${outcome.fleet}`, failed);

@@ -284,9 +284,9 @@ export interface FleetStore {
    */
   stageOverlays(fleet: string, stems: readonly string[], image: Buffer): Promise<void>;
   /** Names of members whose disk is the golden VM's still: no guest may boot from it. */
-  listUnmade(fleet: string): Promise<Set<string>>;
+  listIdentityPending(fleet: string): Promise<Set<string>>;
   /** Before a clone's fresh disk is put in place. */
-  markUnmade(fleet: string, member: string): Promise<void>;
+  markIdentityPending(fleet: string, member: string): Promise<void>;
   /** Synced: its disk is its own from then on. What is gone is fine. */
   markMade(fleet: string, member: string): Promise<void>;
   /** Renames a staged overlay over what is there. */

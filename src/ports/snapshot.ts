@@ -6,7 +6,7 @@ import type { DiskFormat, ImageRef, SnapshotJournal, SnapshotRecord } from '../c
 /** The calls that have to do with snapshots of domains that cowherd did not make. */
 
 /** What libvirt keeps of domains beside their XML; names of domains. */
-export interface DomainKeepings {
+export interface ManagedState {
   transient: ReadonlySet<string>;
   managedSave: ReadonlySet<string>;
   /** libvirt's own snapshots, internal and external. */
@@ -21,7 +21,7 @@ export interface ForeignDomains {
   running(domain: string): Promise<string | undefined>;
   /** Where libvirt keeps the firmware's variables of a domain whose definition does not say. */
   nvramPath(name: string): string;
-  keepings(): Promise<DomainKeepings>;
+  managedState(): Promise<ManagedState>;
 }
 
 /** Image files wherever they are. */

@@ -125,12 +125,12 @@ export class HostileLab {
     if (told[0] !== 'ssh')
       expect.soft(exitCodes, `exit code of ${title}: ${exitCode}\n${stdout.slice(-2000)}${stderr}`).toContain(exitCode);
     expect.soft(Number(await readFile(memory, 'utf8')) / 1024, `MiB of ${title}`).toBeLessThan(mostMemoryMiB);
-    await this.verifyUnharmed(title);
+    await this.assertUnharmed(title);
     return { exitCode: exitCode ?? -1, stdout, stderr };
   }
 
   /** Nothing that a guest has sent was run. */
-  async verifyUnharmed(after: string): Promise<void> {
+  async assertUnharmed(after: string): Promise<void> {
     const isThere = await access(canary).then(
       () => true,
       () => false,

@@ -6,7 +6,7 @@ import { CowherdError, reportOf } from '../../src/core/errors.js';
 import { memberIdentity } from '../../src/core/fleet/identity.js';
 import { formatInventory, type Inventory } from '../../src/core/fleet/inventory.js';
 import type { FleetRecord } from '../../src/core/fleet/record.js';
-import { parseGuestSelf } from '../../src/core/guest/identity-report.js';
+import { parseIdentityReport } from '../../src/core/guest/identity-report.js';
 import { guestText } from '../../src/core/guest/text.js';
 import { defaultDomainSpec } from '../../src/core/spec/spec.js';
 import type { Ports } from '../../src/ports/index.js';
@@ -15,7 +15,7 @@ import { copyByAgent } from '../../src/services/guest/agent-files.js';
 import { Endpoints } from '../../src/services/guest/endpoints.js';
 import type { MemberExec } from '../../src/services/guest/exec.js';
 import { inventory } from '../../src/services/guest/inventory.js';
-import { readGuestSelf } from '../../src/services/guest/reidentify.js';
+import { readIdentityReport } from '../../src/services/guest/reidentify.js';
 import { cloudInitState } from '../../src/services/guest/run.js';
 import { agentOf, fastClock, given, patientClock } from '../fakes/hostile-agent/ports.js';
 import { brokenReplies, replyTo } from '../fakes/hostile-agent/replies.js';
@@ -194,12 +194,12 @@ describe('a reply of a guest agent', () => {
       const status = JSON.stringify({ return: { exited: true, exitcode: 0, 'out-data': Buffer.from(report).toString('base64') } });
       const agent = agentOf((_, command) => (command === 'guest-exec' ? begun : status));
       const ports = { agent, clock: fastClock(), builtInTemplate: async () => 'true\n' };
-      const self = await readGuestSelf(ports, 'lab-001', { timeoutMs: 20_000 }).catch((error) => void judge(error));
+      const self = await readIdentityReport(ports, 'lab-001', { timeoutMs: 20_000 }).catch((error) => void judge(error));
       const account =
         self ??
         (() => {
           try {
-            return parseGuestSelf('lab-001', report).self;
+            return parseIdentityReport('lab-001', report).self;
           } catch (error) {
             judge(error);
             return undefined;

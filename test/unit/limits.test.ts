@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { Config } from '@oclif/core';
 import { describe, expect, it } from 'vitest';
-import { limits, verifyWithin } from '../../src/core/limits.js';
+import { assertWithin, limits } from '../../src/core/limits.js';
 import { parseFleetFile } from '../../src/core/spec/spec.js';
 import { openHost } from '../../src/host.js';
 import type { Ports } from '../../src/ports/index.js';
@@ -50,7 +50,7 @@ describe('limits', () => {
 
   it('take what lies within them, both ends included', () => {
     for (const range of Object.values(limits)) {
-      expect(() => verifyWithin({ value: [range.min, range], other: [range.max, range], none: [undefined, range] })).not.toThrow();
+      expect(() => assertWithin({ value: [range.min, range], other: [range.max, range], none: [undefined, range] })).not.toThrow();
     }
   });
 });

@@ -12,8 +12,8 @@ export async function exportImage(root: string, images: ImageTool, request: Expo
   const { base, target, compress, onProgress, signal } = request;
   const partial = `${target.path}${partialEnding}`;
   await finishPlacing(partial, target.path);
-  await verifyTarget(root, target.path);
-  await verifyPartial(partial);
+  await assertTarget(root, target.path);
+  await assertPartial(partial);
   try {
     await makePartial(partial);
     await images.convert({ source: base, target: { path: partial, format: target.format }, compress, onProgress, signal });
@@ -29,7 +29,7 @@ export async function exportImage(root: string, images: ImageTool, request: Expo
   }
 }
 
-async function verifyTarget(root: string, path: string): Promise<void> {
+async function assertTarget(root: string, path: string): Promise<void> {
   if ((await lstat(path).catch(() => undefined)) !== undefined) throw existsError(path);
   const directory = await realpath(dirname(path)).catch((cause: unknown) => {
     if (isMissing(cause))
@@ -45,7 +45,7 @@ async function verifyTarget(root: string, path: string): Promise<void> {
 }
 
 /** What is there under that name is written over: it must not be a link to something else. */
-async function verifyPartial(partial: string): Promise<void> {
+async function assertPartial(partial: string): Promise<void> {
   const stats = await lstat(partial).catch(() => undefined);
   // A file of another user would stay theirs, with all that is exported.
   if (stats === undefined || (stats.isFile() && stats.nlink === 1 && stats.uid === process.getuid?.())) return;

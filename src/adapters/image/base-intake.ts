@@ -6,7 +6,16 @@ import type { LoneBase } from '../../core/image/base-chain.js';
 import { namePattern } from '../../core/names.js';
 import type { Readers } from '../host/readers.js';
 import { makeDirectory } from '../store/directories.js';
-import { allocatedBytes, isTemporary, listDirectory, Shears, sealOf, storeError, verifyDirectory, writeJson } from '../store/files.js';
+import {
+  allocatedBytes,
+  assertDirectory,
+  isTemporary,
+  listDirectory,
+  SafeUnlinker,
+  sealOf,
+  storeError,
+  writeJson,
+} from '../store/files.js';
 import { baseLayout, storeLayout, unrecordedPrefix } from '../store/layout.js';
 import { seal } from './image-files.js';
 
@@ -22,18 +31,18 @@ export async function sweepBases(root: string): Promise<void> {
 
 async function sweepBase(directory: string): Promise<void> {
   const names = await listDirectory(directory);
-  const shears = new Shears(directory);
+  const unlinker = new SafeUnlinker(directory);
   // Nobody else imports while we hold the lock.
   const partials = names.filter((name) => /^\.import-\d+\.partial$/.test(name) || isTemporary(name));
-  for (const name of partials) await shears.unlink(join(directory, name));
+  for (const name of partials) await unlinker.unlink(join(directory, name));
   for (const note of names.filter((name) => name.startsWith(unrecordedPrefix))) {
     const image = note.slice(unrecordedPrefix.length);
     const isRecorded = names.includes(image.replace(/\.\w+$/, '.json'));
     if (!isRecorded && /^[0-9a-f]{12}\.(qcow2|raw)$/.test(image)) {
-      await shears.unlink(join(directory, image.replace(/\.\w+$/, '.memory')));
-      await shears.unlink(join(directory, image));
+      await unlinker.unlink(join(directory, image.replace(/\.\w+$/, '.memory')));
+      await unlinker.unlink(join(directory, image));
     }
-    await shears.unlink(join(directory, note));
+    await unlinker.unlink(join(directory, note));
   }
   // One that holds something stays.
   if (names.length === 0 || partials.length > 0 || names.some((name) => name.startsWith(unrecordedPrefix)))
@@ -41,16 +50,16 @@ async function sweepBase(directory: string): Promise<void> {
 }
 
 /** Removes an image and its record. */
-export async function takeOut(root: string, ref: BaseRef, format: string): Promise<void> {
+export async function unpublish(root: string, ref: BaseRef, format: string): Promise<void> {
   const { directory, image, memory, record, unrecorded } = baseLayout(root, ref, format);
-  const shears = new Shears(storeLayout(root).bases);
+  const unlinker = new SafeUnlinker(storeLayout(root).bases);
   // On a full disk it must go without, since this is what frees some.
   await writeFile(unrecorded, '').catch(() => undefined);
   // The record first: an image without a record is imported again, a record without its image would be an error.
-  await shears.unlink(record);
-  await shears.unlink(memory);
-  await shears.unlink(image);
-  await shears.unlink(unrecorded);
+  await unlinker.unlink(record);
+  await unlinker.unlink(memory);
+  await unlinker.unlink(image);
+  await unlinker.unlink(unrecorded);
   await rmdir(directory).catch(() => undefined);
 }
 
@@ -61,7 +70,7 @@ export async function takeOut(root: string, ref: BaseRef, format: string): Promi
 export async function withPartial<T>(root: string, name: string, doing: string, work: (partial: string) => Promise<T>): Promise<T> {
   const directory = join(storeLayout(root).bases, name);
   await makeDirectory(directory);
-  await verifyDirectory(directory);
+  await assertDirectory(directory);
   const partial = join(directory, `.import-${process.pid}.partial`);
   try {
     return await work(partial);
@@ -74,7 +83,7 @@ export async function withPartial<T>(root: string, name: string, doing: string, 
 }
 
 /** Seals a partial file and gives it its name and its record: the record last, since an image without one is no base image yet. */
-export async function takeIn(
+export async function publish(
   root: string,
   partial: string,
   facts: Omit<BaseRecord, 'version' | 'importedAt' | 'seal' | 'allocatedBytes'>,

@@ -15,9 +15,9 @@ import {
   shortDigest,
 } from '../../core/image/base.js';
 import { baseKey, type LoneBase, layersOf, resolveBacking } from '../../core/image/base-chain.js';
-import { verifyNoUrl } from '../../core/image/content.js';
+import { assertNoUrl } from '../../core/image/content.js';
 import { describeHolder } from '../../core/lock.js';
-import { baseNameFromFile, namePattern, verifyName } from '../../core/names.js';
+import { assertName, baseNameFromFile, namePattern } from '../../core/names.js';
 import type {
   BaseLockOptions,
   BaseStore,
@@ -35,10 +35,10 @@ import { allocatedBytes, listDirectory, openOwn, readOwn, sealOf, storeError, wr
 import { baseLayout, storeLayout } from '../store/layout.js';
 import { FileLock, type LockPolicy } from '../store/lock.js';
 import { exportImage } from './base-export.js';
-import { sweepBases, takeIn, takeOut, withPartial } from './base-intake.js';
+import { publish, sweepBases, unpublish, withPartial } from './base-intake.js';
 import { previewImport } from './base-preview.js';
 import { hashAndCopy, hashFile, makeImage, seal } from './image-files.js';
-import { copyInto, identify, inspect, verifyUnchanged } from './image-source.js';
+import { assertUnchanged, copyInto, identify, inspect } from './image-source.js';
 
 /** An import of another run may take that long. */
 const lockWaitSeconds = 600;
@@ -184,7 +184,7 @@ export class BaseDirectory implements BaseStore {
   }
 
   async remove(base: BaseImage): Promise<void> {
-    await takeOut(this.#root, base, base.format).catch((cause: unknown) => {
+    await unpublish(this.#root, base, base.format).catch((cause: unknown) => {
       throw storeError(`remove ${base.path}`, cause);
     });
   }
@@ -231,14 +231,14 @@ export class BaseDirectory implements BaseStore {
 
   /** @returns also the base image that this very file was imported as, if that was not touched since */
   async #source(request: ImportRequest): Promise<Awaited<ReturnType<typeof identify>> & { path: string; name: string; known?: BaseImage }> {
-    verifyNoUrl(request.path);
+    assertNoUrl(request.path);
     const path = resolve(request.path);
     const identity = await identify(path);
     const name = request.name ?? baseNameFromFile(basename(path));
     if (name === undefined) {
       throw new CowherdError('BAD_USAGE', `No base name can be made of the file name ${basename(path)}`, { hint: 'Rename the file.' });
     }
-    verifyName('base', name);
+    assertName('base', name);
     const { bases } = await this.list();
     const known = bases.find((base) => base.source.fingerprint === identity.fingerprint && base.name === name);
     return { ...identity, path, name, ...(known !== undefined && (await this.#isIntact(known)) ? { known } : {}) };
@@ -260,7 +260,7 @@ export class BaseDirectory implements BaseStore {
     const { path, name, format, fingerprint, request, warning } = source;
     return withPartial(this.#root, name, `import ${request.path}`, async (partial) => {
       const { how, digest } = await copyInto(this.#images, source, partial);
-      await verifyUnchanged(path, fingerprint, 'imported');
+      await assertUnchanged(path, fingerprint, 'imported');
       const { virtualBytes } = await this.#images.info(partial, format);
       if (virtualBytes === 0)
         throw new CowherdError('BASE_REFUSED', `${path} is a disk of zero bytes`, { hint: 'A base image needs a disk to share.' });
@@ -272,14 +272,14 @@ export class BaseDirectory implements BaseStore {
         return { base: existing, how: 'already there' };
       }
       // Otherwise it goes in, also in place of one that was touched: its content is what the overlays there were made on.
-      const { base, warning: exposed } = await takeIn(this.#root, partial, { ...facts, ...(await this.#originOf(facts)) }, this.#readers);
+      const { base, warning: exposed } = await publish(this.#root, partial, { ...facts, ...(await this.#originOf(facts)) }, this.#readers);
       const warnings = [warning, exposed].filter((one) => one !== undefined).join('; ');
       return { base: { ...base, backing: [] }, how, ...(warnings === '' ? {} : { warning: warnings }) };
     });
   }
 
   async promote({ overlay, base, name, layered, promotedFrom, onProgress, signal }: PromotionRequest): Promise<ImportResult> {
-    verifyName('base', name);
+    assertName('base', name);
     const { stats, fingerprint } = await identify(overlay);
     const parent = layered ? { name: base.name, digest: base.digest } : undefined;
     const isSame = (known: BaseImage): boolean =>
@@ -298,7 +298,7 @@ export class BaseDirectory implements BaseStore {
         onProgress: (percent) => onProgress?.({ doneBytes: (totalBytes * percent) / 100, totalBytes }),
         signal,
       });
-      await verifyUnchanged(overlay, fingerprint, 'copied');
+      await assertUnchanged(overlay, fingerprint, 'copied');
       // Counted from its own place, so that a store which is moved stays whole: nothing may write to a base image later.
       if (layered) await this.#images.repoint(partial, { path: relative(dirname(partial), base.path), format: base.format });
       const { virtualBytes } = await this.#images.info(partial, 'qcow2');
@@ -307,7 +307,7 @@ export class BaseDirectory implements BaseStore {
       const existing = await this.#existing(facts);
       if (existing !== undefined) return { base: existing, how: 'already there' };
       const origin = { ...(parent === undefined ? {} : { parent }), promotedFrom };
-      const { base: lone, warning } = await takeIn(this.#root, partial, { ...facts, ...origin }, this.#readers);
+      const { base: lone, warning } = await publish(this.#root, partial, { ...facts, ...origin }, this.#readers);
       const backing = await resolveBacking(lone, (ref) => this.#getLone(ref));
       return { base: { ...lone, backing }, how: layered ? 'layered' : 'flattened', ...(warning === undefined ? {} : { warning }) };
     });

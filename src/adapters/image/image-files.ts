@@ -75,7 +75,7 @@ function sharedFile(path: string): CowherdError {
 }
 
 /** @throws IMAGE_CHANGED, STORE_FAILED where writing to an overlay would write to what is not it alone */
-export async function verifyAlone(path: string): Promise<void> {
+export async function assertAlone(path: string): Promise<void> {
   const handle = await openOwn(path);
   try {
     if ((await handle.stat()).nlink > 1) throw sharedFile(path);

@@ -3,8 +3,8 @@ import { open, stat, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import prettyBytes from 'pretty-bytes';
 import { CowherdError, fullDiskHint } from '../../core/errors.js';
-import { verifyIsDisk, volumeSignature } from '../../core/image/content.js';
-import { imageFormat, maxVirtualBytes, parseQcow2Header, qcow2Magic, verifyImportable } from '../../core/image/qcow2-header.js';
+import { assertIsDisk, volumeSignature } from '../../core/image/content.js';
+import { assertImportable, imageFormat, maxVirtualBytes, parseQcow2Header, qcow2Magic } from '../../core/image/qcow2-header.js';
 import { shellWord } from '../../core/quoting.js';
 import type { ImageTool, ImportRequest, ImportResult } from '../../ports/index.js';
 import { unreadable as cannotRead } from '../host/denied.js';
@@ -48,7 +48,7 @@ export async function inspect(
   request: ImportRequest,
 ): Promise<{ format: 'qcow2' | 'raw'; warning: string | undefined }> {
   const head = await readHead(path);
-  if (!head.subarray(0, 4).equals(qcow2Magic)) verifyIsDisk(path, head, await readSignature(path), request.format);
+  if (!head.subarray(0, 4).equals(qcow2Magic)) assertIsDisk(path, head, await readSignature(path), request.format);
   const format = imageFormat(path, head, request.format);
   const { size } = stats;
   if (format === 'raw' && size % 512n !== 0n) {
@@ -63,7 +63,7 @@ export async function inspect(
     });
   }
   // Before any tool opens it: opening follows the names in the header.
-  if (format === 'qcow2') verifyImportable(path, parseQcow2Header(path, head), size, request.trustChain);
+  if (format === 'qcow2') assertImportable(path, parseQcow2Header(path, head), size, request.trustChain);
   try {
     // Of raw ones too, so that a writer that has it open is found.
     await images.info(path, format);
@@ -100,7 +100,7 @@ function bootWarning(path: string, head: Buffer): string | undefined {
 }
 
 /** @throws BASE_REFUSED */
-export async function verifyUnchanged(path: string, fingerprint: string, verb: string): Promise<void> {
+export async function assertUnchanged(path: string, fingerprint: string, verb: string): Promise<void> {
   if ((await identify(path)).fingerprint === fingerprint) return;
   throw new CowherdError('BASE_REFUSED', `${path} changed while it was ${verb}`, {
     hint: 'Shut down what writes to it, then try again.',
@@ -132,7 +132,7 @@ export async function copyInto(
   );
   signal?.throwIfAborted();
   if (reflinked) return { how: 'reflinked', digest: await hashFile(partial, onProgress, signal) };
-  await verifyFits(path, Number(stats.blocks) * 512, partial);
+  await assertFits(path, Number(stats.blocks) * 512, partial);
   const [from, to] = [await openImage(path), await open(partial, constants.O_WRONLY | constants.O_TRUNC | constants.O_NOFOLLOW)];
   try {
     // A source that grows as fast as it is read would have no end.
@@ -143,7 +143,7 @@ export async function copyInto(
 }
 
 /** Found out before gigabytes are copied. @throws PREFLIGHT_FAILED */
-async function verifyFits(path: string, bytes: number, partial: string): Promise<void> {
+async function assertFits(path: string, bytes: number, partial: string): Promise<void> {
   const directory = dirname(partial);
   const { bavail, bsize } = await statfs(directory);
   if (bytes <= bavail * bsize) return;

@@ -2,7 +2,7 @@ import { lstat, mkdir, rmdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { CowherdError } from '../../core/errors.js';
-import { isMissing, Shears } from '../store/files.js';
+import { isMissing, SafeUnlinker } from '../store/files.js';
 
 /** sun_path of unix(7), with its final zero. */
 const longestSocketPath = 107;
@@ -45,7 +45,7 @@ export class AgentSockets {
   async remove(member: string): Promise<void> {
     const path = this.path(member);
     if (path === undefined) return;
-    await new Shears(this.#directory).unlink(path).catch((error: unknown) => {
+    await new SafeUnlinker(this.#directory).unlink(path).catch((error: unknown) => {
       if (!isMissing(error)) throw error;
     });
     // Gone with the last socket; other fleets may have theirs in it.

@@ -15,13 +15,13 @@ export function isSystemUri(uri: string): boolean {
  */
 export async function chooseConnection(asked: string | undefined, isRoot: boolean): Promise<string> {
   const wanted = asked ?? (process.env.LIBVIRT_DEFAULT_URI || undefined);
-  if (wanted !== undefined) return verifyUri(wanted);
+  if (wanted !== undefined) return assertUri(wanted);
   if (isRoot) return systemUri;
   const answer = await runTool('virsh', ['-q', '-c', systemUri, 'uri'], { timeoutMs: 15_000, acceptedExitCodes: [0, 1] });
   return answer.exitCode === 0 ? systemUri : sessionUri;
 }
 
-export function verifyUri(uri: string): string {
+export function assertUri(uri: string): string {
   const match = /^([a-z0-9]+)(\+[a-z0-9]+)?:\/\/([^/]*)\/(.*)$/i.exec(uri);
   if (match === null) {
     throw new CowherdError('BAD_USAGE', `${JSON.stringify(uri)} is not a libvirt connection URI`, {

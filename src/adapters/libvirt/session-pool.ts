@@ -106,9 +106,9 @@ export class SessionPool {
 
   async #free(): Promise<VirshSession> {
     // Calls that nothing waits for any more must not open what was just closed.
-    this.#verifyOpen();
+    this.#assertOpen();
     const env = await this.#options.environment();
-    this.#verifyOpen();
+    this.#assertOpen();
     const inheritance = this.#options.inheritance();
     const idle = this.#sessions.filter((candidate) => !this.#busy.has(candidate));
     for (const [position, session] of idle.entries()) {
@@ -127,7 +127,7 @@ export class SessionPool {
     return session;
   }
 
-  #verifyOpen(): void {
+  #assertOpen(): void {
     if (this.#isClosed) throw new CowherdError('CONNECTION_FAILED', 'The connection to libvirt was closed');
   }
 

@@ -1,6 +1,6 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import type { DomainKeepings, ForeignDomains } from '../../ports/index.js';
+import type { ForeignDomains, ManagedState } from '../../ports/index.js';
 import { isSystemUri } from './connection.js';
 import { faultOf, virshError } from './virsh-errors.js';
 import { quote, type Reply } from './virsh-session.js';
@@ -36,7 +36,7 @@ export class VirshDomains implements ForeignDomains {
     return reply.stdout;
   }
 
-  async keepings(): Promise<DomainKeepings> {
+  async managedState(): Promise<ManagedState> {
     const [transient, managedSave, snapshots, checkpoints] = await Promise.all([
       this.#names('--transient'),
       this.#names('--with-managed-save'),

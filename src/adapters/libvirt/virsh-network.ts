@@ -33,11 +33,11 @@ export class VirshNetworks implements Networks {
   }
 
   async definition(name: string): Promise<NetworkDefinition> {
-    return parseNetworkXml(await this.#ask(`net-dumpxml ${quote(name)}`, `read network ${name}`));
+    return parseNetworkXml(await this.#query(`net-dumpxml ${quote(name)}`, `read network ${name}`));
   }
 
   async leases(name: string): Promise<Lease[]> {
-    return parseLeases(await this.#ask(`net-dhcp-leases ${quote(name)}`, `read the leases of network ${name}`));
+    return parseLeases(await this.#query(`net-dhcp-leases ${quote(name)}`, `read the leases of network ${name}`));
   }
 
   async sides(name: string): Promise<Map<NetworkSide, NetworkDefinition>> {
@@ -95,12 +95,12 @@ export class VirshNetworks implements Networks {
 
   async #read(name: string, side: NetworkSide): Promise<NetworkDefinition> {
     const inactive = side === 'config' ? ' --inactive' : '';
-    const definition = parseNetworkXml(await this.#ask(`net-dumpxml ${quote(name)}${inactive}`, `read network ${name}`));
+    const definition = parseNetworkXml(await this.#query(`net-dumpxml ${quote(name)}${inactive}`, `read network ${name}`));
     this.#dhcpIndexes.set(`${side} ${name}`, definition.dhcpIndex);
     return definition;
   }
 
-  async #ask(command: string, doing: string): Promise<string> {
+  async #query(command: string, doing: string): Promise<string> {
     const reply = await this.#run(command);
     if (reply.error !== '') throw virshError(doing, reply.error);
     return reply.stdout;

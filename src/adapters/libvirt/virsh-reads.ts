@@ -24,7 +24,7 @@ export async function readEach(
   for (let left = [...names]; left.length > 0; ) {
     const part = left.slice(0, readBatch);
     const replies = await pool.run(async (session) => {
-      const settled = await Promise.allSettled(part.map(async (name) => verifyConnected(await session.run(command(name), pool.heldMs))));
+      const settled = await Promise.allSettled(part.map(async (name) => assertConnected(await session.run(command(name), pool.heldMs))));
       const first = settled.find((result) => result.status === 'rejected');
       if (first !== undefined && !(failed !== undefined && isTimeout(first.reason))) throw first.reason;
       return settled;
@@ -52,12 +52,12 @@ function noting(failed: Map<string, CowherdError> | undefined, name: string, wor
 }
 
 /** A virsh whose daemon went away stays and answers with an error: that is a lost connection, not an answer. */
-export function verifyConnected(reply: Reply): Reply {
+export function assertConnected(reply: Reply): Reply {
   if (faultOf(reply.error) === 'disconnected') throw connectionError('the daemon', reply.error);
   return reply;
 }
 
 /** That a thing is not there is an answer. Any other error is not: taken for one, it would make our own domains foreign. */
-export function verifyAbsence(reply: Reply, doing: string): void {
+export function assertAbsence(reply: Reply, doing: string): void {
   if (reply.error !== '' && !['domain not found', 'no metadata'].includes(faultOf(reply.error))) throw virshError(doing, reply.error);
 }

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { formatDuration } from '../../core/duration.js';
 import { CowherdError } from '../../core/errors.js';
-import { type Conversation, openTool } from '../process.js';
+import { type InteractiveProcess, openTool } from '../process.js';
 
 /**
  * One virsh that is kept open and fed through its standard input: a connection that costs 20 ms once instead of per call.
@@ -28,7 +28,7 @@ interface Pending {
 const maxReplyBytes = 64 * 1024 * 1024;
 
 export class VirshSession {
-  #conversation: Conversation;
+  #conversation: InteractiveProcess;
   #pending: Pending[] = [];
   #sequence = 0;
   #stdout = '';

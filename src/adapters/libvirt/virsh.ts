@@ -17,7 +17,7 @@ import { parseDomainStates, parseIdentities } from './domain-states.js';
 import { withFileFault } from './file-faults.js';
 import { SessionPool } from './session-pool.js';
 import { connectionError, faultOf, isTimeout, silentDomain, stuckStart, type VirshFault, virshError } from './virsh-errors.js';
-import { readEach, verifyAbsence, verifyConnected } from './virsh-reads.js';
+import { assertAbsence, assertConnected, readEach } from './virsh-reads.js';
 import { memoryMs, quote, type Reply } from './virsh-session.js';
 
 export interface VirshOptions {
@@ -75,8 +75,8 @@ export class Virsh implements Hypervisor {
   async listDomains(): Promise<DomainState[]> {
     for (let attempt = 0; ; attempt++) {
       const [identities, states] = await Promise.all([
-        this.#ask('list --all --name --uuid', 'list domains'),
-        this.#ask('domstats --state --nowait', 'list the states of domains'),
+        this.#query('list --all --name --uuid', 'list domains'),
+        this.#query('domstats --state --nowait', 'list the states of domains'),
       ]);
       const stateOf = parseDomainStates(states);
       const domains = parseIdentities(identities);
@@ -98,7 +98,7 @@ export class Virsh implements Hypervisor {
   }
 
   async stateOf(name: string): Promise<Pick<DomainState, 'state' | 'reason'>> {
-    const states = parseDomainStates(await this.#ask(`domstats --state --nowait ${quote(name)}`, `tell the state of ${name}`));
+    const states = parseDomainStates(await this.#query(`domstats --state --nowait ${quote(name)}`, `tell the state of ${name}`));
     return states.get(name) ?? { state: 'other', reason: 'unknown' };
   }
 
@@ -125,7 +125,7 @@ export class Virsh implements Hypervisor {
       // Of the definition, not of the running guest: what was redefined counts from its next start on.
       (name) => `metadata --config ${quote(name)} ${metadataNamespace}`,
       (name, reply) => {
-        verifyAbsence(reply, `read the metadata of ${name}`);
+        assertAbsence(reply, `read the metadata of ${name}`);
         const mark = reply.error === '' ? parseMemberMark(reply.stdout) : undefined;
         if (mark !== undefined) marks.set(name, mark);
       },
@@ -141,7 +141,7 @@ export class Virsh implements Hypervisor {
       names,
       (name) => `dumpxml --inactive ${quote(name)}`,
       (name, reply) => {
-        verifyAbsence(reply, `read the XML of ${name}`);
+        assertAbsence(reply, `read the XML of ${name}`);
         if (reply.error === '') documents.set(name, reply.stdout);
       },
       failed,
@@ -151,19 +151,19 @@ export class Virsh implements Hypervisor {
 
   async define({ name, xml }: DomainDefinition, { validate = false } = {}): Promise<void> {
     await this.#withFile(name, xml, async (path) => {
-      await this.#order(`define ${validate ? '--validate ' : ''}${quote(path)}`, `define ${name}`);
+      await this.#mutate(`define ${validate ? '--validate ' : ''}${quote(path)}`, `define ${name}`);
     });
   }
 
   async createTransient({ name, xml }: DomainDefinition): Promise<void> {
     await this.#withFile(name, xml, async (path) => {
-      await this.#order(`create ${quote(path)}`, `create ${name}`);
+      await this.#mutate(`create ${quote(path)}`, `create ${name}`);
     });
   }
 
   async start(name: string, savedBytes = 0): Promise<void> {
     const order = (): Promise<VirshFault | undefined> =>
-      this.#order(`start ${quote(name)}`, `start ${name}`, ['already running'], { domain: name, moreMs: memoryMs(savedBytes) });
+      this.#mutate(`start ${quote(name)}`, `start ${name}`, ['already running'], { domain: name, moreMs: memoryMs(savedBytes) });
     const losses = this.#pool.losses;
     const looksAtLeast = (): number => (this.#pool.losses > losses ? looksAfterLoss : 1);
     if ((await order()) === undefined && this.#pool.losses === losses) return;
@@ -182,15 +182,15 @@ export class Virsh implements Hypervisor {
   }
 
   async startPaused(name: string): Promise<void> {
-    await this.#order(`start ${quote(name)} --paused`, `start ${name}`, ['already running'], { domain: name });
+    await this.#mutate(`start ${quote(name)} --paused`, `start ${name}`, ['already running'], { domain: name });
   }
 
   async resume(name: string): Promise<void> {
-    await this.#order(`resume ${quote(name)}`, `let ${name} go on`, ['already running'], { domain: name });
+    await this.#mutate(`resume ${quote(name)}`, `let ${name} go on`, ['already running'], { domain: name });
   }
 
   async destroy(name: string): Promise<void> {
-    await this.#order(`destroy ${quote(name)}`, `stop ${name}`, ['domain not found', 'not running'], {
+    await this.#mutate(`destroy ${quote(name)}`, `stop ${name}`, ['domain not found', 'not running'], {
       domain: name,
       beforeRepeat: async () => {
         if (isStartingUp(await this.stateOf(name))) throw stuckStart(name, this.isSystem);
@@ -199,12 +199,12 @@ export class Virsh implements Hypervisor {
   }
 
   async shutdown(name: string): Promise<void> {
-    await this.#order(`shutdown ${quote(name)}`, `shut down ${name}`, ['not running'], { domain: name });
+    await this.#mutate(`shutdown ${quote(name)}`, `shut down ${name}`, ['not running'], { domain: name });
   }
 
   async undefine(name: string): Promise<void> {
     const flags = '--managed-save --snapshots-metadata --checkpoints-metadata --nvram';
-    const order = (words: string): Promise<unknown> => this.#order(words, `undefine ${name}`, ['domain not found']);
+    const order = (words: string): Promise<unknown> => this.#mutate(words, `undefine ${name}`, ['domain not found']);
     await order(`undefine ${quote(name)} ${flags} --tpm`).catch((error: unknown) => {
       // --tpm is of libvirt 8.9; before it a TPM's state went with its domain.
       if (error instanceof CowherdError && /--tpm|unknown option/.test([error.message, ...error.details].join('\n')))
@@ -218,7 +218,7 @@ export class Virsh implements Hypervisor {
   }
 
   async platform(virtType: 'kvm' | 'qemu'): Promise<Platform> {
-    const xml = await this.#ask(`domcapabilities --virttype ${virtType}`, `run ${virtType} guests`);
+    const xml = await this.#query(`domcapabilities --virttype ${virtType}`, `run ${virtType} guests`);
     const capabilities = (new XMLParser({ parseTagValue: false }).parse(xml) as { domainCapabilities?: Record<string, unknown> })
       .domainCapabilities;
     const arch = String(capabilities?.arch ?? 'x86_64');
@@ -235,19 +235,19 @@ export class Virsh implements Hypervisor {
   }
 
   async forgetSavedState(name: string): Promise<void> {
-    await this.#order(`managedsave-remove ${quote(name)}`, `drop the saved state of ${name}`, ['domain not found']);
+    await this.#mutate(`managedsave-remove ${quote(name)}`, `drop the saved state of ${name}`, ['domain not found']);
   }
 
   async snapshotsOf(name: string): Promise<{ snapshots: string[]; checkpoints: string[] }> {
     const [snapshots, checkpoints] = await Promise.all(
-      ['snapshot', 'checkpoint'].map((kind) => this.#ask(`${kind}-list ${quote(name)} --name`, `list the ${kind}s of ${name}`)),
+      ['snapshot', 'checkpoint'].map((kind) => this.#query(`${kind}-list ${quote(name)} --name`, `list the ${kind}s of ${name}`)),
     );
     return { snapshots: linesOf(snapshots ?? ''), checkpoints: linesOf(checkpoints ?? '') };
   }
 
   async listSnapshotted(): Promise<Set<string>> {
     const lists = ['--with-snapshot', '--with-checkpoint'].map((filter) =>
-      this.#ask(`list --all --name ${filter}`, 'list domains with snapshots'),
+      this.#query(`list --all --name ${filter}`, 'list domains with snapshots'),
     );
     return new Set((await Promise.all(lists)).flatMap(linesOf));
   }
@@ -255,37 +255,37 @@ export class Virsh implements Hypervisor {
   async forgetSnapshots(name: string): Promise<void> {
     const { snapshots, checkpoints } = await this.snapshotsOf(name);
     const forget = (kind: string, word: string): Promise<unknown> =>
-      this.#order(`${kind}-delete ${quote(name)} ${quote(word)} --metadata`, `forget the ${kind} ${word} of ${name}`);
+      this.#mutate(`${kind}-delete ${quote(name)} ${quote(word)} --metadata`, `forget the ${kind} ${word} of ${name}`);
     for (const word of snapshots) await forget('snapshot', word);
     for (const word of checkpoints) await forget('checkpoint', word);
   }
 
   async saveManaged(name: string, memoryBytes: number): Promise<void> {
-    await this.#order(`managedsave ${quote(name)} --running`, `save the memory of ${name}`, [], {
+    await this.#mutate(`managedsave ${quote(name)} --running`, `save the memory of ${name}`, [], {
       domain: name,
       moreMs: memoryMs(memoryBytes),
     });
   }
 
   async restorePaused(name: string, file: string, memoryBytes: number): Promise<void> {
-    await this.#order(`restore ${quote(file)} --paused`, `restore ${name}`, [], { domain: name, moreMs: memoryMs(memoryBytes) });
+    await this.#mutate(`restore ${quote(file)} --paused`, `restore ${name}`, [], { domain: name, moreMs: memoryMs(memoryBytes) });
   }
 
   async growDisk(name: string, path: string, virtualBytes: number): Promise<void> {
-    await this.#order(`blockresize ${quote(name)} ${quote(path)} ${virtualBytes}B`, `enlarge the disk of ${name}`, [], { domain: name });
+    await this.#mutate(`blockresize ${quote(name)} ${quote(path)} ${virtualBytes}B`, `enlarge the disk of ${name}`, [], { domain: name });
   }
 
   async setLink(name: string, mac: string, isUp: boolean): Promise<void> {
-    await this.#order(`domif-setlink ${quote(name)} ${quote(mac)} ${isUp ? 'up' : 'down'}`, `set a link of ${name}`, [], { domain: name });
+    await this.#mutate(`domif-setlink ${quote(name)} ${quote(mac)} ${isUp ? 'up' : 'down'}`, `set a link of ${name}`, [], { domain: name });
   }
 
   async listSaved(): Promise<Set<string>> {
-    const names = await this.#ask('list --all --with-managed-save --name', 'list domains with saved memory');
+    const names = await this.#query('list --all --with-managed-save --name', 'list domains with saved memory');
     return new Set(linesOf(names));
   }
 
   async versions(): Promise<{ libvirt: string; hypervisor: string }> {
-    const said = await this.#ask('version', 'tell its version');
+    const said = await this.#query('version', 'tell its version');
     return {
       libvirt: /^Using library: libvirt (\S+)/m.exec(said)?.[1] ?? 'unknown',
       hypervisor: /^Running hypervisor: (.+)$/m.exec(said)?.[1] ?? 'unknown',
@@ -303,7 +303,7 @@ export class Virsh implements Hypervisor {
 
   async #readQemuUser(): Promise<{ uid: number; gid: number } | undefined> {
     if (!this.isSystem) return undefined;
-    const xml = await this.#ask('capabilities', 'tell its capabilities');
+    const xml = await this.#query('capabilities', 'tell its capabilities');
     const label = /<model>dac<\/model>[\s\S]*?<baselabel[^>]*>\+(\d+):\+(\d+)</.exec(xml);
     return label === null ? undefined : { uid: Number(label[1]), gid: Number(label[2]) };
   }
@@ -315,7 +315,7 @@ export class Virsh implements Hypervisor {
     if (scratch !== undefined) await rm(await scratch, { recursive: true, force: true });
   }
 
-  async #ask(command: string, doing: string): Promise<string> {
+  async #query(command: string, doing: string): Promise<string> {
     const reply = await this.#run(command, this.#pool.heldMs).catch((error: unknown) => {
       throw whileDoing(doing, error);
     });
@@ -332,7 +332,7 @@ export class Virsh implements Hypervisor {
    * @param options.beforeRepeat may throw where to wait for a busy domain is of no use; each attempt lasts as long as libvirt waits, 30 s
    * @returns the fault that was accepted, if there was one
    */
-  async #order(
+  async #mutate(
     command: string,
     doing: string,
     accepted: readonly VirshFault[] = [],
@@ -372,10 +372,10 @@ export class Virsh implements Hypervisor {
 
   /** The same, never repeated: what a guest was asked to do it may have done. */
   readonly runOnce = (command: string, moreMs = 0): Promise<Reply> =>
-    this.#pool.run(async (session) => verifyConnected(await session.run(command, moreMs)), 1);
+    this.#pool.run(async (session) => assertConnected(await session.run(command, moreMs)), 1);
 
   #run(command: string, moreMs = 0): Promise<Reply> {
-    return this.#pool.run(async (session) => verifyConnected(await session.run(command, moreMs)));
+    return this.#pool.run(async (session) => assertConnected(await session.run(command, moreMs)));
   }
 
   /**

@@ -55,7 +55,7 @@ export class LongModeProbe implements AcceleratorProbe {
   ): Promise<AcceleratorAnswer> {
     const { kvm, key, entry } = await this.#open(question, fresh);
     if (entry?.answer !== undefined) return entry.answer;
-    await this.#verifyOffered(question, kvm);
+    await this.#assertOffered(question, kvm);
     onProbe?.();
     const since = this.#ports.clock.now().toISOString();
     const refuted = entry?.refuted ?? [];
@@ -115,7 +115,7 @@ export class LongModeProbe implements AcceleratorProbe {
   }
 
   /** @throws NOT_SUPPORTED where libvirt offers the CPU under no accelerator: there is nothing to probe */
-  async #verifyOffered({ cpu }: AcceleratorQuestion, kvm: Platform | string): Promise<void> {
+  async #assertOffered({ cpu }: AcceleratorQuestion, kvm: Platform | string): Promise<void> {
     if (cpu === undefined) return;
     const emulated = await this.#ports.hypervisor.platform('qemu').catch(() => undefined);
     const platforms = [...(typeof kvm === 'string' ? [] : [kvm]), ...(emulated === undefined ? [] : [emulated])];

@@ -45,14 +45,14 @@ export class QemuMonitor implements Monitor {
   }
 
   async version(domain: string): Promise<string> {
-    return parseVersion(domain, await this.#ask(domain, 'query-version'));
+    return parseVersion(domain, await this.#query(domain, 'query-version'));
   }
 
   async #job(domain: string, verb: string, tag: string, disks: readonly string[], work: JobWork): Promise<void> {
     // Of a run that was killed, or that has given up waiting.
     await this.#settle(domain, work);
     const devices = await this.#nodes(domain, disks);
-    await this.#ask(domain, verb, { 'job-id': jobId, tag, devices, ...(verb === 'snapshot-delete' ? {} : { vmstate: devices[0] }) });
+    await this.#query(domain, verb, { 'job-id': jobId, tag, devices, ...(verb === 'snapshot-delete' ? {} : { vmstate: devices[0] }) });
     const job = await this.#settle(domain, work);
     if (job?.error === undefined) return;
     throw new CowherdError('TOOL_FAILED', `QEMU could not ${work.doing}: ${excerpt(job.error)}`, {
@@ -66,10 +66,10 @@ export class QemuMonitor implements Monitor {
   async #settle(domain: string, { doing, moreMs }: JobWork): Promise<MonitorJob | undefined> {
     const began = performance.now();
     for (let pause = poll.firstMs; ; pause = Math.min(poll.mostMs, pause * poll.growth)) {
-      const job = parseJobs(domain, await this.#ask(domain, 'query-jobs', undefined, moreMs)).find(({ id }) => id === jobId);
+      const job = parseJobs(domain, await this.#query(domain, 'query-jobs', undefined, moreMs)).find(({ id }) => id === jobId);
       if (job === undefined) return undefined;
       if (job.status === 'concluded') {
-        await this.#ask(domain, 'job-dismiss', { id: jobId });
+        await this.#query(domain, 'job-dismiss', { id: jobId });
         return job;
       }
       if (performance.now() - began > jobMs)
@@ -82,7 +82,7 @@ export class QemuMonitor implements Monitor {
 
   /** QEMU's names of the block nodes that have these files open. */
   async #nodes(domain: string, disks: readonly string[]): Promise<string[]> {
-    const nodes = new Map(parseBlocks(domain, await this.#ask(domain, 'query-block')).map((disk) => [disk.file, disk]));
+    const nodes = new Map(parseBlocks(domain, await this.#query(domain, 'query-block')).map((disk) => [disk.file, disk]));
     const others = [...nodes.values()].filter(({ file, isReadOnly }) => !isReadOnly && !disks.includes(file) && !file.endsWith('.fd'));
     if (others[0] !== undefined) {
       throw new CowherdError('NOT_SUPPORTED', `${domain} writes to a disk that is not its fleet's: ${excerpt(others[0].file)}`, {
@@ -98,7 +98,7 @@ export class QemuMonitor implements Monitor {
     });
   }
 
-  async #ask(domain: string, execute: string, words?: object, moreMs = 0): Promise<unknown> {
+  async #query(domain: string, execute: string, words?: object, moreMs = 0): Promise<unknown> {
     const text = JSON.stringify({ execute, ...(words === undefined ? {} : { arguments: words }) });
     const doing = `ask the QEMU of ${domain} for ${execute}`;
     const reply = await this.#run(`qemu-monitor-command ${quote(domain)} ${quote(text)}`, moreMs).catch((error: unknown) => {

@@ -14,7 +14,7 @@ import { defaultDomainSpec } from '../../core/spec/spec.js';
 import type { Clock, Hypervisor, ImageTool } from '../../ports/index.js';
 import type { AgentSockets } from '../libvirt/agent-sockets.js';
 import { makeDirectory } from '../store/directories.js';
-import { listDirectory, Shears } from '../store/files.js';
+import { listDirectory, SafeUnlinker } from '../store/files.js';
 
 /** An emulated guest needs a fraction of a second, also on a busy host. */
 export const longestProbeMs = 3_000;
@@ -71,7 +71,7 @@ export class ProbeGuests {
     await makeDirectory(directory);
     await sweep(ports, directory);
     const path = join(directory, `cowherd-probe-${randomUUID().slice(0, 8)}.raw`);
-    const shears = new Shears(directory);
+    const unlinker = new SafeUnlinker(directory);
     try {
       // QEMU's user only reads it, as a base image.
       await writeFile(path, Buffer.concat([longModeSector()], 1024 * 1024), { mode: 0o644, flag: 'wx' });
@@ -82,7 +82,7 @@ export class ProbeGuests {
       guests.#made.push(path);
       return guests;
     } catch (error) {
-      await shears.unlink(path).catch(() => undefined);
+      await unlinker.unlink(path).catch(() => undefined);
       throw error;
     }
   }
@@ -144,8 +144,8 @@ export class ProbeGuests {
   }
 
   async close(): Promise<void> {
-    const shears = new Shears(this.#directory);
-    for (const path of this.#made) await shears.unlink(path).catch(() => undefined);
+    const unlinker = new SafeUnlinker(this.#directory);
+    for (const path of this.#made) await unlinker.unlink(path).catch(() => undefined);
   }
 }
 
@@ -159,6 +159,6 @@ async function sweep({ hypervisor }: ProbePorts, directory: string): Promise<voi
       () => true,
       () => false,
     );
-    if (isEnded) await new Shears(directory).unlink(join(directory, file));
+    if (isEnded) await new SafeUnlinker(directory).unlink(join(directory, file));
   }
 }

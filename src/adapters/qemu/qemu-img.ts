@@ -6,7 +6,7 @@ import type { BaseImage } from '../../core/image/base.js';
 import { OpenElsewhere } from '../../core/image/open-elsewhere.js';
 import type { ConvertRequest, ImageFile, ImageInfo, ImageTool } from '../../ports/index.js';
 import { processesWith } from '../host/open-files.js';
-import { verifyAlone } from '../image/image-files.js';
+import { assertAlone } from '../image/image-files.js';
 import { type RunResult, runTool } from '../process.js';
 
 /** Of what check prints: a line per damaged cluster. */
@@ -75,7 +75,7 @@ export class QemuImg implements ImageTool {
   }
 
   async grow(path: string, virtualBytes: number): Promise<void> {
-    await verifyAlone(path);
+    await assertAlone(path);
     if ((await this.info(path, 'qcow2')).virtualBytes >= virtualBytes) return;
     await explainLock(path, runTool('qemu-img', ['resize', '-q', '-f', 'qcow2', path, String(virtualBytes)], { inherit: this.#inherit() }));
   }
@@ -95,7 +95,7 @@ export class QemuImg implements ImageTool {
   }
 
   async rebase(overlay: string, base: BaseImage, signal?: AbortSignal): Promise<void> {
-    await verifyAlone(overlay);
+    await assertAlone(overlay);
     await runTool('qemu-img', ['rebase', '-f', 'qcow2', '-F', base.format, '-b', base.path, overlay], {
       timeoutMs: longMs,
       signal,
@@ -104,13 +104,13 @@ export class QemuImg implements ImageTool {
   }
 
   async repoint(overlay: string, { path, format }: Pick<BaseImage, 'path' | 'format'>): Promise<void> {
-    await verifyAlone(overlay);
+    await assertAlone(overlay);
     const args = ['rebase', '-u', '-f', 'qcow2', '-F', format, '-b', path, overlay];
     await explainLock(overlay, runTool('qemu-img', args, { inherit: this.#inherit() }));
   }
 
   async dropSnapshot(path: string, tag: string): Promise<void> {
-    await verifyAlone(path);
+    await assertAlone(path);
     const args = ['snapshot', '-d', tag, path];
     await explainLock(path, runTool('qemu-img', args, { timeoutMs: longMs, inherit: this.#inherit() }));
   }

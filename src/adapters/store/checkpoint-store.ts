@@ -15,7 +15,7 @@ import {
 import { type CheckpointRecord, parseCheckpoint, tagPrefix } from '../../core/snapshot/checkpoint.js';
 import type { CheckpointStore, HeldSnapshot } from '../../ports/index.js';
 import { makeDirectory } from './directories.js';
-import { isMissing, listDirectory, openOwn, readIfThere, Shears, storeError, writeJson } from './files.js';
+import { isMissing, listDirectory, openOwn, readIfThere, SafeUnlinker, storeError, writeJson } from './files.js';
 import { checkpointEnding, fleetLayout } from './layout.js';
 
 /** Read at a time: what hashing takes some milliseconds for. */
@@ -58,7 +58,7 @@ export class CheckpointDirectory implements CheckpointStore {
 
   async forget(fleet: string, member: string): Promise<void> {
     const { directory, checkpoint } = fleetLayout(this.#root, fleet);
-    await new Shears(directory).unlink(checkpoint(member));
+    await new SafeUnlinker(directory).unlink(checkpoint(member));
   }
 
   async snapshots(path: string): Promise<InternalSnapshot[]> {

@@ -6,7 +6,7 @@ import { storeError } from './files.js';
 import { storeLayout } from './layout.js';
 
 /** A file where the store, or a part of it, is to be would look like a store without fleets. @throws BAD_USAGE, STORE_FAILED */
-export async function verifyStoreDirectory(root: string): Promise<void> {
+export async function assertStoreDirectory(root: string): Promise<void> {
   if (await isFile(root)) {
     throw new CowherdError('BAD_USAGE', `The store ${root} is not a directory`, {
       hint: 'Name a directory with --store DIR or COWHERD_STORE, or leave both out.',

@@ -20,7 +20,7 @@ export function sealOf(stats: BigIntStats): Seal {
 }
 
 /** New files are renamed into place, and the library that does it would follow a link to what is somebody else's. */
-export async function verifyNoLink(path: string): Promise<void> {
+export async function assertNoLink(path: string): Promise<void> {
   const stats = await lstat(path).catch(() => undefined);
   if (stats !== undefined && !stats.isFile()) throw notOurs(path, stats);
 }
@@ -39,7 +39,7 @@ function notOurs(path: string, stats: { isSymbolicLink(): boolean }): CowherdErr
  * What a guest is started on is given to QEMU's user and written to: it must be there under no other name. What is not there is fine.
  * @throws STORE_FAILED
  */
-export async function verifyOwn(path: string): Promise<void> {
+export async function assertOwn(path: string): Promise<void> {
   const stats = await lstat(path).catch(() => undefined);
   if (stats !== undefined && (!stats.isFile() || stats.nlink > 1)) throw notOurs(path, stats);
 }
@@ -82,7 +82,7 @@ export async function readOwn(path: string): Promise<Buffer> {
 }
 
 /** A directory of the store is a directory: what is made in a link goes where it leads. @throws STORE_FAILED */
-export async function verifyDirectory(path: string): Promise<void> {
+export async function assertDirectory(path: string): Promise<void> {
   const stats = await lstat(path).catch(() => undefined);
   if (stats === undefined || stats.isDirectory()) return;
   throw new CowherdError('STORE_FAILED', `${path} is ${stats.isSymbolicLink() ? 'a link' : 'a file'}, not a directory`, {
@@ -118,7 +118,7 @@ export function isTemporary(name: string): boolean {
 
 async function replaceFile(path: string, data: string | Buffer, mode: number): Promise<void> {
   const staged = join(dirname(path), `${temporaryPrefix}${process.pid}-${basename(path)}`);
-  for (const target of [path, staged]) await verifyNoLink(target);
+  for (const target of [path, staged]) await assertNoLink(target);
   const replaced = await lstat(path).catch(() => undefined);
   try {
     const owner = replaced === undefined ? {} : { chown: { uid: replaced.uid, gid: replaced.gid } };
@@ -185,7 +185,7 @@ export function writeImage(path: string, segments: readonly Segment[], length: n
  * Unlinks files inside a directory of the store, and nothing else: a path that leads out of it, by a symbolic link on the way,
  * is refused. What is gone already is fine.
  */
-export class Shears {
+export class SafeUnlinker {
   readonly #root: string;
   #safeDirectories = new Map<string, Promise<void>>();
 
@@ -198,7 +198,7 @@ export class Shears {
     const directory = dirname(path);
     let safe = this.#safeDirectories.get(directory);
     if (safe === undefined) {
-      safe = this.#verifyInside(directory);
+      safe = this.#assertInside(directory);
       this.#safeDirectories.set(directory, safe);
     }
     try {
@@ -209,7 +209,7 @@ export class Shears {
     }
   }
 
-  async #verifyInside(directory: string): Promise<void> {
+  async #assertInside(directory: string): Promise<void> {
     const [root, real] = await Promise.all([realpath(this.#root), realpath(directory)]);
     const stats = await lstat(directory);
     if (stats.isSymbolicLink() || (real !== root && !real.startsWith(`${root}/`))) {

@@ -1,6 +1,6 @@
 import { rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isMissing, isTemporary, listDirectory, Shears, storeError } from './files.js';
+import { isMissing, isTemporary, listDirectory, SafeUnlinker, storeError } from './files.js';
 import {
   copyPrefix,
   type FleetLayout,
@@ -25,26 +25,26 @@ const ownSeedFiles = /^placed\.log$/;
 
 /** @param stems of the member's disks */
 export async function removeMemberFiles(
-  { directory, overlays, logs, seeds, nvram, learnedHost, checkpoint, unmadeMember }: FleetLayout,
+  { directory, overlays, logs, seeds, nvram, learnedHost, checkpoint, identityPendingMarker }: FleetLayout,
   member: string,
   stems: readonly string[],
 ): Promise<void> {
-  const shears = new Shears(directory);
-  for (const stem of stems) for (const ending of [overlayEnding, partialEnding]) await shears.unlink(join(overlays, stem + ending));
-  await shears.unlink(checkpoint(member));
-  await shears.unlink(join(nvram, member + nvramEnding));
-  for (const ending of [seedEnding, partialSeedEnding]) await shears.unlink(join(seeds, member + ending));
-  for (const rotation of logRotations) await shears.unlink(join(logs, member + logEnding + rotation));
-  await shears.unlink(learnedHost(member));
+  const unlinker = new SafeUnlinker(directory);
+  for (const stem of stems) for (const ending of [overlayEnding, partialEnding]) await unlinker.unlink(join(overlays, stem + ending));
+  await unlinker.unlink(checkpoint(member));
+  await unlinker.unlink(join(nvram, member + nvramEnding));
+  for (const ending of [seedEnding, partialSeedEnding]) await unlinker.unlink(join(seeds, member + ending));
+  for (const rotation of logRotations) await unlinker.unlink(join(logs, member + logEnding + rotation));
+  await unlinker.unlink(learnedHost(member));
   // Last: as long as there may be something of its disk.
-  await shears.unlink(unmadeMember(member));
+  await unlinker.unlink(identityPendingMarker(member));
 }
 
 /** Removes what lives for the length of an operation, and what runs that were killed have left. */
 export async function removeStaged({ directory, overlays, seeds, nvram, ssh, checkpoints }: FleetLayout): Promise<void> {
-  const shears = new Shears(directory);
-  for (const room of [overlays, seeds]) await unlinkMatching(shears, room, isStaged);
-  for (const room of [directory, seeds, nvram, ssh, checkpoints]) await unlinkMatching(shears, room, isTemporary);
+  const unlinker = new SafeUnlinker(directory);
+  for (const room of [overlays, seeds]) await unlinkMatching(unlinker, room, isStaged);
+  for (const room of [directory, seeds, nvram, ssh, checkpoints]) await unlinkMatching(unlinker, room, isTemporary);
 }
 
 function isStaged(name: string): boolean {
@@ -57,16 +57,16 @@ function isStaged(name: string): boolean {
  * @returns paths in the fleet's directory that are not cowherd's, and therefore stay
  */
 export async function removeFleetDirectory(layout: FleetLayout, isIntentEnough: boolean): Promise<string[]> {
-  const shears = new Shears(layout.directory);
+  const unlinker = new SafeUnlinker(layout.directory);
   const last = isIntentEnough ? [layout.record, layout.operation] : [layout.operation, layout.record];
   await removeStaged(layout);
-  await unlinkMatching(shears, layout.logs, (name) => /\.log(\.\d+)?$/.test(name));
-  await unlinkMatching(shears, layout.seeds, (name) => ownSeedFiles.test(name));
-  await unlinkMatching(shears, layout.ssh, (name) => ownSshFiles.test(name));
-  await unlinkMatching(shears, layout.directory, (name) => ownFiles.test(name) && !last.includes(join(layout.directory, name)));
+  await unlinkMatching(unlinker, layout.logs, (name) => /\.log(\.\d+)?$/.test(name));
+  await unlinkMatching(unlinker, layout.seeds, (name) => ownSeedFiles.test(name));
+  await unlinkMatching(unlinker, layout.ssh, (name) => ownSshFiles.test(name));
+  await unlinkMatching(unlinker, layout.directory, (name) => ownFiles.test(name) && !last.includes(join(layout.directory, name)));
   const rooms = [layout.overlays, layout.logs, layout.seeds, layout.nvram, layout.ssh, layout.checkpoints, layout.unmade];
   for (const room of rooms) await removeEmpty(room);
-  for (const path of last) await shears.unlink(path);
+  for (const path of last) await unlinker.unlink(path);
   await removeEmpty(layout.directory);
   const left = await Promise.all(
     [layout.directory, ...rooms].map(async (directory) => (await listDirectory(directory)).map((name) => join(directory, name))),
@@ -81,6 +81,6 @@ export async function removeEmpty(directory: string): Promise<void> {
   });
 }
 
-async function unlinkMatching(shears: Shears, directory: string, isOwn: (name: string) => boolean): Promise<void> {
-  for (const name of (await listDirectory(directory)).filter(isOwn)) await shears.unlink(join(directory, name));
+async function unlinkMatching(unlinker: SafeUnlinker, directory: string, isOwn: (name: string) => boolean): Promise<void> {
+  for (const name of (await listDirectory(directory)).filter(isOwn)) await unlinker.unlink(join(directory, name));
 }

@@ -4,7 +4,7 @@ import { setImmediate } from 'node:timers/promises';
 import type { MemberFiles } from '../../core/domain/template.js';
 import { CowherdError } from '../../core/errors.js';
 import { type Operation, operationLogLine, operationSchema, parseOperationLog, type Unfinished } from '../../core/fleet/operation.js';
-import { type FleetRecord, parseFleetRecord, parseState, verifyRecordOf } from '../../core/fleet/record.js';
+import { assertRecordOf, type FleetRecord, parseFleetRecord, parseState } from '../../core/fleet/record.js';
 import { guestText } from '../../core/guest/text.js';
 import { nonZeroSegments } from '../../core/image/overlay.js';
 import type { LockHolder } from '../../core/lock.js';
@@ -18,6 +18,8 @@ import { makeDirectory } from './directories.js';
 import {
   allocatedBytes,
   appendOwn,
+  assertDirectory,
+  assertOwn,
   isMissing,
   listDirectory,
   openOwn,
@@ -25,12 +27,10 @@ import {
   placeText,
   readIfThere,
   readOwn,
-  Shears,
+  SafeUnlinker,
   scratchName,
   storeError,
   syncDirectory,
-  verifyDirectory,
-  verifyOwn,
   writeImage,
   writeJson,
 } from './files.js';
@@ -89,7 +89,7 @@ export class FleetDirectory implements FleetStore {
   async lock(fleet: string): Promise<FleetLock> {
     await makeDirectory(storeLayout(this.root).fleets);
     const { directory, overlays, logs, nvram, seeds, ssh, checkpoints, unmade, lock: path } = fleetLayout(this.root, fleet);
-    for (const room of [directory, overlays, logs, nvram, seeds, ssh, checkpoints, unmade]) await verifyDirectory(room);
+    for (const room of [directory, overlays, logs, nvram, seeds, ssh, checkpoints, unmade]) await assertDirectory(room);
     const lock = await FileLock.take(path, `Fleet ${fleet}`, requestOf(this.#locking, `Fleet ${fleet}`));
     this.#held.add(lock);
     this.#lockChanges++;
@@ -164,7 +164,7 @@ export class FleetDirectory implements FleetStore {
   async stageOverlays(fleet: string, stems: readonly string[], image: Buffer): Promise<void> {
     const { directory, overlays } = fleetLayout(this.root, fleet);
     await makeDirectory(overlays);
-    const shears = new Shears(directory);
+    const unlinker = new SafeUnlinker(directory);
     const segments = nonZeroSegments(image);
     const partials = stems.map((stem) => join(overlays, stem + partialEnding));
     try {
@@ -172,14 +172,14 @@ export class FleetDirectory implements FleetStore {
         (await listDirectory(overlays)).filter((name) => name.endsWith(partialEnding)).map((name) => join(overlays, name)),
       );
       for (const [position, path] of partials.entries()) {
-        if (stale.has(path)) await shears.unlink(path);
+        if (stale.has(path)) await unlinker.unlink(path);
         writeImage(path, segments, image.length);
         if (position % stagedAtOnce === 0) await setImmediate();
       }
       // One call for all of them: an fsync each costs more than the writing.
       if (stems.length > 0) await runTool('sync', ['--file-system', overlays], { timeoutMs: syncMs });
     } catch (cause) {
-      for (const path of partials) await shears.unlink(path).catch(() => undefined);
+      for (const path of partials) await unlinker.unlink(path).catch(() => undefined);
       throw storeError(`write fresh overlays to ${overlays}`, cause);
     }
   }
@@ -194,16 +194,16 @@ export class FleetDirectory implements FleetStore {
     }
   }
 
-  async listUnmade(fleet: string): Promise<Set<string>> {
+  async listIdentityPending(fleet: string): Promise<Set<string>> {
     return new Set(await listDirectory(fleetLayout(this.root, fleet).unmade));
   }
 
-  async markUnmade(fleet: string, member: string): Promise<void> {
-    const { directory, unmade, unmadeMember } = fleetLayout(this.root, fleet);
-    const path = unmadeMember(member);
+  async markIdentityPending(fleet: string, member: string): Promise<void> {
+    const { directory, unmade, identityPendingMarker } = fleetLayout(this.root, fleet);
+    const path = identityPendingMarker(member);
     await makeDirectory(unmade);
     try {
-      await new Shears(directory).unlink(path);
+      await new SafeUnlinker(directory).unlink(path);
       // Not synced: no file system keeps the rename of a disk that comes after it, and loses this.
       await (await open(path, 'wx', 0o600)).close();
     } catch (cause) {
@@ -212,8 +212,8 @@ export class FleetDirectory implements FleetStore {
   }
 
   async markMade(fleet: string, member: string): Promise<void> {
-    const { directory, unmade, unmadeMember } = fleetLayout(this.root, fleet);
-    await new Shears(directory).unlink(unmadeMember(member));
+    const { directory, unmade, identityPendingMarker } = fleetLayout(this.root, fleet);
+    await new SafeUnlinker(directory).unlink(identityPendingMarker(member));
     // Come back after a crash of the host, it would keep a guest with a disk of its own from being started.
     await syncDirectory(unmade).catch((cause: unknown) => {
       throw storeError(`sync ${unmade}`, cause);
@@ -231,7 +231,7 @@ export class FleetDirectory implements FleetStore {
     const target = join(nvram, member + nvramEnding);
     await makeDirectory(nvram);
     // Without one of ours, libvirt makes it from the firmware's own at the next start.
-    if (digest === undefined) return new Shears(directory).unlink(target);
+    if (digest === undefined) return new SafeUnlinker(directory).unlink(target);
     const golden = goldenNvram(digest);
     const bytes = await readOwn(golden).catch((cause: unknown) => {
       throw storeError(`read the golden NVRAM ${golden}`, cause);
@@ -241,25 +241,25 @@ export class FleetDirectory implements FleetStore {
 
   async measureOverlay(fleet: string, image: Buffer): Promise<number> {
     const path = await this.scratchPath(fleet);
-    const shears = new Shears(fleetLayout(this.root, fleet).directory);
+    const unlinker = new SafeUnlinker(fleetLayout(this.root, fleet).directory);
     try {
       writeImage(path, nonZeroSegments(image), image.length);
       return allocatedBytes(await lstat(path));
     } catch (cause) {
       throw storeError(`write ${path}`, cause);
     } finally {
-      await shears.unlink(path);
+      await unlinker.unlink(path);
     }
   }
 
   async prepareStart(fleet: string, member: string): Promise<void> {
     await this.#agentSockets.prepare();
     const { consoleLog, nvram, seed } = this.files(fleet, member);
-    for (const path of [nvram, seed]) await verifyOwn(path);
+    for (const path of [nvram, seed]) await assertOwn(path);
     const { logs, directory } = fleetLayout(this.root, fleet);
     try {
       await makeDirectory(logs);
-      await new Shears(directory).unlink(consoleLog);
+      await new SafeUnlinker(directory).unlink(consoleLog);
       await (await open(consoleLog, 'wx', 0o600)).close();
     } catch (cause) {
       throw storeError(`make the console log ${consoleLog}`, cause);
@@ -307,7 +307,7 @@ export class FleetDirectory implements FleetStore {
     const { directory, operation: path, operationLog } = fleetLayout(this.root, fleet);
     try {
       await makeDirectory(directory);
-      await new Shears(directory).unlink(operationLog);
+      await new SafeUnlinker(directory).unlink(operationLog);
       await writeJson(path, { ...operation, fleet });
     } catch (cause) {
       throw storeError(`write ${path}`, cause);
@@ -326,10 +326,10 @@ export class FleetDirectory implements FleetStore {
     const { directory, operation, operationLog } = layout;
     // Staged for members that failed before theirs was put in place.
     await removeStaged(layout);
-    const shears = new Shears(directory);
+    const unlinker = new SafeUnlinker(directory);
     // The log goes last: a log without an operation means nothing, an operation without its log would be done again.
-    await shears.unlink(operation);
-    await shears.unlink(operationLog);
+    await unlinker.unlink(operation);
+    await unlinker.unlink(operationLog);
   }
 
   async unfinished(fleet: string): Promise<Unfinished | undefined> {
@@ -341,7 +341,7 @@ export class FleetDirectory implements FleetStore {
     if (owner !== undefined && owner !== fleet) {
       throw new CowherdError('STATE_DAMAGED', `operation.json of ${fleet} is that of another fleet, ${owner}`, { hint });
     }
-    if (operation.record !== undefined) verifyRecordOf(fleet, operation.record, 'operation.json', hint);
+    if (operation.record !== undefined) assertRecordOf(fleet, operation.record, 'operation.json', hint);
     return { operation, done: parseOperationLog((await readIfThere(operationLog)) ?? '') };
   }
 }

@@ -50,7 +50,7 @@ export const fleetLayout = (root: string, fleet: string) => {
     checkpoint: (member: string) => join(directory, 'checkpoints', member + checkpointEnding),
     /** A file for each member whose disk is the golden VM's still. */
     unmade: join(directory, 'unmade'),
-    unmadeMember: (member: string) => join(directory, 'unmade', member),
+    identityPendingMarker: (member: string) => join(directory, 'unmade', member),
     seeds: join(directory, 'seeds'),
     /** A line per seed that was put in place: member, instance-id, digest; the last one of a member counts. */
     seedLog: join(directory, 'seeds', 'placed.log'),

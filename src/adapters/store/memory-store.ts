@@ -12,7 +12,7 @@ import { withPartial } from '../image/base-intake.js';
 import { hashAndCopy, hashFile } from '../image/image-files.js';
 import { isSystemUri } from '../libvirt/connection.js';
 import { makeDirectory } from './directories.js';
-import { allocatedBytes, openOwn, readIfThere, Shears, sealOf, storeError, syncDirectory, writeJson } from './files.js';
+import { allocatedBytes, openOwn, readIfThere, SafeUnlinker, sealOf, storeError, syncDirectory, writeJson } from './files.js';
 import { baseLayout, fleetLayout, storeLayout } from './layout.js';
 
 const freezeSchema = z.strictObject({
@@ -98,7 +98,7 @@ export class MemoryDirectory implements MemoryStore {
     const { warm, ...cold } = base;
     try {
       if (warm !== undefined) await this.#write(cold);
-      await new Shears(storeLayout(this.#root).bases).unlink(memory);
+      await new SafeUnlinker(storeLayout(this.#root).bases).unlink(memory);
     } catch (cause) {
       throw storeError(`remove ${memory}`, cause);
     }
@@ -150,16 +150,16 @@ export class MemoryDirectory implements MemoryStore {
     const { directory } = fleetLayout(this.#root, fleet);
     const source = this.path(base);
     const path = join(directory, `.cowherd-${process.pid}-memory-${++this.#slots}`);
-    const shears = new Shears(directory);
-    await shears.unlink(path);
+    const unlinker = new SafeUnlinker(directory);
+    await unlinker.unlink(path);
     try {
       await copyFile(source, path, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL);
       const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
       await handle.chmod(0o600).finally(() => handle.close());
       const head = await this.read(path);
-      return { path, become: (xml) => writeHead(path, composeSaveHead(head, xml)), discard: () => shears.unlink(path) };
+      return { path, become: (xml) => writeHead(path, composeSaveHead(head, xml)), discard: () => unlinker.unlink(path) };
     } catch (cause) {
-      await shears.unlink(path).catch(() => undefined);
+      await unlinker.unlink(path).catch(() => undefined);
       throw storeError(`copy ${source} to ${path}`, cause);
     }
   }
@@ -182,7 +182,7 @@ export class MemoryDirectory implements MemoryStore {
 
   async endFreeze(fleet: string): Promise<void> {
     const { directory, freeze } = fleetLayout(this.#root, fleet);
-    await new Shears(directory).unlink(freeze);
+    await new SafeUnlinker(directory).unlink(freeze);
     // Where nothing came of it.
     await rmdir(directory).catch(() => undefined);
   }

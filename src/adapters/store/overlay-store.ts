@@ -3,7 +3,7 @@ import { lstat, open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CowherdError } from '../../core/errors.js';
 import type { OverlayCopy, OverlayStore } from '../../ports/index.js';
-import { allocatedBytes, listDirectory, Shears, storeError } from './files.js';
+import { allocatedBytes, listDirectory, SafeUnlinker, storeError } from './files.js';
 import { copyPrefix, fleetLayout, overlayEnding } from './layout.js';
 
 /** Copies of overlays that take their place. */
@@ -16,8 +16,8 @@ export class OverlayDirectory implements OverlayStore {
 
   async sweep(fleet: string): Promise<void> {
     const { directory, overlays } = fleetLayout(this.#root, fleet);
-    const shears = new Shears(directory);
-    for (const name of await listDirectory(overlays)) if (name.startsWith(copyPrefix)) await shears.unlink(join(overlays, name));
+    const unlinker = new SafeUnlinker(directory);
+    for (const name of await listDirectory(overlays)) if (name.startsWith(copyPrefix)) await unlinker.unlink(join(overlays, name));
   }
 
   async beginCopy(fleet: string, stem: string): Promise<OverlayCopy> {
@@ -65,7 +65,7 @@ export class OverlayDirectory implements OverlayStore {
           }
           await rename(path, overlay);
         }),
-      discard: () => new Shears(directory).unlink(path),
+      discard: () => new SafeUnlinker(directory).unlink(path),
     };
   }
 }

@@ -8,7 +8,17 @@ import { nonZeroSegments } from '../../core/image/overlay.js';
 import type { PlacedSeed, SeedStore, SshFiles } from '../../ports/index.js';
 import { isoTool, SeedImages } from '../image/seed-image.js';
 import { makeDirectory } from './directories.js';
-import { allocatedBytes, appendOwn, isMissing, listDirectory, placeText, readIfThere, Shears, storeError, writeImage } from './files.js';
+import {
+  allocatedBytes,
+  appendOwn,
+  isMissing,
+  listDirectory,
+  placeText,
+  readIfThere,
+  SafeUnlinker,
+  storeError,
+  writeImage,
+} from './files.js';
 import { fleetLayout, partialSeedEnding, seedEnding } from './layout.js';
 
 const secretsSchema = z.strictObject({
@@ -58,20 +68,20 @@ export class SeedDirectory implements SeedStore {
     const { directory, seeds: target, seedLog } = fleetLayout(this.#root, fleet);
     await makeDirectory(target);
     const images = await SeedImages.for(seeds.values());
-    const shears = new Shears(directory);
+    const unlinker = new SafeUnlinker(directory);
     const kept = await this.observe(fleet);
     try {
       // Written anew on the way, so that it stays as long as the fleet is large.
       await placeText(seedLog, [...kept].map(([member, seed]) => logLine(member, seed)).join(''));
       for (const [member, seed] of seeds) {
         const path = join(target, member + partialSeedEnding);
-        await shears.unlink(path);
+        await unlinker.unlink(path);
         const image = images.imageOf(seed);
         writeImage(path, nonZeroSegments(image), image.length);
         this.#staged.set(member, { instanceId: seed.instanceId, digest: seed.digest });
       }
     } catch (cause) {
-      for (const member of seeds.keys()) await shears.unlink(join(target, member + partialSeedEnding)).catch(() => undefined);
+      for (const member of seeds.keys()) await unlinker.unlink(join(target, member + partialSeedEnding)).catch(() => undefined);
       throw storeError(`write seeds to ${target}`, cause);
     }
   }
@@ -129,7 +139,7 @@ export class SeedDirectory implements SeedStore {
 
   async forgetLearnedHost(fleet: string, member: string): Promise<void> {
     const { directory, learnedHost } = fleetLayout(this.#root, fleet);
-    await new Shears(directory).unlink(learnedHost(member)).catch((error: unknown) => {
+    await new SafeUnlinker(directory).unlink(learnedHost(member)).catch((error: unknown) => {
       if (!isMissing(error)) throw error;
     });
   }

@@ -7,7 +7,7 @@ import type { SnapshotFiles } from '../../core/snapshot/plan.js';
 import { type SnapshotJournal, type SnapshotRecord, snapshotJournalSchema, snapshotRecordSchema } from '../../core/snapshot/snapshot.js';
 import type { SnapshotStore } from '../../ports/index.js';
 import { makeDirectory } from './directories.js';
-import { isMissing, isTemporary, listDirectory, readIfThere, Shears, storeError, verifyDirectory, writeJson } from './files.js';
+import { assertDirectory, isMissing, isTemporary, listDirectory, readIfThere, SafeUnlinker, storeError, writeJson } from './files.js';
 import { overlayEnding, snapshotLayout, storeLayout } from './layout.js';
 import { FileLock, type LockPolicy, requestOf } from './lock.js';
 
@@ -43,19 +43,19 @@ export class SnapshotDirectory implements SnapshotStore {
     const { record } = snapshotLayout(this.#root, uuid);
     const text = await readIfThere(record);
     if (text === undefined) return undefined;
-    return verifyOf(uuid, parseState(snapshotRecordSchema, uuid, 'snapshots.json', text, mendHint(record)), record);
+    return assertOf(uuid, parseState(snapshotRecordSchema, uuid, 'snapshots.json', text, mendHint(record)), record);
   }
 
   async write(record: SnapshotRecord): Promise<void> {
     const { directory, record: path } = snapshotLayout(this.#root, record.uuid);
     if (record.levels.length > 0) await writePrivate(path, record);
-    else await new Shears(directory).unlink(path);
+    else await new SafeUnlinker(directory).unlink(path);
   }
 
   async lock(uuid: string, name: string): Promise<{ release(): Promise<void> }> {
     await makeDirectory(storeLayout(this.#root).snapshots);
     const { directory, lock: path } = snapshotLayout(this.#root, uuid);
-    await verifyDirectory(directory);
+    await assertDirectory(directory);
     const subject = `The snapshot record of ${name}`;
     const lock = await FileLock.take(path, subject, requestOf(this.#locking, subject));
     this.#held.add(lock);
@@ -66,7 +66,7 @@ export class SnapshotDirectory implements SnapshotStore {
         this.#lockChanges++;
         // A domain without snapshots needs no lock; neither does one whose last verb was killed at its very end.
         try {
-          if ((await lstat(directory).catch(isMissing)) === true) await new Shears(dirname(path)).unlink(path);
+          if ((await lstat(directory).catch(isMissing)) === true) await new SafeUnlinker(dirname(path)).unlink(path);
         } finally {
           await lock.release();
         }
@@ -89,13 +89,13 @@ export class SnapshotDirectory implements SnapshotStore {
 
   async makeRoom(path: string): Promise<void> {
     await makeDirectory(dirname(path));
-    await verifyDirectory(dirname(path));
+    await assertDirectory(dirname(path));
   }
 
   async keep(from: string, to: string): Promise<void> {
     try {
       // What an interrupted run left; written over, it could be somebody else's file.
-      await new Shears(storeLayout(this.#root).snapshots).unlink(to);
+      await new SafeUnlinker(storeLayout(this.#root).snapshots).unlink(to);
       await copyFile(from, to, constants.COPYFILE_EXCL);
       const handle = await open(to, constants.O_RDWR | constants.O_NOFOLLOW);
       await handle.chmod(0o600);
@@ -108,8 +108,8 @@ export class SnapshotDirectory implements SnapshotStore {
 
   async remove(uuid: string, paths: readonly string[]): Promise<void> {
     const { directory } = snapshotLayout(this.#root, uuid);
-    const shears = new Shears(directory);
-    for (const path of paths) await shears.unlink(path);
+    const unlinker = new SafeUnlinker(directory);
+    for (const path of paths) await unlinker.unlink(path);
     // What is not empty has files that somebody else put there, or that a level still needs.
     for (const room of new Set(paths.map(dirname))) if (room !== directory) await rmdir(room).catch(() => undefined);
   }
@@ -118,7 +118,7 @@ export class SnapshotDirectory implements SnapshotStore {
     const { journal } = snapshotLayout(this.#root, uuid);
     const text = await readIfThere(journal);
     if (text === undefined) return undefined;
-    return verifyOf(uuid, parseState(snapshotJournalSchema, uuid, 'journal.json', text, mendHint(journal)), journal);
+    return assertOf(uuid, parseState(snapshotJournalSchema, uuid, 'journal.json', text, mendHint(journal)), journal);
   }
 
   async writeJournal(journal: SnapshotJournal): Promise<void> {
@@ -129,9 +129,9 @@ export class SnapshotDirectory implements SnapshotStore {
 
   async endJournal(uuid: string): Promise<void> {
     const { directory, journal, record } = snapshotLayout(this.#root, uuid);
-    const shears = new Shears(directory);
-    await shears.unlink(journal);
-    for (const name of (await listDirectory(directory)).filter(isTemporary)) await shears.unlink(join(directory, name));
+    const unlinker = new SafeUnlinker(directory);
+    await unlinker.unlink(journal);
+    for (const name of (await listDirectory(directory)).filter(isTemporary)) await unlinker.unlink(join(directory, name));
     if ((await readIfThere(record)) !== undefined) return;
     await rmdir(directory).catch(() => undefined);
   }
@@ -141,7 +141,7 @@ export class SnapshotDirectory implements SnapshotStore {
  * What lies in a domain's directory is that domain's: another's would have its disks turned over to files that are not its own.
  * @throws STATE_DAMAGED
  */
-function verifyOf<T extends { uuid: string }>(uuid: string, state: T, path: string): T {
+function assertOf<T extends { uuid: string }>(uuid: string, state: T, path: string): T {
   if (state.uuid === uuid) return state;
   throw new CowherdError('STATE_DAMAGED', `${basename(path)} of ${uuid} is that of another domain, ${state.uuid}`, {
     hint: `If it was put there by mistake, put the right one in its place. ${mendHint(path)}`,

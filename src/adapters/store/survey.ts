@@ -5,7 +5,7 @@ import { CowherdError } from '../../core/errors.js';
 import { namePattern } from '../../core/names.js';
 import type { StoreEntry, StoreRoom, StoreSurvey } from '../../ports/index.js';
 import type { Readers } from '../host/readers.js';
-import { allocatedBytes, isMissing, listDirectory, Shears, storeError } from './files.js';
+import { allocatedBytes, isMissing, listDirectory, SafeUnlinker, storeError } from './files.js';
 import { copyPrefix, storeLayout, unrecordedPrefix } from './layout.js';
 
 /**
@@ -87,7 +87,7 @@ export class StoreDirectory implements StoreSurvey {
 
   async remove(room: StoreRoom, { path, role }: StoreEntry): Promise<void> {
     if (role !== 'leftover') throw new Error(`${path} is no leftover`);
-    await new Shears(storeLayout(this.#root)[room]).unlink(path);
+    await new SafeUnlinker(storeLayout(this.#root)[room]).unlink(path);
   }
 
   async removeEmpty(room: StoreRoom, owner: string): Promise<boolean> {

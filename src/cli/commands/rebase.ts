@@ -1,6 +1,6 @@
 import { Args, Flags } from '@oclif/core';
 import { exitCodeOfOutcome } from '../../core/fleet/outcome.js';
-import { verifyWhole } from '../../core/fleet/targets.js';
+import { assertWhole } from '../../core/fleet/targets.js';
 import { parseWaitFor } from '../../core/guest/stages.js';
 import { limits } from '../../core/limits.js';
 import { rebase } from '../../services/fleet/rebase.js';
@@ -53,7 +53,7 @@ until you rebase again, to it or back.`;
     const wait = flags.wait === undefined ? undefined : parseWaitFor(flags.wait);
     return this.onHost(flags, async (host, work) => {
       const targets = await this.targets(host, argv as string[]);
-      verifyWhole('rebase', targets);
+      assertWhole('rebase', targets);
       return this.eachFleet(
         targets,
         // The wait for canaries is part of the work: the next fleet begins when this one is through.

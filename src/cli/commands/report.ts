@@ -1,5 +1,5 @@
 import { Args, Flags } from '@oclif/core';
-import { verifyWhole } from '../../core/fleet/targets.js';
+import { assertWhole } from '../../core/fleet/targets.js';
 import { report, reportAll, reportDisk } from '../../services/fleet/report.js';
 import { BaseCommand } from '../base-command.js';
 import { fileFlag } from '../flags/run.js';
@@ -25,7 +25,7 @@ cowherd's side of the account. Drift is what an overlay has grown beyond a fresh
       flags,
       async (host) => {
         const named = argv.length === 0 && flags.file === undefined ? undefined : await this.targets(host, argv as string[], flags.file);
-        verifyWhole('report', named ?? []);
+        assertWhole('report', named ?? []);
         if (named?.length === 1) {
           const result = await report(host, named[0]?.fleet ?? '');
           const disk = await reportDisk(host);

@@ -1,6 +1,6 @@
 import { Args, Flags } from '@oclif/core';
 import { exitCodeOfOutcome } from '../../core/fleet/outcome.js';
-import { verifyWhole } from '../../core/fleet/targets.js';
+import { assertWhole } from '../../core/fleet/targets.js';
 import { resume } from '../../services/fleet/resume.js';
 import { BaseCommand } from '../base-command.js';
 import { concurrencyFlags, fileFlag } from '../flags/run.js';
@@ -23,7 +23,7 @@ export default class Resume extends BaseCommand {
     const { argv, flags } = await this.parse(Resume);
     return this.onHost(flags, async (host, work) => {
       const targets = await this.targets(host, argv as string[], flags.file);
-      verifyWhole('resume', targets);
+      assertWhole('resume', targets);
       return this.eachFleet(
         targets,
         ({ fleet }, share) => resume(host, { ...share(work), fleet, force: flags.force }),

@@ -91,7 +91,7 @@ export function parseVariables(words: readonly string[] | undefined, flag = '--v
   );
 }
 
-function verifyDiskNames(disks: readonly DiskSpec[] | undefined): void {
+function assertDiskNames(disks: readonly DiskSpec[] | undefined): void {
   const names = (disks ?? []).map(({ name }) => name);
   const twice = names.find((name, position) => names.indexOf(name) !== position);
   if (twice !== undefined) throw new CowherdError('BAD_USAGE', `Two disks are called ${twice}`, { hint: 'Give each a name of its own.' });
@@ -147,7 +147,7 @@ export function specOf(flags: SpecFlagValues, input: Partial<FleetInput> = {}): 
     disks: flags.disk?.map(parseDisk),
   });
   const disks = namedDisks(given.disks ?? input.disks);
-  verifyDiskNames(disks);
+  assertDiskNames(disks);
   const rootSize = given.rootSize ?? input.rootSize;
   return {
     memoryMiB: given.memory ?? input.memory,

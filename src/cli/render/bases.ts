@@ -1,6 +1,6 @@
 import { formatBaseRef } from '../../core/image/base.js';
 import type { HistoryNode } from '../../core/image/base-history.js';
-import type { GeneralisationWarning } from '../../core/image/hygiene.js';
+import type { HygieneWarning } from '../../core/image/hygiene.js';
 import type { BaseListing } from '../../services/base/bases.js';
 import type { BaseHistory } from '../../services/base/history.js';
 import type { Promotion } from '../../services/base/promote.js';
@@ -44,7 +44,7 @@ export function renderBases(bases: readonly BaseListing[], damaged: ReadonlyArra
   return lines.join('\n');
 }
 
-export function renderBase(base: BaseListing & { source?: string; generalisation?: GeneralisationWarning[] }): string {
+export function renderBase(base: BaseListing & { source?: string; generalisation?: HygieneWarning[] }): string {
   const rows: Array<[string, string]> = [
     ['base', base.ref],
     ['sha256', base.digest],
@@ -69,7 +69,7 @@ export function renderBase(base: BaseListing & { source?: string; generalisation
   return [...told, ...warningLines(base.generalisation ?? []).map((line) => page(line))].join('\n');
 }
 
-function warningLines(warnings: readonly GeneralisationWarning[]): string[] {
+function warningLines(warnings: readonly HygieneWarning[]): string[] {
   return warnings.flatMap(({ what, hint }) => [`! ${what}`, `  → ${hint}`]);
 }
 

@@ -87,7 +87,7 @@ const kinds = [
   'redefined',
   'reset',
   'rebased',
-  'rewound',
+  'restored',
   'checkpointed',
   'dropped',
   'removed',

@@ -128,7 +128,7 @@ export interface ExpectedDomain {
  * overlay with explicit formats and an ended backing chain, and nothing else of the store attached.
  * @throws BAD_TEMPLATE, one detail per finding
  */
-export function verifyRenderedDomain(xml: string, expected: ExpectedDomain): void {
+export function assertRenderedDomain(xml: string, expected: ExpectedDomain): void {
   const problems: string[] = [];
   const wellFormed = XMLValidator.validate(xml);
   if (wellFormed !== true) {

@@ -1,7 +1,7 @@
 import { attribute, element, elements, parseXml } from './xml-tree.js';
 
 /** A network card of a domain. */
-export interface Card {
+export interface Nic {
   mac: string;
   /** QEMU's name for what it is; empty where the XML does not say. */
   model: string;
@@ -10,7 +10,7 @@ export interface Card {
 }
 
 /** @param xml of a domain that libvirt knows: every card has a MAC in it */
-export function cardsOf(domain: string, xml: string): Card[] {
+export function nicsOf(domain: string, xml: string): Nic[] {
   const devices = element(parseXml(xml, `The XML of ${domain}`), 'devices');
   return elements(devices, 'interface').map((card) => ({
     mac: (attribute(element(card, 'mac'), 'address') ?? '').toLowerCase(),

@@ -21,7 +21,7 @@ function* tokensOf(source: string): Generator<string> {
  * Handlebars takes time by the square of the depth to read blocks in blocks; an else-if is a block in the one before.
  * @throws Error that says what is too deep
  */
-export function verifyDepth(source: string): void {
+export function assertDepth(source: string): void {
   let depth = 0;
   let chained = 0;
   let brackets = 0;

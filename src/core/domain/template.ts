@@ -7,7 +7,7 @@ import { type CpuOffers, cpuXml } from '../host/cpu.js';
 import type { BaseImage } from '../image/base.js';
 import { parseNetwork } from '../spec/spec.js';
 import { backingXml, memberMetadata } from './domain-xml.js';
-import { verifyDepth } from './template-depth.js';
+import { assertDepth } from './template-depth.js';
 
 /** What the host offers to a domain; from libvirt's domain capabilities. */
 export interface Platform {
@@ -63,7 +63,7 @@ export function compileTemplate(source: string, options: TemplateOptions): (cont
   const budget = boundLoops(engine);
   let render: HandlebarsTemplateDelegate;
   try {
-    verifyDepth(source);
+    assertDepth(source);
     // Its parser takes time by the square of them.
     if (source.split('{{', maxTags + 1).length > maxTags) throw new Error(`it has more than ${maxTags} tags`);
     new NoPartials().accept(engine.parse(source));

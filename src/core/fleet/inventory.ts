@@ -37,8 +37,8 @@ export function formatInventories(inventories: readonly Inventory[], format: Inv
   const members = inventories.flatMap((inventory) => inventory.members);
   const names = inventories.map(({ fleet }) => fleet);
   const reachable = members.filter(isReachable);
-  if (format !== 'json') reachable.forEach(verifyPlain);
-  if (format === 'ssh-config' || format === 'ansible') reachable.forEach(verifyInSshConfig);
+  if (format !== 'json') reachable.forEach(assertPlain);
+  if (format === 'ssh-config' || format === 'ansible') reachable.forEach(assertInSshConfig);
   switch (format) {
     case 'json':
       return jsonText({ fleets: inventories });
@@ -88,7 +88,7 @@ function isReachable(member: InventoryMember): member is InventoryMember & { hos
 }
 
 /** Members come from the inventory service, but also from programs, which types do not bind. */
-function verifyPlain({ name, host, sshConfig }: InventoryMember): void {
+function assertPlain({ name, host, sshConfig }: InventoryMember): void {
   const broken = sshConfig.find((line) => /\p{Cc}/u.test(line));
   if (parseIpv4(host) !== undefined && broken === undefined) return;
   throw new CowherdError('BAD_USAGE', `${name} cannot be written to an inventory: ${JSON.stringify(broken ?? host)}`, {
@@ -97,7 +97,7 @@ function verifyPlain({ name, host, sshConfig }: InventoryMember): void {
 }
 
 /** @throws BAD_USAGE */
-function verifyInSshConfig({ knownHostsFile }: InventoryMember): void {
+function assertInSshConfig({ knownHostsFile }: InventoryMember): void {
   if (isSshConfigValue(knownHostsFile)) return;
   const store = knownHostsFile.split('/').slice(0, -4).join('/');
   throw new CowherdError('BAD_USAGE', `ssh would take "\${" for a variable in ${JSON.stringify(knownHostsFile)}`, {

@@ -25,7 +25,12 @@ export function keepOverlayHint({ fleet, index, isOn }: Member, overlay: string,
  * @param paths the disks that it lacks
  * @param keep flags for undefine, of what is not to go with the domain
  */
-export function strangeDiskHint({ fleet, name, isOn }: Member, paths: readonly string[], xml: string, keep: readonly string[]): string {
+export function foreignDiskReasonHint(
+  { fleet, name, isOn }: Member,
+  paths: readonly string[],
+  xml: string,
+  keep: readonly string[],
+): string {
   for (const path of paths) {
     const target = targetAbove(xml, path);
     if (target === undefined) continue;

@@ -32,7 +32,7 @@ export interface ObservedMember extends MemberIdentity {
   /** Stems of disks beside the first one that are not there. */
   missingDisks?: readonly string[];
   /** Of a clone that was not made itself: a guest that boots from its disk is a second golden VM. */
-  isUnmade?: boolean;
+  isIdentityPending?: boolean;
 }
 
 export type MemberState = 'running' | 'shutOff' | 'paused' | 'broken' | 'missing';
@@ -64,7 +64,7 @@ export function observeMembers(
       domain: byName.get(member.name) ?? byUuid.get(member.uuid),
       overlayBytes: first?.bytes === undefined ? undefined : sum,
       missingDisks: others.filter(({ bytes }) => bytes === undefined).map(({ stem }) => stem),
-      ...(unmade.has(member.name) ? { isUnmade: true } : {}),
+      ...(unmade.has(member.name) ? { isIdentityPending: true } : {}),
     };
   });
 }

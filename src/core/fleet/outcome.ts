@@ -11,7 +11,7 @@ export type MemberOutcomeKind =
   | 'reset'
   | 'rebased'
   | 'checkpointed'
-  | 'rewound'
+  | 'restored'
   | 'dropped'
   | 'removed'
   | 'stopped'

@@ -22,7 +22,7 @@ export type StepName =
   | WarmStepName;
 
 /** Into and out of a checkpoint. */
-export type WarmStepName = 'checkpoint' | 'forget' | 'verify' | 'startPaused' | 'rewind' | 'fixUp';
+export type WarmStepName = 'checkpoint' | 'forget' | 'verify' | 'startPaused' | 'restoreCheckpoint' | 'fixUp';
 
 export interface MemberPlan {
   index: number;

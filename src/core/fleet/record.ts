@@ -52,7 +52,7 @@ export function basesOf({ base, members, spec }: Pick<FleetRecord, 'base' | 'mem
 export function parseFleetRecord(fleet: string, text: string): FleetRecord {
   const hint = `Run "cowherd status ${fleet} --recover" to rebuild it from the domains.`;
   const record = parseState(fleetRecordSchema, fleet, 'fleet.json', text, hint);
-  verifyRecordOf(fleet, record, 'fleet.json', hint);
+  assertRecordOf(fleet, record, 'fleet.json', hint);
   return record;
 }
 
@@ -61,7 +61,7 @@ export function parseFleetRecord(fleet: string, text: string): FleetRecord {
  * together by hand, and would lead a verb to files and domains that are not the fleet's.
  * @throws STATE_DAMAGED
  */
-export function verifyRecordOf(fleet: string, record: FleetRecord, file: string, hint: string): void {
+export function assertRecordOf(fleet: string, record: FleetRecord, file: string, hint: string): void {
   if (record.name !== fleet) {
     throw new CowherdError('STATE_DAMAGED', `${file} of ${fleet} is that of another fleet, ${record.name}`, {
       hint: `If the directory was renamed, give it its name back: ${record.name}. If the file was put there by mistake: ${hint}`,

@@ -1,5 +1,5 @@
 import { CowherdError } from '../errors.js';
-import { verifyName } from '../names.js';
+import { assertName } from '../names.js';
 
 /** A fleet that a verb is about, and which of its members. */
 export interface Target {
@@ -9,7 +9,7 @@ export interface Target {
 }
 
 /** For verbs that are about whole fleets. @throws BAD_USAGE */
-export function verifyWhole(verb: string, targets: readonly Target[]): void {
+export function assertWhole(verb: string, targets: readonly Target[]): void {
   const chosen = targets.find(({ members }) => members.length > 0);
   if (chosen === undefined) return;
   throw new CowherdError('BAD_USAGE', `${verb} is about whole fleets, not about single members`, {
@@ -43,7 +43,7 @@ export function parseTargets(words: readonly string[], known: readonly string[],
     if (targets.size > 0 && /^[\d-]+$/.test(part)) numbers.push(part);
     else if (fleets.has(part)) add(part);
     else if (fleets.has(prefix) || targets.has(prefix)) add(prefix, part);
-    else add(verifyName('fleet', part));
+    else add(assertName('fleet', part));
   }
   const [only, ...others] = targets.keys();
   if (only === undefined)

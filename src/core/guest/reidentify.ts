@@ -5,7 +5,7 @@ import { parseMac } from './values.js';
 
 /** What is corrected in a guest whose memory was restored, or came from another VM. */
 
-export interface FixUp {
+export interface Reidentification {
   /** Set the clock to the host's. */
   clock: boolean;
   /** Mix fresh random bytes into the guest's pool. */
@@ -37,9 +37,9 @@ const longestHook = 16 * 1024;
  * @param given what the host has for it
  * @throws BAD_SPEC where a value could not be a guest's
  */
-export function fixUpAssignments(fix: FixUp, { now, entropy }: { now: Date; entropy: Buffer }): string {
+export function reidentifyAssignments(fix: Reidentification, { now, entropy }: { now: Date; entropy: Buffer }): string {
   const { identity, hook = '' } = fix;
-  if (identity !== undefined) verifyIdentity(identity);
+  if (identity !== undefined) assertIdentity(identity);
   if (hook.includes('\0')) throw new CowherdError('BAD_SPEC', 'The hook has a zero character in it', { hint: 'Give it as plain text.' });
   if (Buffer.byteLength(hook) > longestHook) {
     throw new CowherdError('BAD_SPEC', `The hook is longer than ${longestHook / 1024} KiB`, {
@@ -83,7 +83,7 @@ function newKeys(keys: readonly SshKeyPair[]): Record<string, string> {
   return Object.fromEntries([...none, ...given]);
 }
 
-function verifyIdentity({ hostname, machineId, macs, hostKeys }: GuestIdentity): void {
+function assertIdentity({ hostname, machineId, macs, hostKeys }: GuestIdentity): void {
   const refuse = (what: string, hint: string): never => {
     throw new CowherdError('BAD_SPEC', what, { hint });
   };

@@ -82,10 +82,10 @@ export function compileSeed(record: Pick<FleetRecord, 'name' | 'spec'>, sources:
       'user-data': userData(context),
       'network-config': networkConfig?.(context),
     };
-    verifyMetaData(files['meta-data'], sources.metaData.origin, member, instanceId);
-    verifyUserData(files['user-data'], sources.userData.origin, member);
+    assertMetaData(files['meta-data'], sources.metaData.origin, member, instanceId);
+    assertUserData(files['user-data'], sources.userData.origin, member);
     if (files['network-config'] !== undefined)
-      verifyMapping(files['network-config'], sources.networkConfig?.origin ?? '', 'network-config', member);
+      assertMapping(files['network-config'], sources.networkConfig?.origin ?? '', 'network-config', member);
     // Keyed: nobody who reads it can try passwords against it.
     const digest = createHmac('sha256', secrets.key).update(JSON.stringify(files)).digest('hex').slice(0, 16);
     // The key's last line of base64 says it, however the template indents the lines.
@@ -114,18 +114,18 @@ export function coverHostKey(seed: Seed): Seed {
 const userDataKinds =
   /^(#!|#cloud-config(-archive)?\s*$|#cloud-boothook\s*$|#include|#part-handler|## template: ?jinja|Content-Type: ?multipart|MIME-Version:)/i;
 
-function verifyUserData(text: string, origin: string, member: MemberIdentity): void {
+function assertUserData(text: string, origin: string, member: MemberIdentity): void {
   const head = text.split('\n', 1)[0] ?? '';
   if (!userDataKinds.test(head)) {
     throw new CowherdError('BAD_TEMPLATE', `The user-data of ${member.name} (${origin}) is of no kind that cloud-init knows`, {
       hint: 'Begin it with "#cloud-config", or with "#!/bin/sh" for a script.',
     });
   }
-  if (/^#cloud-config\s*$/.test(head)) verifyMapping(text, origin, 'user-data', member);
+  if (/^#cloud-config\s*$/.test(head)) assertMapping(text, origin, 'user-data', member);
 }
 
-function verifyMetaData(text: string, origin: string, member: MemberIdentity, instanceId: string): void {
-  const mapping = verifyMapping(text, origin, 'meta-data', member);
+function assertMetaData(text: string, origin: string, member: MemberIdentity, instanceId: string): void {
+  const mapping = assertMapping(text, origin, 'meta-data', member);
   const expected = { 'instance-id': instanceId, 'local-hostname': member.name };
   for (const [key, value] of Object.entries(expected)) {
     // Another host name is somebody's choice, none is a mistake.
@@ -139,7 +139,7 @@ function verifyMetaData(text: string, origin: string, member: MemberIdentity, in
 }
 
 /** @throws BAD_TEMPLATE, quoting the place and never the text: there may be passwords in it */
-function verifyMapping(text: string, origin: string, what: string, member: MemberIdentity): Record<string, unknown> {
+function assertMapping(text: string, origin: string, what: string, member: MemberIdentity): Record<string, unknown> {
   const refuse = (reason: string): CowherdError =>
     new CowherdError('BAD_TEMPLATE', `The ${what} of ${member.name} (${origin}) is not YAML that cloud-init can read`, {
       details: [reason],

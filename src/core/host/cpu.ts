@@ -101,7 +101,7 @@ export function cpuObstacle({ virtType, cpu }: AcceleratorChoice, arch: string, 
 }
 
 /** @throws NOT_SUPPORTED */
-export function verifyCpu(choice: AcceleratorChoice, arch: string, offers: CpuOffers): void {
+export function assertCpu(choice: AcceleratorChoice, arch: string, offers: CpuOffers): void {
   const obstacle = cpuObstacle(choice, arch, offers);
   if (obstacle !== undefined) throw cpuRefused(obstacle, choice, offers);
 }

@@ -113,7 +113,7 @@ export function bringBackHint({ name }: Pick<BaseRecord, 'name'>): string {
 }
 
 /** @throws BASE_CHANGED */
-export function verifySeal(base: BaseLayer, seen: Seal | undefined): void {
+export function assertSeal(base: BaseLayer, seen: Seal | undefined): void {
   const differences = sealDifferences(base.seal, seen);
   if (differences.length === 0) return;
   throw new CowherdError('BASE_CHANGED', `Base image ${formatBaseRef(base)} is not what was imported: ${differences.join(', ')}`, {

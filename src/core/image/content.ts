@@ -48,7 +48,7 @@ const kinds: readonly Kind[] = [
  * @param told the format that was asked for: a bootable ISO may be meant as a disk
  * @throws BASE_REFUSED
  */
-export function verifyIsDisk(path: string, head: Buffer, volume: Buffer, told: 'qcow2' | 'raw' | undefined): void {
+export function assertIsDisk(path: string, head: Buffer, volume: Buffer, told: 'qcow2' | 'raw' | undefined): void {
   const refuse = (what: string, hint: string): never => {
     throw new CowherdError('BASE_REFUSED', `${path} is ${what}`, { hint });
   };
@@ -91,7 +91,7 @@ export function isUrl(text: string): boolean {
 }
 
 /** @throws BAD_USAGE for a URL, with the two commands that bring it into the store */
-export function verifyNoUrl(text: string): void {
+export function assertNoUrl(text: string): void {
   if (!isUrl(text)) return;
   const [address = ''] = text.split(/[?#]/, 1);
   const name = /[^/]\/([\w.-]*\w)$/.exec(address)?.[1] ?? 'golden.qcow2';

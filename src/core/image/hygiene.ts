@@ -8,7 +8,7 @@ export interface GuestFacts {
   cloudInitInstance: string | undefined;
 }
 
-export interface GeneralisationWarning {
+export interface HygieneWarning {
   /** Continues "the base NAME: …". */
   what: string;
   /** Commands for the guest, and for the image file (IMAGE). */
@@ -19,8 +19,8 @@ export interface GeneralisationWarning {
 const uninitialised = 'uninitialized';
 
 /** What all members of a fleet on this base would have in common and should not. */
-export function generalisationWarnings(facts: GuestFacts): GeneralisationWarning[] {
-  const warnings: GeneralisationWarning[] = [];
+export function hygieneWarnings(facts: GuestFacts): HygieneWarning[] {
+  const warnings: HygieneWarning[] = [];
   if (facts.machineId !== undefined && facts.machineId !== '' && facts.machineId !== uninitialised) {
     warnings.push({
       what: 'it has a machine-id of its own: DHCP servers may take all members for one machine, and give them one address',

@@ -109,7 +109,7 @@ export function parseQcow2Header(path: string, head: Buffer): Qcow2Header {
  * @param trustChain accept backing and data files; they are flattened on import
  * @throws BASE_REFUSED
  */
-export function verifyImportable(path: string, header: Qcow2Header, fileBytes: bigint, trustChain: boolean): void {
+export function assertImportable(path: string, header: Qcow2Header, fileBytes: bigint, trustChain: boolean): void {
   const refuse = (reason: string, hint: string): never => {
     throw new CowherdError('BASE_REFUSED', `${path} ${reason}`, { hint });
   };

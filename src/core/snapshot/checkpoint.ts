@@ -52,7 +52,7 @@ export function parseCheckpoint(fleet: string, member: string, text: string): Ch
 }
 
 /** What there is of a checkpoint, and of the machine that it would be put back into. */
-export interface CheckpointSight {
+export interface CheckpointFacts {
   fleetId: string;
   index: number;
   base: BaseRef;
@@ -73,7 +73,7 @@ export type CheckpointStanding =
   /** Memory and disk do not belong together, or not to this member. */
   | { kind: 'broken'; why: string };
 
-export function judgeCheckpoint(record: CheckpointRecord, sight: CheckpointSight): CheckpointStanding {
+export function judgeCheckpoint(record: CheckpointRecord, sight: CheckpointFacts): CheckpointStanding {
   if (record.fleetId !== sight.fleetId || record.index !== sight.index)
     return { kind: 'broken', why: 'its checkpoint is that of another member' };
   for (const stem of Object.keys(record.digests)) {
@@ -109,7 +109,7 @@ function changed(what: string, was: string, is: string): CheckpointStanding {
  * @param seen sha256 of what a disk holds under the tag; undefined where it does not hold all of it
  * @throws IMAGE_CHANGED
  */
-export function verifyHeld(record: CheckpointRecord, fleet: string, stem: string, seen: string | undefined): void {
+export function assertHeld(record: CheckpointRecord, fleet: string, stem: string, seen: string | undefined): void {
   if (seen === record.digests[stem]) return;
   throw new CowherdError(
     'IMAGE_CHANGED',

@@ -96,7 +96,7 @@ export type SnapshotJournal = z.infer<typeof snapshotJournalSchema>;
 /** What keeps one from reading a file that is not there; other reasons say that it may well be. */
 export const isNotThere = 'it is not there';
 
-export function verifySnapshotName(name: string): string {
+export function assertSnapshotName(name: string): string {
   if (namePattern.test(name)) return name;
   throw new CowherdError('BAD_USAGE', `${JSON.stringify(name.slice(0, 60))} is not a snapshot name`, {
     hint: `A snapshot name has ${nameRule}.`,

@@ -1,7 +1,7 @@
 import { CowherdError } from '../../core/errors.js';
 import { type BaseImage, formatBaseRef } from '../../core/image/base.js';
 import { baseKey, childrenOf, layersOf } from '../../core/image/base-chain.js';
-import { type GeneralisationWarning, generalisationWarnings } from '../../core/image/hygiene.js';
+import { type HygieneWarning, hygieneWarnings } from '../../core/image/hygiene.js';
 import type { ImportRequest, ImportResult, Ports } from '../../ports/index.js';
 import { memoryDifferences } from '../clone/plan.js';
 import { chainDifferences, type WorkOptions } from '../fleet/access.js';
@@ -41,7 +41,7 @@ export async function addBase(
   ports: Ports,
   request: Omit<ImportRequest, 'onProgress'>,
   { signal, onProgress }: WorkOptions,
-): Promise<BaseListing & { how: ImportResult['how']; warning?: string; generalisation: GeneralisationWarning[] }> {
+): Promise<BaseListing & { how: ImportResult['how']; warning?: string; generalisation: HygieneWarning[] }> {
   const { base, how, warning } = await ports.bases.locked(
     () =>
       ports.bases.import({
@@ -57,28 +57,25 @@ export async function addBase(
     ...(await describeBase(ports, base, users)),
     how,
     ...(warning === undefined ? {} : { warning }),
-    generalisation: await generalisationOf(ports, base),
+    generalisation: await hygieneWarningsOf(ports, base),
   };
 }
 
 /** What its members would have in common and should not; nothing where the image cannot be read without booting it. */
-export async function generalisationOf(
+export async function hygieneWarningsOf(
   ports: Pick<Ports, 'inspectGuestFiles'>,
   { path, format, backing }: BaseImage,
-): Promise<GeneralisationWarning[]> {
+): Promise<HygieneWarning[]> {
   const facts = await ports.inspectGuestFiles(path, format, { backing });
-  return facts === undefined ? [] : generalisationWarnings(facts);
+  return facts === undefined ? [] : hygieneWarnings(facts);
 }
 
-export async function inspectBase(
-  ports: Ports,
-  ref: string,
-): Promise<BaseListing & { source: string; generalisation: GeneralisationWarning[] }> {
+export async function inspectBase(ports: Ports, ref: string): Promise<BaseListing & { source: string; generalisation: HygieneWarning[] }> {
   const base = await ports.bases.find(ref);
   return {
     ...(await describeBase(ports, base, (await baseUsers(ports)).users)),
     source: base.source.path,
-    generalisation: await generalisationOf(ports, base),
+    generalisation: await hygieneWarningsOf(ports, base),
   };
 }
 

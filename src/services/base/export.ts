@@ -3,8 +3,8 @@ import { CowherdError } from '../../core/errors.js';
 import { formatBaseRef } from '../../core/image/base.js';
 import { layersOf } from '../../core/image/base-chain.js';
 import type { Ports } from '../../ports/index.js';
-import { verifySeals, type WorkOptions } from '../fleet/access.js';
-import { verifyRoom } from '../preflight/disk-space.js';
+import { assertSeals, type WorkOptions } from '../fleet/access.js';
+import { assertRoom } from '../preflight/disk-space.js';
 
 export interface ExportOptions extends WorkOptions {
   base: string;
@@ -31,10 +31,10 @@ export async function exportBase(ports: Ports, options: ExportOptions): Promise<
   if (compress && format === 'raw')
     throw new CowherdError('BAD_USAGE', 'A raw file cannot be compressed', { hint: 'Leave out --compress, or write qcow2.' });
   const base = await ports.bases.find(options.base);
-  await verifySeals(ports, base);
+  await assertSeals(ports, base);
   const file = resolve(options.file);
   const totalBytes = await ports.images.measure(base);
-  await verifyRoom(ports, dirname(file), totalBytes, `Exporting ${formatBaseRef(base)}`);
+  await assertRoom(ports, dirname(file), totalBytes, `Exporting ${formatBaseRef(base)}`);
   const allocatedBytes = await ports.bases.export({
     base,
     target: { path: file, format },

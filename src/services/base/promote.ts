@@ -5,15 +5,15 @@ import type { MarkedMember } from '../../core/fleet/plan.js';
 import { baseOf } from '../../core/fleet/record.js';
 import { type BaseImage, formatBaseRef } from '../../core/image/base.js';
 import { layersOf, maxLayers } from '../../core/image/base-chain.js';
-import type { GeneralisationWarning } from '../../core/image/hygiene.js';
-import { verifyName } from '../../core/names.js';
+import type { HygieneWarning } from '../../core/image/hygiene.js';
+import { assertName } from '../../core/names.js';
 import type { ImportResult, Ports } from '../../ports/index.js';
-import { observeWithMarks, verifiedBase, verifyNothingUnfinished, verifyWork, type WorkOptions, withFleetLock } from '../fleet/access.js';
+import { assertNothingUnfinished, assertWork, observeWithMarks, verifiedBase, type WorkOptions, withFleetLock } from '../fleet/access.js';
 import { type FoundMember, findMember } from '../fleet/members.js';
 import { start, stop } from '../fleet/power.js';
-import { runningError, verifyCopyable, verifyOwnDisk, verifyResting } from '../fleet/reset/offline-disk.js';
-import { verifyRoom } from '../preflight/disk-space.js';
-import { type BaseListing, describeBase, generalisationOf } from './bases.js';
+import { assertCopyable, assertOwnDisk, assertResting, runningError } from '../fleet/reset/offline-disk.js';
+import { assertRoom } from '../preflight/disk-space.js';
+import { type BaseListing, describeBase, hygieneWarningsOf } from './bases.js';
 import { baseUsers } from './users.js';
 
 export interface PromoteOptions extends WorkOptions {
@@ -31,7 +31,7 @@ export interface PromoteOptions extends WorkOptions {
 
 export interface Promotion extends BaseListing {
   how: ImportResult['how'];
-  generalisation: GeneralisationWarning[];
+  generalisation: HygieneWarning[];
   notes: string[];
 }
 
@@ -40,11 +40,11 @@ export interface Promotion extends BaseListing {
  * @throws NOT_OFF where the member is not off, BASE_REFUSED where its disk is not what cowherd made, PREFLIGHT_FAILED without room
  */
 export async function promote(ports: Ports, options: PromoteOptions): Promise<Promotion> {
-  verifyName('base', options.as);
-  verifyWork(options);
+  assertName('base', options.as);
+  assertWork(options);
   const found = await findMember(ports, options.member);
   // All that can be known is known before a guest is shut down for it.
-  const { member } = await verifyPromotable(ports, found, options);
+  const { member } = await assertPromotable(ports, found, options);
   const isStopped = options.stop === true && isOn(member.domain);
   if (isStopped) await shutDown(ports, found, options);
   try {
@@ -63,8 +63,8 @@ interface Promotable extends FoundMember {
 }
 
 /** What holds for a member that runs, too. */
-async function verifyPromotable(ports: Ports, { record, member: named }: FoundMember, options: PromoteOptions): Promise<Promotable> {
-  await verifyNothingUnfinished(ports, record.name, () => false);
+async function assertPromotable(ports: Ports, { record, member: named }: FoundMember, options: PromoteOptions): Promise<Promotable> {
+  await assertNothingUnfinished(ports, record.name, () => false);
   const base = await verifiedBase(ports, baseOf(record, named));
   const depth = layersOf(base).length + 1;
   if (options.layered === true && depth > maxLayers) {
@@ -74,30 +74,30 @@ async function verifyPromotable(ports: Ports, { record, member: named }: FoundMe
   }
   const [member] = await observeWithMarks(ports, { ...record, members: [named] });
   if (member === undefined) throw new Error(`${named.name} was not observed`);
-  const overlay = verifyOwnDisk(ports, record, member, (await ports.hypervisor.readXml([member.name])).get(member.name));
+  const overlay = assertOwnDisk(ports, record, member, (await ports.hypervisor.readXml([member.name])).get(member.name));
   if (options.stop !== true && isOn(member.domain)) throw runningError(record, member, ', or let promote do it: --stop');
-  await verifyCopyable(ports, record, member, { overlay, base });
+  await assertCopyable(ports, record, member, { overlay, base });
   return { record, member, overlay, base };
 }
 
 async function promoteResting(ports: Ports, options: PromoteOptions): Promise<Promotion> {
   const { signal, onProgress, layered = false } = options;
   // Again: the fleet is locked only now.
-  const { record, member, overlay, base } = await verifyPromotable(ports, await findMember(ports, options.member), options);
+  const { record, member, overlay, base } = await assertPromotable(ports, await findMember(ports, options.member), options);
   const { index, name } = member;
   if ((await ports.hypervisor.listSaved()).has(name)) {
     throw new CowherdError('NOT_OFF', `${name} is off with its memory saved: what its guest had not written yet is not on its disk`, {
       hint: `Let it shut down: cowherd start ${record.name} ${index}; cowherd stop ${record.name} ${index}`,
     });
   }
-  await verifyResting(ports, record, member, { overlay, base, signal });
+  await assertResting(ports, record, member, { overlay, base, signal });
   const {
     base: promoted,
     how,
     warning,
   } = await ports.bases.locked(async () => {
     const bytes = layered ? (member.overlayBytes ?? 0) : await ports.images.measure({ path: overlay, format: 'qcow2' });
-    await verifyRoom(ports, dirname(dirname(base.path)), bytes, `Promoting ${name}`);
+    await assertRoom(ports, dirname(dirname(base.path)), bytes, `Promoting ${name}`);
     return ports.bases.promote({
       overlay,
       base,
@@ -112,7 +112,7 @@ async function promoteResting(ports: Ports, options: PromoteOptions): Promise<Pr
   return {
     ...(await describeBase(ports, promoted, users)),
     how,
-    generalisation: await generalisationOf(ports, promoted),
+    generalisation: await hygieneWarningsOf(ports, promoted),
     notes: [
       ...(warning === undefined ? [] : [warning]),
       ...(record.spec.disks.length === 0

@@ -13,15 +13,15 @@ import { type BaseImage, formatBaseRef, shortDigest } from '../../core/image/bas
 import { baseKey } from '../../core/image/base-chain.js';
 import type { Ports } from '../../ports/index.js';
 import {
+  assertNothingUnfinished,
+  assertWork,
   defaultBootConcurrency,
   loadFleet,
   observeWithMarks,
-  verifyNothingUnfinished,
-  verifyWork,
   type WorkOptions,
   withFleetLock,
 } from '../fleet/access.js';
-import { strangeHint } from '../fleet/reset/foreign-disks.js';
+import { foreignDiskHint } from '../fleet/reset/foreign-disks.js';
 import { verifiedBases } from '../fleet/reset/fresh-disks.js';
 import { runningError } from '../fleet/reset/offline-disk.js';
 import { definitionsOf } from '../fleet/reset/reset.js';
@@ -59,7 +59,7 @@ export interface Relocation {
  * @throws BASE_CHANGED where a content differs: nothing was changed then
  */
 export async function relocate(ports: Ports, options: RelocateOptions = {}): Promise<Relocation> {
-  verifyWork(options);
+  assertWork(options);
   const began = ports.clock.monotonic();
   const { fleet, signal } = options;
   const fleets = fleet === undefined ? await ports.fleets.list() : [fleet];
@@ -83,7 +83,7 @@ export async function relocate(ports: Ports, options: RelocateOptions = {}): Pro
 
 async function relocateFleet(ports: Ports, fleet: string, options: RelocateOptions): Promise<MemberRelocation[]> {
   // What is being taken down needs no new names.
-  await verifyNothingUnfinished(ports, fleet, ({ operation }) => operation.verb !== 'teardown');
+  await assertNothingUnfinished(ports, fleet, ({ operation }) => operation.verb !== 'teardown');
   const operation = (await ports.fleets.unfinished(fleet))?.operation;
   // Members of an interrupted spawn may be known from its intent alone.
   const record = (operation?.verb === 'spawn' ? operation.record : undefined) ?? (await loadFleet(ports, fleet));
@@ -214,7 +214,7 @@ class FleetRelocation {
       if (elsewhere === undefined) {
         throw new CowherdError('BASE_REFUSED', `The domain of ${name} does not have its own disks any more`, {
           details: [`it has ${heads.join(', ') || 'none'}`],
-          hint: strangeHint(ports, record, { ...member, name }, xml),
+          hint: foreignDiskHint(ports, record, { ...member, name }, xml),
         });
       }
       if (!(await this.#isSameFile(elsewhere, disk(stem)))) isMoved = true;

@@ -23,8 +23,8 @@ export interface VerifiedBase {
  */
 export async function verifyBase(ports: Ports, ref: string, options: WorkOptions): Promise<VerifiedBase> {
   const base = await ports.bases.find(ref);
-  for (const layer of layersOf(base)) await verifyContent(ports, layer, options);
-  await verifyMemory(ports, base, options);
+  for (const layer of layersOf(base)) await assertContent(ports, layer, options);
+  await assertMemory(ports, base, options);
   const checked = base.format === 'qcow2' ? await ports.images.check(base.path) : undefined;
   const warning = [checked, ...(await writableWarnings(ports, base))].filter((part) => part !== undefined).join('; ') || undefined;
   const layers = base.backing.map(formatBaseRef);
@@ -32,7 +32,7 @@ export async function verifyBase(ports: Ports, ref: string, options: WorkOptions
 }
 
 /** @throws BASE_CHANGED */
-async function verifyMemory(ports: Pick<Ports, 'memory'>, base: BaseImage, { signal, onProgress }: WorkOptions): Promise<void> {
+async function assertMemory(ports: Pick<Ports, 'memory'>, base: BaseImage, { signal, onProgress }: WorkOptions): Promise<void> {
   if (base.warm === undefined) return;
   const path = ports.memory.path(base);
   const differences = await memoryDifferences(ports, base);
@@ -56,7 +56,7 @@ async function writableWarnings(ports: Pick<Ports, 'bases'>, base: BaseImage): P
   return writable.flat().map((path) => `it may be written to: chmod a-w ${path}`);
 }
 
-async function verifyContent(ports: Pick<Ports, 'bases'>, layer: BaseLayer, { signal, onProgress }: WorkOptions): Promise<void> {
+async function assertContent(ports: Pick<Ports, 'bases'>, layer: BaseLayer, { signal, onProgress }: WorkOptions): Promise<void> {
   const ref = formatBaseRef(layer);
   const differences = sealDifferences(layer.seal, await ports.bases.seal(layer));
   const bringBack = bringBackHint(layer);

@@ -3,13 +3,13 @@ import type { MemberIdentity } from '../../core/fleet/identity.js';
 import type { FleetRecord } from '../../core/fleet/record.js';
 import { parseNetwork } from '../../core/spec/spec.js';
 import type { Ports } from '../../ports/index.js';
-import { fixUpGuest } from '../guest/reidentify.js';
+import { reidentifyGuest } from '../guest/reidentify.js';
 import { isAborted } from '../run/member-executor.js';
 import type { MemberStanding } from './validation.js';
 
 /** What guests need to hear when they were put back to another time: they cannot know that it passed. */
 
-export interface AfterwardsOptions {
+export interface PostRestoreOptions {
   hook?: string | undefined;
   timeoutMs?: number | undefined;
   signal?: AbortSignal | undefined;
@@ -19,22 +19,22 @@ export interface AfterwardsOptions {
 const defaultMs = 60_000;
 const pauseMs = 250;
 
-export class GuestsAfterwards {
+export class PostRestoreFixup {
   private constructor(
     private readonly ports: Ports,
-    private readonly options: AfterwardsOptions,
+    private readonly options: PostRestoreOptions,
     /** MACs that hold a lease now; undefined where nobody can say. */
     private readonly leased: ReadonlySet<string> | undefined,
     private readonly hasDhcp: boolean,
   ) {}
 
-  static async of(ports: Ports, record: FleetRecord, options: AfterwardsOptions): Promise<GuestsAfterwards> {
+  static async of(ports: Ports, record: FleetRecord, options: PostRestoreOptions): Promise<PostRestoreFixup> {
     const { kind, source } = parseNetwork(record.spec.network);
-    if (kind !== 'network') return new GuestsAfterwards(ports, options, undefined, kind === 'bridge');
+    if (kind !== 'network') return new PostRestoreFixup(ports, options, undefined, kind === 'bridge');
     const now = ports.clock.now().getTime();
     const leases = await ports.networks.leases(source);
     const held = leases.filter(({ expires }) => !(Date.parse(`${expires.replace(' ', 'T')}`) < now)).map(({ mac }) => mac);
-    return new GuestsAfterwards(ports, options, new Set(held), true);
+    return new PostRestoreFixup(ports, options, new Set(held), true);
   }
 
   /** @throws NOT_READY, GUEST_UNREACHABLE where an agent that answered when it was frozen does not any more */
@@ -56,7 +56,7 @@ export class GuestsAfterwards {
       try {
         // libvirt closes the agent's channel and opens it again when it hears that the guest was put back, and that may be in the midst
         // of a call. All of this may be done twice; a hook may not.
-        await fixUpGuest(this.ports, member.name, { clock: true, entropy: true, renew }, left());
+        await reidentifyGuest(this.ports, member.name, { clock: true, entropy: true, renew }, left());
         break;
       } catch (error) {
         const isOver = clock.monotonic() >= deadline || isAborted(signal);
@@ -64,6 +64,6 @@ export class GuestsAfterwards {
         await clock.sleep(pauseMs, signal);
       }
     }
-    if (hook !== undefined) await fixUpGuest(this.ports, member.name, { clock: false, entropy: false, renew: false, hook }, left());
+    if (hook !== undefined) await reidentifyGuest(this.ports, member.name, { clock: false, entropy: false, renew: false, hook }, left());
   }
 }

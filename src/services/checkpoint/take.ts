@@ -9,13 +9,13 @@ import { shellWord } from '../../core/quoting.js';
 import { tagOf } from '../../core/snapshot/checkpoint.js';
 import { isNotThere } from '../../core/snapshot/snapshot.js';
 import type { Ports } from '../../ports/index.js';
-import { loadFleet, observeWithMarks, verifyNothingUnfinished, verifyWork, type WorkOptions, withFleetLock } from '../fleet/access.js';
-import { withoutMisplaced } from '../fleet/reset/backing-check.js';
-import { withoutStrangeDisks } from '../fleet/reset/foreign-disks.js';
+import { assertNothingUnfinished, assertWork, loadFleet, observeWithMarks, type WorkOptions, withFleetLock } from '../fleet/access.js';
+import { refuseMisplaced } from '../fleet/reset/backing-check.js';
+import { refuseForeignDisks } from '../fleet/reset/foreign-disks.js';
 import { verifiedBases } from '../fleet/reset/fresh-disks.js';
-import { beginWait, defaultWaitMs, verifyWaitable, waitForReadiness } from '../guest/readiness.js';
-import { verifyRoom } from '../preflight/disk-space.js';
-import { byName, dryOutcome, memberOf, newOperation, prepared, runChange } from '../run/run-plan.js';
+import { assertWaitable, beginWait, defaultWaitMs, waitForReadiness } from '../guest/readiness.js';
+import { assertRoom } from '../preflight/disk-space.js';
+import { byName, dryOutcome, executePlan, memberOf, newOperation, prepared } from '../run/run-plan.js';
 import { Freezer } from './freezer.js';
 
 export interface CheckpointOptions extends WorkOptions {
@@ -35,13 +35,13 @@ export interface CheckpointOptions extends WorkOptions {
  * An earlier checkpoint goes when the new one is whole.
  */
 export async function checkpoint(ports: Ports, options: CheckpointOptions): Promise<Outcome> {
-  verifyWork(options);
+  assertWork(options);
   if (options.dryRun === true) {
-    await verifyNothingUnfinished(ports, options.fleet, () => false);
+    await assertNothingUnfinished(ports, options.fleet, () => false);
     return begin(ports, options);
   }
   return withFleetLock(ports, options.fleet, async () => {
-    await verifyNothingUnfinished(ports, options.fleet, () => false);
+    await assertNothingUnfinished(ports, options.fleet, () => false);
     return begin(ports, options);
   });
 }
@@ -49,7 +49,7 @@ export async function checkpoint(ports: Ports, options: CheckpointOptions): Prom
 async function begin(ports: Ports, options: CheckpointOptions): Promise<Outcome> {
   const began = ports.clock.monotonic();
   const record = await loadFleet(ports, options.fleet);
-  verifyWaitable(record.spec, options.wait);
+  assertWaitable(record.spec, options.wait);
   const chosen = selectMembers(record.name, record.members, options.members ?? []);
   const drop = options.drop === true;
   const operation = newOperation(ports, 'checkpoint', {
@@ -84,12 +84,12 @@ export async function finishCheckpoint(
     const plan = await withoutLate(ports, record, able, observed, options);
     // Of the memory, what is not zero is written, and nobody knows it beforehand.
     const bytes = drop ? 0 : plan.members.length * record.spec.memoryMiB * 2 ** 20;
-    if (bytes > 0) await verifyRoom(ports, ports.fleets.root, bytes, `The memory of ${plan.members.length} members of ${record.name}`);
+    if (bytes > 0) await assertRoom(ports, ports.fleets.root, bytes, `The memory of ${plan.members.length} members of ${record.name}`);
     return { record, observed, plan };
   });
   const before = byName(observed);
   const work = new Freezer(ports, record, tag);
-  const { outcome } = await runChange(
+  const { outcome } = await executePlan(
     ports,
     {
       verb: 'checkpoint',
@@ -143,7 +143,7 @@ async function planCheckpoint(ports: Ports, record: FleetRecord, observed: reado
       plan.refused.push({ name, reason: `it is ${domain.state} (${domain.reason})`, hint: `Let it go on first: ${start}` });
     else plan.members.push({ index, name, steps: ['checkpoint'], why: 'running', atNextStart: false });
   }
-  return drop ? plan : withoutMisplaced(ports, record, observed, await withoutStrangeDisks(ports, record, observed, plan));
+  return drop ? plan : refuseMisplaced(ports, record, observed, await refuseForeignDisks(ports, record, observed, plan));
 }
 
 /** A checkpoint is read back from the disk. Paths of those that this user may not read, by member name. */

@@ -4,7 +4,7 @@ import { memberDisks } from '../../core/fleet/disks.js';
 import { isOn } from '../../core/fleet/observation.js';
 import type { MarkedMember, Plan } from '../../core/fleet/plan.js';
 import { baseOf, type FleetRecord } from '../../core/fleet/record.js';
-import { type CheckpointRecord, type CheckpointStanding, judgeCheckpoint, machineIn, verifyHeld } from '../../core/snapshot/checkpoint.js';
+import { assertHeld, type CheckpointRecord, type CheckpointStanding, judgeCheckpoint, machineIn } from '../../core/snapshot/checkpoint.js';
 import type { Ports } from '../../ports/index.js';
 
 /** Whether what members were frozen with is still what it was, and theirs. */
@@ -71,7 +71,7 @@ async function standingOf(
  * Reads all that was frozen, and compares it. Costs some 0.6 seconds of a core for each GiB, and is done once for each reset.
  * @throws IMAGE_CHANGED
  */
-export async function verifyWhole(
+export async function assertWhole(
   ports: WarmPorts,
   fleet: FleetRecord,
   member: MarkedMember,
@@ -80,7 +80,7 @@ export async function verifyWhole(
 ): Promise<void> {
   const { disk } = ports.fleets.files(fleet.name, member.name);
   for (const stem of Object.keys(record.digests))
-    verifyHeld(record, fleet.name, stem, (await ports.checkpoints.held(disk(stem), record.tag, signal))?.digest);
+    assertHeld(record, fleet.name, stem, (await ports.checkpoints.held(disk(stem), record.tag, signal))?.digest);
 }
 
 /** @param isRunning whether it is about the machine that runs now, or the one that would be started */

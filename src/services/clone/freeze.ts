@@ -1,4 +1,4 @@
-import { cardsOf } from '../../core/domain/nics.js';
+import { nicsOf } from '../../core/domain/nics.js';
 import { templateFromDomain } from '../../core/domain/template-from-domain.js';
 import { attribute, element, parseXml } from '../../core/domain/xml-tree.js';
 import { CowherdError, reportOf } from '../../core/errors.js';
@@ -16,7 +16,7 @@ import { importBase } from '../fleet/spawn/inputs.js';
 import type { SpawnOptions } from '../fleet/spawn/spawn.js';
 import { handleOf, withSnapshotLock } from '../snapshot/access.js';
 import { memoryDifferences } from './plan.js';
-import { type GoldenSelf, verifyAlone, verifyCloneable, verifyFreezable, verifyUnused } from './preflight.js';
+import { assertAlone, assertCloneable, assertFreezable, assertUnused, type GoldenSelf } from './preflight.js';
 import { dropMemory, findGolden, goOn, isSaved } from './source-vm.js';
 
 /** A running VM, frozen in a moment: its disk as a base image, and its memory beside it. */
@@ -42,7 +42,7 @@ type FreezeOptions = SpawnOptions & { count: number };
  * @throws BAD_USAGE, DOMAIN_NOT_FOUND, PREFLIGHT_FAILED, NOT_SUPPORTED: nothing was changed
  */
 export async function freezeDomain(ports: Ports, options: FreezeOptions): Promise<FrozenDomain> {
-  verifyAlone(options);
+  assertAlone(options);
   const { fleet, fromRunning = '' } = options;
   const begun = await ports.memory.readFreeze(fleet);
   const domain = await findGolden(ports, fromRunning).catch((error: unknown) => {
@@ -155,7 +155,7 @@ class Freezing {
     const { ports, options, begun } = this;
     const domain = this.#golden();
     const isFrozen = begun !== undefined && !isOn(domain) && (await isSaved(ports, domain));
-    const self: GoldenSelf = isFrozen ? begun : await verifyFreezable(ports, options, domain);
+    const self: GoldenSelf = isFrozen ? begun : await assertFreezable(ports, options, domain);
     const note = noteOf(ports, options, domain, self);
     await ports.memory.beginFreeze(options.fleet, note);
     if (isFrozen) return note;
@@ -182,7 +182,7 @@ class Freezing {
     const saved = await ports.disks.seal(file);
     const { xml } = await ports.memory.read(file);
     const { template, disks, spec, nvram } = templateFromDomain(name, xml);
-    verifyCloneable(ports, name, xml, { template, spec, nvram });
+    assertCloneable(ports, name, xml, { template, spec, nvram });
     const baseName = baseNameFromFile(`${name}.xml`) ?? 'domain';
     const images: BaseImage[] = [];
     for (const [position, { target, path, format }] of disks.entries())
@@ -196,7 +196,7 @@ class Freezing {
     const facts = {
       takenAt: ports.clock.now().toISOString(),
       domain: name,
-      cards: cardsOf(name, xml).map(({ mac, isUp }) => ({ mac, isUp })),
+      cards: nicsOf(name, xml).map(({ mac, isUp }) => ({ mac, isUp })),
       addresses: note.addresses,
       hostKeyTypes: note.hostKeyTypes,
       memoryMiB: spec.memoryMiB,
@@ -212,7 +212,7 @@ class Freezing {
         throw new CowherdError('BASE_CHANGED', `Base image ${formatBaseRef(image)} was removed by another run`, {
           hint: 'Run this again.',
         });
-      await verifyUnused(ports, there, options.fleet);
+      await assertUnused(ports, there, options.fleet);
       this.#undo.push(() => dropMemory(ports, there));
       await ports.memory.take(there, file);
       // Of another moment than the disks, if somebody let it go on and it was saved again meanwhile.

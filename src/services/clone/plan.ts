@@ -55,42 +55,44 @@ export function withClones(
     if (member === undefined || baseKey(baseOf(record, member)) !== baseKey(record.base)) return [planned];
     // One that lacks a further disk alone has a first one that has moved on: that memory is not of it any more.
     const isGivenDisk = steps.includes('overlay') && (replaces || member.overlayBytes === undefined);
-    const isUntouched = member.isUnmade === true && isFresh(member, record);
+    const isUntouched = member.isIdentityPending === true && isFresh(member, record);
     if (isGivenDisk || isUntouched) {
       return [{ ...planned, steps: steps.map((step): StepName => (step === 'start' ? 'restore' : step)) }];
     }
-    if (!isDouble(member, record) || (!isOn(member.domain) && !steps.includes('start'))) return [planned];
+    if (!isDuplicate(member, record) || (!isOn(member.domain) && !steps.includes('start'))) return [planned];
     refused.push(member);
     return [];
   });
-  const running = plan.unchanged.flatMap((name) => members.get(name) ?? []).filter((member) => member.isUnmade && isOn(member.domain));
+  const running = plan.unchanged
+    .flatMap((name) => members.get(name) ?? [])
+    .filter((member) => member.isIdentityPending && isOn(member.domain));
   return {
     ...plan,
     members: planned,
     unchanged: plan.unchanged.filter((name) => !running.some((member) => member.name === name)),
-    refused: [...plan.refused, ...[...refused, ...running].map((member) => asDouble(member, record))],
+    refused: [...plan.refused, ...[...refused, ...running].map((member) => asDuplicate(member, record))],
   };
 }
 
 /** Refuses to boot them, or to let them go on: a start makes no clones. */
-export function withoutDoubles(plan: Plan, observed: readonly ObservedMember[], record: FleetRecord): Plan {
+export function refuseDuplicates(plan: Plan, observed: readonly ObservedMember[], record: FleetRecord): Plan {
   if (record.spec.warm === undefined) return plan;
   const members = byName(observed);
-  const doubles = plan.members.flatMap(({ name }) => members.get(name) ?? []).filter((member) => isDouble(member, record));
+  const doubles = plan.members.flatMap(({ name }) => members.get(name) ?? []).filter((member) => isDuplicate(member, record));
   return {
     ...plan,
     members: plan.members.filter(({ name }) => !doubles.some((member) => member.name === name)),
-    refused: [...plan.refused, ...doubles.map((member) => asDouble(member, record))],
+    refused: [...plan.refused, ...doubles.map((member) => asDuplicate(member, record))],
   };
 }
 
 /** A disk that nothing was written to counts too, whatever has become of the note that says so. */
-function isDouble(member: ObservedMember, record: FleetRecord): boolean {
-  return member.isUnmade === true || isFresh(member, record);
+function isDuplicate(member: ObservedMember, record: FleetRecord): boolean {
+  return member.isIdentityPending === true || isFresh(member, record);
 }
 
 /** Why such a member is neither started nor counted, and what to do. */
-export function asDouble({ name, index, domain }: ObservedMember, record: FleetRecord): Plan['refused'][number] {
+export function asDuplicate({ name, index, domain }: ObservedMember, record: FleetRecord): Plan['refused'][number] {
   return {
     name,
     reason: isOn(domain)

@@ -1,5 +1,5 @@
 import { dirname } from 'node:path';
-import { cardsOf } from '../../core/domain/nics.js';
+import { nicsOf } from '../../core/domain/nics.js';
 import { templateFromDomain } from '../../core/domain/template-from-domain.js';
 import { decodeEntities } from '../../core/domain/xml-tree.js';
 import { CowherdError, reportOf } from '../../core/errors.js';
@@ -9,10 +9,10 @@ import { type BaseImage, formatBaseRef } from '../../core/image/base.js';
 import { type DomainSpec, defaultDomainSpec } from '../../core/spec/spec.js';
 import type { Freeze, Ports } from '../../ports/index.js';
 import type { SpawnOptions } from '../fleet/spawn/spawn.js';
-import { verifyWaitable } from '../guest/readiness.js';
-import { readGuestSelf } from '../guest/reidentify.js';
-import { checkMemory, verifyChecks } from '../preflight/checks.js';
-import { verifyRoom } from '../preflight/disk-space.js';
+import { assertWaitable } from '../guest/readiness.js';
+import { readIdentityReport } from '../guest/reidentify.js';
+import { assertChecks, checkMemory } from '../preflight/checks.js';
+import { assertRoom } from '../preflight/disk-space.js';
 import { handleOf } from '../snapshot/access.js';
 
 /** Whether clones can be made of a VM that runs. What can be known beforehand is, so that it is not frozen for nothing. */
@@ -21,7 +21,7 @@ import { handleOf } from '../snapshot/access.js';
 const agentMs = 30_000;
 
 /** @throws BAD_USAGE: a clone is what the running VM is */
-export function verifyAlone({ fleet, base, fromDomain, template, nvram, seedFiles = {}, secrets, spec = {} }: SpawnOptions): void {
+export function assertAlone({ fleet, base, fromDomain, template, nvram, seedFiles = {}, secrets, spec = {} }: SpawnOptions): void {
   const given = Object.entries({
     '--base': base,
     '--from-domain': fromDomain,
@@ -59,7 +59,7 @@ export type GoldenSelf = Pick<Freeze, 'addresses' | 'hostKeyTypes' | 'memoryMiB'
  * @returns what of itself its clones must not have
  * @throws PREFLIGHT_FAILED, NOT_SUPPORTED, FOREIGN_DOMAIN
  */
-export async function verifyFreezable(ports: Ports, options: SpawnOptions & { count: number }, domain: DomainState): Promise<GoldenSelf> {
+export async function assertFreezable(ports: Ports, options: SpawnOptions & { count: number }, domain: DomainState): Promise<GoldenSelf> {
   const { name, state, reason } = domain;
   const handle = handleOf(domain);
   if (state !== 'running') {
@@ -67,7 +67,7 @@ export async function verifyFreezable(ports: Ports, options: SpawnOptions & { co
       hint: `Start it, and wait until it is ready. A fleet of one that is shut off: --from-domain ${name}`,
     });
   }
-  if ((await ports.domains.keepings()).transient.has(name)) {
+  if ((await ports.domains.managedState()).transient.has(name)) {
     throw new CowherdError('NOT_SUPPORTED', `Domain ${name} is transient: libvirt could not keep its memory`, {
       hint: `Make it lasting: virsh dumpxml ${name} --migratable > FILE; virsh define FILE`,
     });
@@ -75,8 +75,8 @@ export async function verifyFreezable(ports: Ports, options: SpawnOptions & { co
   const xml = await ports.domains.running(handle);
   if (xml === undefined)
     throw new CowherdError('DOMAIN_NOT_FOUND', `Domain ${name} went away meanwhile`, { hint: 'See "virsh list --all".' });
-  const memoryMiB = await verifyFleet(ports, options, name, xml);
-  const self = await readGuestSelf(ports, handle, { timeoutMs: agentMs }).catch((error: unknown) => {
+  const memoryMiB = await assertFleet(ports, options, name, xml);
+  const self = await readIdentityReport(ports, handle, { timeoutMs: agentMs }).catch((error: unknown) => {
     const { code, message } = reportOf(error);
     throw new CowherdError('PREFLIGHT_FAILED', `Clones of ${name} could not be made themselves: ${message}`, {
       details: [code],
@@ -94,7 +94,7 @@ export async function verifyFreezable(ports: Ports, options: SpawnOptions & { co
 }
 
 /** What the spawn would refuse once the VM is frozen. @returns its memory in MiB */
-async function verifyFleet(
+async function assertFleet(
   ports: Ports,
   { fleet, count, wait, start, force }: SpawnOptions & { count: number },
   name: string,
@@ -102,8 +102,8 @@ async function verifyFleet(
 ): Promise<number> {
   const { spec: own, template, disks, nvram } = templateFromDomain(name, xml);
   const spec: DomainSpec = { ...defaultDomainSpec, ...own };
-  verifyCloneable(ports, name, xml, { template, spec, nvram });
-  verifyWaitable(spec, wait);
+  assertCloneable(ports, name, xml, { template, spec, nvram });
+  assertWaitable(spec, wait);
   const taken = new Set((await ports.hypervisor.listDomains()).map((domain) => domain.name));
   const foreign = growMembers(fleet, '', [], count).find((member) => taken.has(member.name));
   if (foreign !== undefined) {
@@ -112,17 +112,17 @@ async function verifyFleet(
     });
   }
   const demand = { starting: start === false ? 0 : count, creating: 0, memoryMiB: spec.memoryMiB, virtualBytes: 0 };
-  verifyChecks([await checkMemory(ports, demand)], force === true);
+  assertChecks([await checkMemory(ports, demand)], force === true);
   const memoryBytes = spec.memoryMiB * 2 ** 20;
-  await verifyRoom(ports, dirname(ports.memory.managedSave(name)), memoryBytes, `The memory of ${name}`);
+  await assertRoom(ports, dirname(ports.memory.managedSave(name)), memoryBytes, `The memory of ${name}`);
   const sizes = await Promise.all(disks.map(({ path }) => ports.disks.allocatedBytes(path)));
   const diskBytes = sizes.reduce((sum: number, bytes) => sum + (bytes ?? 0), 0);
-  await verifyRoom(ports, ports.fleets.root, memoryBytes + diskBytes, `The memory and the disks of ${name}`);
+  await assertRoom(ports, ports.fleets.root, memoryBytes + diskBytes, `The memory and the disks of ${name}`);
   return spec.memoryMiB;
 }
 
 /** @throws NOT_SUPPORTED */
-export function verifyCloneable(
+export function assertCloneable(
   ports: Ports,
   name: string,
   xml: string,
@@ -134,7 +134,7 @@ export function verifyCloneable(
   if (spec.tpm === true) refuse("its TPM's state would be every clone's", 'Take the TPM out of it, or use --from-domain.');
   if (spec.firmware === 'uefi' || nvram !== undefined) refuse('it has UEFI variables', 'Use --from-domain for machines with UEFI.');
   // The memory of others holds the MAC that they had when they were made, and they take it again at the guest's next reboot.
-  const card = cardsOf(name, xml).find(({ model }) => !model.startsWith('virtio'));
+  const card = nicsOf(name, xml).find(({ model }) => !model.startsWith('virtio'));
   if (card !== undefined)
     refuse(`its network card ${card.mac} is of model ${card.model || 'unknown'}`, 'Give it one of model virtio, or use --from-domain.');
   // Of what is left in it: the members' own disks are variables.
@@ -147,7 +147,7 @@ export function verifyCloneable(
 }
 
 /** Another moment of the same disk would become what other fleets go on from, or are to. */
-export async function verifyUnused(ports: Ports, base: BaseImage, fleet: string): Promise<void> {
+export async function assertUnused(ports: Ports, base: BaseImage, fleet: string): Promise<void> {
   for (const name of (await ports.fleets.list()).filter((one) => one !== fleet)) {
     const records = [
       await ports.fleets.read(name).catch(() => undefined),
@@ -165,7 +165,7 @@ export async function verifyUnused(ports: Ports, base: BaseImage, fleet: string)
 }
 
 /** For a fleet that exists its first freeze counts. @throws BAD_USAGE where it is not one of clones, or of another VM's */
-export async function verifyWarm(ports: Ports, recorded: FleetRecord, fromRunning: string): Promise<void> {
+export async function assertWarm(ports: Ports, recorded: FleetRecord, fromRunning: string): Promise<void> {
   const hint = 'Choose another name for a fleet of clones.';
   if (recorded.spec.warm === undefined)
     throw new CowherdError('BAD_USAGE', `Fleet ${recorded.name} exists, and its members boot`, { hint });

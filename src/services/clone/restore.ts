@@ -10,8 +10,8 @@ import type { BaseImage } from '../../core/image/base.js';
 import type { MemorySlot, Ports } from '../../ports/index.js';
 import { defaultBootConcurrency, observeWithMarks, type WorkOptions } from '../fleet/access.js';
 import { makeHostKeys } from '../guest/host-keys.js';
-import { fixUpGuest, untilHeard } from '../guest/reidentify.js';
-import { verifyRoom } from '../preflight/disk-space.js';
+import { reidentifyGuest, untilHeard } from '../guest/reidentify.js';
+import { assertRoom } from '../preflight/disk-space.js';
 import { verifiedWarmBase } from './plan.js';
 
 /** Members that go on from the memory of a golden VM instead of booting. */
@@ -25,7 +25,7 @@ const bootMs = 300_000;
 
 /** Clones that a run which was killed left half done may be the golden VM's doubles still: they are made anew. */
 export async function discardHalfMade(ports: Ports, record: FleetRecord, { operation, done }: Unfinished): Promise<void> {
-  const unmade = record.spec.warm === undefined ? new Set() : await ports.fleets.listUnmade(record.name);
+  const unmade = record.spec.warm === undefined ? new Set() : await ports.fleets.listIdentityPending(record.name);
   const half = record.members.filter(({ index, name }) => operation.targets.includes(index) && !done.has(index) && unmade.has(name));
   if (half.length === 0) return;
   for (const member of await observeWithMarks(ports, { ...record, members: half })) {
@@ -89,7 +89,7 @@ export class Cloner {
         ? undefined
         : `clones were booted: their memory was frozen with libvirt ${libvirt} and ${hypervisor}, and these are ${now.libvirt} and ${now.hypervisor}`;
     const copies = why === undefined ? Math.min(count, bootConcurrency) : 0;
-    await verifyRoom(ports, ports.fleets.root, copies * bytes, 'The copies of the memory that clones go on from');
+    await assertRoom(ports, ports.fleets.root, copies * bytes, 'The copies of the memory that clones go on from');
     return new Cloner(ports, { record, base, definitions, why }, signal);
   }
 
@@ -181,14 +181,14 @@ export class Cloner {
     };
     const renew = cards.length > 0;
     const fix = { clock: true, entropy: true, renew, identity };
-    const self = await untilHeard(clock, deadline, () => fixUpGuest(this.#ports, member.name, fix, left()), this.#signal);
+    const self = await untilHeard(clock, deadline, () => reidentifyGuest(this.#ports, member.name, fix, left()), this.#signal);
     await seeds.learnHost(this.#record.name, member.name, self.hostKeys);
     // That it has no link yet is our own doing.
     for (const note of self.notes.filter((text) => !text.includes('no link yet'))) this.notes.add(`in clones: ${note}`);
     await this.#setLinks(member, true);
     // Others ask again by themselves when there is a link.
     const mustBeAsked = self.dhcpClients.some((client) => deafClients.has(client));
-    if (renew && mustBeAsked) await fixUpGuest(this.#ports, member.name, { clock: false, entropy: false, renew }, left());
+    if (renew && mustBeAsked) await reidentifyGuest(this.#ports, member.name, { clock: false, entropy: false, renew }, left());
     await this.#ports.fleets.markMade(this.#record.name, member.name);
   }
 }

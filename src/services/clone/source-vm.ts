@@ -4,9 +4,9 @@ import { type BaseImage, formatBaseRef } from '../../core/image/base.js';
 import type { ProgressListener } from '../../core/progress.js';
 import type { Freeze, Ports } from '../../ports/index.js';
 import { removeBase } from '../base/bases.js';
-import { fixUpGuest, untilHeard } from '../guest/reidentify.js';
+import { reidentifyGuest, untilHeard } from '../guest/reidentify.js';
 import { handleOf, withSnapshotLock } from '../snapshot/access.js';
-import { verifyUnused } from './preflight.js';
+import { assertUnused } from './preflight.js';
 
 /** The VM that clones are made of, while it is frozen and after. */
 
@@ -37,7 +37,7 @@ export async function goOn(ports: Ports, domain: DomainState, onProgress?: Progr
   await ports.hypervisor.start(handle, await ports.disks.allocatedBytes(ports.memory.managedSave(now.name)));
   const deadline = ports.clock.monotonic() + clockMs;
   const fix = { clock: true, entropy: false, renew: false };
-  await untilHeard(ports.clock, deadline, () => fixUpGuest(ports, handle, fix, { timeoutMs: clockMs })).catch((error: unknown) =>
+  await untilHeard(ports.clock, deadline, () => reidentifyGuest(ports, handle, fix, { timeoutMs: clockMs })).catch((error: unknown) =>
     onProgress?.({ kind: 'note', text: `the clock of ${now.name} is late by the time that it stood still: ${reportOf(error).message}` }),
   );
 }
@@ -64,7 +64,7 @@ export async function abandonFreeze(ports: Ports, fleet: string, begun: Freeze):
   if (taken !== undefined) {
     try {
       const image = await ports.bases.get(taken.base);
-      if (image !== undefined) await verifyUnused(ports, image, fleet);
+      if (image !== undefined) await assertUnused(ports, image, fleet);
       if (image !== undefined) await dropMemory(ports, image);
       for (const ref of taken.imported) {
         await removeBase(ports, `${ref.name}@${ref.digest}`, fleet);

@@ -4,11 +4,11 @@ import { observeMembers } from '../../core/fleet/observation.js';
 import type { Unfinished } from '../../core/fleet/operation.js';
 import type { MarkedMember } from '../../core/fleet/plan.js';
 import type { BaseRef, FleetRecord } from '../../core/fleet/record.js';
-import { type BaseImage, type BaseLayer, formatBaseRef, sealDifferences, verifySeal } from '../../core/image/base.js';
+import { assertSeal, type BaseImage, type BaseLayer, formatBaseRef, sealDifferences } from '../../core/image/base.js';
 import { layersOf } from '../../core/image/base-chain.js';
-import { limits, verifyWithin } from '../../core/limits.js';
+import { assertWithin, limits } from '../../core/limits.js';
 import { describeHolder } from '../../core/lock.js';
-import { verifyName } from '../../core/names.js';
+import { assertName } from '../../core/names.js';
 import type { ProgressListener } from '../../core/progress.js';
 import type { Ports } from '../../ports/index.js';
 
@@ -27,8 +27,8 @@ export const defaultConcurrency = 16;
 export const defaultBootConcurrency = 8;
 
 /** Values that come by the library are checked by nothing else. @throws BAD_USAGE */
-export function verifyWork({ concurrency, bootConcurrency, timeoutMs }: WorkOptions & { timeoutMs?: number | undefined }): void {
-  verifyWithin({
+export function assertWork({ concurrency, bootConcurrency, timeoutMs }: WorkOptions & { timeoutMs?: number | undefined }): void {
+  assertWithin({
     concurrency: [concurrency, limits.concurrency],
     bootConcurrency: [bootConcurrency, limits.concurrency],
     timeoutMs: [timeoutMs, limits.timeoutMs],
@@ -37,7 +37,7 @@ export function verifyWork({ concurrency, bootConcurrency, timeoutMs }: WorkOpti
 
 /** @throws FLEET_NOT_FOUND, STATE_DAMAGED */
 export async function loadFleet(ports: Pick<Ports, 'fleets' | 'memory'>, fleet: string): Promise<FleetRecord> {
-  verifyName('fleet', fleet);
+  assertName('fleet', fleet);
   const record = await ports.fleets.read(fleet);
   if (record !== undefined) return record;
   const known = await ports.fleets.list();
@@ -74,7 +74,7 @@ export async function loadFleet(ports: Pick<Ports, 'fleets' | 'memory'>, fleet: 
 
 /** Runs work while no other run of cowherd changes this fleet. @throws LOCKED */
 export async function withFleetLock<T>(ports: Pick<Ports, 'fleets'>, fleet: string, work: () => Promise<T>): Promise<T> {
-  verifyName('fleet', fleet);
+  assertName('fleet', fleet);
   const lock = await ports.fleets.lock(fleet);
   try {
     return await work();
@@ -84,7 +84,7 @@ export async function withFleetLock<T>(ports: Pick<Ports, 'fleets'>, fleet: stri
 }
 
 /** @throws UNFINISHED_OPERATION unless nothing is unfinished, or what is may be superseded */
-export async function verifyNothingUnfinished(
+export async function assertNothingUnfinished(
   ports: Pick<Ports, 'fleets'>,
   fleet: string,
   supersedes: (unfinished: Unfinished) => boolean,
@@ -107,7 +107,7 @@ export async function observeFleet(ports: Pick<Ports, 'hypervisor' | 'fleets'>, 
   const [domains, sizes, unmade] = await Promise.all([
     ports.hypervisor.listDomains(),
     ports.fleets.overlaySizes(record.name),
-    record.spec.warm === undefined ? undefined : ports.fleets.listUnmade(record.name),
+    record.spec.warm === undefined ? undefined : ports.fleets.listIdentityPending(record.name),
   ]);
   return observeMembers(record, domains, sizes, unmade);
 }
@@ -129,13 +129,13 @@ export async function verifiedBase(ports: Pick<Ports, 'bases'>, ref: BaseRef): P
       hint: `Bring back the file with sha256 ${ref.digest}: cowherd base add FILE --name ${ref.name}`,
     });
   }
-  await verifySeals(ports, base);
+  await assertSeals(ports, base);
   return base;
 }
 
 /** @throws BASE_CHANGED, naming the layer */
-export async function verifySeals(ports: Pick<Ports, 'bases'>, base: BaseImage): Promise<void> {
-  for (const layer of layersOf(base)) verifySeal(layer, await ports.bases.seal(layer));
+export async function assertSeals(ports: Pick<Ports, 'bases'>, base: BaseImage): Promise<void> {
+  for (const layer of layersOf(base)) assertSeal(layer, await ports.bases.seal(layer));
 }
 
 /** What differs between the records of a base image's layers and their files; a layer below is named. */

@@ -8,19 +8,19 @@ import { selectMembers } from '../../core/fleet/selection.js';
 import type { BaseImage } from '../../core/image/base.js';
 import { baseKey } from '../../core/image/base-chain.js';
 import type { Ports } from '../../ports/index.js';
-import { verifyRoom } from '../preflight/disk-space.js';
+import { assertRoom } from '../preflight/disk-space.js';
 import { isAborted } from '../run/member-executor.js';
 import {
+  assertNothingUnfinished,
+  assertWork,
   loadFleet,
   observeFleet,
   observeWithMarks,
   verifiedBase,
-  verifyNothingUnfinished,
-  verifyWork,
   type WorkOptions,
   withFleetLock,
 } from './access.js';
-import { runningError, verifyOwnDisk, verifyResting } from './reset/offline-disk.js';
+import { assertOwnDisk, assertResting, runningError } from './reset/offline-disk.js';
 
 /** Reading and writing one disk is what it costs: more at once gain little, and need room for a copy each. */
 export const defaultCompactConcurrency = 2;
@@ -57,16 +57,16 @@ export interface CompactOutcome {
  */
 export function compact(ports: Ports, options: CompactOptions): Promise<CompactOutcome> {
   return withFleetLock(ports, options.fleet, async () => {
-    verifyWork(options);
+    assertWork(options);
     const began = ports.clock.monotonic();
     const record = await loadFleet(ports, options.fleet);
-    await verifyNothingUnfinished(ports, record.name, () => false);
+    await assertNothingUnfinished(ports, record.name, () => false);
     const words = options.members ?? [];
     const chosen = await observeWithMarks(ports, { ...record, members: selectMembers(record.name, record.members, words) });
     await ports.overlayFiles.sweep(record.name);
     const resting = chosen.filter((member) => !isOn(member.domain));
     const concurrency = options.concurrency ?? defaultCompactConcurrency;
-    await verifyRoomForCopies(ports, record.name, resting, concurrency);
+    await assertRoomForCopies(ports, record.name, resting, concurrency);
 
     const unread = new Map<string, CowherdError>();
     const names = resting.map((member) => member.name);
@@ -96,10 +96,10 @@ export function compact(ports: Ports, options: CompactOptions): Promise<CompactO
 }
 
 /** At worst a copy is as large as its overlay, and as many are made at once as are worked on. */
-function verifyRoomForCopies(ports: Ports, fleet: string, members: readonly MarkedMember[], concurrency: number): Promise<void> {
+function assertRoomForCopies(ports: Ports, fleet: string, members: readonly MarkedMember[], concurrency: number): Promise<void> {
   const largest = members.map((member) => member.overlayBytes ?? 0).sort((a, b) => b - a);
   const bytes = largest.slice(0, concurrency).reduce((sum, size) => sum + size, 0);
-  return verifyRoom(ports, ports.fleets.root, bytes, `Compacting ${fleet}, ${Math.min(concurrency, members.length)} at a time,`);
+  return assertRoom(ports, ports.fleets.root, bytes, `Compacting ${fleet}, ${Math.min(concurrency, members.length)} at a time,`);
 }
 
 class Compaction {
@@ -123,7 +123,7 @@ class Compaction {
       if (isOn(member.domain)) throw runningError(this.record, member);
       const unread = this.unread.get(member.name);
       if (unread !== undefined) throw unread;
-      verifyOwnDisk(this.ports, this.record, member, this.documents.get(member.name));
+      assertOwnDisk(this.ports, this.record, member, this.documents.get(member.name));
       for (const disk of memberDisks(this.record, member)) result.afterBytes -= await this.#shrink(member, disk);
       return { ...result, outcome: result.afterBytes === beforeBytes ? 'unchanged' : 'compacted' };
     } catch (error) {
@@ -138,7 +138,7 @@ class Compaction {
     const { signal } = options;
     const overlay = ports.fleets.files(record.name, member.name).disk(stem);
     const base = 'base' in origin ? await this.#base(origin.base) : undefined;
-    await verifyResting(ports, record, member, { overlay, base, signal });
+    await assertResting(ports, record, member, { overlay, base, signal });
     if ((member.overlayBytes ?? 0) <= record.freshOverlayBytes) return 0;
     const copy = await ports.overlayFiles.beginCopy(record.name, stem);
     try {

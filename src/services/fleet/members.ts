@@ -47,6 +47,6 @@ export function offError({ name }: Pick<MemberIdentity, 'name'>): CowherdError {
 }
 
 /** @throws GUEST_UNREACHABLE where it is off */
-export async function verifyOn(ports: Pick<Ports, 'hypervisor'>, { record, member }: FoundMember): Promise<void> {
+export async function assertOn(ports: Pick<Ports, 'hypervisor'>, { record, member }: FoundMember): Promise<void> {
   if (!(await membersThatAreOn(ports, record)).has(member.name)) throw offError(member);
 }

@@ -11,15 +11,15 @@ import type { WaitFor } from '../../core/guest/stages.js';
 import type { Ports } from '../../ports/index.js';
 import { withChains } from '../base/chains.js';
 import { withoutStrays } from '../checkpoint/strays.js';
-import { withoutDoubles } from '../clone/plan.js';
-import { beginWait, verifyWaitable } from '../guest/readiness.js';
+import { refuseDuplicates } from '../clone/plan.js';
+import { assertWaitable, beginWait } from '../guest/readiness.js';
 import { startOtherwise } from '../host/accelerator-fallback.js';
-import { checkMemory, verifyChecks } from '../preflight/checks.js';
-import { Shared } from '../run/cached-poll.js';
-import { byName, offNames, runChange } from '../run/run-plan.js';
-import { loadFleet, observeWithMarks, verifyNothingUnfinished, verifyWork, type WorkOptions, withFleetLock } from './access.js';
-import { withoutElsewhere, withoutMisplaced, withoutUnaware } from './reset/backing-check.js';
-import { withoutStrangeDisks } from './reset/foreign-disks.js';
+import { assertChecks, checkMemory } from '../preflight/checks.js';
+import { CachedPoll } from '../run/cached-poll.js';
+import { byName, executePlan, offNames } from '../run/run-plan.js';
+import { assertNothingUnfinished, assertWork, loadFleet, observeWithMarks, type WorkOptions, withFleetLock } from './access.js';
+import { refuseMisplaced, refuseOtherStores, refuseStaleDefinitions } from './reset/backing-check.js';
+import { refuseForeignDisks } from './reset/foreign-disks.js';
 import { verifiedBases } from './reset/fresh-disks.js';
 import { shutDownGuest, shutdownPollMs } from './shut-down.js';
 
@@ -45,17 +45,17 @@ export function stop(ports: Ports, options: PowerOptions): Promise<Outcome> {
 
 function power(ports: Ports, verb: 'start' | 'stop', options: PowerOptions): Promise<Outcome> {
   return withFleetLock(ports, options.fleet, async () => {
-    verifyWork(options);
+    assertWork(options);
     const began = ports.clock.monotonic();
     const record = await loadFleet(ports, options.fleet);
     const chosen = selectMembers(record.name, record.members, options.members ?? []);
     // Half way between two states a member may have disks that do not belong together.
-    if (verb === 'start') await verifyNothingUnfinished(ports, record.name, (unfinished) => isDoneFor(unfinished, chosen));
+    if (verb === 'start') await assertNothingUnfinished(ports, record.name, (unfinished) => isDoneFor(unfinished, chosen));
     const observed = await observeWithMarks(ports, { ...record, members: chosen });
-    verifyWaitable(record.spec, options.wait);
+    assertWaitable(record.spec, options.wait);
     const planned = planPower(observed, record.id, verb);
     let plan =
-      verb === 'start' ? await startable(ports, record, observed, planned) : await withoutElsewhere(ports, record, observed, planned);
+      verb === 'start' ? await startable(ports, record, observed, planned) : await refuseOtherStores(ports, record, observed, planned);
     let definitions: ReadonlyMap<string, MemberDefinition> = new Map();
     if (verb === 'start') {
       const imageOf = await verifiedBases(ports, { ...record, members: chosen });
@@ -66,9 +66,9 @@ function power(ports: Ports, verb: 'start' | 'stop', options: PowerOptions): Pro
         creating: 0,
         virtualBytes: 0,
       };
-      verifyChecks([await checkMemory(ports, demand)], options.force === true);
+      assertChecks([await checkMemory(ports, demand)], options.force === true);
     }
-    const { outcome } = await runChange(
+    const { outcome } = await executePlan(
       ports,
       {
         verb,
@@ -83,7 +83,7 @@ function power(ports: Ports, verb: 'start' | 'stop', options: PowerOptions): Pro
           journaled: false,
           definitions,
           shutdown: shutdownBy(ports, options),
-          verifyGoesOn: goesOn(ports),
+          assertGoesOn: goesOn(ports),
           beforeStart: withoutStrays(ports, record, offNames(byName(observed))),
         },
       },
@@ -96,8 +96,8 @@ function power(ports: Ports, verb: 'start' | 'stop', options: PowerOptions): Pro
 
 /** Those whose disks and domain belong together. */
 async function startable(ports: Ports, record: FleetRecord, observed: readonly MarkedMember[], plan: Plan): Promise<Plan> {
-  const placed = withoutUnaware(record, observed, await withoutMisplaced(ports, record, observed, plan));
-  return withoutStrangeDisks(ports, record, observed, withoutDoubles(placed, observed, record));
+  const placed = refuseStaleDefinitions(record, observed, await refuseMisplaced(ports, record, observed, plan));
+  return refuseForeignDisks(ports, record, observed, refuseDuplicates(placed, observed, record));
 }
 
 function isDoneFor({ operation, done }: Unfinished, chosen: readonly MemberIdentity[]): boolean {
@@ -110,7 +110,7 @@ function isDoneFor({ operation, done }: Unfinished, chosen: readonly MemberIdent
 const settleMs = 500;
 
 function goesOn(ports: Ports): (member: MemberIdentity) => Promise<void> {
-  const states = new Shared(ports.clock, shutdownPollMs, async () => byName(await ports.hypervisor.listDomains()));
+  const states = new CachedPoll(ports.clock, shutdownPollMs, async () => byName(await ports.hypervisor.listDomains()));
   return async ({ name }) => {
     await ports.clock.sleep(settleMs);
     const domain = (await states.get()).get(name);
@@ -123,7 +123,7 @@ function goesOn(ports: Ports): (member: MemberIdentity) => Promise<void> {
 }
 
 function shutdownBy(ports: Ports, { timeoutMs, force, signal }: PowerOptions): (member: MemberIdentity) => Promise<void> {
-  const states = new Shared(ports.clock, shutdownPollMs, async () => byName(await ports.hypervisor.listDomains()));
+  const states = new CachedPoll(ports.clock, shutdownPollMs, async () => byName(await ports.hypervisor.listDomains()));
   return async ({ name }) => {
     // Nothing in it runs that could hear the power button.
     const domain = (await states.get()).get(name);

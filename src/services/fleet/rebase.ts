@@ -7,33 +7,33 @@ import { baseOf, type FleetRecord } from '../../core/fleet/record.js';
 import { formatIndexes } from '../../core/fleet/selection.js';
 import { formatWaitFor, parseWaitFor, type WaitFor } from '../../core/guest/stages.js';
 import { type BaseImage, formatBaseRef, isBaseRef } from '../../core/image/base.js';
-import { limits, verifyWithin } from '../../core/limits.js';
+import { assertWithin, limits } from '../../core/limits.js';
 import type { Ports } from '../../ports/index.js';
 import { withoutFrozen } from '../checkpoint/validation.js';
-import { beginWait, verifyWaitable } from '../guest/readiness.js';
-import { baseTargets, fleetTargets, verifyReachable } from '../preflight/reachability.js';
+import { assertWaitable, beginWait } from '../guest/readiness.js';
+import { assertReachable, baseTargets, fleetTargets } from '../preflight/reachability.js';
 import { BatchProgress } from '../run/batch-progress.js';
 import { dryPorts } from '../run/dry-run/ports.js';
 import type { MemberResult } from '../run/member-executor.js';
 import { composeOutcome } from '../run/outcome.js';
-import { byName, dryOutcome, newOperation, offNames, prepared, runChange } from '../run/run-plan.js';
+import { byName, dryOutcome, executePlan, newOperation, offNames, prepared } from '../run/run-plan.js';
 import { stagePlanned } from '../run/steps.js';
 import {
+  assertNothingUnfinished,
+  assertSeals,
+  assertWork,
   loadFleet,
   observeWithMarks,
-  verifyNothingUnfinished,
-  verifySeals,
-  verifyWork,
   type WorkOptions,
   withFleetLock,
 } from './access.js';
 import { recordAsFound } from './reset/backing-check.js';
-import { withoutStrangeDisks } from './reset/foreign-disks.js';
+import { refuseForeignDisks } from './reset/foreign-disks.js';
 import { freshDisks, memberDisksOf, nvramOf, verifiedBases } from './reset/fresh-disks.js';
 import { definitionsOf, freshSeeds, namesOf } from './reset/reset.js';
 import { withoutAdditions } from './spawn/additions.js';
 import { importBase } from './spawn/inputs.js';
-import { verifyNoneEnlarged } from './spawn/root-size.js';
+import { assertNoneEnlarged } from './spawn/root-size.js';
 
 export interface RebaseOptions extends WorkOptions {
   fleet: string;
@@ -59,14 +59,14 @@ export const defaultBatch = 16;
  * it, or keep their drift. A canary that fails stops it, and the rest is as it was.
  */
 export async function rebase(ports: Ports, options: RebaseOptions): Promise<Outcome> {
-  verifyWork(options);
-  verifyWithin({ canary: [options.canary, { ...limits.members, min: 0 }], batch: [options.batch, limits.batch] });
+  assertWork(options);
+  assertWithin({ canary: [options.canary, { ...limits.members, min: 0 }], batch: [options.batch, limits.batch] });
   if (options.dryRun === true) {
-    await verifyNothingUnfinished(ports, options.fleet, () => false);
+    await assertNothingUnfinished(ports, options.fleet, () => false);
     return begin(dryPorts(ports), options);
   }
   return withFleetLock(ports, options.fleet, async () => {
-    await verifyNothingUnfinished(ports, options.fleet, () => false);
+    await assertNothingUnfinished(ports, options.fleet, () => false);
     return begin(ports, options);
   });
 }
@@ -83,7 +83,7 @@ async function begin(ports: Ports, options: RebaseOptions): Promise<Outcome> {
       },
     );
   }
-  verifyWaitable(recorded.spec, options.wait);
+  assertWaitable(recorded.spec, options.wait);
   const target = await targetOf(ports, options);
   const record = movedTo(recorded, target);
   // Also those whose overlay is there already and whose domain does not know yet.
@@ -113,7 +113,7 @@ async function begin(ports: Ports, options: RebaseOptions): Promise<Outcome> {
   // The new base image counts as in use from here on.
   await ports.bases.locked(async () => {
     const imageOf = await verifiedBases(ports, recorded, [record.base]);
-    if (options.keepDrift !== true) await verifyNoneEnlarged(ports, { ...recorded, members: movingOf(recorded, movers) }, imageOf);
+    if (options.keepDrift !== true) await assertNoneEnlarged(ports, { ...recorded, members: movingOf(recorded, movers) }, imageOf);
     await ports.fleets.beginOperation(recorded.name, operation);
   }, options);
   return finishRebase(ports, operation, new Set(), { ...options, isResumed: false });
@@ -123,7 +123,7 @@ async function targetOf(ports: Ports, options: RebaseOptions): Promise<BaseImage
   const base = isBaseRef(options.base)
     ? await ports.bases.find(options.base)
     : (await importBase(ports, options.base, { ...options, spec: {} })).base;
-  await verifySeals(ports, base);
+  await assertSeals(ports, base);
   return base;
 }
 
@@ -148,7 +148,7 @@ async function shown(
   const policy = { ...policyOf(record, observed, operation), keepDrift };
   const [first, others] = [true, false].map((isCanary) => observed.filter(({ index }) => canaries.includes(index) === isCanary));
   const planned = joined(planRebase(first ?? [], record.id, { ...policy, start: 'all' }), planRebase(others ?? [], record.id, policy));
-  const wanted = await withoutStrangeDisks(ports, record, observed, planned);
+  const wanted = await refuseForeignDisks(ports, record, observed, planned);
   const plan = keepDrift ? await withoutFrozen(ports, record, wanted) : wanted;
   const before = byName(observed);
   const outcome = dryOutcome(ports, { verb: 'rebase', id: operation.id, record, plan, before, doneAs: () => 'rebased', began });
@@ -254,14 +254,14 @@ async function moveGroup(ports: Ports, operation: Operation, group: readonly num
   const members = record.members.filter((member) => group.includes(member.index));
   const { observed, plan, context, watch } = await prepared(ports, record.name, options.isResumed || !options.isFirst, async () => {
     const imageOf = await verifiedBases(ports, record);
-    await verifyReachable(ports, [...fleetTargets(ports, record.name), ...baseTargets(record, imageOf)]);
+    await assertReachable(ports, [...fleetTargets(ports, record.name), ...baseTargets(record, imageOf)]);
     const observed = await observeWithMarks(ports, { ...record, members });
     const policy = { ...policyOf(record, observed, operation), keepDrift, ...(options.isCanary ? { start: 'all' as const } : {}) };
     const [moved, others] = [
       observed.filter(({ index }) => options.done.has(index)),
       observed.filter(({ index }) => !options.done.has(index)),
     ];
-    const wanted = await withoutStrangeDisks(ports, record, others, planRebase(others, record.id, policy));
+    const wanted = await refuseForeignDisks(ports, record, others, planRebase(others, record.id, policy));
     const joint = joined(keepDrift ? await withoutFrozen(ports, record, wanted) : wanted, planPower(moved, record.id, 'start'));
     const rendered = await definitionsOf(ports, record, members, imageOf, options.signal);
     const { plan, definitions } = await withoutAdditions(ports, record, observed, joint, rendered, undefined, options.signal);
@@ -274,7 +274,7 @@ async function moveGroup(ports: Ports, operation: Operation, group: readonly num
     return { observed, plan, context: { definitions, disks, ...nvramOf(record), rebaseTo: imageOf(record.base) }, watch };
   });
   const before = byName(observed);
-  const { outcome } = await runChange(
+  const { outcome } = await executePlan(
     ports,
     {
       verb: 'rebase',

@@ -1,12 +1,12 @@
 import { CowherdError } from '../../core/errors.js';
 import type { Outcome } from '../../core/fleet/outcome.js';
 import { parseWaitFor } from '../../core/guest/stages.js';
-import { verifyName } from '../../core/names.js';
+import { assertName } from '../../core/names.js';
 import type { Freeze, Ports } from '../../ports/index.js';
 import { finishCheckpoint } from '../checkpoint/take.js';
 import { startOtherwise } from '../host/accelerator-fallback.js';
 import { emptyOutcome } from '../run/run-plan.js';
-import { loadFleet, verifyWork, type WorkOptions, withFleetLock } from './access.js';
+import { assertWork, loadFleet, type WorkOptions, withFleetLock } from './access.js';
 import { finishRebase } from './rebase.js';
 import { finishReset } from './reset/reset.js';
 import { type SpawnOptions, spawn } from './spawn/spawn.js';
@@ -24,8 +24,8 @@ export interface ResumeOptions extends WorkOptions {
  */
 export async function resume(ports: Ports, options: ResumeOptions): Promise<Outcome> {
   const { fleet } = options;
-  verifyWork(options);
-  verifyName('fleet', fleet);
+  assertWork(options);
+  assertName('fleet', fleet);
   const unfinished = await ports.fleets.unfinished(fleet);
   if (unfinished?.operation.verb === 'spawn') {
     // Spawn converges by itself; its intent holds what the fleet is to be.

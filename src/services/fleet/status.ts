@@ -5,7 +5,7 @@ import { type BaseRef, baseOf, basesOf, type FleetRecord } from '../../core/flee
 import { type BaseImage, formatBaseRef } from '../../core/image/base.js';
 import { baseKey } from '../../core/image/base-chain.js';
 import { describeHolder, type LockHolder, type LockStatus, lockStatus } from '../../core/lock.js';
-import { verifyName } from '../../core/names.js';
+import { assertName } from '../../core/names.js';
 import type { Ports, QemuProcess } from '../../ports/index.js';
 import { observeAddresses, sharedAddresses } from '../guest/observe-addresses.js';
 import { chainDifferences, loadFleet, observeFleet } from './access.js';
@@ -167,7 +167,7 @@ async function newestBase(ports: Ports, record: FleetRecord): Promise<BaseImage 
 }
 
 async function intended(ports: Ports, fleet: string): Promise<FleetRecord | undefined> {
-  verifyName('fleet', fleet);
+  assertName('fleet', fleet);
   if ((await ports.fleets.read(fleet)) !== undefined) return undefined;
   return (await ports.fleets.unfinished(fleet).catch(() => undefined))?.operation.record;
 }

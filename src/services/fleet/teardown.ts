@@ -6,14 +6,14 @@ import { isForeign, planTeardown } from '../../core/fleet/plan.js';
 import { basesOf, type FleetRecord } from '../../core/fleet/record.js';
 import { selectMembers } from '../../core/fleet/selection.js';
 import { formatBaseRef } from '../../core/image/base.js';
-import { verifyName } from '../../core/names.js';
+import { assertName } from '../../core/names.js';
 import type { Freeze, Ports } from '../../ports/index.js';
 import { removeBase } from '../base/bases.js';
 import { abandonFreeze } from '../clone/source-vm.js';
 import { isComplete } from '../run/member-executor.js';
-import { byName, dryOutcome, emptyOutcome, newOperation, prepared, runChange } from '../run/run-plan.js';
-import { loadFleet, observeWithMarks, verifyNothingUnfinished, verifyWork, type WorkOptions, withFleetLock } from './access.js';
-import { recordAsFound, withoutElsewhere } from './reset/backing-check.js';
+import { byName, dryOutcome, emptyOutcome, executePlan, newOperation, prepared } from '../run/run-plan.js';
+import { assertNothingUnfinished, assertWork, loadFleet, observeWithMarks, type WorkOptions, withFleetLock } from './access.js';
+import { recordAsFound, refuseOtherStores } from './reset/backing-check.js';
 import { Releasing, releaseAddresses } from './spawn/reservations.js';
 
 export interface TeardownOptions extends WorkOptions {
@@ -28,15 +28,15 @@ export interface TeardownOptions extends WorkOptions {
 /** Takes members down: domains with all that libvirt keeps of them, overlays, logs, and for a whole fleet its state. Nothing else. */
 export async function teardown(ports: Ports, options: TeardownOptions): Promise<Outcome> {
   const { fleet } = options;
-  verifyWork(options);
+  assertWork(options);
   // Taking all of it down makes whatever was under way pointless.
   const supersedes = (): boolean => options.members === undefined || options.members.length === 0;
   if (options.dryRun === true) {
-    await verifyNothingUnfinished(ports, fleet, supersedes);
+    await assertNothingUnfinished(ports, fleet, supersedes);
     return begin(ports, options);
   }
   return withFleetLock(ports, fleet, async () => {
-    await verifyNothingUnfinished(ports, fleet, supersedes);
+    await assertNothingUnfinished(ports, fleet, supersedes);
     return begin(ports, options);
   });
 }
@@ -58,7 +58,7 @@ async function begin(ports: Ports, options: TeardownOptions): Promise<Outcome> {
   });
   if (options.dryRun === true) {
     const observed = await observeWithMarks(ports, { ...record, members: chosen });
-    const plan = await withoutElsewhere(ports, record, observed, planTeardown(observed, record.id));
+    const plan = await refuseOtherStores(ports, record, observed, planTeardown(observed, record.id));
     return dryOutcome(ports, {
       verb: 'teardown',
       id: operation.id,
@@ -78,7 +78,7 @@ async function begin(ports: Ports, options: TeardownOptions): Promise<Outcome> {
 
 /** Of a spawn that was killed before it had a fleet. */
 export async function loneFreeze({ fleets, memory }: Ports, fleet: string): Promise<Freeze | undefined> {
-  verifyName('fleet', fleet);
+  assertName('fleet', fleet);
   if ((await fleets.read(fleet)) !== undefined || (await fleets.unfinished(fleet)) !== undefined) return undefined;
   return memory.readFreeze(fleet);
 }
@@ -124,13 +124,13 @@ export async function finishTeardown(
   const observed = await prepared(ports, record.name, options.isResumed, () => observeWithMarks(ports, { ...record, members: left }));
   const before = byName(observed);
   const releasing = new Releasing(ports, record);
-  const { run, outcome } = await runChange(
+  const { run, outcome } = await executePlan(
     ports,
     {
       verb: 'teardown',
       id: operation.id,
       record,
-      plan: await withoutElsewhere(ports, record, observed, planTeardown(observed, record.id)),
+      plan: await refuseOtherStores(ports, record, observed, planTeardown(observed, record.id)),
       before,
       doneAs: () => 'removed',
       began,

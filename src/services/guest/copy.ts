@@ -6,7 +6,7 @@ import { selectMembers } from '../../core/fleet/selection.js';
 import type { Target } from '../../core/fleet/targets.js';
 import { baseName, type CopyPlan, planCopy } from '../../core/guest/copy.js';
 import type { Ports } from '../../ports/index.js';
-import { defaultConcurrency, loadFleet, verifyWork, type WorkOptions } from '../fleet/access.js';
+import { assertWork, defaultConcurrency, loadFleet, type WorkOptions } from '../fleet/access.js';
 import { membersThatAreOn, offError } from '../fleet/members.js';
 import { findTargets } from '../fleet/targets.js';
 import { isAborted } from '../run/member-executor.js';
@@ -61,10 +61,10 @@ export async function copy(ports: Ports, request: CopyRequest): Promise<CopyOutc
 
 /** As {@link copy}, with members of several fleets at the same time. @returns an outcome for each fleet, in their order */
 export async function copyInFleets(ports: Ports, request: CopyRequest): Promise<CopyOutcome[]> {
-  verifyWork(request);
+  assertWork(request);
   const plan = planCopy(request.source, request.destination, request.file !== undefined);
   const targets = await targetsOf(ports, plan, request);
-  await verifyLocal(ports, plan, request.recursive === true);
+  await assertLocal(ports, plan, request.recursive === true);
   const [only] = targets;
   // One member that is named by itself: its file goes where it was asked for.
   const isDirect = targets.length === 1 && only?.members.length === 1 && only.members[0] === plan.target;
@@ -134,7 +134,7 @@ async function targetsOf(ports: Ports, { target }: CopyPlan, { members = [], fil
 }
 
 /** @throws FILE_NOT_FOUND, BAD_USAGE before anything is copied */
-async function verifyLocal(ports: Pick<Ports, 'files'>, { direction, local }: CopyPlan, recursive: boolean): Promise<void> {
+async function assertLocal(ports: Pick<Ports, 'files'>, { direction, local }: CopyPlan, recursive: boolean): Promise<void> {
   if (direction === 'from') return;
   const kind = await ports.files.kind(local);
   if (kind === 'missing') throw new CowherdError('FILE_NOT_FOUND', `There is no file ${local}`, { hint: 'Check the path.' });

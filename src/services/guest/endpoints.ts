@@ -6,7 +6,7 @@ import { parseInterfaces } from '../../core/guest/agent.js';
 import { type Ipv4Address, parseIpv4 } from '../../core/guest/values.js';
 import { type NetworkChoice, parseNetwork } from '../../core/spec/spec.js';
 import type { Ports, SshEndpoint, SshFiles } from '../../ports/index.js';
-import { Shared } from '../run/cached-poll.js';
+import { CachedPoll } from '../run/cached-poll.js';
 
 /** How long a list of leases serves, in milliseconds. */
 const leasesServeMs = 500;
@@ -22,14 +22,14 @@ export class Endpoints {
   readonly #ports: EndpointPorts;
   readonly #record: FleetRecord;
   readonly #network: NetworkChoice;
-  readonly #leases: Shared<Lease[]>;
+  readonly #leases: CachedPoll<Lease[]>;
   #files: Promise<(member: string) => SshFiles> | undefined;
 
   constructor(ports: EndpointPorts, record: FleetRecord) {
     this.#ports = ports;
     this.#record = record;
     this.#network = parseNetwork(record.spec.network);
-    this.#leases = new Shared(ports.clock, leasesServeMs, () => ports.networks.leases(this.#network.source));
+    this.#leases = new CachedPoll(ports.clock, leasesServeMs, () => ports.networks.leases(this.#network.source));
   }
 
   /** The lease that a member has now on its libvirt network. */

@@ -5,7 +5,7 @@ import { selectMembers } from '../../core/fleet/selection.js';
 import type { Target } from '../../core/fleet/targets.js';
 import { type GuestText, guestText } from '../../core/guest/text.js';
 import type { Ports } from '../../ports/index.js';
-import { defaultConcurrency, loadFleet, verifyWork, type WorkOptions } from '../fleet/access.js';
+import { assertWork, defaultConcurrency, loadFleet, type WorkOptions } from '../fleet/access.js';
 import { membersThatAreOn, offError } from '../fleet/members.js';
 import { isAborted } from '../run/member-executor.js';
 import { Endpoints } from './endpoints.js';
@@ -74,7 +74,7 @@ export async function execInFleets(ports: Ports, options: FleetsExecOptions): Pr
   if (command.length === 0 || command[0] === '') {
     throw new CowherdError('BAD_USAGE', 'No command given', { hint: 'Put it after two hyphens: cowherd exec lab -- uname -a' });
   }
-  verifyWork(options);
+  assertWork(options);
   const fleets = await Promise.all(
     targets.map(async ({ fleet, members }) => {
       const record = await loadFleet(ports, fleet);

@@ -1,12 +1,12 @@
 import type { Ports } from '../../ports/index.js';
-import { findMember, verifyOn } from '../fleet/members.js';
+import { assertOn, findMember } from '../fleet/members.js';
 import { Endpoints } from './endpoints.js';
 import { commandOf } from './exec.js';
 
 /** Gives the terminal to ssh. @param command empty for a login shell @returns ssh's exit code, which is the command's */
 export async function login(ports: Ports, words: readonly string[], command: readonly string[]): Promise<number> {
   const found = await findMember(ports, words);
-  await verifyOn(ports, found);
+  await assertOn(ports, found);
   const endpoint = await new Endpoints(ports, found.record).ssh(found.member);
   return ports.remote.interactive(endpoint, command.length === 0 ? [] : commandOf(command));
 }
@@ -14,6 +14,6 @@ export async function login(ports: Ports, words: readonly string[], command: rea
 /** Gives the terminal to the member's serial console, until Ctrl-]. @returns virsh's exit code */
 export async function openConsole(ports: Ports, words: readonly string[]): Promise<number> {
   const found = await findMember(ports, words);
-  await verifyOn(ports, found);
+  await assertOn(ports, found);
   return ports.hypervisor.attachConsole(found.member.name);
 }

@@ -1,7 +1,7 @@
 import { selectMembers } from '../../core/fleet/selection.js';
 import type { Target } from '../../core/fleet/targets.js';
 import { type GuestText, guestText } from '../../core/guest/text.js';
-import { limits, verifyWithin } from '../../core/limits.js';
+import { assertWithin, limits } from '../../core/limits.js';
 import type { Ports } from '../../ports/index.js';
 import { loadFleet } from '../fleet/access.js';
 import { isAborted } from '../run/member-executor.js';
@@ -44,7 +44,7 @@ interface Log {
 /** The serial consoles of members since their last start: one member after the other, and then, where they are followed, all at once. */
 export async function logs(ports: Ports, options: LogsOptions): Promise<LogsResult[]> {
   const { targets, tail, follow = false, signal, onText, onEnd } = options;
-  verifyWithin({ tail: [tail, limits.tailLines] });
+  assertWithin({ tail: [tail, limits.tailLines] });
   const chosen: Log[] = [];
   for (const { fleet, members } of targets) {
     const record = await loadFleet(ports, fleet);

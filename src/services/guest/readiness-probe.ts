@@ -28,7 +28,7 @@ export interface Seen {
 }
 
 /** What can be seen of one member. */
-export class MemberSight {
+export class ReadinessProbe {
   readonly #ports: Ports;
   readonly #watch: Watch;
   readonly #endpoints: Endpoints;

@@ -13,7 +13,7 @@ import type { Ports } from '../../ports/index.js';
 import type { WorkOptions } from '../fleet/access.js';
 import { isAborted, type RunResult } from '../run/member-executor.js';
 import { Endpoints } from './endpoints.js';
-import { MemberSight, type Watch } from './readiness-probe.js';
+import { ReadinessProbe, type Watch } from './readiness-probe.js';
 
 /** Waiting until guests are ready, stage by stage: all members at once, one deadline, and one that is stuck never fails the others. */
 
@@ -40,7 +40,7 @@ export interface Waiting {
 export const notWaited: Waiting = { late: new Map(), stages: [] };
 
 /** @throws BAD_USAGE where members of such a fleet can never get there */
-export function verifyWaitable(spec: DomainSpec, wait: WaitFor | undefined): void {
+export function assertWaitable(spec: DomainSpec, wait: WaitFor | undefined): void {
   const { kind } = parseNetwork(spec.network);
   const needs = (stage: ReadyStage): boolean => wait?.stages.includes(stage) === true;
   if (kind === 'none' && needs('address')) {
@@ -80,8 +80,8 @@ export async function waitAfter(
   const started = new Set(
     plan.members.filter((member) => member.steps.some((step) => step === 'start' || step === 'restore')).map((member) => member.name),
   );
-  const rewound = new Set(plan.members.filter((member) => member.steps.includes('rewind')).map((member) => member.name));
-  const isRunning = (name: string): boolean => started.has(name) || rewound.has(name) || isOn(before.get(name)?.domain);
+  const restored = new Set(plan.members.filter((member) => member.steps.includes('restoreCheckpoint')).map((member) => member.name));
+  const isRunning = (name: string): boolean => started.has(name) || restored.has(name) || isOn(before.get(name)?.domain);
   const done = run.results.filter(({ kind }) => kind === 'done').map(({ member }) => member.name);
   const running = new Set([...plan.unchanged, ...done].filter(isRunning));
   const members = watch.record.members.filter((member) => running.has(member.name));
@@ -110,7 +110,7 @@ export async function waitForReadiness(
   const queue = new WaitingList(watch.wait.stages, members, onProgress);
   await Promise.all(
     members.map(async (member) => {
-      const sight = new MemberSight(ports, watch, endpoints, probes, member, started.has(member.name));
+      const sight = new ReadinessProbe(ports, watch, endpoints, probes, member, started.has(member.name));
       for (const stage of watch.wait.stages) {
         queue.moveTo(stage, member);
         const lack = await reach(ports, sight, stage, deadline, signal);
@@ -206,14 +206,14 @@ interface Lack {
 
 interface Stuck extends Lack {
   member: MemberIdentity;
-  sight: MemberSight;
+  sight: ReadinessProbe;
   stage: ReadyStage;
 }
 
 /** @returns undefined once the stage is reached */
 async function reach(
   { clock }: Pick<Ports, 'clock'>,
-  sight: MemberSight,
+  sight: ReadinessProbe,
   stage: ReadyStage,
   deadline: number,
   signal: AbortSignal | undefined,

@@ -1,21 +1,21 @@
 import { randomBytes } from 'node:crypto';
 import { formatDuration } from '../../core/duration.js';
 import { CowherdError } from '../../core/errors.js';
-import { type GuestAccount, type GuestSelf, parseGuestSelf, whatIsStillGolden } from '../../core/guest/identity-report.js';
-import { type FixUp, fixUpAssignments } from '../../core/guest/reidentify.js';
+import { type GuestAccount, type GuestIdentityReport, parseIdentityReport, whatIsStillGolden } from '../../core/guest/identity-report.js';
+import { type Reidentification, reidentifyAssignments } from '../../core/guest/reidentify.js';
 import { excerptLines } from '../../core/guest/text.js';
 import type { Clock, Ports } from '../../ports/index.js';
 import { isAborted } from '../run/member-executor.js';
 import { execByAgent } from './agent-exec.js';
 
-export type { GuestSelf } from '../../core/guest/identity-report.js';
-export type { FixUp, GuestIdentity } from '../../core/guest/reidentify.js';
+export type { GuestIdentityReport } from '../../core/guest/identity-report.js';
+export type { GuestIdentity, Reidentification } from '../../core/guest/reidentify.js';
 
 /** Puts a guest right whose memory was put back to a moment, or is that of another VM: one program, run by its agent. */
 
-export type FixUpPorts = Pick<Ports, 'agent' | 'clock' | 'builtInTemplate'>;
+export type ReidentifyPorts = Pick<Ports, 'agent' | 'clock' | 'builtInTemplate'>;
 
-export interface FixUpOptions {
+export interface ReidentifyOptions {
   timeoutMs: number;
   signal?: AbortSignal | undefined;
 }
@@ -24,14 +24,19 @@ const entropyBytes = 512;
 /** Of a clock that was just set: milliseconds. Busybox sets and tells whole seconds. */
 const clockSlackMs = 3_000;
 const keepBytes = 64 * 1024;
-const nothing: FixUp = { clock: false, entropy: false, renew: false };
+const nothing: Reidentification = { clock: false, entropy: false, renew: false };
 
 /**
  * @returns who the guest says that it is afterwards
  * @throws NOT_READY where it did not become what it should be, or its hook failed; BAD_SPEC before anything is sent;
  *   GUEST_UNREACHABLE, GUEST_REFUSED, TOOL_TIMEOUT, INTERRUPTED
  */
-export async function fixUpGuest(ports: FixUpPorts, domain: string, fix: FixUp, options: FixUpOptions): Promise<GuestSelf> {
+export async function reidentifyGuest(
+  ports: ReidentifyPorts,
+  domain: string,
+  fix: Reidentification,
+  options: ReidentifyOptions,
+): Promise<GuestIdentityReport> {
   const begunAt = ports.clock.now().getTime();
   const { account, stderr } = await ask(ports, domain, fix, options);
   const { self, hookCode } = account;
@@ -55,8 +60,8 @@ export async function fixUpGuest(ports: FixUpPorts, domain: string, fix: FixUp, 
   return { ...self, notes: [...self.notes, `the clock is ${formatDuration(off + clockSlackMs)} ${way} the host's`] };
 }
 
-/** Asks a guest who it is; changes nothing. @throws as {@link fixUpGuest} */
-export async function readGuestSelf(ports: FixUpPorts, domain: string, options: FixUpOptions): Promise<GuestSelf> {
+/** Asks a guest who it is; changes nothing. @throws as {@link reidentifyGuest} */
+export async function readIdentityReport(ports: ReidentifyPorts, domain: string, options: ReidentifyOptions): Promise<GuestIdentityReport> {
   return (await ask(ports, domain, nothing, options)).account.self;
 }
 
@@ -76,13 +81,13 @@ export async function untilHeard<T>(clock: Clock, deadline: number, work: () => 
 }
 
 async function ask(
-  ports: FixUpPorts,
+  ports: ReidentifyPorts,
   domain: string,
-  fix: FixUp,
-  { timeoutMs, signal }: FixUpOptions,
+  fix: Reidentification,
+  { timeoutMs, signal }: ReidentifyOptions,
 ): Promise<{ account: GuestAccount; stderr: string }> {
   const script = await ports.builtInTemplate('fix-up');
-  const input = fixUpAssignments(fix, { now: ports.clock.now(), entropy: randomBytes(entropyBytes) }) + script;
+  const input = reidentifyAssignments(fix, { now: ports.clock.now(), entropy: randomBytes(entropyBytes) }) + script;
   const { exitCode, stdout, stderr } = await execByAgent(ports, domain, ['/bin/sh'], {
     input,
     timeoutMs,
@@ -96,5 +101,5 @@ async function ask(
       hint: 'The guest needs /bin/sh, and an agent that runs as root and may run programs. It may be put right in part only.',
     });
   }
-  return { account: parseGuestSelf(domain, stdout), stderr };
+  return { account: parseIdentityReport(domain, stdout), stderr };
 }

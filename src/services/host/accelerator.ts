@@ -4,7 +4,7 @@ import type { MemberIdentity } from '../../core/fleet/identity.js';
 import type { FleetRecord } from '../../core/fleet/record.js';
 import { type AcceleratorAnswer, questionOf } from '../../core/host/accelerator.js';
 import { acceleratorFaultOf, faultText } from '../../core/host/accelerator-faults.js';
-import { type AcceleratorChoice, choiceIn, defaultCpu, formatChoice, isSameChoice, verifyCpu } from '../../core/host/cpu.js';
+import { type AcceleratorChoice, assertCpu, choiceIn, defaultCpu, formatChoice, isSameChoice } from '../../core/host/cpu.js';
 import type { GivenSpec } from '../../core/spec/spec.js';
 import type { Ports } from '../../ports/index.js';
 import type { WorkOptions } from '../fleet/access.js';
@@ -35,7 +35,7 @@ async function chosen(
 /** @throws NOT_SUPPORTED where guests cannot have that CPU */
 async function platformFor({ hypervisor }: AcceleratorPorts, choice: AcceleratorChoice): Promise<Platform> {
   const platform = await hypervisor.platform(choice.virtType);
-  verifyCpu(choice, platform.arch, platform.cpus ?? { modes: [], models: [] });
+  assertCpu(choice, platform.arch, platform.cpus ?? { modes: [], models: [] });
   return { ...platform, cpu: choice.cpu };
 }
 

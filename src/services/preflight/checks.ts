@@ -223,7 +223,7 @@ async function bridgeLack(machine: Pick<Ports['machine'], 'linkKind'>, bridge: s
  * @returns the warnings, as notes
  * @throws PREFLIGHT_FAILED, every failed check in the details
  */
-export function verifyChecks(checks: readonly Check[], force: boolean): string[] {
+export function assertChecks(checks: readonly Check[], force: boolean): string[] {
   const failed = checks.filter((check) => check.status === 'failed');
   if (failed.length > 0 && !force) {
     const only = failed.length === 1 ? failed[0] : undefined;

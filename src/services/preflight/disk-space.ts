@@ -7,7 +7,7 @@ import type { Ports } from '../../ports/index.js';
  * @param doing what takes the room, as the subject of a sentence
  * @throws PREFLIGHT_FAILED, with the figures
  */
-export async function verifyRoom(ports: Pick<Ports, 'machine'>, directory: string, bytes: number, doing: string): Promise<void> {
+export async function assertRoom(ports: Pick<Ports, 'machine'>, directory: string, bytes: number, doing: string): Promise<void> {
   const { freeBytes } = await ports.machine.diskSpace(directory);
   if (bytes <= freeBytes) return;
   const [needed, free] = [bytes, freeBytes].map((count) => prettyBytes(count, { binary: true }));

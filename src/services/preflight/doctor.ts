@@ -1,4 +1,4 @@
-import { limits, verifyWithin } from '../../core/limits.js';
+import { assertWithin, limits } from '../../core/limits.js';
 import type { Ports } from '../../ports/index.js';
 import { type Check, checkDisk, checkMemory, checkNetwork, checkStore } from './checks.js';
 import {
@@ -29,7 +29,7 @@ export interface DoctorOptions {
 /** All preflight checks, each by itself: one that fails does not keep the others from being made. */
 export async function doctor(ports: Ports, options: DoctorOptions): Promise<Check[]> {
   const { count, memoryMiB, virtualBytes, network } = options;
-  verifyWithin({ count: [count, { ...limits.members, min: 0 }], memoryMiB: [memoryMiB, limits.memoryMiB] });
+  assertWithin({ count: [count, { ...limits.members, min: 0 }], memoryMiB: [memoryMiB, limits.memoryMiB] });
   const tools = await checkTools(ports);
   const demand = count === 0 ? undefined : { starting: count, creating: count, memoryMiB, virtualBytes };
   const local = [

@@ -39,7 +39,7 @@ export async function obstaclesOfQemu({ hypervisor, machine }: ReachPorts, targe
 }
 
 /** @throws PREFLIGHT_FAILED, naming every component that keeps QEMU out, and the command that lets it in */
-export async function verifyReachable(ports: ReachPorts, targets: readonly ReachTarget[]): Promise<void> {
+export async function assertReachable(ports: ReachPorts, targets: readonly ReachTarget[]): Promise<void> {
   const [first, ...others] = await obstaclesOfQemu(ports, targets);
   if (first === undefined) return;
   throw new CowherdError('PREFLIGHT_FAILED', `QEMU cannot reach ${first.path}: ${first.reason}; nothing was changed`, {

@@ -1,7 +1,7 @@
 import type { Clock } from '../../ports/index.js';
 
 /** One look at the host that serves all members that ask at about that moment. */
-export class Shared<T> {
+export class CachedPoll<T> {
   readonly #clock: Clock;
   readonly #forMs: number;
   readonly #look: () => Promise<T>;

@@ -43,7 +43,7 @@ export interface Performer<M extends MemberIdentity> {
 }
 
 /** What takes all the CPU time that there is. */
-const booting: ReadonlySet<StepName> = new Set<StepName>(['start', 'restore', 'startPaused', 'checkpoint', 'rewind']);
+const booting: ReadonlySet<StepName> = new Set<StepName>(['start', 'restore', 'startPaused', 'checkpoint', 'restoreCheckpoint']);
 
 /**
  * Runs the work. Cancellation stops taking up members and steps; what runs is finished.

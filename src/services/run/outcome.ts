@@ -109,10 +109,10 @@ function stateBefore(member: ObservedMember | undefined): MemberState {
 
 function stateAfter(steps: readonly string[], before: MemberState): MemberState {
   const last = steps.findLast((step) =>
-    ['start', 'restore', 'resume', 'stop', 'shutdown', 'undefine', 'unlink', 'define', 'rewind'].includes(step),
+    ['start', 'restore', 'resume', 'stop', 'shutdown', 'undefine', 'unlink', 'define', 'restoreCheckpoint'].includes(step),
   );
   if (last === undefined) return before;
-  if (last === 'start' || last === 'restore' || last === 'resume' || last === 'rewind') return 'running';
+  if (last === 'start' || last === 'restore' || last === 'resume' || last === 'restoreCheckpoint') return 'running';
   if (last === 'undefine' || last === 'unlink') return 'missing';
   if (last === 'define') return before === 'missing' || steps.includes('stop') ? 'shutOff' : before;
   return 'shutOff';

@@ -15,7 +15,7 @@ import { type StepContext, stepPerformer } from './steps.js';
 
 /** What reset, teardown, start and stop share: run a plan over members that exist, and tell the outcome. */
 
-export interface Change {
+export interface PlannedRun {
   verb: string;
   id: string;
   record: FleetRecord;
@@ -31,9 +31,9 @@ export interface Change {
   began: number;
 }
 
-export async function runChange(
+export async function executePlan(
   ports: Ports,
-  change: Change,
+  change: PlannedRun,
   options: WorkOptions & { timeoutMs?: number | undefined },
 ): Promise<{ run: RunResult; outcome: Outcome }> {
   const { record, plan, before } = change;
@@ -54,7 +54,7 @@ export async function runChange(
 }
 
 /** The outcome of a plan that is only shown. */
-export function dryOutcome(ports: Pick<Ports, 'clock'>, change: Omit<Change, 'context'>): Outcome {
+export function dryOutcome(ports: Pick<Ports, 'clock'>, change: Omit<PlannedRun, 'context'>): Outcome {
   return { ...outcomeOf(ports, change, { results: [], stages: [] }, {}), plan: change.plan };
 }
 
@@ -87,7 +87,7 @@ export function emptyOutcome(
 
 function outcomeOf(
   ports: Pick<Ports, 'clock'>,
-  change: Omit<Change, 'context'>,
+  change: Omit<PlannedRun, 'context'>,
   run: RunResult,
   options: WorkOptions,
   late?: OutcomeParts['late'],

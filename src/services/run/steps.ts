@@ -7,7 +7,7 @@ import type { Seed } from '../../core/guest/seed.js';
 import type { BaseImage } from '../../core/image/base.js';
 import type { Ports } from '../../ports/index.js';
 import type { FreshDisks } from '../fleet/reset/fresh-disks.js';
-import { verifyRoom } from '../preflight/disk-space.js';
+import { assertRoom } from '../preflight/disk-space.js';
 import type { Performer } from './member-executor.js';
 
 /** What each step does to the world. Every one may be run twice; overlays are staged before. */
@@ -31,7 +31,7 @@ export interface StepContext {
   /** What has to be done to a member that is off before it starts. */
   beforeStart?: (member: MemberIdentity) => Promise<void>;
   /** Whether a guest that was paused stays so no longer; throws where it does. */
-  verifyGoesOn?: (member: MemberIdentity) => Promise<void>;
+  assertGoesOn?: (member: MemberIdentity) => Promise<void>;
   /** What a shutdown waits for, and what it does when that does not come. */
   shutdown?: (member: MemberIdentity) => Promise<void>;
   /** Which files of disks an unlink step removes. */
@@ -65,7 +65,7 @@ export function stepPerformer(
       // It goes with the overlay that holds it.
       if (isFresh) await checkpoints.forget(fleet, name);
       // Until it has become itself nobody may boot from it.
-      if (isFresh && context.isOfClones === true) await fleets.markUnmade(fleet, name);
+      if (isFresh && context.isOfClones === true) await fleets.markIdentityPending(fleet, name);
       for (const { stem } of disks) await fleets.placeOverlay(fleet, stem);
       // With its disk go the keys that it made for itself.
       if (isFresh) await seeds.forgetLearnedHost(fleet, name);
@@ -87,7 +87,7 @@ export function stepPerformer(
     seed: ({ name }) => seeds.place(fleet, name),
     resume: async (member) => {
       await hypervisor.resume(member.name);
-      await context.verifyGoesOn?.(member);
+      await context.assertGoesOn?.(member);
     },
     start: async (member) => {
       const { name } = member;
@@ -141,7 +141,7 @@ export async function stagePlanned(
   // What is written while members change: nobody is stopped for a run that cannot note what it did.
   const perMember = marginBytesPerMember + (spec.firmware === 'uefi' ? nvramBytes : 0);
   const bytes = marginBytes + plan.members.length * perMember;
-  if (plan.members.length > 0) await verifyRoom(ports, ports.fleets.root, bytes, 'What is kept of the members beside their disks');
+  if (plan.members.length > 0) await assertRoom(ports, ports.fleets.root, bytes, 'What is kept of the members beside their disks');
 }
 
 /** The journal, the log of seeds, the record. */

@@ -29,7 +29,7 @@ export interface SnapshotOptions {
 }
 
 /** A domain with its snapshots, as they are under the lock. */
-export interface SnapshotSight {
+export interface SnapshotContext {
   domain: DomainState;
   /** What libvirt is to be told: the name, or the UUID where virsh would take the name for something else. */
   handle: string;
@@ -39,7 +39,7 @@ export interface SnapshotSight {
 }
 
 /** Runs work on a domain while no other run of cowherd changes its snapshots. @throws DOMAIN_NOT_FOUND, LOCKED, STATE_DAMAGED */
-export async function withSnapshots<T>(ports: Ports, word: string, work: (sight: SnapshotSight) => Promise<T>): Promise<T> {
+export async function withSnapshots<T>(ports: Ports, word: string, work: (sight: SnapshotContext) => Promise<T>): Promise<T> {
   const { uuid, name } = await findDomain(ports, word);
   return withSnapshotLock(
     ports,
@@ -96,8 +96,8 @@ async function notFound(ports: Ports, word: string): Promise<CowherdError> {
 }
 
 /** What keeps any verb from working on a domain. @returns one line each */
-export async function obstacles(ports: Ports, { domain }: SnapshotSight, force: boolean): Promise<string[]> {
-  const { transient, managedSave, snapshots, checkpoints } = await ports.domains.keepings();
+export async function obstacles(ports: Ports, { domain }: SnapshotContext, force: boolean): Promise<string[]> {
+  const { transient, managedSave, snapshots, checkpoints } = await ports.domains.managedState();
   const problems: string[] = [];
   if (transient.has(domain.name))
     problems.push('it is transient: it has no definition that could be changed (virsh define makes it lasting)');
@@ -124,7 +124,7 @@ export function refuse(verb: SnapshotVerb, name: string, problems: readonly stri
 }
 
 /** @throws DOMAIN_CHANGED where the domain does not use the overlays that the record says */
-export function verifyOnOverlays({ domain, xml, levels }: SnapshotSight, directory: string): void {
+export function assertOnOverlays({ domain, xml, levels }: SnapshotContext, directory: string): void {
   const stray = strayDisks(xml, expectedDisks(levels));
   if (stray.length === 0) return;
   throw new CowherdError('DOMAIN_CHANGED', `${domain.name} is not on the overlays of its newest snapshot any more; nothing was changed`, {
@@ -158,7 +158,7 @@ export async function missingOverlays(ports: Pick<Ports, 'disks'>, levels: reado
 }
 
 /** @throws IMAGE_CHANGED */
-export async function verifyImages(
+export async function assertImages(
   ports: Pick<Ports, 'disks'>,
   name: string,
   sound: readonly SnapshotLevel[],
@@ -173,6 +173,6 @@ export async function verifyImages(
 }
 
 /** Whether it is off, or was stopped for the verb. */
-export function isRunning({ domain }: SnapshotSight): boolean {
+export function isRunning({ domain }: SnapshotContext): boolean {
   return isOn(domain);
 }

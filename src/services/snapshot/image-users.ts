@@ -19,7 +19,7 @@ interface Question {
 }
 
 /** @throws IMAGE_IN_USE, naming everyone */
-export async function verifyUnused(ports: Ports, question: Question): Promise<void> {
+export async function assertUnused(ports: Ports, question: Question): Promise<void> {
   const users = await findUsers(ports, question);
   if (users.length === 0) return;
   throw new CowherdError('IMAGE_IN_USE', `${question.images[0]} is used by others than ${question.domain.name}; nothing was changed`, {

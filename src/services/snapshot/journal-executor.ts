@@ -4,37 +4,37 @@ import { OpenElsewhere } from '../../core/image/open-elsewhere.js';
 import { levelName, type SnapshotJournal } from '../../core/snapshot/snapshot.js';
 import { sideOf, switchDisks } from '../../core/snapshot/xml.js';
 import type { Ports } from '../../ports/index.js';
-import type { SnapshotOptions, SnapshotSight } from './access.js';
+import type { SnapshotContext, SnapshotOptions } from './access.js';
 import { isDomainOn, shutDown } from './shut-down.js';
 
 /**
  * Carries out what a journal says, from wherever an earlier run left it: the journal on disk, the domain off, new files made
  * and synced, one definition that turns the domain over, and then what is not needed any more. A failure before the definition
  * is undone, unless images were being merged; what is left after it, the same verb finishes.
- * @param verifyUnused asked once more right before images are merged
+ * @param assertUnused asked once more right before images are merged
  * @returns whether the domain was started again
  */
 export async function carryOut(
   ports: Ports,
-  sight: SnapshotSight,
+  sight: SnapshotContext,
   planned: SnapshotJournal,
   options: SnapshotOptions,
-  verifyUnused: () => Promise<void>,
+  assertUnused: () => Promise<void>,
 ): Promise<boolean> {
-  const run = new Run(ports, sight, planned, options, verifyUnused);
+  const run = new Run(ports, sight, planned, options, assertUnused);
   return run.toTheEnd();
 }
 
 class Run {
   readonly #ports: Ports;
-  readonly #verifyUnused: () => Promise<void>;
-  readonly #sight: SnapshotSight;
+  readonly #assertUnused: () => Promise<void>;
+  readonly #sight: SnapshotContext;
   readonly #options: SnapshotOptions;
   #journal: SnapshotJournal;
 
-  constructor(ports: Ports, sight: SnapshotSight, journal: SnapshotJournal, options: SnapshotOptions, verifyUnused: () => Promise<void>) {
+  constructor(ports: Ports, sight: SnapshotContext, journal: SnapshotJournal, options: SnapshotOptions, assertUnused: () => Promise<void>) {
     this.#ports = ports;
-    this.#verifyUnused = verifyUnused;
+    this.#assertUnused = assertUnused;
     this.#sight = sight;
     this.#options = options;
     this.#journal = { ...journal, wasRunning: journal.wasRunning || isOn(sight.domain) };
@@ -43,7 +43,7 @@ class Run {
   async toTheEnd(): Promise<boolean> {
     if (this.#journal.isCleared === true) return this.#finish();
     if (sideOf(this.#sight.xml, this.#journal.switched) === 'after') {
-      if (await this.#isOn()) await this.#verifyRunsTurnedOver();
+      if (await this.#isOn()) await this.#assertRunsTurnedOver();
     } else {
       try {
         await this.#write(this.#journal);
@@ -86,7 +86,7 @@ class Run {
     }
     if (merge.length === 0) return;
     // Somebody may have come to stand on it since it was asked.
-    await this.#verifyUnused();
+    await this.#assertUnused();
     const wasMerging = this.#journal.isMerging;
     await this.#write({ ...this.#journal, isMerging: true });
     for (const [position, { overlay, into }] of merge.entries()) {
@@ -136,10 +136,10 @@ class Run {
         hint: `Look at it with "virsh dumpxml --inactive ${domain.name}".`,
       });
     }
-    await this.#verifyOff();
+    await this.#assertOff();
     await hypervisor.define({ name: handle, xml: switchDisks(current, switched) });
     try {
-      if (await this.#isOn()) await this.#verifyRunsTurnedOver();
+      if (await this.#isOn()) await this.#assertRunsTurnedOver();
       const defined = await domains.definition(handle);
       if (defined === undefined || sideOf(defined, switched) !== 'after') {
         throw new CowherdError('DOMAIN_CHANGED', `libvirt did not take over the disks of ${domain.name} as they were given`, {
@@ -207,7 +207,7 @@ class Run {
     return isDomainOn(this.#ports, this.#sight);
   }
 
-  async #verifyOff(): Promise<void> {
+  async #assertOff(): Promise<void> {
     if (await this.#isOn()) {
       throw new CowherdError('DOMAIN_CHANGED', `${this.#sight.domain.name} was started by somebody else meanwhile`, {
         hint: 'Keep it off until the verb is done, then run it again.',
@@ -216,7 +216,7 @@ class Run {
   }
 
   /** Started in the very moment it may run on the files that it was defined with before, and those must not go. */
-  async #verifyRunsTurnedOver(): Promise<void> {
+  async #assertRunsTurnedOver(): Promise<void> {
     const { handle, domain } = this.#sight;
     const running = await this.#ports.domains.running(handle);
     if (running !== undefined && sideOf(running, this.#journal.switched) === 'after') return;

@@ -141,7 +141,7 @@ async function describeLevel(
 }
 
 async function ownObstacles(ports: Ports, name: string): Promise<string[]> {
-  const { managedSave, snapshots } = await ports.domains.keepings();
+  const { managedSave, snapshots } = await ports.domains.managedState();
   return [
     ...(managedSave.has(name) ? ['it has a managed save: no verb touches its disks'] : []),
     ...(snapshots.has(name) ? ["it has libvirt's own snapshots: no verb touches its disks"] : []),

@@ -4,8 +4,8 @@ import { parseXml } from '../../core/domain/xml-tree.js';
 import { planCommit, planDrop, planRollback } from '../../core/snapshot/plan.js';
 import { findLevel, levelName, newestLevel, newestOnly, type SnapshotLevel } from '../../core/snapshot/snapshot.js';
 import type { Ports } from '../../ports/index.js';
-import { verifyRoom as verifyFreeRoom } from '../preflight/disk-space.js';
-import { isRunning, refuse, type SnapshotOptions, type SnapshotSight, verifyImages, verifyOnOverlays } from './access.js';
+import { assertRoom as assertFreeRoom } from '../preflight/disk-space.js';
+import { assertImages, assertOnOverlays, isRunning, refuse, type SnapshotContext, type SnapshotOptions } from './access.js';
 import { runVerb, type SnapshotOutcome } from './verb.js';
 
 /** The three ways back from a snapshot. */
@@ -23,15 +23,15 @@ export interface DropOptions extends BackOptions {
 /** Back to what was when the snapshot was taken; it stays, and those above it go. */
 export function rollbackSnapshot(ports: Ports, options: BackOptions): Promise<SnapshotOutcome> {
   return runVerb(ports, 'rollback', options, async (sight) => {
-    const { domain, levels } = verifyTaken(ports, sight);
+    const { domain, levels } = assertTaken(ports, sight);
     const chosen = findLevel(domain.name, levels, options.snapshot);
-    await verifyImages(
+    await assertImages(
       ports,
       domain.name,
       upTo(levels, chosen),
       levels.filter(({ number }) => number < chosen.number),
     );
-    verifyNvram(ports, sight, 'rollback', chosen);
+    assertNvram(ports, sight, 'rollback', chosen);
     const newer = levels.filter(({ number }) => number > chosen.number);
     const also =
       newer.length === 0
@@ -48,12 +48,12 @@ export function rollbackSnapshot(ports: Ports, options: BackOptions): Promise<Sn
 /** Back to what was when the newest snapshot was taken, and off its overlays. */
 export function dropSnapshot(ports: Ports, options: DropOptions): Promise<SnapshotOutcome> {
   return runVerb(ports, 'drop', options, async (sight) => {
-    const { domain, levels } = verifyTaken(ports, sight);
+    const { domain, levels } = assertTaken(ports, sight);
     const newest = newestOnly('drop', domain.name, levels, options.snapshot);
     const lower = levels.filter(({ number }) => number < newest.number);
-    if (options.acceptChanged !== true) await verifyImages(ports, domain.name, levels, lower);
-    else await verifyThere(ports, sight, newest);
-    verifyNvram(ports, sight, 'drop', newest);
+    if (options.acceptChanged !== true) await assertImages(ports, domain.name, levels, lower);
+    else await assertThere(ports, sight, newest);
+    assertNvram(ports, sight, 'drop', newest);
     return {
       journal: planDrop(circumstances(ports, sight), newest),
       notes: nvramNotes(newest),
@@ -65,10 +65,10 @@ export function dropSnapshot(ports: Ports, options: DropOptions): Promise<Snapsh
 /** What was written since the newest snapshot goes into what that stands on: the domain goes on as it is, the way back is gone. */
 export function commitSnapshot(ports: Ports, options: BackOptions): Promise<SnapshotOutcome> {
   return runVerb(ports, 'commit', options, async (sight) => {
-    const { domain, levels } = verifyTaken(ports, sight);
+    const { domain, levels } = assertTaken(ports, sight);
     const newest = newestOnly('commit', domain.name, levels, options.snapshot);
-    await verifyImages(ports, domain.name, levels, levels);
-    const notes = await verifyRoom(ports, sight, newest);
+    await assertImages(ports, domain.name, levels, levels);
+    const notes = await assertRoom(ports, sight, newest);
     return {
       journal: planCommit(circumstances(ports, sight), newest),
       notes,
@@ -78,14 +78,14 @@ export function commitSnapshot(ports: Ports, options: BackOptions): Promise<Snap
 }
 
 /** @throws SNAPSHOT_NOT_FOUND, DOMAIN_CHANGED */
-function verifyTaken(ports: Ports, sight: SnapshotSight): SnapshotSight {
+function assertTaken(ports: Ports, sight: SnapshotContext): SnapshotContext {
   if (sight.levels.length === 0) findLevel(sight.domain.name, [], undefined);
-  verifyOnOverlays(sight, ports.snapshots.directory(sight.domain.uuid));
+  assertOnOverlays(sight, ports.snapshots.directory(sight.domain.uuid));
   return sight;
 }
 
 /** Changed is one thing, gone another. @throws PREFLIGHT_FAILED */
-async function verifyThere(ports: Ports, { domain }: SnapshotSight, { disks }: SnapshotLevel): Promise<void> {
+async function assertThere(ports: Ports, { domain }: SnapshotContext, { disks }: SnapshotLevel): Promise<void> {
   const obstacles = await Promise.all(
     disks.map(async ({ backing }) => ({ backing, why: await ports.disks.obstacle(backing.path, 'read') })),
   );
@@ -94,7 +94,7 @@ async function verifyThere(ports: Ports, { domain }: SnapshotSight, { disks }: S
 }
 
 /** Firmware variables go back to where they came from, and nowhere else. @throws PREFLIGHT_FAILED */
-function verifyNvram(ports: Ports, { xml, domain }: SnapshotSight, verb: 'rollback' | 'drop', { nvram }: SnapshotLevel): void {
+function assertNvram(ports: Ports, { xml, domain }: SnapshotContext, verb: 'rollback' | 'drop', { nvram }: SnapshotLevel): void {
   if (nvram?.copy === undefined) return;
   const { path } = nvramOf(parseXml(xml, `The XML of ${domain.name}`), ports.domains.nvramPath(domain.name));
   if (path !== nvram.path)
@@ -102,7 +102,7 @@ function verifyNvram(ports: Ports, { xml, domain }: SnapshotSight, verb: 'rollba
 }
 
 /** Sizes and rights that a merge needs. @throws PREFLIGHT_FAILED @returns what grows */
-async function verifyRoom(ports: Ports, { domain }: SnapshotSight, { disks }: SnapshotLevel): Promise<string[]> {
+async function assertRoom(ports: Ports, { domain }: SnapshotContext, { disks }: SnapshotLevel): Promise<string[]> {
   const problems: string[] = [];
   const notes: string[] = [];
   for (const { target, overlay, backing } of disks) {
@@ -124,11 +124,11 @@ async function verifyRoom(ports: Ports, { domain }: SnapshotSight, { disks }: Sn
     const unallocated = Math.max(0, (await ports.overlays.virtualBytes(overlay, 'qcow2')) - (below ?? 0));
     needed.set(directory, (needed.get(directory) ?? 0) + Math.min(above ?? 0, unallocated));
   }
-  for (const [directory, bytes] of needed) await verifyFreeRoom(ports, directory, bytes, `Committing ${domain.name}`);
+  for (const [directory, bytes] of needed) await assertFreeRoom(ports, directory, bytes, `Committing ${domain.name}`);
   return notes;
 }
 
-function circumstances(ports: Ports, sight: SnapshotSight) {
+function circumstances(ports: Ports, sight: SnapshotContext) {
   const { domain, xml, levels } = sight;
   return {
     domain: domain.name,

@@ -3,9 +3,9 @@ import { parseXml } from '../../core/domain/xml-tree.js';
 import { CowherdError } from '../../core/errors.js';
 import type { DomainState } from '../../core/fleet/observation.js';
 import { type CoveredDisk, planTake } from '../../core/snapshot/plan.js';
-import { defaultSnapshotName, isNotThere, verifySnapshotName } from '../../core/snapshot/snapshot.js';
+import { assertSnapshotName, defaultSnapshotName, isNotThere } from '../../core/snapshot/snapshot.js';
 import type { Ports } from '../../ports/index.js';
-import { isRunning, refuse, type SnapshotOptions, type SnapshotSight, verifyImages, verifyOnOverlays } from './access.js';
+import { assertImages, assertOnOverlays, isRunning, refuse, type SnapshotContext, type SnapshotOptions } from './access.js';
 import { readChain } from './chain.js';
 import { domainsWithDisk } from './image-users.js';
 import { type Planned, runVerb, type SnapshotOutcome } from './verb.js';
@@ -21,17 +21,17 @@ export interface TakeOptions extends SnapshotOptions {
  * @throws NOT_SUPPORTED for a fleet's member, PREFLIGHT_FAILED with all that stands in the way
  */
 export function takeSnapshot(ports: Ports, options: TakeOptions): Promise<SnapshotOutcome> {
-  if (options.name !== undefined) verifySnapshotName(options.name);
+  if (options.name !== undefined) assertSnapshotName(options.name);
   return runVerb(ports, 'take', { ...options, snapshot: options.name }, (sight) => plan(ports, sight, options));
 }
 
-async function plan(ports: Ports, sight: SnapshotSight, options: TakeOptions): Promise<Planned> {
+async function plan(ports: Ports, sight: SnapshotContext, options: TakeOptions): Promise<Planned> {
   const { domain, handle, xml, levels } = sight;
   const { uuid } = domain;
-  await verifyNoMember(ports, handle, domain.name);
+  await assertNoMember(ports, handle, domain.name);
   if (levels.length > 0) {
-    verifyOnOverlays(sight, ports.snapshots.directory(uuid));
-    await verifyImages(ports, domain.name, levels, levels);
+    assertOnOverlays(sight, ports.snapshots.directory(uuid));
+    await assertImages(ports, domain.name, levels, levels);
   }
   const name = options.name ?? defaultSnapshotName(ports.clock.now());
   if (levels.some((level) => level.name === name)) {
@@ -76,7 +76,7 @@ async function plan(ports: Ports, sight: SnapshotSight, options: TakeOptions): P
 }
 
 /** @throws NOT_SUPPORTED */
-async function verifyNoMember(ports: Ports, handle: string, name: string): Promise<void> {
+async function assertNoMember(ports: Ports, handle: string, name: string): Promise<void> {
   const mark = (await ports.hypervisor.readMarks([handle])).get(handle);
   if (mark === undefined) return;
   throw new CowherdError('NOT_SUPPORTED', `${name} is a member of the fleet ${mark.fleet}: it stands on an overlay already`, {

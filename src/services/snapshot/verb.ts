@@ -3,10 +3,10 @@ import { diffDomains } from '../../core/snapshot/diff.js';
 import { levelName, type SnapshotJournal, type SnapshotVerb } from '../../core/snapshot/snapshot.js';
 import { sideOf } from '../../core/snapshot/xml.js';
 import type { Ports } from '../../ports/index.js';
-import { verifyWork } from '../fleet/access.js';
-import { verifyReachable } from '../preflight/reachability.js';
-import { isRunning, obstacles, refuse, type SnapshotOptions, type SnapshotSight, withSnapshots } from './access.js';
-import { findUsers, verifyUnused } from './image-users.js';
+import { assertWork } from '../fleet/access.js';
+import { assertReachable } from '../preflight/reachability.js';
+import { isRunning, obstacles, refuse, type SnapshotContext, type SnapshotOptions, withSnapshots } from './access.js';
+import { assertUnused, findUsers } from './image-users.js';
 import { carryOut } from './journal-executor.js';
 
 /** What a verb did, or would do. */
@@ -44,18 +44,18 @@ export function runVerb(
   ports: Ports,
   verb: SnapshotVerb,
   options: SnapshotOptions & { snapshot?: string | undefined },
-  plan: (sight: SnapshotSight) => Promise<Planned>,
+  plan: (sight: SnapshotContext) => Promise<Planned>,
 ): Promise<SnapshotOutcome> {
   return withSnapshots(ports, options.domain, async (sight) => {
-    verifyWork(options);
+    assertWork(options);
     const began = ports.clock.monotonic();
     const interrupted = goOn(sight, verb, options.snapshot);
     refuse(verb, sight.domain.name, await obstacles(ports, sight, options.force === true || options.diffOnly === true));
     const { journal, notes, loss } = interrupted ?? (await plan(sight));
-    const verifyUnused = (): Promise<void> => verifyNobodyElse(ports, sight, journal);
+    const assertUnused = (): Promise<void> => assertNobodyElse(ports, sight, journal);
     // Of one that has all but its start behind it, nobody needs to be asked about anything.
-    if (journal.isCleared !== true) await verifyUnused();
-    if (journal.isCleared !== true) await verifyInReach(ports, sight, journal);
+    if (journal.isCleared !== true) await assertUnused();
+    if (journal.isCleared !== true) await assertInReach(ports, sight, journal);
     const sharing = journal.isCleared === true ? [] : await sharers(ports, sight, journal);
     const outcome = (isDone: boolean, startedAgain: boolean): SnapshotOutcome => ({
       domain: sight.domain.name,
@@ -77,7 +77,7 @@ export function runVerb(
     const shutdown = isRunning(sight) ? [shutdownNotice(sight.domain.name, start !== false)] : [];
     if (loss !== undefined) await options.approve?.([loss, ...shutdown, ...sharing].join(' '), true);
     else if (shutdown.length > 0) await options.approve?.([...shutdown, 'Go on?'].join(' '), false);
-    return outcome(true, await carryOut(ports, sight, journal, { ...options, start }, verifyUnused));
+    return outcome(true, await carryOut(ports, sight, journal, { ...options, start }, assertUnused));
   });
 }
 
@@ -86,7 +86,7 @@ function shutdownNotice(name: string, start: boolean): string {
 }
 
 /** @throws UNFINISHED_OPERATION where another verb was interrupted; DOMAIN_CHANGED where its two sides are both gone */
-function goOn({ domain, xml, journal }: SnapshotSight, verb: SnapshotVerb, snapshot: string | undefined): Planned | undefined {
+function goOn({ domain, xml, journal }: SnapshotContext, verb: SnapshotVerb, snapshot: string | undefined): Planned | undefined {
   if (journal === undefined) return undefined;
   const what = `snapshot ${journal.verb} of ${levelName(journal.level)}`;
   const isSame = snapshot === undefined || snapshot === journal.level.name || snapshot === String(journal.level.number);
@@ -116,7 +116,7 @@ function goOn({ domain, xml, journal }: SnapshotSight, verb: SnapshotVerb, snaps
 }
 
 /** Who stands on an image that the domain is put back to writing on: told, and the domain is left off. */
-async function sharers(ports: Ports, { handle, domain, levels }: SnapshotSight, journal: SnapshotJournal): Promise<string[]> {
+async function sharers(ports: Ports, { handle, domain, levels }: SnapshotContext, journal: SnapshotJournal): Promise<string[]> {
   const fresh = new Set(journal.create.map(({ path }) => path));
   const images = journal.switched.map(({ to }) => to.path).filter((path) => !fresh.has(path));
   if (images.length === 0 || journal.merge.length > 0) return [];
@@ -129,18 +129,18 @@ async function sharers(ports: Ports, { handle, domain, levels }: SnapshotSight, 
 }
 
 /** Shut down first, it would not start again. */
-async function verifyInReach(ports: Ports, { xml }: SnapshotSight, { switched, create }: SnapshotJournal): Promise<void> {
+async function assertInReach(ports: Ports, { xml }: SnapshotContext, { switched, create }: SnapshotJournal): Promise<void> {
   // A domain may have QEMU run as another user than all others.
   if (/<seclabel [^>]*model='dac'/.test(xml)) return;
   const paths = [...switched.map(({ to }) => to.path), ...create.map(({ path }) => path)];
-  await verifyReachable(
+  await assertReachable(
     ports,
     paths.map((path) => ({ path, needs: 'pass' })),
   );
 }
 
 /** What is written into or removed must be nobody else's. @throws IMAGE_IN_USE */
-async function verifyNobodyElse(ports: Ports, { handle, domain, levels }: SnapshotSight, journal: SnapshotJournal): Promise<void> {
+async function assertNobodyElse(ports: Ports, { handle, domain, levels }: SnapshotContext, journal: SnapshotJournal): Promise<void> {
   const images = [...journal.merge.map(({ into }) => into.path), ...journal.remove.filter((path) => path.endsWith('.qcow2'))];
   if (images.length === 0) return;
   const targets = new Set(journal.switched.map(({ target }) => target));
@@ -150,5 +150,5 @@ async function verifyNobodyElse(ports: Ports, { handle, domain, levels }: Snapsh
     ...journal.create.map(({ path }) => path),
     ...levels.flatMap((level) => level.disks.map(({ overlay }) => overlay)),
   ];
-  await verifyUnused(ports, { images, domain, handle, targets, ours });
+  await assertUnused(ports, { images, domain, handle, targets, ours });
 }

@@ -4,7 +4,7 @@ import type { DomainState, MemberMark } from '../../core/fleet/observation.js';
 import type { Ports } from '../../ports/index.js';
 
 /** libvirt's side of it, asked for once. */
-export interface World {
+export interface LibvirtInventory {
   domains: DomainState[];
   /** By domain name. */
   marks: ReadonlyMap<string, MemberMark>;
@@ -14,7 +14,7 @@ export interface World {
   unread: ReadonlyMap<string, CowherdError>;
 }
 
-export async function lookAtDomains(ports: Pick<Ports, 'hypervisor'>): Promise<World> {
+export async function readInventory(ports: Pick<Ports, 'hypervisor'>): Promise<LibvirtInventory> {
   const domains = await ports.hypervisor.listDomains();
   const unread = new Map<string, CowherdError>();
   const [marks, documents] = await Promise.all([
@@ -31,7 +31,7 @@ export async function lookAtDomains(ports: Pick<Ports, 'hypervisor'>): Promise<W
 }
 
 /** Domains with a file of this directory of the store among their disks, or anywhere else in their XML. */
-export function domainsNaming({ domains, documents }: World, directory: string): DomainState[] {
+export function domainsNaming({ domains, documents }: LibvirtInventory, directory: string): DomainState[] {
   const printed = printedAttribute(`${directory}/`);
   return domains.filter(({ uuid }) => documents.get(uuid)?.includes(printed) === true);
 }

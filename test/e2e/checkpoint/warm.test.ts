@@ -40,7 +40,7 @@ describe('checkpoints', () => {
     await virsh('suspend', third);
     const { exitCode, json } = await lab.answer('reset', fleet, '--warm', '--json');
     expect(exitCode).toBe(4);
-    expect(json.members.map((row: { outcome: string }) => row.outcome)).toEqual(['rewound', 'rewound', 'rewound', 'failed']);
+    expect(json.members.map((row: { outcome: string }) => row.outcome)).toEqual(['restored', 'restored', 'restored', 'failed']);
     expect(json.members[3].error).toMatchObject({
       message: 'it has no checkpoint',
       hint: expect.stringContaining(`cowherd checkpoint ${fleet} 4`),
@@ -162,8 +162,8 @@ describe('checkpoints', () => {
     expect((await readFile(variables)).equals(before)).toBe(false);
     const { members } = await lab.ok('reset', fleet, '--warm');
     expect(members.map((row: any) => [row.outcome, row.state])).toEqual([
-      ['rewound', 'running'],
-      ['rewound', 'running'],
+      ['restored', 'running'],
+      ['restored', 'running'],
     ]);
     await until('the variables to be as they were', async () => (await readFile(variables)).equals(before));
     await until('the TPM to be the one that it was', async () => (await readFile(secrets)).equals(sealed));
@@ -179,7 +179,7 @@ describe('checkpoints', () => {
     const dry = await lab.ok('reset', fleet, '--warm', '--dry-run');
     expect([dry.plan.members.length, dry.notes[0]]).toEqual([1, expect.stringContaining('taken by QEMU 6.2.0')]);
     const { members, notes } = await lab.ok('reset', fleet, '--warm', '--wait', 'console=^OK');
-    expect(members.map((row: any) => row.outcome)).toEqual(['reset', 'rewound']);
+    expect(members.map((row: any) => row.outcome)).toEqual(['reset', 'restored']);
     expect(notes[0]).toMatch(/-001 reset cold: its checkpoint was taken by QEMU 6\.2\.0/);
     expect((await lab.ok('status', fleet)).members.map((row: any) => row.checkpointAt !== null)).toEqual([false, true]);
     await lab.ok('teardown', fleet, '--yes');
@@ -217,7 +217,7 @@ describe('checkpoints', () => {
         `echo after > /root/after; rm /root/before; dd if=/dev/urandom of=/root/much bs=1M count=8 2>/dev/null; sync; date -s @1000`,
       );
       const { members } = await lab.ok('reset', fleet, '--warm', '--wait', 'agent', '--hook', 'echo hooked > /root/hook');
-      expect(members.map((row: any) => row.outcome)).toEqual(['rewound', 'rewound']);
+      expect(members.map((row: any) => row.outcome)).toEqual(['restored', 'restored']);
       const told = await run('ls /root; cat /root/hook; date +%s; dmesg | grep -ci "ext4-fs error"; true');
       for (const text of told) {
         const [...lines] = text.split('\n');

@@ -24,7 +24,7 @@ function everyVerb(lab: Lab, fleet: string, golden: string, domain: string): Cel
     ['list', new RegExp(`FLEET[\\s\\S]*${fleet} +3`)],
     [`report ${fleet}`, /^full copies +█+ [\s\S]*^Saved: /m],
     [`checkpoint ${fleet}`, /: 3 checkpointed in /],
-    [`reset ${fleet} --warm`, /: 3 rewound in /],
+    [`reset ${fleet} --warm`, /: 3 restored in /],
     [`reset ${fleet}`, /: 3 reset, 3 started in .*freed/],
     [`inventory ${fleet} --format hosts`, /note: 3 of 3 members have no address/],
     [`logs ${fleet}-001`, /^OK [0-9a-f]{16}/m],

@@ -94,7 +94,7 @@ describe('verbs inside guests, two of which hang', () => {
     } finally {
       await qemus.goOn();
     }
-    expect((await lab.ok('reset', fleet, '--warm')).counts.rewound).toBe(3);
+    expect((await lab.ok('reset', fleet, '--warm')).counts.restored).toBe(3);
     expect((await lab.ok('exec', fleet, '--', 'true')).counts.ok).toBe(3);
     expect((await lab.ok('verify')).findings).toEqual([]);
     if (!isLong) return;

@@ -132,7 +132,7 @@ describe('with guests that hang', () => {
     // What QEMU saved when it went on.
     expect(findings.every((one: any) => one.kind === 'leftover' && one.what !== `${fleetOf('look')}-001`)).toBe(true);
     expect((await lab.ok('checkpoint', fleetOf('look'))).counts.checkpointed).toBe(3);
-    expect((await lab.ok('reset', fleetOf('look'), '--warm')).counts.rewound).toBe(3);
+    expect((await lab.ok('reset', fleetOf('look'), '--warm')).counts.restored).toBe(3);
     expect((await lab.ok('checkpoint', fleetOf('resume'))).counts.checkpointed).toBe(3);
     expect((await lab.ok('checkpoint', fleetOf('drop'), '--drop')).counts.dropped).toBe(3);
     for (const lane of ['drop', 'kill', 'reset', 'rebase']) {

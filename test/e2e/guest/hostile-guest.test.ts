@@ -51,7 +51,7 @@ describe(`Hostile guests (HOSTILE_SEED=${seed})`, () => {
     for (const name of names) {
       await execa('ssh', ['-F', config, '-oBatchMode=yes', '-oConnectTimeout=1', name, 'true'], { reject: false, timeout: 10_000 });
     }
-    await hostile.verifyUnharmed('ssh with the configuration that inventory printed');
+    await hostile.assertUnharmed('ssh with the configuration that inventory printed');
     expect(await checkSshConfig(stdout, await inventory())).toEqual([]);
     expect(stderr).toContain('3 of 3 members have no address that is known');
   });
@@ -67,7 +67,7 @@ describe(`Hostile guests (HOSTILE_SEED=${seed})`, () => {
       const checks = { 'ssh-config': checkSshConfig, env: checkEnv, hosts: checkHosts, ansible: checkWithAnsible, json: () => [] };
       expect.soft(await checks[format](text, json), format).toEqual([]);
       if (format === 'ansible') expect.soft(checkAnsible(text, json)).toEqual([]);
-      await hostile.verifyUnharmed(format);
+      await hostile.assertUnharmed(format);
       await hostile.terminal('inventory', fleet, '--format', format);
     }
   });
@@ -105,7 +105,7 @@ describe(`Hostile guests (HOSTILE_SEED=${seed})`, () => {
         }
       }
     }
-    await hostile.verifyUnharmed('all verbs that talk to agents');
+    await hostile.assertUnharmed('all verbs that talk to agents');
     await hostile.both('status', fleet);
     await hostile.quickly('status', fleet, '--memory');
     await hostile.both('exec', fleet, '--timeout', '2s', '--', 'true');

@@ -2,7 +2,7 @@ import { copyFile, readFile, writeFile } from 'node:fs/promises';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { openHost } from '../../../src/host.js';
-import { type FixUpPorts, fixUpGuest, readGuestSelf } from '../../../src/services/guest/reidentify.js';
+import { type ReidentifyPorts, readIdentityReport, reidentifyGuest } from '../../../src/services/guest/reidentify.js';
 import { Lab, TestNetwork, uri, virsh } from '../../support/lab.js';
 import { shownKey } from '../../support/ssh-keys.js';
 
@@ -42,13 +42,13 @@ describe('a guest that is put right', () => {
     const said = async (command: string): Promise<string> => (await lab.ok('exec', fleet, '--', command)).members[0].stdout.trim();
     const options = { timeoutMs: 60_000 };
 
-    const golden = await readGuestSelf(host, name, options);
+    const golden = await readIdentityReport(host, name, options);
     expect(golden).toMatchObject({ hostname: name, macs: [mac], addresses: [address], hostKeys: [await shownKey(address)], notes: [] });
     expect(golden.machineId).toBe(await said('cat /etc/machine-id'));
 
     // Nothing that could be a command is ever sent.
     const sent: unknown[] = [];
-    const spied: FixUpPorts = {
+    const spied: ReidentifyPorts = {
       clock: host.clock,
       builtInTemplate: host.builtInTemplate,
       agent: { command: async (...words) => sent.push(words) },
@@ -61,14 +61,14 @@ describe('a guest that is put right', () => {
     };
     const everything = { clock: true, entropy: true, renew: true, identity };
     const hostile = { ...everything, identity: { ...identity, hostname: "x'; touch /root/hostile; '" } };
-    await expect(fixUpGuest(spied, name, hostile, options)).rejects.toMatchObject({ code: 'BAD_SPEC' });
+    await expect(reidentifyGuest(spied, name, hostile, options)).rejects.toMatchObject({ code: 'BAD_SPEC' });
     expect(sent).toEqual([]);
 
     await network.addHost(`<host mac='52:54:00:ab:cd:ef' ip='${network.address(60)}'/>`);
     // A memory of some days ago, with what it knows of its host name.
     await said(`date -s @1600000000; echo "127.0.1.1 ${name}.example ${name}" >> /etc/hosts`);
     const hook = `echo "$(hostname) 'hooked'" > /root/hook; yes | head -c 3000000`;
-    const self = await fixUpGuest(host, name, { ...everything, hook }, options);
+    const self = await reidentifyGuest(host, name, { ...everything, hook }, options);
     expect(self).toMatchObject({ hostname: identity.hostname, machineId: identity.machineId, macs: ['52:54:00:ab:cd:ef'], notes: [] });
     expect(self.addresses).toEqual([network.address(60)]);
     expect(self.hostKeys).not.toEqual(golden.hostKeys);
@@ -89,13 +89,13 @@ describe('a guest that is put right', () => {
 
     // A warm reset: who it is stays.
     await said('date -s @1600000000');
-    const mended = await fixUpGuest(host, name, { clock: true, entropy: true, renew: true }, options);
+    const mended = await reidentifyGuest(host, name, { clock: true, entropy: true, renew: true }, options);
     expect(mended).toEqual({ ...self, clockMs: expect.any(Number) });
     expect(Math.abs(mended.clockMs - Date.now())).toBeLessThan(5_000);
 
     // What did not come about is said.
     await expect(
-      fixUpGuest(
+      reidentifyGuest(
         host,
         name,
         { ...everything, renew: false, identity: { ...identity, macs: [], hostKeys: 'keep' }, hook: 'echo broken >&2; exit 3' },
@@ -107,7 +107,9 @@ describe('a guest that is put right', () => {
       details: ['broken'],
     });
     const gone = { ...identity, hostKeys: 'keep' as const, macs: [{ from: '52:54:00:00:00:01', to: '52:54:00:00:00:02' }] };
-    await expect(fixUpGuest(host, name, { clock: false, entropy: false, renew: false, identity: gone }, options)).rejects.toMatchObject({
+    await expect(
+      reidentifyGuest(host, name, { clock: false, entropy: false, renew: false, identity: gone }, options),
+    ).rejects.toMatchObject({
       code: 'NOT_READY',
       message: expect.stringMatching(/golden VM's: MAC: no card has 52:54:00:00:00:01/),
     });
@@ -123,7 +125,7 @@ describe('a guest that is put right', () => {
       await virsh('destroy', name).catch(() => undefined);
       await writeFile(disk, await readFile(lab.path('disk')));
       await virsh('restore', memory);
-      expect((await fixUpGuest(host, name, { clock: false, entropy: true, renew: false }, options)).notes).toEqual([]);
+      expect((await reidentifyGuest(host, name, { clock: false, entropy: true, renew: false }, options)).notes).toEqual([]);
       drawn.push(await said(draw));
     }
     expect(drawn[0]).toMatch(/^[0-9a-f]{32}$/);
@@ -131,7 +133,7 @@ describe('a guest that is put right', () => {
 
     // Ended in the next moment, it boots as who it had become; the host name its seed tells it at each boot.
     const late = { hostname: `late-${lab.id}`, machineId: 'beadfeed'.repeat(4), macs: [], hostKeys: 'keep' as const };
-    await fixUpGuest(host, name, { clock: false, entropy: false, renew: false, identity: late }, options);
+    await reidentifyGuest(host, name, { clock: false, entropy: false, renew: false, identity: late }, options);
     await virsh('destroy', name);
     await lab.ok('start', fleet, '--wait', 'agent');
     expect(await said('cat /etc/machine-id')).toBe(late.machineId);

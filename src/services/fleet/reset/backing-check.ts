@@ -149,7 +149,7 @@ async function furtherRefusals({ fleets }: Pick<Ports, 'fleets'>, record: FleetR
 }
 
 /** Refuses them. */
-export async function withoutMisplaced(
+export async function refuseMisplaced(
   ports: StandingPorts,
   record: FleetRecord,
   observed: readonly MarkedMember[],
@@ -167,7 +167,7 @@ export function misplacedHint(record: Pick<FleetRecord, 'name'>, index: number, 
 }
 
 /** Refuses members whose domain names another base image than their overlay is to stand on; defining it anew mends that. */
-export function withoutUnaware(record: FleetRecord, observed: readonly MarkedMember[], plan: Plan): Plan {
+export function refuseStaleDefinitions(record: FleetRecord, observed: readonly MarkedMember[], plan: Plan): Plan {
   const members = byName(observed);
   const refused = plan.members.flatMap(({ name }) => {
     const member = members.get(name);
@@ -187,7 +187,7 @@ export function withoutUnaware(record: FleetRecord, observed: readonly MarkedMem
  * Refuses members whose domain has the disk of another store's member of that name: a copy of a store says the same of its members as
  * the original, whose guests they are.
  */
-export async function withoutElsewhere(
+export async function refuseOtherStores(
   ports: Pick<Ports, 'hypervisor' | 'fleets' | 'disks'>,
   record: FleetRecord,
   observed: readonly MarkedMember[],

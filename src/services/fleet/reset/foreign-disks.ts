@@ -1,7 +1,7 @@
 import { hasDisk } from '../../../core/domain/domain-xml.js';
 import type { CowherdError } from '../../../core/errors.js';
 import { memberDisks } from '../../../core/fleet/disks.js';
-import { strangeDiskHint } from '../../../core/fleet/kept-disk.js';
+import { foreignDiskReasonHint } from '../../../core/fleet/kept-disk.js';
 import { isOn, type ObservedMember } from '../../../core/fleet/observation.js';
 import { type MemberPlan, type Plan, unreadReason } from '../../../core/fleet/plan.js';
 import type { FleetRecord } from '../../../core/fleet/record.js';
@@ -17,7 +17,7 @@ const xmlBatch = 200;
  * one that was edited by hand may have somebody else's, which its guest would write to.
  * @param isAsked which of the planned members are looked at
  */
-export async function withoutStrangeDisks(
+export async function refuseForeignDisks(
   ports: Ports,
   record: FleetRecord,
   observed: readonly ObservedMember[],
@@ -41,7 +41,7 @@ export async function withoutStrangeDisks(
       // Undefined by a reset that was interrupted before it defined it again.
       const lacking = memberDisks(record, member).filter(({ stem }) => !isOwn(stem));
       if (xml === undefined ? redefines(record) : lacking.length === 0) continue;
-      strange.set(name, strangeHint(ports, record, member, xml ?? ''));
+      strange.set(name, foreignDiskHint(ports, record, member, xml ?? ''));
     }
   }
   return {
@@ -56,13 +56,13 @@ export async function withoutStrangeDisks(
 }
 
 /** What brings such a member back to its own disks. */
-export function strangeHint(ports: Pick<Ports, 'fleets'>, record: FleetRecord, member: ObservedMember, xml: string): string {
+export function foreignDiskHint(ports: Pick<Ports, 'fleets'>, record: FleetRecord, member: ObservedMember, xml: string): string {
   const { name, index } = member;
   const { disk } = ports.fleets.files(record.name, name);
   const paths = memberDisks(record, member).map(({ stem }) => disk(stem));
   const { firmware, tpm } = record.spec;
   const keep = [...(firmware === 'uefi' ? ['--keep-nvram'] : []), ...(tpm ? ['--keep-tpm'] : [])];
-  return strangeDiskHint({ fleet: record.name, index, name, isOn: isOn(member.domain) }, paths, xml, keep);
+  return foreignDiskReasonHint({ fleet: record.name, index, name, isOn: isOn(member.domain) }, paths, xml, keep);
 }
 
 /** A TPM's state is libvirt's, and goes with the domain alone. */

@@ -9,7 +9,7 @@ import type { FleetRecord } from '../../../core/fleet/record.js';
 import { type BaseImage, formatBaseRef } from '../../../core/image/base.js';
 import { tagPrefix } from '../../../core/snapshot/checkpoint.js';
 import type { Ports } from '../../../ports/index.js';
-import { strangeHint } from './foreign-disks.js';
+import { foreignDiskHint } from './foreign-disks.js';
 
 /** Members that are off, and whose disks are those that cowherd made: what may be read as a whole, and replaced. */
 
@@ -23,7 +23,7 @@ export function runningError(record: Pick<FleetRecord, 'name'>, { index, name }:
  * @returns the overlay's path
  * @throws MEMBER_NOT_FOUND, FOREIGN_DOMAIN, BASE_REFUSED
  */
-export function verifyOwnDisk(ports: Pick<Ports, 'fleets'>, record: FleetRecord, member: MarkedMember, xml: string | undefined): string {
+export function assertOwnDisk(ports: Pick<Ports, 'fleets'>, record: FleetRecord, member: MarkedMember, xml: string | undefined): string {
   const { name, domain, overlayBytes } = member;
   const again = `Run "cowherd spawn ${record.name}" again: it makes what is missing.`;
   if (domain === undefined) throw new CowherdError('MEMBER_NOT_FOUND', `${name} has no domain`, { hint: again });
@@ -40,7 +40,7 @@ export function verifyOwnDisk(ports: Pick<Ports, 'fleets'>, record: FleetRecord,
   if (strange.length > 0) {
     throw new CowherdError('BASE_REFUSED', `The domain of ${name} does not have its own disks any more`, {
       details: strange.map((path) => `it has not ${path}`),
-      hint: strangeHint(ports, record, member, xml ?? ''),
+      hint: foreignDiskHint(ports, record, member, xml ?? ''),
     });
   }
   return overlay;
@@ -56,14 +56,14 @@ interface DiskCheck {
  * The disk is sound, stands on that base image (or on nothing) and on nothing else, and nothing has it open for writing.
  * @throws NOT_OFF, BASE_REFUSED
  */
-export async function verifyResting(
+export async function assertResting(
   ports: Pick<Ports, 'images' | 'hypervisor'>,
   record: Pick<FleetRecord, 'name'>,
   member: MarkedMember,
   disk: DiskCheck,
 ): Promise<void> {
   if (isOn(member.domain)) throw runningError(record, member);
-  await verifyCopyable(ports, record, member, disk);
+  await assertCopyable(ports, record, member, disk);
   await ports.images.check(disk.overlay, disk.signal);
 }
 
@@ -71,7 +71,7 @@ export async function verifyResting(
  * What can be said of a disk that a guest may be writing to: it stands on what it should, and holds nothing that a copy would lose.
  * @throws BASE_REFUSED
  */
-export async function verifyCopyable(
+export async function assertCopyable(
   ports: Pick<Ports, 'images' | 'hypervisor'>,
   record: Pick<FleetRecord, 'name'>,
   member: MarkedMember,

@@ -12,19 +12,19 @@ import type { Ports } from '../../../ports/index.js';
 import { withChains } from '../../base/chains.js';
 import { verifiedWarmBase, withClones } from '../../clone/plan.js';
 import { Cloner } from '../../clone/restore.js';
-import { beginWait, verifyWaitable } from '../../guest/readiness.js';
+import { assertWaitable, beginWait } from '../../guest/readiness.js';
 import { composeSecrets, instanceIds, loadSeedSources, renderSeeds } from '../../guest/seeds.js';
 import { choosePlatform } from '../../host/accelerator.js';
 import { startOtherwise } from '../../host/accelerator-fallback.js';
-import { baseTargets, fleetTargets, verifyReachable } from '../../preflight/reachability.js';
-import { byName, dryOutcome, newOperation, offNames, prepared, runChange } from '../../run/run-plan.js';
+import { assertReachable, baseTargets, fleetTargets } from '../../preflight/reachability.js';
+import { byName, dryOutcome, executePlan, newOperation, offNames, prepared } from '../../run/run-plan.js';
 import { type StepContext, stagePlanned } from '../../run/steps.js';
-import { loadFleet, observeWithMarks, verifyNothingUnfinished, verifyWork, type WorkOptions, withFleetLock } from '../access.js';
+import { assertNothingUnfinished, assertWork, loadFleet, observeWithMarks, type WorkOptions, withFleetLock } from '../access.js';
 import { withoutAdditions } from '../spawn/additions.js';
 import { loadTemplate, renderDefinitions } from '../spawn/definitions.js';
 import { withoutEnlarged } from '../spawn/root-size.js';
-import { withoutUnaware } from './backing-check.js';
-import { redefines, withoutStrangeDisks } from './foreign-disks.js';
+import { refuseStaleDefinitions } from './backing-check.js';
+import { redefines, refuseForeignDisks } from './foreign-disks.js';
 import { freshDisks, memberDisksOf, nvramOf, verifiedBases } from './fresh-disks.js';
 import { beginWarmReset, finishWarmReset } from './warm.js';
 
@@ -52,14 +52,14 @@ export interface ResetOptions extends WorkOptions {
  */
 export async function reset(ports: Ports, options: ResetOptions): Promise<Outcome> {
   const { fleet } = options;
-  verifyWork(options);
+  assertWork(options);
   const begin = options.warm === true ? beginWarmReset : beginCold;
   if (options.dryRun === true) {
-    await verifyNothingUnfinished(ports, fleet, () => false);
+    await assertNothingUnfinished(ports, fleet, () => false);
     return begin(ports, options);
   }
   return withFleetLock(ports, fleet, async () => {
-    await verifyNothingUnfinished(ports, fleet, () => false);
+    await assertNothingUnfinished(ports, fleet, () => false);
     return startOtherwise(ports, await begin(ports, options), options);
   });
 }
@@ -75,7 +75,7 @@ async function beginCold(ports: Ports, options: ResetOptions): Promise<Outcome> 
     start: options.start ?? 'same',
     keepInstance: options.keepInstance === true,
   });
-  verifyWaitable(record.spec, options.wait);
+  assertWaitable(record.spec, options.wait);
   const imageOf = await verifiedBases(ports, { ...record, members: chosen });
   await verifiedWarmBase(ports, record);
   if (options.dryRun === true) {
@@ -100,7 +100,7 @@ export async function finishReset(
     return { ...ready, watch: await beginWait(ports, ready.record, options.wait) };
   });
   const before = byName(observed);
-  const { run, outcome } = await runChange(
+  const { run, outcome } = await executePlan(
     ports,
     {
       verb: 'reset',
@@ -145,7 +145,7 @@ async function prepareReset(
   const record = await loadFleet(ports, fleet);
   const left = record.members.filter((member) => operation.targets.includes(member.index) && !done.has(member.index));
   const imageOf = await verifiedBases(ports, { ...record, members: left });
-  await verifyReachable(ports, [...fleetTargets(ports, fleet), ...baseTargets({ ...record, members: left }, imageOf)]);
+  await assertReachable(ports, [...fleetTargets(ports, fleet), ...baseTargets({ ...record, members: left }, imageOf)]);
   const observed = await observeWithMarks(ports, { ...record, members: left });
   const { plan, definitions, rendered } = await planOf(ports, { record, members: left, observed, operation, imageOf, signal: work.signal });
   const disks = memberDisksOf(record, left);
@@ -172,10 +172,12 @@ interface Planned {
 }
 
 async function planOf(ports: Ports, { record, members, observed, operation, imageOf, signal }: Planned) {
-  const own = await withoutStrangeDisks(ports, record, observed, planReset(observed, record.id, policyOf(record, observed, operation)));
+  const own = await refuseForeignDisks(ports, record, observed, planReset(observed, record.id, policyOf(record, observed, operation)));
   const wanted = await withoutEnlarged(ports, record, members, own, imageOf);
   // Their domains are not redefined.
-  const cloned = withClones(redefines(record) ? wanted : withoutUnaware(record, observed, wanted), observed, record, { replaces: true });
+  const cloned = withClones(redefines(record) ? wanted : refuseStaleDefinitions(record, observed, wanted), observed, record, {
+    replaces: true,
+  });
   const isWarm = record.spec.warm !== undefined;
   const rendered = redefines(record) || isWarm ? await definitionsOf(ports, record, members, imageOf, signal) : undefined;
   const kept = await withoutAdditions(ports, record, observed, cloned, rendered ?? new Map(), undefined, signal);

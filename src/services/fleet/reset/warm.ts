@@ -8,15 +8,15 @@ import type { FleetRecord } from '../../../core/fleet/record.js';
 import { selectMembers } from '../../../core/fleet/selection.js';
 import type { CheckpointRecord } from '../../../core/snapshot/checkpoint.js';
 import type { Ports } from '../../../ports/index.js';
-import { GuestsAfterwards } from '../../checkpoint/post-restore.js';
+import { PostRestoreFixup } from '../../checkpoint/post-restore.js';
 import { diskPaths, dropStrays, memoryBytesOf } from '../../checkpoint/strays.js';
-import { checkpointStandings, type MemberStanding, verifyWhole } from '../../checkpoint/validation.js';
-import { beginWait, verifyWaitable } from '../../guest/readiness.js';
+import { assertWhole, checkpointStandings, type MemberStanding } from '../../checkpoint/validation.js';
+import { assertWaitable, beginWait } from '../../guest/readiness.js';
 import { isComplete } from '../../run/member-executor.js';
-import { byName, dryOutcome, memberOf, newOperation, offNames, prepared, runChange } from '../../run/run-plan.js';
+import { byName, dryOutcome, executePlan, memberOf, newOperation, offNames, prepared } from '../../run/run-plan.js';
 import { loadFleet, observeWithMarks, type WorkOptions } from '../access.js';
-import { withoutMisplaced, withoutUnaware } from './backing-check.js';
-import { withoutStrangeDisks } from './foreign-disks.js';
+import { refuseMisplaced, refuseStaleDefinitions } from './backing-check.js';
+import { refuseForeignDisks } from './foreign-disks.js';
 import { verifiedBases } from './fresh-disks.js';
 import { finishReset, type ResetOptions } from './reset.js';
 
@@ -38,7 +38,7 @@ export async function beginWarmReset(ports: Ports, options: ResetOptions): Promi
     });
   }
   const record = await loadFleet(ports, options.fleet);
-  verifyWaitable(record.spec, options.wait);
+  assertWaitable(record.spec, options.wait);
   const chosen = selectMembers(record.name, record.members, options.members ?? []);
   const operation = newOperation(ports, 'reset', {
     targets: chosen.map(({ index }) => index),
@@ -49,7 +49,7 @@ export async function beginWarmReset(ports: Ports, options: ResetOptions): Promi
     await verifiedBases(ports, { ...record, members: chosen });
     const observed = await observeWithMarks(ports, { ...record, members: chosen });
     const { plan, cold } = await planWarmReset(ports, record, observed);
-    const change = { verb: 'reset', id: operation.id, record, plan, before: byName(observed), doneAs: () => 'rewound' as const, began };
+    const change = { verb: 'reset', id: operation.id, record, plan, before: byName(observed), doneAs: () => 'restored' as const, began };
     return { ...dryOutcome(ports, change), notes: coldNotes(cold) };
   }
   await ports.fleets.beginOperation(record.name, operation);
@@ -75,12 +75,12 @@ export async function finishWarmReset(
   const before = byName(observed);
   const off = offNames(before);
   const reads = pLimit(readsAtOnce);
-  const guests = await GuestsAfterwards.of(ports, record, {
+  const guests = await PostRestoreFixup.of(ports, record, {
     hook: operation.warm?.hook,
     timeoutMs: options.timeoutMs,
     signal: options.signal,
   });
-  const { run, outcome } = await runChange(
+  const { run, outcome } = await executePlan(
     ports,
     {
       verb: 'reset',
@@ -88,21 +88,21 @@ export async function finishWarmReset(
       record,
       plan,
       before,
-      doneAs: () => 'rewound',
+      doneAs: () => 'restored',
       began,
       context: {
         perform: {
-          verify: ({ name }) => reads(() => verifyWhole(ports, record, memberOf(before, name), recordOf(standings, name), options.signal)),
+          verify: ({ name }) => reads(() => assertWhole(ports, record, memberOf(before, name), recordOf(standings, name), options.signal)),
           startPaused: async ({ name }) => {
             // Memory that was saved belongs to the disk that goes.
             if (off.has(name)) await ports.hypervisor.forgetSavedState(name);
             await ports.fleets.prepareStart(record.name, name);
             await ports.hypervisor.startPaused(name);
           },
-          rewind: async ({ name }) => {
+          restoreCheckpoint: async ({ name }) => {
             const member = memberOf(before, name);
             await ports.monitor.load(name, recordOf(standings, name).tag, diskPaths(ports, record, member), memoryBytesOf(record));
-            await verifyRuns(ports, name);
+            await assertRuns(ports, name);
             await dropStrays(ports, record, member, true);
           },
           fixUp: (member) => guests.settle(member, standings.get(member.name)),
@@ -145,7 +145,7 @@ function coldNotes(cold: ReadonlyArray<{ name: string; why: string }>): string[]
 }
 
 /** libvirt was not told of what QEMU did: its view is looked at. */
-async function verifyRuns({ hypervisor }: Pick<Ports, 'hypervisor'>, name: string): Promise<void> {
+async function assertRuns({ hypervisor }: Pick<Ports, 'hypervisor'>, name: string): Promise<void> {
   const { state, reason } = await hypervisor.stateOf(name);
   if (state === 'paused') return hypervisor.resume(name);
   if (state === 'running') return;
@@ -179,10 +179,10 @@ async function planWarmReset(
     else if (standing.kind === 'broken') refuse(standing.why, `Nothing was loaded. ${coldly}`);
     else if (standing.kind === 'outdated') cold.push({ index, name, why: standing.why });
     else {
-      const steps: StepName[] = isOn(domain) ? ['verify', 'rewind'] : ['verify', 'startPaused', 'rewind'];
+      const steps: StepName[] = isOn(domain) ? ['verify', 'restoreCheckpoint'] : ['verify', 'startPaused', 'restoreCheckpoint'];
       plan.members.push({ index, name, steps: [...steps, 'fixUp'], why: `checkpoint of ${standing.record.takenAt}`, atNextStart: false });
     }
   }
-  const own = await withoutStrangeDisks(ports, record, observed, plan);
-  return { plan: await withoutMisplaced(ports, record, observed, withoutUnaware(record, observed, own)), cold, standings };
+  const own = await refuseForeignDisks(ports, record, observed, plan);
+  return { plan: await refuseMisplaced(ports, record, observed, refuseStaleDefinitions(record, observed, own)), cold, standings };
 }

@@ -7,7 +7,7 @@ import type { FleetRecord } from '../../../core/fleet/record.js';
 import type { Ports } from '../../../ports/index.js';
 import { paced } from '../../run/pace.js';
 import { byName, memberOf } from '../../run/run-plan.js';
-import { strangeHint } from '../reset/foreign-disks.js';
+import { foreignDiskHint } from '../reset/foreign-disks.js';
 
 const xmlBatch = 200;
 
@@ -67,6 +67,6 @@ function refusalOf(
   return {
     name,
     reason: `it would be defined anew, without what was added to its domain: ${added.map(({ what }) => what).join(', ')}`,
-    hint: isOnTop ? strangeHint(ports, record, member, xml) : additionsHint(name, added),
+    hint: isOnTop ? foreignDiskHint(ports, record, member, xml) : additionsHint(name, added),
   };
 }

@@ -104,7 +104,7 @@ async function portsOfOtherFleets(fleets: Ports['fleets'], except: string): Prom
 }
 
 /** Asked while nobody else can bind a fleet: two runs may have chosen the same ports. @throws LOCKED */
-export async function verifyPortsStillFree({ fleets }: Pick<Ports, 'fleets'>, record: FleetRecord): Promise<void> {
+export async function assertPortsStillFree({ fleets }: Pick<Ports, 'fleets'>, record: FleetRecord): Promise<void> {
   const mine = new Set(record.members.flatMap(({ sshPort }) => (sshPort === undefined ? [] : [sshPort])));
   if (mine.size === 0) return;
   const taken = (await portsOfOtherFleets(fleets, record.name)).find((port) => mine.has(port));

@@ -13,7 +13,7 @@ import { Cloner, discardHalfMade } from '../../clone/restore.js';
 import { beginWait, notWaited, type Waiting, waitAfter } from '../../guest/readiness.js';
 import { composeSecrets, instanceIds, renderSeeds, seedLack } from '../../guest/seeds.js';
 import { chooseAgain, chooseOrReplace, failedStarts, stoppingAtRefusal } from '../../host/accelerator.js';
-import { checkDisk, checkMachine, checkMemory, checkNetwork, checkReach, checkStore, verifyChecks } from '../../preflight/checks.js';
+import { assertChecks, checkDisk, checkMachine, checkMemory, checkNetwork, checkReach, checkStore } from '../../preflight/checks.js';
 import { baseTargets } from '../../preflight/reachability.js';
 import { foresee, withForeseen } from '../../run/dry-run/refusal.js';
 import { isAborted, isComplete, type RunResult, runMembers } from '../../run/member-executor.js';
@@ -21,8 +21,8 @@ import { composeOutcome } from '../../run/outcome.js';
 import { byName, memberOf, newOperation, offNames } from '../../run/run-plan.js';
 import { stepPerformer } from '../../run/steps.js';
 import { defaultBootConcurrency, defaultConcurrency, observeWithMarks } from '../access.js';
-import { withoutMisplaced } from '../reset/backing-check.js';
-import { withoutStrangeDisks } from '../reset/foreign-disks.js';
+import { refuseMisplaced } from '../reset/backing-check.js';
+import { refuseForeignDisks } from '../reset/foreign-disks.js';
 import { nvramOf, verifiedBases, virtualBytesOf } from '../reset/fresh-disks.js';
 import { withoutAdditions } from './additions.js';
 import { allocateAddresses } from './addresses.js';
@@ -33,7 +33,7 @@ import { prepareSpawn } from './prepare.js';
 import { withReservations } from './reservations.js';
 import { growthNotes, withGrowth } from './root-size.js';
 import type { SpawnOptions } from './spawn.js';
-import { verifyNetworkMayChange, verifyNoForeign } from './verify.js';
+import { assertNetworkMayChange, assertNoForeign } from './verify.js';
 
 /** What a spawn does once it is known what the fleet is to be. */
 
@@ -87,8 +87,8 @@ async function attemptSpawn(
   const unfinished = options.dryRun === true ? undefined : await ports.fleets.unfinished(options.fleet);
   if (unfinished !== undefined) await discardHalfMade(ports, context.record, unfinished);
   const observed = await observeWithMarks(ports, context.record);
-  verifyNoForeign(context.record, observed);
-  verifyNetworkMayChange(context.recorded, context.record, observed);
+  assertNoForeign(context.record, observed);
+  assertNetworkMayChange(context.recorded, context.record, observed);
   const off = new Set(observed.filter(({ domain }) => !isOn(domain)).map(({ name }) => name));
   const allocation = await allocateAddresses(ports, context.record, off, context.contention.from);
   const record: FleetRecord = { ...allocation.record, ...(accelerator === undefined ? {} : { accelerator }) };
@@ -110,9 +110,9 @@ async function attemptSpawn(
     seedLack: seedLack(seeds.get(member.name), placed.get(member.name)),
   }));
   const wanted = restricted(planSpawn(subjects, record.id), options);
-  const standing = await withoutMisplaced(ports, record, observed, wanted);
+  const standing = await refuseMisplaced(ports, record, observed, wanted);
   // Those that are defined anew get their own disks by that.
-  const own = await withoutStrangeDisks(
+  const own = await refuseForeignDisks(
     ports,
     record,
     observed,
@@ -178,7 +178,7 @@ async function attemptSpawn(
   const notes = [
     ...context.notes,
     ...platformNotes,
-    ...verifyChecks(checks, options.force === true),
+    ...assertChecks(checks, options.force === true),
     ...growthNotes(plan, record.spec, await ports.checkpoints.list(record.name)),
   ];
   const redefined = plan.members.filter((member) => member.atNextStart).map((member) => member.index);

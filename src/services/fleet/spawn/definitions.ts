@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type MemberDefinition, memberMetadata, sealDefinition, verifyRenderedDomain } from '../../../core/domain/domain-xml.js';
+import { assertRenderedDomain, type MemberDefinition, memberMetadata, sealDefinition } from '../../../core/domain/domain-xml.js';
 import { forwardedPortsIn } from '../../../core/domain/network.js';
 import { type BaseLookup, compileDomainTemplate, type Platform } from '../../../core/domain/template.js';
 import { CowherdError } from '../../../core/errors.js';
@@ -80,7 +80,7 @@ export async function renderDefinitions(
     ]);
     const known = `${originKey({ base: baseOf(record, member) })} ${shape}`;
     if (!verifiedShapes.has(known)) {
-      verifyRenderedDomain(rendered, {
+      assertRenderedDomain(rendered, {
         record,
         member,
         disks: memberDisks(record, member).map(({ stem, origin }) => ({

@@ -25,7 +25,7 @@ export interface GoldenDomain {
 export async function goldenDomain(ports: Ports, options: SpawnOptions): Promise<GoldenDomain | undefined> {
   const { fromDomain: name } = options;
   if (name === undefined) return undefined;
-  verifyAlone(options);
+  assertAlone(options);
   const { domain, xml } = await shutOffDomain(ports, name);
   const { template, disks, spec, nvram, notes } = templateFromDomain(name, xml);
   const baseName = baseNameFromFile(`${name}.xml`) ?? 'domain';
@@ -60,7 +60,7 @@ async function readGoldenNvram(ports: Ports, path: string | undefined, notes: st
   }
 }
 
-function verifyAlone({ fleet, base, template, nvram, spec = {} }: SpawnOptions): void {
+function assertAlone({ fleet, base, template, nvram, spec = {} }: SpawnOptions): void {
   const given = Object.entries({
     '--base': base,
     '--template': template,

@@ -6,17 +6,17 @@ import { formatIndexes } from '../../../core/fleet/selection.js';
 import { type BaseImage, formatBaseRef, isBaseRef } from '../../../core/image/base.js';
 import { type DomainSpec, defaultDomainSpec, domainSpecSchema, type SourceKind, sourceKinds } from '../../../core/spec/spec.js';
 import type { Ports } from '../../../ports/index.js';
-import { generalisationOf } from '../../base/bases.js';
+import { hygieneWarningsOf } from '../../base/bases.js';
 import { keptAccelerator } from '../../host/accelerator.js';
 import { paced } from '../../run/pace.js';
-import { verifiedBase, verifySeals } from '../access.js';
+import { assertSeals, verifiedBase } from '../access.js';
 import { sha256 } from './definitions.js';
-import { verifyRootSize } from './root-size.js';
+import { assertRootSize } from './root-size.js';
 import type { SpawnOptions } from './spawn.js';
 
 /** From what was asked for to what the fleet is meant to be. */
 
-export function verifyCount(fleet: string, recorded: FleetRecord | undefined, count: number | undefined): void {
+export function assertCount(fleet: string, recorded: FleetRecord | undefined, count: number | undefined): void {
   if (recorded === undefined) {
     if (count === undefined)
       throw new CowherdError('BAD_USAGE', `How many members should fleet ${fleet} have?`, { hint: 'Say --count N.' });
@@ -57,7 +57,7 @@ export async function resolveBase(
   }
   // The same content under another name: the fleet keeps its own, or its domains and its record would disagree.
   if (recorded !== undefined) return { base: await verifiedBase(ports, recorded.base), notes };
-  await verifySeals(ports, base);
+  await assertSeals(ports, base);
   return { base, notes };
 }
 
@@ -97,7 +97,7 @@ export async function importBase(
   const note = how === 'already there' ? `base ${ref} was in the store already` : imported;
   // Told once, when the image comes in: "cowherd base inspect" tells it again. A dry run reads it where it is.
   const read = dryRun === true && how !== 'already there' ? { ...base, path: base.source.path } : base;
-  const generalisation = how === 'already there' || isOfClones ? [] : await generalisationOf(ports, read);
+  const generalisation = how === 'already there' || isOfClones ? [] : await hygieneWarningsOf(ports, read);
   const told = generalisation.map(({ what, hint }) => `${ref}: ${what}. ${hint}`);
   return { base, notes: [note, ...(warning === undefined ? [] : [warning]), ...told], isDigestKnown };
 }
@@ -113,12 +113,12 @@ export async function composeRecord(
   for (const kind of sourceKinds) delete inherited[kind];
   const given = Object.fromEntries(Object.entries(options.spec ?? {}).filter(([, value]) => value !== undefined));
   const spec = withImpliedSeed({ ...inherited, ...given, ...sources }, options);
-  verifySpec(spec);
-  verifyRootSize(options.spec ?? {}, recorded, base);
-  verifyFirmware(spec);
+  assertSpec(spec);
+  assertRootSize(options.spec ?? {}, recorded, base);
+  assertFirmware(spec);
   const count = options.count ?? 0;
   if (recorded !== undefined) {
-    verifyDisksKept(recorded, spec);
+    assertDisksKept(recorded, spec);
     // An address of another network would lead nowhere.
     const sameNetwork = recorded.spec.network === spec.network;
     const members = recorded.members.map(({ address, ...member }) =>
@@ -133,7 +133,7 @@ export async function composeRecord(
       members: growMembers(recorded.name, recorded.id, members, count, spec.nics),
     };
   }
-  await verifyNoStrayOverlays(ports, options.fleet);
+  await assertNoStrayOverlays(ports, options.fleet);
   const id = await unusedFleetId(ports, count, spec.nics, options.signal);
   return {
     version: 1,
@@ -194,7 +194,7 @@ export async function readNvram(
 }
 
 /** The flags were checked when they were read, which what comes by the library was not. @throws BAD_USAGE */
-function verifySpec(spec: DomainSpec): void {
+function assertSpec(spec: DomainSpec): void {
   const { success, error } = domainSpecSchema.safeParse(spec);
   if (success) return;
   throw new CowherdError('BAD_USAGE', 'The members cannot be made as they are described', {
@@ -203,13 +203,13 @@ function verifySpec(spec: DomainSpec): void {
   });
 }
 
-function verifyFirmware({ firmware, nvram }: DomainSpec): void {
+function assertFirmware({ firmware, nvram }: DomainSpec): void {
   if (firmware === 'uefi' || nvram === undefined) return;
   throw new CowherdError('BAD_USAGE', 'An NVRAM belongs to UEFI, and the firmware is bios', { hint: 'Say --firmware uefi.' });
 }
 
 /** A disk that is left out or has another size would be lost, with what the guests keep on it. */
-function verifyDisksKept(recorded: FleetRecord, spec: DomainSpec): void {
+function assertDisksKept(recorded: FleetRecord, spec: DomainSpec): void {
   const wanted = new Map(spec.disks.map((disk) => [disk.name, disk]));
   for (const disk of recorded.spec.disks) {
     const now = wanted.get(disk.name);
@@ -261,7 +261,7 @@ async function areMacsFree(id: string, count: number, nics: number, taken: Reado
 }
 
 /** A fleet that is not recorded has no overlays: what lies there is another fleet's data, on who knows which base. */
-async function verifyNoStrayOverlays(ports: Ports, fleet: string): Promise<void> {
+async function assertNoStrayOverlays(ports: Ports, fleet: string): Promise<void> {
   const strays = [...(await ports.fleets.overlaySizes(fleet)).keys()];
   if (strays.length === 0) return;
   throw new CowherdError('STATE_DAMAGED', `${strays.length} overlays lie in the directory of fleet ${fleet}, which is not recorded`, {

@@ -12,7 +12,7 @@ import { writeSshFiles } from '../../guest/seeds.js';
 import { stagePlanned } from '../../run/steps.js';
 import type { WorkOptions } from '../access.js';
 import { freshDisks, verifiedBases } from '../reset/fresh-disks.js';
-import { verifyPortsStillFree } from './addresses.js';
+import { assertPortsStillFree } from './addresses.js';
 import type { TemplateSource } from './definitions.js';
 import { type Reserving, releaseAddresses, reserveAddresses } from './reservations.js';
 
@@ -75,7 +75,7 @@ export async function prepareSpawn(
     // The base is bound to the fleet while nobody can remove it: from here on it counts as in use.
     const imageOf = await ports.bases.locked(async () => {
       const verified = await verifiedBases(ports, work.record);
-      await verifyPortsStillFree(ports, work.record);
+      await assertPortsStillFree(ports, work.record);
       await fleets.beginOperation(fleet, operation);
       return verified;
     }, options);

@@ -16,7 +16,7 @@ import { paced } from '../../run/pace.js';
 type DiskPorts = Pick<Ports, 'fleets' | 'disks'>;
 
 /** @throws BAD_USAGE where disks would be smaller than their base image, or than they are */
-export function verifyRootSize({ rootBytes }: GivenSpec, recorded: FleetRecord | undefined, base: BaseImage): void {
+export function assertRootSize({ rootBytes }: GivenSpec, recorded: FleetRecord | undefined, base: BaseImage): void {
   if (rootBytes === undefined) return;
   const asked = format(rootBytes);
   if (rootBytes < base.virtualBytes) {
@@ -111,7 +111,7 @@ export async function withoutEnlarged(
  * Before all of a fleet gets fresh disks on another base image.
  * @throws PREFLIGHT_FAILED
  */
-export async function verifyNoneEnlarged(ports: DiskPorts, record: FleetRecord, imageOf: BaseLookup): Promise<void> {
+export async function assertNoneEnlarged(ports: DiskPorts, record: FleetRecord, imageOf: BaseLookup): Promise<void> {
   const enlarged = await enlargedMembers(ports, record, record.members, imageOf);
   if (enlarged.size === 0) return;
   const largest = Math.max(...enlarged.values());

@@ -6,25 +6,25 @@ import { type FleetRecord, growMembers } from '../../../core/fleet/record.js';
 import type { FleetSecrets } from '../../../core/guest/seed.js';
 import type { WaitFor } from '../../../core/guest/stages.js';
 import type { AcceleratorChoice } from '../../../core/host/cpu.js';
-import { limits, verifyWithin } from '../../../core/limits.js';
-import { verifyName } from '../../../core/names.js';
+import { assertWithin, limits } from '../../../core/limits.js';
+import { assertName } from '../../../core/names.js';
 import { domainSpecSchema, type GivenSpec } from '../../../core/spec/spec.js';
 import type { Ports } from '../../../ports/index.js';
 import { freezeDomain } from '../../clone/freeze.js';
-import { verifyAlone, verifyFreezable, verifyWarm } from '../../clone/preflight.js';
+import { assertAlone, assertFreezable, assertWarm } from '../../clone/preflight.js';
 import { findGolden } from '../../clone/source-vm.js';
-import { verifyWaitable } from '../../guest/readiness.js';
+import { assertWaitable } from '../../guest/readiness.js';
 import { loadSeedSources, type SeedFiles } from '../../guest/seeds.js';
-import { checkDisk, checkStore, verifyChecks } from '../../preflight/checks.js';
+import { assertChecks, checkDisk, checkStore } from '../../preflight/checks.js';
 import { fleetTargets } from '../../preflight/reachability.js';
 import { dryPorts } from '../../run/dry-run/ports.js';
 import { earlyChecks, foresee, withForeseen } from '../../run/dry-run/refusal.js';
 import { emptyOutcome } from '../../run/run-plan.js';
-import { verifyNothingUnfinished, verifyWork, type WorkOptions, withFleetLock } from '../access.js';
+import { assertNothingUnfinished, assertWork, type WorkOptions, withFleetLock } from '../access.js';
 import { applySpawn } from './apply.js';
 import { loadTemplate } from './definitions.js';
 import { type GoldenDomain, goldenDomain } from './from-domain.js';
-import { composeRecord, readNvram, resolveBase, verifyCount } from './inputs.js';
+import { assertCount, composeRecord, readNvram, resolveBase } from './inputs.js';
 
 export interface SpawnOptions extends WorkOptions {
   fleet: string;
@@ -65,12 +65,12 @@ export interface SpawnOptions extends WorkOptions {
 
 /** Makes the world be as the spec says: imports the base, creates what is missing, starts what is off. Running it again converges. */
 export async function spawn(ports: Ports, options: SpawnOptions): Promise<Outcome> {
-  verifyName('fleet', options.fleet);
-  verifyWork(options);
-  verifyWithin({ count: [options.count, limits.members] });
+  assertName('fleet', options.fleet);
+  assertWork(options);
+  assertWithin({ count: [options.count, limits.members] });
   if (options.dryRun === true) return spawnLocked(dryPorts(ports), options);
   // Before the lock, which is a file of the store.
-  verifyChecks(await checkStore(ports, fleetTargets(ports, options.fleet)), options.force === true);
+  assertChecks(await checkStore(ports, fleetTargets(ports, options.fleet)), options.force === true);
   return withFleetLock(ports, options.fleet, () => spawnLocked(ports, options));
 }
 
@@ -78,18 +78,18 @@ export async function spawn(ports: Ports, options: SpawnOptions): Promise<Outcom
 export async function spawnLocked(ports: Ports, asked: SpawnOptions): Promise<Outcome> {
   const { fleet } = asked;
   const began = ports.clock.monotonic();
-  await verifyNothingUnfinished(ports, fleet, ({ operation }) => operation.verb === 'spawn');
+  await assertNothingUnfinished(ports, fleet, ({ operation }) => operation.verb === 'spawn');
   // What an interrupted spawn meant to make counts as recorded: its members may be there already.
   const recorded = (await ports.fleets.unfinished(fleet))?.operation.record ?? (await ports.fleets.read(fleet));
-  verifyCount(fleet, recorded, asked.count);
+  assertCount(fleet, recorded, asked.count);
 
   // A dry run tells of it at the end, with all else.
-  const early = asked.dryRun === true ? [] : verifyChecks(await checkDisk(ports), asked.force === true);
-  if (recorded === undefined) await verifyNoOtherFreeze(ports, asked);
+  const early = asked.dryRun === true ? [] : assertChecks(await checkDisk(ports), asked.force === true);
+  if (recorded === undefined) await assertNoOtherFreeze(ports, asked);
   // What is put into the head of a memory must be the machine that the memory is of.
-  if (recorded?.spec.warm !== undefined) verifyAlone(asked);
+  if (recorded?.spec.warm !== undefined) assertAlone(asked);
   if (asked.fromRunning !== undefined) {
-    if (recorded !== undefined) await verifyWarm(ports, recorded, asked.fromRunning);
+    if (recorded !== undefined) await assertWarm(ports, recorded, asked.fromRunning);
     else if (asked.dryRun === true) return dryClones(ports, { ...asked, count: asked.count ?? 0 }, began);
     else return spawnFrozen(ports, asked, began);
   }
@@ -108,7 +108,7 @@ export async function spawnLocked(ports: Ports, asked: SpawnOptions): Promise<Ou
     ...(nvram === undefined ? {} : { nvram: nvram.digest }),
   };
   const record = await composeRecord(ports, options, recorded, base, sources);
-  verifyWaitable(record.spec, options.wait);
+  assertWaitable(record.spec, options.wait);
   return applySpawn(ports, options, {
     recorded,
     record,
@@ -133,7 +133,7 @@ async function spawnFrozen(ports: Ports, asked: SpawnOptions, began: number): Pr
     // In the order in which a later run composes it: else the domains' marks would differ, and all would be redefined.
     const { template: ownTemplate, ...rest } = domainSpecSchema.parse(composed.spec);
     const record = { ...composed, spec: { ...rest, template: ownTemplate } };
-    verifyWaitable(record.spec, asked.wait);
+    assertWaitable(record.spec, asked.wait);
     const { sources: seedSources } = await loadSeedSources(ports, undefined, undefined);
     const { template, notes } = frozen;
     const given = { recorded: undefined, record, nvram: undefined, template, seedSources, began, importSeconds, notes };
@@ -150,7 +150,7 @@ async function isBegun(ports: Ports, fleet: string): Promise<boolean> {
 }
 
 /** Made another way, nobody would let the golden VM go on that a killed run left frozen. @throws UNFINISHED_OPERATION */
-async function verifyNoOtherFreeze(ports: Ports, { fleet, fromRunning }: SpawnOptions): Promise<void> {
+async function assertNoOtherFreeze(ports: Ports, { fleet, fromRunning }: SpawnOptions): Promise<void> {
   const begun = await ports.memory.readFreeze(fleet);
   if (begun === undefined || fromRunning === begun.domain || fromRunning === begun.uuid) return;
   throw new CowherdError('UNFINISHED_OPERATION', `A spawn of fleet ${fleet} from ${begun.domain} was interrupted`, {
@@ -162,9 +162,9 @@ async function verifyNoOtherFreeze(ports: Ports, { fleet, fromRunning }: SpawnOp
 /** What would be done: nothing is frozen for it. */
 async function dryClones(ports: Ports, options: SpawnOptions & { count: number }, began: number): Promise<Outcome> {
   const { fleet, count, fromRunning = '' } = options;
-  verifyAlone(options);
+  assertAlone(options);
   const golden = await findGolden(ports, fromRunning);
-  await verifyFreezable(ports, options, golden);
+  await assertFreezable(ports, options, golden);
   const members = growMembers(fleet, randomUUID(), [], count);
   const plan: Plan = {
     members: members.map(({ index, name }) => ({

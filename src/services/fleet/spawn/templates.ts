@@ -3,7 +3,7 @@ import { memberIdentity } from '../../../core/fleet/identity.js';
 import type { FleetRecord } from '../../../core/fleet/record.js';
 import { coveredValues, coverHostKey, type Seed } from '../../../core/guest/seed.js';
 import type { BaseImage } from '../../../core/image/base.js';
-import { verifyName } from '../../../core/names.js';
+import { assertName } from '../../../core/names.js';
 import { defaultDomainSpec, type GivenSpec } from '../../../core/spec/spec.js';
 import type { BuiltInTemplate, Ports } from '../../../ports/index.js';
 import { composeSecrets, instanceIds, loadSeedSources, renderSeeds, type SeedFiles } from '../../guest/seeds.js';
@@ -23,7 +23,7 @@ export interface RenderOptions {
 
 /** The domain XML of one member, as spawn would define it. Changes nothing. @throws BAD_TEMPLATE */
 export async function renderMember(ports: Ports, options: RenderOptions): Promise<{ name: string; xml: string; definition: string }> {
-  verifyName('fleet', options.fleet);
+  assertName('fleet', options.fleet);
   const recorded = await ports.fleets.read(options.fleet);
   const base = await baseOf(ports, options, recorded);
   const template = await loadTemplate(ports, recorded, options.template);

@@ -7,7 +7,7 @@ import { formatIndexes } from '../../../core/fleet/selection.js';
 /** What a spawn must not be asked to do to members that are there. */
 
 /** Members that run keep their address on the old network until they are off: given to others meanwhile, it would be there twice. */
-export function verifyNetworkMayChange(recorded: FleetRecord | undefined, record: FleetRecord, observed: readonly MarkedMember[]): void {
+export function assertNetworkMayChange(recorded: FleetRecord | undefined, record: FleetRecord, observed: readonly MarkedMember[]): void {
   if (recorded === undefined || recorded.spec.network === record.spec.network) return;
   const reserved = new Set(recorded.members.filter((member) => member.address !== undefined).map((member) => member.name));
   const running = observed.filter(({ name, domain }) => reserved.has(name) && isOn(domain)).map((member) => member.index);
@@ -19,7 +19,7 @@ export function verifyNetworkMayChange(recorded: FleetRecord | undefined, record
   );
 }
 
-export function verifyNoForeign(record: FleetRecord, observed: readonly MarkedMember[]): void {
+export function assertNoForeign(record: FleetRecord, observed: readonly MarkedMember[]): void {
   const foreign = observed.filter((member) => member.unread === undefined && isForeign(member, record.id));
   const first = foreign[0];
   if (first === undefined) return;

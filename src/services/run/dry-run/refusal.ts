@@ -1,7 +1,7 @@
 import { CowherdError, type ErrorReport, reportOf } from '../../../core/errors.js';
 import type { Outcome } from '../../../core/fleet/outcome.js';
 import type { Ports } from '../../../ports/index.js';
-import { type Check, checkDisk, checkStore, verifyChecks } from '../../preflight/checks.js';
+import { assertChecks, type Check, checkDisk, checkStore } from '../../preflight/checks.js';
 
 /** What of a real run a dry run can foresee to be refused as a whole. */
 export interface Foreseen {
@@ -13,7 +13,7 @@ export interface Foreseen {
 /** The outcome of checks that a real run makes before it changes anything. */
 export function foresee(checks: readonly Check[], force: boolean): Foreseen {
   try {
-    return { notes: verifyChecks(checks, force) };
+    return { notes: assertChecks(checks, force) };
   } catch (error) {
     if (!(error instanceof CowherdError)) throw error;
     const warnings = checks.filter(({ status }) => status === 'warning').map(({ name, message }) => `${name}: ${message}`);
