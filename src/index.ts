@@ -40,7 +40,8 @@ export { type BackOptions, commitSnapshot, type DropOptions, dropSnapshot, rollb
 export { listSnapshots, type SnapshotLists } from './services/snapshots/list.js';
 export { type TakeOptions, takeSnapshot } from './services/snapshots/take.js';
 export type { SnapshotOutcome } from './services/snapshots/verb.js';
-export { type SpawnOptions, spawn } from './services/spawn.js';
+export { spawn } from './services/spawn.js';
+export type { SpawnOptions } from './services/spawn-options.js';
 export { type FleetStatus, listFleets, type StatusOptions, status } from './services/status.js';
 export { type TeardownOptions, teardown } from './services/teardown.js';
 export { renderMember } from './services/templates.js';

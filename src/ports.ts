@@ -11,7 +11,7 @@ import type { LockHolder } from './core/lock.js';
 import type { DomainState, MemberMark } from './core/observation.js';
 import type { Operation, Unfinished } from './core/operation.js';
 import type { ProcessMemory } from './core/process-memory.js';
-import type { ProgressListener } from './core/progress.js';
+import type { ImportProgress, ProgressListener } from './core/progress.js';
 import type { PathObstacle } from './core/reach.js';
 import type { SourceKind } from './core/spec.js';
 import type { MemberFiles, Platform } from './core/template.js';
@@ -156,11 +156,6 @@ export interface ImageTool {
   measure(image: ImageFile): Promise<number>;
   /** Whether a guest would see the same disk in both, to its last byte and its size. */
   isSameDisk(one: ImageFile, other: ImageFile, signal?: AbortSignal): Promise<boolean>;
-}
-
-export interface ImportProgress {
-  doneBytes: number;
-  totalBytes: number;
 }
 
 export interface ImportRequest {

@@ -1,8 +1,8 @@
 import type { BaseImage, Seal, WarmMemory } from './core/base.js';
 import type { BaseRef } from './core/fleet.js';
+import type { ImportProgress } from './core/progress.js';
 import type { SaveHead } from './core/save-file.js';
 import type { DiskSpec } from './core/spec.js';
-import type { ImportProgress } from './ports.js';
 
 /** The calls that have to do with the memory of golden VMs, which clones go on from. */
 

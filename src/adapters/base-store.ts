@@ -18,13 +18,13 @@ import { type BaseRef, parseState } from '../core/fleet.js';
 import { verifyNoUrl } from '../core/image-content.js';
 import { describeHolder } from '../core/lock.js';
 import { baseNameFromFile, namePattern, verifyName } from '../core/names.js';
+import type { ImportProgress } from '../core/progress.js';
 import type {
   BaseLockOptions,
   BaseStore,
   ExportRequest,
   ImageTool,
   ImportPreview,
-  ImportProgress,
   ImportRequest,
   ImportResult,
   PromotionRequest,

@@ -9,8 +9,9 @@ import { parseWaitFor } from '../core/stages.js';
 import { concurrencyFlags, dryRunFlag, fileFlag, waitFlags } from '../flags.js';
 import { readFleetFile } from '../services/fleet-file.js';
 import { readPublicKeys, readSecretValues } from '../services/seeds.js';
-import { type SpawnOptions, spawn } from '../services/spawn.js';
+import { spawn } from '../services/spawn.js';
 import { spawnDefaults } from '../services/spawn-defaults.js';
+import type { SpawnOptions } from '../services/spawn-options.js';
 import { parseVariables, seedFlags, specFlags, specOf } from '../spec-flags.js';
 import { renderOutcome } from '../ui/outcome.js';
 

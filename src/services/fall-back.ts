@@ -2,7 +2,8 @@ import type { MemberOutcome, MemberOutcomeKind, Outcome } from '../core/outcome.
 import type { Ports } from '../ports.js';
 import { chooseAgain, definedChoice } from './accelerators.js';
 import { loadFleet, type WorkOptions } from './fleet-access.js';
-import { type SpawnOptions, spawnLocked } from './spawn.js';
+import { spawnLocked } from './spawn.js';
+import type { SpawnOptions } from './spawn-options.js';
 
 /** Whether a member did not start for want of the accelerator or the CPU. */
 function isRefused({ step, error }: MemberOutcome): boolean {

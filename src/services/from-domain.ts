@@ -5,8 +5,8 @@ import { isOn } from '../core/observation.js';
 import type { DiskSpec, GivenSpec } from '../core/spec.js';
 import type { Ports } from '../ports.js';
 import { sha256, type TemplateSource } from './definitions.js';
-import type { SpawnOptions } from './spawn.js';
 import { importBase, readNvram } from './spawn-inputs.js';
+import type { SpawnOptions } from './spawn-options.js';
 
 /** A domain that cowherd did not make, as the golden one of a fleet. */
 export interface GoldenDomain {

@@ -8,7 +8,8 @@ import { startOtherwise } from './fall-back.js';
 import { loadFleet, verifyWork, type WorkOptions, withFleetLock } from './fleet-access.js';
 import { finishRebase } from './rebase.js';
 import { finishReset } from './reset.js';
-import { type SpawnOptions, spawn } from './spawn.js';
+import { spawn } from './spawn.js';
+import type { SpawnOptions } from './spawn-options.js';
 import { finishTeardown } from './teardown.js';
 import { finishCheckpoint } from './warm/checkpoint.js';
 

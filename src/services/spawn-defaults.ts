@@ -2,7 +2,7 @@ import type { Settings } from '../core/config/settings.js';
 import { isPublicKey } from '../core/ssh-keys.js';
 import type { Ports } from '../ports.js';
 import { readPublicKeys } from './seeds.js';
-import type { SpawnOptions } from './spawn.js';
+import type { SpawnOptions } from './spawn-options.js';
 
 /** The defaults of new fleets, with the keys read from their files. @throws FILE_NOT_FOUND, BAD_USAGE */
 export async function spawnDefaults(

@@ -12,7 +12,7 @@ import { sha256 } from './definitions.js';
 import { verifiedBase, verifySeals } from './fleet-access.js';
 import { paced } from './pace.js';
 import { verifyRootSize } from './root-size.js';
-import type { SpawnOptions } from './spawn.js';
+import type { SpawnOptions } from './spawn-options.js';
 
 /** From what was asked for to what the fleet is meant to be. */
 

@@ -8,8 +8,7 @@ import { definitionChanges } from '../core/spec-changes.js';
 import type { BaseLookup, Platform } from '../core/template.js';
 import type { Ports } from '../ports.js';
 import { loadTemplate, renderDefinitions } from './definitions.js';
-import type { SpawnOptions } from './spawn.js';
-import type { SpawnContext } from './spawn-apply.js';
+import type { SpawnOptions } from './spawn-options.js';
 
 /** What of a plan is asked for: all of it, all but starts, or only that members are defined anew and some of them started. */
 export function restricted(plan: Plan, { start = true, redefine }: SpawnOptions): Plan {
@@ -30,7 +29,7 @@ export function restricted(plan: Plan, { start = true, redefine }: SpawnOptions)
  */
 export async function earlierDefinitions(
   ports: Pick<Ports, 'fleets' | 'readFile' | 'builtInTemplate'>,
-  { recorded }: Pick<SpawnContext, 'recorded'>,
+  { recorded }: { recorded: FleetRecord | undefined },
   plan: Plan,
   imageOf: BaseLookup,
   platform: Platform,

@@ -1,67 +1,28 @@
 import { randomUUID } from 'node:crypto';
-import type { AcceleratorChoice } from '../core/cpu.js';
 import { CowherdError } from '../core/errors.js';
 import { type FleetRecord, growMembers } from '../core/fleet.js';
 import { limits, verifyWithin } from '../core/limits.js';
 import { verifyName } from '../core/names.js';
 import type { Outcome } from '../core/outcome.js';
 import type { Plan } from '../core/plan.js';
-import type { FleetSecrets } from '../core/seed.js';
-import { domainSpecSchema, type GivenSpec } from '../core/spec.js';
-import type { WaitFor } from '../core/stages.js';
+import { domainSpecSchema } from '../core/spec.js';
 import type { Ports } from '../ports.js';
 import { emptyOutcome } from './change.js';
 import { checkDisk, checkStore, verifyChecks } from './checks.js';
 import { loadTemplate } from './definitions.js';
 import { dryPorts } from './dry-run/ports.js';
 import { earlyChecks, foresee, withForeseen } from './dry-run/refusal.js';
-import { verifyNothingUnfinished, verifyWork, type WorkOptions, withFleetLock } from './fleet-access.js';
+import { verifyNothingUnfinished, verifyWork, withFleetLock } from './fleet-access.js';
 import { type GoldenDomain, goldenDomain } from './from-domain.js';
 import { fleetTargets } from './reach.js';
 import { verifyWaitable } from './readiness.js';
-import { loadSeedSources, type SeedFiles } from './seeds.js';
+import { loadSeedSources } from './seeds.js';
 import { applySpawn } from './spawn-apply.js';
 import { composeRecord, readNvram, resolveBase, verifyCount } from './spawn-inputs.js';
+import type { SpawnOptions } from './spawn-options.js';
 import { verifyAlone, verifyFreezable, verifyWarm } from './warm/freezable.js';
 import { freezeDomain } from './warm/freeze.js';
 import { findGolden } from './warm/golden.js';
-
-export interface SpawnOptions extends WorkOptions {
-  fleet: string;
-  /** A file, or the name of a base image in the store. May be left out for a fleet that exists. */
-  base?: string | undefined;
-  /** Name of a domain that is shut off: its XML becomes the template, and its disks the base images. */
-  fromDomain?: string | undefined;
-  /** Name or UUID of a domain that runs: it is frozen while its disk is read, and members go on from its memory. */
-  fromRunning?: string | undefined;
-  /** Leave that domain off, with its memory kept by libvirt. */
-  keepFrozen?: boolean | undefined;
-  format?: 'qcow2' | 'raw' | undefined;
-  trustChain?: boolean | undefined;
-  /** May be left out for a fleet that exists. */
-  count?: number | undefined;
-  /** What is left out stays as recorded, or is the default for a new fleet. */
-  spec?: GivenSpec | undefined;
-  /** For a fleet that is new, and is not made of a domain: what stands where `spec` and `template` say nothing. */
-  defaults?: Pick<GivenSpec, 'network' | 'seed' | 'sshKeys'> & { template?: string | undefined };
-  /** Path of a domain template. */
-  template?: string | undefined;
-  /** Path of the NVRAM that members of UEFI begin with. */
-  nvram?: string | undefined;
-  /** Paths of seed templates. */
-  seedFiles?: SeedFiles | undefined;
-  /** Values for the seed templates that are kept out of every record and listing. */
-  secrets?: FleetSecrets['values'] | undefined;
-  /** Whether what is off is started; true when left out. */
-  start?: boolean | undefined;
-  wait?: WaitFor | undefined;
-  /** How long to wait, for all members together. */
-  timeoutMs?: number | undefined;
-  dryRun?: boolean | undefined;
-  force?: boolean | undefined;
-  /** Only define members of a fleet anew, on another accelerator, and start those of some numbers. */
-  redefine?: { accelerator?: AcceleratorChoice | undefined; starting: readonly number[] } | undefined;
-}
 
 /** Makes the world be as the spec says: imports the base, creates what is missing, starts what is off. Running it again converges. */
 export async function spawn(ports: Ports, options: SpawnOptions): Promise<Outcome> {

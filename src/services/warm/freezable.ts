@@ -13,7 +13,7 @@ import { readGuestSelf } from '../fix-up.js';
 import { verifyWaitable } from '../readiness.js';
 import { verifyRoom } from '../room.js';
 import { handleOf } from '../snapshots/access.js';
-import type { SpawnOptions } from '../spawn.js';
+import type { SpawnOptions } from '../spawn-options.js';
 
 /** Whether clones can be made of a VM that runs. What can be known beforehand is, so that it is not frozen for nothing. */
 
