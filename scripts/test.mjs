@@ -38,8 +38,8 @@ async function tests(name, prefix = [], options = [], isQuiet = false) {
 }
 
 try {
-  await check('lint', 'biome', ['check', '--error-on-warnings']);
-  await check('types', 'tsc', ['-p', 'test/tsconfig.json']);
+  await check('lint', 'npm', ['run', '--silent', 'lint']);
+  await check('types', 'npm', ['run', '--silent', 'types']);
   // On two cores vitest would run one file at a time.
   const twoFiles = ['--maxWorkers=2'];
   await tests('unit', [], twoFiles);
