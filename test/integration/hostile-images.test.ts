@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { buildGolden } from '../../scripts/golden.mjs';
+import { buildGolden } from '../../scripts/golden.js';
 import { BaseDirectory } from '../../src/adapters/base-store.js';
 import { readNamedBytes } from '../../src/adapters/files.js';
 import { inspectGuestFiles } from '../../src/adapters/guest-files/inspect.js';

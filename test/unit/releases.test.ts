@@ -11,7 +11,7 @@ import { imagesNamedIn, imagesPrintedIn, judgeDisks, nvramOf } from '../../src/c
 import { parseNetworkXml } from '../../src/core/network.js';
 import { parseXml } from '../../src/core/xml-tree.js';
 
-/** What the tools of each release print, recorded by test/fixtures/releases/record.mjs, through everything that reads it. */
+/** What the tools of each release print, recorded by test/fixtures/releases/record.ts, through everything that reads it. */
 const root = new URL('../fixtures/releases/', import.meta.url);
 const releases = readdirSync(root, { withFileTypes: true })
   .filter((entry) => entry.isDirectory())
