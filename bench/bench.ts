@@ -28,6 +28,8 @@ export interface Bench {
 
 /** How many members or guests each phase uses. */
 export interface Sizes {
+  /** Runs of `cowherd list`. */
+  startup: number;
   fleet: number;
   guests: number;
   overlays: number;

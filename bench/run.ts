@@ -7,17 +7,18 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { execa } from 'execa';
 import { openHost } from '../src/index.js';
-import { type Bench, round, type Sizes } from './bench.js';
+import { type Bench, round, type Sizes, type Usage } from './bench.js';
 import { benchClones } from './clones.js';
 import { benchDefined } from './defined.js';
 import { benchFleet } from './fleet.js';
 import { benchGuests } from './guests.js';
 import { benchLinear } from './linear.js';
 import { benchOverlays } from './overlays.js';
+import { benchStartup } from './startup.js';
 import { benchWarm } from './warm.js';
 
 const phases = [
-  ...['overlays', 'thousand', 'linear', 'fleet', 'loop', 'xargs', 'guests'],
+  ...['startup', 'overlays', 'thousand', 'linear', 'fleet', 'loop', 'xargs', 'guests'],
   ...['warm', 'warm-debian', 'clones', 'clones-debian'],
 ];
 const { values } = parseArgs({
@@ -38,9 +39,19 @@ const { values } = parseArgs({
 });
 for (const name of values.only ?? []) if (!phases.includes(name)) throw new Error(`--only ${name}: choose from ${phases.join(', ')}`);
 const wants = (name: string): boolean => values.only?.includes(name) ?? true;
-const quick: Sizes = { fleet: 3, guests: 1, overlays: 20, defined: 20, linear: [10, 20, 30], warm: 1, warmHundred: 0, clones: 1 };
+const quick: Sizes = {
+  startup: 2,
+  fleet: 3,
+  guests: 1,
+  overlays: 20,
+  defined: 20,
+  linear: [10, 20, 30],
+  warm: 1,
+  warmHundred: 0,
+  clones: 1,
+};
 const usual: Sizes = {
-  ...{ fleet: 100, guests: 8, overlays: 1000, defined: 1000, linear: [125, 250, 500, 1000] },
+  ...{ startup: 15, fleet: 100, guests: 8, overlays: 1000, defined: 1000, linear: [125, 250, 500, 1000] },
   ...{ warm: 20, warmHundred: 100, clones: 8 },
 };
 const preset = values.quick ? quick : usual;
@@ -83,15 +94,17 @@ interface Row {
 }
 const rows: Row[] = [];
 
+async function measured(settle: string, command: readonly string[]): Promise<Usage> {
+  const { stdout, stderr } = await execa(python, [join(here, 'measure.py'), '--settle', settle, ...command], { env });
+  const { exit, ...usage } = JSON.parse(stdout);
+  if (exit !== 0) throw new Error(`${command.join(' ')} exited ${exit}\n${stderr}`);
+  return usage;
+}
+
 const bench: Bench = {
   run: async (...args) => JSON.parse((await execa(bin, [...args, '--json'], { env })).stdout),
   cowherd: (...args) => bench.measure(bin, ...args),
-  async measure(...command) {
-    const { stdout, stderr } = await execa(python, [join(here, 'measure.py'), '--settle', settleSeconds, ...command], { env });
-    const { exit, ...usage } = JSON.parse(stdout);
-    if (exit !== 0) throw new Error(`${command.join(' ')} exited ${exit}\n${stderr}`);
-    return usage;
-  },
+  measure: (...command) => measured(settleSeconds, command),
   floor: async (xmlDir, base, ...phases) =>
     JSON.parse((await execa(python, [join(here, 'floor.py'), '--connect', uri, xmlDir, base, ...phases])).stdout),
   row(name, figure, unit, limit, better, details) {
@@ -120,18 +133,19 @@ async function cleanUp(): Promise<void> {
   await rm(scratch, { recursive: true, force: true });
 }
 
-const measured: Record<string, unknown> = {};
+const taken: Record<string, unknown> = {};
 try {
-  if (wants('overlays')) measured.overlays = await benchOverlays(bench);
-  if (wants('thousand')) measured.thousand = await benchDefined(bench);
-  if (wants('linear')) measured.linear = await benchLinear(bench);
-  if (wants('fleet')) measured.fleet = await benchFleet(bench, wants);
-  if (wants('guests')) measured.guests = await benchGuests(bench);
+  if (wants('startup')) taken.startup = await benchStartup({ ...bench, measure: (...command) => measured('0', command) }, bin);
+  if (wants('overlays')) taken.overlays = await benchOverlays(bench);
+  if (wants('thousand')) taken.thousand = await benchDefined(bench);
+  if (wants('linear')) taken.linear = await benchLinear(bench);
+  if (wants('fleet')) taken.fleet = await benchFleet(bench, wants);
+  if (wants('guests')) taken.guests = await benchGuests(bench);
   // `--only warm-debian` leaves out the tiny ones.
-  if (wants('warm') || wants('warm-debian')) measured.warm = await benchWarm(bench, { withTiny: wants('warm'), debian: values.debian });
+  if (wants('warm') || wants('warm-debian')) taken.warm = await benchWarm(bench, { withTiny: wants('warm'), debian: values.debian });
   if (wants('warm') || wants('clones') || wants('clones-debian')) {
     const debian = values.debian === undefined ? undefined : { image: values.debian, members: Number(values['debian-clones']) };
-    measured.clones = await benchClones(bench, { withTiny: wants('warm') || wants('clones'), debian });
+    taken.clones = await benchClones(bench, { withTiny: wants('warm') || wants('clones'), debian });
   }
 } finally {
   await cleanUp();
@@ -142,7 +156,7 @@ if (!values.quick) {
   const document = {
     date: new Date().toISOString().slice(0, 10),
     machine: { node: process.version, ...(await versions()) },
-    ...{ count: sizes.fleet, rounds, rows, measured },
+    ...{ count: sizes.fleet, rounds, rows, measured: taken },
   };
   await writeFile(join(results, 'latest.json'), `${JSON.stringify(document, undefined, 2)}\n`);
 }

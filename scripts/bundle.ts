@@ -3,7 +3,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
+import { build, type Plugin } from 'esbuild';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const { exports, oclif } = JSON.parse(await readFile(posix.join(root, 'package.json'), 'utf8'));
@@ -17,6 +17,15 @@ const named: string[] = [
 const sourceOf = (path: string): string => posix.normalize(path).replace(/^dist\//, 'src/');
 const commandDirectory = sourceOf(oclif.commands);
 const commands = await readdir(posix.join(root, commandDirectory), { recursive: true });
+
+/** What packages bring along and cowherd never uses: zod's messages in other languages, and source maps of Handlebars templates. */
+const withoutUnused: Plugin = {
+  name: 'without-unused',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^(\.\.\/locales\/index\.js|source-map)$/ }, ({ path }) => ({ path, namespace: 'unused' }));
+    onLoad({ filter: /.*/, namespace: 'unused' }, () => ({ contents: 'export {};' }));
+  },
+};
 
 await build({
   absWorkingDir: root,
@@ -36,6 +45,7 @@ await build({
   external: ['@oclif/*'],
   // Packages in CommonJS require modules of Node.
   banner: { js: "import { createRequire as requireFrom } from 'node:module';\nconst require = requireFrom(import.meta.url);" },
+  plugins: [withoutUnused],
   sourcemap: 'linked',
   sourcesContent: false,
   logLevel: 'warning',
