@@ -27,6 +27,11 @@ const withoutUnused: Plugin = {
   },
 };
 
+/** What packages in CommonJS expect in each file. */
+const commonJs = `import { createRequire as requireFrom } from 'node:module';
+const require = requireFrom(import.meta.url);
+const __filename = import.meta.filename ?? new URL(import.meta.url).pathname;`;
+
 await build({
   absWorkingDir: root,
   entryPoints: [
@@ -43,8 +48,7 @@ await build({
   target: 'node20.17',
   // oclif finds its plugins and their commands by their files.
   external: ['@oclif/*'],
-  // Packages in CommonJS require modules of Node.
-  banner: { js: "import { createRequire as requireFrom } from 'node:module';\nconst require = requireFrom(import.meta.url);" },
+  banner: { js: commonJs },
   plugins: [withoutUnused],
   sourcemap: 'linked',
   sourcesContent: false,

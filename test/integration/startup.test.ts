@@ -44,6 +44,11 @@ describe('a run of cowherd', () => {
     expect(own.length).toBeLessThan(40);
   });
 
+  it('has no bundle that looks for files beside a module of a package', async () => {
+    const bundles = modules.filter((address) => address.startsWith(pathToFileURL(join(root, 'dist')).href));
+    for (const bundle of bundles) expect(await readFile(fileURLToPath(bundle), 'utf8')).not.toMatch(/\b__dirname\b/);
+  });
+
   it('loads no file of a package other than oclif and its dependencies', () => {
     const packages = new Set(modules.flatMap((address) => /\/node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(address)?.[1] ?? []));
     expect([...packages]).toContain('@oclif/core');
