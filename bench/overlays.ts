@@ -2,7 +2,7 @@ import { mkdir, open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { median } from 'simple-statistics';
 import { buildGolden } from '../scripts/golden.js';
-import { nonZeroSegments } from '../src/core/overlay.js';
+import { nonZeroSegments } from '../src/core/image/overlay.js';
 import { openHost } from '../src/index.js';
 import type { Bench } from './bench.js';
 

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { open, rename, rm } from 'node:fs/promises';
 import { execa } from 'execa';
-import { type BootSectorEnding, bootSector } from '../src/core/boot-sector.js';
+import { type BootSectorEnding, bootSector } from '../src/core/image/boot-sector.js';
 
 interface Options {
   filledMiB?: number;

@@ -2,7 +2,7 @@ import { StringDecoder } from 'node:string_decoder';
 import { type ExecaError, execa } from 'execa';
 import { formatDuration } from '../core/duration.js';
 import { CowherdError, fullDiskHint } from '../core/errors.js';
-import { attachedEnvironment, childEnvironment } from './environment.js';
+import { attachedEnvironment, childEnvironment } from './host/environment.js';
 
 /** The one door to child processes: argument arrays, never a shell; one locale; a time-out; bounded output; a debug trace. */
 
@@ -214,7 +214,7 @@ export async function runAttached(command: string, args: readonly string[], opti
 }
 
 /** A child that stays and is talked to. */
-export interface Conversation {
+export interface InteractiveProcess {
   write(text: string): void;
   onStdout(listener: (chunk: string) => void): void;
   onStderr(listener: (chunk: string) => void): void;
@@ -224,7 +224,7 @@ export interface Conversation {
 }
 
 /** Starts a tool and leaves its standard streams open. */
-export function openTool(command: string, args: readonly string[], options: Pick<RunOptions, 'env' | 'inherit'> = {}): Conversation {
+export function openTool(command: string, args: readonly string[], options: Pick<RunOptions, 'env' | 'inherit'> = {}): InteractiveProcess {
   trace?.(`${[command, ...args].join(' ')} (kept open)`);
   const child = execa(command, args, {
     env: childEnvironment(options.env),

@@ -40,7 +40,7 @@ describe('a run of cowherd', () => {
 
   it('loads its own code from a few bundles', () => {
     const own = modules.filter((address) => address.includes('/dist/') && !address.includes('/node_modules/'));
-    expect(own).toContain(pathToFileURL(join(root, 'dist/commands/list.js')).href);
+    expect(own).toContain(pathToFileURL(join(root, 'dist/cli/commands/list.js')).href);
     expect(own.length).toBeLessThan(40);
   });
 

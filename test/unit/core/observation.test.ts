@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { type DomainState, judgeMember } from '../../../src/core/observation.js';
-import { type MarkedMember, planPower, planSpawn } from '../../../src/core/plan.js';
+import { type DomainState, judgeMember } from '../../../src/core/fleet/observation.js';
+import { type MarkedMember, planPower, planSpawn } from '../../../src/core/fleet/plan.js';
 
 const fleetId = 'f';
 
