@@ -4,10 +4,10 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 const slow = { testTimeout: 300_000, hookTimeout: 300_000 };
 
 /** Tests with a hundred guests, or with many Linux ones. */
-const crowded = ['guests', 'hundred'].map((name) => `test/e2e/${name}.test.ts`);
+const crowded = ['guests', 'hundred'].map((name) => `test/e2e/**/${name}.test.ts`);
 
 /** Tests that wait most of the time, for guests and calls that hang: they run beside the others. */
-const waiting = ['hangs', 'hangs-inside', 'stray-checkpoints', 'flaky-libvirt'].map((name) => `test/e2e/${name}.test.ts`);
+const waiting = ['hangs', 'hangs-inside', 'stray-checkpoints', 'flaky-libvirt'].map((name) => `test/e2e/**/${name}.test.ts`);
 
 /** The longest file first: at the end one worker would be idle while the other runs it. Vitest goes by the size of files. */
 class LongestFirst extends BaseSequencer {
