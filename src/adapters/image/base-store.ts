@@ -22,13 +22,13 @@ import type {
   BaseLockOptions,
   BaseStore,
   ExportRequest,
-  ImageTool,
   ImportPreview,
   ImportProgress,
   ImportRequest,
   ImportResult,
   PromotionRequest,
-} from '../../ports/index.js';
+} from '../../ports/bases.js';
+import type { ImageTool } from '../../ports/images.js';
 import { Readers } from '../host/readers.js';
 import { makeDirectory } from '../store/directories.js';
 import { allocatedBytes, listDirectory, openOwn, readOwn, sealOf, storeError, writeJson } from '../store/files.js';

@@ -3,7 +3,7 @@ import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { CowherdError } from '../../core/errors.js';
 import { headerBytes } from '../../core/image/qcow2-header.js';
-import type { ImportProgress } from '../../ports/index.js';
+import type { ImportProgress } from '../../ports/bases.js';
 import { unreadable } from '../host/denied.js';
 import type { Readers } from '../host/readers.js';
 import { openOwn } from '../store/files.js';

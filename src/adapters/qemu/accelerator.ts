@@ -13,7 +13,7 @@ import {
   withEntry,
 } from '../../core/host/accelerator.js';
 import { type AcceleratorChoice, candidatesFor, cpuObstacle, cpuRefused, formatChoice, isSameChoice } from '../../core/host/cpu.js';
-import type { AcceleratorProbe } from '../../ports/index.js';
+import type { AcceleratorProbe } from '../../ports/machine.js';
 import { readBuiltInTemplate } from '../host/templates.js';
 import { missingLevels, removeEmpty } from '../store/directories.js';
 import { writeJson } from '../store/files.js';

@@ -10,7 +10,7 @@ import { nonZeroSegments } from '../../core/image/overlay.js';
 import type { LockHolder } from '../../core/lock.js';
 import { namePattern } from '../../core/names.js';
 import type { SourceKind } from '../../core/spec/spec.js';
-import type { ConsolePiece, FleetLock, FleetStore } from '../../ports/index.js';
+import type { ConsolePiece, FleetLock, FleetStore } from '../../ports/fleets.js';
 import { readBackingName } from '../image/image-files.js';
 import type { AgentSockets } from '../libvirt/agent-sockets.js';
 import { runTool } from '../process.js';
