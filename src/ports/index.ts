@@ -10,11 +10,22 @@ import type { MemoryStore } from './memory.js';
 import type { DiskFiles, ForeignDomains, OverlayTool, SnapshotStore } from './snapshot.js';
 import type { StoreSurvey } from './survey.js';
 
+/**
+ * The few calls that the services need from the outside. An instance belongs to one host and one connection. Every call may
+ * fail with a CowherdError; what is already as asked is success.
+ */
+
+export type * from './bases.js';
 export type * from './checkpoint.js';
+export type * from './fleets.js';
 export type * from './guest.js';
+export type * from './hypervisor.js';
+export type * from './images.js';
+export type * from './machine.js';
 export type * from './memory.js';
 export type * from './snapshot.js';
 export type * from './survey.js';
+
 /** Templates that come with cowherd. */
 export type BuiltInTemplate = 'domain' | 'user-data' | 'meta-data' | 'fix-up';
 

@@ -4,11 +4,6 @@ import type { Ksm } from '../core/host/ksm.js';
 import type { ProcessMemory } from '../core/host/process-memory.js';
 import type { PathObstacle } from '../core/host/reachability.js';
 
-/**
- * The few calls that the services need from the outside. An instance belongs to one host and one connection. Every call may
- * fail with a CowherdError; what is already as asked is success.
- */
-
 export interface Clock {
   /** Milliseconds, monotonic. */
   monotonic(): number;
