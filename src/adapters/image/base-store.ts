@@ -30,10 +30,12 @@ import type {
 } from '../../ports/bases.js';
 import type { ImageTool } from '../../ports/images.js';
 import { Readers } from '../host/readers.js';
+import { writeJson } from '../store/atomic-write.js';
 import { makeDirectory } from '../store/directories.js';
-import { allocatedBytes, listDirectory, openOwn, readOwn, sealOf, storeError, writeJson } from '../store/files.js';
+import { allocatedBytes, listDirectory, sealOf, storeError } from '../store/files.js';
 import { baseLayout, storeLayout } from '../store/layout.js';
 import { FileLock, type LockPolicy } from '../store/lock.js';
+import { openOwn, readOwn } from '../store/own-files.js';
 import { exportImage } from './base-export.js';
 import { publish, sweepBases, unpublish, withPartial } from './base-intake.js';
 import { previewImport } from './base-preview.js';

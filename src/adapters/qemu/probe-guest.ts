@@ -16,7 +16,8 @@ import type { ImageTool } from '../../ports/images.js';
 import type { Clock } from '../../ports/machine.js';
 import type { AgentSockets } from '../libvirt/agent-sockets.js';
 import { makeDirectory } from '../store/directories.js';
-import { listDirectory, SafeUnlinker } from '../store/files.js';
+import { listDirectory } from '../store/files.js';
+import { SafeUnlinker } from '../store/safe-unlinker.js';
 
 /** An emulated guest needs a fraction of a second, also on a busy host. */
 export const longestProbeMs = 3_000;

@@ -1,8 +1,9 @@
 import { CowherdError } from '../../core/errors.js';
+import type { MarkedMember, Plan } from '../../core/fleet/member-plan.js';
 import { isOn } from '../../core/fleet/observation.js';
 import type { Operation } from '../../core/fleet/operation.js';
 import { mergeOutcomes, type Outcome } from '../../core/fleet/outcome.js';
-import { type MarkedMember, type Plan, planPower, planRebase } from '../../core/fleet/plan.js';
+import { planPower, planRebase } from '../../core/fleet/plan.js';
 import { baseOf, type FleetRecord } from '../../core/fleet/record.js';
 import { formatIndexes } from '../../core/fleet/selection.js';
 import { formatWaitFor, parseWaitFor, type WaitFor } from '../../core/guest/stages.js';

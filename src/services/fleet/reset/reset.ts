@@ -1,9 +1,10 @@
 import type { MemberDefinition } from '../../../core/domain/domain-xml.js';
 import type { BaseLookup } from '../../../core/domain/template.js';
+import type { MarkedMember, Plan } from '../../../core/fleet/member-plan.js';
 import { isOn } from '../../../core/fleet/observation.js';
 import type { Operation } from '../../../core/fleet/operation.js';
 import type { Outcome } from '../../../core/fleet/outcome.js';
-import { type MarkedMember, type Plan, planReset, type ResetPolicy, type StartPolicy } from '../../../core/fleet/plan.js';
+import { planReset, type ResetPolicy, type StartPolicy } from '../../../core/fleet/plan.js';
 import type { FleetRecord } from '../../../core/fleet/record.js';
 import { selectMembers } from '../../../core/fleet/selection.js';
 import type { Seed } from '../../../core/guest/seed.js';

@@ -1,9 +1,10 @@
 import pLimit from 'p-limit';
 import { CowherdError } from '../../../core/errors.js';
+import { foreignReason, isForeign, unreadReason } from '../../../core/fleet/foreign-member.js';
+import type { MarkedMember, Plan, StepName } from '../../../core/fleet/member-plan.js';
 import { isOn } from '../../../core/fleet/observation.js';
 import type { Operation } from '../../../core/fleet/operation.js';
 import { mergeOutcomes, type Outcome } from '../../../core/fleet/outcome.js';
-import { foreignReason, isForeign, type MarkedMember, type Plan, type StepName, unreadReason } from '../../../core/fleet/plan.js';
 import type { FleetRecord } from '../../../core/fleet/record.js';
 import { selectMembers } from '../../../core/fleet/selection.js';
 import type { CheckpointRecord } from '../../../core/snapshot/checkpoint.js';

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
+import type { MarkedMember } from '../../../core/fleet/member-plan.js';
 import { isOn } from '../../../core/fleet/observation.js';
 import type { Outcome } from '../../../core/fleet/outcome.js';
-import { type MarkedMember, planSpawn } from '../../../core/fleet/plan.js';
+import { planSpawn } from '../../../core/fleet/plan-spawn.js';
 import type { FleetRecord } from '../../../core/fleet/record.js';
 import { formatIndexes } from '../../../core/fleet/selection.js';
 import type { SeedSources } from '../../../core/guest/seed.js';

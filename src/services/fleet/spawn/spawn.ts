@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { CowherdError } from '../../../core/errors.js';
+import type { Plan } from '../../../core/fleet/member-plan.js';
 import type { Outcome } from '../../../core/fleet/outcome.js';
-import type { Plan } from '../../../core/fleet/plan.js';
 import { type FleetRecord, growMembers } from '../../../core/fleet/record.js';
 import type { FleetSecrets } from '../../../core/guest/seed.js';
 import type { WaitFor } from '../../../core/guest/stages.js';
