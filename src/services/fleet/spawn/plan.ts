@@ -2,11 +2,12 @@ import type { MemberDefinition } from '../../../core/domain/domain-xml.js';
 import type { BaseLookup, Platform } from '../../../core/domain/template.js';
 import { CowherdError } from '../../../core/errors.js';
 import { type MemberDisk, memberDisks } from '../../../core/fleet/disks.js';
+import type { MarkedMember, Plan, StepName } from '../../../core/fleet/member-plan.js';
 import type { MemberMark } from '../../../core/fleet/observation.js';
-import type { MarkedMember, Plan, StepName } from '../../../core/fleet/plan.js';
 import type { FleetRecord } from '../../../core/fleet/record.js';
 import { definitionChanges } from '../../../core/spec/changes.js';
 import type { Ports } from '../../../ports/index.js';
+import type { SpawnContext } from './context.js';
 import { loadTemplate, renderDefinitions } from './definitions.js';
 import type { SpawnOptions } from './options.js';
 
@@ -29,7 +30,7 @@ export function restricted(plan: Plan, { start = true, redefine }: SpawnOptions)
  */
 export async function earlierDefinitions(
   ports: Pick<Ports, 'fleets' | 'readFile' | 'builtInTemplate'>,
-  { recorded }: { recorded: FleetRecord | undefined },
+  { recorded }: Pick<SpawnContext, 'recorded'>,
   plan: Plan,
   imageOf: BaseLookup,
   platform: Platform,

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { CowherdError } from '../../../core/errors.js';
+import type { Plan } from '../../../core/fleet/member-plan.js';
 import type { Outcome } from '../../../core/fleet/outcome.js';
-import type { Plan } from '../../../core/fleet/plan.js';
 import { type FleetRecord, growMembers } from '../../../core/fleet/record.js';
 import { assertWithin, limits } from '../../../core/limits.js';
 import { assertName } from '../../../core/names.js';
@@ -19,9 +19,10 @@ import { earlyChecks, foresee, withForeseen } from '../../run/dry-run/refusal.js
 import { emptyOutcome } from '../../run/run-plan.js';
 import { assertNothingUnfinished, assertWork, withFleetLock } from '../access.js';
 import { applySpawn } from './apply.js';
+import { resolveBase } from './base-input.js';
 import { loadTemplate } from './definitions.js';
 import { type GoldenDomain, goldenDomain } from './from-domain.js';
-import { assertCount, composeRecord, readNvram, resolveBase } from './inputs.js';
+import { assertCount, composeRecord, readNvram } from './inputs.js';
 import type { SpawnOptions } from './options.js';
 
 /** Makes the world be as the spec says: imports the base, creates what is missing, starts what is off. Running it again converges. */
