@@ -24,7 +24,8 @@ import { withoutEnlarged } from '../spawn/root-size.js';
 import { refuseStaleDefinitions } from './backing-check.js';
 import { redefines, refuseForeignDisks } from './foreign-disks.js';
 import { freshDisks, memberDisksOf, nvramOf, verifiedBases } from './fresh-disks.js';
-import { finishWarmReset } from './warm.js';
+
+export type FinishOptions = WorkOptions & Pick<ResetOptions, 'fleet' | 'wait' | 'timeoutMs'> & { isResumed: boolean };
 
 export interface ResetOptions extends WorkOptions {
   fleet: string;
@@ -45,13 +46,12 @@ export interface ResetOptions extends WorkOptions {
 }
 
 /** Does what is left of a reset whose intent is written. The fleet is locked. */
-export async function finishReset(
+export async function finishColdReset(
   ports: Ports,
   operation: Operation,
   done: ReadonlySet<number>,
-  options: WorkOptions & Pick<ResetOptions, 'fleet' | 'wait' | 'timeoutMs'> & { isResumed: boolean },
+  options: FinishOptions,
 ): Promise<Outcome> {
-  if (operation.warm !== undefined) return finishWarmReset(ports, operation, done, options);
   const began = ports.clock.monotonic();
   const { record, observed, plan, watch, context, cloner } = await prepared(ports, options.fleet, options.isResumed, async () => {
     const ready = await prepareReset(ports, operation, done, options.fleet, options);

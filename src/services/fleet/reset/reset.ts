@@ -1,4 +1,5 @@
 import { isOn } from '../../../core/fleet/observation.js';
+import type { Operation } from '../../../core/fleet/operation.js';
 import type { Outcome } from '../../../core/fleet/outcome.js';
 import { selectMembers } from '../../../core/fleet/selection.js';
 import type { Ports } from '../../../ports/index.js';
@@ -7,9 +8,9 @@ import { assertWaitable } from '../../guest/readiness.js';
 import { startOtherwise } from '../../host/accelerator-fallback.js';
 import { byName, dryOutcome, newOperation } from '../../run/run-plan.js';
 import { assertNothingUnfinished, assertWork, loadFleet, observeWithMarks, withFleetLock } from '../access.js';
-import { finishReset, planOf, type ResetOptions } from './cold.js';
+import { type FinishOptions, finishColdReset, planOf, type ResetOptions } from './cold.js';
 import { verifiedBases } from './fresh-disks.js';
-import { beginWarmReset } from './warm.js';
+import { beginWarmReset, finishWarmReset } from './warm.js';
 
 /**
  * Puts members back to clean: a fresh overlay in place of the old one. Takes as long for a member that wrote gigabytes as for
@@ -48,5 +49,10 @@ async function beginCold(ports: Ports, options: ResetOptions): Promise<Outcome> 
     return dryOutcome(ports, { verb: 'reset', id: operation.id, record, plan, before: byName(observed), doneAs: () => 'reset', began });
   }
   await ports.fleets.beginOperation(record.name, operation);
-  return finishReset(ports, operation, new Set(), { ...options, isResumed: false });
+  return finishColdReset(ports, operation, new Set(), { ...options, isResumed: false });
+}
+
+/** What comes after the intent was written; also what "resume" calls. @param done indexes of members that are done already */
+export function finishReset(ports: Ports, operation: Operation, done: ReadonlySet<number>, options: FinishOptions): Promise<Outcome> {
+  return (operation.warm === undefined ? finishColdReset : finishWarmReset)(ports, operation, done, options);
 }

@@ -17,7 +17,7 @@ import { isComplete } from '../../run/member-executor.js';
 import { byName, dryOutcome, executePlan, memberOf, newOperation, offNames, prepared } from '../../run/run-plan.js';
 import { loadFleet, observeWithMarks, type WorkOptions } from '../access.js';
 import { refuseMisplaced, refuseStaleDefinitions } from './backing-check.js';
-import { finishReset, type ResetOptions } from './cold.js';
+import { finishColdReset, type ResetOptions } from './cold.js';
 import { refuseForeignDisks } from './foreign-disks.js';
 import { verifiedBases } from './fresh-disks.js';
 
@@ -121,7 +121,7 @@ export async function finishWarmReset(
   }
   const next = newOperation(ports, 'reset', { targets: cold.map(({ index }) => index), start: 'all' });
   await ports.fleets.beginOperation(record.name, next);
-  const then = await finishReset(ports, next, new Set(), { ...options, isResumed: true });
+  const then = await finishColdReset(ports, next, new Set(), { ...options, isResumed: true });
   const merged = mergeOutcomes([outcome, then], outcome.operation.seconds + then.operation.seconds);
   return { ...merged, notes: [...merged.notes, ...coldNotes(cold)] };
 }
