@@ -3,8 +3,11 @@
 import { answerShell } from '../dist/cli/completion/fast.js';
 
 const answer = answerShell(process.argv.slice(2));
-if (answer === undefined) await (await import('../dist/cli/main.js')).main({ dir: import.meta.url });
-else {
+if (answer === undefined) {
+  // Stack traces name the sources instead of the bundles.
+  process.setSourceMapsEnabled(true);
+  await (await import('../dist/cli/main.js')).main({ dir: import.meta.url });
+} else {
   process.stdout.on('error', ({ code, message }) => {
     // A reader that has enough is no error, as for every verb.
     if (code === 'EPIPE') return;

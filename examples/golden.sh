@@ -2,7 +2,7 @@
 # golden.sh OUT.qcow2: a golden image to try things with: 64 MiB, with a 512-byte guest that writes its own disk when it boots.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-node --input-type=module -e '
-  import { buildGolden } from "./scripts/golden.mjs";
+node --import tsx --input-type=module -e '
+  import { buildGolden } from "./scripts/golden.ts";
   await buildGolden(process.argv[1], { filledMiB: 16, ending: "power-button" });
 ' "$1"

@@ -121,7 +121,7 @@ if [ ! -f node_modules/.package-lock.json ] || [ package-lock.json -nt node_modu
   npm ci --no-audit --no-fund --loglevel=error
   touch node_modules/.package-lock.json
 fi
-if [ ! -f dist/.built ] || [ -n "$(find src package.json tsconfig.json -newer dist/.built -print -quit)" ]; then
+if [ ! -f dist/.built ] || [ -n "$(find src scripts/bundle.ts package.json tsconfig.json -newer dist/.built -print -quit)" ]; then
   say "building"
   npm run --silent build
   touch dist/.built

@@ -17,3 +17,9 @@ export type ProgressEvent =
   | { kind: 'note'; text: string };
 
 export type ProgressListener = (event: ProgressEvent) => void;
+
+/** How much of a long copy or read is done. */
+export interface ImportProgress {
+  doneBytes: number;
+  totalBytes: number;
+}

@@ -1,8 +1,8 @@
 import type { BaseRef } from '../core/fleet/record.js';
 import type { BaseImage, Seal, WarmMemory } from '../core/image/base.js';
 import type { SaveHead } from '../core/image/save-file.js';
+import type { ImportProgress } from '../core/progress.js';
 import type { DiskSpec } from '../core/spec/spec.js';
-import type { ImportProgress } from './index.js';
 
 /** The calls that have to do with the memory of golden VMs, which clones go on from. */
 

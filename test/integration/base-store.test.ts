@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { buildGolden } from '../../scripts/golden.mjs';
+import { buildGolden } from '../../scripts/golden.js';
 import { BaseDirectory } from '../../src/adapters/image/base-store.js';
 import { QemuImg } from '../../src/adapters/qemu/qemu-img.js';
 import { sealDifferences } from '../../src/core/image/base.js';

@@ -4,14 +4,14 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { buildGolden } from '../../scripts/golden.mjs';
+import { buildGolden } from '../../scripts/golden.js';
 import { inspectGuestFiles } from '../../src/adapters/guest-files/inspect.js';
+import { readNamedBytes } from '../../src/adapters/host/named-files.js';
 import { BaseDirectory } from '../../src/adapters/image/base-store.js';
 import { QemuImg } from '../../src/adapters/qemu/qemu-img.js';
-import { readNamedBytes } from '../../src/adapters/store/files.js';
 import { CowherdError } from '../../src/core/errors.js';
 import { assertImportable, headerBytes, imageFormat, parseQcow2Header } from '../../src/core/image/qcow2-header.js';
-import type { ImportResult } from '../../src/ports/index.js';
+import type { ImportResult } from '../../src/ports/bases.js';
 
 /** Images of strangers: each becomes a base image that shows what the file shows, or is refused with a reason, and soon. */
 

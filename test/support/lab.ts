@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa, type ResultPromise } from 'execa';
 import { inject } from 'vitest';
-import { buildGolden } from '../../scripts/golden.mjs';
+import { buildGolden } from '../../scripts/golden.js';
 import { type BootMarker, readBootMarker } from '../../src/core/image/boot-sector.js';
 import { runHere } from './run-in-process.js';
 

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
-import { readNamedFile } from '../../src/adapters/store/files.js';
+import { readNamedFile } from '../../src/adapters/host/named-files.js';
 import { CowherdError } from '../../src/core/errors.js';
 import { readFleetFile } from '../../src/services/fleet/file.js';
 

@@ -11,7 +11,7 @@ import { templateFromDomain } from '../../src/core/domain/template-from-domain.j
 import { parseXml } from '../../src/core/domain/xml-tree.js';
 import { machineIn } from '../../src/core/snapshot/checkpoint.js';
 
-/** What the tools of each release print, recorded by test/fixtures/releases/record.mjs, through everything that reads it. */
+/** What the tools of each release print, recorded by test/fixtures/releases/record.ts, through everything that reads it. */
 const root = new URL('../fixtures/releases/', import.meta.url);
 const releases = readdirSync(root, { withFileTypes: true })
   .filter((entry) => entry.isDirectory())

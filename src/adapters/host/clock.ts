@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Clock } from '../../ports/index.js';
+import type { Clock } from '../../ports/machine.js';
 
 export const systemClock: Clock = {
   monotonic: () => performance.now(),

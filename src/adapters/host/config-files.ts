@@ -1,7 +1,7 @@
 import { lstat, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, isAbsolute, join } from 'node:path';
-import { readNamedFile } from '../store/files.js';
+import { readNamedFile } from './named-files.js';
 
 /** The files that hold defaults for the command line. */
 

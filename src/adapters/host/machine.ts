@@ -5,7 +5,7 @@ import { dirname, join, resolve } from 'node:path';
 import { type Ksm, readKsm } from '../../core/host/ksm.js';
 import type { ProcessMemory } from '../../core/host/process-memory.js';
 import type { PathObstacle } from '../../core/host/reachability.js';
-import type { DiskSpace, Machine, QemuProcess, ReachTarget } from '../../ports/index.js';
+import type { DiskSpace, Machine, QemuProcess, ReachTarget } from '../../ports/machine.js';
 import { runTool } from '../process.js';
 import { findQemuProcesses, readProcessMemory } from '../qemu/processes.js';
 import { findObstacles } from './reachability.js';

@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { PathObstacle } from '../../core/host/reachability.js';
-import type { ReachTarget } from '../../ports/index.js';
+import type { ReachTarget } from '../../ports/machine.js';
 import { runTool } from '../process.js';
 import { groupsOf, localUser } from './readers.js';
 

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import type { BuiltInTemplate } from '../../ports/index.js';
+import { packageRoot } from './package-root.js';
 
-/** The package's own templates lie beside dist/ and src/, in the repository and installed alike. */
-const directory = new URL('../../../templates/', import.meta.url);
+const directory = new URL('templates/', packageRoot);
 
 const files: Record<BuiltInTemplate, string> = {
   domain: 'domain.xml.hbs',

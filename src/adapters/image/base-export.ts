@@ -2,7 +2,8 @@ import { constants } from 'node:fs';
 import { link, lstat, open, realpath, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { CowherdError } from '../../core/errors.js';
-import type { ExportRequest, ImageTool } from '../../ports/index.js';
+import type { ExportRequest } from '../../ports/bases.js';
+import type { ImageTool } from '../../ports/images.js';
 import { allocatedBytes, isMissing, storeError } from '../store/files.js';
 
 /** Of a file that is being exported: always the same, so that what a crash left is written over the next time. */

@@ -5,18 +5,12 @@ import type { BaseRecord } from '../../core/image/base.js';
 import type { LoneBase } from '../../core/image/base-chain.js';
 import { namePattern } from '../../core/names.js';
 import type { Readers } from '../host/readers.js';
+import { isTemporary, writeJson } from '../store/atomic-write.js';
 import { makeDirectory } from '../store/directories.js';
-import {
-  allocatedBytes,
-  assertDirectory,
-  isTemporary,
-  listDirectory,
-  SafeUnlinker,
-  sealOf,
-  storeError,
-  writeJson,
-} from '../store/files.js';
+import { allocatedBytes, listDirectory, sealOf, storeError } from '../store/files.js';
 import { baseLayout, storeLayout, unrecordedPrefix } from '../store/layout.js';
+import { assertDirectory } from '../store/own-files.js';
+import { SafeUnlinker } from '../store/safe-unlinker.js';
 import { seal } from './image-files.js';
 
 /** How an image comes into the store and leaves it: wholly or not at all. Only under the lock on base images. */

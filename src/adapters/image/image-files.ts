@@ -3,10 +3,10 @@ import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { CowherdError } from '../../core/errors.js';
 import { headerBytes } from '../../core/image/qcow2-header.js';
-import type { ImportProgress } from '../../ports/index.js';
+import type { ImportProgress } from '../../core/progress.js';
 import { unreadable } from '../host/denied.js';
 import type { Readers } from '../host/readers.js';
-import { openOwn } from '../store/files.js';
+import { openOwn } from '../store/own-files.js';
 
 /** Reading, hashing and copying whole images. */
 

@@ -2,7 +2,8 @@ import { lstat, mkdir, rmdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { CowherdError } from '../../core/errors.js';
-import { isMissing, SafeUnlinker } from '../store/files.js';
+import { isMissing } from '../store/files.js';
+import { SafeUnlinker } from '../store/safe-unlinker.js';
 
 /** sun_path of unix(7), with its final zero. */
 const longestSocketPath = 107;

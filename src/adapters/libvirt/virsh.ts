@@ -7,7 +7,7 @@ import { metadataNamespace, parseMemberMark } from '../../core/domain/domain-xml
 import type { Platform } from '../../core/domain/template.js';
 import { CowherdError } from '../../core/errors.js';
 import { type DomainState, isStartingUp, type MemberMark } from '../../core/fleet/observation.js';
-import type { DomainDefinition, Hypervisor } from '../../ports/index.js';
+import type { DomainDefinition, Hypervisor } from '../../ports/hypervisor.js';
 import { makeScratch } from '../host/scratch.js';
 import { runAttached, runTool } from '../process.js';
 import { storeError } from '../store/files.js';

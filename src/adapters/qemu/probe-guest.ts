@@ -11,10 +11,13 @@ import { type AcceleratorFault, acceleratorFaultOf, faultText } from '../../core
 import type { BaseImage } from '../../core/image/base.js';
 import { longModeSector, readProbeLine } from '../../core/image/long-mode-sector.js';
 import { defaultDomainSpec } from '../../core/spec/spec.js';
-import type { Clock, Hypervisor, ImageTool } from '../../ports/index.js';
+import type { Hypervisor } from '../../ports/hypervisor.js';
+import type { ImageTool } from '../../ports/images.js';
+import type { Clock } from '../../ports/machine.js';
 import type { AgentSockets } from '../libvirt/agent-sockets.js';
 import { makeDirectory } from '../store/directories.js';
-import { listDirectory, SafeUnlinker } from '../store/files.js';
+import { listDirectory } from '../store/files.js';
+import { SafeUnlinker } from '../store/safe-unlinker.js';
 
 /** An emulated guest needs a fraction of a second, also on a busy host. */
 export const longestProbeMs = 3_000;

@@ -2,7 +2,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import pLimit from 'p-limit';
 import { type ProcessMemory, readGuestMemory, readMerged, readProportional, readStatus } from '../../core/host/process-memory.js';
-import type { QemuProcess } from '../../ports/index.js';
+import type { QemuProcess } from '../../ports/machine.js';
 
 /** For smaps_rollup the kernel goes through all pages of a process, which takes a core for as long; the guest waits for some of it. */
 const readsAtOnce = 2;

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { CowherdError } from '../../core/errors.js';
 import type { BaseImage } from '../../core/image/base.js';
 import { OpenElsewhere } from '../../core/image/open-elsewhere.js';
-import type { ConvertRequest, ImageFile, ImageInfo, ImageTool } from '../../ports/index.js';
+import type { ConvertRequest, ImageFile, ImageInfo, ImageTool } from '../../ports/images.js';
 import { processesWith } from '../host/open-files.js';
 import { assertAlone } from '../image/image-files.js';
 import { type RunResult, runTool } from '../process.js';

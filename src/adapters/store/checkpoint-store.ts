@@ -14,9 +14,12 @@ import {
 } from '../../core/image/qcow2-snapshots.js';
 import { type CheckpointRecord, isLayoutFree, layoutFreePrefix, parseCheckpoint, tagPrefix } from '../../core/snapshot/checkpoint.js';
 import type { CheckpointStore, HeldSnapshot } from '../../ports/index.js';
+import { writeJson } from './atomic-write.js';
 import { makeDirectory } from './directories.js';
-import { isMissing, listDirectory, openOwn, readIfThere, SafeUnlinker, storeError, writeJson } from './files.js';
+import { isMissing, listDirectory, storeError } from './files.js';
 import { checkpointEnding, fleetLayout } from './layout.js';
+import { openOwn, readIfThere } from './own-files.js';
+import { SafeUnlinker } from './safe-unlinker.js';
 
 /** Read at a time: what hashing takes some milliseconds for. */
 const chunkBytes = 2 * 1024 * 1024;

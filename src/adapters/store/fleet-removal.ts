@@ -1,6 +1,7 @@
 import { rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isMissing, isTemporary, listDirectory, SafeUnlinker, storeError } from './files.js';
+import { isTemporary } from './atomic-write.js';
+import { isMissing, listDirectory, storeError } from './files.js';
 import {
   copyPrefix,
   type FleetLayout,
@@ -11,6 +12,7 @@ import {
   partialSeedEnding,
   seedEnding,
 } from './layout.js';
+import { SafeUnlinker } from './safe-unlinker.js';
 
 /** What is unlinked when members and fleets go: files that cowherd made, and no others. */
 

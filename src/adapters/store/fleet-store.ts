@@ -10,33 +10,18 @@ import { nonZeroSegments } from '../../core/image/overlay.js';
 import type { LockHolder } from '../../core/lock.js';
 import { namePattern } from '../../core/names.js';
 import type { SourceKind } from '../../core/spec/spec.js';
-import type { ConsolePiece, FleetLock, FleetStore } from '../../ports/index.js';
+import type { ConsolePiece, FleetLock, FleetStore } from '../../ports/fleets.js';
 import { readBackingName } from '../image/image-files.js';
 import type { AgentSockets } from '../libvirt/agent-sockets.js';
 import { runTool } from '../process.js';
+import { placeBytes, placeText, scratchName, syncDirectory, writeImage, writeJson } from './atomic-write.js';
 import { makeDirectory } from './directories.js';
-import {
-  allocatedBytes,
-  appendOwn,
-  assertDirectory,
-  assertOwn,
-  isMissing,
-  listDirectory,
-  openOwn,
-  placeBytes,
-  placeText,
-  readIfThere,
-  readOwn,
-  SafeUnlinker,
-  scratchName,
-  storeError,
-  syncDirectory,
-  writeImage,
-  writeJson,
-} from './files.js';
+import { allocatedBytes, isMissing, listDirectory, storeError } from './files.js';
 import { removeEmpty, removeFleetDirectory, removeMemberFiles, removeStaged } from './fleet-removal.js';
 import { fleetLayout, logEnding, nvramEnding, overlayEnding, partialEnding, seedEnding, storeLayout } from './layout.js';
 import { FileLock, type LockPolicy, lockHolder, requestOf } from './lock.js';
+import { appendOwn, assertDirectory, assertOwn, openOwn, readIfThere, readOwn } from './own-files.js';
+import { SafeUnlinker } from './safe-unlinker.js';
 
 /** Overlays written before the event loop has its turn: about a millisecond's worth. */
 const stagedAtOnce = 16;

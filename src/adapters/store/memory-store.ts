@@ -6,14 +6,18 @@ import { z } from 'zod';
 import { baseRefSchema, parseState } from '../../core/fleet/record.js';
 import { type BaseImage, type BaseRecord, type Seal, warmMemorySchema } from '../../core/image/base.js';
 import { composeSaveHead, parseSaveHead, parseSaveHeader, type SaveHead, saveHeaderBytes } from '../../core/image/save-file.js';
+import type { ImportProgress } from '../../core/progress.js';
 import { diskSpecSchema } from '../../core/spec/spec.js';
-import type { Freeze, ImportProgress, MemoryFacts, MemorySlot, MemoryStore } from '../../ports/index.js';
+import type { Freeze, MemoryFacts, MemorySlot, MemoryStore } from '../../ports/index.js';
 import { withPartial } from '../image/base-intake.js';
 import { hashAndCopy, hashFile } from '../image/image-files.js';
 import { isSystemUri } from '../libvirt/connection.js';
+import { syncDirectory, writeJson } from './atomic-write.js';
 import { makeDirectory } from './directories.js';
-import { allocatedBytes, openOwn, readIfThere, SafeUnlinker, sealOf, storeError, syncDirectory, writeJson } from './files.js';
+import { allocatedBytes, sealOf, storeError } from './files.js';
 import { baseLayout, fleetLayout, storeLayout } from './layout.js';
+import { openOwn, readIfThere } from './own-files.js';
+import { SafeUnlinker } from './safe-unlinker.js';
 
 const freezeSchema = z.strictObject({
   version: z.literal(1),

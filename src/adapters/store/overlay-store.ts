@@ -2,9 +2,10 @@ import { randomBytes } from 'node:crypto';
 import { lstat, open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CowherdError } from '../../core/errors.js';
-import type { OverlayCopy, OverlayStore } from '../../ports/index.js';
-import { allocatedBytes, listDirectory, SafeUnlinker, storeError } from './files.js';
+import type { OverlayCopy, OverlayStore } from '../../ports/fleets.js';
+import { allocatedBytes, listDirectory, storeError } from './files.js';
 import { copyPrefix, fleetLayout, overlayEnding } from './layout.js';
+import { SafeUnlinker } from './safe-unlinker.js';
 
 /** Copies of overlays that take their place. */
 export class OverlayDirectory implements OverlayStore {

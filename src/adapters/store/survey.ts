@@ -5,8 +5,9 @@ import { CowherdError } from '../../core/errors.js';
 import { namePattern } from '../../core/names.js';
 import type { StoreEntry, StoreRoom, StoreSurvey } from '../../ports/index.js';
 import type { Readers } from '../host/readers.js';
-import { allocatedBytes, isMissing, listDirectory, SafeUnlinker, storeError } from './files.js';
+import { allocatedBytes, isMissing, listDirectory, storeError } from './files.js';
 import { copyPrefix, storeLayout, unrecordedPrefix } from './layout.js';
+import { SafeUnlinker } from './safe-unlinker.js';
 
 /**
  * What a name means, by the first pattern that fits; its group is the stem. Paths count from the directory of the owner. Private is what

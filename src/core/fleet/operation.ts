@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { StepName } from './plan.js';
+import type { StepName } from './member-plan.js';
 import { type FleetRecord, fleetRecordSchema } from './record.js';
 
 /** operation.json: a verb that is under way, with all that is needed to finish it after a crash. */

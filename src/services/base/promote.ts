@@ -1,13 +1,14 @@
 import { dirname } from 'node:path';
 import { CowherdError, reportOf } from '../../core/errors.js';
+import type { MarkedMember } from '../../core/fleet/member-plan.js';
 import { isOn } from '../../core/fleet/observation.js';
-import type { MarkedMember } from '../../core/fleet/plan.js';
 import { baseOf } from '../../core/fleet/record.js';
 import { type BaseImage, formatBaseRef } from '../../core/image/base.js';
 import { layersOf, maxLayers } from '../../core/image/base-chain.js';
 import type { HygieneWarning } from '../../core/image/hygiene.js';
 import { assertName } from '../../core/names.js';
-import type { ImportResult, Ports } from '../../ports/index.js';
+import type { ImportResult } from '../../ports/bases.js';
+import type { Ports } from '../../ports/index.js';
 import { assertNothingUnfinished, assertWork, observeWithMarks, verifiedBase, type WorkOptions, withFleetLock } from '../fleet/access.js';
 import { type FoundMember, findMember } from '../fleet/members.js';
 import { start, stop } from '../fleet/power.js';

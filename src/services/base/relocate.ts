@@ -5,9 +5,10 @@ import { imagesPrintedIn } from '../../core/domain/foreign-domain.js';
 import type { BaseLookup } from '../../core/domain/template.js';
 import { CowherdError, type ErrorReport, reportOf } from '../../core/errors.js';
 import { memberDisks } from '../../core/fleet/disks.js';
+import { foreignReason, isForeign } from '../../core/fleet/foreign-member.js';
+import type { MarkedMember } from '../../core/fleet/member-plan.js';
 import { isOn } from '../../core/fleet/observation.js';
 import type { Operation } from '../../core/fleet/operation.js';
-import { foreignReason, isForeign, type MarkedMember } from '../../core/fleet/plan.js';
 import { type BaseRef, baseOf, basesOf, type FleetRecord } from '../../core/fleet/record.js';
 import { type BaseImage, formatBaseRef, shortDigest } from '../../core/image/base.js';
 import { baseKey } from '../../core/image/base-chain.js';
@@ -21,10 +22,10 @@ import {
   type WorkOptions,
   withFleetLock,
 } from '../fleet/access.js';
+import { definitionsOf } from '../fleet/reset/cold.js';
 import { foreignDiskHint } from '../fleet/reset/foreign-disks.js';
 import { verifiedBases } from '../fleet/reset/fresh-disks.js';
 import { runningError } from '../fleet/reset/offline-disk.js';
-import { definitionsOf } from '../fleet/reset/reset.js';
 import { isAborted } from '../run/member-executor.js';
 import { reseal } from './reseal.js';
 

@@ -1,10 +1,11 @@
 import type { MemberDefinition } from '../../core/domain/domain-xml.js';
 import { CowherdError, reportOf } from '../../core/errors.js';
 import { memberDisks } from '../../core/fleet/disks.js';
+import { isForeign } from '../../core/fleet/foreign-member.js';
 import type { MemberIdentity } from '../../core/fleet/identity.js';
+import type { Plan } from '../../core/fleet/member-plan.js';
 import { isOn } from '../../core/fleet/observation.js';
 import type { Unfinished } from '../../core/fleet/operation.js';
-import { isForeign, type Plan } from '../../core/fleet/plan.js';
 import type { FleetRecord } from '../../core/fleet/record.js';
 import type { BaseImage } from '../../core/image/base.js';
 import type { MemorySlot, Ports } from '../../ports/index.js';

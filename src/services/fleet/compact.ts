@@ -1,8 +1,8 @@
 import pLimit from 'p-limit';
 import { CowherdError, type ErrorReport, reportOf } from '../../core/errors.js';
 import { type MemberDisk, memberDisks } from '../../core/fleet/disks.js';
+import type { MarkedMember } from '../../core/fleet/member-plan.js';
 import { isOn } from '../../core/fleet/observation.js';
-import type { MarkedMember } from '../../core/fleet/plan.js';
 import type { BaseRef, FleetRecord } from '../../core/fleet/record.js';
 import { selectMembers } from '../../core/fleet/selection.js';
 import type { BaseImage } from '../../core/image/base.js';

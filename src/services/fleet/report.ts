@@ -5,7 +5,8 @@ import { type BaseRef, basesOf, type FleetRecord } from '../../core/fleet/record
 import { type FleetReport, reportFleet, type Savings, totalSavings } from '../../core/fleet/savings.js';
 import { type BaseImage, formatBaseRef } from '../../core/image/base.js';
 import { baseKey, chainBytes, layersOf } from '../../core/image/base-chain.js';
-import type { DiskSpace, Ports } from '../../ports/index.js';
+import type { Ports } from '../../ports/index.js';
+import type { DiskSpace } from '../../ports/machine.js';
 import { findStrays } from '../checkpoint/strays.js';
 import { loadFleet } from './access.js';
 

@@ -9,7 +9,8 @@ import { emptyOutcome } from '../run/run-plan.js';
 import { assertWork, loadFleet, type WorkOptions, withFleetLock } from './access.js';
 import { finishRebase } from './rebase.js';
 import { finishReset } from './reset/reset.js';
-import { type SpawnOptions, spawn } from './spawn/spawn.js';
+import type { SpawnOptions } from './spawn/options.js';
+import { spawn } from './spawn/spawn.js';
 import { finishTeardown } from './teardown.js';
 
 export interface ResumeOptions extends WorkOptions {

@@ -6,7 +6,8 @@ import { type BaseImage, formatBaseRef } from '../../core/image/base.js';
 import { baseKey } from '../../core/image/base-chain.js';
 import { describeHolder, type LockHolder, type LockStatus, lockStatus } from '../../core/lock.js';
 import { assertName } from '../../core/names.js';
-import type { Ports, QemuProcess } from '../../ports/index.js';
+import type { Ports } from '../../ports/index.js';
+import type { QemuProcess } from '../../ports/machine.js';
 import { observeAddresses, sharedAddresses } from '../guest/observe-addresses.js';
 import { chainDifferences, loadFleet, observeFleet } from './access.js';
 

@@ -1,5 +1,5 @@
+import { isForeign } from '../../core/fleet/foreign-member.js';
 import { isOn, judgeMember } from '../../core/fleet/observation.js';
-import { isForeign } from '../../core/fleet/plan.js';
 import type { FleetRecord } from '../../core/fleet/record.js';
 import { selectMembers } from '../../core/fleet/selection.js';
 import type { Ports } from '../../ports/index.js';

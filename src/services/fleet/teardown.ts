@@ -1,8 +1,9 @@
 import { isDiskFull, reportOf } from '../../core/errors.js';
 import { memberDisks } from '../../core/fleet/disks.js';
+import { isForeign } from '../../core/fleet/foreign-member.js';
 import type { Operation } from '../../core/fleet/operation.js';
 import type { Outcome } from '../../core/fleet/outcome.js';
-import { isForeign, planTeardown } from '../../core/fleet/plan.js';
+import { planTeardown } from '../../core/fleet/plan.js';
 import { basesOf, type FleetRecord } from '../../core/fleet/record.js';
 import { selectMembers } from '../../core/fleet/selection.js';
 import { formatBaseRef } from '../../core/image/base.js';

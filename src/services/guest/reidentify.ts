@@ -4,7 +4,8 @@ import { CowherdError } from '../../core/errors.js';
 import { type GuestAccount, type GuestIdentityReport, parseIdentityReport, whatIsStillGolden } from '../../core/guest/identity-report.js';
 import { type Reidentification, reidentifyAssignments } from '../../core/guest/reidentify.js';
 import { excerptLines } from '../../core/guest/text.js';
-import type { Clock, Ports } from '../../ports/index.js';
+import type { Ports } from '../../ports/index.js';
+import type { Clock } from '../../ports/machine.js';
 import { isAborted } from '../run/member-executor.js';
 import { execByAgent } from './agent-exec.js';
 

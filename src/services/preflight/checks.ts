@@ -4,7 +4,8 @@ import { CowherdError, reportOf } from '../../core/errors.js';
 import { reachHint } from '../../core/host/reachability.js';
 import { shellWord } from '../../core/quoting.js';
 import { type DomainSpec, parseNetwork } from '../../core/spec/spec.js';
-import type { Ports, ReachTarget } from '../../ports/index.js';
+import type { Ports } from '../../ports/index.js';
+import type { ReachTarget } from '../../ports/machine.js';
 import { obstaclesOfQemu, placeOf } from './reachability.js';
 
 /** The named checks that spawn makes before it changes anything; doctor prints them, too. */

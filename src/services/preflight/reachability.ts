@@ -3,7 +3,8 @@ import { CowherdError } from '../../core/errors.js';
 import { basesOf, type FleetRecord } from '../../core/fleet/record.js';
 import { type PathObstacle, reachHint } from '../../core/host/reachability.js';
 import { layersOf } from '../../core/image/base-chain.js';
-import type { Ports, ReachTarget } from '../../ports/index.js';
+import type { Ports } from '../../ports/index.js';
+import type { ReachTarget } from '../../ports/machine.js';
 
 /** Whether QEMU, which runs as a user of its own, gets to the files that a guest needs. Asked before anything is stopped. */
 

@@ -1,4 +1,4 @@
-import type { Clock } from '../../ports/index.js';
+import type { Clock } from '../../ports/machine.js';
 
 /** One look at the host that serves all members that ask at about that moment. */
 export class CachedPoll<T> {

@@ -1,10 +1,10 @@
 import pLimit from 'p-limit';
 import { CowherdError } from '../../core/errors.js';
 import type { MemberIdentity } from '../../core/fleet/identity.js';
+import type { StepName } from '../../core/fleet/member-plan.js';
 import type { StageTime } from '../../core/fleet/operation.js';
-import type { StepName } from '../../core/fleet/plan.js';
 import type { ProgressListener } from '../../core/progress.js';
-import type { Clock } from '../../ports/index.js';
+import type { Clock } from '../../ports/machine.js';
 
 /** How the steps of a plan are carried out: many members at once, each member's steps in order, one failure never stopping the others. */
 

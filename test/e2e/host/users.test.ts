@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { buildGolden } from '../../../scripts/golden.mjs';
+import { buildGolden } from '../../../scripts/golden.js';
 import { domains, guest, until, uri, virsh } from '../../support/lab.js';
 
 const repository = fileURLToPath(new URL('../../..', import.meta.url));

@@ -1,9 +1,10 @@
 import { imagesPrintedIn } from '../../../core/domain/foreign-domain.js';
 import { CowherdError, isDenied } from '../../../core/errors.js';
 import { memberDisks } from '../../../core/fleet/disks.js';
+import { isForeign, unreadReason } from '../../../core/fleet/foreign-member.js';
 import { keepOverlayHint, mergedReason } from '../../../core/fleet/kept-disk.js';
+import type { MarkedMember, Plan } from '../../../core/fleet/member-plan.js';
 import { isOn, type ObservedMember } from '../../../core/fleet/observation.js';
-import { isForeign, type MarkedMember, type Plan, unreadReason } from '../../../core/fleet/plan.js';
 import { type BaseRef, baseOf, basesOf, type FleetRecord } from '../../../core/fleet/record.js';
 import { formatBaseRef } from '../../../core/image/base.js';
 import { baseKey } from '../../../core/image/base-chain.js';

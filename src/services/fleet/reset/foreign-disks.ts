@@ -1,9 +1,10 @@
 import { hasDisk } from '../../../core/domain/domain-xml.js';
 import type { CowherdError } from '../../../core/errors.js';
 import { memberDisks } from '../../../core/fleet/disks.js';
+import { unreadReason } from '../../../core/fleet/foreign-member.js';
 import { foreignDiskReasonHint } from '../../../core/fleet/kept-disk.js';
+import type { MemberPlan, Plan } from '../../../core/fleet/member-plan.js';
 import { isOn, type ObservedMember } from '../../../core/fleet/observation.js';
-import { type MemberPlan, type Plan, unreadReason } from '../../../core/fleet/plan.js';
 import type { FleetRecord } from '../../../core/fleet/record.js';
 import type { Ports } from '../../../ports/index.js';
 import { byName, memberOf } from '../../run/run-plan.js';

@@ -1,10 +1,11 @@
 import { hasDisk } from '../../../core/domain/domain-xml.js';
 import { CowherdError } from '../../../core/errors.js';
 import { memberDisks } from '../../../core/fleet/disks.js';
+import { isForeign } from '../../../core/fleet/foreign-member.js';
 import type { MemberIdentity } from '../../../core/fleet/identity.js';
 import { extrasHint, keepOverlayHint, mergedReason } from '../../../core/fleet/kept-disk.js';
+import type { MarkedMember } from '../../../core/fleet/member-plan.js';
 import { isOn } from '../../../core/fleet/observation.js';
-import { isForeign, type MarkedMember } from '../../../core/fleet/plan.js';
 import type { FleetRecord } from '../../../core/fleet/record.js';
 import { type BaseImage, formatBaseRef } from '../../../core/image/base.js';
 import { tagPrefix } from '../../../core/snapshot/checkpoint.js';

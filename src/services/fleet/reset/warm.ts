@@ -1,9 +1,10 @@
 import pLimit from 'p-limit';
 import { CowherdError } from '../../../core/errors.js';
+import { foreignReason, isForeign, unreadReason } from '../../../core/fleet/foreign-member.js';
+import type { MarkedMember, Plan, StepName } from '../../../core/fleet/member-plan.js';
 import { isOn } from '../../../core/fleet/observation.js';
 import type { Operation } from '../../../core/fleet/operation.js';
 import { mergeOutcomes, type Outcome } from '../../../core/fleet/outcome.js';
-import { foreignReason, isForeign, type MarkedMember, type Plan, type StepName, unreadReason } from '../../../core/fleet/plan.js';
 import type { FleetRecord } from '../../../core/fleet/record.js';
 import { selectMembers } from '../../../core/fleet/selection.js';
 import type { CheckpointRecord } from '../../../core/snapshot/checkpoint.js';
@@ -16,9 +17,9 @@ import { isComplete } from '../../run/member-executor.js';
 import { byName, dryOutcome, executePlan, memberOf, newOperation, offNames, prepared } from '../../run/run-plan.js';
 import { loadFleet, observeWithMarks, type WorkOptions } from '../access.js';
 import { refuseMisplaced, refuseStaleDefinitions } from './backing-check.js';
+import { finishColdReset, type ResetOptions } from './cold.js';
 import { refuseForeignDisks } from './foreign-disks.js';
 import { verifiedBases } from './fresh-disks.js';
-import { finishReset, type ResetOptions } from './reset.js';
 
 /** Reset to the checkpoint: memory and disk of that moment, without a boot. */
 
@@ -117,7 +118,7 @@ export async function finishWarmReset(
   }
   const next = newOperation(ports, 'reset', { targets: cold.map(({ index }) => index), start: 'all' });
   await ports.fleets.beginOperation(record.name, next);
-  const then = await finishReset(ports, next, new Set(), { ...options, isResumed: true });
+  const then = await finishColdReset(ports, next, new Set(), { ...options, isResumed: true });
   const merged = mergeOutcomes([outcome, then], outcome.operation.seconds + then.operation.seconds);
   return { ...merged, notes: [...merged.notes, ...coldNotes(cold)] };
 }

@@ -2,7 +2,7 @@ import { isPublicKey } from '../../../core/guest/ssh-keys.js';
 import type { Settings } from '../../../core/host/settings.js';
 import type { Ports } from '../../../ports/index.js';
 import { readPublicKeys } from '../../guest/seeds.js';
-import type { SpawnOptions } from './spawn.js';
+import type { SpawnOptions } from './options.js';
 
 /** The defaults of new fleets, with the keys read from their files. @throws FILE_NOT_FOUND, BAD_USAGE */
 export async function spawnDefaults(

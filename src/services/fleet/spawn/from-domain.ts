@@ -5,9 +5,10 @@ import { isOn } from '../../../core/fleet/observation.js';
 import { baseNameFromFile } from '../../../core/names.js';
 import type { DiskSpec, GivenSpec } from '../../../core/spec/spec.js';
 import type { Ports } from '../../../ports/index.js';
+import { importBase } from './base-input.js';
 import { sha256, type TemplateSource } from './definitions.js';
-import { importBase, readNvram } from './inputs.js';
-import type { SpawnOptions } from './spawn.js';
+import { readNvram } from './inputs.js';
+import type { SpawnOptions } from './options.js';
 
 /** A domain that cowherd did not make, as the golden one of a fleet. */
 export interface GoldenDomain {

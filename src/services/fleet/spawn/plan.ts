@@ -2,14 +2,14 @@ import type { MemberDefinition } from '../../../core/domain/domain-xml.js';
 import type { BaseLookup, Platform } from '../../../core/domain/template.js';
 import { CowherdError } from '../../../core/errors.js';
 import { type MemberDisk, memberDisks } from '../../../core/fleet/disks.js';
+import type { MarkedMember, Plan, StepName } from '../../../core/fleet/member-plan.js';
 import type { MemberMark } from '../../../core/fleet/observation.js';
-import type { MarkedMember, Plan, StepName } from '../../../core/fleet/plan.js';
 import type { FleetRecord } from '../../../core/fleet/record.js';
 import { definitionChanges } from '../../../core/spec/changes.js';
 import type { Ports } from '../../../ports/index.js';
-import type { SpawnContext } from './apply.js';
+import type { SpawnContext } from './context.js';
 import { loadTemplate, renderDefinitions } from './definitions.js';
-import type { SpawnOptions } from './spawn.js';
+import type { SpawnOptions } from './options.js';
 
 /** What of a plan is asked for: all of it, all but starts, or only that members are defined anew and some of them started. */
 export function restricted(plan: Plan, { start = true, redefine }: SpawnOptions): Plan {

@@ -3,7 +3,7 @@ import type { BaseLookup } from '../../../core/domain/template.js';
 import { CowherdError } from '../../../core/errors.js';
 import { memberDisks, originBytes } from '../../../core/fleet/disks.js';
 import type { MemberIdentity } from '../../../core/fleet/identity.js';
-import type { MarkedMember, MemberPlan, Plan, StepName } from '../../../core/fleet/plan.js';
+import type { MarkedMember, MemberPlan, Plan, StepName } from '../../../core/fleet/member-plan.js';
 import type { FleetRecord } from '../../../core/fleet/record.js';
 import { formatIndexes } from '../../../core/fleet/selection.js';
 import type { BaseImage } from '../../../core/image/base.js';

@@ -1,67 +1,29 @@
 import { randomUUID } from 'node:crypto';
 import { CowherdError } from '../../../core/errors.js';
+import type { Plan } from '../../../core/fleet/member-plan.js';
 import type { Outcome } from '../../../core/fleet/outcome.js';
-import type { Plan } from '../../../core/fleet/plan.js';
 import { type FleetRecord, growMembers } from '../../../core/fleet/record.js';
-import type { FleetSecrets } from '../../../core/guest/seed.js';
-import type { WaitFor } from '../../../core/guest/stages.js';
-import type { AcceleratorChoice } from '../../../core/host/cpu.js';
 import { assertWithin, limits } from '../../../core/limits.js';
 import { assertName } from '../../../core/names.js';
-import { domainSpecSchema, type GivenSpec } from '../../../core/spec/spec.js';
+import { domainSpecSchema } from '../../../core/spec/spec.js';
 import type { Ports } from '../../../ports/index.js';
 import { freezeDomain } from '../../clone/freeze.js';
 import { assertAlone, assertFreezable, assertWarm } from '../../clone/preflight.js';
 import { findGolden } from '../../clone/source-vm.js';
 import { assertWaitable } from '../../guest/readiness.js';
-import { loadSeedSources, type SeedFiles } from '../../guest/seeds.js';
+import { loadSeedSources } from '../../guest/seeds.js';
 import { assertChecks, checkDisk, checkStore } from '../../preflight/checks.js';
 import { fleetTargets } from '../../preflight/reachability.js';
 import { dryPorts } from '../../run/dry-run/ports.js';
 import { earlyChecks, foresee, withForeseen } from '../../run/dry-run/refusal.js';
 import { emptyOutcome } from '../../run/run-plan.js';
-import { assertNothingUnfinished, assertWork, type WorkOptions, withFleetLock } from '../access.js';
+import { assertNothingUnfinished, assertWork, withFleetLock } from '../access.js';
 import { applySpawn } from './apply.js';
+import { resolveBase } from './base-input.js';
 import { loadTemplate } from './definitions.js';
 import { type GoldenDomain, goldenDomain } from './from-domain.js';
-import { assertCount, composeRecord, readNvram, resolveBase } from './inputs.js';
-
-export interface SpawnOptions extends WorkOptions {
-  fleet: string;
-  /** A file, or the name of a base image in the store. May be left out for a fleet that exists. */
-  base?: string | undefined;
-  /** Name of a domain that is shut off: its XML becomes the template, and its disks the base images. */
-  fromDomain?: string | undefined;
-  /** Name or UUID of a domain that runs: it is frozen while its disk is read, and members go on from its memory. */
-  fromRunning?: string | undefined;
-  /** Leave that domain off, with its memory kept by libvirt. */
-  keepFrozen?: boolean | undefined;
-  format?: 'qcow2' | 'raw' | undefined;
-  trustChain?: boolean | undefined;
-  /** May be left out for a fleet that exists. */
-  count?: number | undefined;
-  /** What is left out stays as recorded, or is the default for a new fleet. */
-  spec?: GivenSpec | undefined;
-  /** For a fleet that is new, and is not made of a domain: what stands where `spec` and `template` say nothing. */
-  defaults?: Pick<GivenSpec, 'network' | 'seed' | 'sshKeys'> & { template?: string | undefined };
-  /** Path of a domain template. */
-  template?: string | undefined;
-  /** Path of the NVRAM that members of UEFI begin with. */
-  nvram?: string | undefined;
-  /** Paths of seed templates. */
-  seedFiles?: SeedFiles | undefined;
-  /** Values for the seed templates that are kept out of every record and listing. */
-  secrets?: FleetSecrets['values'] | undefined;
-  /** Whether what is off is started; true when left out. */
-  start?: boolean | undefined;
-  wait?: WaitFor | undefined;
-  /** How long to wait, for all members together. */
-  timeoutMs?: number | undefined;
-  dryRun?: boolean | undefined;
-  force?: boolean | undefined;
-  /** Only define members of a fleet anew, on another accelerator, and start those of some numbers. */
-  redefine?: { accelerator?: AcceleratorChoice | undefined; starting: readonly number[] } | undefined;
-}
+import { assertCount, composeRecord, readNvram } from './inputs.js';
+import type { SpawnOptions } from './options.js';
 
 /** Makes the world be as the spec says: imports the base, creates what is missing, starts what is off. Running it again converges. */
 export async function spawn(ports: Ports, options: SpawnOptions): Promise<Outcome> {

@@ -1,6 +1,7 @@
 import { CowherdError } from '../../../core/errors.js';
+import { isForeign, otherStoreHint } from '../../../core/fleet/foreign-member.js';
+import type { MarkedMember } from '../../../core/fleet/member-plan.js';
 import { isOn } from '../../../core/fleet/observation.js';
-import { isForeign, type MarkedMember, otherStoreHint } from '../../../core/fleet/plan.js';
 import type { FleetRecord } from '../../../core/fleet/record.js';
 import { formatIndexes } from '../../../core/fleet/selection.js';
 

@@ -1,6 +1,7 @@
 import { type BaseImage, parseBaseRef } from '../../../core/image/base.js';
 import { baseKey } from '../../../core/image/base-chain.js';
-import type { BaseStore, ImportPreview, Ports } from '../../../ports/index.js';
+import type { BaseStore, ImportPreview } from '../../../ports/bases.js';
+import type { Ports } from '../../../ports/index.js';
 
 /** Base images that earlier dry runs of this process would have imported: the fleets of a lab share them. */
 const previewed = new WeakMap<BaseStore, Map<string, BaseImage>>();

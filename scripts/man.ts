@@ -1,30 +1,33 @@
 // Writes man/cowherd*.1 from the commands as oclif's manifest has them: part of the build, so that pages and help cannot differ.
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import type { Command, Interfaces } from '@oclif/core';
 
 const root = new URL('../', import.meta.url);
 const { version } = JSON.parse(await readFile(new URL('package.json', root), 'utf8'));
-const manifest = JSON.parse(await readFile(new URL('oclif.manifest.json', root), 'utf8'));
+const manifest: Interfaces.Manifest = JSON.parse(await readFile(new URL('oclif.manifest.json', root), 'utf8'));
 
 /** Text as roff takes it: no backslash, and no line that begins like a request. */
-const roff = (text = '') =>
+const roff = (text = ''): string =>
   text
     .replaceAll('\\', '\\e')
     .replaceAll('-', '\\-')
     .replace(/^([.'])/gm, '\\&$1');
-const withoutTemplates = (text, id) =>
+const withoutTemplates = (text: string, id: string): string =>
   text.replaceAll('<%= config.bin %>', 'cowherd').replaceAll('<%= command.id %>', id.replaceAll(':', ' '));
 
-function flagEntry({ name, char, type, helpValue, options, allowNo, description }) {
-  const value = type === 'boolean' ? '' : `=${options?.join('|') ?? helpValue ?? 'VALUE'}`;
-  const names = [char === undefined ? undefined : `-${char}`, `--${allowNo ? '[no-]' : ''}${name}${value}`].filter(Boolean).join(', ');
+function flagEntry(flag: Command.Flag.Cached): string {
+  const { name, char, description } = flag;
+  const value = flag.type === 'boolean' ? '' : `=${flag.options?.join('|') ?? flag.helpValue ?? 'VALUE'}`;
+  const negatable = flag.type === 'boolean' && flag.allowNo === true ? '[no-]' : '';
+  const names = [char === undefined ? undefined : `-${char}`, `--${negatable}${name}${value}`].filter(Boolean).join(', ');
   return `.TP\n.B ${roff(names)}\n${roff(description ?? '')}`;
 }
 
-function page({ id, summary = '', description = '', args, flags, examples = [], aliases = [] }) {
+function page({ id, summary = '', description = '', args, flags, examples = [], aliases = [] }: Command.Cached): string {
   const words = id.replaceAll(':', ' ');
   const synopsis = Object.values(args).map(({ name, required }) => (required ? name.toUpperCase() : `[${name.toUpperCase()}]`));
   const shown = examples.map((example) => (typeof example === 'string' ? { description: '', command: example } : example));
-  const section = (title, lines) => (lines.length === 0 ? [] : [`.SH ${title}`, ...lines]);
+  const section = (title: string, lines: readonly string[]): string[] => (lines.length === 0 ? [] : [`.SH ${title}`, ...lines]);
   return [
     `.TH COWHERD\\-${id.replaceAll(':', '\\-').toUpperCase()} 1 "" "cowherd ${version}"`,
     ...section('NAME', [`cowherd\\-${roff(id.replaceAll(':', '-'))} \\- ${roff(summary.replace(/\.$/, ''))}`]),

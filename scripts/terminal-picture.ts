@@ -1,13 +1,14 @@
-// Draws what a real terminal shows of a real run: `node scripts/terminal-picture.mjs > docs/images/terminal.svg`. Needs root or the group
+// Draws what a real terminal shows of a real run: `npx tsx scripts/terminal-picture.ts > docs/images/terminal.svg`. Needs root or the group
 // libvirt, a build (npm run build), and script (bsdutils). The fleet "demo" is made in a store of its own and taken down again.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { IBufferLine } from '@xterm/headless';
 import xterm from '@xterm/headless';
 import { execa } from 'execa';
-import { openHost } from '../dist/index.js';
-import { buildGolden } from './golden.mjs';
+import { openHost } from '../src/index.js';
+import { buildGolden } from './golden.js';
 
 const [columns, rows] = [80, 200];
 const bin = fileURLToPath(new URL('../bin/run.js', import.meta.url));
@@ -21,7 +22,7 @@ const scratch = await mkdtemp(join(tmpdir(), 'cowherd-picture-'));
 const screen = new xterm.Terminal({ cols: columns, rows, allowProposedApi: true });
 
 /** Runs a command line in the terminal, as if it had been typed there. */
-async function type(line, isShown = true) {
+async function type(line: string, isShown = true): Promise<void> {
   const command = `cd ${scratch}; stty rows 24 cols ${columns}; cowherd() { '${process.execPath}' '${bin}' "$@"; }; ${line}`;
   if (isShown) screen.write(`\u001b[1;36m$\u001b[0m ${line}\r\n`);
   const script = execa('script', ['-qfc', command, '/dev/null'], {
@@ -49,19 +50,28 @@ try {
   await rm(scratch, { recursive: true, force: true });
   await rm(store, { recursive: true, force: true });
 }
-await new Promise((resolve) => screen.write('', resolve));
+await new Promise<void>((resolve) => screen.write('', resolve));
 
 // --- The picture ----------------------------------------------------------------------------------------------------------
-const palette = ['#3b4252', '#e06c75', '#98c379', '#e5c07b', '#61afef', '#c678dd', '#56b6c2', '#d8dee9', '#7f8794'];
+const plain = '#d8dee9';
+const palette = ['#3b4252', '#e06c75', '#98c379', '#e5c07b', '#61afef', '#c678dd', '#56b6c2', plain, '#7f8794'];
 const [charWidth, lineHeight, margin] = [8.4, 19, 16];
 
-/** Runs of cells with one look: `[column, text, color, isBold]`. */
-function runsOf(line) {
-  const runs = [];
+/** Cells next to each other that look the same. */
+interface Run {
+  column: number;
+  text: string;
+  color: string;
+  isBold: boolean;
+}
+
+function runsOf(line: IBufferLine | undefined): Run[] {
+  const runs: Run[] = [];
   for (let column = 0; column < columns; column++) {
-    const cell = line.getCell(column);
+    const cell = line?.getCell(column);
+    if (cell === undefined) continue;
     const text = cell.getChars() || ' ';
-    const color = cell.isFgDefault() ? palette[7] : (palette[Math.min(cell.getFgColor(), 8)] ?? palette[7]);
+    const color = cell.isFgDefault() ? plain : (palette[Math.min(cell.getFgColor(), 8)] ?? plain);
     const isBold = cell.isBold() !== 0;
     const last = runs.at(-1);
     if (last !== undefined && last.color === color && last.isBold === isBold && /[█░]/.test(text) === /[█░]/.test(last.text))
@@ -73,8 +83,8 @@ function runsOf(line) {
 
 const buffer = screen.buffer.active;
 let height = buffer.length;
-while (height > 0 && buffer.getLine(height - 1).translateToString(true) === '') height--;
-const escaped = (text) => text.replace(/[&<>]/g, (character) => `&#${character.charCodeAt(0)};`);
+while (height > 0 && buffer.getLine(height - 1)?.translateToString(true) === '') height--;
+const escaped = (text: string): string => text.replace(/[&<>]/g, (character) => `&#${character.charCodeAt(0)};`);
 const shapes = [];
 for (let row = 0; row < height; row++) {
   const y = margin + row * lineHeight;
@@ -83,7 +93,7 @@ for (let row = 0; row < height; row++) {
     if (/[█░]/.test(text)) {
       // Bars are drawn as shapes: fonts disagree about how wide block characters are.
       const full = text.replaceAll('░', '').length;
-      const bar = (cells, fill) =>
+      const bar = (cells: number, fill: string): string =>
         `<rect x="${x.toFixed(1)}" y="${y + 3}" width="${(cells * charWidth).toFixed(1)}" height="13" fill="${fill}"/>`;
       shapes.push(bar(text.length, '#2e3440'), bar(full, '#5e81ac'));
     } else {

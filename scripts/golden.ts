@@ -1,16 +1,24 @@
 import { randomBytes } from 'node:crypto';
 import { open, rename, rm } from 'node:fs/promises';
 import { execa } from 'execa';
-import { bootSector } from '../dist/core/image/boot-sector.js';
+import { type BootSectorEnding, bootSector } from '../src/core/image/boot-sector.js';
+
+interface Options {
+  filledMiB?: number;
+  /** What the guest does once it has written its disk. */
+  ending?: BootSectorEnding;
+  format?: 'qcow2' | 'raw';
+  virtualMiB?: number;
+}
 
 /**
  * Builds a golden image around the boot-sector guest: a qcow2 disk of 64 MiB, part of it filled with random bytes that stand
  * for an installed system.
- *
- * @param {string} path where to
- * @param {{filledMiB?: number, ending?: import('../dist/core/image/boot-sector.js').BootSectorEnding, format?: 'qcow2' | 'raw', virtualMiB?: number}} [options]
  */
-export async function buildGolden(path, { filledMiB = 0, ending = 'halt', format = 'qcow2', virtualMiB = 64 } = {}) {
+export async function buildGolden(
+  path: string,
+  { filledMiB = 0, ending = 'halt', format = 'qcow2', virtualMiB = 64 }: Options = {},
+): Promise<void> {
   const raw = `${path}.raw.part`;
   const handle = await open(raw, 'w');
   try {

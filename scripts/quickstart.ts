@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { execa } from 'execa';
-import { openHost } from '../dist/index.js';
-import { buildGolden } from './golden.mjs';
+import { openHost } from '../src/index.js';
+import { buildGolden } from './golden.js';
 
 const { values } = parseArgs({ options: { count: { type: 'string' }, linux: { type: 'boolean', default: false } } });
 const count = Number(values.count ?? (values.linux ? 8 : 100));
@@ -21,8 +21,8 @@ const bin = fileURLToPath(new URL('../bin/run.js', import.meta.url));
 const fleet = 'quickstart';
 
 /** Ctrl-C reaches the cowherd that runs, too, which finishes what it has begun; then all is taken down. */
-let interruptedBy;
-let running;
+let interruptedBy: number | undefined;
+let running: { kill(signal: 'SIGTERM'): boolean } | undefined;
 process.on('SIGINT', () => {
   interruptedBy ??= 130;
 });
@@ -32,24 +32,27 @@ process.on('SIGTERM', () => {
 });
 
 /** Prints a command as a person would type it, then runs it. */
-async function cowherd(...args) {
+async function cowherd(...args: string[]): Promise<void> {
   if (interruptedBy !== undefined && args[0] !== 'teardown') throw new Failure(interruptedBy);
   console.log(`\n$ cowherd ${args.map((arg) => (/[^\w=.,/:-]/.test(arg) ? `'${arg}'` : arg)).join(' ')}`);
-  running = execa(process.execPath, [bin, ...args], { stdio: 'inherit', reject: false });
-  const { exitCode } = await running;
+  const run = execa(process.execPath, [bin, ...args], { stdio: 'inherit', reject: false });
+  running = run;
+  const { exitCode } = await run;
   if (exitCode !== 0) throw new Failure(exitCode ?? 1);
 }
 
 /** cowherd has said what is wrong; there is nothing to add but its exit code. */
 class Failure extends Error {
-  constructor(exitCode) {
+  readonly exitCode: number;
+
+  constructor(exitCode: number) {
     super(`cowherd exited ${exitCode}`);
     this.exitCode = exitCode;
   }
 }
 
 /** As many as the machine has room for, and what they cost. */
-async function smallestGuests() {
+async function smallestGuests(): Promise<void> {
   console.log('Building golden.qcow2: a 64 MiB disk, 48 MiB of it in use, with a 512-byte guest that writes its own disk when it boots.');
   await buildGolden(golden, { filledMiB: 48 });
   const guest = ['--memory', '16MiB', '--network', 'none'];
@@ -62,7 +65,7 @@ async function smallestGuests() {
 }
 
 /** Guests with names, keys and addresses: work in them, and have them back clean. */
-async function linuxGuests() {
+async function linuxGuests(): Promise<void> {
   console.log('Building golden.qcow2: a real Linux of 28 MB, out of Debian packages.');
   await execa('bash', [fileURLToPath(new URL('../examples/tiny-linux/build.sh', import.meta.url)), golden], { stdio: 'inherit' });
   const guest = ['--memory', '128MiB', '--seed', 'nocloud', '--forward-ssh'];

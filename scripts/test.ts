@@ -2,27 +2,27 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { execa } from 'execa';
+import { execa, type Options } from 'execa';
 
 const counts = { passed: 0, failed: 0, skipped: 0 };
 const scratch = await mkdtemp(join(tmpdir(), 'cowherd-test-'));
 
 /** End-to-end tests make users, stores and domains: they run as root. */
-const asRoot = process.getuid() === 0 ? [] : ['sudo', '-E', 'env', `PATH=${process.env.PATH}`];
+const asRoot = process.getuid?.() === 0 ? [] : ['sudo', '-E', 'env', `PATH=${process.env.PATH}`];
 
-async function check(name, command, args) {
+async function check(name: string, command: string, args: string[]): Promise<void> {
   console.log(`\n== ${name}`);
   const { exitCode } = await execa(command, args, { stdio: 'inherit', reject: false, preferLocal: true });
   counts[exitCode === 0 ? 'passed' : 'failed']++;
 }
 
 /** @param isQuiet show the output when all is over: for tests that run beside others */
-async function tests(name, prefix = [], options = [], isQuiet = false) {
+async function tests(name: string, prefix: readonly string[] = [], options: readonly string[] = [], isQuiet = false): Promise<void> {
   if (!isQuiet) console.log(`\n== ${name} tests`);
   const report = join(scratch, `${name}.json`);
   const call = [...prefix, process.execPath, 'node_modules/vitest/vitest.mjs', 'run', '--project', name, ...options];
-  const [command, ...args] = [...call, '--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
-  const output = isQuiet ? { stdin: 'ignore', all: true } : { stdio: 'inherit' };
+  const [command = process.execPath, ...args] = [...call, '--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
+  const output: Options = isQuiet ? { stdin: 'ignore', all: true } : { stdio: 'inherit' };
   const { exitCode, all } = await execa(command, args, { ...output, reject: false });
   if (isQuiet) console.log(`\n== ${name} tests\n${all}`);
   const result = await readFile(report, 'utf8').then(JSON.parse, () => undefined);
@@ -38,8 +38,8 @@ async function tests(name, prefix = [], options = [], isQuiet = false) {
 }
 
 try {
-  await check('lint', 'biome', ['check', '--error-on-warnings']);
-  await check('types', 'tsc', ['-p', 'test/tsconfig.json']);
+  await check('lint', 'npm', ['run', '--silent', 'lint']);
+  await check('types', 'npm', ['run', '--silent', 'types']);
   // On two cores vitest would run one file at a time.
   const twoFiles = ['--maxWorkers=2'];
   await tests('unit', [], twoFiles);

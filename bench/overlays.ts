@@ -1,13 +1,15 @@
 import { mkdir, open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { nonZeroSegments } from '../dist/core/image/overlay.js';
-import { openHost } from '../dist/index.js';
-import { buildGolden } from '../scripts/golden.mjs';
+import { median } from 'simple-statistics';
+import { buildGolden } from '../scripts/golden.js';
+import { nonZeroSegments } from '../src/core/image/overlay.js';
+import { openHost } from '../src/index.js';
+import type { Bench } from './bench.js';
 
-const count = 1000;
+const rounds = 5;
 
-/** cowherd's overlays beside a plain loop that writes the same bytes, in turn. */
-export async function benchOverlays(store, scratch, row) {
+/** cowherd's overlays compared with a plain loop that writes the same bytes, in turn. */
+export async function benchOverlays({ store, scratch, row, sizes: { overlays: count } }: Bench) {
   const host = await openHost({ store });
   const fleet = 'cwt-bench-o';
   const plainDir = join(scratch, 'plain');
@@ -17,22 +19,22 @@ export async function benchOverlays(store, scratch, row) {
     const { base } = await host.bases.locked(() => host.bases.import({ path: golden, trustChain: false }));
     const image = await host.images.freshOverlay(base, await host.fleets.scratchPath(fleet));
     const segments = nonZeroSegments(image);
-    const times = { cowherd: [], plain: [] };
+    const times = { cowherd: [] as number[], plain: [] as number[] };
+    const names = Array.from({ length: count }, (_, index) => `o-${index}`);
     let allocated = 0;
-    for (let turn = 0; turn < 5; turn++) {
-      const names = Array.from({ length: count }, (_, i) => `o-${i}`);
+    for (let turn = 0; turn < rounds; turn++) {
       let began = performance.now();
       await host.fleets.stageOverlays(fleet, names, image);
       await Promise.all(names.map((name) => host.fleets.placeOverlay(fleet, name)));
       times.cowherd.push(performance.now() - began);
       const sizes = [...(await host.fleets.overlaySizes(fleet)).values()];
       allocated = Math.max(...sizes);
-      for (let i = 0; i < count; i++) await host.fleets.removeMemberFiles(fleet, `o-${i}`);
+      for (const name of names) await host.fleets.removeMemberFiles(fleet, name, [name]);
 
       await mkdir(plainDir, { recursive: true });
       began = performance.now();
-      for (let i = 0; i < count; i++) {
-        const handle = await open(join(plainDir, `o-${i}.qcow2`), 'w');
+      for (const name of names) {
+        const handle = await open(join(plainDir, `${name}.qcow2`), 'w');
         for (const { offset, bytes } of segments) await handle.write(bytes, 0, bytes.length, offset);
         await handle.truncate(image.length);
         await handle.close();
@@ -41,8 +43,8 @@ export async function benchOverlays(store, scratch, row) {
       for (const name of await readdir(plainDir)) await rm(join(plainDir, name));
     }
     await host.bases.remove(base);
-    const ratios = times.cowherd.map((time, turn) => time / times.plain[turn]).sort((a, b) => a - b);
-    row('1,000 overlays, synced, against a plain loop that does not sync', ratios[2], '×', 1.5, 'less', {
+    const ratio = median(times.cowherd.map((time, turn) => time / (times.plain[turn] ?? Number.NaN)));
+    row(`${count.toLocaleString('en')} overlays, synced, against a plain loop that does not sync`, ratio, '×', 1.5, 'less', {
       cowherd_ms: times.cowherd,
       plain_ms: times.plain,
     });

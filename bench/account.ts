@@ -1,10 +1,26 @@
 import { readdir, readFile } from 'node:fs/promises';
+import { round, type Usage } from './bench.js';
 
-/** What a piece of work took, with the QEMU processes of domains that begin with a prefix, or with one of some, and libvirtd. */
-export async function accounted(prefix, work) {
-  const isGuest = ({ command }) => command.some((word) => [prefix].flat().some((one) => word.startsWith(`guest=${one}`)));
+/** Seconds: wall time, and CPU time of the tool, of libvirt and of the guests. */
+export interface Account {
+  wall: number;
+  tool: number;
+  daemon: number;
+  guests: number;
+}
+
+interface Process {
+  pid: string;
+  command: string[];
+  seconds: number;
+}
+
+/** What a piece of work took, with libvirtd and the QEMU processes of domains whose names begin with one of the prefixes. */
+export async function accounted(prefixes: string | readonly string[], work: () => Promise<Usage>): Promise<Account> {
+  const isGuest = ({ command }: Process): boolean =>
+    command.some((word) => [prefixes].flat().some((prefix) => word.startsWith(`guest=${prefix}`)));
   const before = await daemonSeconds();
-  // Of those that go on: what they had taken before is not of this work.
+  // What running guests have used before does not belong to this work.
   const earlier = new Map((await processes()).filter(isGuest).map(({ pid, seconds }) => [pid, seconds]));
   const { wall_s: wall, cpu_s: tool } = await work();
   const daemon = (await daemonSeconds()) - before;
@@ -12,13 +28,13 @@ export async function accounted(prefix, work) {
   return { wall, tool, daemon: round(daemon), guests: round(guests) };
 }
 
-async function daemonSeconds() {
+async function daemonSeconds(): Promise<number> {
   const found = (await processes()).filter(({ command }) => /(^|\/)(libvirtd|virtqemud|virtlogd)$/.test(command[0] ?? ''));
   return found.reduce((sum, { seconds }) => sum + seconds, 0);
 }
 
 /** User and system time of every process, without its children. */
-async function processes() {
+async function processes(): Promise<Process[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
   const all = await Promise.all(
     pids.map(async (pid) => {
@@ -31,10 +47,11 @@ async function processes() {
   return all.filter(({ seconds }) => !Number.isNaN(seconds));
 }
 
-export function round(number) {
-  return Number(number.toFixed(2));
+export function line({ wall, tool, daemon, guests }: Account): string {
+  return `wall ${wall} s; CPU: guests ${guests} s, libvirt ${daemon} s, tool ${tool} s`;
 }
 
-export function line({ wall, tool, daemon, guests }) {
-  return `wall ${wall} s; CPU: guests ${guests} s, libvirt ${daemon} s, tool ${tool} s`;
+/** CPU time of everything that took part. */
+export function cpuSeconds({ guests, daemon, tool }: Account): number {
+  return guests + daemon + tool;
 }

@@ -1,29 +1,41 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
-import { accounted, line, round } from './account.mjs';
+import { median } from 'simple-statistics';
+import { type Account, accounted, cpuSeconds, line } from './account.js';
+import { type Bench, round } from './bench.js';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 const golden = 'cwt-bench-cg';
 const fleets = { clones: 'cwt-bench-cw', cold: 'cwt-bench-cc' };
 /** The same for both: clones and boots differ in what they do, not in how many do it at once. */
 const alike = ['--boot-concurrency', '8', '--concurrency', '16'];
-/** That a clone has a host name, MAC, machine-id and host key of its own cowherd says by itself. */
+/** By then a clone has a host name, MAC, machine-id and host key of its own. */
 const own = ['--wait', 'address', '--timeout', '10m'];
 
+type Kind = 'clones' | 'reset' | 'cold';
+interface Pair {
+  members: number;
+  rounds: number;
+  /** What a booted guest must reach. */
+  ready: string;
+  /** The least ratio. */
+  limit: number;
+}
+
 /**
- * Instant clones of a running VM beside the same guests booted, turn by turn in one run. Clones are ready when they say that they are
- * themselves and have an address; booted ones when they are what the golden VM was when
- * it was frozen, and have an address.
- * @param {{run: Function, cowherd: Function, scratch: string, rounds: number, row: Function, median: Function, say: Function, tiny: number, debian: {image: string, members: number} | undefined}} bench
- *   tiny: how many tiny Linux; 0 for none
+ * Instant clones of a running VM compared with the same guests booted, in turn. Clones are ready once they have their own identity and
+ * an address; booted ones when they are as far as the golden VM was when it was frozen, and have an address.
  */
-export async function benchClones({ run, cowherd, scratch, rounds, row, median, say, tiny, debian }) {
-  const taken = {};
-  if (tiny > 0) {
+export async function benchClones(
+  { run, cowherd, scratch, rounds, row, say, sizes: { clones } }: Bench,
+  { withTiny, debian }: { withTiny: boolean; debian: { image: string; members: number } | undefined },
+) {
+  const taken: Record<string, unknown> = {};
+  if (withTiny) {
     const image = join(scratch, 'tiny-clones.qcow2');
     await execa('bash', [join(here, '..', 'examples', 'tiny-linux', 'build.sh'), image]);
-    taken.tiny = await pair('tiny Linux', image, '128MiB', { members: tiny, rounds, ready: 'agent', limit: 3 });
+    taken.tiny = await pair('tiny Linux', image, '128MiB', { members: clones, rounds, ready: 'agent', limit: 3 });
   }
   // They are far from their limit: once is enough.
   if (debian !== undefined)
@@ -35,13 +47,13 @@ export async function benchClones({ run, cowherd, scratch, rounds, row, median, 
     });
   return taken;
 
-  async function pair(what, image, memory, { members, rounds, ready, limit }) {
+  async function pair(what: string, image: string, memory: string, { members, rounds, ready, limit }: Pair) {
     await run('base', 'add', image, '--name', golden);
     const guest = ['--base', golden, '--memory', memory, '--seed', 'smbios', '--virt-type', 'qemu'];
     await run('spawn', golden, ...guest, '--count', '1', '--wait', ready, '--timeout', '20m');
     const count = ['--count', String(members), ...alike];
-    const figures = { clones: [], reset: [], cold: [] };
-    const note = (kind, figure) => {
+    const figures: Record<Kind, Account[]> = { clones: [], reset: [], cold: [] };
+    const note = (kind: Kind, figure: Account): void => {
       figures[kind].push(figure);
       say(`  ${kind.padEnd(6)} ${line(figure)}`);
     };
@@ -59,9 +71,9 @@ export async function benchClones({ run, cowherd, scratch, rounds, row, median, 
       await run('teardown', cold, '--yes');
     }
     await run('teardown', golden, '--yes', '--with-base');
-    const cpu = ({ guests, daemon, tool }) => (guests + daemon + tool) / members;
-    const [clones, reset, cold] = ['clones', 'reset', 'cold'].map((kind) => median(figures[kind].map(cpu)));
-    const wall = (kind) => round(median(figures[kind].map((one) => one.wall)));
+    const cpu = (kind: Kind): number => median(figures[kind].map(cpuSeconds)) / members;
+    const [clones, reset, cold] = [cpu('clones'), cpu('reset'), cpu('cold')];
+    const wall = (kind: Kind): number => round(median(figures[kind].map((one) => one.wall)));
     row(`CPU of a cold boot against an instant clone, ${members} × ${what}`, cold / clones, '×', limit, 'more', {
       cold_cpu_s: round(cold),
       clone_cpu_s: round(clones),

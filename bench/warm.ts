@@ -1,22 +1,24 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
-import { accounted, line, round } from './account.mjs';
+import { median } from 'simple-statistics';
+import { type Account, accounted, cpuSeconds, line } from './account.js';
+import { type Bench, round } from './bench.js';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 const fleet = 'cwt-bench-w';
 
-/**
- * Warm resets beside cold ones, of the same members in the same run, until the agent answers.
- * @param {{run: Function, cowherd: Function, scratch: string, rounds: number, row: Function, median: Function, say: Function, withTiny: boolean, debian: string | undefined, members: number}} bench
- */
-export async function benchWarm({ run, cowherd, scratch, rounds, row, median, say, withTiny, debian, members }) {
-  const taken = {};
+/** Warm resets compared with cold ones of the same members in the same run, until the agent answers. */
+export async function benchWarm(
+  { run, cowherd, scratch, rounds, row, say, sizes: { warm: members, warmHundred } }: Bench,
+  { withTiny, debian }: { withTiny: boolean; debian: string | undefined },
+) {
+  const taken: Record<string, unknown> = {};
   if (withTiny) {
     const tiny = join(scratch, 'tiny-warm.qcow2');
     await execa('bash', [join(here, '..', 'examples', 'tiny-linux', 'build.sh'), tiny]);
     taken.tiny = await guests('tiny Linux', tiny, ['--memory', '128MiB', '--seed', 'nocloud'], { ready: 'agent' });
-    if (members >= 20) taken.hundred = await hundred(tiny);
+    if (warmHundred > 0) taken.hundred = await hundred(tiny, warmHundred);
   }
   // Four at a time: of twenty that booted at once on two busy cores none had an agent after 22 minutes.
   if (debian !== undefined)
@@ -27,8 +29,8 @@ export async function benchWarm({ run, cowherd, scratch, rounds, row, median, sa
   return taken;
 
   /** The boots and checkpoints of all, a wave at a time; those of a wave are off when the next one begins. */
-  async function prepare(wave, ready) {
-    const sums = [nothing(), nothing()];
+  async function prepare(wave: number, ready: string): Promise<[cold: Account, frozen: Account]> {
+    const sums: [Account, Account] = [nothing(), nothing()];
     for (let first = 1; first <= members; first += wave) {
       const last = Math.min(members, first + wave - 1);
       const range = `${first}-${last}`;
@@ -39,13 +41,13 @@ export async function benchWarm({ run, cowherd, scratch, rounds, row, median, sa
       const frozen = await accounted(names, () => cowherd('checkpoint', fleet, range, '--wait', ready, '--timeout', '60m'));
       say(`  checkpoint ${range} ${line(frozen)}`);
       if (wave < members) await run('stop', fleet, range, '--force');
-      for (const [position, took] of [cold, frozen].entries())
-        for (const key of Object.keys(took)) sums[position][key] = round(sums[position][key] + took[key]);
+      sums[0] = sum(sums[0], cold);
+      sums[1] = sum(sums[1], frozen);
     }
     return sums;
   }
 
-  async function guests(what, image, more, { ready, wave = members }) {
+  async function guests(what: string, image: string, more: string[], { ready, wave = members }: { ready: string; wave?: number }) {
     say(`${members} × ${what}`);
     await run('base', 'add', image, '--name', fleet);
     // A first boot on a fresh overlay is what a cold reset comes to; agent ping is where both are measured.
@@ -53,14 +55,15 @@ export async function benchWarm({ run, cowherd, scratch, rounds, row, median, sa
     const [cold, frozen] = await prepare(wave, ready);
     say(`  cold ${line(cold)}`);
     say(`  checkpoint ${line(frozen)}`);
-    const warm = [];
+    const warm: Account[] = [];
     for (let turn = 0; turn < rounds; turn++) {
-      warm.push(await accounted(`${fleet}-`, () => cowherd('reset', fleet, '--warm', '--wait', 'agent')));
-      say(`  warm ${line(warm.at(-1))}`);
+      const took = await accounted(`${fleet}-`, () => cowherd('reset', fleet, '--warm', '--wait', 'agent'));
+      warm.push(took);
+      say(`  warm ${line(took)}`);
     }
-    const report = await run('report', fleet);
+    const report = await run<{ overlays: { checkpointBytes: number } }>('report', fleet);
     await run('teardown', fleet, '--yes', '--with-base');
-    const cpu = ({ guests, daemon, tool }) => (guests + daemon + tool) / members;
+    const cpu = (took: Account): number => cpuSeconds(took) / members;
     const each = median(warm.map(cpu));
     row(`CPU of a cold boot against a warm one, ${members} × ${what}`, cpu(cold) / each, '×', 15, 'more', {
       cold_cpu_s: round(cpu(cold)),
@@ -77,36 +80,26 @@ export async function benchWarm({ run, cowherd, scratch, rounds, row, median, sa
     return { cold, frozen, warm };
   }
 
-  async function hundred(image) {
-    const members = 100;
+  async function hundred(image: string, members: number): Promise<Account> {
     say(`${members} × tiny Linux`);
     await run('base', 'add', image, '--name', fleet);
-    await run(
-      'spawn',
-      fleet,
-      '--base',
-      fleet,
-      '--count',
-      String(members),
-      '--memory',
-      '96MiB',
-      '--virt-type',
-      'qemu',
-      '--wait',
-      'agent',
-      '--timeout',
-      '20m',
-      '--force',
-    );
+    const guest = ['--memory', '96MiB', '--virt-type', 'qemu', '--wait', 'agent', '--timeout', '20m', '--force'];
+    await run('spawn', fleet, '--base', fleet, '--count', String(members), ...guest);
     await run('checkpoint', fleet);
     const warm = await accounted(`${fleet}-`, () => cowherd('reset', fleet, '--warm', '--wait', 'agent'));
     say(`  warm ${line(warm)}`);
     await run('teardown', fleet, '--yes', '--with-base');
-    row('time of a warm reset of 100 × tiny Linux', warm.wall, 's', 20, 'less', {
-      cpu_s_each: round((warm.guests + warm.daemon + warm.tool) / members),
+    row(`time of a warm reset of ${members} × tiny Linux`, warm.wall, 's', 20, 'less', {
+      cpu_s_each: round(cpuSeconds(warm) / members),
     });
     return warm;
   }
 }
 
-const nothing = () => ({ wall: 0, tool: 0, daemon: 0, guests: 0 });
+const nothing = (): Account => ({ wall: 0, tool: 0, daemon: 0, guests: 0 });
+const sum = (a: Account, b: Account): Account => ({
+  wall: round(a.wall + b.wall),
+  tool: round(a.tool + b.tool),
+  daemon: round(a.daemon + b.daemon),
+  guests: round(a.guests + b.guests),
+});

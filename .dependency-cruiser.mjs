@@ -1,0 +1,129 @@
+// The import rules: commands → services → core and ports ← adapters, at any depth. `npm run lint` checks them.
+
+const core = '^src/core/';
+const ports = '^src/ports/';
+const services = '^src/services/';
+const adapters = '^src/adapters/';
+/** Parses command lines and shows results. */
+const frontEnd = '^src/(cli(?!/completion/|/streams[.]ts)|api)/';
+/** The modules that connect adapters to ports, and read the configuration before there is a host. */
+const wiring = '^src/(host|cli/defaults)[.]ts$';
+/** The only module that starts processes. */
+const processes = ['^src/adapters/process[.]ts$'];
+
+/** Imports inside src from a layer to anything else than the given ones. */
+const onlyImports = (name, comment, from, ...allowed) => ({
+  name,
+  comment,
+  severity: 'error',
+  from: { path: from },
+  to: { path: '^src/', pathNot: allowed },
+});
+
+/** Imports of modules of Node other than the given ones. */
+const onlyNode = (name, comment, from, ...allowed) => ({
+  name,
+  comment,
+  severity: 'error',
+  from: { path: from },
+  to: { dependencyTypes: ['core'], pathNot: `^(node:)?(${allowed.join('|')})$` },
+});
+
+/** Imports of these npm packages. */
+const noPackages = (name, comment, from, ...packages) => ({
+  name,
+  comment,
+  severity: 'error',
+  from,
+  to: { path: `(^|/)node_modules/(${packages.join('|')})/` },
+});
+
+export default {
+  forbidden: [
+    {
+      name: 'no-cycles',
+      comment: 'Move what both modules need, types too, to a module of its own.',
+      severity: 'error',
+      from: {},
+      to: { circular: true },
+    },
+    {
+      name: 'no-unresolved',
+      comment: 'The imported module does not exist.',
+      severity: 'error',
+      from: {},
+      to: { couldNotResolve: true },
+    },
+    {
+      name: 'no-dev-dependencies',
+      comment: 'An installed cowherd has no dev dependencies.',
+      severity: 'error',
+      from: { path: '^src/' },
+      to: { dependencyTypes: ['npm-dev', 'npm-no-pkg', 'npm-unknown'], dependencyTypesNot: ['npm'] },
+    },
+    onlyImports('core-imports', 'core imports core only.', core, core),
+    onlyNode('core-io', 'core has no I/O, no clock and no environment.', core, 'crypto', 'net', 'path', 'url', 'util'),
+    noPackages(
+      'core-packages',
+      'core has no I/O, no clock and no environment.',
+      { path: core },
+      '@oclif',
+      'execa',
+      'log-update',
+      'write-file-atomic',
+    ),
+    onlyImports('ports-imports', 'ports import core and ports only.', ports, core, ports),
+    onlyNode('ports-io', 'ports declare types.', ports, 'stream'),
+    onlyImports('services-imports', 'services import services, core and ports only.', services, services, core, ports),
+    onlyNode('services-io', 'services use ports for I/O.', services, 'crypto', 'path', 'timers/promises', 'url', 'util'),
+    noPackages(
+      'services-packages',
+      'services use ports for I/O, and print nothing.',
+      { path: services },
+      '@oclif',
+      'execa',
+      'log-update',
+      'write-file-atomic',
+    ),
+    onlyImports('adapters-imports', 'adapters import adapters, core and ports only.', adapters, adapters, core, ports),
+    noPackages('adapters-packages', 'adapters do not know the command line.', { path: adapters }, '@oclif', 'log-update'),
+    {
+      name: 'adapters-wiring',
+      comment: 'Only host.ts and cli/defaults.ts import adapters: call a service.',
+      severity: 'error',
+      from: { path: '^src/', pathNot: [adapters, wiring] },
+      to: { path: adapters },
+    },
+    {
+      name: 'commands-imports',
+      comment: 'oclif loads the commands. Move shared code out of them.',
+      severity: 'error',
+      from: { path: '^src/' },
+      to: { path: '^src/cli/commands/' },
+    },
+    {
+      name: 'front-end-io',
+      comment: 'commands and what they show do no I/O: call a service.',
+      severity: 'error',
+      from: { path: frontEnd, pathNot: wiring },
+      to: { dependencyTypes: ['core'], path: '^(node:)?(fs|fs/promises|child_process|net)$' },
+    },
+    noPackages('front-end-packages', 'core and adapters read XML.', { path: frontEnd }, 'fast-xml-parser', 'write-file-atomic'),
+    {
+      name: 'processes',
+      comment: 'Only adapters/process.ts starts processes.',
+      severity: 'error',
+      from: { path: '^src/', pathNot: processes },
+      to: { dependencyTypes: ['core'], path: '^(node:)?(child_process|cluster)$' },
+    },
+    noPackages('process-packages', 'Only adapters/process.ts starts processes.', { path: '^src/', pathNot: processes }, 'execa'),
+  ],
+  options: {
+    // Imports of types count.
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: 'tsconfig.json' },
+    doNotFollow: { path: 'node_modules' },
+    exclude: { path: '^(dist|test)/' },
+    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'node', 'types', 'default'] },
+  },
+};

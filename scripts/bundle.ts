@@ -1,0 +1,56 @@
+// Bundles src and its packages into dist/*.js, part of the build: a command loads a dozen files instead of 600, in half the time.
+// The entry points are what package.json and bin/run.js name; modules that several of them share are in dist/chunks.
+import { readdir, readFile } from 'node:fs/promises';
+import { posix } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build, type Plugin } from 'esbuild';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const { exports, oclif } = JSON.parse(await readFile(posix.join(root, 'package.json'), 'utf8'));
+const bin = await readFile(posix.join(root, 'bin/run.js'), 'utf8');
+const named: string[] = [
+  exports['.'].default,
+  oclif.helpClass,
+  ...Object.values<string>(oclif.hooks),
+  ...[...bin.matchAll(/'\.\.\/(dist\/[^']+)'/g)].map(([, path = '']) => path),
+];
+const sourceOf = (path: string): string => posix.normalize(path).replace(/^dist\//, 'src/');
+const commandDirectory = sourceOf(oclif.commands);
+const commands = await readdir(posix.join(root, commandDirectory), { recursive: true });
+
+/** What packages bring along and cowherd never uses: zod's messages in other languages, and source maps of Handlebars templates. */
+const withoutUnused: Plugin = {
+  name: 'without-unused',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^(\.\.\/locales\/index\.js|source-map)$/ }, ({ path }) => ({ path, namespace: 'unused' }));
+    onLoad({ filter: /.*/, namespace: 'unused' }, () => ({ contents: 'export {};' }));
+  },
+};
+
+/** What packages in CommonJS expect in each file. */
+const commonJs = `import { createRequire as requireFrom } from 'node:module';
+const require = requireFrom(import.meta.url);
+const __filename = import.meta.filename ?? new URL(import.meta.url).pathname;`;
+
+await build({
+  absWorkingDir: root,
+  entryPoints: [
+    ...named.map((path) => `${sourceOf(path).replace(/\.js$/, '')}.ts`),
+    ...commands.filter((file) => file.endsWith('.ts')).map((file) => posix.join(commandDirectory, file)),
+  ],
+  outbase: 'src',
+  outdir: 'dist',
+  chunkNames: 'chunks/[name]-[hash]',
+  bundle: true,
+  splitting: true,
+  format: 'esm',
+  platform: 'node',
+  target: 'node20.17',
+  // oclif finds its plugins and their commands by their files.
+  external: ['@oclif/*'],
+  banner: { js: commonJs },
+  plugins: [withoutUnused],
+  sourcemap: 'linked',
+  sourcesContent: false,
+  logLevel: 'warning',
+});
