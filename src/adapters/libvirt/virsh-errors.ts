@@ -154,6 +154,9 @@ const explanations: Array<{ pattern: RegExp; code: ErrorCode; hint: string }> = 
   },
 ];
 
+/** QEMU begins its messages with the time, to the microsecond. */
+const qemuTime = /\b\d{4}-\d\d-\d\dT[\d:.]+Z (?=qemu)/g;
+
 /** The fleet whose member something was to be done with. */
 function fleetIn(doing: string): string {
   return /^\w+ ([a-z0-9][a-z0-9-]*)-\d{3,}$/.exec(doing)?.[1] ?? 'FLEET';
@@ -164,7 +167,7 @@ export function virshError(doing: string, error: string): CowherdError {
   const lines = error
     .split('\n')
     // QEMU and guests have a say in it.
-    .map(excerpt)
+    .map((line) => excerpt(line).replace(qemuTime, ''))
     .filter((line) => line !== '');
   // "Failed to start domain 'x'" is what we know already; the reason is the last "error:" of the chain.
   const reason = lines.find((line) => !/^(Failed to|Requested operation is not valid$)/i.test(line)) ?? lines[0] ?? 'no reason given';

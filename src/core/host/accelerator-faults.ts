@@ -36,7 +36,7 @@ export function acceleratorFaultOf(error: unknown): AcceleratorFault | undefined
 export function faultText(message: string): string {
   return message
     .replace(/^libvirt could not .*?: (internal error: )?/, '')
-    .replace(/^(qemu unexpectedly closed the monitor|process exited while connecting to monitor): /, '')
+    .replace(/^(qemu unexpectedly closed the monitor|process exited while connecting to monitor)( \(vm='[^']*'\))?: /i, '')
     .replace(/^\d{4}-\d\d-\d\dT[\d:.]+Z /, '')
     .replace(/^qemu-system-\w+: (error: )?/, '')
     .trim();

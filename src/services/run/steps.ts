@@ -58,8 +58,10 @@ export function stepPerformer(
       const isFresh = disks.some(({ stem }) => stem === name);
       if (isFresh && context.off?.has(name)) await hypervisor.forgetSavedState(name);
       // What libvirt knows of snapshots in the disk that goes is of no use, and in the way of the next one.
-      snapshotted ??= hypervisor.listSnapshotted();
-      if (isFresh && (await snapshotted).has(name)) await hypervisor.forgetSnapshots(name);
+      if (isFresh) {
+        snapshotted ??= hypervisor.listSnapshotted();
+        if ((await snapshotted).has(name)) await hypervisor.forgetSnapshots(name);
+      }
       // Before the disks: where it cannot be given, they stay.
       if (isFresh && context.nvram !== undefined) await fleets.placeNvram(fleet, name, context.nvram.digest);
       // It goes with the overlay that holds it.
