@@ -1,0 +1,57 @@
+/** How the commands of each section of the documentation are tested: run in a world of test/e2e/docs.test.ts, or why not. */
+
+export type World = 'small' | 'linux' | 'images' | 'snapshots';
+
+export type Plan =
+  /** @param before commands that lead to the state which the section describes, in the words of the page */
+  | { world: World; before?: readonly string[] }
+  /** Why the commands are checked for their names and flags alone. */
+  | { reason: string };
+
+const changesThisMachine = 'installs software on this machine, from the internet';
+const runsTheTests = 'starts the test suite or a part of it';
+const example = { reason: 'test/e2e/examples.test.ts runs the script of the example, whose output this is' };
+
+/** Sections run in this order, within each world. */
+export const planned: Record<string, Plan> = {
+  'README.md#quickstart': { reason: 'npm run test:debian13 runs the quickstart on a fresh system' },
+  'README.md#install': { reason: changesThisMachine },
+  'README.md#the-most-important-commands': { world: 'small' },
+  'CONTRIBUTING.md#contributing': { reason: runsTheTests },
+
+  'docs/install.md#from-nodejsorg-for-all-users': { reason: changesThisMachine },
+  'docs/install.md#from-nodesource-as-a-debian-package': { reason: changesThisMachine },
+  'docs/install.md#install-cowherd': { reason: changesThisMachine },
+
+  'docs/guide.md#the-first-fleet': { world: 'small' },
+  'docs/guide.md#disks-firmware-tpm-and-cpu': { world: 'small' },
+  'docs/guide.md#several-fleets-in-one-file': { world: 'small' },
+  'docs/guide.md#base-images': { world: 'small' },
+  'docs/guide.md#a-fleet-from-an-existing-domain': { world: 'small' },
+  'docs/guide.md#snapshots-of-other-domains': { world: 'small' },
+  'docs/guide.md#edit-the-domain-template': { world: 'small', before: ['cowherd spawn lab --base golden.qcow2 --count 3'] },
+  'docs/guide.md#check-and-repair': { world: 'small' },
+  'docs/guide.md#shell-completion-and-defaults': { world: 'small' },
+
+  'docs/guide.md#guests-that-you-can-log-in-to': { world: 'linux' },
+  'docs/guide.md#work-in-the-guests': { world: 'linux' },
+  'docs/guide.md#wait-until-guests-are-ready': { world: 'linux' },
+  'docs/guide.md#networks': { world: 'linux' },
+  'docs/guide.md#update-the-golden-image': { world: 'linux' },
+  'docs/guide.md#warm-resets': { world: 'linux', before: ['cowherd start lab --wait agent'] },
+  'docs/guide.md#clones-of-a-running-vm': {
+    world: 'linux',
+    before: ['cowherd spawn gold --base debian-12.qcow2 --count 1 --memory 2GiB --network network=default --wait agent'],
+  },
+};
+
+/** Commands within sections that run, which are left out. */
+export const exceptions: readonly (readonly [command: RegExp, reason: string])[] = [
+  [/^cowherd ssh lab-003$/, 'interactive; the next section runs a command by ssh'],
+  [/^cowherd console /, 'interactive; test/e2e/guests.test.ts attaches a terminal'],
+  [/^cowherd doctor --start-network default$/, 'starts a network of this machine; test/e2e/networks.test.ts starts one of its own'],
+  [/^cowherd spawn local /, 'the example linux-lab runs it: guests on user networking with a forwarded port'],
+  [/^mv \/srv\/cowherd /, 'the place is an example; test/e2e/relocate.test.ts moves a store'],
+  [/^cowherd base relocate --store \/big/, 'the place is an example; test/e2e/relocate.test.ts moves a store'],
+  [/^cowherd exec lab -- uptime$/, 'needs a guest with an agent; the guide runs exec in Linux guests'],
+];
