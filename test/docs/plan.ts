@@ -43,6 +43,35 @@ export const planned: Record<string, Plan> = {
     world: 'linux',
     before: ['cowherd spawn gold --base debian-12.qcow2 --count 1 --memory 2GiB --network network=default --wait agent'],
   },
+
+  'docs/base-images.md#create-a-base-image-from-a-member-promote': { world: 'images', before: ['cowherd spawn lab --base tiny.qcow2 --count 3'] },
+  'docs/base-images.md#layered-base-images': { world: 'images' },
+  'docs/base-images.md#show-where-images-come-from-history': { world: 'images' },
+  'docs/base-images.md#copy-an-image-to-another-host-export': { world: 'images' },
+  'docs/base-images.md#remove-unused-images-prune': { world: 'images' },
+  'docs/base-images.md#shrink-overlays-compact': { world: 'images' },
+
+  'docs/snapshots.md#take': { world: 'snapshots' },
+  'docs/snapshots.md#list': { world: 'snapshots' },
+  'docs/snapshots.md#rollback': { world: 'snapshots' },
+  'docs/snapshots.md#commit': { world: 'snapshots', before: ['cowherd snapshot take web --name upgraded --yes'] },
+  'docs/snapshots.md#what-is-refused-and-why': { reason: 'needs an image that was changed: test/e2e/snapshot.test.ts' },
+  'docs/snapshots.md#after-a-crash': { reason: 'needs a run that was killed: test/e2e/crash-matrix.test.ts' },
+
+  'docs/warm.md#checkpoints-and-warm-resets': { reason: 'the guide has the same commands, which run there' },
+  'docs/warm.md#instant-clones': { reason: 'the guide has the same commands, which run there' },
+  'docs/warm-secrets.md#how-to-prepare-the-source-vm': { reason: 'the program of the hook is an example; test/e2e/warm.test.ts runs hooks' },
+
+  'examples/debian-12/README.md#debian-12-with-cloud-init': { reason: 'npm run test:nightly runs the script of the example' },
+  'examples/first-fleet/README.md#a-first-fleet': example,
+  'examples/golden-life/README.md#the-life-of-a-golden-image': example,
+  'examples/lab/README.md#a-lab-of-two-roles': example,
+  'examples/linux-lab/README.md#linux-guests-without-any-privileges': example,
+  'examples/own-template/README.md#your-own-domain-template': example,
+  'examples/tiny-linux/README.md#tiny-linux-a-golden-image-that-boots-in-three-cpu-seconds': {
+    reason: 'the end-to-end tests build this image before they begin',
+  },
+  'examples/vitest-fleet/README.md#a-test-suite-across-three-vms': example,
 };
 
 /** Commands within sections that run, which are left out. */
