@@ -44,7 +44,10 @@ export const planned: Record<string, Plan> = {
     before: ['cowherd spawn gold --base debian-12.qcow2 --count 1 --memory 2GiB --network network=default --wait agent'],
   },
 
-  'docs/base-images.md#create-a-base-image-from-a-member-promote': { world: 'images', before: ['cowherd spawn lab --base tiny.qcow2 --count 3'] },
+  'docs/base-images.md#create-a-base-image-from-a-member-promote': {
+    world: 'images',
+    before: ['cowherd spawn lab --base tiny.qcow2 --count 3'],
+  },
   'docs/base-images.md#layered-base-images': { world: 'images' },
   'docs/base-images.md#show-where-images-come-from-history': { world: 'images' },
   'docs/base-images.md#copy-an-image-to-another-host-export': { world: 'images' },
@@ -60,7 +63,9 @@ export const planned: Record<string, Plan> = {
 
   'docs/warm.md#checkpoints-and-warm-resets': { reason: 'the guide has the same commands, which run there' },
   'docs/warm.md#instant-clones': { reason: 'the guide has the same commands, which run there' },
-  'docs/warm-secrets.md#how-to-prepare-the-source-vm': { reason: 'the program of the hook is an example; test/e2e/warm.test.ts runs hooks' },
+  'docs/warm-secrets.md#how-to-prepare-the-source-vm': {
+    reason: 'the program of the hook is an example; test/e2e/warm.test.ts runs hooks',
+  },
 
   'examples/debian-12/README.md#debian-12-with-cloud-init': { reason: 'npm run test:nightly runs the script of the example' },
   'examples/first-fleet/README.md#a-first-fleet': example,
