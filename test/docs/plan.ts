@@ -38,6 +38,7 @@ export const planned: Record<string, Plan> = {
   'docs/guide.md#wait-until-guests-are-ready': { world: 'linux' },
   'docs/guide.md#networks': { world: 'linux' },
   'docs/guide.md#update-the-golden-image': { world: 'linux' },
+  'docs/guide.md#scripts-and-programs': { world: 'linux' },
   'docs/guide.md#warm-resets': { world: 'linux', before: ['cowherd start lab --wait agent'] },
   'docs/guide.md#clones-of-a-running-vm': {
     world: 'linux',

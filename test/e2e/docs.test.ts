@@ -1,8 +1,8 @@
-import { chmod, copyFile, mkdir, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { describe, expect, inject, it } from 'vitest';
-import { type Block, commandsOf, pages, readPage, type ShownCommand } from '../docs/pages.js';
+import { type Block, commandsOf, pages, readPage, repository, type ShownCommand } from '../docs/pages.js';
 import { exceptions, planned, type World } from '../docs/plan.js';
 import { bin, Lab, TestNetwork, virsh } from './lab.js';
 
@@ -48,7 +48,10 @@ class Stage {
   async run({ text, fails }: ShownCommand, where: string): Promise<void> {
     const line = this.adapt(text);
     const env = { ...this.lab.env, HOME: this.lab.scratch, PATH: `${join(this.lab.scratch, 'bin')}:${process.env.PATH}` };
+    const t0 = Date.now();
     const { exitCode, all } = await execa('bash', ['-c', line], { cwd: this.work, env, reject: false, all: true, stdin: 'ignore' });
+    if (process.env.DOCS_TIMES)
+      (await import('node:fs')).appendFileSync(process.env.DOCS_TIMES, `${((Date.now() - t0) / 1000).toFixed(1)} ${text}\n`);
     expect(`${where}: ${line}\nexit ${exitCode}\n${all}`).toMatch(fails ? /\nexit [1-9]/ : /\nexit 0\n/);
   }
 
@@ -60,6 +63,11 @@ class Stage {
       for (const text of plan.before ?? []) await this.run({ text, fails: false }, `before ${section}`);
       for (const block of blocksOf(section)) {
         if (block.language === 'yaml') await writeFile(join(this.work, 'lab.yaml'), this.adapt(block.text));
+        if (block.language === 'ts') {
+          await writeFile(join(this.work, 'example.mts'), this.adapt(block.text));
+          await this.run({ text: `${join(repository, 'node_modules/.bin/tsx')} example.mts`, fails: false }, `${block.page}:${block.line}`);
+          count++;
+        }
         for (const command of commandsOf(block)) {
           if (exceptions.some(([pattern]) => pattern.test(command.text))) continue;
           await this.run(command, `${block.page}:${block.line}`);
@@ -74,8 +82,8 @@ class Stage {
 const blocks = pages.flatMap((page) => readPage(page).blocks);
 const blocksOf = (section: string): Block[] => blocks.filter((block) => block.section === section);
 
-/** Defines a domain that cowherd did not make, off, with a disk of its own. */
-async function defineWithDisk(lab: Lab, name: string, image: string): Promise<void> {
+/** Defines a domain that cowherd did not make, off, with a disk of its own. @returns the disk */
+async function defineWithDisk(lab: Lab, name: string, image: string): Promise<string> {
   const disk = join(lab.scratch, `${name}.qcow2`);
   await copyFile(image, disk);
   const inside = `<devices><disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='${disk}'/><target dev='vda' bus='virtio'/></disk></devices>`;
@@ -85,6 +93,7 @@ async function defineWithDisk(lab: Lab, name: string, image: string): Promise<vo
     `<domain type='qemu'><name>${name}</name><memory unit='MiB'>16</memory><os><type>hvm</type></os>${inside}</domain>`,
   );
   await virsh('define', path);
+  return disk;
 }
 
 const powerButton = { ending: 'power-button' } as const;
@@ -114,6 +123,33 @@ describe.concurrent('the commands of the documentation run', () => {
     }
   });
 
+  it('about base images', async () => {
+    const lab = await Lab.open();
+    try {
+      const stage = new Stage(lab, ['lab'], {}, [[/^(cowherd spawn .*)$/, '$1 --memory 16MiB --network none']]);
+      await stage.prepare({});
+      await copyFile(await lab.golden('tiny.qcow2', powerButton), join(stage.work, 'tiny.qcow2'));
+      expect(await stage.perform('images')).toBe(10);
+    } finally {
+      await lab.close();
+    }
+  });
+
+  it('about snapshots', async () => {
+    const lab = await Lab.open();
+    try {
+      const domains = { web: `${lab.fleet('web')}-vm` };
+      const stage = new Stage(lab, [], domains, []);
+      await stage.prepare({});
+      const disk = await defineWithDisk(lab, domains.web, await lab.golden('web.qcow2', powerButton));
+      // Another user of the original, which a commit must not write to.
+      await execa('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', 'qcow2', '-b', disk, join(lab.scratch, 'clone.qcow2')]);
+      expect(await stage.perform('snapshots')).toBe(5);
+    } finally {
+      await lab.close();
+    }
+  });
+
   it('with Linux guests', async () => {
     const lab = await Lab.open();
     const network = await TestNetwork.open(lab.id, 10, 40, { isPersistent: true });
@@ -124,8 +160,12 @@ describe.concurrent('the commands of the documentation run', () => {
         [/^(cowherd spawn web .*)--count 2/, '$1--count 1'],
         [/^cowherd spawn gold /, `cowherd spawn ${lab.fleet('gold')} `],
         [/^cowherd reset lab --wait agent,ssh/, 'cowherd reset lab 1 --wait agent,ssh'],
+        // The library gives fleets random names.
+        [/base: 'tiny.qcow2', count: 3/, `name: '${lab.fleet('library')}', base: 'debian-12.qcow2', count: 1`],
       ]);
       await stage.prepare({ 'setup.sh': 'echo from setup.sh\n', 'app.tar.gz': 'content', 'password.txt': 'secret\n' });
+      await mkdir(join(stage.work, 'node_modules'));
+      await symlink(repository, join(stage.work, 'node_modules', 'cowherd'));
       await mkdir(join(lab.scratch, '.ssh'), { mode: 0o700 });
       await execa('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(lab.scratch, '.ssh', 'id_ed25519')]);
       await copyFile(inject('tinyImage'), join(stage.work, 'debian-12.qcow2'));

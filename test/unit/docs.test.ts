@@ -17,9 +17,8 @@ describe('the pages of the documentation', () => {
   it('show commands in sh and console blocks alone, and each block is run by a test or has a reason not to be', () => {
     const shown = new Set<string>();
     for (const block of blocks.filter((one) => !isGenerated(one))) {
-      const isCommands = block.language === 'sh' || block.language === 'console';
+      const isCommands = ['sh', 'console', 'ts'].includes(block.language);
       if (!isCommands) expect(block.text, at(block)).not.toMatch(/^(\$ )?(sudo )?(cowherd|npm|virsh) /m);
-      else if (block.page.startsWith('docs/decisions/')) continue;
       else {
         expect(Object.keys(planned), `${at(block)}: say in test/docs/plan.ts how the commands of this section are run`).toContain(
           block.section,
