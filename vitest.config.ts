@@ -4,10 +4,10 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 const slow = { testTimeout: 300_000, hookTimeout: 300_000 };
 
 /** Tests with a hundred guests, or with many Linux ones. */
-const crowded = ['guests', 'hundred'].map((name) => `test/e2e/${name}.test.ts`);
+const crowded = ['guests', 'hundred'].map((name) => `test/e2e/**/${name}.test.ts`);
 
 /** Tests that wait most of the time, for guests and calls that hang: they run beside the others. */
-const waiting = ['hangs', 'hangs-inside', 'stray-checkpoints', 'flaky-libvirt'].map((name) => `test/e2e/${name}.test.ts`);
+const waiting = ['hangs', 'hangs-inside', 'stray-checkpoints', 'flaky-libvirt'].map((name) => `test/e2e/**/${name}.test.ts`);
 
 /** The longest file first: at the end one worker would be idle while the other runs it. Vitest goes by the size of files. */
 class LongestFirst extends BaseSequencer {
@@ -21,7 +21,7 @@ class LongestFirst extends BaseSequencer {
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'] } },
+      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], testTimeout: 60_000 } },
       { test: { name: 'integration', include: ['test/integration/**/*.test.ts'], testTimeout: 60_000 } },
       {
         test: {
@@ -30,7 +30,7 @@ export default defineConfig({
           exclude: [...crowded, ...waiting],
           // Of tests in one file that say that they may run at the same time.
           maxConcurrency: 2,
-          globalSetup: ['test/e2e/global-setup.ts'],
+          globalSetup: ['test/support/global-setup.ts'],
           ...slow,
         },
       },
@@ -40,7 +40,7 @@ export default defineConfig({
           include: waiting,
           fileParallelism: false,
           maxConcurrency: 2,
-          globalSetup: ['test/e2e/global-setup.ts'],
+          globalSetup: ['test/support/global-setup.ts'],
           ...slow,
         },
       },
@@ -50,7 +50,7 @@ export default defineConfig({
           include: crowded,
           // Two cores and one libvirtd: these take turns, so that time-outs mean something.
           fileParallelism: false,
-          globalSetup: ['test/e2e/global-setup.ts'],
+          globalSetup: ['test/support/global-setup.ts'],
           ...slow,
         },
       },
@@ -60,7 +60,7 @@ export default defineConfig({
           name: 'soak',
           include: ['test/soak/**/*.test.ts'],
           fileParallelism: false,
-          globalSetup: ['test/e2e/global-setup.ts'],
+          globalSetup: ['test/support/global-setup.ts'],
           testTimeout: 7_200_000,
           hookTimeout: 600_000,
         },
@@ -70,7 +70,7 @@ export default defineConfig({
           name: 'nightly',
           include: ['test/nightly/**/*.test.ts'],
           fileParallelism: false,
-          globalSetup: ['test/e2e/global-setup.ts'],
+          globalSetup: ['test/support/global-setup.ts'],
           testTimeout: 3_600_000,
           hookTimeout: 1_200_000,
         },

@@ -1,6 +1,6 @@
 import { mkdir, open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { nonZeroSegments } from '../dist/core/overlay.js';
+import { nonZeroSegments } from '../dist/core/image/overlay.js';
 import { openHost } from '../dist/index.js';
 import { buildGolden } from '../scripts/golden.mjs';
 

@@ -1,4 +1,4 @@
 #!/usr/bin/env -S node --import tsx
-import { main } from '../src/main.js';
+import { main } from '../src/cli/main.js';
 
 await main({ development: true, dir: import.meta.url });

@@ -1,9 +1,9 @@
 #!/usr/bin/env -S node --max-semi-space-size=4
 // A run makes much that is gone at once: a small nursery keeps a verb over a thousand members small, and costs it no time.
-import { answerShell } from '../dist/completion/fast.js';
+import { answerShell } from '../dist/cli/completion/fast.js';
 
 const answer = answerShell(process.argv.slice(2));
-if (answer === undefined) await (await import('../dist/main.js')).main({ dir: import.meta.url });
+if (answer === undefined) await (await import('../dist/cli/main.js')).main({ dir: import.meta.url });
 else {
   process.stdout.on('error', ({ code, message }) => {
     // A reader that has enough is no error, as for every verb.

@@ -1,14 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { open, rename, rm } from 'node:fs/promises';
 import { execa } from 'execa';
-import { bootSector } from '../dist/core/boot-sector.js';
+import { bootSector } from '../dist/core/image/boot-sector.js';
 
 /**
  * Builds a golden image around the boot-sector guest: a qcow2 disk of 64 MiB, part of it filled with random bytes that stand
  * for an installed system.
  *
  * @param {string} path where to
- * @param {{filledMiB?: number, ending?: import('../dist/core/boot-sector.js').BootSectorEnding, format?: 'qcow2' | 'raw', virtualMiB?: number}} [options]
+ * @param {{filledMiB?: number, ending?: import('../dist/core/image/boot-sector.js').BootSectorEnding, format?: 'qcow2' | 'raw', virtualMiB?: number}} [options]
  */
 export async function buildGolden(path, { filledMiB = 0, ending = 'halt', format = 'qcow2', virtualMiB = 64 } = {}) {
   const raw = `${path}.raw.part`;

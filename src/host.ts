@@ -1,38 +1,38 @@
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { LongModeProbe } from './adapters/accelerator.js';
-import { AgentSockets } from './adapters/agent-sockets.js';
-import { BaseDirectory } from './adapters/base-store.js';
-import { CheckpointDirectory } from './adapters/checkpoint-store.js';
-import { systemClock } from './adapters/clock.js';
-import { chooseConnection, isSystemUri } from './adapters/connection.js';
-import { verifyStoreDirectory } from './adapters/directories.js';
-import { diskFiles } from './adapters/disk-files.js';
-import { readNamedBytes, readNamedFile, writeNewFile } from './adapters/files.js';
-import { FleetDirectory } from './adapters/fleet-store.js';
 import { inspectGuestFiles } from './adapters/guest-files/inspect.js';
-import { systemStore } from './adapters/layout.js';
-import { localFiles } from './adapters/local-files.js';
-import type { LockPolicy } from './adapters/lock.js';
-import { LocalMachine } from './adapters/machine.js';
-import { MemoryDirectory } from './adapters/memory-store.js';
-import { OverlayDirectory } from './adapters/overlay-store.js';
-import { QemuImg } from './adapters/qemu-img.js';
-import { QemuMonitor } from './adapters/qemu-monitor.js';
-import { QemuOverlays } from './adapters/qemu-overlays.js';
-import { Readers } from './adapters/readers.js';
-import { SeedDirectory } from './adapters/seed-store.js';
-import { SnapshotDirectory } from './adapters/snapshot-store.js';
-import { OpenSsh } from './adapters/ssh.js';
-import { StoreDirectory } from './adapters/store-survey.js';
-import { readBuiltInTemplate } from './adapters/templates.js';
-import { Virsh } from './adapters/virsh.js';
-import { VirshAgent } from './adapters/virsh-agent.js';
-import { VirshDomains } from './adapters/virsh-domains.js';
-import { VirshNetworks } from './adapters/virsh-network.js';
+import { systemClock } from './adapters/host/clock.js';
+import { localFiles } from './adapters/host/local-files.js';
+import { LocalMachine } from './adapters/host/machine.js';
+import { readNamedBytes, readNamedFile, writeNewFile } from './adapters/host/named-files.js';
+import { Readers } from './adapters/host/readers.js';
+import { OpenSsh } from './adapters/host/ssh.js';
+import { readBuiltInTemplate } from './adapters/host/templates.js';
+import { BaseDirectory } from './adapters/image/base-store.js';
+import { diskFiles } from './adapters/image/disk-files.js';
+import { AgentSockets } from './adapters/libvirt/agent-sockets.js';
+import { chooseConnection, isSystemUri } from './adapters/libvirt/connection.js';
+import { Virsh } from './adapters/libvirt/virsh.js';
+import { VirshAgent } from './adapters/libvirt/virsh-agent.js';
+import { VirshDomains } from './adapters/libvirt/virsh-domains.js';
+import { VirshNetworks } from './adapters/libvirt/virsh-network.js';
+import { LongModeProbe } from './adapters/qemu/accelerator.js';
+import { QemuMonitor } from './adapters/qemu/monitor.js';
+import { QemuOverlays } from './adapters/qemu/overlays.js';
+import { QemuImg } from './adapters/qemu/qemu-img.js';
+import { CheckpointDirectory } from './adapters/store/checkpoint-store.js';
+import { assertStoreDirectory } from './adapters/store/directories.js';
+import { FleetDirectory } from './adapters/store/fleet-store.js';
+import { systemStore } from './adapters/store/layout.js';
+import type { LockPolicy } from './adapters/store/lock.js';
+import { MemoryDirectory } from './adapters/store/memory-store.js';
+import { OverlayDirectory } from './adapters/store/overlay-store.js';
+import { SeedDirectory } from './adapters/store/seed-store.js';
+import { SnapshotDirectory } from './adapters/store/snapshot-store.js';
+import { StoreDirectory } from './adapters/store/survey.js';
 import { parseDuration } from './core/duration.js';
-import { limits, verifyWithin } from './core/limits.js';
-import type { Ports } from './ports.js';
+import { assertWithin, limits } from './core/limits.js';
+import type { Ports } from './ports/index.js';
 
 export interface HostOptions {
   /** libvirt connection URI; chosen by what this user may use when left out. */
@@ -60,13 +60,13 @@ export interface Host extends Ports {
 
 /** Wires the real adapters for one host and one connection. The only place that knows them all. */
 export async function openHost(options: HostOptions = {}): Promise<Host> {
-  verifyWithin({ sessions: [options.sessions, limits.concurrency], timeoutMs: [options.timeoutMs, limits.timeoutMs] });
-  verifyWithin({ lockTimeoutMs: [options.lockTimeoutMs, limits.timeoutMs] });
+  assertWithin({ sessions: [options.sessions, limits.concurrency], timeoutMs: [options.timeoutMs, limits.timeoutMs] });
+  assertWithin({ lockTimeoutMs: [options.lockTimeoutMs, limits.timeoutMs] });
   const locking = lockPolicy(options);
   const machine = new LocalMachine();
   const uri = await chooseConnection(options.connect, machine.isRoot());
   const root = resolve(options.store ?? (process.env.COWHERD_STORE || defaultStore(uri)));
-  await verifyStoreDirectory(root);
+  await assertStoreDirectory(root);
   const agentSockets = new AgentSockets(isSystemUri(uri));
   const fleets = new FleetDirectory(root, agentSockets, locking);
   const snapshots = new SnapshotDirectory(root, locking);

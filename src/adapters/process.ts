@@ -1,8 +1,8 @@
-import { StringDecoder } from 'node:string_decoder';
 import { type ExecaError, execa } from 'execa';
 import { formatDuration } from '../core/duration.js';
 import { CowherdError, fullDiskHint } from '../core/errors.js';
-import { attachedEnvironment, childEnvironment } from './environment.js';
+import { attachedEnvironment, childEnvironment } from './host/environment.js';
+import { KeptOutput } from './host/kept-output.js';
 
 /** The one door to child processes: argument arrays, never a shell; one locale; a time-out; bounded output; a debug trace. */
 
@@ -127,32 +127,6 @@ export async function runTool(command: string, args: readonly string[], options:
   throw failureOf(command, args, result as unknown as ExecaError, stderr, timeoutMs);
 }
 
-/** The beginning of a stream; the rest is read and dropped, so that whoever writes is not held up. */
-class KeptOutput {
-  readonly #chunks: Buffer[] = [];
-  #room: number;
-  isCut = false;
-
-  /** @param onText called with what is kept, as it comes; characters are whole */
-  constructor(stream: NodeJS.ReadableStream | null, keepBytes: number, onText: (text: string) => void) {
-    this.#room = keepBytes;
-    const decoder = new StringDecoder('utf8');
-    const tell = (text: string): unknown => text !== '' && onText(text);
-    stream?.on('data', (chunk: Buffer) => {
-      if (chunk.length > this.#room) this.isCut = true;
-      const piece = chunk.subarray(0, this.#room);
-      if (piece.length > 0) this.#chunks.push(piece);
-      tell(decoder.write(piece));
-      this.#room = Math.max(0, this.#room - chunk.length);
-    });
-    stream?.on('end', () => tell(decoder.end()));
-  }
-
-  get text(): string {
-    return Buffer.concat(this.#chunks).toString('utf8');
-  }
-}
-
 function failureOf(command: string, args: readonly string[], result: ExecaError, stderr: string, timeoutMs: number): CowherdError {
   const call = [command, ...args].join(' ');
   if (result.code === 'ENOENT') return missingTool(command);
@@ -214,7 +188,7 @@ export async function runAttached(command: string, args: readonly string[], opti
 }
 
 /** A child that stays and is talked to. */
-export interface Conversation {
+export interface InteractiveProcess {
   write(text: string): void;
   onStdout(listener: (chunk: string) => void): void;
   onStderr(listener: (chunk: string) => void): void;
@@ -224,7 +198,7 @@ export interface Conversation {
 }
 
 /** Starts a tool and leaves its standard streams open. */
-export function openTool(command: string, args: readonly string[], options: Pick<RunOptions, 'env' | 'inherit'> = {}): Conversation {
+export function openTool(command: string, args: readonly string[], options: Pick<RunOptions, 'env' | 'inherit'> = {}): InteractiveProcess {
   trace?.(`${[command, ...args].join(' ')} (kept open)`);
   const child = execa(command, args, {
     env: childEnvironment(options.env),

@@ -57,7 +57,7 @@ export function formatRange({ min, max }: Range): string {
  * @param values each with its range, by the name that the caller knows it by
  * @throws BAD_USAGE, naming the limit
  */
-export function verifyWithin(values: Record<string, readonly [value: number | undefined, range: Range]>): void {
+export function assertWithin(values: Record<string, readonly [value: number | undefined, range: Range]>): void {
   for (const [name, [value, range]] of Object.entries(values)) {
     if (value === undefined || (Number.isInteger(value) && value >= range.min && value <= range.max)) continue;
     throw new CowherdError('BAD_USAGE', `${name} cannot be ${value}`, { hint: `It is a whole number from ${formatRange(range)}.` });

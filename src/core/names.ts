@@ -6,7 +6,7 @@ export const namePattern = new RegExp(`^[a-z0-9][a-z0-9-]{0,${maxLength.name - 1
 
 export const nameRule = `lower-case letters, digits and hyphens, starting with a letter or digit, at most ${maxLength.name} characters`;
 
-export function verifyName(kind: 'fleet' | 'base', name: string): string {
+export function assertName(kind: 'fleet' | 'base', name: string): string {
   if (!namePattern.test(name)) {
     throw new CowherdError('BAD_USAGE', `${JSON.stringify(clip(name))} is not a ${kind} name`, {
       hint: `A ${kind} name has ${nameRule}.`,

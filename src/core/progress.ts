@@ -1,5 +1,5 @@
-import type { StageName } from './operation.js';
-import type { ReadyStage } from './stages.js';
+import type { StageName } from './fleet/operation.js';
+import type { ReadyStage } from './guest/stages.js';
 
 /** What long work tells while it runs. Rendering is the ui's matter. */
 export type ProgressEvent =

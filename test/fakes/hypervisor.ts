@@ -1,7 +1,8 @@
 import { appendFile } from 'node:fs/promises';
 import { CowherdError } from '../../src/core/errors.js';
-import type { DomainState } from '../../src/core/observation.js';
-import type { Clock, Hypervisor } from '../../src/ports.js';
+import type { DomainState } from '../../src/core/fleet/observation.js';
+import type { Hypervisor } from '../../src/ports/hypervisor.js';
+import type { Clock } from '../../src/ports/machine.js';
 
 /** How a guest fares: it runs for so long and gets to its end, or not; or QEMU does not start it. */
 export type Fate = { ms: number; isSilent?: boolean } | CowherdError;

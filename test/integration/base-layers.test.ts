@@ -5,12 +5,12 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { buildGolden } from '../../scripts/golden.mjs';
-import { BaseDirectory } from '../../src/adapters/base-store.js';
-import { QemuImg } from '../../src/adapters/qemu-img.js';
-import { type BaseImage, formatBaseRef } from '../../src/core/base.js';
-import { maxLayers, unreferencedBases } from '../../src/core/base-chain.js';
-import type { ConvertRequest } from '../../src/ports.js';
-import { chainDifferences, verifiedBase } from '../../src/services/fleet-access.js';
+import { BaseDirectory } from '../../src/adapters/image/base-store.js';
+import { QemuImg } from '../../src/adapters/qemu/qemu-img.js';
+import { type BaseImage, formatBaseRef } from '../../src/core/image/base.js';
+import { maxLayers, unreferencedBases } from '../../src/core/image/base-chain.js';
+import type { ConvertRequest } from '../../src/ports/images.js';
+import { chainDifferences, verifiedBase } from '../../src/services/fleet/access.js';
 
 /** Base images that stand on each other, on real files and the real qemu-img. */
 describe('layered base images', () => {

@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { buildGolden } from '../../scripts/golden.mjs';
-import { BaseDirectory } from '../../src/adapters/base-store.js';
-import { QemuImg } from '../../src/adapters/qemu-img.js';
-import { sealDifferences } from '../../src/core/base.js';
+import { BaseDirectory } from '../../src/adapters/image/base-store.js';
+import { QemuImg } from '../../src/adapters/qemu/qemu-img.js';
+import { sealDifferences } from '../../src/core/image/base.js';
 
 /** Base images on real files and the real qemu-img. */
 describe('the base store', () => {

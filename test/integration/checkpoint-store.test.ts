@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { CheckpointDirectory } from '../../src/adapters/checkpoint-store.js';
-import { clusterEntry, parseSnapshotTable, snapshotPlace } from '../../src/core/qcow2-snapshots.js';
+import { CheckpointDirectory } from '../../src/adapters/store/checkpoint-store.js';
+import { clusterEntry, parseSnapshotTable, snapshotPlace } from '../../src/core/image/qcow2-snapshots.js';
 
 /** What a snapshot holds, read out of images that qemu-img has made. */
 describe('a snapshot in an image', () => {

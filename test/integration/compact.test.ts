@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { removeStaged } from '../../src/adapters/fleet-removal.js';
-import { fleetLayout } from '../../src/adapters/layout.js';
-import { OverlayDirectory } from '../../src/adapters/overlay-store.js';
-import { QemuImg } from '../../src/adapters/qemu-img.js';
+import { QemuImg } from '../../src/adapters/qemu/qemu-img.js';
+import { removeStaged } from '../../src/adapters/store/fleet-removal.js';
+import { fleetLayout } from '../../src/adapters/store/layout.js';
+import { OverlayDirectory } from '../../src/adapters/store/overlay-store.js';
 
 /** The copy that takes an overlay's place, on real files and the real qemu-img. */
 describe('a compacted overlay', () => {

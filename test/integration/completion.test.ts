@@ -5,8 +5,8 @@ import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import manifest from '../../oclif.manifest.json' with { type: 'json' };
-import { type CommandShape, complete } from '../../src/completion/engine.js';
-import * as world from '../../src/completion/world.js';
+import { type CommandShape, complete } from '../../src/cli/completion/engine.js';
+import * as world from '../../src/cli/completion/world.js';
 
 const bin = fileURLToPath(new URL('../../bin/run.js', import.meta.url));
 

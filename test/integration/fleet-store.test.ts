@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { AgentSockets } from '../../src/adapters/agent-sockets.js';
-import { FleetDirectory } from '../../src/adapters/fleet-store.js';
-import { FileLock, lockHolder } from '../../src/adapters/lock.js';
-import { Virsh } from '../../src/adapters/virsh.js';
+import { AgentSockets } from '../../src/adapters/libvirt/agent-sockets.js';
+import { Virsh } from '../../src/adapters/libvirt/virsh.js';
+import { FleetDirectory } from '../../src/adapters/store/fleet-store.js';
+import { FileLock, lockHolder } from '../../src/adapters/store/lock.js';
 
 describe('the fleet store', () => {
   let root: string;

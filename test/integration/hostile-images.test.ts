@@ -5,13 +5,13 @@ import { execa } from 'execa';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { buildGolden } from '../../scripts/golden.mjs';
-import { BaseDirectory } from '../../src/adapters/base-store.js';
-import { readNamedBytes } from '../../src/adapters/files.js';
 import { inspectGuestFiles } from '../../src/adapters/guest-files/inspect.js';
-import { QemuImg } from '../../src/adapters/qemu-img.js';
+import { readNamedBytes } from '../../src/adapters/host/named-files.js';
+import { BaseDirectory } from '../../src/adapters/image/base-store.js';
+import { QemuImg } from '../../src/adapters/qemu/qemu-img.js';
 import { CowherdError } from '../../src/core/errors.js';
-import { headerBytes, imageFormat, parseQcow2Header, verifyImportable } from '../../src/core/qcow2-header.js';
-import type { ImportResult } from '../../src/ports.js';
+import { assertImportable, headerBytes, imageFormat, parseQcow2Header } from '../../src/core/image/qcow2-header.js';
+import type { ImportResult } from '../../src/ports/bases.js';
 
 /** Images of strangers: each becomes a base image that shows what the file shows, or is refused with a reason, and soon. */
 
@@ -55,7 +55,7 @@ async function add(name: string, format?: 'qcow2' | 'raw', trustChain = false): 
 }
 
 /** That a guest on a fresh overlay sees the disk that the file holds. */
-async function verifySame(name: string, { base }: ImportResult): Promise<void> {
+async function assertSame(name: string, { base }: ImportResult): Promise<void> {
   const overlay = at('overlay.qcow2');
   await execa('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', base.format, '-b', base.path, overlay]);
   await execa('qemu-img', ['compare', '-f', base.format, '-F', 'qcow2', at(name), overlay]);
@@ -212,7 +212,7 @@ describe('an image of a stranger', () => {
     }
     if (result instanceof CowherdError) throw result;
     expect(result.warning ?? '').toMatch(warning ?? /^$/);
-    await verifySame(name, result);
+    await assertSame(name, result);
     await store.remove(result.base);
   });
 
@@ -289,7 +289,7 @@ describe('an image of a stranger', () => {
         const head = bytes.subarray(0, headerBytes);
         try {
           if (imageFormat('x', head, undefined) === 'qcow2')
-            verifyImportable('x', parseQcow2Header('x', head), BigInt(bytes.length), false);
+            assertImportable('x', parseQcow2Header('x', head), BigInt(bytes.length), false);
           good++;
         } catch (error) {
           expect(error).toMatchObject({ code: 'BASE_REFUSED' });

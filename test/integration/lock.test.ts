@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { BaseDirectory } from '../../src/adapters/base-store.js';
-import { FileLock, lockHolder, requestOf } from '../../src/adapters/lock.js';
-import { QemuImg } from '../../src/adapters/qemu-img.js';
-import { until } from '../e2e/lab.js';
+import { BaseDirectory } from '../../src/adapters/image/base-store.js';
+import { QemuImg } from '../../src/adapters/qemu/qemu-img.js';
+import { FileLock, lockHolder, requestOf } from '../../src/adapters/store/lock.js';
+import { until } from '../support/lab.js';
 
 const isRoot = process.getuid?.() === 0;
 /** No process has it: the kernel counts to 2^22. */

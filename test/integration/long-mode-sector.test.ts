@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { longModeSector, readProbeLine } from '../../src/core/long-mode-sector.js';
+import { longModeSector, readProbeLine } from '../../src/core/image/long-mode-sector.js';
 
 /** On the real QEMU, emulated. */
 describe('the guest that probes the accelerator', () => {

@@ -2,9 +2,9 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { LocalMachine } from '../../src/adapters/machine.js';
-import type { Ports } from '../../src/ports.js';
-import { checkKsm } from '../../src/services/host-checks.js';
+import { LocalMachine } from '../../src/adapters/host/machine.js';
+import type { Ports } from '../../src/ports/index.js';
+import { checkKsm } from '../../src/services/preflight/host-checks.js';
 
 /** A machine whose kernel tells less, or something else, than the one that the tests run on. */
 describe('a kernel that tells of memory', () => {

@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { buildGolden } from '../../scripts/golden.mjs';
-import { BaseDirectory } from '../../src/adapters/base-store.js';
-import { QemuImg } from '../../src/adapters/qemu-img.js';
+import { BaseDirectory } from '../../src/adapters/image/base-store.js';
+import { QemuImg } from '../../src/adapters/qemu/qemu-img.js';
 import type { CowherdError } from '../../src/core/errors.js';
-import { readFleetFile } from '../../src/services/fleet-file.js';
+import { readFleetFile } from '../../src/services/fleet/file.js';
 
 /** What people give as a base image by mistake is told by its name, with what to do; that is done here to the letter. */
 describe('in place of an image', () => {

@@ -2,8 +2,8 @@ import { chmod, chown, mkdtemp, open, rm, stat, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { makeDirectory } from '../../src/adapters/directories.js';
-import { Readers } from '../../src/adapters/readers.js';
+import { Readers } from '../../src/adapters/host/readers.js';
+import { makeDirectory } from '../../src/adapters/store/directories.js';
 
 /** Numbers that no user and no group has. */
 const [alice, staff, qemu, kin] = [41_001, 41_002, 41_003, 41_004];

@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { SeedDirectory } from '../../src/adapters/seed-store.js';
-import type { Seed } from '../../src/core/seed.js';
-import { deriveSshKey, isPublicKey } from '../../src/core/ssh-keys.js';
+import { SeedDirectory } from '../../src/adapters/store/seed-store.js';
+import type { Seed } from '../../src/core/guest/seed.js';
+import { deriveSshKey, isPublicKey } from '../../src/core/guest/ssh-keys.js';
 
 const fleet = 'cwt-lab';
 const seed = (name: string, text: string, networkConfig?: string): Seed => ({

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { SessionPool } from '../../src/adapters/session-pool.js';
+import { SessionPool } from '../../src/adapters/libvirt/session-pool.js';
 
 /** On libvirt's own test driver. */
 const fakes = fileURLToPath(new URL('../fakes', import.meta.url));

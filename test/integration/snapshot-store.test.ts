@@ -3,11 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { diskFiles } from '../../src/adapters/disk-files.js';
-import { QemuOverlays } from '../../src/adapters/qemu-overlays.js';
-import { SnapshotDirectory } from '../../src/adapters/snapshot-store.js';
-import { filesNamed } from '../../src/core/qcow2-header.js';
-import type { SnapshotLevel } from '../../src/core/snapshot.js';
+import { diskFiles } from '../../src/adapters/image/disk-files.js';
+import { QemuOverlays } from '../../src/adapters/qemu/overlays.js';
+import { SnapshotDirectory } from '../../src/adapters/store/snapshot-store.js';
+import { filesNamed } from '../../src/core/image/qcow2-header.js';
+import type { SnapshotLevel } from '../../src/core/snapshot/snapshot.js';
 
 const uuid = '7a4bd8b1-6f0e-4d37-9f6f-2c7f2f4b6a01';
 

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { domains, Lab, virsh } from '../e2e/lab.js';
-import { shownKey } from '../e2e/ssh-keys.js';
+import { domains, Lab, virsh } from '../support/lab.js';
+import { shownKey } from '../support/ssh-keys.js';
 
 /** Takes a quarter of an hour or more without KVM. COWHERD_DEBIAN_IMAGE names an image that is there already. */
 describe('Debian 12 guests', () => {

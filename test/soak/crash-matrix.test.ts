@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { CrashMatrix, type Point, type Scenario } from '../e2e/crash-matrix.js';
-import { baseScenarios, fleetScenarios, snapshotScenarios } from '../e2e/crash-scenarios.js';
+import { CrashMatrix, type Point, type Scenario } from '../support/crash-matrix.js';
+import { baseScenarios, fleetScenarios, snapshotScenarios } from '../support/crash-scenarios.js';
 
 /** Every change of every verb: COWHERD_SOAK=0.1 tries a tenth of them. */
 const part = Math.min(1, Number(process.env.COWHERD_SOAK ?? 1));

@@ -2,8 +2,8 @@ import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Fault, faulty } from '../e2e/flaky.js';
-import { type Answer, bin, guest, Lab } from '../e2e/lab.js';
+import { type Fault, faulty } from '../support/flaky-libvirt.js';
+import { type Answer, bin, guest, Lab } from '../support/lab.js';
 
 /** Longer than any honest answer takes on a busy machine. */
 const hangs = '20s';

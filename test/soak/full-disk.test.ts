@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { guest, Lab } from '../e2e/lab.js';
-import { SmallStore } from '../e2e/small-store.js';
+import { guest, Lab } from '../support/lab.js';
+import { SmallStore } from '../support/small-store.js';
 
 const factor = Number(process.env.COWHERD_SOAK ?? 1);
 /** How much is left is gone through in steps of that many KiB. */

@@ -1,8 +1,8 @@
 import { mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { guest, Lab } from '../e2e/lab.js';
-import { traced } from '../e2e/tracer.js';
+import { guest, Lab } from '../support/lab.js';
+import { traced } from '../support/tracer.js';
 
 /** Links where cowherd's own files will be, and every verb under strace. */
 describe('a store with links in it', () => {

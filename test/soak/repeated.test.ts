@@ -5,10 +5,10 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Host, openHost } from '../../src/host.js';
-import { reset } from '../../src/services/reset.js';
-import { spawn } from '../../src/services/spawn.js';
-import { teardown } from '../../src/services/teardown.js';
-import { guest, Lab, uri, virsh } from '../e2e/lab.js';
+import { reset } from '../../src/services/fleet/reset/reset.js';
+import { spawn } from '../../src/services/fleet/spawn/spawn.js';
+import { teardown } from '../../src/services/fleet/teardown.js';
+import { guest, Lab, uri, virsh } from '../support/lab.js';
 
 const factor = Number(process.env.COWHERD_SOAK ?? 1);
 const members = 50;

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Lab } from '../e2e/lab.js';
-import { unleash } from '../e2e/storm.js';
+import { Lab } from '../support/lab.js';
+import { unleash } from '../support/stress.js';
 
 const rounds = 200 * Number(process.env.COWHERD_SOAK ?? 1);
 

@@ -2,8 +2,8 @@ import { open, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { HungQemus } from '../e2e/hung.js';
-import { Lab, until, virsh } from '../e2e/lab.js';
+import { HungQemus } from '../support/hung.js';
+import { Lab, until, virsh } from '../support/lab.js';
 
 const fsck = '/usr/sbin/e2fsck';
 const rounds = Math.max(2, Math.round(20 * Number(process.env.COWHERD_SOAK ?? 1)));
@@ -45,9 +45,9 @@ describe('warm resets', () => {
     for (let round = 1; round <= rounds; round++) {
       await said('echo > /root/before; mkdir /root/after; dd if=/dev/urandom of=/root/after/much bs=1M count=6 2>/dev/null; sync');
       const { counts } = await lab.ok('reset', fleet, '--warm');
-      expect([round, counts.rewound]).toEqual([round, 2]);
+      expect([round, counts.restored]).toEqual([round, 2]);
       expect(await said('sha256sum < /root/before; ls /root')).toEqual(before.map((sum) => `${sum}\nbefore`));
-      for (const name of members) await verifyFileSystem(name);
+      for (const name of members) await assertFileSystem(name);
       sizes.push((await stat(lab.overlay(fleet, members[0] ?? ''))).blocks * 512);
     }
     expect(await pids()).toEqual(processes);
@@ -55,7 +55,7 @@ describe('warm resets', () => {
     await lab.ok('teardown', fleet, '--yes', '--with-base');
 
     /** Of a copy of what the guest has now: its journal is played, and nothing else is left to mend. */
-    async function verifyFileSystem(name: string): Promise<void> {
+    async function assertFileSystem(name: string): Promise<void> {
       const raw = join(lab.scratch, `${name}.raw`);
       const root = join(lab.scratch, `${name}.ext4`);
       await virsh('suspend', name);
@@ -116,7 +116,7 @@ describe('warm resets', () => {
         expect([await answers(), (await lab.ok('verify', fleet)).findings]).toEqual(['kept', []]);
       }
       expect((await lab.ok('checkpoint', fleet)).counts.checkpointed).toBe(1);
-      expect((await lab.ok('reset', fleet, '--warm')).counts.rewound).toBe(1);
+      expect((await lab.ok('reset', fleet, '--warm')).counts.restored).toBe(1);
     } finally {
       delete process.env.COWHERD_LIBVIRT_TIMEOUT;
       await qemus.goOn();

@@ -1,15 +1,15 @@
 import { describe, expect, it } from 'vitest';
-import { cardsOf } from '../../src/core/cards.js';
+import { nicsOf } from '../../src/core/domain/nics.js';
 import { CowherdError } from '../../src/core/errors.js';
-import { type FleetRecord, parseFleetRecord } from '../../src/core/fleet.js';
-import { memberIdentity } from '../../src/core/identity.js';
-import type { DomainState, ObservedMember } from '../../src/core/observation.js';
-import type { Plan, StepName } from '../../src/core/plan.js';
-import { defaultDomainSpec } from '../../src/core/spec.js';
-import type { Freeze, Ports } from '../../src/ports.js';
-import { withClones, withoutDoubles } from '../../src/services/warm/clone-plan.js';
-import { verifyCloneable } from '../../src/services/warm/freezable.js';
-import { abandonFreeze } from '../../src/services/warm/golden.js';
+import { memberIdentity } from '../../src/core/fleet/identity.js';
+import type { Plan, StepName } from '../../src/core/fleet/member-plan.js';
+import type { DomainState, ObservedMember } from '../../src/core/fleet/observation.js';
+import { type FleetRecord, parseFleetRecord } from '../../src/core/fleet/record.js';
+import { defaultDomainSpec } from '../../src/core/spec/spec.js';
+import type { Freeze, Ports } from '../../src/ports/index.js';
+import { refuseDuplicates, withClones } from '../../src/services/clone/plan.js';
+import { assertCloneable } from '../../src/services/clone/preflight.js';
+import { abandonFreeze } from '../../src/services/clone/source-vm.js';
 
 const mac = (last: string): string => `52:54:00:AA:BB:${last}`;
 const xml = (...cards: string[]): string =>
@@ -19,7 +19,7 @@ const card = (last: string, model: string, more = ''): string =>
 
 describe('a golden VM’s network cards', () => {
   it('are those of its devices, in their order, with their cables', () => {
-    expect(cardsOf('g', xml(card('01', 'virtio'), card('02', 'e1000', "<link state='down'/>"), card('03', '')))).toEqual([
+    expect(nicsOf('g', xml(card('01', 'virtio'), card('02', 'e1000', "<link state='down'/>"), card('03', '')))).toEqual([
       { mac: '52:54:00:aa:bb:01', model: 'virtio', isUp: true },
       { mac: '52:54:00:aa:bb:02', model: 'e1000', isUp: false },
       { mac: '52:54:00:aa:bb:03', model: '', isUp: true },
@@ -28,7 +28,7 @@ describe('a golden VM’s network cards', () => {
 
   const ports = { fleets: { root: '/srv/l&b/fleets' } } as unknown as Ports;
   const clone = (text: string, template = ''): void =>
-    verifyCloneable(ports, 'g', text, { template, spec: { tpm: false, firmware: 'bios' }, nvram: undefined });
+    assertCloneable(ports, 'g', text, { template, spec: { tpm: false, firmware: 'bios' }, nvram: undefined });
 
   it.each(['virtio', 'virtio-transitional', 'virtio-non-transitional'])('may be of model %s', (model) => {
     expect(() => clone(xml(card('01', model)))).not.toThrow();
@@ -69,10 +69,22 @@ describe('who goes on from a memory', () => {
     unchanged: steps.length === 0 ? ['lab-001'] : [],
     refused: [],
   });
-  const member = (state: 'running' | 'shutOff' | 'paused', overlayBytes: number | undefined, isUnmade = false): ObservedMember[] => {
+  const member = (
+    state: 'running' | 'shutOff' | 'paused',
+    overlayBytes: number | undefined,
+    isIdentityPending = false,
+  ): ObservedMember[] => {
     const [identity] = record.members;
     if (identity === undefined) throw new Error('no member');
-    return [{ ...identity, domain: { name: 'lab-001', uuid: identity.uuid, state, reason: '' }, overlayBytes, missingDisks: [], isUnmade }];
+    return [
+      {
+        ...identity,
+        domain: { name: 'lab-001', uuid: identity.uuid, state, reason: '' },
+        overlayBytes,
+        missingDisks: [],
+        isIdentityPending,
+      },
+    ];
   };
   const seen = ({ members, unchanged, refused }: Plan): unknown => [members[0]?.steps ?? [], unchanged.length, refused.length];
 
@@ -109,7 +121,7 @@ describe('who goes on from a memory', () => {
     ['a disk of its own', 'start', member('shutOff', 5000), 0],
     ['a paused one', 'resume', member('paused', 5000), 0],
   ] as const)('start: %s', (_title, step, observed, refused) => {
-    expect(withoutDoubles(plan([step]), observed, record).refused).toHaveLength(refused);
+    expect(refuseDuplicates(plan([step]), observed, record).refused).toHaveLength(refused);
   });
 });
 

@@ -3,10 +3,10 @@ import { posix } from 'node:path';
 import { Config } from '@oclif/core';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { parseConfig } from '../../src/core/config/settings.js';
-import { parseFleetFile } from '../../src/core/spec.js';
-import { anchorsOf, type Block, commandsOf, cowherdCalls, pages, readPage, repository, textOf } from '../docs/pages.js';
-import { planned } from '../docs/plan.js';
+import { parseConfig } from '../../src/core/host/settings.js';
+import { parseFleetFile } from '../../src/core/spec/spec.js';
+import { anchorsOf, type Block, commandsOf, cowherdCalls, pages, readPage, repository, textOf } from '../support/docs/pages.js';
+import { planned } from '../support/docs/plan.js';
 
 const config = await Config.load(repository);
 const blocks = pages.flatMap((page) => readPage(page).blocks);
@@ -20,7 +20,7 @@ describe('the pages of the documentation', () => {
       const isCommands = ['sh', 'console', 'ts'].includes(block.language);
       if (!isCommands) expect(block.text, at(block)).not.toMatch(/^(\$ )?(sudo )?(cowherd|npm|virsh) /m);
       else {
-        expect(Object.keys(planned), `${at(block)}: say in test/docs/plan.ts how the commands of this section are run`).toContain(
+        expect(Object.keys(planned), `${at(block)}: say in test/support/docs/plan.ts how the commands of this section are run`).toContain(
           block.section,
         );
         shown.add(block.section);

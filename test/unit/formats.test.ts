@@ -1,16 +1,16 @@
 import { isIPv4 } from 'node:net';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { reportCsv } from '../../src/cli/render/report.js';
 import { CowherdError } from '../../src/core/errors.js';
+import { formatInventory, type Inventory, type InventoryFormat } from '../../src/core/fleet/inventory.js';
 import { guestText } from '../../src/core/guest/text.js';
-import { formatInventory, type Inventory, type InventoryFormat } from '../../src/core/inventory.js';
 import { shellQuote, sshConfigValue } from '../../src/core/quoting.js';
-import type { MemberExec } from '../../src/services/exec.js';
-import { reportCsv } from '../../src/ui/report.js';
+import type { MemberExec } from '../../src/services/guest/exec.js';
 import { shownOutputs } from '../fixtures/exec.js';
 import '../fakes/hostile-agent/seed.js';
 import { hostileLines, hostileText } from '../fakes/hostile-agent/text.js';
-import { checkCsv, checkEnv, checkSshConfig, checkTerminal } from '../formats.js';
+import { checkCsv, checkEnv, checkSshConfig, checkTerminal } from '../support/formats.js';
 
 /** What cowherd prints, with hostile text in it, read by the programs that it is meant for. */
 

@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { Config } from '@oclif/core';
 import { describe, expect, it } from 'vitest';
-import GroupedHelp from '../../src/help.js';
+import GroupedHelp from '../../src/cli/help.js';
 
 describe('help', async () => {
   const config = await Config.load(fileURLToPath(new URL('../..', import.meta.url)));

@@ -2,8 +2,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
-import { allHints } from '../hints/all-hints.js';
-import { hintKinds } from '../hints/kinds.js';
+import { allHints } from '../support/hints/all-hints.js';
+import { hintKinds } from '../support/hints/kinds.js';
 
 const repository = fileURLToPath(new URL('../..', import.meta.url));
 const at = (path: string): string => join(repository, path);

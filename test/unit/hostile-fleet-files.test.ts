@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
-import { readNamedFile } from '../../src/adapters/files.js';
+import { readNamedFile } from '../../src/adapters/host/named-files.js';
 import { CowherdError } from '../../src/core/errors.js';
-import { readFleetFile } from '../../src/services/fleet-file.js';
+import { readFleetFile } from '../../src/services/fleet/file.js';
 
 /** Fleet files of strangers: whatever is in them, the answer is a fleet or a CowherdError with a reason, and soon. */
 

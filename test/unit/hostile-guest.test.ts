@@ -1,30 +1,30 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { OpenSsh } from '../../src/adapters/ssh.js';
+import { OpenSsh } from '../../src/adapters/host/ssh.js';
+import { renderError } from '../../src/cli/render/errors.js';
 import { CowherdError, reportOf } from '../../src/core/errors.js';
-import type { FleetRecord } from '../../src/core/fleet.js';
-import { parseGuestSelf } from '../../src/core/guest/identity-report.js';
+import { memberIdentity } from '../../src/core/fleet/identity.js';
+import { formatInventory, type Inventory } from '../../src/core/fleet/inventory.js';
+import type { FleetRecord } from '../../src/core/fleet/record.js';
+import { parseIdentityReport } from '../../src/core/guest/identity-report.js';
 import { guestText } from '../../src/core/guest/text.js';
-import { memberIdentity } from '../../src/core/identity.js';
-import { formatInventory, type Inventory } from '../../src/core/inventory.js';
-import { defaultDomainSpec } from '../../src/core/spec.js';
-import type { Ports } from '../../src/ports.js';
-import { execByAgent } from '../../src/services/agent-exec.js';
-import { copyByAgent } from '../../src/services/agent-files.js';
-import { Endpoints } from '../../src/services/endpoints.js';
-import type { MemberExec } from '../../src/services/exec.js';
-import { readGuestSelf } from '../../src/services/fix-up.js';
-import { cloudInitState } from '../../src/services/guest-run.js';
-import { inventory } from '../../src/services/inventory.js';
-import { renderError } from '../../src/ui/errors.js';
+import { defaultDomainSpec } from '../../src/core/spec/spec.js';
+import type { Ports } from '../../src/ports/index.js';
+import { execByAgent } from '../../src/services/guest/agent-exec.js';
+import { copyByAgent } from '../../src/services/guest/agent-files.js';
+import { Endpoints } from '../../src/services/guest/endpoints.js';
+import type { MemberExec } from '../../src/services/guest/exec.js';
+import { inventory } from '../../src/services/guest/inventory.js';
+import { readIdentityReport } from '../../src/services/guest/reidentify.js';
+import { cloudInitState } from '../../src/services/guest/run.js';
 import { agentOf, fastClock, given, patientClock } from '../fakes/hostile-agent/ports.js';
 import { brokenReplies, replyTo } from '../fakes/hostile-agent/replies.js';
 import { shownOutputs } from '../fixtures/exec.js';
 import '../fakes/hostile-agent/seed.js';
 import { hostileIdentity } from '../fakes/hostile-agent/text.js';
-import { checkEnv, checkFormats, checkKnownHosts, checkSshConfig, checkTerminal } from '../formats.js';
+import { checkEnv, checkFormats, checkKnownHosts, checkSshConfig, checkTerminal } from '../support/formats.js';
 
-/** Generated replies of guests, through cowherd's own code to what it prints. See also test/e2e/hostile-guest.test.ts. */
+/** Generated replies of guests, through cowherd's own code to what it prints. See also test/e2e/guest/hostile-guest.test.ts. */
 const id = '8b0c3a52-3a0f-4c5e-9f5e-0d6f0c1b2a33';
 const record: FleetRecord = {
   version: 1,
@@ -194,12 +194,12 @@ describe('a reply of a guest agent', () => {
       const status = JSON.stringify({ return: { exited: true, exitcode: 0, 'out-data': Buffer.from(report).toString('base64') } });
       const agent = agentOf((_, command) => (command === 'guest-exec' ? begun : status));
       const ports = { agent, clock: fastClock(), builtInTemplate: async () => 'true\n' };
-      const self = await readGuestSelf(ports, 'lab-001', { timeoutMs: 20_000 }).catch((error) => void judge(error));
+      const self = await readIdentityReport(ports, 'lab-001', { timeoutMs: 20_000 }).catch((error) => void judge(error));
       const account =
         self ??
         (() => {
           try {
-            return parseGuestSelf('lab-001', report).self;
+            return parseIdentityReport('lab-001', report).self;
           } catch (error) {
             judge(error);
             return undefined;

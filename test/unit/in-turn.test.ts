@@ -1,8 +1,8 @@
 import { setTimeout } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import type { ProgressEvent } from '../../src/core/progress.js';
-import type { WorkOptions } from '../../src/services/fleet-access.js';
-import { inTurn } from '../../src/services/in-turn.js';
+import type { WorkOptions } from '../../src/services/fleet/access.js';
+import { inTurn } from '../../src/services/run/in-turn.js';
 
 describe('work on several fleets', () => {
   it('begins with the next one while the previous one only waits, and tells of them in order', async () => {

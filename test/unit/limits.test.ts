@@ -1,14 +1,14 @@
 import { fileURLToPath } from 'node:url';
 import { Config } from '@oclif/core';
 import { describe, expect, it } from 'vitest';
-import { limits, verifyWithin } from '../../src/core/limits.js';
-import { parseFleetFile } from '../../src/core/spec.js';
+import { assertWithin, limits } from '../../src/core/limits.js';
+import { parseFleetFile } from '../../src/core/spec/spec.js';
 import { openHost } from '../../src/host.js';
-import type { Ports } from '../../src/ports.js';
-import { exec } from '../../src/services/exec.js';
-import { rebase } from '../../src/services/rebase.js';
-import { reset } from '../../src/services/reset.js';
-import { spawn } from '../../src/services/spawn.js';
+import type { Ports } from '../../src/ports/index.js';
+import { rebase } from '../../src/services/fleet/rebase.js';
+import { reset } from '../../src/services/fleet/reset/reset.js';
+import { spawn } from '../../src/services/fleet/spawn/spawn.js';
+import { exec } from '../../src/services/guest/exec.js';
 
 /** No port is reached: whatever is refused here is refused before anything is looked at. */
 const nothing = {} as Ports;
@@ -50,7 +50,7 @@ describe('limits', () => {
 
   it('take what lies within them, both ends included', () => {
     for (const range of Object.values(limits)) {
-      expect(() => verifyWithin({ value: [range.min, range], other: [range.max, range], none: [undefined, range] })).not.toThrow();
+      expect(() => assertWithin({ value: [range.min, range], other: [range.max, range], none: [undefined, range] })).not.toThrow();
     }
   });
 });

@@ -1,15 +1,15 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { parseCpuOffers } from '../../src/adapters/cpu-offers.js';
-import { parseDomainStates, parseIdentities } from '../../src/adapters/domain-states.js';
-import { parseImageInfo } from '../../src/adapters/qemu-img.js';
-import { faultOf, virshError } from '../../src/adapters/virsh-errors.js';
-import { machineIn } from '../../src/core/checkpoint.js';
-import { templateFromDomain } from '../../src/core/domain-template.js';
-import { hasDisk, parseMemberMark } from '../../src/core/domain-xml.js';
-import { imagesNamedIn, imagesPrintedIn, judgeDisks, nvramOf } from '../../src/core/foreign-domain.js';
-import { parseNetworkXml } from '../../src/core/network.js';
-import { parseXml } from '../../src/core/xml-tree.js';
+import { parseCpuOffers } from '../../src/adapters/libvirt/cpu-offers.js';
+import { parseDomainStates, parseIdentities } from '../../src/adapters/libvirt/domain-states.js';
+import { faultOf, virshError } from '../../src/adapters/libvirt/virsh-errors.js';
+import { parseImageInfo } from '../../src/adapters/qemu/qemu-img.js';
+import { hasDisk, parseMemberMark } from '../../src/core/domain/domain-xml.js';
+import { imagesNamedIn, imagesPrintedIn, judgeDisks, nvramOf } from '../../src/core/domain/foreign-domain.js';
+import { parseNetworkXml } from '../../src/core/domain/network.js';
+import { templateFromDomain } from '../../src/core/domain/template-from-domain.js';
+import { parseXml } from '../../src/core/domain/xml-tree.js';
+import { machineIn } from '../../src/core/snapshot/checkpoint.js';
 
 /** What the tools of each release print, recorded by test/fixtures/releases/record.mjs, through everything that reads it. */
 const root = new URL('../fixtures/releases/', import.meta.url);

@@ -2,7 +2,7 @@ import { constants as fileFlags } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { inflateRaw, constants as zlibFlags } from 'node:zlib';
-import { headerBytes, parseQcow2Header } from '../../core/qcow2-header.js';
+import { headerBytes, parseQcow2Header } from '../../core/image/qcow2-header.js';
 
 const inflate = promisify(inflateRaw);
 
@@ -101,7 +101,7 @@ class ImageFile {
   }
 }
 
-function verifyInside(disk: Disk, offset: number, length: number): void {
+function assertInside(disk: Disk, offset: number, length: number): void {
   const inside = Number.isSafeInteger(offset) && offset >= 0 && length >= 0 && offset + length <= disk.virtualBytes;
   if (!inside || length > maxReadBytes) throw new UnreadableDisk('a structure points out of the disk');
 }
@@ -114,7 +114,7 @@ class RawDisk implements Disk {
   }
 
   async read(offset: number, length: number): Promise<Buffer> {
-    verifyInside(this, offset, length);
+    assertInside(this, offset, length);
     return length === 0 ? Buffer.alloc(0) : this.file.read(offset, length);
   }
 
@@ -163,7 +163,7 @@ class Qcow2Disk implements Disk {
   }
 
   async read(offset: number, length: number): Promise<Buffer> {
-    verifyInside(this, offset, length);
+    assertInside(this, offset, length);
     const bytes = Buffer.alloc(length);
     for (let filled = 0; filled < length; ) {
       const position = offset + filled;

@@ -132,7 +132,7 @@ export class Ext4 {
   /** Block by block, which passes over the index of a hashed directory: that looks like unused entries. */
   async *#entries(directory: Inode): AsyncGenerator<{ name: string; number: number }> {
     if (directory.size > maxDirectoryBytes) throw new UnreadableDisk('a directory is too large');
-    this.#verifyPlain(directory);
+    this.#assertPlain(directory);
     for (let logical = 0; logical * this.#blockBytes < directory.size; logical += 1) {
       const block = await this.#logicalBlock(directory, logical);
       for (let at = 0; at + 8 <= block.length; ) {
@@ -155,14 +155,14 @@ export class Ext4 {
   }
 
   async #content(file: Inode, maxBytes: number): Promise<Buffer> {
-    this.#verifyPlain(file);
+    this.#assertPlain(file);
     const length = Math.min(file.size, maxBytes);
     const blocks: Buffer[] = [];
     for (let logical = 0; logical * this.#blockBytes < length; logical += 1) blocks.push(await this.#logicalBlock(file, logical));
     return Buffer.concat(blocks).subarray(0, length);
   }
 
-  #verifyPlain({ flags }: Inode): void {
+  #assertPlain({ flags }: Inode): void {
     if ((flags & (inodeFlags.encrypted | inodeFlags.inlineData)) !== 0) throw new UnreadableDisk('a file is encrypted or inside its inode');
   }
 

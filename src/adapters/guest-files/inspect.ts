@@ -1,5 +1,5 @@
-import type { GuestFacts } from '../../core/generalisation.js';
-import type { ImageFile } from '../../ports.js';
+import type { GuestFacts } from '../../core/image/hygiene.js';
+import type { ImageFile } from '../../ports/images.js';
 import { type Disk, openDisk, ReadBudget } from './disk.js';
 import { type Ext4, openExt4 } from './ext4.js';
 import { type ByteRange, fileSystemRanges } from './partitions.js';

@@ -1,5 +1,5 @@
 import { CowherdError } from '../errors.js';
-import type { GuestIdentity } from '../guest-self.js';
+import type { GuestIdentity } from './reidentify.js';
 import { excerpt } from './text.js';
 import {
   type HostName,
@@ -14,7 +14,7 @@ import {
 
 /** What templates/guest/fix-up.sh prints: the guest's own account of its identity. It may lie; it is bounded. */
 
-export interface GuestSelf {
+export interface GuestIdentityReport {
   hostname: HostName;
   machineId: string | undefined;
   /** Of cards, not of what is built on them. */
@@ -35,7 +35,7 @@ export interface GuestSelf {
 }
 
 export interface GuestAccount {
-  self: GuestSelf;
+  self: GuestIdentityReport;
   /** Host keys that were there before they were renewed. */
   formerHostKeys: SshPublicKey[];
   /** Exit code of the hook; undefined where none ran. */
@@ -49,7 +49,7 @@ const mostLines = 64;
  * Lines that are not what the script prints are left out.
  * @throws NOT_READY where the report is not complete
  */
-export function parseGuestSelf(domain: string, output: string): GuestAccount {
+export function parseIdentityReport(domain: string, output: string): GuestAccount {
   const begin = output.indexOf('cowherd-self 1\n');
   const end = output.indexOf('\ncowherd-end', begin);
   if (begin < 0 || end < 0) throw unreadable(domain, 'the report is not complete');

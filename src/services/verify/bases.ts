@@ -1,16 +1,16 @@
 import { basename } from 'node:path';
-import { formatBaseRef } from '../../core/base.js';
 import { reportOf } from '../../core/errors.js';
-import type { Ports, StoreEntry } from '../../ports.js';
-import { verifyBase } from '../base-verify.js';
-import { chainDifferences, type WorkOptions } from '../fleet-access.js';
-import { memoryDifferences } from '../warm/clone-plan.js';
-import { exposures, type Found, found } from './found.js';
+import { formatBaseRef } from '../../core/image/base.js';
+import type { Ports, StoreEntry } from '../../ports/index.js';
+import { verifyBase } from '../base/verify.js';
+import { memoryDifferences } from '../clone/plan.js';
+import { chainDifferences, type WorkOptions } from '../fleet/access.js';
+import { exposures, type FixableFinding, fixable } from './fixable-finding.js';
 
 export const sweepHint = 'It can go: cowherd verify --fix';
 
 export interface Examined {
-  findings: Found[];
+  findings: FixableFinding[];
   /** How many were looked at. */
   count: number;
   /** Files that cowherd did not make. */
@@ -18,15 +18,15 @@ export interface Examined {
 }
 
 /** A file that only a run which writes needs. */
-export function leftover(entry: StoreEntry, hint: string, mend: () => Promise<void>): Found {
-  return found('leftover', entry.path, 'a run that was killed left it', { hint, bytes: entry.bytes, mend });
+export function leftover(entry: StoreEntry, hint: string, mend: () => Promise<void>): FixableFinding {
+  return fixable('leftover', entry.path, 'a run that was killed left it', { hint, bytes: entry.bytes, mend });
 }
 
 /** Base images: their records, their files, and whether they are what was imported. Changes nothing. */
 export async function examineBases(ports: Ports): Promise<Examined> {
   const { bases, damaged } = await ports.bases.list();
   const findings = damaged.map(({ path, reason }) =>
-    found('damaged', path, reason, { hint: 'Import the image again: the same content gets its record back.' }),
+    fixable('damaged', path, reason, { hint: 'Import the image again: the same content gets its record back.' }),
   );
   const unknown: string[] = [];
   const paths = new Set([...bases.map(({ path }) => path), ...damaged.map(({ path }) => path)]);
@@ -48,30 +48,32 @@ export async function examineBases(ports: Ports): Promise<Examined> {
       if (role === 'image' && !isRecorded(path) && isPassing) findings.push(leftover(entry, sweepHint, () => ports.bases.sweep()));
       else if (role === 'image' && !isRecorded(path)) {
         const hint = 'Import the image again to have its record back; or remove this file, if no overlay stands on it.';
-        findings.push(found('orphan', path, 'an image without its record', { hint, bytes }));
+        findings.push(fixable('orphan', path, 'an image without its record', { hint, bytes }));
       }
       if (role === 'companion' && !memories.has(path)) {
         const hint = 'A freeze was interrupted, or its image was removed. Nothing goes on from it: remove this file.';
-        findings.push(found('orphan', path, 'a memory without its record', { hint, bytes }));
+        findings.push(fixable('orphan', path, 'a memory without its record', { hint, bytes }));
       }
     }
     const recorded = entries.filter(({ path, role }) => role !== 'image' || isRecorded(path));
     findings.push(...modeFindings(ports, recorded));
     if (entries.length === 0) {
       const mend = async (): Promise<void> => void (await ports.survey.removeEmpty('bases', name));
-      findings.push(found('leftover', `${ports.fleets.root}/bases/${name}`, 'a directory without a base image', { hint: sweepHint, mend }));
+      findings.push(
+        fixable('leftover', `${ports.fleets.root}/bases/${name}`, 'a directory without a base image', { hint: sweepHint, mend }),
+      );
     }
   }
   for (const base of bases) {
     const ref = formatBaseRef(base);
     const hint = `Every overlay on it may be corrupt: cowherd base verify ${ref} compares its content.`;
     const differences = await chainDifferences(ports, base);
-    if (differences.length > 0) findings.push(found('damaged', ref, `it is not what was imported: ${differences.join(', ')}`, { hint }));
+    if (differences.length > 0) findings.push(fixable('damaged', ref, `it is not what was imported: ${differences.join(', ')}`, { hint }));
     const memory = await memoryDifferences(ports, base);
     if (memory.length > 0) {
       const advice = `No clones are made of it: cowherd base verify ${ref} compares its content.`;
       findings.push(
-        found('damaged', ports.memory.path(base), `it is not the memory that was frozen: ${memory.join(', ')}`, { hint: advice }),
+        fixable('damaged', ports.memory.path(base), `it is not the memory that was frozen: ${memory.join(', ')}`, { hint: advice }),
       );
     }
   }
@@ -79,26 +81,26 @@ export async function examineBases(ports: Ports): Promise<Examined> {
 }
 
 /** One finding for each file: what mends one fault of its mode mends all. */
-function modeFindings(ports: Pick<Ports, 'survey'>, entries: readonly StoreEntry[]): Found[] {
+function modeFindings(ports: Pick<Ports, 'survey'>, entries: readonly StoreEntry[]): FixableFinding[] {
   const isWritable = ({ role, mode }: StoreEntry): boolean => role === 'image' && (mode & 0o222) !== 0;
   const mend = (entry: StoreEntry) => ({ mend: () => ports.survey.protect(entry) });
   const writable = entries.filter(isWritable).map((entry) => {
     const hint = 'Take the right away from everybody: cowherd verify --fix';
-    return found('damaged', entry.path, 'a base image that can be written to', { hint, ...mend(entry) });
+    return fixable('damaged', entry.path, 'a base image that can be written to', { hint, ...mend(entry) });
   });
   const others = entries.filter((entry) => !isWritable(entry));
   const closed = others
     .filter(({ readers }) => readers === 'closed')
     .map((entry) => {
       const hint = 'Let it read the image: cowherd verify --fix';
-      return found('mismatch', entry.path, "QEMU's user may not read this base image: no guest starts on it", { hint, ...mend(entry) });
+      return fixable('mismatch', entry.path, "QEMU's user may not read this base image: no guest starts on it", { hint, ...mend(entry) });
     });
   return [...writable, ...closed, ...exposures(ports, others, 'cowherd verify --fix')];
 }
 
 /** Reads every base image whole, but for those that are known to be changed. */
-export async function readBases(ports: Ports, work: WorkOptions): Promise<Found[]> {
-  const findings: Found[] = [];
+export async function readBases(ports: Ports, work: WorkOptions): Promise<FixableFinding[]> {
+  const findings: FixableFinding[] = [];
   for (const base of (await ports.bases.list()).bases) {
     const ref = formatBaseRef(base);
     if ((await chainDifferences(ports, base)).length > 0) continue;
@@ -109,7 +111,7 @@ export async function readBases(ports: Ports, work: WorkOptions): Promise<Found[
       if (code === 'INTERRUPTED') throw error;
       // Removed meanwhile, by whoever may.
       if (code === 'BASE_NOT_FOUND') continue;
-      findings.push(found('damaged', ref, message, { hint }));
+      findings.push(fixable('damaged', ref, message, { hint }));
     }
   }
   return findings;

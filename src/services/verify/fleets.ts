@@ -1,42 +1,43 @@
-import { formatBaseRef } from '../../core/base.js';
-import { memberDisks } from '../../core/disks.js';
-import { hasDisk } from '../../core/domain-xml.js';
+import { hasDisk } from '../../core/domain/domain-xml.js';
 import { reportOf } from '../../core/errors.js';
 import type { FindingKind } from '../../core/finding.js';
-import { type BaseRef, baseOf, basesOf, type FleetRecord } from '../../core/fleet.js';
+import { memberDisks } from '../../core/fleet/disks.js';
+import { foreignReason, isForeign } from '../../core/fleet/foreign-member.js';
+import type { MarkedMember } from '../../core/fleet/member-plan.js';
+import { isOn, judgeMember, observeMembers } from '../../core/fleet/observation.js';
+import { type BaseRef, baseOf, basesOf, type FleetRecord } from '../../core/fleet/record.js';
+import { formatBaseRef } from '../../core/image/base.js';
+import { OpenElsewhere } from '../../core/image/open-elsewhere.js';
 import { namePattern } from '../../core/names.js';
-import { isOn, judgeMember, observeMembers } from '../../core/observation.js';
-import { OpenElsewhere } from '../../core/open-elsewhere.js';
-import { foreignReason, isForeign, type MarkedMember } from '../../core/plan.js';
-import type { Ports, StoreEntry } from '../../ports.js';
-import { misplaced, misplacedHint } from '../standing.js';
-import { strangeHint } from '../strange-disks.js';
-import { asDouble } from '../warm/clone-plan.js';
+import type { Ports, StoreEntry } from '../../ports/index.js';
+import { asDuplicate } from '../clone/plan.js';
+import { misplaced, misplacedHint } from '../fleet/reset/backing-check.js';
+import { foreignDiskHint } from '../fleet/reset/foreign-disks.js';
 import { examineCheckpoints } from './checkpoints.js';
-import { exposures, type Found, found } from './found.js';
-import { domainsNaming, type World } from './world.js';
+import { exposures, type FixableFinding, fixable } from './fixable-finding.js';
+import { domainsNaming, type LibvirtInventory } from './libvirt-inventory.js';
 
 export interface FleetFindings {
-  findings: Found[];
+  findings: FixableFinding[];
   members: number;
   /** Files that cowherd did not make. */
   unknown: string[];
 }
 
 /** Names of all fleets that the store has a directory of, or a domain says that it is a member of. */
-export async function fleetNames(ports: Ports, world: World): Promise<string[]> {
-  const marked = domainsNaming(world, ports.fleets.root)
-    .flatMap(({ name }) => world.marks.get(name)?.fleet ?? [])
+export async function fleetNames(ports: Ports, inventory: LibvirtInventory): Promise<string[]> {
+  const marked = domainsNaming(inventory, ports.fleets.root)
+    .flatMap(({ name }) => inventory.marks.get(name)?.fleet ?? [])
     // A mark is what somebody wrote: it chooses no path.
     .filter((name) => namePattern.test(name));
   return [...new Set([...(await ports.survey.owners('fleets')), ...marked])].sort();
 }
 
 /** Compares one fleet's record, its files and its domains. Changes nothing. */
-export async function examineFleet(ports: Ports, world: World, fleet: string, isDeep: boolean): Promise<FleetFindings> {
+export async function examineFleet(ports: Ports, inventory: LibvirtInventory, fleet: string, isDeep: boolean): Promise<FleetFindings> {
   const entries = await ports.survey.entries('fleets', fleet);
   const unknown = entries.filter(({ role }) => role === 'unknown').map(({ path }) => path);
-  const only = (what: Found): FleetFindings => ({ findings: [{ ...what, fleet }], members: 0, unknown });
+  const only = (what: FixableFinding): FleetFindings => ({ findings: [{ ...what, fleet }], members: 0, unknown });
   let record: FleetRecord | undefined;
   try {
     record = await ports.fleets.read(fleet);
@@ -45,45 +46,52 @@ export async function examineFleet(ports: Ports, world: World, fleet: string, is
     if (unfinished !== undefined) {
       const { verb, targets, startedAt } = unfinished.operation;
       const message = `a ${verb} was interrupted, with ${unfinished.done.size} of ${targets.length} members done; it began ${startedAt}`;
-      return only(found('unfinished', fleet, message, { hint: `Finish it: cowherd resume ${fleet}` }));
+      return only(fixable('unfinished', fleet, message, { hint: `Finish it: cowherd resume ${fleet}` }));
     }
     const freeze = record === undefined ? await ports.memory.readFreeze(fleet) : undefined;
     if (freeze !== undefined) {
       const message = `a spawn from ${freeze.domain} was interrupted while that was frozen; it began ${freeze.startedAt}`;
-      return only(found('unfinished', fleet, message, { hint: `Finish it: cowherd resume ${fleet}` }));
+      return only(fixable('unfinished', fleet, message, { hint: `Finish it: cowherd resume ${fleet}` }));
     }
   } catch (error) {
     const { message, hint = '' } = reportOf(error);
-    return only(found('damaged', fleet, message, { hint }));
+    return only(fixable('damaged', fleet, message, { hint }));
   }
   const leftovers = entries
     .filter(({ role }) => role === 'leftover')
     .map((entry) => {
       const hint = `It can go: cowherd verify ${fleet} --fix`;
       const mend = (): Promise<void> => ports.survey.remove('fleets', entry);
-      return found('leftover', entry.path, 'a run that was killed left it', { hint, bytes: entry.bytes, mend });
+      return fixable('leftover', entry.path, 'a run that was killed left it', { hint, bytes: entry.bytes, mend });
     });
   const of =
     record === undefined
-      ? await withoutRecord(ports, world, fleet, entries)
-      : await new Examination(ports, world, record).run(entries, isDeep);
+      ? await withoutRecord(ports, inventory, fleet, entries)
+      : await new Examination(ports, inventory, record).run(entries, isDeep);
   const exposed = exposures(ports, entries, `cowherd verify ${fleet} --fix`);
   const findings = [...leftovers, ...exposed, ...of].map((one) => ({ ...one, fleet }));
   return { findings, members: record?.members.length ?? 0, unknown };
 }
 
-async function withoutRecord(ports: Ports, world: World, fleet: string, entries: readonly StoreEntry[]): Promise<Found[]> {
-  const own = domainsNaming(world, `${ports.fleets.root}/fleets/${fleet}`).filter(({ name }) => world.marks.get(name)?.fleet === fleet);
+async function withoutRecord(
+  ports: Ports,
+  inventory: LibvirtInventory,
+  fleet: string,
+  entries: readonly StoreEntry[],
+): Promise<FixableFinding[]> {
+  const own = domainsNaming(inventory, `${ports.fleets.root}/fleets/${fleet}`).filter(
+    ({ name }) => inventory.marks.get(name)?.fleet === fleet,
+  );
   const held = entries.filter(({ role }) => role !== 'leftover' && role !== 'unknown');
   if (own.length > 0) {
     const hint = `Rebuild it from them: cowherd status ${fleet} --recover`;
-    return [found('missing', fleet, `fleet.json is gone, and ${own.length} domains say that they are members`, { hint })];
+    return [fixable('missing', fleet, `fleet.json is gone, and ${own.length} domains say that they are members`, { hint })];
   }
   if (held.length > 0) {
     const bytes = held.reduce((sum, entry) => sum + entry.bytes, 0);
     const hint = 'Nothing knows them any more. Look whether you need something of it, then remove the directory.';
     return [
-      found('orphan', `${ports.fleets.root}/fleets/${fleet}`, `${held.length} files of a fleet without fleet.json or domains`, {
+      fixable('orphan', `${ports.fleets.root}/fleets/${fleet}`, `${held.length} files of a fleet without fleet.json or domains`, {
         hint,
         bytes,
       }),
@@ -93,7 +101,7 @@ async function withoutRecord(ports: Ports, world: World, fleet: string, entries:
   if (isNothing || entries.some(({ role }) => role === 'unknown')) return [];
   const hint = `It can go: cowherd verify ${fleet} --fix`;
   return [
-    found('leftover', `${ports.fleets.root}/fleets/${fleet}`, 'a directory without a fleet', {
+    fixable('leftover', `${ports.fleets.root}/fleets/${fleet}`, 'a directory without a fleet', {
       hint,
       mend: async () => void (await ports.survey.removeEmpty('fleets', fleet)),
     }),
@@ -101,25 +109,25 @@ async function withoutRecord(ports: Ports, world: World, fleet: string, entries:
 }
 
 class Examination {
-  readonly #findings: Found[] = [];
+  readonly #findings: FixableFinding[] = [];
 
   constructor(
     private readonly ports: Ports,
-    private readonly world: World,
+    private readonly inventory: LibvirtInventory,
     private readonly record: FleetRecord,
   ) {}
 
-  async run(entries: readonly StoreEntry[], isDeep: boolean): Promise<Found[]> {
-    const { ports, world, record } = this;
+  async run(entries: readonly StoreEntry[], isDeep: boolean): Promise<FixableFinding[]> {
+    const { ports, inventory, record } = this;
     const observed = observeMembers(
       record,
-      world.domains,
+      inventory.domains,
       await ports.fleets.overlaySizes(record.name),
-      await ports.fleets.listUnmade(record.name),
+      await ports.fleets.listIdentityPending(record.name),
     );
     const members = observed.map((member): MarkedMember => {
       const { name = '', uuid = '' } = member.domain ?? {};
-      return { ...member, mark: world.marks.get(name), unread: world.unread.get(name) ?? world.unread.get(uuid) };
+      return { ...member, mark: inventory.marks.get(name), unread: inventory.unread.get(name) ?? inventory.unread.get(uuid) };
     });
     for (const member of members) this.#judge(member);
     const off = members.filter(({ domain }) => !isOn(domain));
@@ -135,7 +143,7 @@ class Examination {
   }
 
   #note(kind: FindingKind, what: string, message: string, hint: string, bytes = 0): void {
-    this.#findings.push(found(kind, what, message, { hint, bytes }));
+    this.#findings.push(fixable(kind, what, message, { hint, bytes }));
   }
 
   #judge(member: MarkedMember): void {
@@ -156,16 +164,16 @@ class Examination {
       );
     else if (problems.length > 0) this.#note('damaged', name, problems.join(', '), `cowherd status ${record.name} says more.`);
     if (domain === undefined) return;
-    if (member.isUnmade === true && isOn(domain)) {
-      const { reason, hint } = asDouble(member, record);
+    if (member.isIdentityPending === true && isOn(domain)) {
+      const { reason, hint } = asDuplicate(member, record);
       this.#note('mismatch', name, reason, hint);
     }
-    const xml = this.world.documents.get(domain.uuid) ?? '';
+    const xml = this.inventory.documents.get(domain.uuid) ?? '';
     const { disk } = ports.fleets.files(record.name, name);
     const strange = memberDisks(record, member).filter(({ stem }) => !hasDisk(xml, disk(stem)));
     if (strange.length > 0) {
       const lacks = `its domain does not have ${strange.map(({ stem }) => disk(stem)).join(', ')}`;
-      this.#note('mismatch', name, lacks, strangeHint(ports, record, member, xml));
+      this.#note('mismatch', name, lacks, foreignDiskHint(ports, record, member, xml));
     } else if (member.mark !== undefined && member.mark.baseDigest !== baseOf(record, member).digest) {
       const hint = `Define it anew: cowherd spawn ${record.name} --no-start`;
       this.#note('mismatch', name, `its domain names another base image than it is to stand on (member ${index})`, hint);
@@ -204,14 +212,14 @@ class Examination {
 
   /** Those that say that they are of this fleet, and those that have its disks and do not say so. */
   #judgeOtherDomains(members: readonly MarkedMember[]): void {
-    const { record, world, ports } = this;
+    const { record, inventory, ports } = this;
     const known = new Set(members.map(({ domain }) => domain?.uuid));
-    for (const { name, uuid } of world.domains) {
-      if (known.has(uuid) || world.marks.get(name)?.fleetId !== record.id) continue;
+    for (const { name, uuid } of inventory.domains) {
+      if (known.has(uuid) || inventory.marks.get(name)?.fleetId !== record.id) continue;
       this.#note('orphan', name, `a domain that says it is of ${record.name}, and is no member`, 'If nothing needs it: virsh undefine it.');
     }
-    for (const { name, uuid } of domainsNaming(world, `${ports.fleets.root}/fleets/${record.name}/overlays`)) {
-      if (known.has(uuid) || world.marks.get(name)?.fleetId === record.id) continue;
+    for (const { name, uuid } of domainsNaming(inventory, `${ports.fleets.root}/fleets/${record.name}/overlays`)) {
+      if (known.has(uuid) || inventory.marks.get(name)?.fleetId === record.id) continue;
       this.#note(
         'mismatch',
         name,

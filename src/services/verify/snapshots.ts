@@ -1,11 +1,11 @@
-import type { Ports, StoreEntry } from '../../ports.js';
-import { listSnapshots, type SnapshotListing } from '../snapshots/list.js';
+import type { Ports, StoreEntry } from '../../ports/index.js';
+import { listSnapshots, type SnapshotListing } from '../snapshot/list.js';
 import { type Examined, leftover, sweepHint } from './bases.js';
-import { exposures, type Found, found } from './found.js';
+import { exposures, type FixableFinding, fixable } from './fixable-finding.js';
 
 export interface ExaminedSnapshots extends Omit<Examined, 'findings'> {
   /** One entry for each directory of snapshots; the domain's name, where it is known. */
-  directories: Array<{ uuid: string; domain: string; findings: Found[] }>;
+  directories: Array<{ uuid: string; domain: string; findings: FixableFinding[] }>;
 }
 
 /**
@@ -27,7 +27,7 @@ export async function examineSnapshots(ports: Ports, only?: string): Promise<Exa
     const hint = 'It says which files are what: cowherd leaves the domain alone until it can be read.';
     const findings =
       reason !== undefined
-        ? [found('damaged', directory, reason, { hint })]
+        ? [fixable('damaged', directory, reason, { hint })]
         : listing === undefined
           ? await withoutRecord(ports, uuid, entries)
           : examineListing(ports, listing, entries);
@@ -36,7 +36,7 @@ export async function examineSnapshots(ports: Ports, only?: string): Promise<Exa
   return { directories, count: domains.length, unknown };
 }
 
-async function withoutRecord(ports: Ports, uuid: string, entries: readonly StoreEntry[]): Promise<Found[]> {
+async function withoutRecord(ports: Ports, uuid: string, entries: readonly StoreEntry[]): Promise<FixableFinding[]> {
   const directory = ports.snapshots.directory(uuid);
   // Gone since it was listed.
   if (!(await ports.survey.owners('snapshots')).includes(uuid)) return [];
@@ -44,21 +44,21 @@ async function withoutRecord(ports: Ports, uuid: string, entries: readonly Store
   if (held.length > 0) {
     const hint = 'Look whether a domain has one of them as a disk; where none has, remove the directory.';
     const bytes = held.reduce((total, entry) => total + entry.bytes, 0);
-    return [found('orphan', directory, `${held.length} files of snapshots without a record`, { hint, bytes })];
+    return [fixable('orphan', directory, `${held.length} files of snapshots without a record`, { hint, bytes })];
   }
   const mend = async (): Promise<void> => {
     for (const entry of entries) await ports.survey.remove('snapshots', entry);
     await ports.survey.removeEmpty('snapshots', uuid);
   };
-  return [found('leftover', directory, 'a directory without a snapshot', { hint: sweepHint, mend })];
+  return [fixable('leftover', directory, 'a directory without a snapshot', { hint: sweepHint, mend })];
 }
 
-function examineListing(ports: Ports, listing: SnapshotListing, entries: readonly StoreEntry[]): Found[] {
+function examineListing(ports: Ports, listing: SnapshotListing, entries: readonly StoreEntry[]): FixableFinding[] {
   const { uuid, domain, problems, unfinished, levels, state } = listing;
   // Between two states, nothing has to agree.
   if (unfinished !== undefined) {
     const message = `a snapshot ${unfinished.verb} was interrupted: it boots ${unfinished.boots}`;
-    return [found('unfinished', domain, message, { hint: `Finish it: ${unfinished.finishWith}` })];
+    return [fixable('unfinished', domain, message, { hint: `Finish it: ${unfinished.finishWith}` })];
   }
   const findings = entries
     .filter(({ role }) => role === 'leftover')
@@ -69,13 +69,13 @@ function examineListing(ports: Ports, listing: SnapshotListing, entries: readonl
       state === 'gone'
         ? `Its snapshots are in ${ports.snapshots.directory(uuid)}. Define the domain again, or remove them.`
         : `cowherd snapshot list ${domain} says more.`;
-    findings.push(found(state === 'gone' ? 'orphan' : 'mismatch', domain, problems.join(', '), { hint }));
+    findings.push(fixable(state === 'gone' ? 'orphan' : 'mismatch', domain, problems.join(', '), { hint }));
   }
   const recorded = new Set(levels.flatMap((level) => level.disks.map((disk) => disk.overlay)));
   for (const { path, bytes, role } of entries)
     if (role === 'disk' && !recorded.has(path)) {
       const hint = 'If the domain does not have it as a disk, it can be removed.';
-      findings.push(found('orphan', path, `an overlay of no snapshot of ${domain}`, { hint, bytes }));
+      findings.push(fixable('orphan', path, `an overlay of no snapshot of ${domain}`, { hint, bytes }));
     }
   return findings;
 }

@@ -1,16 +1,16 @@
 import pLimit from 'p-limit';
 import { CowherdError, reportOf } from '../../core/errors.js';
 import type { Finding } from '../../core/finding.js';
-import { verifyName } from '../../core/names.js';
-import type { Ports } from '../../ports.js';
-import { isAborted } from '../engine.js';
-import { type WorkOptions, withFleetLock } from '../fleet-access.js';
-import { withSnapshotLock } from '../snapshots/access.js';
+import { assertName } from '../../core/names.js';
+import type { Ports } from '../../ports/index.js';
+import { type WorkOptions, withFleetLock } from '../fleet/access.js';
+import { isAborted } from '../run/member-executor.js';
+import { withSnapshotLock } from '../snapshot/access.js';
 import { examineBases, leftover, readBases, sweepHint } from './bases.js';
+import type { FixableFinding } from './fixable-finding.js';
 import { examineFleet, fleetNames } from './fleets.js';
-import type { Found } from './found.js';
+import { type LibvirtInventory, readInventory } from './libvirt-inventory.js';
 import { examineSnapshots } from './snapshots.js';
-import { lookAtDomains, type World } from './world.js';
 
 export interface VerifyOptions extends WorkOptions {
   /** One fleet; left out, all of the store. */
@@ -46,10 +46,10 @@ const probeAgeMs = 10 * 60_000;
  */
 export async function verifyStore(ports: Ports, options: VerifyOptions = {}): Promise<Verification> {
   const began = ports.clock.monotonic();
-  if (options.fleet !== undefined) verifyName('fleet', options.fleet);
+  if (options.fleet !== undefined) assertName('fleet', options.fleet);
   const verification = new StoreVerification(ports, options);
-  const world = await lookAtDomains(ports);
-  await verification.fleets(world, await fleetsToLookAt(ports, world, options.fleet));
+  const inventory = await readInventory(ports);
+  await verification.fleets(inventory, await fleetsToLookAt(ports, inventory, options.fleet));
   if (options.fleet === undefined) {
     await verification.bases();
     await verification.snapshots();
@@ -58,8 +58,8 @@ export async function verifyStore(ports: Ports, options: VerifyOptions = {}): Pr
   return { ...verification.result(), seconds: Math.round(ports.clock.monotonic() - began) / 1000 };
 }
 
-async function fleetsToLookAt(ports: Ports, world: World, fleet: string | undefined): Promise<string[]> {
-  const known = await fleetNames(ports, world);
+async function fleetsToLookAt(ports: Ports, inventory: LibvirtInventory, fleet: string | undefined): Promise<string[]> {
+  const known = await fleetNames(ports, inventory);
   if (fleet === undefined) return known;
   if (known.includes(fleet)) return [fleet];
   throw new CowherdError('FLEET_NOT_FOUND', `There is no fleet ${fleet} in ${ports.fleets.root}, and no domain says that it is of it`, {
@@ -68,7 +68,7 @@ async function fleetsToLookAt(ports: Ports, world: World, fleet: string | undefi
 }
 
 class StoreVerification {
-  readonly #found: Found[] = [];
+  readonly #found: FixableFinding[] = [];
   readonly #busy: string[] = [];
   readonly #unknown: string[] = [];
   readonly #looked = { fleets: 0, members: 0, bases: 0, snapshots: 0 };
@@ -86,20 +86,20 @@ class StoreVerification {
     return { findings, fixed, busy: this.#busy.sort(), unknown: this.#unknown.sort(), looked: this.#looked };
   }
 
-  async fleets(world: World, names: readonly string[]): Promise<void> {
+  async fleets(inventory: LibvirtInventory, names: readonly string[]): Promise<void> {
     const { ports } = this;
     const { deep = false, onProgress } = this.options;
     const limit = pLimit(fleetsAtOnce);
     let done = 0;
     const look = async (fleet: string): Promise<void> => {
       this.#throwIfInterrupted();
-      const seen = await examineFleet(ports, world, fleet, deep);
+      const seen = await examineFleet(ports, inventory, fleet, deep);
       this.#looked.fleets++;
       this.#looked.members += seen.members;
       this.#unknown.push(...seen.unknown);
       // At libvirt, too: domains have come and gone since.
       await this.#settle(seen.findings, `fleet ${fleet}`, (mend) =>
-        withFleetLock(ports, fleet, async () => mend((await examineFleet(ports, await lookAtDomains(ports), fleet, deep)).findings)),
+        withFleetLock(ports, fleet, async () => mend((await examineFleet(ports, await readInventory(ports), fleet, deep)).findings)),
       );
       onProgress?.({ kind: 'stage', stage: 'verify', done: ++done, total: names.length });
     };
@@ -153,9 +153,9 @@ class StoreVerification {
 
   /** @param underLock gives what is found under the lock to what mends it */
   async #settle(
-    seen: readonly Found[],
+    seen: readonly FixableFinding[],
     what: string,
-    underLock: (mend: (found: readonly Found[]) => Promise<void>) => Promise<void>,
+    underLock: (mend: (found: readonly FixableFinding[]) => Promise<void>) => Promise<void>,
   ): Promise<void> {
     if (seen.length === 0) return;
     try {
@@ -170,7 +170,7 @@ class StoreVerification {
     }
   }
 
-  async #mend(found: readonly Found[]): Promise<void> {
+  async #mend(found: readonly FixableFinding[]): Promise<void> {
     for (const one of found) {
       if (this.options.fix === true && one.mend !== undefined) {
         try {

@@ -1,5 +1,5 @@
-import { VirshAgent } from '../../../src/adapters/virsh-agent.js';
-import type { Clock } from '../../../src/ports.js';
+import { VirshAgent } from '../../../src/adapters/libvirt/virsh-agent.js';
+import type { Clock } from '../../../src/ports/machine.js';
 
 /** Ports to guests that answer with given replies: what libvirt's agent commands give is faked, all else is cowherd's own. */
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { VirshNetworks } from '../../../src/adapters/virsh-network.js';
+import { VirshNetworks } from '../../../src/adapters/libvirt/virsh-network.js';
 import '../../fakes/hostile-agent/seed.js';
 import { hostileText } from '../../fakes/hostile-agent/text.js';
 

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { verifyUri } from '../../../src/adapters/connection.js';
-import { parseDomainStates, parseIdentities } from '../../../src/adapters/domain-states.js';
-import { faultOf, virshError } from '../../../src/adapters/virsh-errors.js';
-import { quote } from '../../../src/adapters/virsh-session.js';
+import { assertUri } from '../../../src/adapters/libvirt/connection.js';
+import { parseDomainStates, parseIdentities } from '../../../src/adapters/libvirt/domain-states.js';
+import { faultOf, virshError } from '../../../src/adapters/libvirt/virsh-errors.js';
+import { quote } from '../../../src/adapters/libvirt/virsh-session.js';
 
 describe('what virsh says', () => {
   it('is read from domstats (virsh 9.0: domstats --state --nowait)', () => {
@@ -109,7 +109,7 @@ Domain: 'off'
 
 describe('a connection URI', () => {
   it.each(['qemu:///system', 'qemu:///session', 'qemu+unix:///system'])('%s is of this host', (uri) => {
-    expect(verifyUri(uri)).toBe(uri);
+    expect(assertUri(uri)).toBe(uri);
   });
   it.each([
     ['qemu+ssh://host/system', /another host: cowherd cannot do that yet/],
@@ -118,7 +118,7 @@ describe('a connection URI', () => {
     ['test:///default', /not a connection to QEMU/],
     ['nonsense', /not a libvirt connection URI/],
   ])('%s is refused', (uri, message) => {
-    expect(() => verifyUri(uri)).toThrow(message);
+    expect(() => assertUri(uri)).toThrow(message);
   });
 });
 

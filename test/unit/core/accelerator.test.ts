@@ -1,13 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { parseCpuOffers } from '../../../src/adapters/cpu-offers.js';
-import { virshError } from '../../../src/adapters/virsh-errors.js';
-import { formatAnswer, questionOf, type Remembered, withEntry } from '../../../src/core/accelerator.js';
-import { acceleratorFaultIn, acceleratorFaultOf, faultText } from '../../../src/core/accelerator-faults.js';
-import { candidatesFor, choiceIn, cpuObstacle, cpuXml, verifyCpu } from '../../../src/core/cpu.js';
+import { parseCpuOffers } from '../../../src/adapters/libvirt/cpu-offers.js';
+import { virshError } from '../../../src/adapters/libvirt/virsh-errors.js';
+import { specOf } from '../../../src/cli/flags/spec.js';
 import { CowherdError } from '../../../src/core/errors.js';
-import { defaultDomainSpec, domainSpecSchema } from '../../../src/core/spec.js';
-import { specOf } from '../../../src/spec-flags.js';
+import { formatAnswer, questionOf, type Remembered, withEntry } from '../../../src/core/host/accelerator.js';
+import { acceleratorFaultIn, acceleratorFaultOf, faultText } from '../../../src/core/host/accelerator-faults.js';
+import { assertCpu, candidatesFor, choiceIn, cpuObstacle, cpuXml } from '../../../src/core/host/cpu.js';
+import { defaultDomainSpec, domainSpecSchema } from '../../../src/core/spec/spec.js';
 
 const capabilities = (virtType: string) => readFileSync(new URL(`../../fixtures/domcapabilities-${virtType}.xml`, import.meta.url), 'utf8');
 const offers = { kvm: parseCpuOffers(capabilities('kvm')), qemu: parseCpuOffers(capabilities('qemu')) };
@@ -122,7 +122,7 @@ describe('the CPU of a fleet', () => {
     expect(cpuObstacle({ virtType: 'qemu', cpu: 'a"/><b' }, 'x86_64', { modes: [], models: [] })).toContain('is not the name of a CPU');
     expect(cpuObstacle({ virtType: 'qemu', cpu: 'x86-64-v2' }, 'aarch64', { modes: [], models: [] })).toContain('a CPU of x86');
     const refused = { code: 'NOT_SUPPORTED', details: [expect.stringContaining('EPYC-Rome')], hint: expect.stringContaining('--cpu max') };
-    expect(() => verifyCpu({ virtType: 'qemu', cpu: 'EPIC' }, 'x86_64', offers.qemu)).toThrow(expect.objectContaining(refused));
+    expect(() => assertCpu({ virtType: 'qemu', cpu: 'EPIC' }, 'x86_64', offers.qemu)).toThrow(expect.objectContaining(refused));
   });
 
   it('is tried under KVM first, then a baseline, then emulation; one that was asked for is kept', () => {

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import type { LoneBase } from '../../../src/core/base-chain.js';
-import { baseHistory, type HistoryNode, historyOf } from '../../../src/core/base-history.js';
-import { verifyRoom } from '../../../src/services/room.js';
-import { renderHistory } from '../../../src/ui/bases.js';
+import { renderHistory } from '../../../src/cli/render/bases.js';
+import type { LoneBase } from '../../../src/core/image/base-chain.js';
+import { baseHistory, type HistoryNode, historyOf } from '../../../src/core/image/base-history.js';
+import { assertRoom } from '../../../src/services/preflight/disk-space.js';
 
 const digest = (name: string): string => Buffer.from(name).toString('hex').padEnd(64, '0');
 const ref = (name: string) => ({ name, digest: digest(name) });
@@ -61,9 +61,9 @@ describe('the history of base images', () => {
 describe('room for a copy', () => {
   it('is refused with its figures', async () => {
     const machine = { diskSpace: async () => ({ totalBytes: 2 ** 40, freeBytes: 2 ** 30 }) };
-    const ports = { machine } as unknown as Parameters<typeof verifyRoom>[0];
-    await verifyRoom(ports, '/store', 2 ** 30, 'Promoting lab-003');
-    await expect(verifyRoom(ports, '/store', 2 ** 31, 'Promoting lab-003')).rejects.toMatchObject({
+    const ports = { machine } as unknown as Parameters<typeof assertRoom>[0];
+    await assertRoom(ports, '/store', 2 ** 30, 'Promoting lab-003');
+    await expect(assertRoom(ports, '/store', 2 ** 31, 'Promoting lab-003')).rejects.toMatchObject({
       code: 'PREFLIGHT_FAILED',
       message: 'Promoting lab-003 may take 2 GiB, and /store has 1 GiB left; nothing was changed',
     });

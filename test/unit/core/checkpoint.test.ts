@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import {
+  assertHeld,
+  type CheckpointFacts,
   type CheckpointRecord,
-  type CheckpointSight,
   judgeCheckpoint,
   machineIn,
   parseCheckpoint,
   tagOf,
-  verifyHeld,
-} from '../../../src/core/checkpoint.js';
+} from '../../../src/core/snapshot/checkpoint.js';
 
 const digest = 'a'.repeat(64);
 const base = { name: 'golden', digest: 'b'.repeat(64) };
@@ -27,7 +27,7 @@ const record: CheckpointRecord = {
   allocatedBytes: 1,
   digests: { 'lab-002': digest, 'lab-002.data': digest },
 };
-const sight: CheckpointSight = {
+const sight: CheckpointFacts = {
   fleetId: record.fleetId,
   index: 2,
   base,
@@ -43,7 +43,7 @@ const sight: CheckpointSight = {
 };
 
 describe('a checkpoint', () => {
-  it.each<[string, Partial<CheckpointSight>, string, RegExp | undefined]>([
+  it.each<[string, Partial<CheckpointFacts>, string, RegExp | undefined]>([
     ['that is as it was', {}, 'good', undefined],
     ['of another member', { index: 3 }, 'broken', /another member/],
     ['of another fleet', { fleetId: 'other' }, 'broken', /another member/],
@@ -65,7 +65,7 @@ describe('a checkpoint', () => {
   });
 
   it('is not loaded where it is not what was frozen', () => {
-    verifyHeld(record, 'lab', 'lab-002', digest);
+    assertHeld(record, 'lab', 'lab-002', digest);
     for (const [seen, words] of [
       ['c'.repeat(64), 'is not what was frozen'],
       [undefined, 'does not hold all'],
@@ -75,7 +75,7 @@ describe('a checkpoint', () => {
         message: expect.stringContaining(words),
         hint: expect.stringContaining('cowherd reset lab 2'),
       });
-      expect(() => verifyHeld(record, 'lab', 'lab-002', seen)).toThrow(refused);
+      expect(() => assertHeld(record, 'lab', 'lab-002', seen)).toThrow(refused);
     }
   });
 

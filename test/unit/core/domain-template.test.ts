@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { templateFromDomain } from '../../../src/core/domain-template.js';
-import { verifyRenderedDomain } from '../../../src/core/domain-xml.js';
-import { element, elements, parseXml, type XmlElement } from '../../../src/core/xml-tree.js';
+import { assertRenderedDomain } from '../../../src/core/domain/domain-xml.js';
+import { templateFromDomain } from '../../../src/core/domain/template-from-domain.js';
+import { element, elements, parseXml, type XmlElement } from '../../../src/core/domain/xml-tree.js';
 import { domainFixtures } from '../../fixtures/domains.js';
 import { renderAsMember } from '../../fixtures/members.js';
 
@@ -35,7 +35,7 @@ describe('a template made of a domain', () => {
     const original = parseXml(xml, name);
     const { disks, nvram, spec } = templateFromDomain(name, xml);
     const { rendered, expected } = renderAsMember(name, xml);
-    verifyRenderedDomain(rendered, expected);
+    assertRenderedDomain(rendered, expected);
     // Nothing that is the domain's own is left.
     const own = [element(original, 'uuid')?.children[0], element(original, 'devices', 'interface', 'mac')?.attributes.get('address')];
     // The medium in a CD-ROM drive is everybody's.

@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import type { BaseImage } from '../../../src/core/base.js';
-import { hasDisk, memberMetadata, parseMemberMark, sealDefinition, verifyRenderedDomain } from '../../../src/core/domain-xml.js';
-import type { FleetRecord } from '../../../src/core/fleet.js';
-import { memberIdentity } from '../../../src/core/identity.js';
-import { forwardedPortsIn } from '../../../src/core/network.js';
-import { defaultDomainSpec } from '../../../src/core/spec.js';
-import { compileDomainTemplate, type Platform } from '../../../src/core/template.js';
+import { assertRenderedDomain, hasDisk, memberMetadata, parseMemberMark, sealDefinition } from '../../../src/core/domain/domain-xml.js';
+import { forwardedPortsIn } from '../../../src/core/domain/network.js';
+import { compileDomainTemplate, type Platform } from '../../../src/core/domain/template.js';
+import { memberIdentity } from '../../../src/core/fleet/identity.js';
+import type { FleetRecord } from '../../../src/core/fleet/record.js';
+import type { BaseImage } from '../../../src/core/image/base.js';
+import { defaultDomainSpec } from '../../../src/core/spec/spec.js';
 
 const source = readFileSync(new URL('../../../templates/domain.xml.hbs', import.meta.url), 'utf8');
 const id = '8b0c3a52-3a0f-4c5e-9f5e-0d6f0c1b2a33';
@@ -48,7 +48,7 @@ const files = {
 const render = (template: string, spec = record.spec): string =>
   compileDomainTemplate(template, 'test', () => base, platform)({ ...record, spec }, member, files);
 const verify = (xml: string): void =>
-  verifyRenderedDomain(xml, {
+  assertRenderedDomain(xml, {
     record,
     member,
     disks: [{ path: files.overlay, base }],
@@ -91,9 +91,9 @@ describe('the built-in template', () => {
       storeRoot: '/store',
     };
     const rendered = compileDomainTemplate(source, 'test', () => base, { ...platform, cpu: 'EPYC' })(asked, member, files);
-    verifyRenderedDomain(rendered, { ...expectation, record: asked });
+    assertRenderedDomain(rendered, { ...expectation, record: asked });
     // A template with a CPU of its own.
-    expect(() => verifyRenderedDomain(rendered.replace('>EPYC<', '>Haswell<'), { ...expectation, record: asked })).toThrow(
+    expect(() => assertRenderedDomain(rendered.replace('>EPYC<', '>Haswell<'), { ...expectation, record: asked })).toThrow(
       expect.objectContaining({ code: 'BAD_TEMPLATE', details: [expect.stringContaining('leave --cpu out')] }),
     );
   });

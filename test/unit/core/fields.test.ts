@@ -1,7 +1,7 @@
 import { parse } from 'csv-parse/sync';
 import { describe, expect, it } from 'vitest';
-import { chooseFields, csvTable, type Field, sortRows } from '../../../src/core/fields.js';
-import { isTroubled, parseStates } from '../../../src/core/member-filter.js';
+import { isTroubled, parseStates } from '../../../src/core/fleet/member-filter.js';
+import { chooseFields, csvTable, type Field, sortRows } from '../../../src/core/table-fields.js';
 
 interface Row {
   name: string;

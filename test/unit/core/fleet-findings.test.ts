@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { CowherdError } from '../../../src/core/errors.js';
-import { readFleetFile } from '../../../src/services/fleet-file.js';
+import { readFleetFile } from '../../../src/services/fleet/file.js';
 
 /** @returns what is said about a fleet file with that text */
 async function said(text: string): Promise<{ message: string; details: string[] }> {

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { type GuestFacts, generalisationWarnings } from '../../../src/core/generalisation.js';
+import { type GuestFacts, hygieneWarnings } from '../../../src/core/image/hygiene.js';
 
 const clean: GuestFacts = { machineId: undefined, sshHostKeys: [], cloudInitInstance: undefined };
-const warned = (facts: Partial<GuestFacts>) => generalisationWarnings({ ...clean, ...facts });
+const warned = (facts: Partial<GuestFacts>) => hygieneWarnings({ ...clean, ...facts });
 
 describe('generalisation', () => {
   it('has nothing to say of a clean image', () => {

@@ -3,27 +3,27 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { parseGuestSelf, whatIsStillGolden } from '../../../src/core/guest/identity-report.js';
-import { type FixUp, fixUpAssignments } from '../../../src/core/guest-self.js';
+import { parseIdentityReport, whatIsStillGolden } from '../../../src/core/guest/identity-report.js';
+import { type Reidentification, reidentifyAssignments } from '../../../src/core/guest/reidentify.js';
 import { shellQuote } from '../../../src/core/quoting.js';
-import { makeHostKeys } from '../../../src/services/host-keys.js';
+import { makeHostKeys } from '../../../src/services/guest/host-keys.js';
 
 const machineId = '0123456789abcdef0123456789abcdef';
 const macs = [{ from: '52:54:00:00:00:01', to: '52:54:00:00:00:02' }];
 const identity = { hostname: 'lab-001', machineId, macs, hostKeys: 'renew' as const };
 const given = { now: new Date(1_700_000_000_250), entropy: Buffer.from('00ff', 'hex') };
-const all: FixUp = { clock: true, entropy: true, renew: true, identity };
+const all: Reidentification = { clock: true, entropy: true, renew: true, identity };
 
 describe('what goes in front of the script', () => {
   it('is nothing where nothing is to be done', () => {
-    const text = fixUpAssignments({ clock: false, entropy: false, renew: false }, given);
+    const text = reidentifyAssignments({ clock: false, entropy: false, renew: false }, given);
     expect(text.split('\n').filter((line) => line !== '' && !line.endsWith("=''"))).toEqual([]);
   });
 
   it.each(['echo plain', `it's "quoted" $HOME \`id\` $(id)`, "'; touch /tmp/cwt-never; '", 'two\nlines \\ and \\n a backslash\\', "''''"])(
     'is what a shell reads back: %s',
     (hook) => {
-      const text = fixUpAssignments({ ...all, hook }, given);
+      const text = reidentifyAssignments({ ...all, hook }, given);
       const read = execFileSync('/bin/sh', {
         input: `${text}printf '%s|' "$clock" "$entropy" "$renew" "$hostname" "$machine_id" "$macs" "$host_keys" "$hook"`,
         encoding: 'utf8',
@@ -44,12 +44,12 @@ describe('what goes in front of the script', () => {
     { macs: [...macs, { from: '52:54:00:00:00:02', to: '52:54:00:00:00:04' }] },
     { hostKeys: 'reboot' as 'keep' },
   ])('is never %j', (bad) => {
-    const act = () => fixUpAssignments({ ...all, identity: { ...identity, ...bad } }, given);
+    const act = () => reidentifyAssignments({ ...all, identity: { ...identity, ...bad } }, given);
     expect(act).toThrow(expect.objectContaining({ code: 'BAD_SPEC', hint: expect.any(String) }));
   });
 
   it.each(['a\0b', 'x'.repeat(20_000)])('is no such hook', (hook) => {
-    expect(() => fixUpAssignments({ ...all, hook }, given)).toThrow(expect.objectContaining({ code: 'BAD_SPEC' }));
+    expect(() => reidentifyAssignments({ ...all, hook }, given)).toThrow(expect.objectContaining({ code: 'BAD_SPEC' }));
   });
 });
 
@@ -68,7 +68,7 @@ describe('new host keys', () => {
     } finally {
       rmSync(directory, { recursive: true });
     }
-    const text = fixUpAssignments({ ...all, identity: { ...identity, newHostKeys: keys } }, given);
+    const text = reidentifyAssignments({ ...all, identity: { ...identity, newHostKeys: keys } }, given);
     const read = execFileSync('/bin/sh', { input: `${text}printf '%s\\n' "$new_ecdsa" "$new_rsa_pub" "$new_ed25519"`, encoding: 'utf8' });
     expect(read).toBe(`${keys[1]?.privateKey}${keys[2]?.publicKey}\n${keys[0]?.privateKey}`);
     expect((await makeHostKeys(types)).map(({ publicKey }) => publicKey)).not.toContain(keys[0]?.publicKey);
@@ -99,7 +99,7 @@ describe('what a guest says of itself', () => {
   const without = (word: string) => lines.filter((line) => !line.startsWith(word)).join('\n');
 
   it('is read, with noise around it', () => {
-    expect(parseGuestSelf('lab-001', `noise\n${said}\nnoise`)).toEqual({
+    expect(parseIdentityReport('lab-001', `noise\n${said}\nnoise`)).toEqual({
       self: {
         hostname: 'lab-001',
         machineId,
@@ -115,10 +115,10 @@ describe('what a guest says of itself', () => {
       formerHostKeys: [key],
       hookCode: 3,
     });
-    expect(parseGuestSelf('g', said.replace('.500000000', '.%N')).self.clockMs).toBe(1_700_000_001_000);
-    expect(parseGuestSelf('g', without('machine-id')).self.machineId).toBeUndefined();
+    expect(parseIdentityReport('g', said.replace('.500000000', '.%N')).self.clockMs).toBe(1_700_000_001_000);
+    expect(parseIdentityReport('g', without('machine-id')).self.machineId).toBeUndefined();
     // Whose script sets addresses without an end.
-    expect(parseGuestSelf('g', said.replace('client networkd', 'client udhcpc')).self.staticAddresses).toEqual([]);
+    expect(parseIdentityReport('g', said.replace('client networkd', 'client udhcpc')).self.staticAddresses).toEqual([]);
   });
 
   it.each([
@@ -129,7 +129,7 @@ describe('what a guest says of itself', () => {
     without('clock'),
     said.replace('hostname lab-001', 'hostname \u001b[2J'),
   ])('is refused where it is not whole', (output) => {
-    expect(() => parseGuestSelf('lab-001', output)).toThrow(expect.objectContaining({ code: 'NOT_READY' }));
+    expect(() => parseIdentityReport('lab-001', output)).toThrow(expect.objectContaining({ code: 'NOT_READY' }));
   });
 
   it('is bounded, and plain text', () => {
@@ -147,7 +147,7 @@ describe('what a guest says of itself', () => {
       'machine-id ../../etc/passwd',
     ].join('\n');
     const began = performance.now();
-    const { self } = parseGuestSelf('lab-001', said.replace('hook 3', hostile));
+    const { self } = parseIdentityReport('lab-001', said.replace('hook 3', hostile));
     expect(performance.now() - began).toBeLessThan(2_000);
     expect(self).toMatchObject({ machineId, macs: ['52:54:00:00:00:02'], addresses: ['10.0.2.16'], hostKeys: [renewed] });
     expect(self.notes).toHaveLength(64);
@@ -155,19 +155,19 @@ describe('what a guest says of itself', () => {
   });
 
   it('shows what is still the golden VM’s', () => {
-    const account = parseGuestSelf('g', said);
+    const account = parseIdentityReport('g', said);
     expect(whatIsStillGolden(account, identity)).toEqual([]);
     expect(whatIsStillGolden(account, { ...identity, formerAddresses: ['10.0.2.15', '10.0.3.16'] })).toEqual(['address 10.0.3.16']);
     expect(whatIsStillGolden(account, { ...identity, hostname: 'lab-002', machineId: machineId.replace('0', '1') })).toEqual([
       'host name lab-001',
       `machine-id ${machineId}`,
     ]);
-    const golden = parseGuestSelf(
+    const golden = parseIdentityReport(
       'g',
       said.replace('mac 52:54:00:00:00:02', 'mac 52:54:00:00:00:01').replace(`key ${renewed}\n`, `key ${key}\n`),
     );
     expect(whatIsStillGolden(golden, identity)).toEqual(['MAC 52:54:00:00:00:01', 'ssh host key ssh-ed25519']);
     expect(whatIsStillGolden(golden, { ...identity, hostKeys: 'keep', macs: [] })).toEqual([]);
-    expect(whatIsStillGolden(parseGuestSelf('g', without('key')), identity)).toEqual(['ssh host key: none is left']);
+    expect(whatIsStillGolden(parseIdentityReport('g', without('key')), identity)).toEqual(['ssh host key: none is left']);
   });
 });

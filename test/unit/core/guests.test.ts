@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { planCopy } from '../../../src/core/copy.js';
+import { formatInventory, type Inventory } from '../../../src/core/fleet/inventory.js';
 import { execCommand, parseExecStatus, parseInterfaces } from '../../../src/core/guest/agent.js';
+import { planCopy } from '../../../src/core/guest/copy.js';
+import { parseWaitFor } from '../../../src/core/guest/stages.js';
 import { parseIpv4 } from '../../../src/core/guest/values.js';
-import { formatInventory, type Inventory } from '../../../src/core/inventory.js';
-import { parseWaitFor } from '../../../src/core/stages.js';
-import { commandOf } from '../../../src/services/exec.js';
+import { commandOf } from '../../../src/services/guest/exec.js';
 
 describe('what to wait for', () => {
   it.each([

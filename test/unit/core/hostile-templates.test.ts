@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { compileTemplate } from '../../../src/core/domain/template.js';
 import { CowherdError } from '../../../src/core/errors.js';
-import { compileTemplate } from '../../../src/core/template.js';
 
 const context = {
   name: 'lab-001',

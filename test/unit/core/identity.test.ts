@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { memberIdentity, memberMac, memberUuid } from '../../../src/core/identity.js';
+import { memberIdentity, memberMac, memberUuid } from '../../../src/core/fleet/identity.js';
 import { baseNameFromFile, memberName, namePattern } from '../../../src/core/names.js';
 
 const id = '8b0c3a52-3a0f-4c5e-9f5e-0d6f0c1b2a33';

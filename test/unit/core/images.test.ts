@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { bootSector, readBootMarker } from '../../../src/core/boot-sector.js';
-import { blockBytes, nonZeroSegments } from '../../../src/core/overlay.js';
-import { imageFormat, parseQcow2Header, verifyImportable } from '../../../src/core/qcow2-header.js';
+import { bootSector, readBootMarker } from '../../../src/core/image/boot-sector.js';
+import { blockBytes, nonZeroSegments } from '../../../src/core/image/overlay.js';
+import { assertImportable, imageFormat, parseQcow2Header } from '../../../src/core/image/qcow2-header.js';
 
 /** A version 3 header by qcow2.txt. */
 function header(fields: { backing?: number; crypt?: number; size?: number; incompatible?: number; version?: number } = {}): Buffer {
@@ -19,7 +19,7 @@ function header(fields: { backing?: number; crypt?: number; size?: number; incom
 describe('the qcow2 header', () => {
   const refusal = (fields: Parameters<typeof header>[0]): string => {
     try {
-      verifyImportable('x.qcow2', parseQcow2Header('x.qcow2', header(fields)), 512n, false);
+      assertImportable('x.qcow2', parseQcow2Header('x.qcow2', header(fields)), 512n, false);
       return 'accepted';
     } catch (error) {
       return (error as Error).message;
@@ -43,7 +43,7 @@ describe('the qcow2 header', () => {
       fc.property(fc.uint8Array({ maxLength: 512 }), (bytes) => {
         const head = Buffer.from(bytes);
         try {
-          if (imageFormat('x', head, undefined) === 'qcow2') verifyImportable('x', parseQcow2Header('x', head), 512n, false);
+          if (imageFormat('x', head, undefined) === 'qcow2') assertImportable('x', parseQcow2Header('x', head), 512n, false);
         } catch (error) {
           expect(error).toMatchObject({ code: 'BASE_REFUSED', hint: expect.any(String) });
         }

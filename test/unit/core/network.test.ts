@@ -1,7 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type MemberIdentity, memberIdentity } from '../../../src/core/identity.js';
-import { forwardedPortsIn, type Lease, parseLeases, parseNetworkXml, planPorts, planReservations } from '../../../src/core/network.js';
+import {
+  forwardedPortsIn,
+  type Lease,
+  parseLeases,
+  parseNetworkXml,
+  planPorts,
+  planReservations,
+} from '../../../src/core/domain/network.js';
+import { type MemberIdentity, memberIdentity } from '../../../src/core/fleet/identity.js';
 
 const id = '8b0c3a52-3a0f-4c5e-9f5e-0d6f0c1b2a33';
 const members = (count: number): MemberIdentity[] => Array.from({ length: count }, (_, at) => memberIdentity('lab', id, at + 1));

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { type DomainState, judgeMember } from '../../../src/core/observation.js';
-import { type MarkedMember, planPower, planSpawn } from '../../../src/core/plan.js';
+import type { MarkedMember } from '../../../src/core/fleet/member-plan.js';
+import { type DomainState, judgeMember } from '../../../src/core/fleet/observation.js';
+import { planPower } from '../../../src/core/fleet/plan.js';
+import { planSpawn } from '../../../src/core/fleet/plan-spawn.js';
 
 const fleetId = 'f';
 

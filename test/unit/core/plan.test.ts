@@ -1,8 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { memberIdentity } from '../../../src/core/identity.js';
-import type { DomainState, MemberMark } from '../../../src/core/observation.js';
-import { type Plan, planPower, planRebase, planReset, planSpawn, planTeardown, type SpawnSubject } from '../../../src/core/plan.js';
+import { memberIdentity } from '../../../src/core/fleet/identity.js';
+import type { Plan } from '../../../src/core/fleet/member-plan.js';
+import type { DomainState, MemberMark } from '../../../src/core/fleet/observation.js';
+import { planPower, planRebase, planReset, planTeardown } from '../../../src/core/fleet/plan.js';
+import { planSpawn, type SpawnSubject } from '../../../src/core/fleet/plan-spawn.js';
 
 const fleetId = '8b0c3a52-3a0f-4c5e-9f5e-0d6f0c1b2a33';
 const otherId = '11111111-3a0f-4c5e-9f5e-0d6f0c1b2a33';

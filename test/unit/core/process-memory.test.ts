@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { judgeFleetMemory, type MemorySubject } from '../../../src/core/fleet-memory.js';
-import { readKsm, savedByKsm } from '../../../src/core/ksm.js';
-import { readGuestMemory, readMerged, readProportional, readStatus } from '../../../src/core/process-memory.js';
+import { judgeFleetMemory, type MemorySubject } from '../../../src/core/fleet/memory.js';
+import { readKsm, savedByKsm } from '../../../src/core/host/ksm.js';
+import { readGuestMemory, readMerged, readProportional, readStatus } from '../../../src/core/host/process-memory.js';
 
 // Of a real QEMU on Linux 6.18, shortened.
 const rollup = `55d4e7072000-7ffe2c8c5000 ---p 00000000 00:00 0                          [rollup]

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { driftHistogram, reportFleet, totalSavings } from '../../../src/core/savings.js';
+import { driftHistogram, reportFleet, totalSavings } from '../../../src/core/fleet/savings.js';
 
 const KiB = 1024;
 const base = {

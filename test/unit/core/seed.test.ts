@@ -2,9 +2,17 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { CowherdError } from '../../../src/core/errors.js';
-import { memberIdentity } from '../../../src/core/identity.js';
-import { clientKey, compileSeed, coveredValues, coverHostKey, hostKey, newInstanceId, type SeedSources } from '../../../src/core/seed.js';
-import { defaultDomainSpec } from '../../../src/core/spec.js';
+import { memberIdentity } from '../../../src/core/fleet/identity.js';
+import {
+  clientKey,
+  compileSeed,
+  coveredValues,
+  coverHostKey,
+  hostKey,
+  newInstanceId,
+  type SeedSources,
+} from '../../../src/core/guest/seed.js';
+import { defaultDomainSpec } from '../../../src/core/spec/spec.js';
 
 const read = (name: string): string => readFileSync(new URL(`../../../templates/cloud-init/${name}.hbs`, import.meta.url), 'utf8');
 const builtIn: SeedSources = {

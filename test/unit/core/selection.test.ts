@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { memberIdentity } from '../../../src/core/identity.js';
-import { formatIndexes, selectMembers } from '../../../src/core/selection.js';
-import { parseTargets, verifyWhole } from '../../../src/core/targets.js';
+import { memberIdentity } from '../../../src/core/fleet/identity.js';
+import { formatIndexes, selectMembers } from '../../../src/core/fleet/selection.js';
+import { assertWhole, parseTargets } from '../../../src/core/fleet/targets.js';
 
 const id = '8b0c3a52-3a0f-4c5e-9f5e-0d6f0c1b2a33';
 const members = [1, 2, 3, 5, 17].map((index) => memberIdentity('lab', id, index));
@@ -80,7 +80,7 @@ describe('targets', () => {
   });
 
   it('are whole fleets for verbs that know no members', () => {
-    expect(() => verifyWhole('rebase', parseTargets(['lab-003'], known))).toThrow(/whole fleets/);
-    verifyWhole('rebase', parseTargets(['lab', 'web'], known));
+    expect(() => assertWhole('rebase', parseTargets(['lab-003'], known))).toThrow(/whole fleets/);
+    assertWhole('rebase', parseTargets(['lab', 'web'], known));
   });
 });

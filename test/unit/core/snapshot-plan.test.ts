@@ -1,10 +1,16 @@
 import { describe, expect, it } from 'vitest';
-import { judgeDisks } from '../../../src/core/foreign-domain.js';
-import { defaultSnapshotName, findLevel, newestOnly, type SnapshotLevel, snapshotJournalSchema } from '../../../src/core/snapshot.js';
-import { diffDomains } from '../../../src/core/snapshot-diff.js';
-import { planCommit, planDrop, planRollback, planTake } from '../../../src/core/snapshot-plan.js';
-import { sideOf } from '../../../src/core/snapshot-xml.js';
-import { parseXml } from '../../../src/core/xml-tree.js';
+import { judgeDisks } from '../../../src/core/domain/foreign-domain.js';
+import { parseXml } from '../../../src/core/domain/xml-tree.js';
+import { diffDomains } from '../../../src/core/snapshot/diff.js';
+import { planCommit, planDrop, planRollback, planTake } from '../../../src/core/snapshot/plan.js';
+import {
+  defaultSnapshotName,
+  findLevel,
+  newestOnly,
+  type SnapshotLevel,
+  snapshotJournalSchema,
+} from '../../../src/core/snapshot/snapshot.js';
+import { sideOf } from '../../../src/core/snapshot/xml.js';
 
 const uuid = '7a4bd8b1-6f0e-4d37-9f6f-2c7f2f4b6a01';
 const disk = (target: string, path: string, type: string) =>

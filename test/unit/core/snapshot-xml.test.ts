@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { imagesNamedIn, judgeDisks, nvramOf } from '../../../src/core/foreign-domain.js';
-import { overlayElement, sideOf, strayDisks, switchDisks, withoutSecrets } from '../../../src/core/snapshot-xml.js';
-import { attribute, element, elements, parseXml, printXml, removeChild } from '../../../src/core/xml-tree.js';
+import { imagesNamedIn, judgeDisks, nvramOf } from '../../../src/core/domain/foreign-domain.js';
+import { attribute, element, elements, parseXml, printXml, removeChild } from '../../../src/core/domain/xml-tree.js';
+import { overlayElement, sideOf, strayDisks, switchDisks, withoutSecrets } from '../../../src/core/snapshot/xml.js';
 import { domainFixtures } from '../../fixtures/domains.js';
 
 interface Expected {

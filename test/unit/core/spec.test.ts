@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { CowherdError, exitCodeOf } from '../../../src/core/errors.js';
-import { fleetFileJsonSchema } from '../../../src/core/fleet-schema.js';
-import { parseOperationLog } from '../../../src/core/operation.js';
-import { parseFlagValues, parseFleetFile, parseMemoryMiB } from '../../../src/core/spec.js';
+import { parseOperationLog } from '../../../src/core/fleet/operation.js';
+import { parseMemoryMiB } from '../../../src/core/spec/field-schemas.js';
+import { fleetFileJsonSchema } from '../../../src/core/spec/file-schema.js';
+import { parseFlagValues, parseFleetFile } from '../../../src/core/spec/spec.js';
 
 const details = (document: unknown): string => {
   try {

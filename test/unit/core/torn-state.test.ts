@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { baseRecordSchema } from '../../../src/core/base.js';
 import { CowherdError } from '../../../src/core/errors.js';
-import { type FleetRecord, fleetRecordSchema, parseState } from '../../../src/core/fleet.js';
-import { memberIdentity } from '../../../src/core/identity.js';
-import { type Operation, operationLogLine, operationSchema, parseOperationLog } from '../../../src/core/operation.js';
-import { type SnapshotRecord, snapshotRecordSchema } from '../../../src/core/snapshot.js';
-import { defaultDomainSpec } from '../../../src/core/spec.js';
+import { memberIdentity } from '../../../src/core/fleet/identity.js';
+import { type Operation, operationLogLine, operationSchema, parseOperationLog } from '../../../src/core/fleet/operation.js';
+import { type FleetRecord, fleetRecordSchema, parseState } from '../../../src/core/fleet/record.js';
+import { baseRecordSchema } from '../../../src/core/image/base.js';
+import { type SnapshotRecord, snapshotRecordSchema } from '../../../src/core/snapshot/snapshot.js';
+import { defaultDomainSpec } from '../../../src/core/spec/spec.js';
 
 const id = '8b0c3a52-3a0f-4c5e-9f5e-0d6f0c1b2a33';
 const digest = 'ab'.repeat(32);

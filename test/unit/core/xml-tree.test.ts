@@ -12,7 +12,7 @@ import {
   removeChild,
   setAttribute,
   setText,
-} from '../../../src/core/xml-tree.js';
+} from '../../../src/core/domain/xml-tree.js';
 
 const document = `<domain type="kvm" xmlns:qemu="http://libvirt.org/schemas/domain/qemu/1.0">
   <name>a&amp;b</name>

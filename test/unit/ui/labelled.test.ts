@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { renderGrouped } from '../../../src/cli/render/guests.js';
+import { LabelledLines } from '../../../src/cli/terminal/labelled.js';
 import { type GuestText, guestText } from '../../../src/core/guest/text.js';
-import type { ExecOutcome, MemberExec } from '../../../src/services/exec.js';
-import { renderGrouped } from '../../../src/ui/guests.js';
-import { LabelledLines } from '../../../src/ui/labelled.js';
+import type { ExecOutcome, MemberExec } from '../../../src/services/guest/exec.js';
 
 const shown = (raw: boolean, work: (lines: LabelledLines, push: (name: string, text: string) => void) => void): string[] => {
   const printed: string[] = [];

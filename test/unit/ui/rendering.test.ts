@@ -1,14 +1,14 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { renderFailures } from '../../../src/cli/render/failures.js';
+import { renderOutcome } from '../../../src/cli/render/outcome.js';
+import { elapsed } from '../../../src/cli/terminal/format.js';
+import { displayWidth, wrap } from '../../../src/cli/terminal/layout.js';
+import { forStream, paint } from '../../../src/cli/terminal/style.js';
+import { table } from '../../../src/cli/terminal/table.js';
+import { renderBars, Work } from '../../../src/cli/terminal/work.js';
 import { formatDuration } from '../../../src/core/duration.js';
-import type { Outcome } from '../../../src/core/outcome.js';
-import type { ReadyStage } from '../../../src/core/stages.js';
-import { renderFailures } from '../../../src/ui/failures.js';
-import { elapsed } from '../../../src/ui/format.js';
-import { displayWidth, wrap } from '../../../src/ui/layout.js';
-import { renderOutcome } from '../../../src/ui/outcome.js';
-import { forStream, paint } from '../../../src/ui/style.js';
-import { table } from '../../../src/ui/table.js';
-import { renderBars, Work } from '../../../src/ui/work.js';
+import type { Outcome } from '../../../src/core/fleet/outcome.js';
+import type { ReadyStage } from '../../../src/core/guest/stages.js';
 
 const lines = (text: string): string[] => text.split('\n');
 

@@ -1,0 +1,77 @@
+import { lstat, stat } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { dirname, isAbsolute, join } from 'node:path';
+import { readNamedFile } from './named-files.js';
+
+/** The files that hold defaults for the command line. */
+
+export interface ConfigFile {
+  path: string;
+  text: string;
+}
+
+export interface FoundConfig {
+  project: ConfigFile | undefined;
+  user: ConfigFile | undefined;
+  /** A project file that is not used, and why. */
+  ignored: Array<{ path: string; reason: string }>;
+}
+
+export const projectFileName = 'cowherd.yaml';
+
+export function home(): string {
+  return process.env.HOME || homedir();
+}
+
+export function userFilePath(): string {
+  const { XDG_CONFIG_HOME: directory = '' } = process.env;
+  // As the specification says: a relative one is not valid.
+  return join(isAbsolute(directory) ? directory : join(home(), '.config'), 'cowherd', 'config.yaml');
+}
+
+/** @param directory where the search for the project's file begins; undefined where there is no working directory */
+export async function findConfig(directory: string | undefined): Promise<FoundConfig> {
+  const ignored: FoundConfig['ignored'] = [];
+  const projectPath = directory === undefined ? undefined : await nearest(directory);
+  const distrust = projectPath === undefined ? undefined : await whyNotTrusted(projectPath);
+  if (projectPath !== undefined && distrust !== undefined) ignored.push({ path: projectPath, reason: distrust });
+  const user = userFilePath();
+  return {
+    project: projectPath === undefined || distrust !== undefined ? undefined : await read(projectPath),
+    user: (await isThere(user)) ? await read(user) : undefined,
+    ignored,
+  };
+}
+
+async function read(path: string): Promise<ConfigFile> {
+  return { path, text: await readNamedFile(path) };
+}
+
+async function nearest(directory: string): Promise<string | undefined> {
+  for (let level = directory; ; level = dirname(level)) {
+    const path = join(level, projectFileName);
+    if (await isThere(path)) return path;
+    if (level === dirname(level)) return undefined;
+  }
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return lstat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** Another user's file in a shared directory must not choose the keys that may log in to this user's guests. */
+async function whyNotTrusted(path: string): Promise<string | undefined> {
+  const own = process.getuid?.() ?? 0;
+  // With sudo, the files of who called it count as the user's own.
+  const caller = own === 0 ? Number(process.env.SUDO_UID ?? Number.NaN) : Number.NaN;
+  const trusted = new Set([0, own, caller]);
+  for (const link of [await lstat(path), await stat(path).catch(() => undefined)]) {
+    if (link === undefined) continue;
+    if (!trusted.has(link.uid)) return `it belongs to another user (uid ${link.uid})`;
+    if (!link.isSymbolicLink() && (link.mode & 0o002) !== 0) return 'every user may write to it';
+  }
+  return undefined;
+}

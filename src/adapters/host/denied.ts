@@ -1,0 +1,100 @@
+import { accessSync, constants, lstatSync, readFileSync } from 'node:fs';
+import { userInfo } from 'node:os';
+import { dirname, resolve } from 'node:path';
+import { CowherdError, isDenied } from '../../core/errors.js';
+
+/** What the kernel does not say when it refuses a file: who was refused, at which component of the path, and for want of what. */
+export interface Denial {
+  /** E.g. `alice may not pass through /srv/closed, which is root's (mode 0700)`. */
+  reason: string;
+  hint: string;
+}
+
+/**
+ * Looks again, by the rights of this user. Synchronous: it is on the way to an error.
+ * @param doing e.g. `read /srv/store/x`
+ * @returns undefined where nothing of it is to be seen any more
+ */
+export function denialOf(doing: string, cause: unknown): Denial | undefined {
+  const { path, dest, code } = cause as NodeJS.ErrnoException & { dest?: string };
+  const named = dest ?? path ?? / (\/\S*)/.exec(doing)?.[1];
+  if (named === undefined) return undefined;
+  const target = resolve(named);
+  if (process.getuid?.() === 0) {
+    const hint = `Not even root may: is it immutable ("lsattr -d ${target}" tells; chattr -i ends that), or on a file system of another host?`;
+    return code === 'EPERM' ? { reason: `root may not change ${target}`, hint } : undefined;
+  }
+  const found = missingPermission(target, doing.startsWith('read '));
+  if (found === undefined) return undefined;
+  const { component, may } = found;
+  const { owner, mode } = rightsOf(component);
+  const isOwner = owner === userName();
+  const letter = { 'pass through': 'x', read: 'r', 'write to': 'w' }[may];
+  return {
+    reason: `${userName()} may not ${may} ${component}, which is ${owner}'s (mode ${mode})`,
+    hint: isOwner ? `Give yourself that right: chmod u+${letter} ${component}` : otherUserHint(owner, may),
+  };
+}
+
+/** Of a file that was named and cannot be read, with what keeps this user from it where that is the reason. */
+export function unreadable(path: string, cause: unknown): CowherdError {
+  const denial = isDenied(cause) ? denialOf(`read ${path}`, cause) : undefined;
+  const reason = denial?.reason ?? (cause instanceof Error ? cause.message : String(cause));
+  return new CowherdError('FILE_NOT_FOUND', `${path} cannot be read: ${reason}`, { hint: denial?.hint ?? 'Check the path.', cause });
+}
+
+function otherUserHint(owner: string, may: string): string {
+  const as = owner === 'root' ? 'root (sudo)' : `${owner} or root (sudo)`;
+  const own = may === 'read' ? '' : ' "cowherd doctor" gives the command that makes a store for you; --store DIR uses another.';
+  return `Run the same command as ${as}.${own}`;
+}
+
+function missingPermission(
+  target: string,
+  isReading: boolean,
+): { component: string; may: 'pass through' | 'read' | 'write to' } | undefined {
+  const ancestors: string[] = [];
+  for (let path = dirname(target); ; path = dirname(path)) {
+    ancestors.unshift(path);
+    if (path === dirname(path)) break;
+  }
+  for (const component of ancestors) if (!may(component, constants.X_OK)) return { component, may: 'pass through' };
+  if (!may(target, constants.R_OK)) return { component: target, may: 'read' };
+  if (isReading) return undefined;
+  if (!may(target, constants.W_OK)) return { component: target, may: 'write to' };
+  const above = ancestors.at(-1) ?? '/';
+  return may(above, constants.W_OK) ? undefined : { component: above, may: 'write to' };
+}
+
+/** True of what is not there, too: then it is not that what is missing. */
+function may(path: string, how: number): boolean {
+  try {
+    accessSync(path, how);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'EACCES';
+  }
+}
+
+function rightsOf(path: string): { owner: string; mode: string } {
+  try {
+    const { uid, mode } = lstatSync(path);
+    return { owner: nameOf(uid), mode: (mode & 0o7777).toString(8).padStart(4, '0') };
+  } catch {
+    return { owner: 'somebody else', mode: 'unknown' };
+  }
+}
+
+function nameOf(uid: number): string {
+  const lines = readFileSync('/etc/passwd', 'utf8').split('\n');
+  return lines.map((line) => line.split(':')).find((fields) => fields[2] === String(uid))?.[0] ?? `uid ${uid}`;
+}
+
+function userName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    // A user without an entry in passwd, as in a container.
+    return `uid ${process.getuid?.() ?? ''}`;
+  }
+}

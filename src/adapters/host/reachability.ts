@@ -1,0 +1,62 @@
+import { stat } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import type { PathObstacle } from '../../core/host/reachability.js';
+import type { ReachTarget } from '../../ports/machine.js';
+import { runTool } from '../process.js';
+import { groupsOf, localUser } from './readers.js';
+
+/** What keeps a user from files and directories: a component that it may not pass through, or a file that it may not read. */
+
+const atOnce = 32;
+
+/** @returns each obstacle once, those nearest to the root first */
+export async function findObstacles(user: { uid: number; gid: number }, targets: readonly ReachTarget[]): Promise<PathObstacle[]> {
+  // The kernel lets it in everywhere.
+  if (user.uid === 0) return [];
+  const gids = new Set([user.gid, ...(await groupsOf(user.uid))]);
+  const name = `${(await localUser(user.uid)) ?? 'the user'} (uid ${user.uid})`;
+  const needed = [...neededBits(targets)];
+  const found: PathObstacle[] = [];
+  for (let from = 0; from < needed.length; from += atOnce) {
+    const obstacles = await Promise.all(
+      needed.slice(from, from + atOnce).map(([path, bits]) => obstacleAt(path, bits, user.uid, gids, name)),
+    );
+    found.push(...obstacles.filter((obstacle) => obstacle !== undefined));
+  }
+  return found.sort((a, b) => a.path.split('/').length - b.path.split('/').length || a.path.localeCompare(b.path));
+}
+
+/** By path: 1 to pass through it, 4 to read it. */
+function neededBits(targets: readonly ReachTarget[]): Map<string, number> {
+  const needed = new Map<string, number>();
+  for (const { path, needs } of targets) {
+    const target = resolve(path);
+    if (needs === 'read') needed.set(target, 4);
+    for (let component = needs === 'read' ? dirname(target) : target; !needed.has(component); component = dirname(component))
+      needed.set(component, 1);
+  }
+  return needed;
+}
+
+async function obstacleAt(
+  path: string,
+  bits: number,
+  uid: number,
+  gids: ReadonlySet<number>,
+  name: string,
+): Promise<PathObstacle | undefined> {
+  const stats = await stat(path).catch(() => undefined);
+  // Not there yet: cowherd makes it, passable for others. Of a disk, libvirt makes QEMU the owner.
+  if (stats === undefined || (bits === 1 && !stats.isDirectory())) return undefined;
+  const [letter, shift] = stats.uid === uid ? ['u', 6] : gids.has(stats.gid) ? ['g', 3] : ['o', 0];
+  if ((stats.mode & (bits << Number(shift))) !== 0 || (await hasAcl(path))) return undefined;
+  const mode = (stats.mode & 0o7777).toString(8).padStart(4, '0');
+  const may = bits === 1 ? 'may not pass through it' : 'may not read it';
+  return { path, reason: `its mode is ${mode}, and ${name} ${may}`, grant: `${letter}+${bits === 1 ? 'x' : 'r'}` };
+}
+
+/** An access control list may grant what the mode does not show; the kernel alone knows. */
+async function hasAcl(path: string): Promise<boolean> {
+  const { stdout } = await runTool('ls', ['-ld', '--', path], { anyExitCode: true }).catch(() => ({ stdout: '' }));
+  return /^\S{10}\+/.test(stdout);
+}

@@ -1,0 +1,118 @@
+import type { Stats } from 'node:fs';
+import { type FileHandle, lstat, readFile, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { storeError } from '../store/files.js';
+
+/**
+ * Who may read the images of the store. All that a guest knew is in them: host keys, passwords, memory. Base images are shared by many
+ * domains, so libvirt leaves their owner alone, and QEMU reads them by its group: mode 0440. Where QEMU runs as their owner: 0400.
+ */
+
+interface User {
+  uid: number;
+  gid: number;
+}
+
+/** What stat(2) says of who may read a file. */
+export type Rights = Pick<Stats, 'uid' | 'gid' | 'mode'>;
+
+export class Readers {
+  readonly #qemu: () => Promise<User | undefined>;
+  #known: Promise<{ user: User; groups: Set<number> } | undefined> | undefined;
+
+  readonly #root: string | undefined;
+
+  /**
+   * @param qemu whom QEMU runs as; undefined where that is this user
+   * @param root the store
+   */
+  constructor(qemu: () => Promise<User | undefined> = async () => undefined, root?: string) {
+    this.#qemu = qemu;
+    this.#root = root;
+  }
+
+  /**
+   * Makes an image readable by its owner and QEMU, and writable by nobody. A QEMU that has it open is not disturbed.
+   * @param mayOpen let everybody read it where this user has no other way to let QEMU; else it stays as it is
+   * @returns whether it is readable by nobody else
+   */
+  async restrict(handle: FileHandle, path: string, mayOpen = true): Promise<boolean> {
+    const [stats, directory, qemu] = [await handle.stat(), await lstat(dirname(path)), await this.#lookUp()];
+    // What root makes in somebody else's store stays readable by its owner.
+    const uid = process.getuid?.() === 0 ? (await stat(this.#root ?? dirname(path))).uid : stats.uid;
+    const isOwn = qemu === undefined || qemu.user.uid === uid;
+    const gid = isOwn || isShared(stats, directory, qemu.groups) ? stats.gid : qemu.user.gid;
+    const isGiven = (uid === stats.uid && gid === stats.gid) || (await isAllowed(handle.chown(uid, gid)));
+    // The group first: at no time is there no way for QEMU.
+    const isGroups = isOwn ? isOfSystem(stats, qemu) : isGiven;
+    if (isOwn || isGiven || mayOpen) await handle.chmod(isGroups ? 0o440 : isOwn ? 0o400 : 0o444);
+    return isOwn || isGiven;
+  }
+
+  /** @returns exposed: others than its owner and QEMU may read it; closed: QEMU may not */
+  async judge(rights: Rights, directory: Rights): Promise<'fine' | 'exposed' | 'closed'> {
+    const qemu = await this.#lookUp();
+    const isQemus =
+      qemu === undefined ? isOfSystem(rights, qemu) : rights.gid === qemu.user.gid || isShared(rights, directory, qemu.groups);
+    if ((rights.mode & 0o007) !== 0 || ((rights.mode & 0o070) !== 0 && !isQemus)) return 'exposed';
+    const isOwn = qemu === undefined || qemu.user.uid === rights.uid;
+    return isOwn || (isQemus && (rights.mode & 0o040) !== 0) ? 'fine' : 'closed';
+  }
+
+  /** What to do where {@link restrict} could not. @param bases the directory of all base images */
+  async advice(bases: string): Promise<string> {
+    const group = (await this.#lookUp())?.user.gid;
+    return `Give them to QEMU's group, once: sudo chgrp -R ${group} ${bases} && sudo find ${bases} -type d -exec chmod g+s {} + && cowherd verify --fix`;
+  }
+
+  #lookUp(): Promise<{ user: User; groups: Set<number> } | undefined> {
+    this.#known ??= this.#qemu().then(async (user) =>
+      user === undefined ? undefined : { user, groups: new Set([user.gid, ...(await groupsOf(user.uid))]) },
+    );
+    this.#known.catch(() => {
+      this.#known = undefined;
+    });
+    return this.#known;
+  }
+}
+
+/** Whether it has the group of a directory that hands its group down, and QEMU is in that: then those who share the store read it, too. */
+function isShared(rights: Pick<Rights, 'gid'>, directory: Rights, groups: ReadonlySet<number>): boolean {
+  return (directory.mode & 0o2000) !== 0 && rights.gid === directory.gid && groups.has(rights.gid);
+}
+
+/**
+ * On a libvirt of the user's own, nothing says whom the system's libvirt runs QEMU as. A group that this user is not in may be that one's, of
+ * a store that both use: it keeps its right.
+ */
+function isOfSystem({ gid, mode }: Rights, qemu: unknown): boolean {
+  const isMine = gid === process.getgid?.() || process.getgroups?.().includes(gid) === true;
+  return qemu === undefined && !isMine && (mode & 0o040) !== 0;
+}
+
+/** Changes to who owns a file that only root, or a member of the group, may make. */
+async function isAllowed(change: Promise<void>): Promise<boolean> {
+  try {
+    await change;
+    return true;
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'EPERM') return false;
+    throw storeError('restrict who may read an image', cause);
+  }
+}
+
+export async function localUser(uid: number): Promise<string | undefined> {
+  const lines = (await readFile('/etc/passwd', 'utf8').catch(() => '')).split('\n').map((line) => line.split(':'));
+  return lines.find((fields) => fields[2] === String(uid))?.[0];
+}
+
+/** Supplementary groups of a user, from /etc/group: QEMU's user is a local one. */
+export async function groupsOf(uid: number): Promise<number[]> {
+  const name = await localUser(uid);
+  if (name === undefined) return [];
+  return (await readFile('/etc/group', 'utf8').catch(() => ''))
+    .split('\n')
+    .map((line) => line.split(':'))
+    .filter((fields) => (fields[3] ?? '').split(',').includes(name))
+    .map((fields) => Number(fields[2]));
+}

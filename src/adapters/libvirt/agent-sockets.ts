@@ -1,0 +1,55 @@
+import { lstat, mkdir, rmdir } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { CowherdError } from '../../core/errors.js';
+import { isMissing } from '../store/files.js';
+import { SafeUnlinker } from '../store/safe-unlinker.js';
+
+/** sun_path of unix(7), with its final zero. */
+const longestSocketPath = 107;
+/** libvirt's name for a domain's directory: `domain-ID-` and at most 20 characters of its name. */
+const domainDirectoryLength = 'domain-99999-'.length + 20;
+
+/**
+ * Where the guest agents' sockets of a session daemon lie. libvirt puts them deep below the home directory, and a home of more
+ * than 18 characters makes the path too long for a socket: no domain with an agent would start. Then they go to a short place.
+ */
+export class AgentSockets {
+  readonly #directory = `/tmp/cowherd-${process.getuid?.() ?? 0}`;
+  readonly #isNeeded: boolean;
+
+  constructor(isSystem: boolean) {
+    const config = process.env.XDG_CONFIG_HOME || join(homedir(), '.config');
+    const usual = join(config, 'libvirt/qemu/channel/target', 'd'.repeat(domainDirectoryLength), 'org.qemu.guest_agent.0');
+    this.#isNeeded = !isSystem && usual.length > longestSocketPath;
+  }
+
+  /** @returns the path to put into the domain; undefined where libvirt's own will do */
+  path(member: string): string | undefined {
+    return this.#isNeeded ? join(this.#directory, `${member}.agent`) : undefined;
+  }
+
+  /** Makes the directory, and refuses one that is somebody else's: whoever owns it could pose as the guest. */
+  async prepare(): Promise<void> {
+    if (!this.#isNeeded) return;
+    await mkdir(this.#directory, { mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw error;
+    });
+    const stats = await lstat(this.#directory);
+    if (!stats.isDirectory() || stats.uid !== process.getuid?.() || (stats.mode & 0o077) !== 0) {
+      throw new CowherdError('STORE_FAILED', `${this.#directory} is not a private directory of yours`, {
+        hint: 'Remove it; cowherd makes it anew. Your home directory is too long a path for the sockets of guest agents.',
+      });
+    }
+  }
+
+  async remove(member: string): Promise<void> {
+    const path = this.path(member);
+    if (path === undefined) return;
+    await new SafeUnlinker(this.#directory).unlink(path).catch((error: unknown) => {
+      if (!isMissing(error)) throw error;
+    });
+    // Gone with the last socket; other fleets may have theirs in it.
+    await rmdir(this.#directory).catch(() => undefined);
+  }
+}

@@ -1,0 +1,40 @@
+import { dirname } from 'node:path';
+import { CowherdError } from '../../core/errors.js';
+import { reachHint } from '../../core/host/reachability.js';
+import { OpenElsewhere } from '../../core/image/open-elsewhere.js';
+import { processesWith } from '../host/open-files.js';
+import { findObstacles } from '../host/reachability.js';
+
+type QemuUser = () => Promise<{ uid: number; gid: number } | undefined>;
+
+/**
+ * QEMU says which file it did not get. Which process has it open, or which directory keeps QEMU out, is looked up here.
+ * @param told what virsh said, whole
+ * @returns the same error where nothing more is found
+ */
+export async function withFileFault(error: CowherdError, doing: string, told: string, qemuUser: QemuUser): Promise<CowherdError> {
+  const locked = /Failed to get [^\n]*lock[\s\S]*?\[(\/[^\]\n]+)\]/.exec(told)?.[1];
+  if (locked !== undefined) {
+    const { message, hint } = new OpenElsewhere(locked, await processesWith(locked));
+    return restated(error, `libvirt could not ${doing}: ${message}`, hint);
+  }
+  const denied = /(?:storage file|[Cc]ould not open|open file) '(\/[^'\n]+)'[^\n]*: Permission denied/.exec(told)?.[1];
+  const user = denied === undefined ? undefined : await qemuUser().catch(() => undefined);
+  if (denied === undefined || user === undefined) return error;
+  const store = /^(.*)\/(?:bases|fleets|snapshots)\/[^/]+\//.exec(denied)?.[1] ?? dirname(denied);
+  // Of a disk, libvirt makes QEMU the owner at each start; of a base image it does not.
+  const needs = denied.startsWith(`${store}/bases/`) ? 'read' : 'pass';
+  const obstacles = await findObstacles(user, [{ path: denied, needs }]);
+  const [first] = obstacles;
+  if (first === undefined) return error;
+  const hint = reachHint(obstacles, { isRoot: process.getuid?.() === 0, storeRoot: store });
+  return restated(error, `libvirt could not ${doing}: Permission denied for ${denied}: ${first.path}: ${first.reason}`, hint);
+}
+
+function restated(error: CowherdError, message: string, hint: string | undefined): CowherdError {
+  return new CowherdError(error.code, message, {
+    details: [error.message, ...error.details],
+    ...(hint === undefined ? {} : { hint }),
+    cause: error,
+  });
+}

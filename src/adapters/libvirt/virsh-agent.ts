@@ -1,0 +1,68 @@
+import { CowherdError } from '../../core/errors.js';
+import { excerpt } from '../../core/guest/text.js';
+import type { GuestAgent } from '../../ports/index.js';
+import { isTimeout, virshError, withoutGuestText } from './virsh-errors.js';
+import { quote, type Reply } from './virsh-session.js';
+
+/** libvirt asks an agent first whether it is there, and waits that long for it. */
+const syncSeconds = 5;
+
+/** Guest agents, through libvirt's channel to them. */
+export class VirshAgent implements GuestAgent {
+  readonly #run: (command: string, moreMs: number) => Promise<Reply>;
+
+  constructor(run: (command: string, moreMs: number) => Promise<Reply>) {
+    this.#run = run;
+  }
+
+  async command(domain: string, command: object, timeoutSeconds: number): Promise<unknown> {
+    // Plain ASCII: virsh's line editor is given no other letters.
+    const text = JSON.stringify(command).replace(/[^\u{20}-\u{7e}]/gu, (letter) =>
+      [...Array(letter.length).keys()].map((at) => `\\u${letter.charCodeAt(at).toString(16).padStart(4, '0')}`).join(''),
+    );
+    const seconds = Math.max(1, Math.ceil(timeoutSeconds));
+    const line = `qemu-agent-command ${quote(domain)} ${quote(text)} --timeout ${seconds}`;
+    const reply = await this.#run(line, (seconds + syncSeconds) * 1_000).catch((error: unknown) => {
+      throw isTimeout(error) ? silentAgent(domain, error.message) : error;
+    });
+    if (reply.error !== '') throw agentError(domain, reply.error);
+    try {
+      return (JSON.parse(reply.stdout) as { return?: unknown }).return;
+    } catch (cause) {
+      throw unreadable(domain, cause);
+    }
+  }
+}
+
+function unreadable(domain: string, cause?: unknown): CowherdError {
+  return new CowherdError('GUEST_UNREACHABLE', `The agent of ${domain} gave a reply that is not JSON`, {
+    hint: 'Check the qemu-guest-agent in that guest, or use ssh instead: --via ssh.',
+    cause,
+  });
+}
+
+function silentAgent(domain: string, why: string): CowherdError {
+  return new CowherdError('GUEST_UNREACHABLE', `The agent of ${domain} does not answer: ${why}`, {
+    hint: 'Is qemu-guest-agent installed and running in the guest, and the guest up?',
+  });
+}
+
+function agentError(domain: string, error: string): CowherdError {
+  const refused = /unable to execute QEMU agent command '[^']*': ([\s\S]*)/.exec(error)?.[1];
+  if (refused !== undefined) {
+    return new CowherdError('GUEST_REFUSED', `The agent of ${domain} refused: ${excerpt(refused)}`, {
+      hint: 'Some distributions forbid parts of qemu-ga: see its BLACKLIST_RPC or --allow-rpcs setting in the guest.',
+    });
+  }
+  // JSON that is nested too deeply libvirt reads, and cannot pass on.
+  if (withoutGuestText(error) !== error || /failed to convert virJSONValue/i.test(error)) return unreadable(domain);
+  if (/No complete agent response|Unable to encode message payload/i.test(error)) {
+    return new CowherdError('GUEST_UNREACHABLE', `The agent of ${domain} sent a reply that is larger than libvirt accepts (4 to 7 MB)`, {
+      hint: 'Have the command write less, or use ssh: --via ssh. If the agent does not answer any more, restart the guest.',
+    });
+  }
+  if (/not (connected|responding|available|configured)|not running|timed? ?out/i.test(error)) {
+    return silentAgent(domain, excerpt(error.split('\n').at(-1) ?? error));
+  }
+  return virshError(`talk to the agent of ${domain}`, error);
+}

@@ -1,0 +1,59 @@
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import type { ForeignDomains, ManagedState } from '../../ports/index.js';
+import { isSystemUri } from './connection.js';
+import { faultOf, virshError } from './virsh-errors.js';
+import { quote, type Reply } from './virsh-session.js';
+
+/** Domains that cowherd did not make, through kept-open virsh sessions. */
+export class VirshDomains implements ForeignDomains {
+  readonly #uri: string;
+  readonly #run: (command: string) => Promise<Reply>;
+
+  constructor(uri: string, run: (command: string) => Promise<Reply>) {
+    this.#uri = uri;
+    this.#run = run;
+  }
+
+  nvramPath(name: string): string {
+    const state = isSystemUri(this.#uri) ? '/var/lib/libvirt' : join(process.env.XDG_CONFIG_HOME || join(homedir(), '.config'), 'libvirt');
+    return join(state, 'qemu', 'nvram', `${name}_VARS.fd`);
+  }
+
+  definition(domain: string): Promise<string | undefined> {
+    // Without --security-info the passwords would be lost when it is defined again.
+    return this.#xml(domain, '--inactive --security-info ');
+  }
+
+  running(domain: string): Promise<string | undefined> {
+    return this.#xml(domain, '');
+  }
+
+  async #xml(domain: string, flags: string): Promise<string | undefined> {
+    const reply = await this.#run(`dumpxml ${flags}${quote(domain)}`);
+    if (faultOf(reply.error) === 'domain not found') return undefined;
+    if (reply.error !== '') throw virshError(`read the XML of ${domain}`, reply.error);
+    return reply.stdout;
+  }
+
+  async managedState(): Promise<ManagedState> {
+    const [transient, managedSave, snapshots, checkpoints] = await Promise.all([
+      this.#names('--transient'),
+      this.#names('--with-managed-save'),
+      this.#names('--with-snapshot'),
+      this.#names('--with-checkpoint'),
+    ]);
+    return { transient, managedSave, snapshots, checkpoints };
+  }
+
+  async #names(filter: string): Promise<Set<string>> {
+    const reply = await this.#run(`list --all --name ${filter}`);
+    if (reply.error !== '') throw virshError('list domains', reply.error);
+    return new Set(
+      reply.stdout
+        .split('\n')
+        .map((line) => line.trim())
+        .filter((line) => line !== ''),
+    );
+  }
+}

@@ -1,0 +1,121 @@
+import { networkInterfaces } from 'node:os';
+import {
+  AddressTaken,
+  type HostEntry,
+  type Lease,
+  type NetworkDefinition,
+  type NetworkSide,
+  parseLeases,
+  parseNetworkXml,
+} from '../../core/domain/network.js';
+import { CowherdError } from '../../core/errors.js';
+import { escapeXml } from '../../core/quoting.js';
+import type { NetworkState, Networks } from '../../ports/index.js';
+import { runTool } from '../process.js';
+import { faultOf, virshError } from './virsh-errors.js';
+import { quote, type Reply } from './virsh-session.js';
+
+/** libvirt's networks, through kept-open virsh sessions. */
+export class VirshNetworks implements Networks {
+  readonly #run: (command: string) => Promise<Reply>;
+  readonly #dhcpIndexes = new Map<string, number | undefined>();
+
+  constructor(run: (command: string) => Promise<Reply>) {
+    this.#run = run;
+  }
+
+  async state(name: string): Promise<NetworkState> {
+    const reply = await this.#run(`net-info ${quote(name)}`);
+    if (faultOf(reply.error) === 'network not found') return { exists: false, active: false, persistent: false };
+    if (reply.error !== '') throw virshError(`look at network ${name}`, reply.error);
+    const says = (key: string): boolean => new RegExp(`^${key}:\\s+yes`, 'm').test(reply.stdout);
+    return { exists: true, active: says('Active'), persistent: says('Persistent') };
+  }
+
+  async definition(name: string): Promise<NetworkDefinition> {
+    return parseNetworkXml(await this.#query(`net-dumpxml ${quote(name)}`, `read network ${name}`));
+  }
+
+  async leases(name: string): Promise<Lease[]> {
+    return parseLeases(await this.#query(`net-dhcp-leases ${quote(name)}`, `read the leases of network ${name}`));
+  }
+
+  async sides(name: string): Promise<Map<NetworkSide, NetworkDefinition>> {
+    const { active, persistent } = await this.state(name);
+    const found = new Map<NetworkSide, NetworkDefinition>();
+    if (active) found.set('live', await this.#read(name, 'live'));
+    if (persistent) found.set('config', await this.#read(name, 'config'));
+    return found;
+  }
+
+  async addHost(name: string, side: NetworkSide, host: HostEntry): Promise<void> {
+    const error = await this.#update(name, side, 'add', host);
+    if (error === '') return;
+    if (faultOf(error) !== 'address taken') throw updateError(name, 'reserve', host, error);
+    // A call whose connection was lost is made again, and then finds what it has written itself.
+    const { hosts } = await this.#read(name, side);
+    const isThere = hosts.some(({ mac, ip }) => mac === host.mac && ip === host.ip);
+    if (!isThere) throw new AddressTaken(name, host);
+  }
+
+  async removeHost(name: string, side: NetworkSide, host: HostEntry): Promise<void> {
+    const error = await this.#update(name, side, 'delete', host);
+    if (error !== '' && !/couldn't locate a matching/i.test(error)) throw updateError(name, 'release', host, error);
+  }
+
+  hostAddresses(): ReadonlySet<string> {
+    return new Set(Object.values(networkInterfaces()).flatMap((all) => (all ?? []).map(({ address }) => address)));
+  }
+
+  async releaseLeases(bridge: string, leases: readonly Lease[]): Promise<void> {
+    for (const { ip, mac } of leases) {
+      // Of the package dnsmasq-utils, and for root alone. Without it leases end in their own time.
+      const done = await runTool('dhcp_release', [bridge, ip, mac], { timeoutMs: 10_000 }).catch(() => undefined);
+      if (done === undefined) return;
+    }
+  }
+
+  async start(name: string): Promise<void> {
+    const reply = await this.#run(`net-start ${quote(name)}`);
+    if (reply.error !== '' && !/already active/i.test(reply.error)) throw virshError(`start network ${name}`, reply.error);
+  }
+
+  async #update(name: string, side: NetworkSide, verb: 'add' | 'delete', host: HostEntry): Promise<string> {
+    const parent = await this.#dhcpIndex(name, side);
+    const place = parent === undefined ? '' : ` --parent-index ${parent}`;
+    return (await this.#run(`net-update ${quote(name)} ${verb} ip-dhcp-host ${quote(entry(host))} --${side}${place}`)).error;
+  }
+
+  /** Which <ip> the entries belong to, which does not change while a network runs. An IPv6 one with DHCP may stand before it. */
+  async #dhcpIndex(name: string, side: NetworkSide): Promise<number | undefined> {
+    const key = `${side} ${name}`;
+    if (!this.#dhcpIndexes.has(key)) await this.#read(name, side);
+    return this.#dhcpIndexes.get(key);
+  }
+
+  async #read(name: string, side: NetworkSide): Promise<NetworkDefinition> {
+    const inactive = side === 'config' ? ' --inactive' : '';
+    const definition = parseNetworkXml(await this.#query(`net-dumpxml ${quote(name)}${inactive}`, `read network ${name}`));
+    this.#dhcpIndexes.set(`${side} ${name}`, definition.dhcpIndex);
+    return definition;
+  }
+
+  async #query(command: string, doing: string): Promise<string> {
+    const reply = await this.#run(command);
+    if (reply.error !== '') throw virshError(doing, reply.error);
+    return reply.stdout;
+  }
+}
+
+function updateError(network: string, doing: 'reserve' | 'release', { ip, name }: HostEntry, error: string): CowherdError {
+  const failure = virshError(`${doing} ${ip} for ${name} on network ${network}`, error);
+  return new CowherdError(failure.code, failure.message, {
+    details: failure.details,
+    hint: `See the entries with "virsh net-dumpxml ${network}"; run the command again when that is mended.`,
+  });
+}
+
+/** Told whole: asked to delete by MAC alone, libvirt also takes an entry that has none for the one that is meant. */
+function entry({ mac, name, ip }: HostEntry): string {
+  return `<host mac="${escapeXml(mac)}" name="${escapeXml(name)}" ip="${escapeXml(ip)}"/>`;
+}

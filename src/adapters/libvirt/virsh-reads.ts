@@ -1,0 +1,63 @@
+import { CowherdError } from '../../core/errors.js';
+import type { SessionPool } from './session-pool.js';
+import { connectionError, faultOf, isTimeout, virshError } from './virsh-errors.js';
+import type { Reply } from './virsh-session.js';
+
+/** What is read of many domains at once. */
+
+const readBatch = 200;
+/** Domains that may get no answer before libvirt itself is taken to hang. */
+const mostSilent = 3;
+
+/**
+ * One session carries all reads of a batch, one after the other without waiting.
+ * @param failed takes the errors of domains that could not be read; left out, the first one is thrown
+ */
+export async function readEach(
+  pool: SessionPool,
+  names: readonly string[],
+  command: (name: string) => string,
+  take: (name: string, reply: Reply) => void,
+  failed?: Map<string, CowherdError>,
+): Promise<void> {
+  let silent = 0;
+  for (let left = [...names]; left.length > 0; ) {
+    const part = left.slice(0, readBatch);
+    const replies = await pool.run(async (session) => {
+      const settled = await Promise.allSettled(part.map(async (name) => assertConnected(await session.run(command(name), pool.heldMs))));
+      const first = settled.find((result) => result.status === 'rejected');
+      if (first !== undefined && !(failed !== undefined && isTimeout(first.reason))) throw first.reason;
+      return settled;
+    });
+    const answered = replies.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+    for (const [position, reply] of answered.entries()) noting(failed, part[position] ?? '', (name) => take(name, reply));
+    left = left.slice(answered.length);
+    const unanswered = replies[answered.length];
+    if (unanswered?.status !== 'rejected') continue;
+    // The first without an answer is the one that libvirt is at.
+    const [hung = ''] = left.splice(0, 1);
+    if (++silent > mostSilent) throw unanswered.reason;
+    failed?.set(hung, unanswered.reason);
+  }
+}
+
+/** Does something with what was read of a domain; where that fails, it is that domain's failure. */
+function noting(failed: Map<string, CowherdError> | undefined, name: string, work: (name: string) => void): void {
+  try {
+    work(name);
+  } catch (error) {
+    if (failed === undefined || !(error instanceof CowherdError)) throw error;
+    failed.set(name, error);
+  }
+}
+
+/** A virsh whose daemon went away stays and answers with an error: that is a lost connection, not an answer. */
+export function assertConnected(reply: Reply): Reply {
+  if (faultOf(reply.error) === 'disconnected') throw connectionError('the daemon', reply.error);
+  return reply;
+}
+
+/** That a thing is not there is an answer. Any other error is not: taken for one, it would make our own domains foreign. */
+export function assertAbsence(reply: Reply, doing: string): void {
+  if (reply.error !== '' && !['domain not found', 'no metadata'].includes(faultOf(reply.error))) throw virshError(doing, reply.error);
+}

@@ -1,0 +1,68 @@
+import { constants } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { z } from 'zod';
+import { CowherdError } from '../../core/errors.js';
+import type { DiskFormat, ImageRef } from '../../core/snapshot/snapshot.js';
+import type { OverlayTool } from '../../ports/index.js';
+import { syncFile } from '../image/disk-files.js';
+import { runTool } from '../process.js';
+import { storeError } from '../store/files.js';
+import { explainLock, longMs, parseImageInfo, percentOf } from './qemu-img.js';
+
+const linkSchema = z.object({
+  'full-backing-filename': z.string().optional(),
+  'backing-filename': z.string().optional(),
+  'backing-filename-format': z.string().optional(),
+  'format-specific': z.object({ data: z.object({ 'data-file': z.string().optional() }).optional() }).optional(),
+});
+
+export class QemuOverlays implements OverlayTool {
+  readonly #inherit: () => number[];
+
+  /** @param inherit descriptors of locks: what is under way keeps them held after a kill -9 of ours */
+  constructor(inherit: () => number[]) {
+    this.#inherit = inherit;
+  }
+
+  async create(path: string, backing: ImageRef, signal?: AbortSignal): Promise<void> {
+    const args = ['create', '-q', '-f', 'qcow2', '-F', backing.format, '-b', backing.path, path];
+    try {
+      // As the overlays of fleets: libvirt gives it to QEMU's user when the domain starts. The tool would make it readable for everybody.
+      const handle = await open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
+      await handle.chmod(0o600).finally(() => handle.close());
+      await runTool('qemu-img', args, { signal, inherit: this.#inherit() });
+      await syncFile(path);
+      await syncFile(dirname(path), constants.O_RDONLY | constants.O_DIRECTORY);
+    } catch (cause) {
+      throw storeError(`write ${path} to the disk`, cause);
+    }
+  }
+
+  async backing({ path, format }: ImageRef): Promise<{ path: string; format: string | undefined } | undefined> {
+    // One link at a time, each in the format that is told: with --backing-chain qemu-img would guess where none is.
+    const { stdout } = await runTool('qemu-img', ['info', '-f', format, '-U', '--output=json', path]);
+    const link = linkSchema.parse(JSON.parse(stdout));
+    if (link['format-specific']?.data?.['data-file'] !== undefined) {
+      throw new CowherdError('BASE_REFUSED', `${path} keeps its data in an external file`, {
+        hint: 'Convert it with "qemu-img convert" first.',
+      });
+    }
+    const below = link['full-backing-filename'] ?? link['backing-filename'];
+    return below === undefined ? undefined : { path: below.replace(/^file:/, ''), format: link['backing-filename-format'] };
+  }
+
+  async virtualBytes(path: string, format: DiskFormat): Promise<number> {
+    const { stdout } = await runTool('qemu-img', ['info', '-f', format, '-U', '--output=json', path]);
+    return parseImageInfo(stdout).virtualBytes;
+  }
+
+  async commit(overlay: string, onProgress: (percent: number) => void, signal?: AbortSignal): Promise<void> {
+    // -d: the overlay is not emptied, so that until the domain is turned over it shows what it showed.
+    const args = ['commit', '-p', '-f', 'qcow2', '-t', 'writeback', '-d', overlay];
+    await explainLock(
+      overlay,
+      runTool('qemu-img', args, { timeoutMs: longMs, signal, inherit: this.#inherit(), onStdout: percentOf(onProgress) }),
+    );
+  }
+}

@@ -1,0 +1,189 @@
+import { createHash, type Hash } from 'node:crypto';
+import type { FileHandle } from 'node:fs/promises';
+import { basename } from 'node:path';
+import { CowherdError } from '../../core/errors.js';
+import {
+  clusterEntry,
+  type InternalSnapshot,
+  maxL1Bytes,
+  maxTableBytes,
+  parseSnapshotTable,
+  type SnapshotPlace,
+  snapshotPlace,
+  tableOffset,
+} from '../../core/image/qcow2-snapshots.js';
+import { type CheckpointRecord, parseCheckpoint, tagPrefix } from '../../core/snapshot/checkpoint.js';
+import type { CheckpointStore, HeldSnapshot } from '../../ports/index.js';
+import { writeJson } from './atomic-write.js';
+import { makeDirectory } from './directories.js';
+import { isMissing, listDirectory, storeError } from './files.js';
+import { checkpointEnding, fleetLayout } from './layout.js';
+import { openOwn, readIfThere } from './own-files.js';
+import { SafeUnlinker } from './safe-unlinker.js';
+
+/** Read at a time: what hashing takes some milliseconds for. */
+const chunkBytes = 2 * 1024 * 1024;
+/** Enough for the tables of some snapshots; one of ours takes a hundred bytes. */
+const firstTableBytes = 64 * 1024;
+
+export class CheckpointDirectory implements CheckpointStore {
+  readonly #root: string;
+
+  constructor(root: string) {
+    this.#root = root;
+  }
+
+  async read(fleet: string, member: string): Promise<CheckpointRecord | undefined> {
+    const text = await readIfThere(fleetLayout(this.#root, fleet).checkpoint(member));
+    return text === undefined ? undefined : parseCheckpoint(fleet, member, text);
+  }
+
+  async list(fleet: string): Promise<Map<string, CheckpointRecord>> {
+    const names = (await listDirectory(fleetLayout(this.#root, fleet).checkpoints)).filter(
+      (name) => name.endsWith(checkpointEnding) && !name.startsWith('.'),
+    );
+    const found = new Map<string, CheckpointRecord>();
+    for (const name of names) {
+      const member = basename(name, checkpointEnding);
+      const record = await this.read(fleet, member).catch(() => undefined);
+      if (record !== undefined) found.set(member, record);
+    }
+    return found;
+  }
+
+  async write(fleet: string, member: string, record: CheckpointRecord): Promise<void> {
+    const { checkpoints, checkpoint } = fleetLayout(this.#root, fleet);
+    await makeDirectory(checkpoints);
+    await writeJson(checkpoint(member), record).catch((cause: unknown) => {
+      throw storeError(`write ${checkpoint(member)}`, cause);
+    });
+  }
+
+  async forget(fleet: string, member: string): Promise<void> {
+    const { directory, checkpoint } = fleetLayout(this.#root, fleet);
+    await new SafeUnlinker(directory).unlink(checkpoint(member));
+  }
+
+  async snapshots(path: string): Promise<InternalSnapshot[]> {
+    return ((await withImage(path, (image) => image.snapshots())) ?? []).filter(({ name }) => name.startsWith(tagPrefix));
+  }
+
+  async tags(path: string): Promise<string[]> {
+    return (await this.snapshots(path)).map(({ name }) => name);
+  }
+
+  async hasLooseState(path: string): Promise<boolean> {
+    return (await withImage(path, (image) => image.hasLooseState())) ?? false;
+  }
+
+  held(path: string, tag: string, signal?: AbortSignal): Promise<HeldSnapshot | undefined> {
+    return withImage(path, async (image) => {
+      const snapshot = (await image.snapshots()).find(({ name }) => name === tag);
+      return snapshot === undefined ? undefined : image.held(snapshot, signal);
+    });
+  }
+}
+
+/** A qcow2 image of ours, read while QEMU may have it open: what a snapshot holds is never changed in place. */
+class SnapshotImage {
+  readonly #handle: FileHandle;
+  readonly #place: SnapshotPlace;
+  /** One for all that is hashed: a gigabyte in fresh buffers is a gigabyte to collect. */
+  #chunk: Buffer | undefined;
+
+  constructor(handle: FileHandle, place: SnapshotPlace) {
+    this.#handle = handle;
+    this.#place = place;
+  }
+
+  async snapshots(): Promise<InternalSnapshot[]> {
+    const { snapshots: count, tableOffset: at } = this.#place;
+    if (count === 0) return [];
+    for (let bytes = firstTableBytes; ; bytes *= 16) {
+      const table = await this.#read(at, Math.min(bytes, maxTableBytes), true);
+      const found = parseSnapshotTable(table, count);
+      if (found !== undefined || table.length < bytes || bytes >= maxTableBytes) return found ?? [];
+    }
+  }
+
+  async hasLooseState(): Promise<boolean> {
+    const { offset, entries, diskEntries } = this.#place.active;
+    const l1 = await this.#read(offset, Math.min(entries * 8, maxL1Bytes), true);
+    for (let table = diskEntries; (table + 1) * 8 <= l1.length; table++) if (tableOffset(l1, table) !== 0) return true;
+    return false;
+  }
+
+  /**
+   * The digest is over the guest's clusters and where the guest sees them, not over where they lie in the file.
+   * @returns undefined where the file ends before what it says that it holds
+   */
+  async held({ l1Offset, l1Entries, stateBytes }: InternalSnapshot, signal: AbortSignal | undefined): Promise<HeldSnapshot | undefined> {
+    if (l1Entries * 8 > maxL1Bytes) return undefined;
+    const { clusterBits } = this.#place;
+    const clusterBytes = 2 ** clusterBits;
+    const perTable = clusterBytes / 8;
+    const hash = createHash('sha256').update(`${clusterBits} ${l1Entries} ${stateBytes}\n`);
+    try {
+      const l1 = await this.#read(l1Offset, l1Entries * 8);
+      for (let table = 0; table < l1Entries; table++) {
+        if (signal?.aborted === true) throw new CowherdError('INTERRUPTED', 'Interrupted while a checkpoint was read');
+        const at = tableOffset(l1, table);
+        if (at !== 0) await this.#hashTable(hash, await this.#read(at, clusterBytes), table * perTable);
+      }
+    } catch (error) {
+      if (error instanceof CutShort) return undefined;
+      throw error;
+    }
+    return { digest: hash.digest('hex'), stateBytes };
+  }
+
+  async #hashTable(hash: Hash, table: Buffer, firstCluster: number): Promise<void> {
+    const clusterBytes = 2 ** this.#place.clusterBits;
+    let run = { offset: 0, bytes: 0 };
+    this.#chunk ??= Buffer.allocUnsafe(chunkBytes);
+    const chunk = this.#chunk;
+    const flush = async (): Promise<void> => {
+      for (let done = 0; done < run.bytes; done += chunkBytes)
+        hash.update(await this.#read(run.offset + done, Math.min(chunkBytes, run.bytes - done), false, chunk));
+      run = { offset: 0, bytes: 0 };
+    };
+    for (let entry = 0; entry < table.length / 8; entry++) {
+      const cluster = clusterEntry(table, entry, this.#place.clusterBits);
+      if (cluster === undefined) continue;
+      const { kind, offset } = cluster;
+      const bytes = cluster.kind === 'compressed' ? cluster.bytes : kind === 'zero' ? 0 : clusterBytes;
+      if (offset !== run.offset + run.bytes || run.bytes >= chunkBytes) await flush();
+      hash.update(`${kind} ${firstCluster + entry}\n`);
+      run = run.bytes === 0 ? { offset, bytes } : { offset: run.offset, bytes: run.bytes + bytes };
+    }
+    await flush();
+  }
+
+  async #read(offset: number, bytes: number, mayEnd = false, into?: Buffer): Promise<Buffer> {
+    // A table of a damaged image may claim to be of any size.
+    const { size } = await this.#handle.stat();
+    if (!mayEnd && offset + bytes > size) throw new CutShort();
+    const length = Math.max(0, Math.min(bytes, size - offset));
+    const buffer = into ?? Buffer.allocUnsafe(length);
+    const { bytesRead } = await this.#handle.read(buffer, 0, length, offset);
+    if (bytesRead < bytes && !mayEnd) throw new CutShort();
+    return buffer.subarray(0, bytesRead);
+  }
+}
+
+class CutShort extends Error {}
+
+async function withImage<T>(path: string, work: (image: SnapshotImage) => Promise<T>): Promise<T | undefined> {
+  let handle: FileHandle | undefined;
+  try {
+    handle = await openOwn(path);
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(104), 0, 104, 0);
+    const place = snapshotPlace(buffer.subarray(0, bytesRead));
+    return place === undefined ? undefined : await work(new SnapshotImage(handle, place));
+  } catch (cause) {
+    if (isMissing(cause)) return undefined;
+    throw storeError(`read ${path}`, cause);
+  } finally {
+    await handle?.close();
+  }
+}

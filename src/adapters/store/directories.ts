@@ -1,0 +1,99 @@
+import { constants } from 'node:fs';
+import { mkdir, open, readdir, rmdir, stat } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
+import { CowherdError } from '../../core/errors.js';
+import { storeError } from './files.js';
+import { storeLayout } from './layout.js';
+
+/** A file where the store, or a part of it, is to be would look like a store without fleets. @throws BAD_USAGE, STORE_FAILED */
+export async function assertStoreDirectory(root: string): Promise<void> {
+  if (await isFile(root)) {
+    throw new CowherdError('BAD_USAGE', `The store ${root} is not a directory`, {
+      hint: 'Name a directory with --store DIR or COWHERD_STORE, or leave both out.',
+    });
+  }
+  const { bases, fleets, snapshots } = storeLayout(root);
+  for (const room of [bases, fleets, snapshots]) {
+    if (await isFile(room))
+      throw new CowherdError('STORE_FAILED', `${room} is not a directory`, { hint: 'Put the directory back in its place.' });
+  }
+}
+
+/** Also where something above it is one. What cannot be looked at is found out by whatever needs it. */
+async function isFile(path: string): Promise<boolean> {
+  try {
+    return !(await stat(path)).isDirectory();
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ENOTDIR';
+  }
+}
+
+/**
+ * Makes a directory that others may pass through (QEMU runs as a user of its own). What root makes in somebody else's directory is
+ * theirs; in one that its group may write to, the group may write to the new one as well.
+ */
+export async function makeDirectory(path: string): Promise<void> {
+  try {
+    await makeLevel(path);
+  } catch (cause) {
+    throw storeError(`make the directory ${path}`, cause);
+  }
+}
+
+/** One level at a time: each is handed down while it is empty. */
+async function makeLevel(path: string): Promise<void> {
+  if (await isDirectory(path)) return;
+  if (path !== dirname(path)) await makeLevel(dirname(path));
+  try {
+    await mkdir(path, { mode: 0o755 });
+  } catch (error) {
+    // Another run may have been faster.
+    if (await isDirectory(path)) return;
+    throw error;
+  }
+  await setRights(path);
+}
+
+async function isDirectory(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined))?.isDirectory() === true;
+}
+
+/**
+ * Its mode, whatever the umask left of it, and its owner. By open directories: whoever owns the one above could put a link in place of the
+ * new one, and have another given away.
+ */
+async function setRights(path: string): Promise<void> {
+  // The store itself may be a link, to another disk.
+  const above = await open(dirname(path), constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    const { uid, mode } = await above.stat();
+    const isShared = (mode & 0o020) !== 0;
+    const isTheirs = process.getuid?.() === 0 && uid !== 0;
+    const made = await open(
+      `/proc/self/fd/${above.fd}/${basename(path)}`,
+      constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW,
+    );
+    try {
+      const stats = await made.stat();
+      if (isTheirs && stats.uid === 0 && (await readdir(`/proc/self/fd/${made.fd}`)).length === 0) await made.chown(uid, stats.gid);
+      const wanted = (stats.mode & 0o7000) | 0o755 | (isShared ? 0o020 : 0);
+      if ((stats.mode & 0o7777) !== wanted) await made.chmod(wanted);
+    } finally {
+      await made.close();
+    }
+  } finally {
+    await above.close();
+  }
+}
+
+/** A directory and those above it that are not there, the deepest first. */
+export async function missingLevels(path: string): Promise<string[]> {
+  const missing: string[] = [];
+  for (let level = path; level !== dirname(level) && !(await isDirectory(level)); level = dirname(level)) missing.push(level);
+  return missing;
+}
+
+/** Directories that hold something, or are gone, are left alone. */
+export async function removeEmpty(directories: readonly string[]): Promise<void> {
+  for (const directory of directories) await rmdir(directory).catch(() => undefined);
+}

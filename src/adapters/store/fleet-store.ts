@@ -1,0 +1,343 @@
+import { lstat, open, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
+import type { MemberFiles } from '../../core/domain/template.js';
+import { CowherdError } from '../../core/errors.js';
+import { type Operation, operationLogLine, operationSchema, parseOperationLog, type Unfinished } from '../../core/fleet/operation.js';
+import { assertRecordOf, type FleetRecord, parseFleetRecord, parseState } from '../../core/fleet/record.js';
+import { guestText } from '../../core/guest/text.js';
+import { nonZeroSegments } from '../../core/image/overlay.js';
+import type { LockHolder } from '../../core/lock.js';
+import { namePattern } from '../../core/names.js';
+import type { SourceKind } from '../../core/spec/spec.js';
+import type { ConsolePiece, FleetLock, FleetStore } from '../../ports/fleets.js';
+import { readBackingName } from '../image/image-files.js';
+import type { AgentSockets } from '../libvirt/agent-sockets.js';
+import { runTool } from '../process.js';
+import { placeBytes, placeText, scratchName, syncDirectory, writeImage, writeJson } from './atomic-write.js';
+import { makeDirectory } from './directories.js';
+import { allocatedBytes, isMissing, listDirectory, storeError } from './files.js';
+import { removeEmpty, removeFleetDirectory, removeMemberFiles, removeStaged } from './fleet-removal.js';
+import { fleetLayout, logEnding, nvramEnding, overlayEnding, partialEnding, seedEnding, storeLayout } from './layout.js';
+import { FileLock, type LockPolicy, lockHolder, requestOf } from './lock.js';
+import { appendOwn, assertDirectory, assertOwn, openOwn, readIfThere, readOwn } from './own-files.js';
+import { SafeUnlinker } from './safe-unlinker.js';
+
+/** Overlays written before the event loop has its turn: about a millisecond's worth. */
+const stagedAtOnce = 16;
+/** Other writers of the same file system may have much to sync. */
+const syncMs = 10 * 60_000;
+const consoleChunkBytes = 64 * 1024;
+
+export class FleetDirectory implements FleetStore {
+  readonly root: string;
+  readonly #held = new Set<FileLock>();
+  #lockChanges = 0;
+
+  readonly #agentSockets: AgentSockets;
+  readonly #locking: LockPolicy;
+
+  constructor(root: string, agentSockets: AgentSockets, locking: LockPolicy = {}) {
+    this.root = root;
+    this.#agentSockets = agentSockets;
+    this.#locking = locking;
+  }
+
+  /** Descriptors of the locks that are held now, for children that work under them. */
+  heldDescriptors(): number[] {
+    return [...this.#held].map((lock) => lock.descriptor);
+  }
+
+  /** Counts up whenever a lock is taken or released. */
+  get lockChanges(): number {
+    return this.#lockChanges;
+  }
+
+  async list(): Promise<string[]> {
+    const entries = await listDirectory(storeLayout(this.root).fleets);
+    return entries.filter((name) => namePattern.test(name)).sort();
+  }
+
+  async read(fleet: string): Promise<FleetRecord | undefined> {
+    const text = await readIfThere(fleetLayout(this.root, fleet).record);
+    return text === undefined ? undefined : parseFleetRecord(fleet, text);
+  }
+
+  async write(record: FleetRecord): Promise<void> {
+    const { directory, record: path } = fleetLayout(this.root, record.name);
+    await makeDirectory(directory);
+    await writeJson(path, record).catch((cause: unknown) => {
+      throw storeError(`write ${path}`, cause);
+    });
+  }
+
+  async lock(fleet: string): Promise<FleetLock> {
+    await makeDirectory(storeLayout(this.root).fleets);
+    const { directory, overlays, logs, nvram, seeds, ssh, checkpoints, unmade, lock: path } = fleetLayout(this.root, fleet);
+    for (const room of [directory, overlays, logs, nvram, seeds, ssh, checkpoints, unmade]) await assertDirectory(room);
+    const lock = await FileLock.take(path, `Fleet ${fleet}`, requestOf(this.#locking, `Fleet ${fleet}`));
+    this.#held.add(lock);
+    this.#lockChanges++;
+    return {
+      release: async () => {
+        this.#held.delete(lock);
+        this.#lockChanges++;
+        // A teardown that was killed at its very end leaves an empty directory, and a fleet that is not there needs no lock.
+        await removeEmpty(directory).catch(() => undefined);
+        try {
+          if ((await lstat(directory).catch(isMissing)) === true) await rm(path, { force: true });
+        } finally {
+          await lock.release();
+        }
+      },
+    };
+  }
+
+  holder(fleet: string): Promise<LockHolder | undefined> {
+    return lockHolder(fleetLayout(this.root, fleet).lock);
+  }
+
+  readSource(fleet: string, kind: SourceKind, digest: string): Promise<string | undefined> {
+    return readIfThere(fleetLayout(this.root, fleet).source(kind, digest));
+  }
+
+  async writeSource(fleet: string, kind: SourceKind, digest: string, text: string): Promise<void> {
+    const { directory, source } = fleetLayout(this.root, fleet);
+    await makeDirectory(directory);
+    // What people write into user-data is often a password, and a domain's XML may have one for its console.
+    await placeText(source(kind, digest), text, 0o600);
+  }
+
+  files(fleet: string, member: string): MemberFiles {
+    const { overlays, logs, seeds, nvram } = fleetLayout(this.root, fleet);
+    return {
+      overlay: join(overlays, member + overlayEnding),
+      disk: (stem) => join(overlays, stem + overlayEnding),
+      nvram: join(nvram, member + nvramEnding),
+      seed: join(seeds, member + seedEnding),
+      consoleLog: join(logs, member + logEnding),
+      agentSocket: this.#agentSockets.path(member),
+    };
+  }
+
+  async overlaySizes(fleet: string): Promise<Map<string, number>> {
+    const { overlays } = fleetLayout(this.root, fleet);
+    const names = (await listDirectory(overlays)).filter((name) => name.endsWith(overlayEnding) && !name.startsWith('.'));
+    const sizes = await Promise.all(
+      names.map(async (name) => {
+        const stats = await lstat(join(overlays, name)).catch(() => undefined);
+        return stats?.isFile() ? ([name.slice(0, -overlayEnding.length), allocatedBytes(stats)] as const) : undefined;
+      }),
+    );
+    return new Map(sizes.filter((entry) => entry !== undefined));
+  }
+
+  async backingFile(fleet: string, stem: string): Promise<string | undefined> {
+    const path = join(fleetLayout(this.root, fleet).overlays, stem + overlayEnding);
+    return readBackingName(path).catch((cause: unknown) => {
+      if (isMissing(cause)) return undefined;
+      throw storeError(`read ${path}`, cause);
+    });
+  }
+
+  async scratchPath(fleet: string): Promise<string> {
+    const { overlays } = fleetLayout(this.root, fleet);
+    await makeDirectory(overlays);
+    return scratchName(overlays);
+  }
+
+  async stageOverlays(fleet: string, stems: readonly string[], image: Buffer): Promise<void> {
+    const { directory, overlays } = fleetLayout(this.root, fleet);
+    await makeDirectory(overlays);
+    const unlinker = new SafeUnlinker(directory);
+    const segments = nonZeroSegments(image);
+    const partials = stems.map((stem) => join(overlays, stem + partialEnding));
+    try {
+      const stale = new Set(
+        (await listDirectory(overlays)).filter((name) => name.endsWith(partialEnding)).map((name) => join(overlays, name)),
+      );
+      for (const [position, path] of partials.entries()) {
+        if (stale.has(path)) await unlinker.unlink(path);
+        writeImage(path, segments, image.length);
+        if (position % stagedAtOnce === 0) await setImmediate();
+      }
+      // One call for all of them: an fsync each costs more than the writing.
+      if (stems.length > 0) await runTool('sync', ['--file-system', overlays], { timeoutMs: syncMs });
+    } catch (cause) {
+      for (const path of partials) await unlinker.unlink(path).catch(() => undefined);
+      throw storeError(`write fresh overlays to ${overlays}`, cause);
+    }
+  }
+
+  async placeOverlay(fleet: string, stem: string): Promise<void> {
+    const { overlays } = fleetLayout(this.root, fleet);
+    const target = join(overlays, stem + overlayEnding);
+    try {
+      await rename(join(overlays, stem + partialEnding), target);
+    } catch (cause) {
+      throw storeError(`put the fresh overlay ${target} in place`, cause);
+    }
+  }
+
+  async listIdentityPending(fleet: string): Promise<Set<string>> {
+    return new Set(await listDirectory(fleetLayout(this.root, fleet).unmade));
+  }
+
+  async markIdentityPending(fleet: string, member: string): Promise<void> {
+    const { directory, unmade, identityPendingMarker } = fleetLayout(this.root, fleet);
+    const path = identityPendingMarker(member);
+    await makeDirectory(unmade);
+    try {
+      await new SafeUnlinker(directory).unlink(path);
+      // Not synced: no file system keeps the rename of a disk that comes after it, and loses this.
+      await (await open(path, 'wx', 0o600)).close();
+    } catch (cause) {
+      throw storeError(`write ${path}`, cause);
+    }
+  }
+
+  async markMade(fleet: string, member: string): Promise<void> {
+    const { directory, unmade, identityPendingMarker } = fleetLayout(this.root, fleet);
+    await new SafeUnlinker(directory).unlink(identityPendingMarker(member));
+    // Come back after a crash of the host, it would keep a guest with a disk of its own from being started.
+    await syncDirectory(unmade).catch((cause: unknown) => {
+      throw storeError(`sync ${unmade}`, cause);
+    });
+  }
+
+  async writeGoldenNvram(fleet: string, digest: string, bytes: Buffer): Promise<void> {
+    const { directory, goldenNvram } = fleetLayout(this.root, fleet);
+    await makeDirectory(directory);
+    await placeBytes(goldenNvram(digest), bytes);
+  }
+
+  async placeNvram(fleet: string, member: string, digest: string | undefined): Promise<void> {
+    const { directory, nvram, goldenNvram } = fleetLayout(this.root, fleet);
+    const target = join(nvram, member + nvramEnding);
+    await makeDirectory(nvram);
+    // Without one of ours, libvirt makes it from the firmware's own at the next start.
+    if (digest === undefined) return new SafeUnlinker(directory).unlink(target);
+    const golden = goldenNvram(digest);
+    const bytes = await readOwn(golden).catch((cause: unknown) => {
+      throw storeError(`read the golden NVRAM ${golden}`, cause);
+    });
+    await placeBytes(target, bytes);
+  }
+
+  async measureOverlay(fleet: string, image: Buffer): Promise<number> {
+    const path = await this.scratchPath(fleet);
+    const unlinker = new SafeUnlinker(fleetLayout(this.root, fleet).directory);
+    try {
+      writeImage(path, nonZeroSegments(image), image.length);
+      return allocatedBytes(await lstat(path));
+    } catch (cause) {
+      throw storeError(`write ${path}`, cause);
+    } finally {
+      await unlinker.unlink(path);
+    }
+  }
+
+  async prepareStart(fleet: string, member: string): Promise<void> {
+    await this.#agentSockets.prepare();
+    const { consoleLog, nvram, seed } = this.files(fleet, member);
+    for (const path of [nvram, seed]) await assertOwn(path);
+    const { logs, directory } = fleetLayout(this.root, fleet);
+    try {
+      await makeDirectory(logs);
+      await new SafeUnlinker(directory).unlink(consoleLog);
+      await (await open(consoleLog, 'wx', 0o600)).close();
+    } catch (cause) {
+      throw storeError(`make the console log ${consoleLog}`, cause);
+    }
+  }
+
+  async readConsole(fleet: string, member: string, fromByte: number, known?: string): Promise<ConsolePiece> {
+    const { consoleLog } = this.files(fleet, member);
+    let handle: Awaited<ReturnType<typeof open>>;
+    try {
+      handle = await openOwn(consoleLog);
+    } catch (cause) {
+      if (isMissing(cause)) return { text: guestText(''), nextByte: 0 };
+      throw storeError(`read the console log ${consoleLog}`, cause);
+    }
+    try {
+      const { size: bytes, ino, birthtimeNs } = await handle.stat({ bigint: true });
+      const size = Number(bytes);
+      // An inode's number may be given to the next file at once.
+      const life = `${ino}-${birthtimeNs}`;
+      // Shorter than before: libvirt's log daemon has begun a new file.
+      const isNew = fromByte > size || (known !== undefined && known !== life);
+      const start = fromByte < 0 ? Math.max(0, size + fromByte) : isNew ? 0 : fromByte;
+      const { bytesRead, buffer } = await handle.read(Buffer.alloc(Math.min(consoleChunkBytes, size - start)), { position: start });
+      const end = bytesRead - cutCharacter(buffer.subarray(0, bytesRead));
+      return { text: guestText(buffer.subarray(0, end).toString('utf8')), nextByte: start + end, life };
+    } finally {
+      await handle.close();
+    }
+  }
+
+  async removeMemberFiles(fleet: string, member: string, stems: readonly string[]): Promise<void> {
+    await removeMemberFiles(fleetLayout(this.root, fleet), member, stems);
+    await this.#agentSockets.remove(member);
+  }
+
+  async removeFleet(fleet: string): Promise<string[]> {
+    const operation = (await this.unfinished(fleet).catch(() => undefined))?.operation;
+    // Of others the intent needs fleet.json, as where a full disk had no room for the intent of a teardown that took their place.
+    const isIntentEnough = operation?.record !== undefined && ['spawn', 'teardown'].includes(operation.verb);
+    return removeFleetDirectory(fleetLayout(this.root, fleet), isIntentEnough);
+  }
+
+  async beginOperation(fleet: string, operation: Operation): Promise<void> {
+    const { directory, operation: path, operationLog } = fleetLayout(this.root, fleet);
+    try {
+      await makeDirectory(directory);
+      await new SafeUnlinker(directory).unlink(operationLog);
+      await writeJson(path, { ...operation, fleet });
+    } catch (cause) {
+      throw storeError(`write ${path}`, cause);
+    }
+  }
+
+  async markDone(fleet: string, index: number): Promise<void> {
+    const { operationLog } = fleetLayout(this.root, fleet);
+    await appendOwn(operationLog, operationLogLine(index)).catch((cause: unknown) => {
+      throw storeError(`write ${operationLog}`, cause);
+    });
+  }
+
+  async endOperation(fleet: string): Promise<void> {
+    const layout = fleetLayout(this.root, fleet);
+    const { directory, operation, operationLog } = layout;
+    // Staged for members that failed before theirs was put in place.
+    await removeStaged(layout);
+    const unlinker = new SafeUnlinker(directory);
+    // The log goes last: a log without an operation means nothing, an operation without its log would be done again.
+    await unlinker.unlink(operation);
+    await unlinker.unlink(operationLog);
+  }
+
+  async unfinished(fleet: string): Promise<Unfinished | undefined> {
+    const { operation: path, operationLog } = fleetLayout(this.root, fleet);
+    const text = await readIfThere(path);
+    if (text === undefined) return undefined;
+    const hint = `Look at ${path}; when nothing of it is needed, remove that file and run the verb again.`;
+    const { fleet: owner, ...operation } = parseState(operationSchema, fleet, 'operation.json', text, hint);
+    if (owner !== undefined && owner !== fleet) {
+      throw new CowherdError('STATE_DAMAGED', `operation.json of ${fleet} is that of another fleet, ${owner}`, { hint });
+    }
+    if (operation.record !== undefined) assertRecordOf(fleet, operation.record, 'operation.json', hint);
+    return { operation, done: parseOperationLog((await readIfThere(operationLog)) ?? '') };
+  }
+}
+
+/** How many bytes at the end begin a UTF-8 character that is not complete. */
+function cutCharacter(bytes: Buffer): number {
+  for (let back = 1; back <= Math.min(3, bytes.length); back++) {
+    const byte = bytes[bytes.length - back] ?? 0;
+    if ((byte & 0xc0) === 0x80) continue;
+    const length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1;
+    return length > back ? back : 0;
+  }
+  return 0;
+}

@@ -1,0 +1,99 @@
+import { join } from 'node:path';
+import type { BaseRef } from '../../core/fleet/record.js';
+import { shortDigest } from '../../core/image/base.js';
+import type { SourceKind } from '../../core/spec/spec.js';
+
+/** Every file name of the store, in one place; docs/store.md explains them. */
+
+export const systemStore = '/var/lib/libvirt/images/cowherd';
+
+export const storeLayout = (root: string) => ({
+  bases: join(root, 'bases'),
+  basesLock: join(root, 'bases', '.lock'),
+  accelerator: join(root, 'accelerator.json'),
+  probes: join(root, 'probes'),
+  fleets: join(root, 'fleets'),
+  snapshots: join(root, 'snapshots'),
+});
+
+export const unrecordedPrefix = '.unrecorded-';
+
+export const baseLayout = (root: string, { name, digest }: BaseRef, format: string) => {
+  const directory = join(storeLayout(root).bases, name);
+  return {
+    directory,
+    image: join(directory, `${shortDigest(digest)}.${format}`),
+    record: join(directory, `${shortDigest(digest)}.json`),
+    /** Of a warm base: the memory of the VM whose disk it was. */
+    memory: join(directory, `${shortDigest(digest)}.memory`),
+    /** There while the image is without its record, as it comes or goes. */
+    unrecorded: join(directory, `${unrecordedPrefix}${shortDigest(digest)}.${format}`),
+  };
+};
+
+export const fleetLayout = (root: string, fleet: string) => {
+  const directory = join(storeLayout(root).fleets, fleet);
+  return {
+    directory,
+    record: join(directory, 'fleet.json'),
+    source: (kind: SourceKind, digest: string) => join(directory, sourceFile(kind, shortDigest(digest))),
+    secrets: join(directory, 'secrets.json'),
+    freeze: join(directory, 'freeze.json'),
+    operation: join(directory, 'operation.json'),
+    operationLog: join(directory, 'operation.log'),
+    overlays: join(directory, 'overlays'),
+    logs: join(directory, 'logs'),
+    nvram: join(directory, 'nvram'),
+    /** What members' NVRAM begins as. */
+    goldenNvram: (digest: string) => join(directory, `nvram-${shortDigest(digest)}.fd`),
+    checkpoints: join(directory, 'checkpoints'),
+    checkpoint: (member: string) => join(directory, 'checkpoints', member + checkpointEnding),
+    /** A file for each member whose disk is the golden VM's still. */
+    unmade: join(directory, 'unmade'),
+    identityPendingMarker: (member: string) => join(directory, 'unmade', member),
+    seeds: join(directory, 'seeds'),
+    /** A line per seed that was put in place: member, instance-id, digest; the last one of a member counts. */
+    seedLog: join(directory, 'seeds', 'placed.log'),
+    ssh: join(directory, 'ssh'),
+    clientKey: join(directory, 'ssh', 'id_ed25519'),
+    /** The host keys that the seeds gave to the members. */
+    knownHosts: join(directory, 'ssh', 'known_hosts'),
+    /** A host key that was learned from a member at the first login; gone with its disk. */
+    learnedHost: (member: string) => join(directory, 'ssh', `${member}.known_hosts`),
+    /** Beside the fleet, not in it: it must outlive the fleet's directory. */
+    lock: join(storeLayout(root).fleets, `.${fleet}.lock`),
+  };
+};
+
+export type FleetLayout = ReturnType<typeof fleetLayout>;
+
+/** Snapshots of a domain that cowherd did not make. */
+export const snapshotLayout = (root: string, uuid: string) => {
+  const directory = join(storeLayout(root).snapshots, uuid);
+  const level = ({ number, name }: { number: number; name: string }) => join(directory, `${number}-${name}`);
+  return {
+    directory,
+    record: join(directory, 'snapshots.json'),
+    journal: join(directory, 'journal.json'),
+    level,
+    nvram: (of: { number: number; name: string }) => join(level(of), 'nvram'),
+    /** Beside the directory, which it must outlive. */
+    lock: join(storeLayout(root).snapshots, `.${uuid}.lock`),
+  };
+};
+
+function sourceFile(kind: SourceKind, digest: string): string {
+  if (kind === 'template') return `domain-${digest}.xml.hbs`;
+  return `${{ userData: 'user-data', userDataRaw: 'user-data-raw', metaData: 'meta-data', networkConfig: 'network-config' }[kind]}-${digest}.hbs`;
+}
+
+export const overlayEnding = '.qcow2';
+/** An overlay that is being written; renamed when whole. */
+export const partialEnding = '.qcow2.new';
+/** A smaller copy of an overlay that is being written beside it. */
+export const copyPrefix = '.compact-';
+export const logEnding = '.log';
+export const nvramEnding = '.fd';
+export const checkpointEnding = '.json';
+export const seedEnding = '.iso';
+export const partialSeedEnding = '.iso.new';

@@ -1,0 +1,219 @@
+import { constants, type Stats } from 'node:fs';
+import { type FileHandle, lstat, open, readFile, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { CowherdError } from '../../core/errors.js';
+import { describeHolder, formatLockNote, type LockHolder, lockHint } from '../../core/lock.js';
+import { runTool } from '../process.js';
+import { startTicksOf } from '../qemu/processes.js';
+import { storeError } from './files.js';
+import { findHolder, isListed } from './lock-holder.js';
+
+/** What flock exits with where another has the lock. */
+const conflict = '75';
+/** A look at who holds the lock has a share of it for some milliseconds: that keeps nobody out. */
+const lookSeconds = 0.5;
+/** Between two looks at what holds the lock. */
+const roundSeconds = 2;
+
+export interface LockRequest {
+  /** How long to wait for another run of cowherd, or for a tool that one has started. */
+  waitSeconds?: number | undefined;
+  /** How long to wait for any other program: nothing says that it ever lets go. At most as long as for a run. */
+  strangerSeconds?: number | undefined;
+  signal?: AbortSignal | undefined;
+  /** Ends a wait, but does not keep a lock that is free from being taken: cleaning up after an interruption needs locks, too. */
+  waitSignal?: AbortSignal | undefined;
+  /** What the lock is taken for, for those who find it held. */
+  verb?: string | undefined;
+  /** Called when it is known which process is waited for, and again when that changes. */
+  onWait?: ((holder: LockHolder) => void) | undefined;
+}
+
+/** What all locks that one run takes have in common. */
+export interface LockPolicy extends Pick<LockRequest, 'verb' | 'waitSignal'> {
+  /** How long to wait for a lock that is held, in seconds; undefined for each lock's own default. */
+  waitSeconds?: number | undefined;
+  /** Called with a sentence for people when a wait begins, and when its reason changes. */
+  onWait?: ((text: string) => void) | undefined;
+}
+
+/** The request for a lock by such a policy. @param subject what is locked, as in the messages */
+export function requestOf({ verb, waitSignal, waitSeconds, onWait }: LockPolicy, subject: string): LockRequest {
+  return { verb, waitSignal, waitSeconds, onWait: (holder) => onWait?.(`${subject} is locked by ${describeHolder(holder)}. Waiting.`) };
+}
+
+/**
+ * A lock that the kernel frees when its holder dies: flock(1) takes it on a descriptor of ours that it inherits, so it belongs
+ * to our open file and stays when flock is gone. Children that inherit the descriptor keep it held until they end too: after a
+ * kill -9 nobody else starts while a call of ours is still under way.
+ */
+export class FileLock {
+  readonly #handle: FileHandle;
+
+  private constructor(handle: FileHandle) {
+    this.#handle = handle;
+  }
+
+  get descriptor(): number {
+    return this.#handle.fd;
+  }
+
+  /**
+   * @param subject what is locked, for the message
+   * @throws LOCKED
+   */
+  static async take(path: string, subject: string, request: LockRequest = {}): Promise<FileLock> {
+    const { waitSeconds = 0, strangerSeconds = waitSeconds, onWait } = request;
+    const began = performance.now();
+    for (let told = ''; ; ) {
+      const waited = (performance.now() - began) / 1000;
+      const signal = request.signal ?? (told === '' ? undefined : request.waitSignal);
+      const round = Math.min(told === '' ? lookSeconds : roundSeconds, waitSeconds - waited);
+      const lock = await FileLock.#tryTake(path, subject, round, { ...request, signal }).catch((error: unknown) => {
+        throw told !== '' && signal?.aborted ? interruptedWait(subject, told, error) : error;
+      });
+      if (lock instanceof FileLock) return lock;
+      if (lock === 'gone') continue;
+      const holder = await findHolder(path);
+      const isAwaited = holder.kind === 'run' || holder.kind === 'orphan';
+      if ((performance.now() - began) / 1000 >= (isAwaited ? waitSeconds : Math.min(strangerSeconds, waitSeconds))) {
+        throw new CowherdError('LOCKED', `${subject} is locked by ${describeHolder(holder)}`, { hint: lockHint(holder, path) });
+      }
+      if (describeHolder(holder) !== told) onWait?.(holder);
+      told = describeHolder(holder);
+    }
+  }
+
+  /** @returns held: by another. gone: its last holder removed the file while we waited for it, and such a lock excludes nothing */
+  static async #tryTake(
+    path: string,
+    subject: string,
+    waitSeconds: number,
+    { signal, verb }: LockRequest,
+  ): Promise<FileLock | 'held' | 'gone'> {
+    const handle = await openLock(path, subject);
+    try {
+      const wait = Math.max(waitSeconds, lookSeconds);
+      const { exitCode } = await runTool('flock', ['--exclusive', '--conflict-exit-code', conflict, '--wait', String(wait), '3'], {
+        acceptedExitCodes: [0, Number(conflict)],
+        timeoutMs: (wait + 30) * 1000,
+        inherit: [handle.fd],
+        signal,
+      });
+      const [ours, theirs] = await Promise.all([handle.stat(), stat(path).catch(() => undefined)]);
+      if (exitCode === Number(conflict) || ours.ino !== theirs?.ino) {
+        await handle.close();
+        return exitCode === Number(conflict) ? 'held' : 'gone';
+      }
+      const startTicks = startTicksOf(await readFile('/proc/self/stat', 'utf8').catch(() => ''));
+      // For people alone: where the disk is full, the verbs that free some are needed most.
+      await handle
+        .truncate(0)
+        .then(() => handle.write(formatLockNote({ pid: process.pid, startTicks, verb, since: new Date().toISOString() })))
+        .catch(() => undefined);
+      return new FileLock(handle);
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
+  }
+
+  /** Closes our side only: children that inherited the descriptor keep the lock, as they would if we were killed. */
+  async abandon(): Promise<void> {
+    await this.#handle.close();
+  }
+
+  async release(): Promise<void> {
+    await this.#handle.truncate(0).catch(() => undefined);
+    // Not by closing alone: children may still hold the same open file.
+    await runTool('flock', ['--unlock', '3'], { inherit: [this.#handle.fd] });
+    await this.#handle.close();
+  }
+}
+
+function interruptedWait(subject: string, holder: string, cause: unknown): CowherdError {
+  return new CowherdError('INTERRUPTED', `Interrupted while waiting: ${subject} is locked by ${holder}`, {
+    hint: 'Run the command again when that process has ended.',
+    cause,
+  });
+}
+
+async function openLock(path: string, subject: string): Promise<FileHandle> {
+  const { O_RDWR, O_CREAT, O_APPEND, O_NOFOLLOW, O_NONBLOCK } = constants;
+  const handle = await open(path, O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK, 0o600).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === 'EACCES') throw notAllowed(path, subject, cause);
+    throw storeError(`open the lock ${path}`, cause);
+  });
+  try {
+    const stats = await handle.stat();
+    // It is written to: with another name it may be somebody else's file.
+    if (!stats.isFile() || stats.nlink > 1) {
+      throw new CowherdError('STORE_FAILED', `The lock ${path} is not a file of its own`, {
+        hint: 'It has another name as well, or is no file. Look at it; when no cowherd runs, remove it.',
+      });
+    }
+    await restrict(handle, stats, dirname(path));
+    return handle;
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
+
+/**
+ * To open a file is enough to lock it. So a lock can be opened by those alone who may change what it is of: root, the owner of the
+ * directory that it is in, and the directory's group where that may write there. Those of older stores were readable by everybody.
+ */
+async function restrict(handle: FileHandle, stats: Stats, directory: string): Promise<void> {
+  const { uid, gid, mode } = await lstat(directory);
+  const isShared = (mode & 0o020) !== 0;
+  // What root makes in somebody else's store must not lock its owner out.
+  const owner = process.getuid?.() === 0 ? uid : stats.uid;
+  const group = isShared ? gid : stats.gid;
+  const isGiven = (owner === stats.uid && group === stats.gid) || (await ifAllowed(handle.chown(owner, group)));
+  const wanted = isShared && isGiven ? 0o660 : 0o600;
+  // What another of the group made, its owner restricts the next time.
+  if ((stats.mode & 0o7777) !== wanted) await ifAllowed(handle.chmod(wanted));
+}
+
+/** @returns whether this user may do that */
+async function ifAllowed(change: Promise<void>): Promise<boolean> {
+  try {
+    await change;
+    return true;
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'EPERM') return false;
+    throw storeError('restrict a lock', cause);
+  }
+}
+
+function notAllowed(path: string, subject: string, cause: Error): CowherdError {
+  return new CowherdError('STORE_FAILED', `${subject} cannot be locked: this user may not open ${path}`, {
+    hint: `Only the owner of ${dirname(path)}, its group where that may write there, and root may change it. Run the command as one of them, or use a store of your own: --store DIR`,
+    cause,
+  });
+}
+
+/** Which process holds the lock now; undefined where none does. */
+export async function lockHolder(path: string): Promise<LockHolder | undefined> {
+  return (await isHeld(path)) ? findHolder(path) : undefined;
+}
+
+/** Tries for a share of the lock, which two that look can have at once. */
+async function isHeld(path: string): Promise<boolean> {
+  const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(
+    (error: NodeJS.ErrnoException) => error,
+  );
+  // Gone meanwhile: its holder has left.
+  if (handle instanceof Error) return handle.code === 'EACCES' && isListed(path);
+  try {
+    const { exitCode } = await runTool('flock', ['--shared', '--nonblock', '--conflict-exit-code', conflict, '3'], {
+      acceptedExitCodes: [0, Number(conflict)],
+      timeoutMs: 30_000,
+      inherit: [handle.fd],
+    });
+    return exitCode === Number(conflict);
+  } finally {
+    await handle.close();
+  }
+}

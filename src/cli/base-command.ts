@@ -1,0 +1,271 @@
+import { Command, Flags, ux } from '@oclif/core';
+import { CowherdError, type ErrorReport, exitCodeOf as exitCodes, fullDiskHint, reportOf } from '../core/errors.js';
+import type { Target } from '../core/fleet/targets.js';
+import { jsonText } from '../core/quoting.js';
+import { type Host, openHost } from '../host.js';
+import type { WorkOptions } from '../services/fleet/access.js';
+import { findTargets } from '../services/fleet/targets.js';
+import { inTurn, type Share } from '../services/run/in-turn.js';
+import { cancelOnSignals } from './cancellation.js';
+import { readDefaults } from './defaults.js';
+import { lockTimeoutFlag } from './flags/run.js';
+import { renderError, usageText } from './render/errors.js';
+import { outputGone } from './streams.js';
+import { page } from './terminal/layout.js';
+import { noProgress, type Progress, showProgress } from './terminal/progress.js';
+import { forStream } from './terminal/style.js';
+
+export interface HostFlags {
+  connect?: string | undefined;
+  store?: string | undefined;
+  'lock-timeout'?: number | undefined;
+}
+
+type ConcurrencyFlags = { concurrency?: number | undefined; 'boot-concurrency'?: number | undefined };
+
+/** What all commands share: where the host is, cancellation, progress, and one exit for errors, plain and as JSON. */
+export abstract class BaseCommand extends Command {
+  /** What is printed comes below it. */
+  private progress: Progress = noProgress;
+
+  static override enableJsonFlag = true;
+  static override baseFlags = {
+    connect: Flags.string({
+      char: 'c',
+      description: 'libvirt connection URI [default: by what you may use]',
+      helpGroup: 'GLOBAL',
+      helpValue: 'URI',
+    }),
+    store: Flags.directory({
+      description: "the store's directory [default: follows the connection]",
+      env: 'COWHERD_STORE',
+      helpGroup: 'GLOBAL',
+      helpValue: 'DIR',
+    }),
+    ...lockTimeoutFlag,
+  };
+
+  /**
+   * Opens the host, runs the work with cancellation and progress, and closes the host whatever happens. SIGINT (Ctrl-C), SIGTERM and
+   * SIGHUP (the terminal is gone) cancel it: what runs is finished.
+   */
+  protected async onHost<T>(
+    flags: HostFlags & ConcurrencyFlags,
+    work: (host: Host, options: Required<Pick<WorkOptions, 'signal' | 'onProgress'>> & WorkOptions) => Promise<T>,
+    { isWatch = false, isReader = false }: WorkKind = {},
+  ): Promise<T> {
+    const progress = this.jsonEnabled() ? noProgress : showProgress(process.stderr);
+    this.progress = progress;
+    const leave = (): never => {
+      progress.stop();
+      process.exit(exitCodes.INTERRUPTED);
+    };
+    const cancellation = cancelOnSignals({
+      onFirst: () => {
+        if (isReader) {
+          this.report(reportOf(interrupted()));
+          leave();
+        }
+        if (!isWatch) progress.listener({ kind: 'note', text: 'Interrupted: finishing what runs. Once more to leave at once.' });
+      },
+      onSecond: () => {
+        // The journal holds what is left.
+        if (!isWatch && !this.jsonEnabled()) this.logToStderr(leftAtOnce);
+        leave();
+      },
+    });
+    try {
+      const { settings, ignored } = await readDefaults();
+      for (const { path, reason } of ignored) this.logToStderr(`Note: ${path} is not used: ${reason}.`);
+      const host = await openHost({
+        connect: flags.connect ?? settings.connect?.value,
+        store: flags.store ?? settings.store?.value,
+        sessions: flags['boot-concurrency'],
+        verb: this.id?.replaceAll(':', ' '),
+        lockTimeoutMs: flags['lock-timeout'],
+        signal: cancellation.signal,
+        onLockWait: (text) => progress.listener({ kind: 'note', text }),
+      });
+      try {
+        return await work(host, {
+          signal: isWatch ? AbortSignal.any([cancellation.signal, outputGone]) : cancellation.signal,
+          onProgress: progress.listener,
+          concurrency: flags.concurrency,
+          bootConcurrency: flags['boot-concurrency'],
+        });
+      } finally {
+        progress.stop();
+        await host.close();
+      }
+    } finally {
+      cancellation.release();
+    }
+  }
+
+  /** oclif takes what is piped in for an argument that was left out: in a shell's `while read` loop, for members. */
+  protected override parse: Command['parse'] = async (options, argv) => {
+    for (const arg of Object.values(options?.args ?? {})) arg.ignoreStdin = true;
+    return super.parse(options, argv);
+  };
+
+  /** The words before and behind `--`; what stands behind it is the guest's, flags and all. */
+  protected splitAtHyphens(): { own: string[]; command: string[] | undefined } {
+    const position = this.argv.indexOf('--');
+    return position < 0
+      ? { own: [...this.argv], command: undefined }
+      : { own: this.argv.slice(0, position), command: this.argv.slice(position + 1) };
+  }
+
+  /** Fleets and members from the words behind a verb, or from a fleet file. */
+  protected targets(host: Host, words: readonly string[], file?: string): Promise<Target[]> {
+    return findTargets(host, words, file);
+  }
+
+  /**
+   * Runs a verb for each fleet, one after the other, and shows each result; the next fleet begins while the previous one waits for its
+   * guests. With several fleets, one that fails does not keep the others from being done.
+   * @returns the document of the one fleet, or `{fleets: [...]}`
+   */
+  protected async eachFleet<T extends object>(
+    targets: readonly Target[],
+    verb: (target: Target, share: Share) => Promise<T>,
+    show: (result: T) => string | undefined,
+    exitCodeOf: (result: T) => number = () => 0,
+  ): Promise<T | { fleets: Array<T | { fleet: string; error: ErrorReport }> }> {
+    const [only] = targets;
+    if (targets.length === 1 && only !== undefined) {
+      const result = await verb(only, (work) => work);
+      this.logIfAny(show(result));
+      this.exitWith(exitCodeOf(result));
+      return result;
+    }
+    const results: Array<T | { fleet: string; error: ErrorReport }> = [];
+    // Without libvirt nothing can be done for any of them: that is said once.
+    const isOfAll = ({ code }: CowherdError): boolean => results.length === 0 && ['CONNECTION_FAILED', 'TOOL_MISSING'].includes(code);
+    const isTold = (error: unknown): boolean => error instanceof CowherdError && error.code !== 'INTERRUPTED' && !isOfAll(error);
+    await inTurn(
+      targets,
+      verb,
+      ({ fleet }, result) => {
+        if (result.status === 'rejected' && !isTold(result.reason)) throw result.reason;
+        const text = result.status === 'fulfilled' ? show(result.value) : '';
+        if (results.length > 0 && text !== undefined) this.log('');
+        if (result.status === 'fulfilled') {
+          results.push(result.value);
+          this.logIfAny(text);
+          this.exitWith(exitCodeOf(result.value));
+        } else {
+          const error = reportOf(result.reason);
+          results.push({ fleet, error });
+          this.logToStderr(`${fleet}: ${renderError(error)}`);
+          this.exitWith(4);
+        }
+      },
+      (result) => (result.status === 'fulfilled' ? exitCodeOf(result.value) === 130 : !isTold(result.reason)),
+    );
+    return { fleets: results };
+  }
+
+  private logIfAny(text: string | undefined): void {
+    if (text !== undefined) this.log(text);
+  }
+
+  /** Everything that is shown passes through here: no text of a guest or of another program steers the terminal. */
+  override log(message = ''): void {
+    this.progress.settle();
+    super.log(forStream(message, process.stdout));
+  }
+
+  /** A sentence for people, wrapped to the terminal. */
+  protected tell(message: string): void {
+    this.log(page(message));
+  }
+
+  override logToStderr(message = ''): void {
+    this.progress.settle();
+    super.logToStderr(forStream(message, process.stderr));
+  }
+
+  protected override logJson(document: unknown): void {
+    ux.stdout(jsonText(document));
+  }
+
+  /** For what a person wants as it is. */
+  protected logRaw(text: string): void {
+    this.progress.settle();
+    process.stdout.write(text);
+  }
+
+  /** Sets the exit code of the process, keeping the gravest. */
+  protected exitWith(code: number): void {
+    process.exitCode = Math.max(Number(process.exitCode ?? 0), code);
+  }
+
+  /** oclif's own handling loses the exit code under --json and shows a stack for errors that a person can mend. */
+  override async catch(error: Error & { oclif?: { exit?: number }; exitCode?: number; code?: string; syscall?: string }): Promise<void> {
+    // Of the host, not of cowherd: a full /tmp, say.
+    if (!(error instanceof CowherdError) && error.syscall === 'uv_cwd') return this.catch(noDirectory(error));
+    if (!(error instanceof CowherdError) && hostFaults.has(error.code ?? '')) return this.catch(hostError(error));
+    const isOurs = error instanceof CowherdError;
+    const usage = !isOurs && (error.oclif?.exit !== undefined || error.constructor.name.endsWith('ParserError'));
+    if (usage && error.oclif?.exit === 0) throw error;
+    if (error.name === 'AbortError') return this.catch(interrupted());
+    const report: ErrorReport = isOurs
+      ? reportOf(error)
+      : usage
+        ? { code: 'BAD_USAGE', message: usageText(error.message), hint: `See "cowherd ${this.id?.replaceAll(':', ' ') ?? ''} --help".` }
+        : { code: 'BUG', message: error.message };
+    process.exitCode = isOurs ? error.exitCode : usage ? 2 : 1;
+    this.report(report);
+    if (report.code === 'BUG' && !this.jsonEnabled())
+      this.logToStderr(`${error.stack}\n→ This is a bug in cowherd ${this.config.version}. Please report it with the lines above.`);
+  }
+
+  private report(report: ErrorReport): void {
+    if (this.jsonEnabled()) {
+      this.logJson({ error: report });
+      return;
+    }
+    // Over the ^C that a terminal shows.
+    if (report.code === 'INTERRUPTED' && process.stderr.isTTY) process.stderr.write('\r');
+    this.logToStderr(renderError(report));
+  }
+}
+
+interface WorkKind {
+  /** It runs until Ctrl-C, or until nothing reads its output any more. */
+  isWatch?: boolean;
+  /** It changes nothing: a signal ends it at once. */
+  isReader?: boolean;
+}
+
+const leftAtOnce =
+  'Left at once. What had begun is noted: "cowherd list" says where something is unfinished, "cowherd resume FLEET" finishes it.';
+
+function interrupted(): CowherdError {
+  return new CowherdError('INTERRUPTED', 'Interrupted', {
+    hint: 'Run the same command again; what was done is kept. If something is unfinished, it says how to go on.',
+  });
+}
+
+/** Faults of the machine that may come up wherever a file is touched. */
+const hostFaults = new Set(['ENOSPC', 'EDQUOT', 'EROFS', 'EIO', 'EMFILE', 'ENFILE', 'ENOMEM']);
+
+function noDirectory(cause: Error): CowherdError {
+  return new CowherdError('FILE_NOT_FOUND', 'The working directory is not there any more, and a relative path was to be looked for in it', {
+    hint: 'Change to a directory that exists (cd ~), or give absolute paths, also in COWHERD_STORE. Then run the command again.',
+    cause,
+  });
+}
+
+function hostError(error: Error & { code?: string }): CowherdError {
+  return new CowherdError('STORE_FAILED', `This host failed: ${error.message}`, {
+    hint:
+      error.code === 'ENOSPC' || error.code === 'EDQUOT'
+        ? `${fullDiskHint} Is there room in the directory for temporary files, too?`
+        : error.code?.endsWith('FILE')
+          ? 'Too many files are open: raise the limit (ulimit -n 1024), or lower --concurrency.'
+          : 'Check its disks and file systems: "dmesg" and "mount" tell.',
+    cause: error,
+  });
+}

@@ -1,0 +1,21 @@
+import { listBases } from '../../../services/base/bases.js';
+import { BaseCommand } from '../../base-command.js';
+import { renderBases } from '../../render/bases.js';
+
+export default class BaseList extends BaseCommand {
+  static override summary = 'List the base images of the store, and which fleets stand on them.';
+  static override examples = ['<%= config.bin %> <%= command.id %>'];
+
+  async run() {
+    const { flags } = await this.parse(BaseList);
+    return this.onHost(
+      flags,
+      async (host) => {
+        const result = await listBases(host);
+        this.log(renderBases(result.bases, result.damaged));
+        return result;
+      },
+      { isReader: true },
+    );
+  }
+}

@@ -1,0 +1,27 @@
+import { Flags } from '@oclif/core';
+import { pruneBases } from '../../../services/base/prune.js';
+import { BaseCommand } from '../../base-command.js';
+import { renderPrune } from '../../render/bases.js';
+
+export default class BasePrune extends BaseCommand {
+  static override summary = 'Remove the base images that nothing stands on; without --yes, only list them.';
+  static override description =
+    'Kept is what a fleet, an unfinished operation, a domain or a layered image stands on. If that cannot be told, nothing is removed.';
+  static override examples = [
+    { description: 'Look first', command: '<%= config.bin %> <%= command.id %>' },
+    { description: 'Remove old imports', command: '<%= config.bin %> <%= command.id %> --keep-newest --yes' },
+  ];
+  static override flags = {
+    yes: Flags.boolean({ char: 'y', description: 'remove them' }),
+    'keep-newest': Flags.boolean({ description: 'keep the newest import of each name' }),
+  };
+
+  async run() {
+    const { flags } = await this.parse(BasePrune);
+    return this.onHost(flags, async (host, options) => {
+      const result = await pruneBases(host, { ...options, remove: flags.yes, keepNewest: flags['keep-newest'] });
+      this.log(renderPrune(result));
+      return result;
+    });
+  }
+}

@@ -1,0 +1,19 @@
+import { Args } from '@oclif/core';
+import { removeBase } from '../../../services/base/bases.js';
+import { BaseCommand } from '../../base-command.js';
+import { bytes } from '../../terminal/format.js';
+
+export default class BaseRemove extends BaseCommand {
+  static override summary = 'Remove a base image that no fleet stands on.';
+  static override examples = ['<%= config.bin %> <%= command.id %> golden'];
+  static override args = { base: Args.string({ description: 'NAME, NAME@DIGEST or a digest', required: true }) };
+
+  async run() {
+    const { args, flags } = await this.parse(BaseRemove);
+    return this.onHost(flags, async (host, options) => {
+      const result = await removeBase(host, args.base, undefined, options);
+      this.tell(`${result.name}: removed, ${bytes(result.freedBytes)} freed`);
+      return result;
+    });
+  }
+}

@@ -1,0 +1,21 @@
+import { Args } from '@oclif/core';
+import { CowherdError } from '../../core/errors.js';
+import { openConsole } from '../../services/guest/login.js';
+import { BaseCommand } from '../base-command.js';
+import { isTerminal } from '../terminal/confirm.js';
+
+export default class Console extends BaseCommand {
+  static override summary = "Sit at a member's serial console; Ctrl-] leaves it.";
+  static override examples = ['<%= config.bin %> <%= command.id %> lab-003'];
+  static override enableJsonFlag = false;
+  static override strict = false;
+  static override args = { member: Args.string({ description: 'name of the member' }) };
+
+  async run(): Promise<void> {
+    const { argv, flags } = await this.parse(Console);
+    if (!isTerminal()) {
+      throw new CowherdError('BAD_USAGE', 'A console needs a terminal', { hint: 'To read what it has printed: cowherd logs FLEET MEMBER' });
+    }
+    await this.onHost(flags, async (host) => this.exitWith(await openConsole(host, argv as string[])), { isWatch: true });
+  }
+}

@@ -1,0 +1,40 @@
+import { stringify } from 'yaml';
+import { parseStates } from '../../core/fleet/member-filter.js';
+import { listFleets } from '../../services/fleet/status.js';
+import { filterFleets } from '../../services/fleet/status-filter.js';
+import { BaseCommand } from '../base-command.js';
+import { asksForJson, tableFlags } from '../flags/table.js';
+import { renderFleets } from '../render/status.js';
+
+export default class List extends BaseCommand {
+  static override summary = 'List all fleets of the store.';
+  static override aliases = ['ls'];
+  static override examples = [
+    '<%= config.bin %> <%= command.id %>',
+    '<%= config.bin %> <%= command.id %> --json',
+    { description: 'Those with which something is wrong', command: '<%= config.bin %> <%= command.id %> --problems' },
+    { description: 'The largest first, for a spreadsheet', command: '<%= config.bin %> <%= command.id %> --sort=-overlays -o csv' },
+  ];
+  static override flags = tableFlags;
+
+  override jsonEnabled(): boolean {
+    return super.jsonEnabled() || asksForJson(this.argv);
+  }
+
+  async run() {
+    const { flags } = await this.parse(List);
+    const states = flags.state === undefined ? undefined : parseStates(flags.state);
+    const isFiltered = flags.problems || states !== undefined;
+    return this.onHost(
+      flags,
+      async (host) => {
+        const fleets = filterFleets(await listFleets(host), { problems: flags.problems, states });
+        if (flags.output === 'yaml') this.log(stringify({ fleets }).trimEnd());
+        else if (fleets.length > 0 || !isFiltered) this.log(renderFleets(fleets, host.fleets.root, flags));
+        if (fleets.length === 0 && isFiltered) this.logToStderr('No fleets match.');
+        return { fleets };
+      },
+      { isReader: true },
+    );
+  }
+}

@@ -1,0 +1,26 @@
+import { Args } from '@oclif/core';
+import { listSnapshots } from '../../../services/snapshot/list.js';
+import { BaseCommand } from '../../base-command.js';
+import { renderSnapshots } from '../../render/snapshots.js';
+
+export default class SnapshotList extends BaseCommand {
+  static override summary = 'List snapshots: what stands on what, what was written since, and what is wrong.';
+  static override examples = [
+    '<%= config.bin %> <%= command.id %>',
+    { description: 'Of one domain', command: '<%= config.bin %> <%= command.id %> web' },
+  ];
+  static override args = { domain: Args.string({ description: 'name or UUID of a domain [default: all that have snapshots]' }) };
+
+  async run() {
+    const { args, flags } = await this.parse(SnapshotList);
+    return this.onHost(
+      flags,
+      async (host) => {
+        const result = await listSnapshots(host, args.domain);
+        this.log(renderSnapshots(result));
+        return result;
+      },
+      { isReader: true },
+    );
+  }
+}

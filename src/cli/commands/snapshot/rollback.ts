@@ -1,0 +1,27 @@
+import { rollbackSnapshot } from '../../../services/snapshot/revert.js';
+import { BaseCommand } from '../../base-command.js';
+import { domainArg, shutdownFlags, snapshotArg, snapshotOptions, yesFlag } from '../../flags/snapshot.js';
+import { renderSnapshotOutcome } from '../../render/snapshots.js';
+
+export default class SnapshotRollback extends BaseCommand {
+  static override summary = 'Put a domain back to what it was when a snapshot was taken, with fresh overlays.';
+  static override description =
+    `The snapshot stays, so that it can be rolled back to again; newer ones go. What the guest has written since is lost, firmware
+variables included. Asks on a terminal; elsewhere --yes is needed.`;
+  static override examples = [
+    { description: 'To the newest snapshot', command: '<%= config.bin %> <%= command.id %> web --yes' },
+    { description: 'To an older one; newer ones go', command: '<%= config.bin %> <%= command.id %> web before-upgrade' },
+  ];
+  static override args = { ...domainArg, ...snapshotArg };
+  static override flags = { ...shutdownFlags, ...yesFlag };
+
+  async run() {
+    const { args, flags } = await this.parse(SnapshotRollback);
+    return this.onHost(flags, async (host, work) => {
+      const options = { ...work, ...snapshotOptions(args.domain, flags, !this.jsonEnabled(), work.signal) };
+      const outcome = await rollbackSnapshot(host, { ...options, snapshot: args.snapshot });
+      this.log(renderSnapshotOutcome(outcome, flags['print-diff']));
+      return outcome;
+    });
+  }
+}

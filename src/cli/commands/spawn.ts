@@ -1,0 +1,154 @@
+import { Args, Flags } from '@oclif/core';
+import { CowherdError } from '../../core/errors.js';
+import { exitCodeOfOutcome } from '../../core/fleet/outcome.js';
+import { parseWaitFor } from '../../core/guest/stages.js';
+import { formatRange, limits } from '../../core/limits.js';
+import type { FleetInput } from '../../core/spec/spec.js';
+import { readFleetFile } from '../../services/fleet/file.js';
+import { spawnDefaults } from '../../services/fleet/spawn/defaults.js';
+import { type SpawnOptions, spawn } from '../../services/fleet/spawn/spawn.js';
+import { readPublicKeys, readSecretValues } from '../../services/guest/seeds.js';
+import { BaseCommand } from '../base-command.js';
+import { readDefaults } from '../defaults.js';
+import { concurrencyFlags, dryRunFlag, fileFlag, waitFlags } from '../flags/run.js';
+import { parseVariables, seedFlags, specFlags, specOf } from '../flags/spec.js';
+import { renderOutcome } from '../render/outcome.js';
+
+export default class Spawn extends BaseCommand {
+  static override summary = 'Make a fleet: N running VMs, each on its own overlay of one base image.';
+  static override description =
+    `Imports the base image once, creates what is missing, starts what is off, and leaves the rest alone: run it again after
+a failure, or with a larger --count to grow the fleet. For a fleet that exists, whatever you leave out stays as it is.
+
+"cowherd up" is this command: "cowherd up -f lab.yaml" makes or completes all fleets of a file.`;
+  static override aliases = ['up'];
+  static override examples = [
+    { description: 'A hundred VMs', command: '<%= config.bin %> <%= command.id %> lab --base golden.qcow2 --count 100' },
+    { description: 'Grow the fleet', command: '<%= config.bin %> <%= command.id %> lab --count 120' },
+    { description: 'See what would be done', command: '<%= config.bin %> <%= command.id %> lab --base golden.qcow2 --count 100 --dry-run' },
+    {
+      description: 'Linux guests with names, keys and addresses, ready to log in to',
+      command:
+        '<%= config.bin %> <%= command.id %> lab --base debian-12.qcow2 --count 5 --seed nocloud --network network=default --wait ssh',
+    },
+    {
+      description: 'The same without any privilege',
+      command: '<%= config.bin %> <%= command.id %> lab --base debian-12.qcow2 --count 5 --seed nocloud --forward-ssh --wait ssh',
+    },
+    {
+      description: 'Wait until each console shows a login prompt',
+      command: '<%= config.bin %> <%= command.id %> lab --base golden.qcow2 --count 5 --wait "console=login:"',
+    },
+    {
+      description: 'Five of a domain that exists and is shut off, whatever it is like',
+      command: '<%= config.bin %> <%= command.id %> lab --from-domain win11 --count 5',
+    },
+    {
+      description: 'Twenty instant clones of a VM that runs and is ready, which goes on',
+      command: '<%= config.bin %> <%= command.id %> lab --from-running gold --count 20',
+    },
+    { description: 'A lab of several fleets', command: '<%= config.bin %> <%= command.id %> --file lab.yaml' },
+  ];
+  static override args = { fleet: Args.string({ description: 'name of the fleet' }) };
+  static override flags = {
+    base: Flags.string({ char: 'b', description: 'base image: a file, or a name in the store', helpValue: 'FILE|NAME' }),
+    'from-domain': Flags.string({
+      description: 'a domain that is shut off: its XML becomes the template, its disks the base images',
+      helpValue: 'DOMAIN',
+    }),
+    'from-running': Flags.string({
+      description: 'a domain that runs: it is frozen while its disk is copied, and members go on from its memory instead of booting',
+      helpValue: 'DOMAIN',
+    }),
+    'keep-frozen': Flags.boolean({
+      description: 'with --from-running: leave that domain off, its memory kept by libvirt',
+      dependsOn: ['from-running'],
+    }),
+    count: Flags.integer({ char: 'N', description: `number of members, ${formatRange(limits.members)}`, ...limits.members }),
+    ...fileFlag,
+    ...specFlags,
+    format: Flags.option({
+      description: 'format of the base image file [default: told by its first bytes]',
+      options: ['qcow2', 'raw'] as const,
+    })(),
+    nvram: Flags.string({ description: 'the NVRAM of the golden image; members of UEFI begin with a copy', helpValue: 'FILE' }),
+    'trust-chain': Flags.boolean({ description: 'accept a base with a backing file of its own, and flatten it' }),
+    start: Flags.boolean({ description: 'start the members', default: true, allowNo: true }),
+    ...seedFlags,
+    ...waitFlags(),
+    ...concurrencyFlags,
+    ...dryRunFlag,
+    force: Flags.boolean({ description: 'go on although a preflight check failed' }),
+  };
+
+  async run() {
+    const { args, flags } = await this.parse(Spawn);
+    // Before anything is opened.
+    specOf(flags);
+    const wait = flags.wait === undefined ? undefined : parseWaitFor(flags.wait);
+    const secretWords = parseVariables(flags.secret, '--secret');
+    return this.onHost(flags, async (host, work) => {
+      const inputs = await this.inputs(host, args.fleet, flags.file);
+      const secrets = await readSecretValues(host, secretWords);
+      const sshKeys = await readPublicKeys(host, flags['ssh-key']);
+      const defaults = await spawnDefaults(host, (await readDefaults()).settings);
+      const options = (input: Partial<FleetInput> & { name: string }): SpawnOptions => ({
+        ...work,
+        fleet: input.name,
+        base: flags.base ?? input.base,
+        fromDomain: flags['from-domain'] ?? input.fromDomain,
+        fromRunning: flags['from-running'],
+        keepFrozen: flags['keep-frozen'],
+        count: flags.count ?? input.count,
+        format: flags.format ?? input.format,
+        trustChain: flags['trust-chain'] || input.trustChain,
+        template: flags.template ?? input.template,
+        defaults,
+        spec: { ...specOf(flags, input), sshKeys: sshKeys ?? input.sshKeys },
+        seedFiles: {
+          userData: flags['user-data'] ?? (flags['user-data-raw'] === undefined ? input.userData : undefined),
+          userDataRaw: flags['user-data-raw'] ?? (flags['user-data'] === undefined ? input.userDataRaw : undefined),
+          metaData: flags['meta-data'] ?? input.metaData,
+          networkConfig: flags['network-config'] ?? input.networkConfig,
+        },
+        nvram: flags.nvram ?? input.nvram,
+        secrets: secrets ?? input.secrets,
+        concurrency: flags.concurrency ?? input.concurrency,
+        bootConcurrency: flags['boot-concurrency'] ?? input.bootConcurrency,
+        start: flags.start,
+        wait,
+        timeoutMs: flags.timeout,
+        dryRun: flags['dry-run'],
+        force: flags.force,
+      });
+      const byName = new Map(inputs.map((input) => [input.name, input]));
+      return this.eachFleet(
+        [...byName.keys()].map((fleet) => ({ fleet, members: [] })),
+        ({ fleet }, share) => spawn(host, share(options(byName.get(fleet) ?? { name: fleet }))),
+        renderOutcome,
+        exitCodeOfOutcome,
+      );
+    });
+  }
+
+  /** The fleets that are asked for; of a file all, or the one that is named beside it. */
+  private async inputs(
+    host: Parameters<typeof readFleetFile>[0],
+    fleet: string | undefined,
+    file: string | undefined,
+  ): Promise<Array<Partial<FleetInput> & { name: string }>> {
+    if (file === undefined) {
+      if (fleet !== undefined) return [{ name: fleet }];
+      throw new CowherdError('BAD_USAGE', 'Which fleet?', {
+        hint: 'Name it: cowherd spawn lab --base golden.qcow2 --count 10, or describe it in a file: --file lab.yaml',
+      });
+    }
+    const inFile = await readFleetFile(host, file);
+    if (fleet === undefined) return inFile;
+    const chosen = inFile.find((input) => input.name === fleet);
+    if (chosen !== undefined) return [chosen];
+    throw new CowherdError('BAD_USAGE', `${file} has no fleet ${fleet}`, {
+      hint: `It has ${inFile.map((input) => input.name).join(', ')}.`,
+    });
+  }
+}

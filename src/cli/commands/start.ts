@@ -1,0 +1,43 @@
+import { Args, Flags } from '@oclif/core';
+import { exitCodeOfOutcome } from '../../core/fleet/outcome.js';
+import { parseWaitFor } from '../../core/guest/stages.js';
+import { start } from '../../services/fleet/power.js';
+import { BaseCommand } from '../base-command.js';
+import { concurrencyFlags, fileFlag, waitFlags } from '../flags/run.js';
+import { renderOutcome } from '../render/outcome.js';
+
+export default class Start extends BaseCommand {
+  static override summary = 'Start members that are off; those that are paused go on.';
+  static override description =
+    `A guest is paused by hand (virsh suspend), by a watchdog, or because its disk is full: what it could not write it writes then.
+Where there is still no room it is paused again, and that is told.`;
+  static override examples = [
+    { description: 'All of them', command: '<%= config.bin %> <%= command.id %> lab' },
+    { description: 'Two of them', command: '<%= config.bin %> <%= command.id %> lab 3,7' },
+  ];
+  static override strict = false;
+  static override args = {
+    fleet: Args.string({ description: 'name of the fleet' }),
+    members: Args.string({ description: 'names, numbers or ranges: 1-10,17 [default: all]' }),
+  };
+  static override flags = {
+    ...fileFlag,
+    ...waitFlags(),
+    ...concurrencyFlags,
+    force: Flags.boolean({ description: 'go on although the memory will not do' }),
+  };
+
+  async run() {
+    const { argv, flags } = await this.parse(Start);
+    const wait = flags.wait === undefined ? undefined : parseWaitFor(flags.wait);
+    return this.onHost(flags, async (host, work) => {
+      const targets = await this.targets(host, argv as string[], flags.file);
+      return this.eachFleet(
+        targets,
+        ({ fleet, members }, share) => start(host, { ...share(work), fleet, members, wait, timeoutMs: flags.timeout, force: flags.force }),
+        renderOutcome,
+        exitCodeOfOutcome,
+      );
+    });
+  }
+}

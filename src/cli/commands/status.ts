@@ -1,0 +1,106 @@
+import { Args, Flags } from '@oclif/core';
+import { stringify } from 'yaml';
+import { parseStates } from '../../core/fleet/member-filter.js';
+import type { Target } from '../../core/fleet/targets.js';
+import type { Host } from '../../host.js';
+import { recoverFleet } from '../../services/fleet/recover.js';
+import { type FleetStatus, status } from '../../services/fleet/status.js';
+import { filterStatus } from '../../services/fleet/status-filter.js';
+import { allFleets } from '../../services/fleet/targets.js';
+import { BaseCommand } from '../base-command.js';
+import { fileFlag } from '../flags/run.js';
+import { asksForJson, tableFlags } from '../flags/table.js';
+import { renderFleets, renderStatus, renderWatchFrame } from '../render/status.js';
+import { statusFields, statusRows } from '../render/status-fields.js';
+import { renderRows, type TableView } from '../terminal/rows.js';
+
+const watchMs = 2_000;
+
+export default class Status extends BaseCommand {
+  static override summary = 'Show the members of fleets: state, uptime, overlay size, drift, and what is wrong.';
+  static override aliases = ['ps'];
+  static override description =
+    `Looks at libvirt and the disk now. Without a name it shows all fleets. With --recover, fleet.json is rebuilt from the domains' own
+metadata after it was lost.`;
+  static override examples = [
+    { description: 'All fleets', command: '<%= config.bin %> <%= command.id %>' },
+    '<%= config.bin %> <%= command.id %> lab',
+    { description: 'Some members', command: '<%= config.bin %> <%= command.id %> lab 1-10,17' },
+    { description: 'What is wrong anywhere', command: '<%= config.bin %> <%= command.id %> --problems' },
+    { description: 'Who has written most', command: '<%= config.bin %> <%= command.id %> lab --sort=-drift --columns member,drift,state' },
+    '<%= config.bin %> <%= command.id %> lab --watch',
+    { description: "What the guests take of the host's memory", command: '<%= config.bin %> <%= command.id %> lab --memory' },
+    { description: 'After fleet.json was lost', command: '<%= config.bin %> <%= command.id %> lab --recover' },
+  ];
+  static override strict = false;
+  static override args = {
+    fleet: Args.string({ description: 'name of the fleet, or several [default: all]' }),
+    members: Args.string({ description: 'names, numbers or ranges: 1-10,17 [default: all]' }),
+  };
+  static override flags = {
+    ...fileFlag,
+    ...tableFlags,
+    watch: Flags.boolean({ char: 'w', description: 'look again every 2 s until Ctrl-C', exclusive: ['json', 'output'] }),
+    memory: Flags.boolean({ description: 'what each QEMU takes: resident, proportional, in swap, merged by KSM; and the sum' }),
+    recover: Flags.boolean({ description: 'rebuild a lost fleet.json from the domains' }),
+  };
+
+  override jsonEnabled(): boolean {
+    return super.jsonEnabled() || asksForJson(this.argv);
+  }
+
+  async run() {
+    const { argv, flags } = await this.parse(Status);
+    const states = flags.state === undefined ? undefined : parseStates(flags.state);
+    const isFiltered = flags.problems || states !== undefined;
+    const isAll = argv.length === 0 && flags.file === undefined;
+    return this.onHost(
+      flags,
+      async (host, { signal }) => {
+        const targets = isAll ? await allFleets(host) : await this.targets(host, argv as string[], flags.file);
+        const look = async ({ fleet, members }: Target): Promise<FleetStatus> => {
+          if (flags.recover) await recoverFleet(host, fleet);
+          return filterStatus(await status(host, fleet, flags), { members, problems: flags.problems, states });
+        };
+        if (flags.watch) return this.watch(host, targets, look, flags, signal);
+        if (targets.length === 0) this.log(renderFleets([], host.fleets.root, flags));
+        const found: FleetStatus[] = [];
+        const document = await this.eachFleet(targets, look, (result) => {
+          found.push(result);
+          if (flags.output === 'csv' || flags.output === 'yaml') return undefined;
+          // Of all fleets, those that were not asked for are left out.
+          return isAll && isFiltered && result.members.length === 0 && isFine(result) ? undefined : renderStatus(result, flags);
+        });
+        // Of all fleets it is always a list, also of one.
+        const whole = isAll && targets.length === 1 ? { fleets: [document] } : document;
+        if (isFiltered && found.every(({ members }) => members.length === 0)) this.logToStderr('No members match.');
+        if (flags.output === 'csv') this.log(renderRows(statusRows(found), Object.values(statusFields), [], flags));
+        if (flags.output === 'yaml') this.log(stringify(whole).trimEnd());
+        return whole;
+      },
+      { isWatch: flags.watch, isReader: !flags.watch && !flags.recover },
+    );
+  }
+
+  private async watch(
+    host: Host,
+    targets: readonly Target[],
+    look: (target: Target) => Promise<FleetStatus>,
+    view: TableView,
+    signal: AbortSignal,
+  ): Promise<undefined> {
+    while (!signal.aborted) {
+      const frames: string[] = [];
+      const rows = Math.floor((process.stdout.rows ?? 50) / Math.max(1, targets.length));
+      for (const target of targets) frames.push(renderWatchFrame(await look(target), rows, view));
+      if (process.stdout.isTTY && process.env.TERM !== 'dumb') this.logRaw('\u001b[H\u001b[2J');
+      this.log(frames.join('\n\n'));
+      await host.clock.sleep(watchMs, signal);
+    }
+  }
+}
+
+/** Whether there is nothing to tell about the fleet itself. */
+function isFine({ base, unfinished }: FleetStatus): boolean {
+  return base.problem === null && unfinished === undefined;
+}

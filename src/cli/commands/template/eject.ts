@@ -1,0 +1,34 @@
+import { Args, Flags } from '@oclif/core';
+import { ejectTemplate } from '../../../services/fleet/spawn/templates.js';
+import { BaseCommand } from '../../base-command.js';
+
+/** What the file is called, and the flag that takes it. */
+const parts = {
+  domain: { file: 'domain.xml.hbs', flag: '--template' },
+  'user-data': { file: 'user-data.hbs', flag: '--user-data' },
+  'meta-data': { file: 'meta-data.hbs', flag: '--meta-data' },
+} as const;
+type Part = keyof typeof parts;
+
+export default class TemplateEject extends BaseCommand {
+  static override summary = 'Write a built-in template to a file, to edit it and use it.';
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> domain.xml.hbs',
+    { description: 'What cloud-init is told', command: '<%= config.bin %> <%= command.id %> --part user-data' },
+  ];
+  static override args = { file: Args.string({ description: 'where to; must not exist yet [default: the name of the part]' }) };
+  static override flags = {
+    part: Flags.option({ description: 'which one', options: Object.keys(parts) as Part[], default: 'domain' as Part })(),
+  };
+
+  async run() {
+    const { args, flags } = await this.parse(TemplateEject);
+    const part = parts[flags.part];
+    const file = args.file ?? part.file;
+    return this.onHost(flags, async (host) => {
+      await ejectTemplate(host, file, flags.part);
+      this.tell(`${file}: edit it, then use it with "cowherd spawn FLEET ${part.flag} ${file}"`);
+      return { file };
+    });
+  }
+}

@@ -1,0 +1,42 @@
+import { dirname } from 'node:path';
+import { findConfig, home } from '../adapters/host/config-files.js';
+import { chooseConnection } from '../adapters/libvirt/connection.js';
+import { type ConfigLayer, configOfEnvironment, parseConfig, type Settings, settle } from '../core/host/settings.js';
+import { defaultStore } from '../host.js';
+
+/** Defaults for the command line: environment, then the project's cowherd.yaml, then the user's config.yaml. The library reads none. */
+
+export interface Defaults {
+  settings: Settings;
+  /** Project files that are not used, and why. */
+  ignored: Array<{ path: string; reason: string }>;
+}
+
+/** @throws BAD_SPEC, BAD_USAGE where a file or a variable is wrong */
+export async function readDefaults(): Promise<Defaults> {
+  const directory = workingDirectory();
+  const { project, user, ignored } = await findConfig(directory);
+  const layers: ConfigLayer[] = configOfEnvironment(process.env, directory ?? '/', home());
+  for (const [kind, file] of [
+    ['project file', project],
+    ['user file', user],
+  ] as const) {
+    if (file === undefined) continue;
+    layers.push({ source: { kind, from: file.path }, values: parseConfig(file.text, file.path, dirname(file.path), home()) });
+  }
+  return { settings: settle(layers), ignored };
+}
+
+/** What is used where nothing is set. */
+export async function builtInDefaults(connect: string | undefined): Promise<{ connect: string; store: string }> {
+  const uri = await chooseConnection(connect, process.getuid?.() === 0);
+  return { connect: uri, store: defaultStore(uri) };
+}
+
+function workingDirectory(): string | undefined {
+  try {
+    return process.cwd();
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,169 @@
+import { Flags } from '@oclif/core';
+import type { z } from 'zod';
+import { CowherdError } from '../../core/errors.js';
+import { limits } from '../../core/limits.js';
+import {
+  type DiskSpec,
+  type DomainSpec,
+  type diskInputSchema,
+  type FleetInput,
+  type GivenSpec,
+  parseFlagValues,
+} from '../../core/spec/spec.js';
+
+/** Flags that say what a member's domain is like: of spawn and template render. */
+export const specFlags = {
+  memory: Flags.string({ char: 'm', description: 'memory of each guest: MiB, or 512MiB, 2GiB [default: 512]', helpValue: 'SIZE' }),
+  vcpus: Flags.integer({ description: 'virtual CPUs of each guest [default: 1]', ...limits.vcpus }),
+  'virt-type': Flags.option({
+    description: 'accelerator [default: auto, by running probe guests]',
+    options: ['auto', 'kvm', 'qemu'] as const,
+  })(),
+  cpu: Flags.string({
+    description:
+      'CPU of the guests: host-model (the default under KVM), host-passthrough (allows nested virtualization), max, x86-64-v2, or a model of libvirt',
+    helpValue: 'CPU',
+  }),
+  network: Flags.string({ description: 'none, user, network=NAME or bridge=NAME [default: user]' }),
+  'disk-cache': Flags.option({
+    description: "QEMU's cache mode of the overlays [default: writeback]",
+    options: ['writeback', 'unsafe', 'none', 'writethrough', 'directsync'] as const,
+  })(),
+  lean: Flags.boolean({ description: 'leave out what makes starts slow [default: yes]', allowNo: true }),
+  template: Flags.string({ description: 'a domain XML template of your own', helpValue: 'FILE' }),
+  var: Flags.string({ description: 'a variable for the templates, as {{vars.NAME}}', helpValue: 'NAME=VALUE', multiple: true }),
+  seed: Flags.option({
+    description: 'how guests learn who they are: a cloud-init seed, their host name by SMBIOS, or nothing [default: none]',
+    options: ['none', 'nocloud', 'smbios'] as const,
+  })(),
+  firmware: Flags.option({ description: 'firmware of the guests [default: bios]', options: ['bios', 'uefi'] as const })(),
+  tpm: Flags.boolean({ description: 'an emulated TPM 2.0 for each; a reset clears it', allowNo: true }),
+  'disk-size': Flags.string({
+    description: 'size of the first disk, larger than its base image; for a fleet that exists: let the disks grow',
+    helpValue: 'SIZE',
+  }),
+  disk: Flags.string({
+    description: 'a further blank disk for each: SIZE, or SIZE,bus=virtio|scsi|sata,name=NAME; a reset blanks it',
+    helpValue: 'SIZE[,…]',
+    multiple: true,
+  }),
+  'ssh-user': Flags.string({ description: 'who ssh, cp and exec log in as [default: root]', helpValue: 'NAME' }),
+  'forward-ssh': Flags.boolean({
+    description: 'with network user: forward a free port of 127.0.0.1 to port 22 of each member',
+    allowNo: true,
+  }),
+};
+
+/** Flags for what goes into the seeds. */
+export const seedFlags = {
+  'user-data': Flags.string({ description: 'a template of the cloud-init user-data; implies --seed nocloud', helpValue: 'FILE' }),
+  'user-data-raw': Flags.string({
+    description: 'the cloud-init user-data as it is, with braces of docker or Jinja; implies --seed nocloud',
+    helpValue: 'FILE',
+    exclusive: ['user-data'],
+  }),
+  'meta-data': Flags.string({ description: 'a template of the meta-data', helpValue: 'FILE' }),
+  'network-config': Flags.string({ description: 'a template of the network-config', helpValue: 'FILE' }),
+  'ssh-key': Flags.string({
+    description: "a public key that may log in, beside the fleet's own",
+    helpValue: 'FILE.pub',
+    multiple: true,
+  }),
+  secret: Flags.string({
+    description: 'a value for the seeds, as {{secrets.NAME}}, that is shown nowhere; @FILE reads it from a file',
+    helpValue: 'NAME=VALUE|@FILE',
+    multiple: true,
+  }),
+};
+
+/** `NAME=VALUE` words → an object. @returns undefined where there are none, so that recorded variables stay */
+export function parseVariables(words: readonly string[] | undefined, flag = '--var'): Record<string, string> | undefined {
+  if (words === undefined || words.length === 0) return undefined;
+  return Object.fromEntries(
+    words.map((word) => {
+      const match = /^([^=]+)=(.*)$/s.exec(word);
+      if (match === null)
+        throw new CowherdError('BAD_USAGE', flag === '--secret' ? 'A --secret has no name' : `${flag} ${word} has no value`, {
+          hint: `Write ${flag} NAME=VALUE.`,
+        });
+      return [match[1] ?? '', match[2] ?? ''];
+    }),
+  );
+}
+
+function assertDiskNames(disks: readonly DiskSpec[] | undefined): void {
+  const names = (disks ?? []).map(({ name }) => name);
+  const twice = names.find((name, position) => names.indexOf(name) !== position);
+  if (twice !== undefined) throw new CowherdError('BAD_USAGE', `Two disks are called ${twice}`, { hint: 'Give each a name of its own.' });
+}
+
+/** `10GiB` or `10GiB,bus=scsi,name=data` → as a fleet file has it. @throws BAD_USAGE */
+function parseDisk(word: string): z.input<typeof diskInputSchema> {
+  const [size = '', ...settings] = word.split(',');
+  const pairs = settings.map((setting) => /^(bus|name)=(.+)$/.exec(setting));
+  if (pairs.includes(null)) {
+    throw new CowherdError('BAD_USAGE', `--disk ${word} cannot be read`, {
+      hint: 'Write a size, as --disk 10GiB or --disk 10GiB,bus=scsi,name=data.',
+    });
+  }
+  return { size, ...Object.fromEntries(pairs.map((pair) => [pair?.[1], pair?.[2]])) };
+}
+
+/** With names for those that have none. */
+function namedDisks(disks: FleetInput['disks']): DiskSpec[] | undefined {
+  return disks?.map(({ name, size, bus }, position) => ({ name: name ?? `data${position + 1}`, bus, bytes: size * 1024 ** 2 }));
+}
+
+export interface SpecFlagValues {
+  firmware?: DomainSpec['firmware'] | undefined;
+  tpm?: boolean | undefined;
+  disk?: string[] | undefined;
+  'disk-size'?: string | undefined;
+  memory?: string | undefined;
+  vcpus?: number | undefined;
+  'virt-type'?: DomainSpec['virtType'] | undefined;
+  cpu?: string | undefined;
+  network?: string | undefined;
+  'disk-cache'?: DomainSpec['diskCache'] | undefined;
+  lean?: boolean | undefined;
+  var?: string[] | undefined;
+  seed?: DomainSpec['seed'] | undefined;
+  'ssh-user'?: string | undefined;
+  'forward-ssh'?: boolean | undefined;
+}
+
+/**
+ * The flags as a spec, over what a fleet file says. What neither says is undefined.
+ * @throws BAD_USAGE
+ */
+export function specOf(flags: SpecFlagValues, input: Partial<FleetInput> = {}): GivenSpec {
+  const given = parseFlagValues({
+    memory: flags.memory,
+    cpu: flags.cpu,
+    network: flags.network,
+    variables: parseVariables(flags.var),
+    sshUser: flags['ssh-user'],
+    rootSize: flags['disk-size'],
+    disks: flags.disk?.map(parseDisk),
+  });
+  const disks = namedDisks(given.disks ?? input.disks);
+  assertDiskNames(disks);
+  const rootSize = given.rootSize ?? input.rootSize;
+  return {
+    memoryMiB: given.memory ?? input.memory,
+    vcpus: flags.vcpus ?? input.vcpus,
+    virtType: flags['virt-type'] ?? input.virtType,
+    cpu: given.cpu ?? input.cpu,
+    network: given.network ?? input.network,
+    diskCache: flags['disk-cache'] ?? input.diskCache,
+    lean: flags.lean ?? input.lean,
+    variables: given.variables ?? input.variables,
+    seed: flags.seed ?? input.seed,
+    sshUser: given.sshUser ?? input.sshUser,
+    forwardSsh: flags['forward-ssh'] ?? input.forwardSsh,
+    firmware: flags.firmware ?? input.firmware,
+    tpm: flags.tpm ?? input.tpm,
+    rootBytes: rootSize === undefined ? undefined : rootSize * 1024 ** 2,
+    disks,
+  } as GivenSpec;
+}

@@ -1,0 +1,19 @@
+import { type Hook, ux } from '@oclif/core';
+import { reportOf } from '../../core/errors.js';
+import { escapeUnsafe } from '../../core/guest/text.js';
+import { jsonText } from '../../core/quoting.js';
+import { renderError } from '../render/errors.js';
+import { unknownCommand } from '../unknown-command.js';
+
+/** oclif calls it where no command matches: no command's own error handling is in place yet. */
+const hook: Hook.CommandNotFound = async ({ id, argv = [], config }) => {
+  const error = unknownCommand(id, config);
+  const words = [id, ...argv];
+  const end = words.indexOf('--');
+  const isJson = words.slice(0, end < 0 ? undefined : end).includes('--json');
+  if (isJson) ux.stdout(jsonText({ error: reportOf(error) }));
+  else ux.stderr(escapeUnsafe(renderError(reportOf(error))));
+  process.exitCode = error.exitCode;
+};
+
+export default hook;

@@ -1,0 +1,70 @@
+import type { ProgressEvent } from '../../core/progress.js';
+
+type Stage = Extract<ProgressEvent, { kind: 'stage' }>['stage'] | 'import';
+
+/** What a stage is called while it runs, and as one of a list of what was or will be done. In the order in which a member comes to them. */
+const words: Record<Stage, { doing: string; done: string }> = {
+  import: { doing: 'importing', done: 'import' },
+  shutdown: { doing: 'shutting down', done: 'shut down' },
+  stop: { doing: 'stopping', done: 'stop' },
+  rebase: { doing: 'rebasing', done: 'rebase' },
+  overlay: { doing: 'creating disks', done: 'create disks' },
+  grow: { doing: 'enlarging disks', done: 'enlarge disks' },
+  seed: { doing: 'writing seeds', done: 'write seeds' },
+  define: { doing: 'defining', done: 'define' },
+  start: { doing: 'starting', done: 'start' },
+  restore: { doing: 'restoring', done: 'restore memory' },
+  undefine: { doing: 'undefining', done: 'undefine' },
+  unlink: { doing: 'removing files', done: 'remove files' },
+  resume: { doing: 'resuming', done: 'resume' },
+  checkpoint: { doing: 'saving', done: 'save checkpoint' },
+  forget: { doing: 'dropping', done: 'drop checkpoint' },
+  verify: { doing: 'checking', done: 'check' },
+  startPaused: { doing: 'starting', done: 'start paused' },
+  restoreCheckpoint: { doing: 'restoring', done: 'restore checkpoint' },
+  fixUp: { doing: 'updating guests', done: 'update guest' },
+  wait: { doing: 'waiting', done: 'wait' },
+  exec: { doing: 'running', done: 'run' },
+  copy: { doing: 'copying', done: 'copy' },
+  compact: { doing: 'compacting', done: 'compact' },
+  relocate: { doing: 'relocating', done: 'relocate' },
+};
+
+const order = new Map(Object.keys(words).map((stage, position) => [stage, position]));
+
+export function stageOrder(stage: Stage): number {
+  return order.get(stage) ?? 0;
+}
+
+export function doingWord(stage: Stage): string {
+  return words[stage].doing;
+}
+
+export function stageWord(stage: Stage): string {
+  return words[stage].done;
+}
+
+/** What did not happen to a member that failed at a step. */
+const failures: Partial<Record<Stage, string>> = {
+  stop: 'failed to stop',
+  shutdown: 'failed to shut down',
+  overlay: 'got no fresh disk',
+  seed: 'got no seed',
+  define: 'failed to be defined',
+  start: 'failed to start',
+  startPaused: 'failed to start',
+  resume: 'failed to resume',
+  restore: 'failed to restore',
+  restoreCheckpoint: 'failed to restore',
+  undefine: 'failed to be undefined',
+  unlink: 'kept files',
+  wait: 'not ready in time',
+  rebase: 'failed to rebase',
+  checkpoint: 'failed to save',
+  fixUp: 'failed to be updated',
+};
+
+/** @param stage undefined for a member that nothing could be done to */
+export function failureWord(stage: Stage | undefined): string {
+  return (stage === undefined ? undefined : failures[stage]) ?? 'failed';
+}

@@ -1,0 +1,175 @@
+import { createLogUpdate } from 'log-update';
+import type { ProgressListener } from '../../core/progress.js';
+import { seconds } from './format.js';
+import { page, widthOf } from './layout.js';
+import { forStream } from './style.js';
+import { renderBars, Work, type WorkEvent } from './work.js';
+
+export interface Progress {
+  listener: ProgressListener;
+  /** To be called before anything else is written: bars stay as they are now, and what is written comes below them. */
+  settle(): void;
+  /** Settles, and shows no more. */
+  stop(): void;
+}
+
+export const noProgress: Progress = { listener: () => undefined, settle: () => undefined, stop: () => undefined };
+
+/** Live bars on a terminal, plain lines elsewhere; always on stderr. Where nothing can be written any more, the rest is dropped. */
+export function showProgress(stream: NodeJS.WriteStream): Progress {
+  const shown = stream.isTTY && process.env.TERM !== 'dumb' ? new Bars(stream) : new Lines(stream);
+  let isOver = false;
+  const stop = (): void => {
+    if (!isOver) shown.stop();
+    isOver = true;
+  };
+  stream.on('error', stop);
+  return {
+    listener: (event) => {
+      if (isOver) return;
+      if (event.kind === 'note') shown.note(event.text);
+      else shown.work(event);
+    },
+    settle: () => {
+      if (!isOver) shown.settle();
+    },
+    stop: () => {
+      stop();
+      stream.off('error', stop);
+    },
+  };
+}
+
+interface Shown {
+  note(text: string): void;
+  work(event: WorkEvent): void;
+  settle(): void;
+  stop(): void;
+}
+
+/** Work that takes less gets no bar. */
+const patienceMs = 200;
+/** Between two frames: events come by the hundred. */
+const frameMs = 100;
+/** Times tick, events or not. */
+const tickMs = 1_000;
+
+/** Nothing but notes is written before there is a bar to draw. */
+class Bars implements Shown {
+  readonly #stream: NodeJS.WriteStream;
+  readonly #frame;
+  readonly #all = new Map<string, Work>();
+  #isDrawn = false;
+  #timer: NodeJS.Timeout | undefined;
+  #dueAt = Number.POSITIVE_INFINITY;
+
+  constructor(stream: NodeJS.WriteStream) {
+    this.#stream = stream;
+    this.#frame = createLogUpdate(stream);
+  }
+
+  note(text: string): void {
+    if (this.#isDrawn) this.#frame.clear();
+    // Over the ^C that a terminal shows.
+    this.#stream.write(`\r${forStream(page(text, this.#stream), this.#stream)}\n`);
+    if (this.#isDrawn) this.#draw();
+  }
+
+  work(event: WorkEvent): void {
+    follow(this.#all, event);
+    this.#schedule(this.#isDrawn ? frameMs : patienceMs);
+  }
+
+  settle(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#dueAt = Number.POSITIVE_INFINITY;
+    if (this.#isDrawn) {
+      this.#draw();
+      this.#frame.done();
+      this.#isDrawn = false;
+    }
+    this.#all.clear();
+  }
+
+  stop(): void {
+    this.settle();
+  }
+
+  /** The earliest frame that was asked for counts. */
+  #schedule(ms: number): void {
+    const at = performance.now() + ms;
+    if (at >= this.#dueAt) return;
+    clearTimeout(this.#timer);
+    this.#dueAt = at;
+    this.#timer = setTimeout(() => {
+      this.#dueAt = Number.POSITIVE_INFINITY;
+      this.#draw();
+      this.#schedule(tickMs);
+    }, ms).unref();
+  }
+
+  #draw(): void {
+    this.#isDrawn = true;
+    this.#frame(forStream(renderBars(this.#all.values(), widthOf(this.#stream) ?? 80, performance.now()), this.#stream));
+  }
+}
+
+/** How often work may speak where every line is kept: while it gets on, and while it does not. */
+const quietMs = 2_000;
+const silentMs = 30_000;
+
+class Lines implements Shown {
+  readonly #stream: NodeJS.WriteStream;
+  readonly #began = performance.now();
+  readonly #all = new Map<string, Work>();
+  readonly #timer: NodeJS.Timeout;
+  #spokeAt = this.#began;
+
+  constructor(stream: NodeJS.WriteStream) {
+    this.#stream = stream;
+    this.#timer = setInterval(() => this.#tellWaiting(), silentMs / 6).unref();
+  }
+
+  note(text: string): void {
+    this.#stream.write(`[${seconds((performance.now() - this.#began) / 1000)}] ${forStream(text, this.#stream)}\n`);
+  }
+
+  work(event: WorkEvent): void {
+    const work = follow(this.#all, event);
+    const isSmall = event.kind === 'bytes' && event.totalBytes < 64 * 1024 * 1024;
+    const isDue = performance.now() - this.#spokeAt > quietMs;
+    if (!isSmall && (work.isOver || isDue)) this.#tell(work);
+  }
+
+  settle(): void {
+    this.#all.clear();
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  #tellWaiting(): void {
+    if (performance.now() - this.#spokeAt < silentMs) return;
+    for (const work of this.#all.values()) if (!work.isOver) this.#tell(work);
+  }
+
+  #tell(work: Work): void {
+    this.#spokeAt = performance.now();
+    this.note(`${work.label}: ${work.text(this.#spokeAt)}`);
+  }
+}
+
+/** @returns the work that the event is about */
+function follow(all: Map<string, Work>, event: WorkEvent): Work {
+  const key = event.kind === 'stage' ? event.stage : event.what;
+  const known = all.get(key);
+  if (known !== undefined) {
+    known.update(event, performance.now());
+    return known;
+  }
+  const work = new Work(event, performance.now());
+  all.set(key, work);
+  return work;
+}

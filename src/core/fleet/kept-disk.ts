@@ -1,0 +1,67 @@
+import { targetAbove } from '../domain/backing-chain.js';
+import type { BaseImage } from '../image/base.js';
+import { shellWord } from '../quoting.js';
+
+/** Hints for disks that other tools have worked on: what they hold can be kept. */
+
+export const mergedReason = 'its overlay stands on no base image any more: that was copied into it, by "virsh blockpull" say';
+
+interface Member {
+  fleet: string;
+  index: number;
+  name: string;
+  isOn: boolean;
+}
+
+/** An overlay that stands on nothing, or on another image of the store, is put on its base image again with all that it holds. */
+export function keepOverlayHint({ fleet, index, isOn }: Member, overlay: string, base: Pick<BaseImage, 'path' | 'format'>): string {
+  const stop = isOn ? `cowherd stop ${fleet} ${index}; ` : '';
+  const rebase = `qemu-img rebase -f qcow2 -F ${base.format} -b ${shellWord(base.path)} ${shellWord(overlay)}`;
+  return `The disk is complete. Put it on its base image again, with all that it holds: ${stop}${rebase}; cowherd start ${fleet} ${index}. Or give up what it holds: cowherd reset ${fleet} ${index}`;
+}
+
+/**
+ * Of a domain that does not have its member's own disks.
+ * @param paths the disks that it lacks
+ * @param keep flags for undefine, of what is not to go with the domain
+ */
+export function foreignDiskReasonHint(
+  { fleet, name, isOn }: Member,
+  paths: readonly string[],
+  xml: string,
+  keep: readonly string[],
+): string {
+  for (const path of paths) {
+    const target = targetAbove(xml, path);
+    if (target === undefined) continue;
+    const commit = `virsh blockcommit ${name} ${target} --base ${shellWord(path)} --active --pivot --wait`;
+    return `A snapshot of another tool lies on it. Merge that into the member's own disk: ${isOn ? '' : `virsh start ${name}; `}${commit}. Then run the command again.`;
+  }
+  const undefine = ['virsh undefine', name, '--managed-save --snapshots-metadata --checkpoints-metadata', ...keep].join(' ');
+  const off = isOn ? `virsh destroy ${name}; ` : '';
+  return `Was the store moved? "cowherd base relocate" mends that. Else "virsh domblklist ${name}" shows what it has instead. Without what was added to it, on its own disks, it comes back by: ${off}${undefine}; cowherd spawn ${fleet}`;
+}
+
+/** What a copy of the disk would lose, with the commands that remove it from the disk of a member that is off. */
+export function extrasHint(
+  { fleet, index, name, isOn }: Member,
+  overlay: string,
+  extras: readonly string[],
+  known: { snapshots: readonly string[]; checkpoints: readonly string[] },
+): string {
+  const commands = extras.flatMap((extra) => {
+    const [, kind = '', word = ''] = /^(internal snapshot|dirty bitmap) ([\s\S]+)$/.exec(extra) ?? [];
+    const path = shellWord(overlay);
+    if (kind === 'internal snapshot')
+      return [
+        `qemu-img snapshot -d ${shellWord(word)} ${path}`,
+        ...(known.snapshots.includes(word) ? [`virsh snapshot-delete ${name} ${shellWord(word)} --metadata`] : []),
+      ];
+    return [
+      `qemu-img bitmap --remove ${path} ${shellWord(word)}`,
+      ...(known.checkpoints.includes(word) ? [`virsh checkpoint-delete ${name} ${shellWord(word)} --metadata`] : []),
+    ];
+  });
+  const stop = isOn ? [`cowherd stop ${fleet} ${index}`] : [];
+  return `A copy would lose that. If nothing needs it, remove it first: ${[...stop, ...commands].join('; ')}`;
+}

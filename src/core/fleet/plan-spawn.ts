@@ -1,0 +1,78 @@
+import { foreignReason, isForeign } from './foreign-member.js';
+import type { MarkedMember, Plan, StepName } from './member-plan.js';
+import { isOn, isStartingUp } from './observation.js';
+
+export interface SpawnSubject extends MarkedMember {
+  /** Digest of the definition that the spec asks for. */
+  definition: string;
+  /** What of its definition changes, in words; empty where nobody can tell. */
+  changes?: readonly string[];
+  /** Why its seed must be written; undefined where it needs none, or has the right one. */
+  seedLack?: string | undefined;
+}
+
+/**
+ * The steps from what is observed to what the spec says: create what is missing, redefine what has changed, start what is off,
+ * leave the rest. Planning again after the steps were applied gives an empty plan.
+ */
+export function planSpawn(subjects: readonly SpawnSubject[], fleetId: string): Plan {
+  const plan: Plan = { members: [], unchanged: [], refused: [] };
+  for (const subject of subjects) {
+    const { domain, mark, index, name } = subject;
+    if (isForeign(subject, fleetId)) {
+      plan.refused.push(foreignReason(subject));
+      continue;
+    }
+    const running = isOn(domain);
+    const missing =
+      subject.overlayBytes === undefined ? ['overlay'] : (subject.missingDisks ?? []).map((stem) => `disk ${stem.replace(`${name}.`, '')}`);
+    if (running && subject.overlayBytes === undefined) {
+      plan.refused.push({
+        name,
+        reason: `its overlay is missing under the running domain`,
+        hint: 'Save what you need from the guest, then reset that member.',
+      });
+      continue;
+    }
+    if (running && missing.length > 0) {
+      plan.refused.push({
+        name,
+        reason: `it runs without its ${missing.join(', ')}`,
+        hint: 'Stop it (cowherd stop), then run "cowherd spawn" again: it makes what is missing.',
+      });
+      continue;
+    }
+    if (domain?.reason === 'saved' && subject.overlayBytes !== undefined && missing.length > 0) {
+      plan.refused.push({
+        name,
+        reason: `its memory is saved, of a guest that does not know of its ${missing.join(', ')}`,
+        hint: `Start it and stop it: virsh start ${name}; virsh shutdown ${name}`,
+      });
+      continue;
+    }
+    const steps: StepName[] = [];
+    const why: string[] = [];
+    if (missing.length > 0) {
+      steps.push('overlay');
+      why.push(`no ${missing.join(', no ')}`);
+    }
+    if (subject.seedLack !== undefined) {
+      steps.push('seed');
+      why.push(subject.seedLack);
+    }
+    const changed = domain !== undefined && mark?.definition !== subject.definition;
+    if (domain === undefined || changed) {
+      steps.push('define');
+      if (!changed) why.push('no domain');
+      else if (subject.changes === undefined || subject.changes.length === 0) why.push('definition changed');
+      else why.push(...subject.changes);
+    }
+    if (!running || (domain !== undefined && isStartingUp(domain))) {
+      steps.push('start');
+      why.push(running ? 'starting up' : 'off');
+    }
+    if (steps.length === 0) plan.unchanged.push(name);
+    else plan.members.push({ index, name, steps, why: why.join(', '), atNextStart: running });
+  }
+  return plan;
+}

@@ -1,0 +1,118 @@
+import { z } from 'zod';
+import { CowherdError } from '../errors.js';
+import { choiceSchema } from '../host/cpu.js';
+import { memberName, namePattern } from '../names.js';
+import { type BaseRef, baseRefSchema, domainSpecSchema } from '../spec/spec.js';
+import { type MemberIdentity, memberIdentity, memberUuid } from './identity.js';
+
+export { type BaseRef, baseRefSchema };
+
+/** fleet.json: what the fleet is meant to be. Never what libvirt or the disk say. */
+export const fleetRecordSchema = z.strictObject({
+  version: z.literal(1),
+  /** Random; every identity is derived from it. */
+  id: z.uuid(),
+  name: z.string().regex(namePattern),
+  base: baseRefSchema,
+  spec: domainSpecSchema,
+  /** Of virtType auto: what was chosen, for all members alike. Absent in fleets of cowherd 0.1.0. */
+  accelerator: choiceSchema.optional(),
+  createdAt: z.iso.datetime(),
+  /** Bytes that a fresh overlay takes on this disk: where drift starts. */
+  freshOverlayBytes: z.number().int().nonnegative(),
+  members: z.array(
+    z.strictObject({
+      index: z.number().int().positive(),
+      name: z.string(),
+      uuid: z.uuid(),
+      macs: z.array(z.string()),
+      /** IPv4 address that is reserved for the member on its libvirt network. */
+      address: z.ipv4().optional(),
+      /** Port of 127.0.0.1 that leads to the member's port 22. */
+      sshPort: z.number().int().min(1).max(65_535).optional(),
+      /** What its first disk stands on, where that is not the fleet's base image: between the two of a rebase. */
+      base: baseRefSchema.optional(),
+    }),
+  ),
+});
+export type FleetRecord = z.infer<typeof fleetRecordSchema>;
+
+/** What the first disk of a member stands on. */
+export function baseOf(record: Pick<FleetRecord, 'base'>, member: { base?: BaseRef | undefined }): BaseRef {
+  return member.base ?? record.base;
+}
+
+/** Every base image that anything of the fleet stands on, each once; the fleet's own comes first. */
+export function basesOf({ base, members, spec }: Pick<FleetRecord, 'base' | 'members' | 'spec'>): BaseRef[] {
+  const all = [base, ...members.flatMap((member) => member.base ?? []), ...spec.disks.flatMap((disk) => disk.base ?? [])];
+  return [...new Map(all.map((ref) => [`${ref.name}@${ref.digest}`, ref])).values()];
+}
+
+/** @throws STATE_DAMAGED, also where it is another fleet's record */
+export function parseFleetRecord(fleet: string, text: string): FleetRecord {
+  const hint = `Run "cowherd status ${fleet} --recover" to rebuild it from the domains.`;
+  const record = parseState(fleetRecordSchema, fleet, 'fleet.json', text, hint);
+  assertRecordOf(fleet, record, 'fleet.json', hint);
+  return record;
+}
+
+/**
+ * A record that lies in a fleet's directory is that fleet's, and its members are those that follow from its id: all else was put
+ * together by hand, and would lead a verb to files and domains that are not the fleet's.
+ * @throws STATE_DAMAGED
+ */
+export function assertRecordOf(fleet: string, record: FleetRecord, file: string, hint: string): void {
+  if (record.name !== fleet) {
+    throw new CowherdError('STATE_DAMAGED', `${file} of ${fleet} is that of another fleet, ${record.name}`, {
+      hint: `If the directory was renamed, give it its name back: ${record.name}. If the file was put there by mistake: ${hint}`,
+    });
+  }
+  const seen = new Set<number>();
+  for (const { index, name, uuid } of record.members) {
+    const isOwn = name === memberName(fleet, index) && uuid === memberUuid(record.id, index);
+    if (isOwn && !seen.has(index)) {
+      seen.add(index);
+      continue;
+    }
+    throw new CowherdError(
+      'STATE_DAMAGED',
+      `${file} of ${fleet} is damaged: ${name} is ${isOwn ? 'in it twice' : `not its member ${index}`}`,
+      {
+        hint,
+      },
+    );
+  }
+}
+
+/** @throws STATE_DAMAGED, naming the file and the first finding */
+export function parseState<T>(schema: z.ZodType<T>, fleet: string, file: string, text: string, hint: string): T {
+  let document: unknown;
+  try {
+    document = JSON.parse(text);
+  } catch (cause) {
+    throw new CowherdError('STATE_DAMAGED', `${file} of ${fleet} is damaged: it is not JSON`, { hint, cause });
+  }
+  const result = schema.safeParse(document);
+  if (!result.success) {
+    const issue = result.error.issues[0];
+    throw new CowherdError('STATE_DAMAGED', `${file} of ${fleet} is damaged: ${issue?.path.join('.') ?? ''} ${issue?.message ?? ''}`, {
+      hint,
+    });
+  }
+  return result.data;
+}
+
+/** Members 1…count, keeping what is recorded beyond it. @param nics network interfaces of each */
+export function growMembers(
+  fleet: string,
+  fleetId: string,
+  recorded: readonly MemberIdentity[],
+  count: number,
+  nics = 1,
+): MemberIdentity[] {
+  const byIndex = new Map(recorded.map((member) => [member.index, member]));
+  for (let index = 1; index <= count; index++) {
+    if (!byIndex.has(index)) byIndex.set(index, memberIdentity(fleet, fleetId, index, nics));
+  }
+  return [...byIndex.values()].sort((a, b) => a.index - b.index);
+}

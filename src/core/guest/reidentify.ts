@@ -1,0 +1,111 @@
+import { CowherdError } from '../errors.js';
+import { shellQuote } from '../quoting.js';
+import type { SshKeyPair } from './ssh-keys.js';
+import { parseMac } from './values.js';
+
+/** What is corrected in a guest whose memory was restored, or came from another VM. */
+
+export interface Reidentification {
+  /** Set the clock to the host's. */
+  clock: boolean;
+  /** Mix fresh random bytes into the guest's pool. */
+  entropy: boolean;
+  /** Ask for the DHCP lease anew. */
+  renew: boolean;
+  /** Make a clone itself: left out for a warm reset. */
+  identity?: GuestIdentity | undefined;
+  /** A command line that a shell runs in the guest at the end: the user's hook. */
+  hook?: string | undefined;
+}
+
+export interface GuestIdentity {
+  hostname: string;
+  /** 32 hexadecimal digits. */
+  machineId: string;
+  macs: ReadonlyArray<{ from: string; to: string }>;
+  hostKeys: 'keep' | 'renew';
+  /** What they are renewed with, for OpenSSH; a key of another type, and all of dropbear's, the guest makes itself. */
+  newHostKeys?: readonly SshKeyPair[];
+  /** IPv4 that the golden VM's cards had: the clone's must not have them before it has a link. */
+  formerAddresses?: readonly string[];
+}
+
+const longestHook = 16 * 1024;
+
+/**
+ * The lines that stand in front of templates/guest/fix-up.sh.
+ * @param given what the host has for it
+ * @throws BAD_SPEC where a value could not be a guest's
+ */
+export function reidentifyAssignments(fix: Reidentification, { now, entropy }: { now: Date; entropy: Buffer }): string {
+  const { identity, hook = '' } = fix;
+  if (identity !== undefined) assertIdentity(identity);
+  if (hook.includes('\0')) throw new CowherdError('BAD_SPEC', 'The hook has a zero character in it', { hint: 'Give it as plain text.' });
+  if (Buffer.byteLength(hook) > longestHook) {
+    throw new CowherdError('BAD_SPEC', `The hook is longer than ${longestHook / 1024} KiB`, {
+      hint: 'Put a script into the base image, and have the hook call it.',
+    });
+  }
+  const values = {
+    clock: fix.clock ? (now.getTime() / 1000).toFixed(3) : '',
+    entropy: fix.entropy ? entropy.toString('hex') : '',
+    renew: fix.renew ? 'yes' : '',
+    hostname: identity?.hostname ?? '',
+    machine_id: identity?.machineId ?? '',
+    macs: (identity?.macs ?? [])
+      .filter(({ from, to }) => from.toLowerCase() !== to.toLowerCase())
+      .map(({ from, to }) => `${from}=${to}`.toLowerCase())
+      .join(' '),
+    host_keys: identity?.hostKeys === 'renew' ? 'renew' : '',
+    ...newKeys(identity?.newHostKeys ?? []),
+    hook,
+  };
+  return Object.entries(values)
+    .map(([name, value]) => `${name}=${shellQuote(value)}\n`)
+    .join('');
+}
+
+const fileOf: Record<string, string> = { 'ssh-ed25519': 'ed25519', 'ecdsa-sha2-nistp256': 'ecdsa', 'ssh-rsa': 'rsa' };
+
+function newKeys(keys: readonly SshKeyPair[]): Record<string, string> {
+  const none = Object.values(fileOf).flatMap((file): [string, string][] => [
+    [`new_${file}`, ''],
+    [`new_${file}_pub`, ''],
+  ]);
+  const given = keys.flatMap(({ privateKey, publicKey }): [string, string][] => {
+    const file = fileOf[publicKey.split(' ')[0] ?? ''];
+    if (file === undefined) return [];
+    return [
+      [`new_${file}`, privateKey.trimEnd()],
+      [`new_${file}_pub`, publicKey],
+    ];
+  });
+  return Object.fromEntries([...none, ...given]);
+}
+
+function assertIdentity({ hostname, machineId, macs, hostKeys }: GuestIdentity): void {
+  const refuse = (what: string, hint: string): never => {
+    throw new CowherdError('BAD_SPEC', what, { hint });
+  };
+  if (hostname.length > 64 || !/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/i.test(hostname)) {
+    refuse(`${JSON.stringify(hostname.slice(0, 80))} is no host name`, 'Letters, digits and hyphens, 64 at most.');
+  }
+  if (!/^[0-9a-f]{32}$/.test(machineId) || /^0+$/.test(machineId)) {
+    refuse(`${JSON.stringify(machineId.slice(0, 80))} is no machine-id`, '32 lower-case hexadecimal digits, not all zero.');
+  }
+  if (hostKeys !== 'keep' && hostKeys !== 'renew') refuse('Host keys are to be kept or renewed', 'Say keep or renew.');
+  for (const address of macs.flatMap(({ from, to }) => [from, to])) {
+    if (parseMac(address) === undefined || (Number.parseInt(address.slice(0, 2), 16) & 1) !== 0) {
+      refuse(`${JSON.stringify(address.slice(0, 80))} is no MAC of a network card`, 'Six pairs of hexadecimal digits; the first is even.');
+    }
+  }
+  for (const side of ['from', 'to'] as const) {
+    const all = macs.map((pair) => pair[side].toLowerCase());
+    const twice = all.find((address, at) => all.indexOf(address) !== at);
+    if (twice !== undefined) refuse(`The MAC ${twice} is named twice`, 'Each card has its own.');
+  }
+  const moved = macs.map(({ from, to }) => ({ from: from.toLowerCase(), to: to.toLowerCase() })).filter(({ from, to }) => from !== to);
+  const chained = moved.find(({ to }) => moved.some(({ from }) => from === to));
+  if (chained !== undefined)
+    refuse(`The MAC ${chained.to} would go from one card to another`, 'Give the clone MACs that the golden VM has not.');
+}

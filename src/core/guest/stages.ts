@@ -1,0 +1,64 @@
+import { CowherdError } from '../errors.js';
+
+/** How far a guest has come, in the order in which a guest gets there. */
+export const stages = ['running', 'console', 'address', 'agent', 'ssh', 'cloud-init'] as const;
+export type ReadyStage = (typeof stages)[number];
+
+/** What a member must have reached to count as ready. */
+export interface WaitFor {
+  /** All of them, in their order. */
+  stages: ReadyStage[];
+  /** For stage console. */
+  pattern?: RegExp;
+}
+
+/** What a stage cannot be without: it is waited for first, so that a member that is stuck tells where. */
+const needs: Partial<Record<ReadyStage, ReadyStage[]>> = { ssh: ['address'] };
+
+/**
+ * `running`, `address`, `agent`, `ssh`, `cloud-init`, or several of them with commas; `console=REGEX` last.
+ * @throws BAD_USAGE
+ */
+export function parseWaitFor(text: string): WaitFor {
+  const match = /^(.*?),?console=(.+)$/s.exec(text);
+  const words = (match === null ? text : (match[1] ?? '')).split(',').filter((word) => word !== '');
+  const wanted = new Set<ReadyStage>();
+  for (const word of words) {
+    const stage = stages.find((known) => known === word && known !== 'console');
+    if (stage === undefined) throw unknownStage(text);
+    for (const one of [...(needs[stage] ?? []), stage]) wanted.add(one);
+  }
+  if (match !== null) wanted.add('console');
+  if (wanted.size === 0) throw unknownStage(text);
+  const ordered = stages.filter((stage) => wanted.has(stage));
+  return match === null ? { stages: ordered } : { stages: ordered, pattern: parsePattern(match[2] ?? '') };
+}
+
+/** As {@link parseWaitFor} reads it. */
+export function formatWaitFor({ stages: wanted, pattern }: WaitFor): string {
+  return wanted
+    .map((stage) => (stage === 'console' && pattern !== undefined ? `console=${pattern.source}` : stage))
+    .sort(consoleLast)
+    .join(',');
+}
+
+function consoleLast(a: string, b: string): number {
+  return Number(a.startsWith('console=')) - Number(b.startsWith('console='));
+}
+
+function unknownStage(text: string): CowherdError {
+  return new CowherdError('BAD_USAGE', `${JSON.stringify(text)} is nothing to wait for`, {
+    hint: 'Write --wait running, address, agent, ssh or cloud-init, several of them with commas, or console=REGEX, e.g. --wait "console=login:".',
+  });
+}
+
+function parsePattern(pattern: string): RegExp {
+  try {
+    return new RegExp(pattern, 'm');
+  } catch (cause) {
+    throw new CowherdError('BAD_USAGE', `console=${pattern} is not a regular expression: ${(cause as Error).message}`, {
+      hint: 'Quote special characters with a backslash.',
+      cause,
+    });
+  }
+}

@@ -1,0 +1,86 @@
+import { CowherdError } from '../errors.js';
+import type { BaseRef } from '../spec/spec.js';
+import { type BaseImage, type BaseLayer, type BaseRecord, formatBaseRef } from './base.js';
+
+/** Base images that stand on each other, and what of them nothing stands on. */
+
+/** A guest's read goes down the whole chain, and every layer costs each guest memory for its tables. */
+export const maxLayers = 4;
+
+/** Names one image in maps and sets. */
+export function baseKey({ name, digest }: BaseRef): string {
+  return `${name}@${digest}`;
+}
+
+/** All files that a base image is made of, its own first. */
+export function layersOf(base: BaseImage): readonly BaseLayer[] {
+  return [base, ...base.backing];
+}
+
+/** Bytes on disk of all its files. */
+export function chainBytes(base: BaseImage): number {
+  return layersOf(base).reduce((sum, layer) => sum + layer.allocatedBytes, 0);
+}
+
+/** A base image without what it stands on: as its own record tells it. */
+export type LoneBase = BaseRecord & { readonly path: string };
+
+/**
+ * What a layered base image stands on, nearest first.
+ * @param parentOf the image that a record means as its parent; undefined where it is not in the store
+ * @throws BASE_CHANGED where one is missing, STATE_DAMAGED where the records run in a circle or the chain is too long
+ */
+export async function resolveBacking(
+  base: LoneBase,
+  parentOf: (ref: BaseRef) => LoneBase | undefined | Promise<LoneBase | undefined>,
+): Promise<BaseLayer[]> {
+  const backing: LoneBase[] = [];
+  const seen = new Set([baseKey(base)]);
+  for (let above = base; above.parent !== undefined; ) {
+    const { parent } = above;
+    if (seen.has(baseKey(parent)) || seen.size >= maxLayers) {
+      const why = seen.has(baseKey(parent)) ? 'stands on itself' : `has more than ${maxLayers} layers`;
+      throw new CowherdError('STATE_DAMAGED', `Base image ${formatBaseRef(base)} ${why}, as the records say`, {
+        details: [base.path],
+        hint: 'cowherd never makes such an image: bring back its record as it was.',
+      });
+    }
+    const below = await parentOf(parent);
+    if (below === undefined) {
+      throw new CowherdError(
+        'BASE_CHANGED',
+        `Base image ${formatBaseRef(base)} stands on ${formatBaseRef(parent)}, which is not in the store`,
+        {
+          details: [base.path],
+          hint: `Bring back the file with sha256 ${parent.digest}: cowherd base add FILE --name ${parent.name}`,
+        },
+      );
+    }
+    seen.add(baseKey(parent));
+    backing.push(below);
+    above = below;
+  }
+  return backing.map(({ name, digest, path, format, seal, allocatedBytes }) => ({ name, digest, path, format, seal, allocatedBytes }));
+}
+
+/** The images whose files are overlays on this one. */
+export function childrenOf<B extends LoneBase>(bases: readonly B[], base: BaseRef): B[] {
+  return bases.filter(({ parent }) => parent !== undefined && baseKey(parent) === baseKey(base));
+}
+
+/**
+ * Images that nothing stands on, in the order in which they can be removed: those above before those below.
+ * @param isUsed whether a fleet, an operation or a domain stands on it
+ * @param keepNewest keep the newest import of each name, and what it stands on
+ */
+export function unreferencedBases(bases: readonly BaseImage[], isUsed: (base: BaseImage) => boolean, keepNewest: boolean): BaseImage[] {
+  const newest = new Map<string, BaseImage>();
+  for (const base of bases) if ((newest.get(base.name)?.importedAt ?? '') < base.importedAt) newest.set(base.name, base);
+  const kept = new Set<string>();
+  for (const base of bases) {
+    if (isUsed(base) || (keepNewest && newest.get(base.name) === base)) for (const layer of layersOf(base)) kept.add(baseKey(layer));
+  }
+  return bases
+    .filter((base) => !kept.has(baseKey(base)))
+    .sort((a, b) => b.backing.length - a.backing.length || a.name.localeCompare(b.name) || a.importedAt.localeCompare(b.importedAt));
+}

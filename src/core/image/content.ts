@@ -1,0 +1,103 @@
+import { CowherdError } from '../errors.js';
+import { shellWord } from '../quoting.js';
+
+/** Files that are given as a base image and are none: told by their first bytes for what they are, with what to do instead. */
+
+/** Where the volume descriptor of an ISO 9660 or UDF image has its signature, and how long that is. */
+export const volumeSignature = { offset: 0x8001, length: 5 };
+
+const volumeWords = ['CD001', 'BEA01', 'NSR02', 'NSR03'];
+
+interface Kind {
+  what: string;
+  offset?: number;
+  magic: Buffer;
+  hint: (path: string) => string;
+}
+
+const uncompress =
+  (command: string) =>
+  (path: string): string =>
+    /\.(tar\.\w+|tgz|txz|tbz2?)$/i.test(path) ? unpack(`tar -xf ${path}`) : `Uncompress it first: ${command} ${path}`;
+const unpack = (command: string): string => `Unpack it, and name the disk image that is in it: ${command}`;
+const tar = (path: string): string =>
+  /\.ova$/i.test(path)
+    ? `Unpack it and convert the disk that is in it: tar -xf ${path}; qemu-img convert -O qcow2 DISK.vmdk golden.qcow2`
+    : unpack(`tar -xf ${path}`);
+const noDisk = (): string => 'A base image is the disk of an installed system, in qcow2 or raw format.';
+
+const kinds: readonly Kind[] = [
+  { what: 'compressed with gzip', magic: Buffer.from('1f8b', 'hex'), hint: uncompress('gunzip -k') },
+  { what: 'compressed with xz', magic: Buffer.from('fd377a585a00', 'hex'), hint: uncompress('xz -dk') },
+  { what: 'compressed with bzip2', magic: Buffer.from('BZh'), hint: uncompress('bunzip2 -k') },
+  { what: 'compressed with zstd', magic: Buffer.from('28b52ffd', 'hex'), hint: uncompress('zstd -d') },
+  { what: 'compressed with lz4', magic: Buffer.from('04224d18', 'hex'), hint: uncompress('lz4 -d') },
+  { what: 'a zip archive', magic: Buffer.from('504b0304', 'hex'), hint: (path) => unpack(`unzip ${path}`) },
+  { what: 'a 7z archive', magic: Buffer.from('377abcaf271c', 'hex'), hint: (path) => unpack(`7z x ${path}`) },
+  { what: 'a rar archive', magic: Buffer.from('526172211a07', 'hex'), hint: (path) => unpack(`unrar x ${path}`) },
+  { what: 'a tar archive', offset: 257, magic: Buffer.from('ustar'), hint: tar },
+  { what: 'a package or an ar archive', magic: Buffer.from('!<arch>\n'), hint: noDisk },
+  { what: 'an RPM package', magic: Buffer.from('edabeedb', 'hex'), hint: noDisk },
+  { what: 'a cpio archive', magic: Buffer.from('070701'), hint: noDisk },
+  { what: 'a squashfs file system', magic: Buffer.from('hsqs'), hint: noDisk },
+];
+
+/**
+ * @param head the first bytes of the file
+ * @param volume the bytes at {@link volumeSignature}
+ * @param told the format that was asked for: a bootable ISO may be meant as a disk
+ * @throws BASE_REFUSED
+ */
+export function assertIsDisk(path: string, head: Buffer, volume: Buffer, told: 'qcow2' | 'raw' | undefined): void {
+  const refuse = (what: string, hint: string): never => {
+    throw new CowherdError('BASE_REFUSED', `${path} is ${what}`, { hint });
+  };
+  const word = shellWord(path);
+  const kind = kinds.find(({ offset = 0, magic }) => head.subarray(offset, offset + magic.length).equals(magic));
+  if (kind !== undefined) refuse(kind.what, kind.hint(word));
+  if (told !== 'raw' && volumeWords.includes(volume.toString('latin1'))) {
+    refuse(
+      'an ISO image: a CD or DVD, not the disk of an installed system',
+      `Install from it into a disk first (virt-install --cdrom ${word} …), or get the "cloud" or "qcow2" image of that system. If it is meant as a disk all the same: --format raw`,
+    );
+  }
+  const text = textOf(head);
+  if (text === undefined) return;
+  if (/^\s*(<\?xml[^>]*>\s*)?<(!doctype\s+html|html|head|body)\b/i.test(text)) {
+    refuse('an HTML page', 'The download gave a web page in place of the image: look at it, and download the image from its direct link.');
+  }
+  // A disk in VMware's format may begin with a description of it.
+  if (text.startsWith('# Disk DescriptorFile') || told === 'raw') return;
+  const what = /^\s*<(\?xml|domain|error)\b/i.test(text) ? 'an XML document' : /^\s*[[{]/.test(text) ? 'a JSON document' : 'a text file';
+  refuse(what, 'Name the file of the disk image itself. If it was downloaded, read it: it may say what went wrong.');
+}
+
+/** The beginning of a text; undefined where it is none. */
+function textOf(head: Buffer): string | undefined {
+  if (head.length === 0) return undefined;
+  try {
+    // The last character may be cut.
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(head, { stream: true });
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what no text has
+    return /[\u0000-\u0008\u000e-\u001a\u001c-\u001f\u007f]/.test(text) ? undefined : text;
+  } catch {
+    return undefined;
+  }
+}
+
+/** What was given in place of a file: a URL of any kind. */
+export function isUrl(text: string): boolean {
+  return /^[a-z][a-z0-9+.-]*:\/\//i.test(text);
+}
+
+/** @throws BAD_USAGE for a URL, with the two commands that bring it into the store */
+export function assertNoUrl(text: string): void {
+  if (!isUrl(text)) return;
+  const [address = ''] = text.split(/[?#]/, 1);
+  const name = /[^/]\/([\w.-]*\w)$/.exec(address)?.[1] ?? 'golden.qcow2';
+  throw new CowherdError('BAD_USAGE', `${text} is a URL, and a base image is a file`, {
+    hint: text.toLowerCase().startsWith('file://')
+      ? `Name the path itself: ${shellWord(decodeURI(address.slice('file://'.length)))}`
+      : `Download it, and add it to the store: curl -fL -o ${shellWord(name)} ${shellWord(text)} && cowherd base add ${shellWord(name)}`,
+  });
+}

@@ -1,0 +1,52 @@
+/** What a guest left in its image, as far as it tells one machine from another. */
+export interface GuestFacts {
+  /** The first line of /etc/machine-id; empty where the file is. Undefined where there is none. */
+  machineId: string | undefined;
+  /** Names of files in /etc/ssh. */
+  sshHostKeys: string[];
+  /** The instance-id with which cloud-init ran last. */
+  cloudInitInstance: string | undefined;
+}
+
+export interface HygieneWarning {
+  /** Continues "the base NAME: …". */
+  what: string;
+  /** Commands for the guest, and for the image file (IMAGE). */
+  hint: string;
+}
+
+/** systemd writes it for "make one at the next boot". Source: machine-id(5) */
+const uninitialised = 'uninitialized';
+
+/** What all members of a fleet on this base would have in common and should not. */
+export function hygieneWarnings(facts: GuestFacts): HygieneWarning[] {
+  const warnings: HygieneWarning[] = [];
+  if (facts.machineId !== undefined && facts.machineId !== '' && facts.machineId !== uninitialised) {
+    warnings.push({
+      what: 'it has a machine-id of its own: DHCP servers may take all members for one machine, and give them one address',
+      // Named alone: with all its operations, virt-sysprep ends by writing a new machine-id into the image.
+      hint: mending('truncate -s 0 /etc/machine-id', 'virt-sysprep -a IMAGE --operations machine-id'),
+    });
+  }
+  if (facts.sshHostKeys.length > 0) {
+    warnings.push({
+      what: `it has ssh host keys (${facts.sshHostKeys.join(', ')}): all members share them, and one can pose as another`,
+      hint: `${mending('rm -f /etc/ssh/ssh_host_*', 'virt-sysprep -a IMAGE --operations ssh-hostkeys')} Something must then make new keys at boot, as cloud-init does; "ssh-keygen -A" makes them too.`,
+    });
+  }
+  if (facts.cloudInitInstance !== undefined) {
+    warnings.push({
+      what: `cloud-init has run in it${facts.cloudInitInstance === '' ? '' : ` (instance ${facts.cloudInitInstance})`}: members may take themselves for that instance and skip their own set-up`,
+      // virt-sysprep has no operation for it. The seed stays, since "cloud-init clean" leaves it too.
+      hint: mending(
+        'cloud-init clean --logs',
+        `guestfish --rw -a IMAGE -i ${['data', 'instance', 'instances', 'sem'].map((name) => `rm-rf /var/lib/cloud/${name}`).join(' : ')}`,
+      ),
+    });
+  }
+  return warnings;
+}
+
+function mending(inGuest: string, onImage: string): string {
+  return `In the guest, before its last shutdown: "${inGuest}". Or on the image file, while nothing uses it: "${onImage}".`;
+}

@@ -1,0 +1,26 @@
+import { CowherdError } from '../errors.js';
+
+export interface OpenIn {
+  pid: number;
+  /** Of the program, as the kernel knows it. */
+  name: string;
+}
+
+/** A disk image that another process has open, of which nothing else can be said until that is over. */
+export class OpenElsewhere extends CowherdError {
+  /** @param processes those that could be seen */
+  constructor(path: string, processes: readonly OpenIn[], cause?: unknown) {
+    const [first] = processes;
+    const names = processes.map(({ name, pid }) => `${name} (pid ${pid})`).join(' and ');
+    const whose = first === undefined ? 'another process' : names;
+    super('BASE_REFUSED', `${path} is in use: it is open in ${whose}`, { hint: hintFor(path, processes), cause });
+  }
+}
+
+function hintFor(path: string, processes: readonly OpenIn[]): string {
+  if (processes.length === 0) return `Close it there, then run the command again. As root, "fuser ${path}" names the process.`;
+  const pids = processes.map(({ pid }) => pid).join(' ');
+  if (processes.some(({ name }) => /^(qemu-system|qemu-kvm|kvm$|guestfs|guestmount)/.test(name)))
+    return 'Shut down the virtual machine that uses it (or guestunmount it), then run the command again.';
+  return `Unmount what is on it, end that process (kill ${pids}), then run the command again. The disk is not damaged.`;
+}

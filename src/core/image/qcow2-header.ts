@@ -1,0 +1,175 @@
+import { CowherdError } from '../errors.js';
+
+/** What the first bytes of an image say. Read before any tool opens the file, since opening follows the names in it. */
+export interface Qcow2Header {
+  version: number;
+  /** Bytes. */
+  virtualBytes: bigint;
+  hasBackingFile: boolean;
+  encrypted: boolean;
+  dirty: boolean;
+  corrupt: boolean;
+  externalDataFile: boolean;
+  internalSnapshots: number;
+  /** Where in the file the L1 table ends, which is where that of a disk with nothing on it ends as well. */
+  l1End: bigint;
+  /** Clears with every writer that does not know of them, as dirty bitmaps do. */
+  hasAutoclear: boolean;
+}
+
+export const headerBytes = 512;
+
+export const qcow2Magic = Buffer.from('QFI\xfb', 'latin1');
+
+/** The largest disk for which an overlay with QEMU's usual clusters of 64 KiB can be made: 2 PiB. */
+export const maxVirtualBytes = 2n ** 51n;
+
+const otherFormats: Array<{ name: string; offset: number; magic: Buffer }> = [
+  { name: 'vmdk', offset: 0, magic: Buffer.from('KDMV') },
+  { name: 'vmdk', offset: 0, magic: Buffer.from('# Disk DescriptorFile') },
+  { name: 'vmdk', offset: 0, magic: Buffer.from('COWD') },
+  { name: 'vhdx', offset: 0, magic: Buffer.from('vhdxfile') },
+  { name: 'vpc (VHD)', offset: 0, magic: Buffer.from('conectix') },
+  { name: 'qed', offset: 0, magic: Buffer.from('QED\0') },
+  { name: 'parallels', offset: 0, magic: Buffer.from('WithoutFreeSpace') },
+  { name: 'parallels', offset: 0, magic: Buffer.from('WithouFreSpacExt') },
+  { name: 'bochs', offset: 0, magic: Buffer.from('Bochs Virtual HD Image') },
+  { name: 'vdi', offset: 0x40, magic: Buffer.from('7f10dabe', 'hex') },
+  { name: 'luks', offset: 0, magic: Buffer.from('LUKS\xba\xbe', 'latin1') },
+  { name: 'gzip', offset: 0, magic: Buffer.from('1f8b', 'hex') },
+  { name: 'xz', offset: 0, magic: Buffer.from('fd377a585a00', 'hex') },
+  { name: 'bzip2', offset: 0, magic: Buffer.from('BZh') },
+  { name: 'zstd', offset: 0, magic: Buffer.from('28b52ffd', 'hex') },
+];
+
+/**
+ * The format of an image file: what the person told, held against the first bytes.
+ * @param head the file's first {@link headerBytes} bytes
+ * @throws BASE_REFUSED
+ */
+export function imageFormat(path: string, head: Buffer, told: 'qcow2' | 'raw' | undefined): 'qcow2' | 'raw' {
+  const isQcow2 = head.subarray(0, 4).equals(qcow2Magic);
+  if (isQcow2) {
+    if (told === 'raw') {
+      throw new CowherdError('BASE_REFUSED', `${path} is a qcow2 image, not raw as --format says`, {
+        hint: 'Use --format qcow2. A raw disk whose content begins like a qcow2 image cannot be told apart and is not accepted.',
+      });
+    }
+    return 'qcow2';
+  }
+  const other = otherFormats.find(({ offset, magic }) => head.subarray(offset, offset + magic.length).equals(magic));
+  if (other !== undefined) {
+    const compressed = ['gzip', 'xz', 'bzip2', 'zstd'].includes(other.name);
+    throw new CowherdError('BASE_REFUSED', `${path} is ${other.name === 'luks' ? 'encrypted (LUKS)' : `in the format ${other.name}`}`, {
+      hint: compressed
+        ? 'Uncompress it first.'
+        : other.name === 'luks'
+          ? 'cowherd takes unencrypted images only: its overlays would need the key of the base.'
+          : `Convert it: qemu-img convert -O qcow2 ${path} golden.qcow2`,
+    });
+  }
+  if (told === 'qcow2' || (told === undefined && /\.qcow2?$/i.test(path))) {
+    throw new CowherdError('BASE_REFUSED', `${path} is not a qcow2 image: its first bytes are not QFI`, {
+      hint: told === undefined ? 'If it is a raw disk, say --format raw.' : 'Leave out --format, or say --format raw.',
+    });
+  }
+  return 'raw';
+}
+
+/**
+ * @param head the file's first {@link headerBytes} bytes
+ * @throws BASE_REFUSED where it is too short or of an unknown version
+ * Source: QEMU docs/interop/qcow2.txt
+ */
+export function parseQcow2Header(path: string, head: Buffer): Qcow2Header {
+  const version = head.length >= 72 ? head.readUInt32BE(4) : 0;
+  if (version !== 2 && version !== 3) {
+    throw new CowherdError('BASE_REFUSED', `${path} has no readable qcow2 header`, {
+      hint: 'The file is cut short or damaged. Copy it again from where it came, and check it with "qemu-img check".',
+    });
+  }
+  const incompatible = version === 3 && head.length >= 104 ? head.readBigUInt64BE(72) : 0n;
+  return {
+    version,
+    virtualBytes: head.readBigUInt64BE(24),
+    hasBackingFile: head.readBigUInt64BE(8) !== 0n,
+    encrypted: head.readUInt32BE(32) !== 0,
+    internalSnapshots: head.readUInt32BE(60),
+    dirty: (incompatible & 1n) !== 0n,
+    corrupt: (incompatible & 2n) !== 0n,
+    externalDataFile: (incompatible & 4n) !== 0n,
+    l1End: head.readBigUInt64BE(40) + 8n * BigInt(head.readUInt32BE(36)),
+    hasAutoclear: version === 3 && head.length >= 104 && head.readBigUInt64BE(88) !== 0n,
+  };
+}
+
+/**
+ * Refuses what must not become a base image, saying why.
+ * @param fileBytes the length of the file
+ * @param trustChain accept backing and data files; they are flattened on import
+ * @throws BASE_REFUSED
+ */
+export function assertImportable(path: string, header: Qcow2Header, fileBytes: bigint, trustChain: boolean): void {
+  const refuse = (reason: string, hint: string): never => {
+    throw new CowherdError('BASE_REFUSED', `${path} ${reason}`, { hint });
+  };
+  if (header.virtualBytes === 0n) refuse('is a disk of zero bytes', 'A base image needs a disk to share.');
+  if (header.virtualBytes > maxVirtualBytes) refuse('is a disk of more than 2 PiB', 'No overlay can be made on a disk of that size.');
+  if (header.encrypted) refuse('is encrypted', 'cowherd takes unencrypted images only: its overlays would need the key of the base.');
+  if (header.corrupt) refuse('is marked corrupt', `Try "qemu-img check -r all ${path}" on a copy of it.`);
+  if (header.dirty) refuse('was not closed cleanly', `Shut down what uses it, then run "qemu-img check -r all ${path}".`);
+  const bringAgain = 'Copy it again from where it came.';
+  if (header.l1End > fileBytes) refuse('ends before its tables do: it was cut short', bringAgain);
+  // QEMU ends files at whole sectors, but for tables at the end; qemu-img check passes over a last cluster that is cut short.
+  const mayEndAnywhere = header.internalSnapshots > 0 || header.hasAutoclear || header.l1End === fileBytes;
+  if (fileBytes % 512n !== 0n && !mayEndAnywhere) {
+    refuse(
+      'ends within a sector: it was cut short',
+      `${bringAgain} If it is whole: qemu-img convert -f qcow2 -O qcow2 ${path} golden.qcow2`,
+    );
+  }
+  if (trustChain) return;
+  const flatten = 'If you trust it, import with --trust-chain: cowherd then flattens it into one file.';
+  if (header.hasBackingFile) refuse('has a backing file of its own', flatten);
+  if (header.externalDataFile) refuse('keeps its data in an external file', flatten);
+}
+
+/**
+ * Where the name of the backing file stands in a file that begins like a qcow2 image; undefined where there is none.
+ * @param head the file's first {@link headerBytes} bytes
+ * Source: QEMU docs/interop/qcow2.txt
+ */
+export function backingNamePlace(head: Buffer): { offset: number; length: number } | undefined {
+  if (head.length < 72 || !head.subarray(0, 4).equals(qcow2Magic)) return undefined;
+  const [offset, length] = [head.readBigUInt64BE(8), head.readUInt32BE(16)];
+  return offset === 0n || offset > 0x20_0000n || length === 0 || length > 1023 ? undefined : { offset: Number(offset), length };
+}
+
+/**
+ * The local files that a backing file name may mean, in any of the ways in which QEMU lets one write it.
+ * @param path of the image that has the name, for the message
+ * @throws BASE_REFUSED where nobody can tell
+ */
+export function filesNamed(path: string, name: string): string[] {
+  if (!name.startsWith('json:')) {
+    const plain = name.replace(/^file:/, '');
+    // Another protocol leads to no file of this host. A path may have a colon in it, behind a slash.
+    return name === plain && /^[A-Za-z][A-Za-z0-9+.-]*:/.test(plain) ? [] : [plain];
+  }
+  try {
+    return fileNamesIn(JSON.parse(name.slice('json:'.length)));
+  } catch (cause) {
+    throw new CowherdError('BASE_REFUSED', `${path} names its backing file in a way that cannot be read`, {
+      details: [name.slice(0, 200)],
+      cause,
+    });
+  }
+}
+
+/** Every `filename` of QEMU's block options, nested or with dots in the key. */
+function fileNamesIn(options: unknown): string[] {
+  if (typeof options !== 'object' || options === null) return [];
+  return Object.entries(options).flatMap(([key, value]) =>
+    typeof value === 'string' ? (/(^|\.)filename$/.test(key) ? [value.replace(/^file:/, '')] : []) : fileNamesIn(value),
+  );
+}

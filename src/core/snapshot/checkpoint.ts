@@ -1,0 +1,133 @@
+import { z } from 'zod';
+import { CowherdError } from '../errors.js';
+import { type BaseRef, baseRefSchema, parseState } from '../fleet/record.js';
+import { formatBaseRef } from '../image/base.js';
+import { baseKey } from '../image/base-chain.js';
+
+/** A checkpoint: a member's memory and disks of one moment, kept together inside its overlays. */
+
+/** checkpoints/<member>.json */
+export const checkpointRecordSchema = z.strictObject({
+  version: z.literal(1),
+  fleetId: z.uuid(),
+  index: z.number().int().positive(),
+  /** The name of the internal snapshot in each of the member's disks. */
+  tag: z.string().regex(/^cowherd-[0-9a-f]{12}$/),
+  takenAt: z.iso.datetime(),
+  /** What the overlay stood on. */
+  base: baseRefSchema,
+  /** Digest of the definition that its domain ran on. */
+  definition: z.string(),
+  /** libvirt's name of the machine, with its version: pc-i440fx-7.2 */
+  machine: z.string(),
+  versions: z.strictObject({
+    /** Of the QEMU process that saved it. */
+    qemu: z.string(),
+    /** As libvirt calls the QEMU that it starts. */
+    hypervisor: z.string(),
+    libvirt: z.string(),
+  }),
+  /** Whether the guest's agent answered. */
+  agent: z.boolean(),
+  /** Of the guest's memory and devices. */
+  stateBytes: z.number().int().nonnegative(),
+  /** What the disks grew by on disk. */
+  allocatedBytes: z.number().int().nonnegative(),
+  /** sha256 of what the snapshot holds of each disk, memory included, by stem. */
+  digests: z.record(z.string(), z.string().regex(/^[0-9a-f]{64}$/)),
+});
+export type CheckpointRecord = z.infer<typeof checkpointRecordSchema>;
+
+export const tagPrefix = 'cowherd-';
+
+/** @param operationId of the run that takes it */
+export function tagOf(operationId: string): string {
+  return tagPrefix + operationId.replaceAll('-', '').slice(0, 12);
+}
+
+/** @throws STATE_DAMAGED */
+export function parseCheckpoint(fleet: string, member: string, text: string): CheckpointRecord {
+  const hint = `Take it anew: cowherd checkpoint ${fleet} ${member.replace(/^.*-/, '').replace(/^0+/, '')}`;
+  return parseState(checkpointRecordSchema, fleet, `checkpoints/${member}.json`, text, hint);
+}
+
+/** What there is of a checkpoint, and of the machine that it would be put back into. */
+export interface CheckpointFacts {
+  fleetId: string;
+  index: number;
+  base: BaseRef;
+  /** Whether each of the member's disks holds something under the tag, by stem. */
+  holds: ReadonlyMap<string, boolean>;
+  definition: string;
+  machine: string;
+  /** Of the process that it would be loaded into; undefined where libvirt has to start one first. */
+  qemu: string | undefined;
+  hypervisor: string;
+  libvirt: string;
+}
+
+export type CheckpointStanding =
+  | { kind: 'good' }
+  /** It is whole, and another machine would not know what to do with it. */
+  | { kind: 'outdated'; why: string }
+  /** Memory and disk do not belong together, or not to this member. */
+  | { kind: 'broken'; why: string };
+
+export function judgeCheckpoint(record: CheckpointRecord, sight: CheckpointFacts): CheckpointStanding {
+  if (record.fleetId !== sight.fleetId || record.index !== sight.index)
+    return { kind: 'broken', why: 'its checkpoint is that of another member' };
+  for (const stem of Object.keys(record.digests)) {
+    const holds = sight.holds.get(stem);
+    if (holds === undefined) return { kind: 'broken', why: `its checkpoint is of a disk that it has no more, ${stem}` };
+    if (!holds) return { kind: 'broken', why: `its disk ${stem} does not hold the checkpoint ${record.tag}` };
+  }
+  if (baseKey(record.base) !== baseKey(sight.base))
+    return {
+      kind: 'broken',
+      why: `its checkpoint was taken on ${formatBaseRef(record.base)}, and it stands on ${formatBaseRef(sight.base)}`,
+    };
+  if ([...sight.holds.keys()].some((stem) => record.digests[stem] === undefined))
+    return { kind: 'outdated', why: 'it has got another disk since its checkpoint' };
+  if (record.definition !== sight.definition) return { kind: 'outdated', why: 'its domain was defined anew since its checkpoint' };
+  if (record.machine !== sight.machine)
+    return { kind: 'outdated', why: `its checkpoint is of a machine ${record.machine}, and it is ${sight.machine} now` };
+  const { versions } = record;
+  if (sight.qemu !== undefined) {
+    // The process that has it open is asked itself: what libvirt would start today does not matter to it.
+    return versions.qemu === sight.qemu ? { kind: 'good' } : changed('QEMU', versions.qemu, sight.qemu);
+  }
+  if (versions.hypervisor !== sight.hypervisor) return changed('QEMU', versions.hypervisor, sight.hypervisor);
+  if (versions.libvirt !== sight.libvirt) return changed('libvirt', versions.libvirt, sight.libvirt);
+  return { kind: 'good' };
+}
+
+function changed(what: string, was: string, is: string): CheckpointStanding {
+  return { kind: 'outdated', why: `its checkpoint was taken by ${what} ${was}, and this is ${is}` };
+}
+
+/**
+ * @param seen sha256 of what a disk holds under the tag; undefined where it does not hold all of it
+ * @throws IMAGE_CHANGED
+ */
+export function assertHeld(record: CheckpointRecord, fleet: string, stem: string, seen: string | undefined): void {
+  if (seen === record.digests[stem]) return;
+  throw new CowherdError(
+    'IMAGE_CHANGED',
+    seen === undefined
+      ? `Disk ${stem} does not hold all of the checkpoint ${record.tag}`
+      : `What disk ${stem} holds as the checkpoint ${record.tag} is not what was frozen`,
+    { hint: `Nothing was loaded: memory and disk would not belong together. Reset it cold: cowherd reset ${fleet} ${record.index}` },
+  );
+}
+
+/** The machine that a domain is, and the definition that it says it runs on. @param xml as libvirt prints it */
+export function machineIn(domain: string, xml: string): { machine: string; definition: string } {
+  const machine = /<type\b[^>]*\bmachine=['"]([^'"]+)['"]/.exec(xml)?.[1];
+  const definition = /<cowherd:member\b[^>]*\bdefinition=['"]([0-9a-f]{16})['"]/.exec(xml)?.[1];
+  if (machine === undefined || definition === undefined) {
+    throw new CowherdError('DOMAIN_CHANGED', `The XML of ${domain} does not say what machine it is, or whose`, {
+      hint: `See it: virsh dumpxml ${domain}`,
+    });
+  }
+  return { machine, definition };
+}

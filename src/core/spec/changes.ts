@@ -1,0 +1,104 @@
+import prettyBytes from 'pretty-bytes';
+import type { MemberMark } from '../fleet/observation.js';
+import type { FleetRecord } from '../fleet/record.js';
+import { choiceSchema, formatChoice } from '../host/cpu.js';
+import { type DomainSpec, domainSpecSchema } from './spec.js';
+
+/** What differs between what a member was defined with and what its fleet is to be, in words. */
+
+const longestValue = 40;
+
+/**
+ * @param mark what the member's domain says of the spec that it was defined with
+ * @param accelerator what the fleet ran with until now
+ * @returns one entry for each change, e.g. `memory 128 → 160 MiB`; empty where nothing of it differs, or nobody can tell
+ */
+export function definitionChanges(
+  mark: Pick<MemberMark, 'spec' | 'baseName' | 'baseDigest'>,
+  accelerator: FleetRecord['accelerator'],
+  record: Pick<FleetRecord, 'spec' | 'accelerator'>,
+): string[] {
+  const before = specIn(mark.spec);
+  if (before === undefined) return [];
+  const [was, is] = [accelerator, record.accelerator].map((choice) =>
+    choice === undefined ? undefined : formatChoice(choiceSchema.parse(choice)),
+  );
+  const moved = was !== undefined && is !== undefined && was !== is ? [`accelerator ${was} → ${is}`] : [];
+  return [...specChanges(before, record.spec), ...moved];
+}
+
+export function specIn(text: string): DomainSpec | undefined {
+  try {
+    return domainSpecSchema.safeParse(JSON.parse(text)).data;
+  } catch {
+    return undefined;
+  }
+}
+
+const labels: Partial<Record<keyof DomainSpec, string>> = {
+  vcpus: 'vCPUs',
+  virtType: 'accelerator',
+  cpu: 'CPU',
+  network: 'network',
+  diskCache: 'disk cache',
+  lean: 'lean',
+  seed: 'seed',
+  sshUser: 'ssh user',
+  forwardSsh: 'forward ssh',
+  firmware: 'firmware',
+  tpm: 'TPM',
+  nics: 'network cards',
+};
+
+const sources: Partial<Record<keyof DomainSpec, string>> = {
+  template: 'domain template',
+  userData: 'user-data',
+  metaData: 'meta-data',
+  networkConfig: 'network-config',
+  nvram: 'NVRAM',
+  warm: 'memory',
+};
+
+export function specChanges(before: DomainSpec, after: DomainSpec): string[] {
+  const changes: string[] = [];
+  if (before.memoryMiB !== after.memoryMiB) changes.push(`memory ${before.memoryMiB} → ${after.memoryMiB} MiB`);
+  if (before.rootBytes !== after.rootBytes) changes.push(`root disk ${sizeOf(before.rootBytes)} → ${sizeOf(after.rootBytes)}`);
+  for (const [key, label] of entriesOf(labels))
+    if (before[key] !== after[key]) changes.push(`${label} ${shown(before[key])} → ${shown(after[key])}`);
+  for (const [key, label] of entriesOf(sources))
+    if (before[key] !== after[key]) changes.push(`${label} ${became(before[key], after[key])}`);
+  for (const name of new Set([...Object.keys(before.variables), ...Object.keys(after.variables)])) {
+    const [was, is] = [before.variables[name], after.variables[name]];
+    if (was !== is) changes.push(`variable ${name} ${shown(was)} → ${shown(is)}`);
+  }
+  if (before.sshKeys.join() !== after.sshKeys.join()) changes.push(`ssh keys ${before.sshKeys.length} → ${after.sshKeys.length}`);
+  return [...changes, ...diskChanges(before.disks, after.disks)];
+}
+
+function diskChanges(before: DomainSpec['disks'], after: DomainSpec['disks']): string[] {
+  return after.flatMap(({ name, bus }) => {
+    const known = before.find((disk) => disk.name === name);
+    if (known === undefined) return [`disk ${name} added`];
+    return known.bus === bus ? [] : [`bus of disk ${name} ${known.bus} → ${bus}`];
+  });
+}
+
+function sizeOf(bytes: number | undefined): string {
+  return bytes === undefined ? 'of the base image' : prettyBytes(bytes, { binary: true });
+}
+
+function became(before: unknown, after: unknown): string {
+  return before === undefined ? 'set' : after === undefined ? 'back to the built-in one' : 'changed';
+}
+
+/** A value of a variable may be long, and may have line breaks. */
+function shown(value: unknown): string {
+  if (value === undefined) return 'default';
+  if (typeof value === 'boolean') return value ? 'yes' : 'no';
+  const text = String(value).replace(/\s+/g, ' ');
+  return text.length > longestValue ? `${text.slice(0, longestValue)}…` : text;
+}
+
+function entriesOf<K extends keyof DomainSpec>(record: Partial<Record<K, string>>): Array<[K, string]> {
+  return Object.entries(record) as Array<[K, string]>;
+}

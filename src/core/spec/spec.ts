@@ -1,0 +1,250 @@
+import { z } from 'zod';
+import { CowherdError } from '../errors.js';
+import { cpuSchema } from '../host/cpu.js';
+import { formatRange, limits, maxLength } from '../limits.js';
+import { namePattern, nameRule } from '../names.js';
+import { concurrency, diskSize, file, integerWithin, memory, name, network, seed, sshKeys, sshUser, variables } from './field-schemas.js';
+import { findingsIn, formatPath } from './file-findings.js';
+import type { YamlValue } from './yaml-document.js';
+
+/** How a fleet, a domain or an operation refers to a base image. */
+export const baseRefSchema = z.strictObject({ name: z.string().regex(namePattern), digest: z.string().regex(/^[0-9a-f]{64}$/) });
+export type BaseRef = z.infer<typeof baseRefSchema>;
+export const diskBuses = ['virtio', 'scsi', 'sata'] as const;
+
+/** A disk of each member beside its first one: blank, or an overlay of its own on a base image. */
+export const diskSpecSchema = z.strictObject({
+  /** Part of its file's name, and its serial number in the guest. */
+  name: z
+    .string()
+    .regex(
+      new RegExp(`^[a-z0-9][a-z0-9-]{0,${maxLength.diskName - 1}}$`),
+      `is not a disk name: lower-case letters, digits and hyphens, at most ${maxLength.diskName}`,
+    )
+    .refine((word) => word !== 'root', 'is the name of the first disk'),
+  bus: z.enum(diskBuses),
+  /** Size of a blank disk in bytes. */
+  bytes: z
+    .number()
+    .int()
+    .positive()
+    .max(limits.diskMiB.max * 1024 ** 2)
+    .optional(),
+  base: baseRefSchema.optional(),
+});
+export type DiskSpec = z.infer<typeof diskSpecSchema>;
+
+/** What defines a member's domain: the part of the spec that is kept in the fleet's record and in every domain's metadata. */
+export const domainSpecSchema = z.strictObject({
+  memoryMiB: integerWithin(limits.memoryMiB),
+  vcpus: integerWithin(limits.vcpus),
+  virtType: z.enum(['auto', 'kvm', 'qemu']),
+  /** Absent where the accelerator's own default is meant. */
+  cpu: cpuSchema.optional(),
+  network,
+  diskCache: z.enum(['writeback', 'unsafe', 'none', 'writethrough', 'directsync']),
+  lean: z.boolean(),
+  variables,
+  /** sha256 of the fleet's own template; absent for the built-in one. */
+  template: z.string().optional(),
+  seed: seed.default('none'),
+  /** sha256 of the fleet's own seed templates; absent for the built-in ones. */
+  userData: z.string().optional(),
+  /** In place of userData: a file that is taken as it is. */
+  userDataRaw: z.string().optional(),
+  metaData: z.string().optional(),
+  networkConfig: z.string().optional(),
+  sshUser: sshUser.default('root'),
+  sshKeys: sshKeys.default([]),
+  /** With user networking: a port of this host's loopback leads to each member's port 22. */
+  forwardSsh: z.boolean().default(false),
+  firmware: z.enum(['bios', 'uefi']).default('bios'),
+  tpm: z.boolean().default(false),
+  /** Size of the first disk for the guest; absent where it is as large as its base image. A larger base image counts. */
+  rootBytes: z
+    .number()
+    .int()
+    .positive()
+    .max(limits.diskMiB.max * 1024 ** 2)
+    .optional(),
+  /** Beside the first one. */
+  disks: z.array(diskSpecSchema).max(limits.disks.max).default([]),
+  /** sha256 of the NVRAM that members of UEFI begin with; absent where that is the firmware's own template. */
+  nvram: z.string().optional(),
+  /** sha256 of the memory that members go on from, which lies beside the base image; absent where they boot. */
+  warm: z.string().optional(),
+  /** Network interfaces of the template, hence MAC addresses of a member. */
+  nics: integerWithin(limits.nics).default(1),
+});
+export type DomainSpec = z.infer<typeof domainSpecSchema>;
+
+/** Files of a fleet that are kept under the digest of their content. */
+export const sourceKinds = ['template', 'userData', 'userDataRaw', 'metaData', 'networkConfig'] as const;
+export type SourceKind = (typeof sourceKinds)[number];
+
+/** What a person can ask for by values; the files of {@link sourceKinds} come by path. */
+export type GivenSpec = Partial<Omit<DomainSpec, SourceKind | 'nvram' | 'warm'>>;
+
+export const defaultDomainSpec: DomainSpec = {
+  memoryMiB: 512,
+  vcpus: 1,
+  virtType: 'auto',
+  network: 'user',
+  diskCache: 'writeback',
+  lean: true,
+  variables: {},
+  seed: 'none',
+  sshUser: 'root',
+  sshKeys: [],
+  forwardSsh: false,
+  firmware: 'bios',
+  tpm: false,
+  disks: [],
+  nics: 1,
+};
+/** A blank disk as written in a fleet file. */
+export const diskInputSchema = z.strictObject({
+  name: diskSpecSchema.shape.name.optional().describe('Its name and serial number in the guest (default data1, data2, …).'),
+  size: diskSize,
+  bus: z.enum(diskBuses).default('virtio').describe('How the guest sees it (default virtio).'),
+});
+
+/** One fleet as written in a fleet file. */
+export const fleetSchema = z.strictObject({
+  name: name.describe(`Name of the fleet: ${nameRule}.`),
+  base: file.optional().describe('The base image: a file (relative to this file), or the name of one in the store.'),
+  fromDomain: z
+    .string()
+    .min(1)
+    .max(maxLength.domain)
+    .optional()
+    .describe('In place of base: a domain that is shut off. Its XML becomes the template, its disks the base images.'),
+  format: z.enum(['qcow2', 'raw']).optional().describe('Format of the base image file; told from its first bytes when left out.'),
+  trustChain: z.boolean().optional().describe('Accept a base that has a backing file of its own, and flatten it on import.'),
+  count: integerWithin(limits.members).describe(`How many members the fleet has: ${formatRange(limits.members)}.`),
+  memory: memory.optional(),
+  vcpus: integerWithin(limits.vcpus).optional().describe('Virtual CPUs of each member (default 1).'),
+  virtType: z.enum(['auto', 'kvm', 'qemu']).optional().describe('auto (default) runs probe guests to see whether KVM works.'),
+  cpu: cpuSchema
+    .optional()
+    .describe(
+      'CPU of the guests: host-model (the default under KVM), host-passthrough (for nested virtualization), max, x86-64-v2, or the name of a libvirt model.',
+    ),
+  network: network.optional(),
+  diskCache: domainSpecSchema.shape.diskCache
+    .optional()
+    .describe("QEMU's cache mode of the overlays (default writeback; unsafe is faster and forgets more when the host crashes)."),
+  lean: z.boolean().optional().describe('Leave out what makes starts slow: USB, the option ROM, the CPU feature query (default true).'),
+  template: file.optional().describe('A domain XML template of your own (relative to this file); see "cowherd template eject".'),
+  variables: variables.optional().describe('Further variables for the templates, as {{vars.NAME}}.'),
+  seed: seed
+    .optional()
+    .describe('How a guest learns who it is: nocloud (a cloud-init seed per member), smbios (its host name only) or none (default).'),
+  userData: file.optional().describe('A Handlebars template of the cloud-init user-data (relative to this file); implies seed nocloud.'),
+  userDataRaw: file
+    .optional()
+    .describe('In place of userData: the cloud-init user-data as it is, braces included (relative to this file); implies seed nocloud.'),
+  metaData: file.optional().describe('A template of the meta-data; it must keep instance-id and local-hostname.'),
+  networkConfig: file.optional().describe('A template of the network-config; there is none when left out.'),
+  secrets: variables
+    .optional()
+    .describe('Values for the seed templates, as {{secrets.NAME}}, that appear in no listing, state file or domain: passwords.'),
+  sshUser: sshUser.optional().describe('Who ssh, cp and exec log in as (default root).'),
+  sshKeys: sshKeys.optional(),
+  forwardSsh: z
+    .boolean()
+    .optional()
+    .describe('With network user: forward a free port of 127.0.0.1 to port 22 of each member (default false).'),
+  firmware: domainSpecSchema.shape.firmware
+    .removeDefault()
+    .optional()
+    .describe('bios (default) or uefi: OVMF as libvirt finds it, with an NVRAM of its own per member.'),
+  nvram: file
+    .optional()
+    .describe('The NVRAM of the golden image, where it was installed under UEFI (relative to this file); each member begins with a copy.'),
+  tpm: z.boolean().optional().describe('Give each member an emulated TPM 2.0 of its own; a reset clears it (default false).'),
+  rootSize: diskSize
+    .optional()
+    .describe('Size of the first disk, where it is to be larger than its base image: "20GiB". It can grow later, and never shrinks.'),
+  disks: z
+    .array(diskInputSchema)
+    .max(limits.disks.max)
+    .optional()
+    .describe('Blank disks of each member, beside the first one; a reset blanks them.'),
+  concurrency: concurrency.optional().describe('How many members are worked on at once (default 16).'),
+  bootConcurrency: concurrency.optional().describe('How many domains start at once (default 8).'),
+});
+export type FleetInput = z.output<typeof fleetSchema>;
+
+/** A fleet file: one fleet, or a lab of several. */
+export const fleetFileSchema = z.union([
+  z
+    .strictObject({ fleets: z.array(fleetSchema).min(limits.fleetsInFile.min).max(limits.fleetsInFile.max) })
+    .describe('A lab: several fleets, each with its own role.'),
+  fleetSchema,
+]);
+
+/**
+ * Checks a parsed fleet file.
+ * @param locate where a path of the document is in the file
+ * @throws BAD_SPEC, one detail line per finding, each with its place in the file
+ */
+export function parseFleetFile(document: unknown, where: string, locate?: YamlValue['locate']): FleetInput[] {
+  // Chosen by hand, not by the union: its message would speak of both shapes at once.
+  const isLab = typeof document === 'object' && document !== null && 'fleets' in document;
+  const schema = isLab ? fleetFileSchema.options[0] : fleetSchema;
+  const findings = findingsIn(where, locate, (path) => knownKeys(path, isLab));
+  const refuse = (details: string[], hint: string): never => {
+    throw new CowherdError('BAD_SPEC', `${where} is not a fleet file`, { details, hint });
+  };
+  const result = schema.safeParse(document);
+  if (!result.success) {
+    const hint = 'A fleet needs at least name, base (or fromDomain) and count. "cowherd schema" prints all keys with their meaning.';
+    return refuse(findings.of(result.error, document), hint);
+  }
+  const fleets = 'fleets' in result.data ? result.data.fleets : [result.data];
+  const seen = new Map<string, number>();
+  for (const [position, fleet] of fleets.entries()) {
+    const path = isLab ? ['fleets', position] : [];
+    if ((fleet.base === undefined) === (fleet.fromDomain === undefined)) {
+      const what = fleet.base === undefined ? 'has neither base nor fromDomain' : 'has both base and fromDomain';
+      refuse([findings.at(path, what)], 'A fleet stands on a base image, or is made of a domain: give it one of the two.');
+    }
+    const earlier = seen.get(fleet.name);
+    if (earlier !== undefined) {
+      const what = `${fleet.name} is the name of fleets[${earlier}] already`;
+      refuse([findings.at([...path, 'name'], what)], 'Give each fleet a name of its own.');
+    }
+    seen.set(fleet.name, position);
+  }
+  return fleets;
+}
+
+function knownKeys(path: readonly PropertyKey[], isLab: boolean): string[] {
+  if (path.at(-2) === 'disks') return Object.keys(diskInputSchema.shape);
+  const keys = Object.keys(fleetSchema.shape);
+  return path.length > 0 ? keys : isLab ? ['fleets'] : [...keys, 'fleets'];
+}
+
+/** Checks values that came as flags with the schema of the file, so that both speak alike. */
+export function parseFlagValues<T extends Partial<z.input<typeof fleetSchema>>>(values: T): Partial<FleetInput> {
+  const result = fleetSchema.partial().safeParse(values);
+  if (!result.success) {
+    throw new CowherdError('BAD_USAGE', 'A flag has a value that cannot be used', {
+      details: result.error.issues.slice(0, 20).map((issue) => `${formatPath(issue.path)}: ${issue.message}`),
+      hint: 'See "cowherd spawn --help".',
+    });
+  }
+  return result.data;
+}
+
+export interface NetworkChoice {
+  kind: 'none' | 'user' | 'network' | 'bridge';
+  /** Name of the libvirt network or the bridge; empty for the others. */
+  source: string;
+}
+
+export function parseNetwork(text: string): NetworkChoice {
+  const [kind = 'none', source = ''] = text.split('=', 2);
+  return { kind: kind as NetworkChoice['kind'], source };
+}

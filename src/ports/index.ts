@@ -1,0 +1,63 @@
+import type { GuestFacts } from '../core/image/hygiene.js';
+import type { BaseStore } from './bases.js';
+import type { CheckpointStore, Monitor } from './checkpoint.js';
+import type { FleetStore, OverlayStore } from './fleets.js';
+import type { GuestAgent, LocalFiles, Networks, RemoteShell, SeedStore } from './guest.js';
+import type { Hypervisor } from './hypervisor.js';
+import type { ImageFile, ImageTool } from './images.js';
+import type { AcceleratorProbe, Clock, Machine } from './machine.js';
+import type { MemoryStore } from './memory.js';
+import type { DiskFiles, ForeignDomains, OverlayTool, SnapshotStore } from './snapshot.js';
+import type { StoreSurvey } from './survey.js';
+
+/**
+ * The few calls that the services need from the outside. An instance belongs to one host and one connection. Every call may
+ * fail with a CowherdError; what is already as asked is success.
+ */
+
+export type * from './bases.js';
+export type * from './checkpoint.js';
+export type * from './fleets.js';
+export type * from './guest.js';
+export type * from './hypervisor.js';
+export type * from './images.js';
+export type * from './machine.js';
+export type * from './memory.js';
+export type * from './snapshot.js';
+export type * from './survey.js';
+
+/** Templates that come with cowherd. */
+export type BuiltInTemplate = 'domain' | 'user-data' | 'meta-data' | 'fix-up';
+
+/** Everything that services may use; put together in host.ts. */
+export interface Ports {
+  hypervisor: Hypervisor;
+  networks: Networks;
+  agent: GuestAgent;
+  remote: RemoteShell;
+  seeds: SeedStore;
+  files: LocalFiles;
+  images: ImageTool;
+  bases: BaseStore;
+  memory: MemoryStore;
+  fleets: FleetStore;
+  overlayFiles: OverlayStore;
+  domains: ForeignDomains;
+  disks: DiskFiles;
+  overlays: OverlayTool;
+  snapshots: SnapshotStore;
+  checkpoints: CheckpointStore;
+  monitor: Monitor;
+  survey: StoreSurvey;
+  machine: Machine;
+  accelerator: AcceleratorProbe;
+  clock: Clock;
+  /** Reads a file that the person named. @throws FILE_NOT_FOUND */
+  readFile(path: string): Promise<string>;
+  readBytes(path: string): Promise<Buffer>;
+  /** What a guest left in a disk image, read without booting it; undefined where it cannot be read. Never throws. */
+  inspectGuestFiles(path: string, format: 'qcow2' | 'raw', options?: { backing?: readonly ImageFile[] }): Promise<GuestFacts | undefined>;
+  /** Writes a file that the person named. @throws BAD_USAGE where it exists */
+  writeNewFile(path: string, text: string): Promise<void>;
+  builtInTemplate(name: BuiltInTemplate): Promise<string>;
+}

@@ -1,0 +1,162 @@
+import { CowherdError } from '../../core/errors.js';
+import { type BaseImage, formatBaseRef } from '../../core/image/base.js';
+import { baseKey, childrenOf, layersOf } from '../../core/image/base-chain.js';
+import { type HygieneWarning, hygieneWarnings } from '../../core/image/hygiene.js';
+import type { ImportRequest, ImportResult } from '../../ports/bases.js';
+import type { Ports } from '../../ports/index.js';
+import { memoryDifferences } from '../clone/plan.js';
+import { chainDifferences, type WorkOptions } from '../fleet/access.js';
+import { baseUsers, verifiedUsers } from './users.js';
+
+export interface BaseListing {
+  name: string;
+  ref: string;
+  digest: string;
+  format: string;
+  virtualBytes: number;
+  allocatedBytes: number;
+  importedAt: string;
+  path: string;
+  /** Files that it is made of: 1 unless it is layered. */
+  depth: number;
+  /** Of a layered one: what is below it, nearest first. */
+  layers: string[];
+  /** The member whose disk it was made of, and what that stood on. */
+  promotedFrom: { fleet: string; member: string; base: string } | null;
+  /** Of a warm base: the memory that clones go on from, and whose it was. */
+  memory: { domain: string; takenAt: string; memoryMiB: number; allocatedBytes: number } | null;
+  /** Fleets that stand on it. */
+  fleets: string[];
+  /** What differs from the record; empty for an untouched image. */
+  problems: string[];
+}
+
+export async function listBases(ports: Ports): Promise<{ bases: BaseListing[]; damaged: Array<{ path: string; reason: string }> }> {
+  const { bases, damaged } = await ports.bases.list();
+  const { users, unreadable } = await baseUsers(ports);
+  return { bases: await Promise.all(bases.map((base) => describeBase(ports, base, users))), damaged: [...damaged, ...unreadable] };
+}
+
+/** Brings an image into the store without making a fleet on it. Also mends a base image that was touched: by the original file. */
+export async function addBase(
+  ports: Ports,
+  request: Omit<ImportRequest, 'onProgress'>,
+  { signal, onProgress }: WorkOptions,
+): Promise<BaseListing & { how: ImportResult['how']; warning?: string; generalisation: HygieneWarning[] }> {
+  const { base, how, warning } = await ports.bases.locked(
+    () =>
+      ports.bases.import({
+        ...request,
+        signal,
+        onProgress: (progress) => onProgress?.({ kind: 'bytes', what: `importing ${request.path}`, ...progress }),
+      }),
+    { signal, onProgress },
+  );
+  // The image is in; that nobody can say who uses it is no reason to call that a failure.
+  const { users } = await baseUsers(ports).catch(() => ({ users: new Map<string, string[]>() }));
+  return {
+    ...(await describeBase(ports, base, users)),
+    how,
+    ...(warning === undefined ? {} : { warning }),
+    generalisation: await hygieneWarningsOf(ports, base),
+  };
+}
+
+/** What its members would have in common and should not; nothing where the image cannot be read without booting it. */
+export async function hygieneWarningsOf(
+  ports: Pick<Ports, 'inspectGuestFiles'>,
+  { path, format, backing }: BaseImage,
+): Promise<HygieneWarning[]> {
+  const facts = await ports.inspectGuestFiles(path, format, { backing });
+  return facts === undefined ? [] : hygieneWarnings(facts);
+}
+
+export async function inspectBase(ports: Ports, ref: string): Promise<BaseListing & { source: string; generalisation: HygieneWarning[] }> {
+  const base = await ports.bases.find(ref);
+  return {
+    ...(await describeBase(ports, base, (await baseUsers(ports)).users)),
+    source: base.source.path,
+    generalisation: await hygieneWarningsOf(ports, base),
+  };
+}
+
+export async function describeBase(
+  ports: Pick<Ports, 'bases' | 'memory'>,
+  base: BaseImage,
+  users: ReadonlyMap<string, string[]>,
+): Promise<BaseListing> {
+  const { name, digest, format, virtualBytes, allocatedBytes, importedAt, path, backing, promotedFrom } = base;
+  return {
+    name,
+    ref: formatBaseRef(base),
+    digest,
+    format,
+    virtualBytes,
+    allocatedBytes,
+    importedAt,
+    path,
+    depth: layersOf(base).length,
+    layers: backing.map(formatBaseRef),
+    promotedFrom: promotedFrom === undefined ? null : { ...promotedFrom, base: formatBaseRef(promotedFrom.base) },
+    memory: memoryOf(base),
+    fleets: users.get(baseKey(base)) ?? [],
+    problems: [
+      ...(await chainDifferences(ports, base)),
+      ...(await memoryDifferences(ports, base)).map((difference) => `its memory: ${difference}`),
+    ],
+  };
+}
+
+function memoryOf({ warm }: BaseImage): BaseListing['memory'] {
+  if (warm === undefined) return null;
+  const { domain, takenAt, memoryMiB, allocatedBytes } = warm;
+  return { domain, takenAt, memoryMiB, allocatedBytes };
+}
+
+/** Bytes on disk of an image without what is below it, and of the memory beside it. */
+export function ownBytes({ allocatedBytes, warm }: BaseImage): number {
+  return allocatedBytes + (warm?.allocatedBytes ?? 0);
+}
+
+/**
+ * @param except a fleet that is being taken down itself
+ * @throws BASE_IN_USE, naming the fleets or the layered images on it; BASE_NOT_FOUND
+ */
+export function removeBase(
+  ports: Ports,
+  ref: string,
+  except?: string,
+  options: Pick<WorkOptions, 'signal' | 'onProgress'> = {},
+): Promise<{ name: string; digest: string; freedBytes: number }> {
+  return ports.bases.locked(async () => {
+    const base = await ports.bases.find(ref);
+    const { bases, users, domains } = await verifiedUsers(ports);
+    const namesakes = bases.filter((other) => other.name === ref);
+    if (namesakes.length > 1) {
+      throw new CowherdError('BAD_USAGE', `${ref} has ${namesakes.length} imports`, {
+        details: namesakes.map((other) => `${formatBaseRef(other)}, imported ${other.importedAt}`),
+        hint: `Say which: cowherd base remove ${formatBaseRef(namesakes[0] ?? base)}`,
+      });
+    }
+    const children = childrenOf(bases, base).map(formatBaseRef);
+    if (children.length > 0) {
+      throw new CowherdError('BASE_IN_USE', `Base image ${formatBaseRef(base)} is what ${children.join(', ')} stands on`, {
+        hint: `A layered image is worth nothing without what is below it. First: ${children.map((child) => `cowherd base remove ${child}`).join('; ')}`,
+      });
+    }
+    const fleets = (users.get(baseKey(base)) ?? []).filter((fleet) => fleet !== except);
+    if (fleets.length > 0) {
+      throw new CowherdError('BASE_IN_USE', `Base image ${formatBaseRef(base)} is in use by ${fleets.join(', ')}`, {
+        hint: `Their overlays are worth nothing without it. Move them to another base image first: ${fleets.map((fleet) => `cowherd rebase ${fleet} --base OTHER`).join('; ')}. Or give them up: ${fleets.map((fleet) => `cowherd teardown ${fleet}`).join('; ')}`,
+      });
+    }
+    const strangers = domains.get(baseKey(base)) ?? [];
+    if (strangers.length > 0) {
+      throw new CowherdError('BASE_IN_USE', `Base image ${formatBaseRef(base)} is what disks of ${strangers.join(', ')} stand on`, {
+        hint: 'These domains are not of any fleet. Give their disks a content of their own first (qemu-img convert), or remove them.',
+      });
+    }
+    await ports.bases.remove(base);
+    return { name: base.name, digest: base.digest, freedBytes: ownBytes(base) };
+  }, options);
+}

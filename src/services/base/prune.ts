@@ -1,0 +1,47 @@
+import { formatBaseRef } from '../../core/image/base.js';
+import { baseKey, unreferencedBases } from '../../core/image/base-chain.js';
+import type { Ports } from '../../ports/index.js';
+import type { WorkOptions } from '../fleet/access.js';
+import { ownBytes } from './bases.js';
+import { verifiedUsers } from './users.js';
+
+export interface PruneOptions extends Pick<WorkOptions, 'signal' | 'onProgress'> {
+  /** Remove; without it, only tell. */
+  remove: boolean;
+  keepNewest?: boolean | undefined;
+}
+
+export interface PruneResult {
+  dryRun: boolean;
+  images: Array<{ ref: string; name: string; digest: string; importedAt: string; allocatedBytes: number }>;
+  /** Given back, or what would be. */
+  freedBytes: number;
+  /** Base images that stay. */
+  kept: number;
+}
+
+/**
+ * Removes base images that no fleet, unfinished operation, domain or layered image stands on.
+ * @throws BASE_IN_USE where that cannot be told of all of them
+ */
+export function pruneBases(ports: Ports, { remove, keepNewest = false, ...options }: PruneOptions): Promise<PruneResult> {
+  const run = async (): Promise<PruneResult> => {
+    const { bases, users, domains } = await verifiedUsers(ports);
+    const unreferenced = unreferencedBases(bases, (base) => users.has(baseKey(base)) || domains.has(baseKey(base)), keepNewest);
+    if (remove) for (const base of unreferenced) await ports.bases.remove(base);
+    return {
+      dryRun: !remove,
+      images: unreferenced.map((base) => ({
+        ref: formatBaseRef(base),
+        name: base.name,
+        digest: base.digest,
+        importedAt: base.importedAt,
+        allocatedBytes: ownBytes(base),
+      })),
+      freedBytes: unreferenced.reduce((sum, base) => sum + ownBytes(base), 0),
+      kept: bases.length - unreferenced.length,
+    };
+  };
+  // A look needs no lock: it would wait for an import of gigabytes.
+  return remove ? ports.bases.locked(run, options) : run();
+}

@@ -1,0 +1,186 @@
+import { foreignReason, isForeign } from '../../core/fleet/foreign-member.js';
+import type { MarkedMember, Plan } from '../../core/fleet/member-plan.js';
+import { isOn } from '../../core/fleet/observation.js';
+import type { Operation } from '../../core/fleet/operation.js';
+import type { Outcome } from '../../core/fleet/outcome.js';
+import type { FleetRecord } from '../../core/fleet/record.js';
+import { selectMembers } from '../../core/fleet/selection.js';
+import type { WaitFor } from '../../core/guest/stages.js';
+import { shellWord } from '../../core/quoting.js';
+import { tagOf } from '../../core/snapshot/checkpoint.js';
+import { isNotThere } from '../../core/snapshot/snapshot.js';
+import type { Ports } from '../../ports/index.js';
+import { assertNothingUnfinished, assertWork, loadFleet, observeWithMarks, type WorkOptions, withFleetLock } from '../fleet/access.js';
+import { refuseMisplaced } from '../fleet/reset/backing-check.js';
+import { refuseForeignDisks } from '../fleet/reset/foreign-disks.js';
+import { verifiedBases } from '../fleet/reset/fresh-disks.js';
+import { assertWaitable, beginWait, defaultWaitMs, waitForReadiness } from '../guest/readiness.js';
+import { assertRoom } from '../preflight/disk-space.js';
+import { byName, dryOutcome, executePlan, memberOf, newOperation, prepared } from '../run/run-plan.js';
+import { Freezer } from './freezer.js';
+
+export interface CheckpointOptions extends WorkOptions {
+  fleet: string;
+  /** Names, numbers or ranges; all members where there are none. */
+  members?: readonly string[] | undefined;
+  /** What members must have reached before they are frozen. */
+  wait?: WaitFor | undefined;
+  timeoutMs?: number | undefined;
+  /** Give the checkpoints up instead, and the space that they take. */
+  drop?: boolean | undefined;
+  dryRun?: boolean | undefined;
+}
+
+/**
+ * Freezes running members: memory and disk of one moment, kept inside their overlays, for a warm reset to put them back to.
+ * An earlier checkpoint goes when the new one is whole.
+ */
+export async function checkpoint(ports: Ports, options: CheckpointOptions): Promise<Outcome> {
+  assertWork(options);
+  if (options.dryRun === true) {
+    await assertNothingUnfinished(ports, options.fleet, () => false);
+    return begin(ports, options);
+  }
+  return withFleetLock(ports, options.fleet, async () => {
+    await assertNothingUnfinished(ports, options.fleet, () => false);
+    return begin(ports, options);
+  });
+}
+
+async function begin(ports: Ports, options: CheckpointOptions): Promise<Outcome> {
+  const began = ports.clock.monotonic();
+  const record = await loadFleet(ports, options.fleet);
+  assertWaitable(record.spec, options.wait);
+  const chosen = selectMembers(record.name, record.members, options.members ?? []);
+  const drop = options.drop === true;
+  const operation = newOperation(ports, 'checkpoint', {
+    targets: chosen.map((member) => member.index),
+    start: drop ? 'none' : 'same',
+  });
+  if (!drop) await verifiedBases(ports, { ...record, members: chosen });
+  if (options.dryRun === true) {
+    const observed = await observeWithMarks(ports, { ...record, members: chosen });
+    const plan = await planCheckpoint(ports, record, observed, drop);
+    return dryOutcome(ports, { verb: 'checkpoint', id: operation.id, record, plan, before: byName(observed), doneAs: doneAs(drop), began });
+  }
+  await ports.fleets.beginOperation(record.name, operation);
+  return finishCheckpoint(ports, operation, new Set(), { ...options, isResumed: false });
+}
+
+/** Does what is left of a checkpoint whose intent is written. The fleet is locked. */
+export async function finishCheckpoint(
+  ports: Ports,
+  operation: Operation,
+  done: ReadonlySet<number>,
+  options: WorkOptions & Pick<CheckpointOptions, 'fleet' | 'wait' | 'timeoutMs'> & { isResumed: boolean },
+): Promise<Outcome> {
+  const began = ports.clock.monotonic();
+  const drop = operation.start === 'none';
+  const tag = tagOf(operation.id);
+  const { record, observed, plan } = await prepared(ports, options.fleet, options.isResumed, async () => {
+    const record = await loadFleet(ports, options.fleet);
+    const left = record.members.filter(({ index }) => operation.targets.includes(index) && !done.has(index));
+    const observed = await observeWithMarks(ports, { ...record, members: left });
+    const able = await planCheckpoint(ports, record, observed, drop);
+    const plan = await withoutLate(ports, record, able, observed, options);
+    // Of the memory, what is not zero is written, and nobody knows it beforehand.
+    const bytes = drop ? 0 : plan.members.length * record.spec.memoryMiB * 2 ** 20;
+    if (bytes > 0) await assertRoom(ports, ports.fleets.root, bytes, `The memory of ${plan.members.length} members of ${record.name}`);
+    return { record, observed, plan };
+  });
+  const before = byName(observed);
+  const work = new Freezer(ports, record, tag);
+  const { outcome } = await executePlan(
+    ports,
+    {
+      verb: 'checkpoint',
+      id: operation.id,
+      record,
+      plan,
+      before,
+      doneAs: doneAs(drop),
+      began,
+      context: {
+        perform: {
+          checkpoint: (member) => work.freeze(memberOf(before, member.name), options.signal),
+          forget: (member) => work.forget(memberOf(before, member.name)),
+        },
+        journaled: true,
+      },
+      onComplete: () => ports.fleets.endOperation(record.name),
+    },
+    options,
+  );
+  return outcome;
+}
+
+function doneAs(drop: boolean): () => 'dropped' | 'checkpointed' {
+  return () => (drop ? 'dropped' : 'checkpointed');
+}
+
+async function planCheckpoint(ports: Ports, record: FleetRecord, observed: readonly MarkedMember[], drop: boolean): Promise<Plan> {
+  const plan: Plan = { members: [], unchanged: [], refused: [] };
+  const closed = await closedDisks(ports, record, observed);
+  for (const member of observed) {
+    const { domain, index, name } = member;
+    const start = `cowherd start ${record.name} ${index}`;
+    if (domain === undefined)
+      plan.refused.push({ name, reason: 'it has no domain', hint: `Run "cowherd spawn ${record.name}" again: it makes what is missing.` });
+    else if (isForeign(member, record.id)) plan.refused.push(foreignReason(member));
+    else if (closed.has(name))
+      plan.refused.push({
+        name,
+        reason: `${ports.machine.userName()} may not read its disk ${closed.get(name)}, which belongs to QEMU's user as long as it runs`,
+        hint: `Run it as root: sudo cowherd checkpoint ${record.name} ${index}${drop ? ' --drop' : ''} --store ${shellWord(ports.fleets.root)} --connect ${ports.hypervisor.uri}`,
+      });
+    else if (drop) plan.members.push({ index, name, steps: ['forget'], why: 'its checkpoint is given up', atNextStart: false });
+    else if (!isOn(domain))
+      plan.refused.push({
+        name,
+        reason: 'it is off, and a checkpoint is of a guest that is ready',
+        hint: `Start it: ${start} --wait agent`,
+      });
+    else if (domain.state !== 'running')
+      plan.refused.push({ name, reason: `it is ${domain.state} (${domain.reason})`, hint: `Let it go on first: ${start}` });
+    else plan.members.push({ index, name, steps: ['checkpoint'], why: 'running', atNextStart: false });
+  }
+  return drop ? plan : refuseMisplaced(ports, record, observed, await refuseForeignDisks(ports, record, observed, plan));
+}
+
+/** A checkpoint is read back from the disk. Paths of those that this user may not read, by member name. */
+async function closedDisks(
+  { machine, disks, fleets }: Pick<Ports, 'machine' | 'disks' | 'fleets'>,
+  record: FleetRecord,
+  observed: readonly MarkedMember[],
+): Promise<Map<string, string>> {
+  const closed = new Map<string, string>();
+  if (machine.isRoot()) return closed;
+  for (const { name, overlayBytes, domain } of observed) {
+    if (overlayBytes === undefined || !isOn(domain)) continue;
+    const { overlay } = fleets.files(record.name, name);
+    const obstacle = await disks.obstacle(overlay, 'read');
+    if (obstacle !== undefined && obstacle !== isNotThere) closed.set(name, overlay);
+  }
+  return closed;
+}
+
+/** Nobody is frozen half-way to what was asked for. */
+async function withoutLate(
+  ports: Ports,
+  record: FleetRecord,
+  plan: Plan,
+  observed: readonly MarkedMember[],
+  { wait, timeoutMs, ...work }: WorkOptions & Pick<CheckpointOptions, 'wait' | 'timeoutMs'>,
+): Promise<Plan> {
+  const watch = await beginWait(ports, record, wait);
+  if (watch === undefined || plan.members.length === 0) return plan;
+  const members = byName(observed);
+  const planned = plan.members.map(({ name }) => memberOf(members, name));
+  const late = await waitForReadiness(ports, watch, planned, new Set(), timeoutMs ?? defaultWaitMs, work);
+  const refused = [...late].map(([name, { error }]) => ({
+    name,
+    reason: `it is not ready: ${error.message}`,
+    hint: error.hint ?? 'Give it longer with --timeout.',
+  }));
+  return { ...plan, members: plan.members.filter(({ name }) => !late.has(name)), refused: [...plan.refused, ...refused] };
+}

@@ -1,0 +1,286 @@
+import { nicsOf } from '../../core/domain/nics.js';
+import { templateFromDomain } from '../../core/domain/template-from-domain.js';
+import { attribute, element, parseXml } from '../../core/domain/xml-tree.js';
+import { CowherdError, reportOf } from '../../core/errors.js';
+import { type DomainState, isOn } from '../../core/fleet/observation.js';
+import { formatWaitFor } from '../../core/guest/stages.js';
+import { type BaseImage, formatBaseRef, sealDifferences } from '../../core/image/base.js';
+import { baseKey } from '../../core/image/base-chain.js';
+import { baseNameFromFile } from '../../core/names.js';
+import type { DiskSpec, GivenSpec } from '../../core/spec/spec.js';
+import type { Freeze, Ports } from '../../ports/index.js';
+import { removeBase } from '../base/bases.js';
+import { withFleetLock } from '../fleet/access.js';
+import { sha256, type TemplateSource } from '../fleet/spawn/definitions.js';
+import { importBase } from '../fleet/spawn/inputs.js';
+import type { SpawnOptions } from '../fleet/spawn/spawn.js';
+import { handleOf, withSnapshotLock } from '../snapshot/access.js';
+import { memoryDifferences } from './plan.js';
+import { assertAlone, assertCloneable, assertFreezable, assertUnused, type GoldenSelf } from './preflight.js';
+import { dropMemory, findGolden, goOn, isSaved } from './source-vm.js';
+
+/** A running VM, frozen in a moment: its disk as a base image, and its memory beside it. */
+export interface FrozenDomain {
+  base: BaseImage;
+  template: TemplateSource;
+  spec: GivenSpec;
+  /** sha256 of the memory. */
+  warm: string;
+  notes: string[];
+  /** Where nothing comes of it: the golden VM goes on, and what was taken for it goes. */
+  giveUp(): Promise<void>;
+}
+
+/** What is in the store once the golden VM may go on. */
+type Taken = NonNullable<Freeze['taken']> & { image: BaseImage };
+
+type FreezeOptions = SpawnOptions & { count: number };
+
+/**
+ * Freezes a running VM for a new fleet. libvirt itself keeps its memory while its disk is read (a managed save), so whatever ends this
+ * run, the next start of that domain goes on where it was. Of a run that was killed, what it had taken already is used.
+ * @throws BAD_USAGE, DOMAIN_NOT_FOUND, PREFLIGHT_FAILED, NOT_SUPPORTED: nothing was changed
+ */
+export async function freezeDomain(ports: Ports, options: FreezeOptions): Promise<FrozenDomain> {
+  assertAlone(options);
+  const { fleet, fromRunning = '' } = options;
+  const begun = await ports.memory.readFreeze(fleet);
+  const domain = await findGolden(ports, fromRunning).catch((error: unknown) => {
+    // All of it is in the store: the golden VM is not needed any more.
+    if (begun?.taken !== undefined && reportOf(error).code === 'DOMAIN_NOT_FOUND') return undefined;
+    throw error;
+  });
+  if (domain === undefined) return new Freezing(ports, options, undefined, begun).freeze();
+  const mark = (await ports.hypervisor.readMarks([handleOf(domain)])).get(handleOf(domain));
+  // Nobody else freezes it, or changes its disks, at the same time.
+  const work = (): Promise<FrozenDomain> =>
+    withSnapshotLock(
+      ports,
+      domain.uuid,
+      async () => {
+        // Once more: it may have been frozen, or have gone on, while we waited for the lock.
+        const now = await findGolden(ports, domain.uuid);
+        return new Freezing(ports, options, now, begun?.uuid === now.uuid ? begun : undefined).freeze();
+      },
+      domain.name,
+    );
+  if (mark === undefined || !(await ports.fleets.list()).includes(mark.fleet)) return work();
+  if (mark.fleet === fleet) {
+    throw new CowherdError('BAD_USAGE', `${domain.name} is a member of fleet ${fleet} itself`, {
+      hint: 'Choose another name for the new fleet.',
+    });
+  }
+  // Nobody resets it while it is read.
+  return withFleetLock(ports, mark.fleet, work);
+}
+
+class Freezing {
+  /** What this run brought into the store and must take away where nothing comes of it, the last first. */
+  readonly #undo: (() => Promise<unknown>)[] = [];
+  readonly #imported: BaseImage[] = [];
+  /** Whether the memory that libvirt keeps of the golden VM is this spawn's to go on from: somebody else's is left alone. */
+  #isOurs: boolean;
+  /** Whether disk and memory were in the store when this run began: they stay, whatever becomes of it. */
+  #isResumed = false;
+
+  constructor(
+    private readonly ports: Ports,
+    private readonly options: FreezeOptions,
+    private readonly domain: DomainState | undefined,
+    private readonly begun: Freeze | undefined,
+  ) {
+    this.#isOurs = begun !== undefined;
+  }
+
+  async freeze(): Promise<FrozenDomain> {
+    const { ports, options, begun } = this;
+    const name = this.domain?.name ?? begun?.domain ?? '';
+    const keepFrozen = options.keepFrozen === true;
+    const found = await this.#takenBefore();
+    const note = found === undefined ? await this.#stop() : undefined;
+    try {
+      const taken = found ?? (await this.#take(note));
+      if (!keepFrozen) await this.#goOn();
+      const base = await this.#recorded(taken);
+      const { xml } = await ports.memory.read(ports.memory.path(base));
+      const { template, spec, notes } = templateFromDomain(name, xml);
+      return {
+        base,
+        template: { text: template, origin: `made of running domain ${name}`, digest: sha256(template) },
+        spec: { ...spec, disks: taken.disks },
+        warm: base.warm?.digest ?? '',
+        notes: [
+          `${formatBaseRef(base)} frozen from ${name}, which ${keepFrozen ? 'stays frozen: "virsh start" lets it go on' : 'goes on'}`,
+          ...notes.map((text) => `${name}: ${text}`),
+        ],
+        giveUp: () => this.#giveUp(),
+      };
+    } catch (error) {
+      await this.#giveUp();
+      throw error;
+    }
+  }
+
+  /** Of a run that was killed after it: used, as long as nothing of it was changed or removed since. */
+  async #takenBefore(): Promise<Taken | undefined> {
+    const { ports, options, begun } = this;
+    if (begun?.taken === undefined) return undefined;
+    const image = await ports.bases.get(begun.taken.base);
+    const isWhole =
+      image !== undefined &&
+      (await ports.memory.read(ports.memory.path(image)).then(
+        () => true,
+        () => false,
+      )) &&
+      (await memoryDifferences(ports, image)).length === 0;
+    if (!isWhole) {
+      // The next lines ask for it.
+      if (this.domain === undefined) await findGolden(ports, begun.uuid);
+      return undefined;
+    }
+    options.onProgress?.({ kind: 'note', text: `${begun.domain} was frozen already: that is gone on with` });
+    this.#isResumed = true;
+    return { ...begun.taken, image };
+  }
+
+  /** One that is recorded already is not vouched for anew: its seal was compared. */
+  async #recorded({ image, facts }: Taken): Promise<BaseImage> {
+    const { ports, options } = this;
+    if (image.warm !== undefined) return image;
+    return ports.bases.locked(() => ports.memory.record(image, facts, options.signal), options);
+  }
+
+  /** Has libvirt save it, unless a run that was killed did. */
+  async #stop(): Promise<Freeze> {
+    const { ports, options, begun } = this;
+    const domain = this.#golden();
+    const isFrozen = begun !== undefined && !isOn(domain) && (await isSaved(ports, domain));
+    const self: GoldenSelf = isFrozen ? begun : await assertFreezable(ports, options, domain);
+    const note = noteOf(ports, options, domain, self);
+    await ports.memory.beginFreeze(options.fleet, note);
+    if (isFrozen) return note;
+    try {
+      // It is not to stand still while another run imports an image.
+      await ports.bases.locked(async () => undefined, options);
+      options.onProgress?.({ kind: 'note', text: `freezing ${domain.name}: it stands still while its disk is read` });
+      await ports.hypervisor.saveManaged(handleOf(domain), note.memoryMiB * 2 ** 20);
+      this.#isOurs = true;
+    } catch (error) {
+      // Where nobody answered it may be saved yet: resume looks again.
+      if (!['TOOL_TIMEOUT', 'CONNECTION_FAILED'].includes(reportOf(error).code)) await this.#giveUp();
+      throw error;
+    }
+    return note;
+  }
+
+  async #take(note: Freeze | undefined): Promise<Taken> {
+    const { ports, options } = this;
+    const { name } = this.#golden();
+    if (note === undefined) throw new Error('nothing notes the freeze');
+    const versions = await ports.hypervisor.versions();
+    const file = ports.memory.managedSave(name);
+    const saved = await ports.disks.seal(file);
+    const { xml } = await ports.memory.read(file);
+    const { template, disks, spec, nvram } = templateFromDomain(name, xml);
+    assertCloneable(ports, name, xml, { template, spec, nvram });
+    const baseName = baseNameFromFile(`${name}.xml`) ?? 'domain';
+    const images: BaseImage[] = [];
+    for (const [position, { target, path, format }] of disks.entries())
+      images.push(await this.#import(path, format, position === 0 ? baseName : `${baseName.slice(0, 34)}-${target}`));
+    const [image] = images;
+    if (image === undefined) throw new Error('a template was made of a domain without disks');
+    const further = disks.slice(1).map(({ target, bus }, position): DiskSpec => {
+      const { name: base, digest } = images[position + 1] ?? image;
+      return { name: target, bus, base: { name: base, digest } };
+    });
+    const facts = {
+      takenAt: ports.clock.now().toISOString(),
+      domain: name,
+      cards: nicsOf(name, xml).map(({ mac, isUp }) => ({ mac, isUp })),
+      addresses: note.addresses,
+      hostKeyTypes: note.hostKeyTypes,
+      memoryMiB: spec.memoryMiB,
+      machine: attribute(element(parseXml(xml, name), 'os', 'type'), 'machine') ?? '',
+      ...versions,
+    };
+    const imported = this.#imported.map((base) => ({ name: base.name, digest: base.digest }));
+    const taken = { base: { name: image.name, digest: image.digest }, disks: further, facts, imported };
+    return ports.bases.locked(async () => {
+      // Nobody stands on it yet: it may have been removed since.
+      const there = await ports.bases.get(image);
+      if (there === undefined)
+        throw new CowherdError('BASE_CHANGED', `Base image ${formatBaseRef(image)} was removed by another run`, {
+          hint: 'Run this again.',
+        });
+      await assertUnused(ports, there, options.fleet);
+      this.#undo.push(() => dropMemory(ports, there));
+      await ports.memory.take(there, file);
+      // Of another moment than the disks, if somebody let it go on and it was saved again meanwhile.
+      const now = await ports.disks.seal(file);
+      if (saved === undefined || now === undefined || sealDifferences(saved, now).length > 0) {
+        throw new CowherdError('BASE_CHANGED', `${name} went on while its disk was read`, {
+          hint: 'Somebody started it, or saved it anew: its memory and its disk are not of one moment. Run this again.',
+        });
+      }
+      await ports.memory.beginFreeze(options.fleet, { ...note, taken });
+      const { warm: _warm, ...cold } = there;
+      return { ...taken, image: cold };
+    }, options);
+  }
+
+  async #import(path: string, format: 'qcow2' | 'raw', baseName: string): Promise<BaseImage> {
+    const { ports, options } = this;
+    const before = new Set((await ports.bases.list()).bases.map(baseKey));
+    const { base } = await importBase(ports, path, { ...options, trustChain: true, format, baseName, isOfClones: true });
+    if (before.has(baseKey(base))) return base;
+    this.#imported.push(base);
+    this.#undo.push(() => removeBase(ports, formatBaseRef(base), options.fleet));
+    return base;
+  }
+
+  #golden(): DomainState {
+    if (this.domain === undefined) throw new Error('there is no golden VM');
+    return this.domain;
+  }
+
+  async #goOn(): Promise<void> {
+    if (this.#isOurs && this.domain !== undefined) await goOn(this.ports, this.domain, this.options.onProgress);
+  }
+
+  /** The error before it is what people must hear; what cannot be taken back is told as a note. */
+  async #giveUp(): Promise<void> {
+    const { ports, options } = this;
+    const tell = (failure: unknown): void => options.onProgress?.({ kind: 'note', text: reportOf(failure).message });
+    // Also one that was to stay frozen: nothing came of it.
+    const goesOn = await this.#goOn().then(
+      () => true,
+      (failure: unknown) => {
+        tell(failure);
+        return false;
+      },
+    );
+    if (this.#isResumed) {
+      const text = `disk and memory of ${this.begun?.domain} are kept: "cowherd resume ${options.fleet}" uses them, "cowherd teardown ${options.fleet}" gives them up`;
+      options.onProgress?.({ kind: 'note', text });
+      return;
+    }
+    for (const undo of this.#undo.splice(0).reverse()) await undo().catch(tell);
+    // As long as the golden VM does not go on, resume is to see to it.
+    if (goesOn) await ports.memory.endFreeze(options.fleet).catch(tell);
+  }
+}
+
+function noteOf(ports: Pick<Ports, 'clock'>, options: FreezeOptions, domain: DomainState, self: GoldenSelf): Freeze {
+  const { count, keepFrozen = false, start = true, wait, timeoutMs, concurrency, bootConcurrency } = options;
+  return {
+    version: 1,
+    domain: domain.name,
+    uuid: domain.uuid,
+    startedAt: ports.clock.now().toISOString(),
+    ...{ count, keepFrozen, start, timeoutMs, concurrency, bootConcurrency },
+    addresses: self.addresses,
+    hostKeyTypes: self.hostKeyTypes,
+    memoryMiB: self.memoryMiB,
+    ...(wait === undefined ? {} : { wait: formatWaitFor(wait) }),
+  };
+}

@@ -1,0 +1,148 @@
+import { CowherdError } from '../../core/errors.js';
+import type { MarkedMember } from '../../core/fleet/member-plan.js';
+import type { ObservedMember } from '../../core/fleet/observation.js';
+import { observeMembers } from '../../core/fleet/observation.js';
+import type { Unfinished } from '../../core/fleet/operation.js';
+import type { BaseRef, FleetRecord } from '../../core/fleet/record.js';
+import { assertSeal, type BaseImage, type BaseLayer, formatBaseRef, sealDifferences } from '../../core/image/base.js';
+import { layersOf } from '../../core/image/base-chain.js';
+import { assertWithin, limits } from '../../core/limits.js';
+import { describeHolder } from '../../core/lock.js';
+import { assertName } from '../../core/names.js';
+import type { ProgressListener } from '../../core/progress.js';
+import type { Ports } from '../../ports/index.js';
+
+/** Options that every long verb takes. */
+export interface WorkOptions {
+  /** Aborting it is Ctrl-C: take up nothing new, finish what runs, report. */
+  signal?: AbortSignal | undefined;
+  onProgress?: ProgressListener | undefined;
+  concurrency?: number | undefined;
+  bootConcurrency?: number | undefined;
+  /** Called when all is done but waiting for the guests. */
+  onWaiting?: (() => void) | undefined;
+}
+
+export const defaultConcurrency = 16;
+export const defaultBootConcurrency = 8;
+
+/** Values that come by the library are checked by nothing else. @throws BAD_USAGE */
+export function assertWork({ concurrency, bootConcurrency, timeoutMs }: WorkOptions & { timeoutMs?: number | undefined }): void {
+  assertWithin({
+    concurrency: [concurrency, limits.concurrency],
+    bootConcurrency: [bootConcurrency, limits.concurrency],
+    timeoutMs: [timeoutMs, limits.timeoutMs],
+  });
+}
+
+/** @throws FLEET_NOT_FOUND, STATE_DAMAGED */
+export async function loadFleet(ports: Pick<Ports, 'fleets' | 'memory'>, fleet: string): Promise<FleetRecord> {
+  assertName('fleet', fleet);
+  const record = await ports.fleets.read(fleet);
+  if (record !== undefined) return record;
+  const known = await ports.fleets.list();
+  if (known.includes(fleet)) {
+    const unfinished = await ports.fleets.unfinished(fleet);
+    const holder = await ports.fleets.holder(fleet);
+    if (holder !== undefined) {
+      throw new CowherdError('FLEET_NOT_FOUND', `Fleet ${fleet} is not there yet, and is locked by ${describeHolder(holder)}`, {
+        hint: 'Wait until it is done.',
+      });
+    }
+    const freeze = await ports.memory.readFreeze(fleet);
+    if (freeze !== undefined) {
+      throw new CowherdError('FLEET_NOT_FOUND', `Fleet ${fleet} is not there yet: its spawn from ${freeze.domain} was interrupted`, {
+        details: [`it began ${freeze.startedAt}`],
+        hint: `Finish it: cowherd resume ${fleet}. Or take it back: cowherd teardown ${fleet}`,
+      });
+    }
+    throw new CowherdError('FLEET_NOT_FOUND', `Fleet ${fleet} has a directory but no fleet.json`, {
+      details: [`in ${ports.fleets.root}`],
+      hint:
+        unfinished?.operation.verb === 'spawn' || unfinished?.operation.verb === 'teardown'
+          ? `Its ${unfinished.operation.verb} was interrupted: cowherd resume ${fleet}`
+          : `Rebuild it from the domains: cowherd status ${fleet} --recover${unfinished === undefined ? '' : `. Then: cowherd resume ${fleet}`}`,
+    });
+  }
+  throw new CowherdError('FLEET_NOT_FOUND', `There is no fleet ${fleet} in ${ports.fleets.root}`, {
+    hint:
+      known.length === 0
+        ? `Make one: cowherd spawn ${fleet} --base golden.qcow2 --count 10. If its state was lost: cowherd status ${fleet} --recover`
+        : `There are ${known.slice(0, 10).join(', ')}. If its state was lost: cowherd status ${fleet} --recover`,
+  });
+}
+
+/** Runs work while no other run of cowherd changes this fleet. @throws LOCKED */
+export async function withFleetLock<T>(ports: Pick<Ports, 'fleets'>, fleet: string, work: () => Promise<T>): Promise<T> {
+  assertName('fleet', fleet);
+  const lock = await ports.fleets.lock(fleet);
+  try {
+    return await work();
+  } finally {
+    await lock.release();
+  }
+}
+
+/** @throws UNFINISHED_OPERATION unless nothing is unfinished, or what is may be superseded */
+export async function assertNothingUnfinished(
+  ports: Pick<Ports, 'fleets'>,
+  fleet: string,
+  supersedes: (unfinished: Unfinished) => boolean,
+): Promise<void> {
+  const unfinished = await ports.fleets.unfinished(fleet);
+  if (unfinished === undefined || supersedes(unfinished)) return;
+  const { verb, startedAt, targets } = unfinished.operation;
+  throw new CowherdError(
+    'UNFINISHED_OPERATION',
+    `A ${verb} of fleet ${fleet} was interrupted: ${unfinished.done.size} of ${targets.length} members are done`,
+    {
+      details: [`it began ${startedAt}`],
+      hint: `Finish it first: cowherd resume ${fleet}`,
+    },
+  );
+}
+
+/** Looks at libvirt and the disk now; nothing is remembered between looks. */
+export async function observeFleet(ports: Pick<Ports, 'hypervisor' | 'fleets'>, record: FleetRecord): Promise<ObservedMember[]> {
+  const [domains, sizes, unmade] = await Promise.all([
+    ports.hypervisor.listDomains(),
+    ports.fleets.overlaySizes(record.name),
+    record.spec.warm === undefined ? undefined : ports.fleets.listIdentityPending(record.name),
+  ]);
+  return observeMembers(record, domains, sizes, unmade);
+}
+
+/** As {@link observeFleet}, with the mark in each domain's metadata: for verbs that change something. */
+export async function observeWithMarks(ports: Pick<Ports, 'hypervisor' | 'fleets'>, record: FleetRecord): Promise<MarkedMember[]> {
+  const members = await observeFleet(ports, record);
+  const failed = new Map<string, CowherdError>();
+  const names = members.filter((member) => member.domain !== undefined).map((member) => member.name);
+  const marks = await ports.hypervisor.readMarks(names, failed);
+  return members.map((member) => ({ ...member, mark: marks.get(member.name), unread: failed.get(member.name) }));
+}
+
+/** The base image of a record, with the seals of all its layers compared. @throws BASE_CHANGED where one is gone or differs */
+export async function verifiedBase(ports: Pick<Ports, 'bases'>, ref: BaseRef): Promise<BaseImage> {
+  const base = await ports.bases.get(ref);
+  if (base === undefined) {
+    throw new CowherdError('BASE_CHANGED', `Base image ${formatBaseRef(ref)} is not in the store any more`, {
+      hint: `Bring back the file with sha256 ${ref.digest}: cowherd base add FILE --name ${ref.name}`,
+    });
+  }
+  await assertSeals(ports, base);
+  return base;
+}
+
+/** @throws BASE_CHANGED, naming the layer */
+export async function assertSeals(ports: Pick<Ports, 'bases'>, base: BaseImage): Promise<void> {
+  for (const layer of layersOf(base)) assertSeal(layer, await ports.bases.seal(layer));
+}
+
+/** What differs between the records of a base image's layers and their files; a layer below is named. */
+export async function chainDifferences(ports: Pick<Ports, 'bases'>, base: BaseImage): Promise<string[]> {
+  const differencesOf = async (layer: BaseLayer): Promise<string[]> => sealDifferences(layer.seal, await ports.bases.seal(layer));
+  const below = await Promise.all(
+    base.backing.map(async (layer) => (await differencesOf(layer)).map((difference) => `${formatBaseRef(layer)} below it: ${difference}`)),
+  );
+  return [...(await differencesOf(base)), ...below.flat()];
+}

@@ -1,0 +1,41 @@
+import { dirname, isAbsolute, resolve } from 'node:path';
+import { CowherdError } from '../../core/errors.js';
+import { isBaseRef } from '../../core/image/base.js';
+import { isUrl } from '../../core/image/content.js';
+import { type FleetInput, parseFleetFile, sourceKinds } from '../../core/spec/spec.js';
+import { readYaml } from '../../core/spec/yaml-document.js';
+import type { Ports } from '../../ports/index.js';
+
+/**
+ * Reads a fleet file, YAML or JSON. Paths in it are relative to it.
+ * @throws FILE_NOT_FOUND, BAD_USAGE where it is not a text file of a sane size, BAD_SPEC
+ */
+export async function readFleetFile(ports: Pick<Ports, 'readFile'>, path: string): Promise<FleetInput[]> {
+  const text = await ports.readFile(path);
+  const yaml = readYaml(text);
+  if (yaml.problem !== undefined) {
+    const { at, reason } = yaml.problem;
+    throw new CowherdError(
+      'BAD_SPEC',
+      `${path}${at === undefined ? '' : `:${at.line}:${at.column}`}: not YAML that can be read: ${reason}`,
+      {
+        hint: 'Check the indentation and the quotes there; write values out instead of using many aliases.',
+      },
+    );
+  }
+  const from = dirname(resolve(path));
+  return parseFleetFile(yaml.value, path, yaml.locate).map((fleet) => ({
+    ...fleet,
+    ...(fleet.base === undefined ? {} : { base: isBaseRef(fleet.base) || isUrl(fleet.base) ? fleet.base : resolvePath(from, fleet.base) }),
+    ...Object.fromEntries(
+      [...sourceKinds, 'nvram' as const].flatMap((kind) => {
+        const file = fleet[kind];
+        return file === undefined ? [] : [[kind, resolvePath(from, file)]];
+      }),
+    ),
+  }));
+}
+
+function resolvePath(from: string, path: string): string {
+  return isAbsolute(path) ? path : resolve(from, path);
+}

@@ -1,0 +1,146 @@
+import type { MemberDefinition } from '../../core/domain/domain-xml.js';
+import { CowherdError, fullDiskHint } from '../../core/errors.js';
+import type { MemberIdentity } from '../../core/fleet/identity.js';
+import type { MarkedMember, Plan } from '../../core/fleet/member-plan.js';
+import { isOn } from '../../core/fleet/observation.js';
+import type { Unfinished } from '../../core/fleet/operation.js';
+import type { Outcome } from '../../core/fleet/outcome.js';
+import { planPower, resumable } from '../../core/fleet/plan.js';
+import type { FleetRecord } from '../../core/fleet/record.js';
+import { selectMembers } from '../../core/fleet/selection.js';
+import type { WaitFor } from '../../core/guest/stages.js';
+import type { Ports } from '../../ports/index.js';
+import { withChains } from '../base/chains.js';
+import { withoutStrays } from '../checkpoint/strays.js';
+import { refuseDuplicates } from '../clone/plan.js';
+import { assertWaitable, beginWait } from '../guest/readiness.js';
+import { startOtherwise } from '../host/accelerator-fallback.js';
+import { assertChecks, checkMemory } from '../preflight/checks.js';
+import { CachedPoll } from '../run/cached-poll.js';
+import { byName, executePlan, offNames } from '../run/run-plan.js';
+import { assertNothingUnfinished, assertWork, loadFleet, observeWithMarks, type WorkOptions, withFleetLock } from './access.js';
+import { refuseMisplaced, refuseOtherStores, refuseStaleDefinitions } from './reset/backing-check.js';
+import { refuseForeignDisks } from './reset/foreign-disks.js';
+import { verifiedBases } from './reset/fresh-disks.js';
+import { shutDownGuest, shutdownPollMs } from './shut-down.js';
+
+export interface PowerOptions extends WorkOptions {
+  fleet: string;
+  members?: readonly string[] | undefined;
+  /** stop: end the guest at once where it did not shut down in time. start: over-commit memory. */
+  force?: boolean | undefined;
+  /** stop: how long a guest may take to shut down. */
+  timeoutMs?: number | undefined;
+  /** start: what those that are started must reach, within timeoutMs. */
+  wait?: WaitFor | undefined;
+}
+
+export function start(ports: Ports, options: PowerOptions): Promise<Outcome> {
+  return power(ports, 'start', options);
+}
+
+/** Asks guests to shut down, by their agent or by ACPI, and waits. Nothing is ended by force unless that was asked for. */
+export function stop(ports: Ports, options: PowerOptions): Promise<Outcome> {
+  return power(ports, 'stop', options);
+}
+
+function power(ports: Ports, verb: 'start' | 'stop', options: PowerOptions): Promise<Outcome> {
+  return withFleetLock(ports, options.fleet, async () => {
+    assertWork(options);
+    const began = ports.clock.monotonic();
+    const record = await loadFleet(ports, options.fleet);
+    const chosen = selectMembers(record.name, record.members, options.members ?? []);
+    // Half way between two states a member may have disks that do not belong together.
+    if (verb === 'start') await assertNothingUnfinished(ports, record.name, (unfinished) => isDoneFor(unfinished, chosen));
+    const observed = await observeWithMarks(ports, { ...record, members: chosen });
+    assertWaitable(record.spec, options.wait);
+    const planned = planPower(observed, record.id, verb);
+    let plan =
+      verb === 'start' ? await startable(ports, record, observed, planned) : await refuseOtherStores(ports, record, observed, planned);
+    let definitions: ReadonlyMap<string, MemberDefinition> = new Map();
+    if (verb === 'start') {
+      const imageOf = await verifiedBases(ports, { ...record, members: chosen });
+      ({ plan, definitions } = await withChains(ports, record, chosen, plan, imageOf));
+      const demand = {
+        starting: plan.members.filter(({ steps }) => steps.includes('start')).length,
+        memoryMiB: record.spec.memoryMiB,
+        creating: 0,
+        virtualBytes: 0,
+      };
+      assertChecks([await checkMemory(ports, demand)], options.force === true);
+    }
+    const { outcome } = await executePlan(
+      ports,
+      {
+        verb,
+        id: '',
+        record,
+        plan,
+        before: byName(observed),
+        doneAs: () => (verb === 'start' ? 'started' : 'stopped'),
+        began,
+        watch: await beginWait(ports, record, options.wait),
+        context: {
+          journaled: false,
+          definitions,
+          shutdown: shutdownBy(ports, options),
+          assertGoesOn: goesOn(ports),
+          beforeStart: withoutStrays(ports, record, offNames(byName(observed))),
+        },
+      },
+      // Waiting for guests costs nothing: all of them may shut down at once.
+      verb === 'stop' ? { ...options, concurrency: options.concurrency ?? Math.max(1, plan.members.length) } : options,
+    );
+    return verb === 'start' ? startOtherwise(ports, outcome, options) : outcome;
+  });
+}
+
+/** Those whose disks and domain belong together. */
+async function startable(ports: Ports, record: FleetRecord, observed: readonly MarkedMember[], plan: Plan): Promise<Plan> {
+  const placed = refuseStaleDefinitions(record, observed, await refuseMisplaced(ports, record, observed, plan));
+  return refuseForeignDisks(ports, record, observed, refuseDuplicates(placed, observed, record));
+}
+
+function isDoneFor({ operation, done }: Unfinished, chosen: readonly MemberIdentity[]): boolean {
+  // Of a teardown nothing is left that could be started.
+  const isOver = (index: number): boolean => operation.verb !== 'teardown' && done.has(index);
+  return chosen.every(({ index }) => !operation.targets.includes(index) || isOver(index));
+}
+
+/** What a paused guest waits for it tries again at once; where there is still no room it is paused again within that time. */
+const settleMs = 500;
+
+function goesOn(ports: Ports): (member: MemberIdentity) => Promise<void> {
+  const states = new CachedPoll(ports.clock, shutdownPollMs, async () => byName(await ports.hypervisor.listDomains()));
+  return async ({ name }) => {
+    await ports.clock.sleep(settleMs);
+    const domain = (await states.get()).get(name);
+    if (domain?.state !== 'paused' || domain.reason !== 'I/O error') return;
+    const why = (await ports.hypervisor.readDiskErrors([name])).get(name);
+    throw new CowherdError('STORE_FAILED', `${name} was paused again at once by an I/O error${why === undefined ? '' : ` (${why})`}`, {
+      hint: why?.includes('no space') === false ? 'Its disk fails: see "dmesg".' : fullDiskHint,
+    });
+  };
+}
+
+function shutdownBy(ports: Ports, { timeoutMs, force, signal }: PowerOptions): (member: MemberIdentity) => Promise<void> {
+  const states = new CachedPoll(ports.clock, shutdownPollMs, async () => byName(await ports.hypervisor.listDomains()));
+  return async ({ name }) => {
+    // Nothing in it runs that could hear the power button.
+    const domain = (await states.get()).get(name);
+    if (domain?.state === 'paused' && resumable.has(domain.reason)) {
+      if (force === true) return ports.hypervisor.destroy(name);
+      throw new CowherdError('NOT_STOPPED', `${name} is paused (${domain.reason}), and cannot shut down`, {
+        hint: `Let it go on first (cowherd start ${name.replace(/-\d+$/, '')}), or end it: --force`,
+      });
+    }
+    return shutDownGuest(ports, {
+      name,
+      handle: name,
+      isOn: async () => isOn((await states.get()).get(name)),
+      force: force === true,
+      timeoutMs,
+      signal,
+    });
+  };
+}

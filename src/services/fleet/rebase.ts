@@ -1,0 +1,322 @@
+import { CowherdError } from '../../core/errors.js';
+import type { MarkedMember, Plan } from '../../core/fleet/member-plan.js';
+import { isOn } from '../../core/fleet/observation.js';
+import type { Operation } from '../../core/fleet/operation.js';
+import { mergeOutcomes, type Outcome } from '../../core/fleet/outcome.js';
+import { planPower, planRebase } from '../../core/fleet/plan.js';
+import { baseOf, type FleetRecord } from '../../core/fleet/record.js';
+import { formatIndexes } from '../../core/fleet/selection.js';
+import { formatWaitFor, parseWaitFor, type WaitFor } from '../../core/guest/stages.js';
+import { type BaseImage, formatBaseRef, isBaseRef } from '../../core/image/base.js';
+import { assertWithin, limits } from '../../core/limits.js';
+import type { Ports } from '../../ports/index.js';
+import { withoutFrozen } from '../checkpoint/validation.js';
+import { assertWaitable, beginWait } from '../guest/readiness.js';
+import { assertReachable, baseTargets, fleetTargets } from '../preflight/reachability.js';
+import { BatchProgress } from '../run/batch-progress.js';
+import { dryPorts } from '../run/dry-run/ports.js';
+import type { MemberResult } from '../run/member-executor.js';
+import { composeOutcome } from '../run/outcome.js';
+import { byName, dryOutcome, executePlan, newOperation, offNames, prepared } from '../run/run-plan.js';
+import { stagePlanned } from '../run/steps.js';
+import {
+  assertNothingUnfinished,
+  assertSeals,
+  assertWork,
+  loadFleet,
+  observeWithMarks,
+  type WorkOptions,
+  withFleetLock,
+} from './access.js';
+import { recordAsFound } from './reset/backing-check.js';
+import { refuseForeignDisks } from './reset/foreign-disks.js';
+import { freshDisks, memberDisksOf, nvramOf, verifiedBases } from './reset/fresh-disks.js';
+import { definitionsOf, freshSeeds, namesOf } from './reset/reset.js';
+import { withoutAdditions } from './spawn/additions.js';
+import { importBase } from './spawn/inputs.js';
+import { assertNoneEnlarged } from './spawn/root-size.js';
+
+export interface RebaseOptions extends WorkOptions {
+  fleet: string;
+  /** A base image of the store, or a file. */
+  base: string;
+  /** How many members go first, and must hold before the others follow; 1 when left out, 0 for none. */
+  canary?: number | undefined;
+  /** How many of the others are moved at the same time; 16 when left out. */
+  batch?: number | undefined;
+  /** Keep what the guests wrote: of members that are off, the overlay itself is moved. */
+  keepDrift?: boolean | undefined;
+  /** What members must reach, the canaries above all. */
+  wait?: WaitFor | undefined;
+  /** How long each group is waited for. */
+  timeoutMs?: number | undefined;
+  dryRun?: boolean | undefined;
+}
+
+export const defaultBatch = 16;
+
+/**
+ * Moves a fleet to another base image: some canaries first, and where these hold, the rest in batches. Members are reset onto
+ * it, or keep their drift. A canary that fails stops it, and the rest is as it was.
+ */
+export async function rebase(ports: Ports, options: RebaseOptions): Promise<Outcome> {
+  assertWork(options);
+  assertWithin({ canary: [options.canary, { ...limits.members, min: 0 }], batch: [options.batch, limits.batch] });
+  if (options.dryRun === true) {
+    await assertNothingUnfinished(ports, options.fleet, () => false);
+    return begin(dryPorts(ports), options);
+  }
+  return withFleetLock(ports, options.fleet, async () => {
+    await assertNothingUnfinished(ports, options.fleet, () => false);
+    return begin(ports, options);
+  });
+}
+
+async function begin(ports: Ports, options: RebaseOptions): Promise<Outcome> {
+  const began = ports.clock.monotonic();
+  const recorded = await loadFleet(ports, options.fleet);
+  if (recorded.spec.warm !== undefined) {
+    throw new CowherdError(
+      'NOT_SUPPORTED',
+      `Members of fleet ${recorded.name} go on from a memory, which belongs to the disk that they stand on`,
+      {
+        hint: 'Make a new fleet of a VM that runs on the newer disk: cowherd spawn NEW --from-running DOMAIN',
+      },
+    );
+  }
+  assertWaitable(recorded.spec, options.wait);
+  const target = await targetOf(ports, options);
+  const record = movedTo(recorded, target);
+  // Also those whose overlay is there already and whose domain does not know yet.
+  const observed = (await observeWithMarks(ports, recorded)).filter(
+    (member) =>
+      baseOf(recorded, member).digest !== target.digest || (member.mark !== undefined && member.mark.baseDigest !== target.digest),
+  );
+  const movers = observed.map(({ index }) => index);
+  const canaries = movers.slice(0, options.canary ?? 1);
+  const operation = newOperation(ports, 'rebase', {
+    targets: movers,
+    wasOn: observed.filter((member) => isOn(member.domain)).map((member) => member.index),
+    record,
+    rebase: {
+      canaries,
+      batch: options.batch ?? defaultBatch,
+      keepDrift: options.keepDrift === true,
+      ...(options.wait === undefined ? {} : { wait: formatWaitFor(options.wait) }),
+      ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
+    },
+  });
+  if (movers.length === 0) return shown(ports, operation, record, observed, began);
+  if (options.dryRun === true) {
+    await verifiedBases(ports, recorded);
+    return shown(ports, operation, record, observed, began);
+  }
+  // The new base image counts as in use from here on.
+  await ports.bases.locked(async () => {
+    const imageOf = await verifiedBases(ports, recorded, [record.base]);
+    if (options.keepDrift !== true) await assertNoneEnlarged(ports, { ...recorded, members: movingOf(recorded, movers) }, imageOf);
+    await ports.fleets.beginOperation(recorded.name, operation);
+  }, options);
+  return finishRebase(ports, operation, new Set(), { ...options, isResumed: false });
+}
+
+async function targetOf(ports: Ports, options: RebaseOptions): Promise<BaseImage> {
+  const base = isBaseRef(options.base)
+    ? await ports.bases.find(options.base)
+    : (await importBase(ports, options.base, { ...options, spec: {} })).base;
+  await assertSeals(ports, base);
+  return base;
+}
+
+/** The record of a fleet all of whose members stand on a base image. */
+function movedTo(record: FleetRecord, { name, digest }: Pick<BaseImage, 'name' | 'digest'>): FleetRecord {
+  return { ...record, base: { name, digest }, members: record.members.map(({ base: _, ...member }) => member) };
+}
+
+function movingOf({ members }: FleetRecord, movers: readonly number[]): FleetRecord['members'] {
+  return members.filter(({ index }) => movers.includes(index));
+}
+
+/** What would be done, or that nothing is to be done. */
+async function shown(
+  ports: Ports,
+  operation: Operation,
+  record: FleetRecord,
+  observed: readonly MarkedMember[],
+  began: number,
+): Promise<Outcome> {
+  const { canaries, keepDrift } = settingsOf(operation);
+  const policy = { ...policyOf(record, observed, operation), keepDrift };
+  const [first, others] = [true, false].map((isCanary) => observed.filter(({ index }) => canaries.includes(index) === isCanary));
+  const planned = joined(planRebase(first ?? [], record.id, { ...policy, start: 'all' }), planRebase(others ?? [], record.id, policy));
+  const wanted = await refuseForeignDisks(ports, record, observed, planned);
+  const plan = keepDrift ? await withoutFrozen(ports, record, wanted) : wanted;
+  const before = byName(observed);
+  const outcome = dryOutcome(ports, { verb: 'rebase', id: operation.id, record, plan, before, doneAs: () => 'rebased', began });
+  if (observed.length === 0) {
+    const { plan: _, ...nothing } = outcome;
+    return { ...nothing, notes: [`every member stands on ${formatBaseRef(record.base)} already`] };
+  }
+  return canaries.length === 0 ? outcome : { ...outcome, notes: [`members ${formatIndexes(canaries)} go first, as canaries`] };
+}
+
+/** Does what is left of a rebase whose intent is written. The fleet is locked. */
+export async function finishRebase(
+  ports: Ports,
+  operation: Operation,
+  done: ReadonlySet<number>,
+  options: WorkOptions & { fleet: string; isResumed: boolean },
+): Promise<Outcome> {
+  const began = ports.clock.monotonic();
+  const { fleet } = options;
+  const { canaries, batch } = settingsOf(operation);
+  const target = recordOf(operation).base;
+  // Before anything is changed: without it nobody could say afterwards who stands where.
+  let current = await loadFleet(ports, fleet);
+  const left = operation.targets.filter((index) => !done.has(index));
+  const outcomes: Outcome[] = [];
+  const total = (notes: readonly string[] = []): Outcome => {
+    const merged = mergeOutcomes(outcomes, Math.round(ports.clock.monotonic() - began) / 1000);
+    return { ...merged, notes: [...merged.notes, ...notes] };
+  };
+
+  // Whether they held is not known as long as nobody followed: those that are done are waited for again.
+  const isHeld = [...done].some((index) => !canaries.includes(index));
+  const first = isHeld ? left.filter((index) => canaries.includes(index)) : canaries;
+  const rest = left.filter((index) => !canaries.includes(index));
+  const groups = [first, ...chunked(rest, batch)].filter((group) => group.length > 0);
+  // Killed with all of it done but the end: what is left is to say so.
+  if (groups.length === 0) {
+    await ports.fleets.write(await recordAsFound(ports, current, [target], done));
+    outcomes.push(await leftOver(ports, operation, operation.targets, 'unchanged'));
+  }
+  const progress = new BatchProgress(options.onProgress, left.length);
+  for (const [position, group] of groups.entries()) {
+    const isCanary = group === first;
+    progress.next();
+    const batchOptions = { ...options, onProgress: progress.listener, done, isCanary, isFirst: position === 0 && done.size === 0 };
+    const outcome = await moveGroup(ports, operation, group, batchOptions);
+    outcomes.push(outcome);
+    // From here on the record says where each of them stands, also one that was given up half way.
+    current = await recordAsFound(ports, current, [target], new Set([...done, ...group]));
+    await ports.fleets.write(current);
+    const untouched = groups.slice(position + 1).flat();
+    if (outcome.operation.interrupted || outcome.counts.cancelled !== undefined) {
+      outcomes.push(await leftOver(ports, operation, untouched, 'cancelled'));
+      return total();
+    }
+    const failed = outcome.members.filter((member) => member.outcome === 'failed').length;
+    if (untouched.length > 0 && failed > 0 && (isCanary || failed === group.length)) {
+      outcomes.push(await leftOver(ports, operation, untouched, 'unchanged'));
+      await ports.fleets.endOperation(fleet);
+      const what = isCanary ? 'a canary failed' : 'a whole batch failed';
+      return total([
+        `${what}: members ${formatIndexes(untouched)} were not touched. Mend ${formatBaseRef(target)} or its guests and rebase again, or go back with --base`,
+      ]);
+    }
+  }
+  await ports.fleets.endOperation(fleet);
+  return total();
+}
+
+/** Members that nothing was done to, as a part of the outcome. */
+async function leftOver(ports: Ports, operation: Operation, indexes: readonly number[], as: 'cancelled' | 'unchanged'): Promise<Outcome> {
+  const record = recordOf(operation);
+  const members = record.members.filter((member) => indexes.includes(member.index));
+  const observed = await observeWithMarks(ports, { ...record, members });
+  const results: MemberResult[] = as === 'cancelled' ? observed.map((member) => ({ member, kind: 'cancelled' })) : [];
+  return composeOutcome({
+    verb: 'rebase',
+    id: operation.id,
+    record,
+    plan: { members: [], unchanged: as === 'unchanged' ? observed.map(({ name }) => name) : [], refused: [] },
+    run: { results, stages: [] },
+    before: byName(observed),
+    seconds: 0,
+    interrupted: as === 'cancelled',
+    doneAs: () => 'unchanged',
+  });
+}
+
+interface GroupOptions extends WorkOptions {
+  fleet: string;
+  isResumed: boolean;
+  isCanary: boolean;
+  /** Moved by a run that was interrupted. */
+  done: ReadonlySet<number>;
+  /** Nothing was changed before it. */
+  isFirst: boolean;
+}
+
+async function moveGroup(ports: Ports, operation: Operation, group: readonly number[], options: GroupOptions): Promise<Outcome> {
+  const began = ports.clock.monotonic();
+  const record = recordOf(operation);
+  const { keepDrift, wait, timeoutMs } = settingsOf(operation);
+  const members = record.members.filter((member) => group.includes(member.index));
+  const { observed, plan, context, watch } = await prepared(ports, record.name, options.isResumed || !options.isFirst, async () => {
+    const imageOf = await verifiedBases(ports, record);
+    await assertReachable(ports, [...fleetTargets(ports, record.name), ...baseTargets(record, imageOf)]);
+    const observed = await observeWithMarks(ports, { ...record, members });
+    const policy = { ...policyOf(record, observed, operation), keepDrift, ...(options.isCanary ? { start: 'all' as const } : {}) };
+    const [moved, others] = [
+      observed.filter(({ index }) => options.done.has(index)),
+      observed.filter(({ index }) => !options.done.has(index)),
+    ];
+    const wanted = await refuseForeignDisks(ports, record, others, planRebase(others, record.id, policy));
+    const joint = joined(keepDrift ? await withoutFrozen(ports, record, wanted) : wanted, planPower(moved, record.id, 'start'));
+    const rendered = await definitionsOf(ports, record, members, imageOf, options.signal);
+    const { plan, definitions } = await withoutAdditions(ports, record, observed, joint, rendered, undefined, options.signal);
+    const disks = memberDisksOf(record, members);
+    if (!keepDrift) {
+      const fresh = await freshDisks(ports, record, members, imageOf);
+      await stagePlanned(ports, record, plan, { disks, fresh }, await freshSeeds(ports, record, members, operation, options.signal));
+    }
+    const watch = await beginWait(ports, record, wait === undefined ? undefined : parseWaitFor(wait));
+    return { observed, plan, context: { definitions, disks, ...nvramOf(record), rebaseTo: imageOf(record.base) }, watch };
+  });
+  const before = byName(observed);
+  const { outcome } = await executePlan(
+    ports,
+    {
+      verb: 'rebase',
+      id: operation.id,
+      record,
+      plan,
+      before,
+      doneAs: () => 'rebased',
+      began,
+      context: { ...context, off: offNames(before), journaled: true },
+      watch,
+    },
+    { ...options, timeoutMs },
+  );
+  return outcome;
+}
+
+function joined(one: Plan, other: Plan): Plan {
+  return {
+    members: [...one.members, ...other.members],
+    unchanged: [...one.unchanged, ...other.unchanged],
+    refused: [...one.refused, ...other.refused],
+  };
+}
+
+function policyOf({ spec }: FleetRecord, observed: readonly MarkedMember[], { wasOn }: Operation) {
+  return { start: 'same' as const, wasOn: namesOf(observed, wasOn), withSeeds: spec.seed === 'nocloud', redefines: spec.tpm };
+}
+
+function settingsOf(operation: Operation): NonNullable<Operation['rebase']> {
+  if (operation.rebase === undefined)
+    throw new CowherdError('STATE_DAMAGED', 'operation.json of a rebase does not say how', { hint: 'Remove it, and rebase again.' });
+  return operation.rebase;
+}
+
+function recordOf(operation: Operation): FleetRecord {
+  if (operation.record === undefined)
+    throw new CowherdError('STATE_DAMAGED', 'operation.json of a rebase does not say where to', { hint: 'Remove it, and rebase again.' });
+  return operation.record;
+}
+
+function chunked<T>(items: readonly T[], size: number): T[][] {
+  return Array.from({ length: Math.ceil(items.length / size) }, (_, position) => items.slice(position * size, (position + 1) * size));
+}

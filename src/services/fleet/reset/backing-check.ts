@@ -1,0 +1,227 @@
+import { imagesPrintedIn } from '../../../core/domain/foreign-domain.js';
+import { CowherdError, isDenied } from '../../../core/errors.js';
+import { memberDisks } from '../../../core/fleet/disks.js';
+import { isForeign, unreadReason } from '../../../core/fleet/foreign-member.js';
+import { keepOverlayHint, mergedReason } from '../../../core/fleet/kept-disk.js';
+import type { MarkedMember, Plan } from '../../../core/fleet/member-plan.js';
+import { isOn, type ObservedMember } from '../../../core/fleet/observation.js';
+import { type BaseRef, baseOf, basesOf, type FleetRecord } from '../../../core/fleet/record.js';
+import { formatBaseRef } from '../../../core/image/base.js';
+import { baseKey } from '../../../core/image/base-chain.js';
+import type { Ports } from '../../../ports/index.js';
+import { byName } from '../../run/run-plan.js';
+
+/** What members really stand on: their overlays' headers say it, whatever was meant. */
+
+type StandingPorts = Pick<Ports, 'bases' | 'fleets' | 'disks'>;
+
+/** Tells which of some base images a member's overlay names. */
+class Headers {
+  readonly #ports: StandingPorts;
+  readonly #refs = new Map<string, BaseRef>();
+  readonly #realPaths = new Map<string, Promise<string>>();
+
+  private constructor(ports: StandingPorts) {
+    this.#ports = ports;
+  }
+
+  /** Images that are gone are left out: nobody can stand on them. */
+  static async among(ports: StandingPorts, refs: readonly BaseRef[]): Promise<Headers> {
+    const headers = new Headers(ports);
+    for (const ref of refs) {
+      const image = await ports.bases.get(ref).catch(() => undefined);
+      if (image !== undefined) headers.#refs.set(await headers.#realPath(image.path), { name: image.name, digest: image.digest });
+    }
+    return headers;
+  }
+
+  /** @returns what it stands on, undefined where that is none of the images; and the name in its header */
+  async of(fleet: string, member: string): Promise<{ base: BaseRef | undefined; named: string | undefined; refusal?: CowherdError }> {
+    let named: string | undefined;
+    try {
+      named = await this.#ports.fleets.backingFile(fleet, member);
+    } catch (error) {
+      // One that cannot be looked at is that member's trouble alone.
+      if (!(error instanceof CowherdError)) throw error;
+      return { named: undefined, base: undefined, refusal: error };
+    }
+    return { named, base: named === undefined ? undefined : this.#refs.get(await this.#realPath(named)) };
+  }
+
+  /** A store may be reached by more than one path. */
+  #realPath(path: string): Promise<string> {
+    const real = this.#realPaths.get(path) ?? this.#ports.disks.realPath(path);
+    this.#realPaths.set(path, real);
+    return real;
+  }
+}
+
+/**
+ * The record with each member on the base image that its overlay names. Where all agree, that is the fleet's.
+ * @param candidates base images that may be named beside those of the record
+ * @param indexes whom to look at; the others stay as they are recorded
+ */
+export async function recordAsFound(
+  ports: StandingPorts,
+  record: FleetRecord,
+  candidates: readonly BaseRef[],
+  indexes?: ReadonlySet<number>,
+): Promise<FleetRecord> {
+  const headers = await Headers.among(ports, [...basesOf(record), ...candidates]);
+  const members = await Promise.all(
+    record.members.map(async (member) => {
+      if (indexes !== undefined && !indexes.has(member.index)) return { ...member, base: baseOf(record, member) };
+      return { ...member, base: (await headers.of(record.name, member.name)).base ?? baseOf(record, member) };
+    }),
+  );
+  const kinds = new Map(members.map(({ base }) => [baseKey(base), base]));
+  const [only] = kinds.values();
+  const common = kinds.size === 1 && only !== undefined ? only : record.base;
+  return {
+    ...record,
+    base: common,
+    members: members.map(({ base, ...member }) => (baseKey(base) === baseKey(common) ? member : { ...member, base })),
+  };
+}
+
+/** Members whose overlay names another base image than is recorded: started, their guests would see a mixture. */
+export async function misplaced(ports: StandingPorts, record: FleetRecord, members: readonly ObservedMember[]): Promise<Misplaced[]> {
+  const headers = await Headers.among(ports, basesOf(record));
+  const found = await Promise.all(
+    members.map(async (member) => {
+      if (member.overlayBytes === undefined) return [];
+      const meant = baseOf(record, member);
+      const { base, named, refusal } = await headers.of(record.name, member.name);
+      if (base !== undefined && baseKey(base) === baseKey(meant)) return furtherRefusals(ports, record, member);
+      return [await misplacedAs(ports, record, member, { base, named, refusal })];
+    }),
+  );
+  return found.flat();
+}
+
+export interface Misplaced {
+  name: string;
+  reason: string;
+  hint: string;
+  /** Nothing can be said of what it holds. */
+  isDamaged: boolean;
+}
+
+async function misplacedAs(
+  ports: StandingPorts,
+  record: FleetRecord,
+  member: ObservedMember,
+  { base, named, refusal }: { base: BaseRef | undefined; named: string | undefined; refusal: CowherdError | undefined },
+): Promise<Misplaced> {
+  const { name, index } = member;
+  const meant = baseOf(record, member);
+  const afresh = misplacedHint(record, index, named);
+  if (refusal !== undefined) {
+    // Who may not read it learns nothing of what is in it.
+    const isClosed = isDenied(refusal);
+    return { name, reason: refusal.message, hint: isClosed ? (refusal.hint ?? afresh) : afresh, isDamaged: !isClosed };
+  }
+  const { overlay } = ports.fleets.files(record.name, name);
+  const image = await ports.bases.get(meant).catch(() => undefined);
+  const subject = { fleet: record.name, index, name, isOn: isOn(member.domain) };
+  if (named === undefined) {
+    const isWhole = (await ports.disks.qcow2Header(overlay).catch(() => undefined))?.hasBackingFile === false;
+    return isWhole && image !== undefined
+      ? { name, reason: mergedReason, hint: keepOverlayHint(subject, overlay, image), isDamaged: false }
+      : { name, reason: 'its overlay names no base image: it is damaged', hint: afresh, isDamaged: true };
+  }
+  const reason = `its overlay stands on ${base === undefined ? named : formatBaseRef(base)}, not on ${formatBaseRef(meant)}`;
+  // One of its layers, after a blockpull of those above: what the overlay shows is whole.
+  const isLayer = image?.backing.some(({ path }) => path === named) === true;
+  return { name, reason, hint: isLayer && image !== undefined ? keepOverlayHint(subject, overlay, image) : afresh, isDamaged: false };
+}
+
+/** Of a member's further disks, which nothing else looks at before a guest writes to them. */
+async function furtherRefusals({ fleets }: Pick<Ports, 'fleets'>, record: FleetRecord, member: ObservedMember): Promise<Misplaced[]> {
+  for (const { stem } of memberDisks(record, member).filter(({ stem }) => stem !== member.name)) {
+    try {
+      await fleets.backingFile(record.name, stem);
+    } catch (error) {
+      if (!(error instanceof CowherdError)) throw error;
+      return [{ name: member.name, reason: error.message, hint: misplacedHint(record, member.index, undefined), isDamaged: true }];
+    }
+  }
+  return [];
+}
+
+/** Refuses them. */
+export async function refuseMisplaced(
+  ports: StandingPorts,
+  record: FleetRecord,
+  observed: readonly MarkedMember[],
+  plan: Plan,
+): Promise<Plan> {
+  const members = byName(observed);
+  const planned = plan.members.flatMap(({ name }) => members.get(name) ?? []);
+  const refused = (await misplaced(ports, record, planned)).map(({ name, reason, hint }) => ({ name, reason, hint }));
+  return without(plan, refused);
+}
+
+export function misplacedHint(record: Pick<FleetRecord, 'name'>, index: number, named: string | undefined): string {
+  const afresh = `A reset gives it a fresh one (cowherd reset ${record.name} ${index}), and gives up what it holds.`;
+  return named === undefined ? afresh : `Was the store moved? "cowherd base relocate" mends that. ${afresh}`;
+}
+
+/** Refuses members whose domain names another base image than their overlay is to stand on; defining it anew mends that. */
+export function refuseStaleDefinitions(record: FleetRecord, observed: readonly MarkedMember[], plan: Plan): Plan {
+  const members = byName(observed);
+  const refused = plan.members.flatMap(({ name }) => {
+    const member = members.get(name);
+    if (member?.mark === undefined || member.mark.baseDigest === baseOf(record, member).digest) return [];
+    return [
+      {
+        name,
+        reason: 'its domain names another base image than it is to stand on',
+        hint: `Define it anew: cowherd spawn ${record.name} --no-start`,
+      },
+    ];
+  });
+  return without(plan, refused);
+}
+
+/**
+ * Refuses members whose domain has the disk of another store's member of that name: a copy of a store says the same of its members as
+ * the original, whose guests they are.
+ */
+export async function refuseOtherStores(
+  ports: Pick<Ports, 'hypervisor' | 'fleets' | 'disks'>,
+  record: FleetRecord,
+  observed: readonly MarkedMember[],
+  plan: Plan,
+): Promise<Plan> {
+  const members = byName(observed);
+  const own = plan.members.flatMap(({ name }) => {
+    const member = members.get(name);
+    return member?.domain === undefined || isForeign(member, record.id) ? [] : [member];
+  });
+  const failed = new Map<string, CowherdError>();
+  const documents = await ports.hypervisor.readXml(
+    own.map(({ name }) => name),
+    failed,
+  );
+  const refused = [...failed].map(([name, error]) => unreadReason(name, error));
+  for (const { name } of own.filter((member) => !failed.has(member.name))) {
+    const { overlay } = ports.fleets.files(record.name, name);
+    const ending = `/fleets/${record.name}/overlays/${name}.qcow2`;
+    const other = imagesPrintedIn(documents.get(name) ?? '').heads.find((head) => head !== overlay && head.endsWith(ending));
+    if (other === undefined || (await ports.disks.seal(other)) === undefined) continue;
+    if ((await ports.disks.realPath(other)) === (await ports.disks.realPath(overlay))) continue;
+    const reason = `its domain has the disk ${other}, of another store`;
+    refused.push({
+      name,
+      reason,
+      hint: `Say that store: --store ${other.slice(0, -ending.length)}. A copy of a store is removed with its directory.`,
+    });
+  }
+  return without(plan, refused);
+}
+
+function without(plan: Plan, refused: Plan['refused']): Plan {
+  const names = new Set(refused.map(({ name }) => name));
+  return { ...plan, members: plan.members.filter((member) => !names.has(member.name)), refused: [...plan.refused, ...refused] };
+}

@@ -1,0 +1,72 @@
+import { hasDisk } from '../../../core/domain/domain-xml.js';
+import type { CowherdError } from '../../../core/errors.js';
+import { memberDisks } from '../../../core/fleet/disks.js';
+import { unreadReason } from '../../../core/fleet/foreign-member.js';
+import { foreignDiskReasonHint } from '../../../core/fleet/kept-disk.js';
+import type { MemberPlan, Plan } from '../../../core/fleet/member-plan.js';
+import { isOn, type ObservedMember } from '../../../core/fleet/observation.js';
+import type { FleetRecord } from '../../../core/fleet/record.js';
+import type { Ports } from '../../../ports/index.js';
+import { byName, memberOf } from '../../run/run-plan.js';
+
+/** Members whose domain has other disks than their own. */
+
+const xmlBatch = 200;
+
+/**
+ * Refuses members whose domain has another disk by now: after an external snapshot our overlay is what that one stands on, and
+ * one that was edited by hand may have somebody else's, which its guest would write to.
+ * @param isAsked which of the planned members are looked at
+ */
+export async function refuseForeignDisks(
+  ports: Ports,
+  record: FleetRecord,
+  observed: readonly ObservedMember[],
+  plan: Plan,
+  isAsked: (member: MemberPlan) => boolean = () => true,
+): Promise<Plan> {
+  const members = byName(observed);
+  const asked = plan.members.filter(isAsked);
+  const strange = new Map<string, string>();
+  const failed = new Map<string, CowherdError>();
+  // In parts: nobody needs the XML of a thousand domains at once.
+  for (let from = 0; from < asked.length; from += xmlBatch) {
+    const names = asked.slice(from, from + xmlBatch).map((member) => member.name);
+    const documents = await ports.hypervisor.readXml(names, failed);
+    for (const name of names.filter((name) => !failed.has(name))) {
+      const xml = documents.get(name);
+      const { disk } = ports.fleets.files(record.name, name);
+      const member = memberOf(members, name);
+      // A disk that was added while it ran is neither there nor in its domain yet.
+      const isOwn = (stem: string): boolean => member.missingDisks?.includes(stem) === true || hasDisk(xml ?? '', disk(stem));
+      // Undefined by a reset that was interrupted before it defined it again.
+      const lacking = memberDisks(record, member).filter(({ stem }) => !isOwn(stem));
+      if (xml === undefined ? redefines(record) : lacking.length === 0) continue;
+      strange.set(name, foreignDiskHint(ports, record, member, xml ?? ''));
+    }
+  }
+  return {
+    ...plan,
+    members: plan.members.filter(({ name }) => !strange.has(name) && !failed.has(name)),
+    refused: [
+      ...plan.refused,
+      ...[...failed].map(([name, error]) => unreadReason(name, error)),
+      ...[...strange].map(([name, hint]) => ({ name, reason: 'its domain does not have its own disks any more', hint })),
+    ],
+  };
+}
+
+/** What brings such a member back to its own disks. */
+export function foreignDiskHint(ports: Pick<Ports, 'fleets'>, record: FleetRecord, member: ObservedMember, xml: string): string {
+  const { name, index } = member;
+  const { disk } = ports.fleets.files(record.name, name);
+  const paths = memberDisks(record, member).map(({ stem }) => disk(stem));
+  const { firmware, tpm } = record.spec;
+  const keep = [...(firmware === 'uefi' ? ['--keep-nvram'] : []), ...(tpm ? ['--keep-tpm'] : [])];
+  return foreignDiskReasonHint({ fleet: record.name, index, name, isOn: isOn(member.domain) }, paths, xml, keep);
+}
+
+/** A TPM's state is libvirt's, and goes with the domain alone. */
+export function redefines({ spec }: Pick<FleetRecord, 'spec'>): boolean {
+  return spec.tpm;
+}

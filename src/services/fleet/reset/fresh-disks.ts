@@ -1,0 +1,83 @@
+import type { BaseLookup } from '../../../core/domain/template.js';
+import { type MemberDisk, memberDisks, originBytes, originKey } from '../../../core/fleet/disks.js';
+import { type BaseRef, basesOf, type FleetRecord } from '../../../core/fleet/record.js';
+import type { BaseImage } from '../../../core/image/base.js';
+import { baseKey } from '../../../core/image/base-chain.js';
+import type { Ports } from '../../../ports/index.js';
+import { verifiedBase } from '../access.js';
+
+/** What the disks of a fleet stand on, and what they are when they are fresh. */
+
+/**
+ * Every base image of a fleet, compared with its seal.
+ * @param further others that are asked for
+ * @throws BASE_CHANGED
+ */
+export async function verifiedBases(
+  ports: Pick<Ports, 'bases'>,
+  record: FleetRecord,
+  further: readonly BaseRef[] = [],
+): Promise<BaseLookup> {
+  const images = new Map<string, BaseImage>();
+  for (const ref of [...basesOf(record), ...further]) images.set(baseKey(ref), await verifiedBase(ports, ref));
+  return (ref) => {
+    const image = images.get(baseKey(ref));
+    if (image === undefined) throw new Error(`${ref.name} is no base image of fleet ${record.name}`);
+    return image;
+  };
+}
+
+export interface FreshDisks {
+  /** The file of a fresh disk. */
+  imageOf(disk: MemberDisk): Buffer;
+  /** Bytes on disk that all disks of one member take when they are fresh. */
+  bytesPerMember: number;
+}
+
+/** Makes one fresh file of each kind that members' disks are of: all fresh overlays on one base image are the same. */
+export async function freshDisks(
+  ports: Pick<Ports, 'images' | 'fleets'>,
+  record: FleetRecord,
+  members: FleetRecord['members'],
+  baseImage: BaseLookup,
+): Promise<FreshDisks> {
+  const files = new Map<string, { image: Buffer; allocatedBytes: number }>();
+  for (const { origin } of members.flatMap((member) => memberDisks(record, member))) {
+    const key = originKey(origin);
+    if (files.has(key)) continue;
+    const scratch = await ports.fleets.scratchPath(record.name);
+    const image =
+      'base' in origin
+        ? await ports.images.freshOverlay(baseImage(origin.base), scratch, originBytes(origin, baseImage))
+        : await ports.images.blankDisk(origin.bytes, scratch);
+    files.set(key, { image, allocatedBytes: await ports.fleets.measureOverlay(record.name, image) });
+  }
+  const fileOf = ({ origin, stem }: MemberDisk): { image: Buffer; allocatedBytes: number } => {
+    const file = files.get(originKey(origin));
+    if (file === undefined) throw new Error(`no fresh file was made for ${stem}`);
+    return file;
+  };
+  const [first] = members;
+  const ofOne = first === undefined ? [] : memberDisks(record, first);
+  return {
+    imageOf: (disk) => fileOf(disk).image,
+    bytesPerMember: ofOne.reduce((sum, disk) => sum + fileOf(disk).allocatedBytes, 0),
+  };
+}
+
+/** All disks of members, by member name. */
+export function memberDisksOf(record: FleetRecord, members: FleetRecord['members']): Map<string, MemberDisk[]> {
+  return new Map(members.map((member) => [member.name, memberDisks(record, member)]));
+}
+
+/** What a fresh NVRAM is, for members that have one. */
+export function nvramOf({ spec }: FleetRecord): { nvram?: { digest: string | undefined } } {
+  return spec.firmware === 'uefi' ? { nvram: { digest: spec.nvram } } : {};
+}
+
+/** The largest that the disks of one member can grow to, in bytes. */
+export function virtualBytesOf(record: FleetRecord, baseImage: BaseLookup): number {
+  const [first] = record.members;
+  if (first === undefined) return 0;
+  return memberDisks(record, first).reduce((sum, { origin }) => sum + originBytes(origin, baseImage), 0);
+}

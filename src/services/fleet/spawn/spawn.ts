@@ -1,0 +1,196 @@
+import { randomUUID } from 'node:crypto';
+import { CowherdError } from '../../../core/errors.js';
+import type { Plan } from '../../../core/fleet/member-plan.js';
+import type { Outcome } from '../../../core/fleet/outcome.js';
+import { type FleetRecord, growMembers } from '../../../core/fleet/record.js';
+import type { FleetSecrets } from '../../../core/guest/seed.js';
+import type { WaitFor } from '../../../core/guest/stages.js';
+import type { AcceleratorChoice } from '../../../core/host/cpu.js';
+import { assertWithin, limits } from '../../../core/limits.js';
+import { assertName } from '../../../core/names.js';
+import { domainSpecSchema, type GivenSpec } from '../../../core/spec/spec.js';
+import type { Ports } from '../../../ports/index.js';
+import { freezeDomain } from '../../clone/freeze.js';
+import { assertAlone, assertFreezable, assertWarm } from '../../clone/preflight.js';
+import { findGolden } from '../../clone/source-vm.js';
+import { assertWaitable } from '../../guest/readiness.js';
+import { loadSeedSources, type SeedFiles } from '../../guest/seeds.js';
+import { assertChecks, checkDisk, checkStore } from '../../preflight/checks.js';
+import { fleetTargets } from '../../preflight/reachability.js';
+import { dryPorts } from '../../run/dry-run/ports.js';
+import { earlyChecks, foresee, withForeseen } from '../../run/dry-run/refusal.js';
+import { emptyOutcome } from '../../run/run-plan.js';
+import { assertNothingUnfinished, assertWork, type WorkOptions, withFleetLock } from '../access.js';
+import { applySpawn } from './apply.js';
+import { loadTemplate } from './definitions.js';
+import { type GoldenDomain, goldenDomain } from './from-domain.js';
+import { assertCount, composeRecord, readNvram, resolveBase } from './inputs.js';
+
+export interface SpawnOptions extends WorkOptions {
+  fleet: string;
+  /** A file, or the name of a base image in the store. May be left out for a fleet that exists. */
+  base?: string | undefined;
+  /** Name of a domain that is shut off: its XML becomes the template, and its disks the base images. */
+  fromDomain?: string | undefined;
+  /** Name or UUID of a domain that runs: it is frozen while its disk is read, and members go on from its memory. */
+  fromRunning?: string | undefined;
+  /** Leave that domain off, with its memory kept by libvirt. */
+  keepFrozen?: boolean | undefined;
+  format?: 'qcow2' | 'raw' | undefined;
+  trustChain?: boolean | undefined;
+  /** May be left out for a fleet that exists. */
+  count?: number | undefined;
+  /** What is left out stays as recorded, or is the default for a new fleet. */
+  spec?: GivenSpec | undefined;
+  /** For a fleet that is new, and is not made of a domain: what stands where `spec` and `template` say nothing. */
+  defaults?: Pick<GivenSpec, 'network' | 'seed' | 'sshKeys'> & { template?: string | undefined };
+  /** Path of a domain template. */
+  template?: string | undefined;
+  /** Path of the NVRAM that members of UEFI begin with. */
+  nvram?: string | undefined;
+  /** Paths of seed templates. */
+  seedFiles?: SeedFiles | undefined;
+  /** Values for the seed templates that are kept out of every record and listing. */
+  secrets?: FleetSecrets['values'] | undefined;
+  /** Whether what is off is started; true when left out. */
+  start?: boolean | undefined;
+  wait?: WaitFor | undefined;
+  /** How long to wait, for all members together. */
+  timeoutMs?: number | undefined;
+  dryRun?: boolean | undefined;
+  force?: boolean | undefined;
+  /** Only define members of a fleet anew, on another accelerator, and start those of some numbers. */
+  redefine?: { accelerator?: AcceleratorChoice | undefined; starting: readonly number[] } | undefined;
+}
+
+/** Makes the world be as the spec says: imports the base, creates what is missing, starts what is off. Running it again converges. */
+export async function spawn(ports: Ports, options: SpawnOptions): Promise<Outcome> {
+  assertName('fleet', options.fleet);
+  assertWork(options);
+  assertWithin({ count: [options.count, limits.members] });
+  if (options.dryRun === true) return spawnLocked(dryPorts(ports), options);
+  // Before the lock, which is a file of the store.
+  assertChecks(await checkStore(ports, fleetTargets(ports, options.fleet)), options.force === true);
+  return withFleetLock(ports, options.fleet, () => spawnLocked(ports, options));
+}
+
+/** As {@link spawn}, of a fleet that is locked already. */
+export async function spawnLocked(ports: Ports, asked: SpawnOptions): Promise<Outcome> {
+  const { fleet } = asked;
+  const began = ports.clock.monotonic();
+  await assertNothingUnfinished(ports, fleet, ({ operation }) => operation.verb === 'spawn');
+  // What an interrupted spawn meant to make counts as recorded: its members may be there already.
+  const recorded = (await ports.fleets.unfinished(fleet))?.operation.record ?? (await ports.fleets.read(fleet));
+  assertCount(fleet, recorded, asked.count);
+
+  // A dry run tells of it at the end, with all else.
+  const early = asked.dryRun === true ? [] : assertChecks(await checkDisk(ports), asked.force === true);
+  if (recorded === undefined) await assertNoOtherFreeze(ports, asked);
+  // What is put into the head of a memory must be the machine that the memory is of.
+  if (recorded?.spec.warm !== undefined) assertAlone(asked);
+  if (asked.fromRunning !== undefined) {
+    if (recorded !== undefined) await assertWarm(ports, recorded, asked.fromRunning);
+    else if (asked.dryRun === true) return dryClones(ports, { ...asked, count: asked.count ?? 0 }, began);
+    else return spawnFrozen(ports, asked, began);
+  }
+  const golden = await goldenDomain(ports, asked);
+  const options = golden === undefined ? asked : withGolden(asked, golden, recorded);
+  const { base, notes } = await resolveBase(ports, options, recorded);
+  const importSeconds = (ports.clock.monotonic() - began) / 1000;
+  const template =
+    golden?.template ??
+    (await loadTemplate(ports, recorded, options.template ?? (recorded === undefined ? asked.defaults?.template : undefined)));
+  const seeds = await loadSeedSources(ports, recorded, options.seedFiles);
+  const nvram = golden?.nvram ?? (await readNvram(ports, options.nvram));
+  const sources = {
+    ...seeds.digests,
+    ...(template.digest === undefined ? {} : { template: template.digest }),
+    ...(nvram === undefined ? {} : { nvram: nvram.digest }),
+  };
+  const record = await composeRecord(ports, options, recorded, base, sources);
+  assertWaitable(record.spec, options.wait);
+  return applySpawn(ports, options, {
+    recorded,
+    record,
+    nvram: nvram?.bytes,
+    template,
+    seedSources: seeds.sources,
+    began,
+    importSeconds,
+    notes: [...notes, ...(golden?.notes ?? []), ...early],
+  });
+}
+
+/** A new fleet of a VM that runs. */
+async function spawnFrozen(ports: Ports, asked: SpawnOptions, began: number): Promise<Outcome> {
+  const { fleet, count = 0 } = asked;
+  const frozen = await freezeDomain(ports, { ...asked, count });
+  const importSeconds = (ports.clock.monotonic() - began) / 1000;
+  try {
+    const sources = { template: frozen.template.digest ?? '', warm: frozen.warm };
+    const options = { ...asked, spec: frozen.spec };
+    const composed = await composeRecord(ports, options, undefined, frozen.base, sources);
+    // In the order in which a later run composes it: else the domains' marks would differ, and all would be redefined.
+    const { template: ownTemplate, ...rest } = domainSpecSchema.parse(composed.spec);
+    const record = { ...composed, spec: { ...rest, template: ownTemplate } };
+    assertWaitable(record.spec, asked.wait);
+    const { sources: seedSources } = await loadSeedSources(ports, undefined, undefined);
+    const { template, notes } = frozen;
+    const given = { recorded: undefined, record, nvram: undefined, template, seedSources, began, importSeconds, notes };
+    return await applySpawn(ports, options, given);
+  } catch (error) {
+    // Once the fleet's own intent is there, that says how to go on.
+    if (!(await isBegun(ports, fleet).catch(() => true))) await frozen.giveUp();
+    throw error;
+  }
+}
+
+async function isBegun(ports: Ports, fleet: string): Promise<boolean> {
+  return (await ports.fleets.unfinished(fleet)) !== undefined || (await ports.fleets.read(fleet)) !== undefined;
+}
+
+/** Made another way, nobody would let the golden VM go on that a killed run left frozen. @throws UNFINISHED_OPERATION */
+async function assertNoOtherFreeze(ports: Ports, { fleet, fromRunning }: SpawnOptions): Promise<void> {
+  const begun = await ports.memory.readFreeze(fleet);
+  if (begun === undefined || fromRunning === begun.domain || fromRunning === begun.uuid) return;
+  throw new CowherdError('UNFINISHED_OPERATION', `A spawn of fleet ${fleet} from ${begun.domain} was interrupted`, {
+    details: [`it began ${begun.startedAt}`],
+    hint: `Finish it first: cowherd resume ${fleet}`,
+  });
+}
+
+/** What would be done: nothing is frozen for it. */
+async function dryClones(ports: Ports, options: SpawnOptions & { count: number }, began: number): Promise<Outcome> {
+  const { fleet, count, fromRunning = '' } = options;
+  assertAlone(options);
+  const golden = await findGolden(ports, fromRunning);
+  await assertFreezable(ports, options, golden);
+  const members = growMembers(fleet, randomUUID(), [], count);
+  const plan: Plan = {
+    members: members.map(({ index, name }) => ({
+      index,
+      name,
+      steps: ['overlay', 'define', 'restore'],
+      why: `no domain, clone of ${golden.name}`,
+      atNextStart: false,
+    })),
+    unchanged: [],
+    refused: [],
+  };
+  const base = { name: golden.name, digest: '' };
+  const notes = [`${golden.name} would stand still while its disk is read; a dry run leaves it alone`];
+  const outcome = { ...emptyOutcome(ports, { verb: 'spawn', fleet, base, members, plan, began, notes }), plan };
+  return withForeseen(outcome, foresee(await earlyChecks(ports), options.force === true));
+}
+
+/** What the domain says stands below what was asked for, and of a fleet that exists below what was asked for then. */
+function withGolden(
+  options: SpawnOptions,
+  { base, spec }: GoldenDomain,
+  recorded: FleetRecord | undefined,
+): SpawnOptions & { baseName: string } {
+  const given = Object.fromEntries(Object.entries(options.spec ?? {}).filter(([, value]) => value !== undefined));
+  const { memoryMiB, vcpus, virtType } = recorded?.spec ?? spec;
+  const kept = { memoryMiB, vcpus, virtType };
+  return { ...options, base: base.path, format: base.format, baseName: base.name, spec: { ...spec, ...kept, ...given } };
+}

@@ -1,0 +1,176 @@
+import { join } from 'node:path';
+import pLimit from 'p-limit';
+import { CowherdError, type ErrorReport, reportOf } from '../../core/errors.js';
+import type { MemberIdentity } from '../../core/fleet/identity.js';
+import { selectMembers } from '../../core/fleet/selection.js';
+import type { Target } from '../../core/fleet/targets.js';
+import { baseName, type CopyPlan, planCopy } from '../../core/guest/copy.js';
+import type { Ports } from '../../ports/index.js';
+import { assertWork, defaultConcurrency, loadFleet, type WorkOptions } from '../fleet/access.js';
+import { membersThatAreOn, offError } from '../fleet/members.js';
+import { findTargets } from '../fleet/targets.js';
+import { isAborted } from '../run/member-executor.js';
+import { copyByAgent } from './agent-files.js';
+import { Endpoints } from './endpoints.js';
+import type { Transport } from './run.js';
+
+export interface CopyRequest extends WorkOptions {
+  source: string;
+  destination: string;
+  /** A fleet file that names the fleets; the side in the guests is then `:/path`. */
+  file?: string | undefined;
+  /** Of a whole fleet, only these. */
+  members?: readonly string[] | undefined;
+  recursive?: boolean | undefined;
+  via?: Transport | undefined;
+  /** For each member. */
+  timeoutMs?: number | undefined;
+}
+
+export interface MemberCopy {
+  index: number;
+  name: string;
+  via: 'agent' | 'ssh' | null;
+  ok: boolean;
+  /** Where it was written, or fetched to. */
+  path: string;
+  error?: ErrorReport;
+}
+
+export interface CopyOutcome {
+  fleet: string;
+  direction: CopyPlan['direction'];
+  counts: { ok: number; failed: number };
+  interrupted: boolean;
+  members: MemberCopy[];
+}
+
+export const defaultCopyMs = 10 * 60_000;
+const bannerMs = 3_000;
+
+/** Copies a file into guests, or fetches it from them: from a whole fleet into a directory of this host, one directory per member. */
+export async function copy(ports: Ports, request: CopyRequest): Promise<CopyOutcome> {
+  const [outcome, ...others] = await copyInFleets(ports, request);
+  if (outcome === undefined || others.length > 0) {
+    throw new CowherdError('BAD_USAGE', 'Several fleets are named, and this is about one', {
+      hint: 'Call copyInFleets, or copy for each of them.',
+    });
+  }
+  return outcome;
+}
+
+/** As {@link copy}, with members of several fleets at the same time. @returns an outcome for each fleet, in their order */
+export async function copyInFleets(ports: Ports, request: CopyRequest): Promise<CopyOutcome[]> {
+  assertWork(request);
+  const plan = planCopy(request.source, request.destination, request.file !== undefined);
+  const targets = await targetsOf(ports, plan, request);
+  await assertLocal(ports, plan, request.recursive === true);
+  const [only] = targets;
+  // One member that is named by itself: its file goes where it was asked for.
+  const isDirect = targets.length === 1 && only?.members.length === 1 && only.members[0] === plan.target;
+  const fleets = await Promise.all(
+    targets.map(async ({ fleet, members }) => {
+      const record = await loadFleet(ports, fleet);
+      return { record, chosen: selectMembers(record.name, record.members, members) };
+    }),
+  );
+  const total = fleets.reduce((sum, { chosen }) => sum + chosen.length, 0);
+  const limit = pLimit(request.concurrency ?? defaultConcurrency);
+  let done = 0;
+  return Promise.all(
+    fleets.map(async ({ record, chosen }): Promise<CopyOutcome> => {
+      const running = await membersThatAreOn(ports, record);
+      const endpoints = new Endpoints(ports, record);
+      const members = await Promise.all(
+        chosen.map((member) =>
+          limit(async (): Promise<MemberCopy> => {
+            const result = await copyMember(ports, { plan, endpoints, member, isDirect, isOn: running.has(member.name) }, request);
+            request.onProgress?.({ kind: 'stage', stage: 'copy', done: ++done, total });
+            return result;
+          }),
+        ),
+      );
+      const ok = members.filter((result) => result.ok).length;
+      const counts = { ok, failed: members.length - ok };
+      return { fleet: record.name, direction: plan.direction, counts, interrupted: isAborted(request.signal), members };
+    }),
+  );
+}
+
+interface CopyPlace {
+  plan: CopyPlan;
+  endpoints: Endpoints;
+  member: MemberIdentity;
+  /** Not into a directory of the member's name. */
+  isDirect: boolean;
+  isOn: boolean;
+}
+
+/** A failure is a result. */
+async function copyMember(ports: Ports, { plan, endpoints, member, isDirect, isOn }: CopyPlace, request: CopyRequest): Promise<MemberCopy> {
+  const { index, name } = member;
+  const isFetched = plan.direction === 'from';
+  const local = !isDirect && isFetched ? join(plan.local, name, baseName(plan.remote)) : plan.local;
+  const path = isFetched ? local : plan.remote;
+  try {
+    if (isAborted(request.signal)) throw new CowherdError('INTERRUPTED', `Interrupted before ${name} had its turn`);
+    if (!isOn) throw offError(member);
+    if (!isDirect && isFetched) await ports.files.makeDirectory(join(plan.local, name));
+    return { index, name, via: await copyOne(ports, endpoints, member, { ...plan, local }, request), ok: true, path };
+  } catch (error) {
+    return { index, name, via: null, ok: false, path, error: reportOf(error) };
+  }
+}
+
+/** @throws BAD_USAGE, FLEET_NOT_FOUND, MEMBER_NOT_FOUND */
+async function targetsOf(ports: Ports, { target }: CopyPlan, { members = [], file }: CopyRequest): Promise<Target[]> {
+  const targets = await findTargets(ports, target === '' ? [] : [target], file);
+  const [only, ...others] = targets;
+  if (members.length === 0 || only === undefined) return targets;
+  if (others.length === 0 && only.members.length === 0) return [{ ...only, members: [...members] }];
+  throw new CowherdError('BAD_USAGE', 'Members are chosen of one fleet at a time', {
+    hint: `Name them in full: ${only.fleet}-001,${only.fleet}-002:/path`,
+  });
+}
+
+/** @throws FILE_NOT_FOUND, BAD_USAGE before anything is copied */
+async function assertLocal(ports: Pick<Ports, 'files'>, { direction, local }: CopyPlan, recursive: boolean): Promise<void> {
+  if (direction === 'from') return;
+  const kind = await ports.files.kind(local);
+  if (kind === 'missing') throw new CowherdError('FILE_NOT_FOUND', `There is no file ${local}`, { hint: 'Check the path.' });
+  if (kind === 'directory' && !recursive)
+    throw new CowherdError('BAD_USAGE', `${local} is a directory`, { hint: 'Add --recursive to copy all of it.' });
+}
+
+async function copyOne(
+  ports: Ports,
+  endpoints: Endpoints,
+  member: MemberIdentity,
+  { direction, local, remote }: CopyPlan,
+  { via = 'auto', recursive = false, timeoutMs = defaultCopyMs, signal }: CopyRequest,
+): Promise<'agent' | 'ssh'> {
+  const chosen = via === 'auto' ? await bestWay(ports, endpoints, member) : via;
+  if (chosen === 'ssh') {
+    await ports.remote.copy(await endpoints.ssh(member), { direction, local, remote, recursive, timeoutMs, signal });
+    return 'ssh';
+  }
+  if (recursive) {
+    throw new CowherdError('GUEST_UNREACHABLE', `The agent of ${member.name} takes single files only, and its ssh does not answer`, {
+      hint: 'Copy a tar file, or make ssh work: cowherd exec can start sshd.',
+    });
+  }
+  await copyByAgent(ports, member, { direction, local, remote }, { timeoutMs, signal });
+  return 'agent';
+}
+
+/** ssh where it answers: it is made for large files. */
+async function bestWay(ports: Ports, endpoints: Endpoints, member: MemberIdentity): Promise<'agent' | 'ssh'> {
+  const where = await endpoints.host(member);
+  if (where === undefined) return 'agent';
+  return (await ports.remote.answers(where.host, where.port, bannerMs)) ? 'ssh' : 'agent';
+}
+
+export function exitCodeOfCopy({ counts, interrupted }: CopyOutcome): number {
+  if (interrupted) return 130;
+  return counts.failed > 0 ? 4 : 0;
+}

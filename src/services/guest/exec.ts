@@ -1,0 +1,149 @@
+import pLimit from 'p-limit';
+import { CowherdError, type ErrorReport, reportOf } from '../../core/errors.js';
+import type { MemberIdentity } from '../../core/fleet/identity.js';
+import { selectMembers } from '../../core/fleet/selection.js';
+import type { Target } from '../../core/fleet/targets.js';
+import { type GuestText, guestText } from '../../core/guest/text.js';
+import type { Ports } from '../../ports/index.js';
+import { assertWork, defaultConcurrency, loadFleet, type WorkOptions } from '../fleet/access.js';
+import { membersThatAreOn, offError } from '../fleet/members.js';
+import { isAborted } from '../run/member-executor.js';
+import { Endpoints } from './endpoints.js';
+import { type GuestRunResult, runInGuest, type Transport } from './run.js';
+
+export interface ExecOptions extends WorkOptions {
+  fleet: string;
+  /** Names, numbers or ranges; all members where there are none. */
+  members?: readonly string[] | undefined;
+  /** A program and its arguments; a single word is a line for the guest's shell. */
+  command: readonly string[];
+  via?: Transport | undefined;
+  /** For each member. */
+  timeoutMs?: number | undefined;
+  /** For the standard input of each, at most 1 MiB by ssh, and 64 KiB by an agent. */
+  input?: Uint8Array | undefined;
+}
+
+export interface MemberExec {
+  index: number;
+  name: string;
+  via: 'agent' | 'ssh' | null;
+  /** null where it did not run, or how it ended is not known. */
+  exitCode: number | null;
+  /** A guest wrote it: see {@link GuestText}. */
+  stdout: GuestText;
+  stderr: GuestText;
+  /** Output beyond what is kept was dropped. */
+  truncated: boolean;
+  error?: ErrorReport;
+}
+
+export interface ExecOutcome {
+  fleet: string;
+  command: string[];
+  counts: { ok: number; failed: number };
+  interrupted: boolean;
+  members: MemberExec[];
+}
+
+export const defaultExecMs = 60_000;
+/** Kept of one member's output, and of all together: bytes of each stream. */
+const keptOfOne = 1024 * 1024;
+const keptOfAll = 64 * 1024 * 1024;
+
+/** Runs a command in many guests at once. One that fails, or cannot be reached, does not keep the others from it. */
+export async function exec(ports: Ports, options: ExecOptions): Promise<ExecOutcome> {
+  const [outcome] = await execInFleets(ports, { ...options, targets: [{ fleet: options.fleet, members: [...(options.members ?? [])] }] });
+  if (outcome === undefined) throw new Error('one fleet was named, and there is no outcome');
+  return outcome;
+}
+
+export interface FleetsExecOptions extends Omit<ExecOptions, 'fleet' | 'members'> {
+  targets: readonly Target[];
+  /** Called before anything runs, with the names of all members that were chosen. */
+  onChosen?: ((names: readonly string[]) => void) | undefined;
+  /** Called as output comes: by ssh piece by piece, by an agent when the command has ended. */
+  onOutput?: ((name: string, stream: 'stdout' | 'stderr', text: GuestText) => void) | undefined;
+  /** Called when a member is done. */
+  onDone?: ((member: MemberExec) => void) | undefined;
+}
+
+/** As {@link exec}, in members of several fleets at the same time. @returns an outcome for each fleet, in their order */
+export async function execInFleets(ports: Ports, options: FleetsExecOptions): Promise<ExecOutcome[]> {
+  const { command, targets, signal } = options;
+  if (command.length === 0 || command[0] === '') {
+    throw new CowherdError('BAD_USAGE', 'No command given', { hint: 'Put it after two hyphens: cowherd exec lab -- uname -a' });
+  }
+  assertWork(options);
+  const fleets = await Promise.all(
+    targets.map(async ({ fleet, members }) => {
+      const record = await loadFleet(ports, fleet);
+      return { record, chosen: selectMembers(record.name, record.members, members) };
+    }),
+  );
+  const total = fleets.reduce((sum, { chosen }) => sum + chosen.length, 0);
+  options.onChosen?.(fleets.flatMap(({ chosen }) => chosen.map(({ name }) => name)));
+  const limit = pLimit(options.concurrency ?? defaultConcurrency);
+  const keepBytes = Math.min(keptOfOne, Math.floor(keptOfAll / Math.max(1, total)));
+  let done = 0;
+  return Promise.all(
+    fleets.map(async ({ record, chosen }): Promise<ExecOutcome> => {
+      const running = await membersThatAreOn(ports, record);
+      const endpoints = new Endpoints(ports, record);
+      const members = await Promise.all(
+        chosen.map((member) =>
+          limit(async (): Promise<MemberExec> => {
+            const result = await execInMember(ports, { endpoints, member, isOn: running.has(member.name), keepBytes }, options);
+            options.onDone?.(result);
+            options.onProgress?.({ kind: 'stage', stage: 'exec', done: ++done, total });
+            return result;
+          }),
+        ),
+      );
+      const ok = members.filter((member) => member.exitCode === 0).length;
+      const counts = { ok, failed: members.length - ok };
+      return { fleet: record.name, command: [...command], counts, interrupted: isAborted(signal), members };
+    }),
+  );
+}
+
+interface Place {
+  endpoints: Endpoints;
+  member: MemberIdentity;
+  isOn: boolean;
+  keepBytes: number;
+}
+
+/** A failure is a result. */
+async function execInMember(ports: Ports, { endpoints, member, isOn, keepBytes }: Place, options: FleetsExecOptions): Promise<MemberExec> {
+  const { index, name } = member;
+  const { signal, onOutput, via = 'auto', timeoutMs = defaultExecMs, input } = options;
+  try {
+    if (isAborted(signal)) throw new CowherdError('INTERRUPTED', `Interrupted before it ran in ${name}`);
+    if (!isOn) throw offError(member);
+    const result = await runInGuest(ports, endpoints, member, commandOf(options.command), {
+      ...{ via, timeoutMs, keepBytes, signal, input },
+      ...(onOutput === undefined ? {} : { onOutput: (stream, text) => onOutput(name, stream, text) }),
+    });
+    return { index, name, ...outputOf(result) };
+  } catch (error) {
+    const nothing = { stdout: guestText(''), stderr: guestText(''), truncated: false };
+    return { index, name, via: null, exitCode: null, ...nothing, error: reportOf(error) };
+  }
+}
+
+/** One word is what people type at a prompt; several are a program and its arguments, which no shell gets to see. */
+export function commandOf(words: readonly string[]): string[] {
+  const [only = ''] = words;
+  return words.length === 1 && /[^\w@%+=:,./-]/.test(only) ? ['sh', '-c', only] : [...words];
+}
+
+function outputOf({ via, exitCode, stdout, stderr, truncated }: GuestRunResult): Omit<MemberExec, 'index' | 'name'> {
+  return { via, exitCode, stdout, stderr, truncated };
+}
+
+/** 0 all succeeded, 4 some failed, 130 interrupted. */
+export function exitCodeOfExec({ counts, interrupted }: Pick<ExecOutcome, 'counts' | 'interrupted'>): number {
+  if (interrupted) return 130;
+  return counts.failed > 0 ? 4 : 0;
+}

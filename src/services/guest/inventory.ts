@@ -1,0 +1,49 @@
+import type { Inventory, InventoryMember } from '../../core/fleet/inventory.js';
+import { selectMembers } from '../../core/fleet/selection.js';
+import { parseIpv4 } from '../../core/guest/values.js';
+import { isSshConfigValue } from '../../core/quoting.js';
+import type { Ports, SshFiles } from '../../ports/index.js';
+import { loadFleet } from '../fleet/access.js';
+import { membersThatAreOn } from '../fleet/members.js';
+import { Endpoints, sshPort } from './endpoints.js';
+
+/** How long all agents together may take to tell their addresses, in milliseconds. */
+const agentsMs = 2_000;
+
+/** Where each member can be reached, and with which key. */
+export async function inventory(ports: Ports, fleet: string, words: readonly string[] = []): Promise<Inventory> {
+  const record = await loadFleet(ports, fleet);
+  const running = await membersThatAreOn(ports, record);
+  const endpoints = new Endpoints(ports, record);
+  const enough = new AbortController();
+  const isOver = ports.clock.sleep(agentsMs, enough.signal);
+  const members = await Promise.all(
+    selectMembers(record.name, record.members, words).map(async (member): Promise<InventoryMember> => {
+      const address = parseIpv4(member.address);
+      const reserved = address === undefined ? undefined : { host: address, port: sshPort };
+      // Guests that are off, or that hang, have nothing to say; a forwarded port is known without them.
+      const isAsked = running.has(member.name) || member.sshPort !== undefined;
+      const where = isAsked ? await Promise.race([endpoints.host(member), isOver.then(() => reserved)]) : reserved;
+      const files = await endpoints.sshFiles(member);
+      const user = record.spec.sshUser;
+      return {
+        index: member.index,
+        name: member.name,
+        state: running.has(member.name) ? 'on' : 'off',
+        host: where?.host ?? null,
+        port: where?.port ?? null,
+        user,
+        identityFile: files.identityFile ?? null,
+        knownHostsFile: files.knownHostsFile,
+        sshConfig:
+          where === undefined || !isInSshConfig(files) ? [] : ports.remote.config({ member: member.name, ...where, user, ...files }),
+      };
+    }),
+  );
+  enough.abort();
+  return { fleet: record.name, members };
+}
+
+function isInSshConfig({ identityFile = '', knownHostsFile }: SshFiles): boolean {
+  return [identityFile, knownHostsFile].every(isSshConfigValue);
+}

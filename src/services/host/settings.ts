@@ -1,0 +1,35 @@
+import { type SettingName, type Settings, type Source, settingNames } from '../../core/host/settings.js';
+import { defaultDomainSpec } from '../../core/spec/spec.js';
+
+/** A default as it is in force. */
+export interface EffectiveSetting {
+  name: SettingName;
+  /** Null where there is none. */
+  value: string | string[] | null;
+  source: Source['kind'];
+  /** The variable or the file; null for flags and what is built in. */
+  from: string | null;
+}
+
+/** @param given what flags say */
+export function effectiveSettings(
+  given: { connect?: string | undefined; store?: string | undefined },
+  settings: Settings,
+  builtIn: { connect: string; store: string },
+): EffectiveSetting[] {
+  const fallback: Record<SettingName, string | string[] | null> = {
+    ...builtIn,
+    network: defaultDomainSpec.network,
+    seed: defaultDomainSpec.seed,
+    sshKeys: [],
+    template: null,
+  };
+  return settingNames.map((name): EffectiveSetting => {
+    const flag = name === 'connect' || name === 'store' ? given[name] : undefined;
+    if (flag !== undefined) return { name, value: flag, source: 'flag', from: null };
+    const set = settings[name];
+    return set === undefined
+      ? { name, value: fallback[name], source: 'built-in', from: null }
+      : { name, value: set.value, source: set.source.kind, from: set.source.from ?? null };
+  });
+}

@@ -1,0 +1,257 @@
+import prettyBytes from 'pretty-bytes';
+import type { Platform } from '../../core/domain/template.js';
+import { CowherdError, reportOf } from '../../core/errors.js';
+import { reachHint } from '../../core/host/reachability.js';
+import { shellWord } from '../../core/quoting.js';
+import { type DomainSpec, parseNetwork } from '../../core/spec/spec.js';
+import type { Ports } from '../../ports/index.js';
+import type { ReachTarget } from '../../ports/machine.js';
+import { obstaclesOfQemu, placeOf } from './reachability.js';
+
+/** The named checks that spawn makes before it changes anything; doctor prints them, too. */
+export interface Check {
+  name: string;
+  status: 'ok' | 'warning' | 'failed';
+  message: string;
+  /** What to do about it. */
+  hint?: string;
+}
+
+const MiB = 1024 ** 2;
+const GiB = 1024 ** 3;
+/** Allowance for what QEMU itself takes beside the guest's memory. */
+const overheadMiB = 32;
+
+/**
+ * Whether this user can write the store, and QEMU can reach it.
+ * @param targets files and directories below it that guests need, of what is there already
+ */
+export async function checkStore(
+  ports: Pick<Ports, 'hypervisor' | 'machine' | 'fleets'>,
+  targets: readonly ReachTarget[] = [],
+): Promise<Check[]> {
+  const { hypervisor, machine, fleets } = ports;
+  const { root } = fleets;
+  const checks: Check[] = [];
+  const obstacle = await machine.writeObstacle(root);
+  checks.push(
+    obstacle === undefined
+      ? ok('store', root)
+      : {
+          name: 'store',
+          status: 'failed',
+          message: obstacle.reason,
+          hint: obstacle.isReadOnly
+            ? 'Remount it (sudo mount -o remount,rw MOUNTPOINT; "dmesg" tells why, if an error made it so), or keep the store elsewhere with --store DIR.'
+            : `Make it yours: ${await makeStoreCommand({ hypervisor, machine }, root)}`,
+        },
+  );
+  return [...checks, await checkReach(ports, [{ path: root, needs: 'pass' }, ...targets])];
+}
+
+/** Whether QEMU, which runs as a user of its own, gets to files and directories. */
+export async function checkReach(ports: Pick<Ports, 'hypervisor' | 'machine' | 'fleets'>, targets: readonly ReachTarget[]): Promise<Check> {
+  const name = 'store reachable by QEMU';
+  return attempt(name, async () => {
+    const user = await ports.hypervisor.qemuUser();
+    if (user === undefined) return ok(name, 'QEMU runs as you');
+    const obstacles = await obstaclesOfQemu(ports, targets);
+    if (obstacles.length === 0) return ok(name, `uid ${user.uid} may use every file and directory of ${ports.fleets.root}`);
+    return {
+      name,
+      status: 'failed',
+      message: obstacles.map(({ path, reason }) => `${path}: ${reason}`).join('; '),
+      hint: `${reachHint(obstacles, placeOf(ports))}, or keep the store elsewhere with --store DIR.`,
+    };
+  });
+}
+
+/** With QEMU's group for all that comes into it: this user could not give a base image to that group later. */
+async function makeStoreCommand({ hypervisor, machine }: Pick<Ports, 'hypervisor' | 'machine'>, root: string): Promise<string> {
+  const qemu = await hypervisor.qemuUser().catch(() => undefined);
+  const rights = qemu === undefined ? '-m 0755' : `-m 2755 -g ${qemu.gid}`;
+  return `sudo install -d ${rights} -o ${machine.userName()} ${shellWord(root)}`;
+}
+
+export interface Demand {
+  /** Members that will be started. */
+  starting: number;
+  memoryMiB: number;
+  /** Overlays that will be made. */
+  creating: number;
+  virtualBytes: number;
+}
+
+export async function checkDisk({ machine, fleets }: Pick<Ports, 'machine' | 'fleets'>, demand?: Demand): Promise<Check[]> {
+  const { freeBytes, totalBytes } = await machine.diskSpace(fleets.root);
+  const percent = Math.round((freeBytes / totalBytes) * 100);
+  const free = `${prettyBytes(freeBytes, { binary: true })} free (${percent} %)`;
+  const checks: Check[] = [
+    freeBytes < GiB || freeBytes < totalBytes * 0.05
+      ? {
+          name: 'free disk',
+          status: 'failed',
+          message: `only ${free} in ${fleets.root}: less than 5 % or 1 GiB`,
+          hint: 'Free some space ("cowherd report" shows who uses it), or keep the store elsewhere with --store DIR.',
+        }
+      : ok('free disk', free),
+  ];
+  if (demand !== undefined && demand.creating > 0) {
+    const worst = demand.creating * demand.virtualBytes;
+    checks.push(
+      worst > freeBytes
+        ? {
+            name: 'disk growth',
+            status: 'warning',
+            message: `${demand.creating} overlays could grow to ${prettyBytes(worst, { binary: true })}, and there is ${prettyBytes(freeBytes, { binary: true })}`,
+            hint: 'That is the worst case: every guest filling its disk. Watch "cowherd report"; a full disk pauses the guests.',
+          }
+        : ok('disk growth', `even full, ${demand.creating} overlays fit (${prettyBytes(worst, { binary: true })})`),
+    );
+  }
+  return checks;
+}
+
+export async function checkMemory({ machine }: Pick<Ports, 'machine'>, demand?: Demand): Promise<Check> {
+  const { availableBytes, totalBytes } = await machine.memory();
+  const available = prettyBytes(availableBytes, { binary: true });
+  if (demand === undefined || demand.starting === 0) {
+    return ok('memory', `${available} available of ${prettyBytes(totalBytes, { binary: true })}`);
+  }
+  const needed = demand.starting * (demand.memoryMiB + overheadMiB) * MiB;
+  const sum = `${demand.starting} guests of ${demand.memoryMiB} MiB need ${prettyBytes(needed, { binary: true })} with QEMU's own ${overheadMiB} MiB each`;
+  if (needed <= availableBytes) return ok('memory', `${sum}; ${available} are available`);
+  const fitting = Math.floor(availableBytes / ((demand.memoryMiB + overheadMiB) * MiB));
+  return {
+    name: 'memory',
+    status: 'failed',
+    message: `${sum}, and only ${available} are available`,
+    hint: `${fitting} of them fit. Start fewer, give each less (--memory), or go on with --force.`,
+  };
+}
+
+/** Whether what members are made of is installed here. */
+export function checkMachine({ firmware, tpm }: DomainSpec, { hasUefi, hasTpm }: Platform): Check[] {
+  const checks: Check[] = [];
+  if (firmware === 'uefi')
+    checks.push(
+      hasUefi
+        ? ok('firmware', 'uefi')
+        : {
+            name: 'firmware',
+            status: 'failed',
+            message: 'libvirt finds no UEFI firmware',
+            hint: 'On Debian and Ubuntu: sudo apt-get install ovmf',
+          },
+    );
+  if (tpm)
+    checks.push(
+      hasTpm
+        ? ok('tpm', 'emulated by swtpm')
+        : {
+            name: 'tpm',
+            status: 'failed',
+            message: 'libvirt cannot emulate a TPM',
+            hint: 'On Debian and Ubuntu: sudo apt-get install swtpm swtpm-tools',
+          },
+    );
+  return checks;
+}
+
+export async function checkNetwork(
+  { hypervisor, networks, machine }: Pick<Ports, 'hypervisor' | 'networks' | 'machine'>,
+  network: string,
+): Promise<Check> {
+  const { kind, source } = parseNetwork(network);
+  if (kind === 'bridge') {
+    const lack = await bridgeLack(machine, source);
+    if (lack !== undefined) return lack;
+  }
+  if (kind !== 'network') {
+    if (kind === 'bridge' && !hypervisor.isSystem) {
+      return {
+        name: 'network',
+        status: 'warning',
+        message: 'an ordinary user reaches a bridge only through qemu-bridge-helper',
+        hint: 'Use --network user, or the system connection.',
+      };
+    }
+    return ok('network', network);
+  }
+  return attempt('network', async () => {
+    const { exists, active } = await networks.state(source);
+    if (active) return ok('network', `${source} is active`);
+    if (exists) {
+      return {
+        name: 'network',
+        status: 'failed',
+        message: `network ${source} is not active`,
+        hint: `virsh -c ${hypervisor.uri} net-start ${source}`,
+      };
+    }
+    return {
+      name: 'network',
+      status: 'failed',
+      message: `there is no network ${source}`,
+      hint: `See "virsh -c ${hypervisor.uri} net-list --all".`,
+    };
+  });
+}
+
+/** libvirt looks for a bridge when a guest starts, and not before. */
+async function bridgeLack(machine: Pick<Ports['machine'], 'linkKind'>, bridge: string): Promise<Check | undefined> {
+  const kind = await machine.linkKind(bridge);
+  if (kind === 'bridge') return undefined;
+  const word = shellWord(bridge);
+  if (kind === 'other') {
+    return {
+      name: 'network',
+      status: 'warning',
+      message: `${bridge} is no Linux bridge: members start on it only by a template of your own`,
+      hint: 'See which bridges there are with "ip -br link show type bridge".',
+    };
+  }
+  return {
+    name: 'network',
+    status: 'failed',
+    message: `there is no bridge ${bridge} on this host`,
+    hint: `See which there are with "ip -br link show type bridge", or make it: sudo ip link add name ${word} type bridge && sudo ip link set ${word} up`,
+  };
+}
+
+/**
+ * @param force let failures pass as warnings
+ * @returns the warnings, as notes
+ * @throws PREFLIGHT_FAILED, every failed check in the details
+ */
+export function assertChecks(checks: readonly Check[], force: boolean): string[] {
+  const failed = checks.filter((check) => check.status === 'failed');
+  if (failed.length > 0 && !force) {
+    const only = failed.length === 1 ? failed[0] : undefined;
+    throw new CowherdError(
+      'PREFLIGHT_FAILED',
+      only === undefined ? `${failed.length} checks failed; nothing was changed` : `${only.message}; nothing was changed`,
+      {
+        details:
+          only === undefined ? failed.map(({ name, message, hint }) => `${name}: ${message}${hint === undefined ? '' : ` - ${hint}`}`) : [],
+        hint: only?.hint ?? 'Mend these, or go on all the same with --force. "cowherd doctor" shows all checks.',
+      },
+    );
+  }
+  return checks
+    .filter((check) => check.status !== 'ok' && !(check.name === 'accelerator'))
+    .map(({ name, message }) => `${name}: ${message}`);
+}
+
+export function ok(name: string, message: string): Check {
+  return { name, status: 'ok', message };
+}
+
+export async function attempt(name: string, check: () => Promise<Check>): Promise<Check> {
+  try {
+    return await check();
+  } catch (error) {
+    const { message, hint } = reportOf(error);
+    return { name, status: 'failed', message, ...(hint === undefined ? {} : { hint }) };
+  }
+}

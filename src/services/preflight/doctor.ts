@@ -1,0 +1,54 @@
+import { assertWithin, limits } from '../../core/limits.js';
+import type { Ports } from '../../ports/index.js';
+import { type Check, checkDisk, checkMemory, checkNetwork, checkStore } from './checks.js';
+import {
+  checkAccelerator,
+  checkDaemonLimits,
+  checkDefaultNetwork,
+  checkGuestTools,
+  checkKsm,
+  checkKvmDevice,
+  checkTools,
+  checkTpmFiles,
+  checkUser,
+} from './host-checks.js';
+import { storeTargets } from './reachability.js';
+
+export interface DoctorOptions {
+  /** Connections that cowherd opens at most. */
+  sessions: number;
+  /** Number and size of the guests that are meant to run; 0 to leave that out. */
+  count: number;
+  memoryMiB: number;
+  virtualBytes: number;
+  network: string;
+  /** Run the accelerator probe even if its answer is remembered. */
+  fresh: boolean;
+}
+
+/** All preflight checks, each by itself: one that fails does not keep the others from being made. */
+export async function doctor(ports: Ports, options: DoctorOptions): Promise<Check[]> {
+  const { count, memoryMiB, virtualBytes, network } = options;
+  assertWithin({ count: [count, { ...limits.members, min: 0 }], memoryMiB: [memoryMiB, limits.memoryMiB] });
+  const tools = await checkTools(ports);
+  const demand = count === 0 ? undefined : { starting: count, creating: count, memoryMiB, virtualBytes };
+  const local = [
+    ...(await checkStore(ports, await storeTargets(ports))),
+    ...(await checkDisk(ports, demand)),
+    await checkMemory(ports, demand),
+    await checkKsm(ports),
+  ];
+  if (tools.some((check) => check.name === 'libvirt' && check.status === 'failed')) return [...tools, ...local];
+  return [
+    ...tools,
+    await checkUser(ports),
+    await checkAccelerator(ports, options.fresh),
+    ...(await checkKvmDevice(ports)),
+    ...(await checkTpmFiles(ports)),
+    ...local,
+    await checkNetwork(ports, network),
+    ...(network === 'network=default' ? [] : await checkDefaultNetwork(ports)),
+    ...(await checkGuestTools(ports)),
+    ...(await checkDaemonLimits(ports, options.sessions, count)),
+  ];
+}

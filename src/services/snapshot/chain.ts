@@ -1,0 +1,78 @@
+import type { ForeignDisk } from '../../core/domain/foreign-domain.js';
+import { CowherdError } from '../../core/errors.js';
+import type { ImageRef } from '../../core/snapshot/snapshot.js';
+import type { Ports } from '../../ports/index.js';
+
+const maxLinks = 64;
+
+/**
+ * What a disk's image stands on, link by link, as the headers say; each is opened in the format that the one above records.
+ * @param problems what keeps the disk from being covered is added to it
+ */
+export async function readChain(
+  ports: Ports,
+  disk: ForeignDisk,
+  options: { isOn: boolean; trustChain: boolean },
+  problems: string[],
+): Promise<ImageRef[]> {
+  const below: ImageRef[] = [];
+  const refuse = (reason: string): void => void problems.push(`disk ${disk.target}: ${reason}`);
+  for (let image: ImageRef | undefined = disk.image, depth = 0; image !== undefined; depth++) {
+    const found = await readLink(ports, image, depth === 0 && !options.isOn, options.trustChain);
+    if (typeof found === 'string') {
+      refuse(found);
+      return below;
+    }
+    if (found !== undefined && depth >= maxLinks) {
+      refuse(`its chain has more than ${maxLinks} files, or goes in a circle`);
+      return below;
+    }
+    if (found !== undefined) below.push(found);
+    image = found;
+  }
+  const spelled = disk.spelled;
+  const isAsSpelled = spelled.every(({ path, format }, position) => below[position]?.path === path && below[position]?.format === format);
+  if (!isAsSpelled || (disk.isEnded && spelled.length !== below.length)) {
+    refuse(`its XML spells out another chain (${words(spelled)}) than the headers of its files (${words(below)})`);
+  }
+  return below;
+}
+
+/** @returns the next link; undefined at the end; a text where it cannot be used */
+async function readLink(ports: Ports, image: ImageRef, mustBeClean: boolean, trustChain: boolean): Promise<ImageRef | string | undefined> {
+  const { path, format } = image;
+  const obstacle = await ports.disks.obstacle(path, 'read');
+  if (obstacle !== undefined) return `${path}: ${obstacle}`;
+  if (format === 'raw') return undefined;
+  try {
+    // Before qemu-img opens it: opening follows the names in the header.
+    const header = await ports.disks.qcow2Header(path);
+    if (header.encrypted) return `${path} is encrypted`;
+    if (header.corrupt) return `${path} is marked corrupt: see "qemu-img check"`;
+    if (header.externalDataFile) return `${path} keeps its data in an external file`;
+    if (header.dirty && mustBeClean) return `${path} was not closed cleanly: run "qemu-img check -r all" on it`;
+    const below = await ports.overlays.backing(image);
+    if (below === undefined) return undefined;
+    if (!below.path.startsWith('/')) return `${path} has a backing file that is no local file: ${below.path}`;
+    if (below.format === 'qcow2' || below.format === 'raw') return { path: below.path, format: below.format };
+    if (below.format !== undefined) return `${below.path} is in the format ${below.format}, not qcow2 or raw`;
+    if (!trustChain) {
+      return `${path} does not record the format of its backing file ${below.path}. Record it (qemu-img rebase -u -b ${below.path} -F qcow2|raw), or, if no guest could write to that file, go by its first bytes with --trust-chain`;
+    }
+    return { path: below.path, format: await firstBytes(ports, below.path) };
+  } catch (error) {
+    if (error instanceof CowherdError) return error.message;
+    throw error;
+  }
+}
+
+async function firstBytes(ports: Ports, path: string): Promise<ImageRef['format']> {
+  return ports.disks.qcow2Header(path).then(
+    () => 'qcow2',
+    () => 'raw',
+  );
+}
+
+function words(chain: readonly ImageRef[]): string {
+  return chain.length === 0 ? 'none' : chain.map(({ path, format }) => `${path} as ${format}`).join(', ');
+}

@@ -1,0 +1,161 @@
+import { dirname } from 'node:path';
+import { nvramOf } from '../../core/domain/foreign-domain.js';
+import { parseXml } from '../../core/domain/xml-tree.js';
+import { planCommit, planDrop, planRollback } from '../../core/snapshot/plan.js';
+import { findLevel, levelName, newestLevel, newestOnly, type SnapshotLevel } from '../../core/snapshot/snapshot.js';
+import type { Ports } from '../../ports/index.js';
+import { assertRoom as assertFreeRoom } from '../preflight/disk-space.js';
+import { assertImages, assertOnOverlays, isRunning, refuse, type SnapshotContext, type SnapshotOptions } from './access.js';
+import { runVerb, type SnapshotOutcome } from './verb.js';
+
+/** The three ways back from a snapshot. */
+
+export interface BackOptions extends SnapshotOptions {
+  /** Name or number; the newest when left out. */
+  snapshot?: string | undefined;
+}
+
+export interface DropOptions extends BackOptions {
+  /** Go back to the images below as they are, although they were changed since the take. */
+  acceptChanged?: boolean | undefined;
+}
+
+/** Back to what was when the snapshot was taken; it stays, and those above it go. */
+export function rollbackSnapshot(ports: Ports, options: BackOptions): Promise<SnapshotOutcome> {
+  return runVerb(ports, 'rollback', options, async (sight) => {
+    const { domain, levels } = assertTaken(ports, sight);
+    const chosen = findLevel(domain.name, levels, options.snapshot);
+    await assertImages(
+      ports,
+      domain.name,
+      upTo(levels, chosen),
+      levels.filter(({ number }) => number < chosen.number),
+    );
+    assertNvram(ports, sight, 'rollback', chosen);
+    const newer = levels.filter(({ number }) => number > chosen.number);
+    const also =
+      newer.length === 0
+        ? ''
+        : ` The newer ${newer.length === 1 ? 'snapshot' : 'snapshots'} ${newer.map(levelName).join(', ')} go with it.`;
+    return {
+      journal: planRollback(circumstances(ports, sight), chosen),
+      notes: nvramNotes(chosen),
+      loss: `Roll ${domain.name} back to snapshot ${levelName(chosen)}? What it has written since ${moment(chosen)} is lost.${also}`,
+    };
+  });
+}
+
+/** Back to what was when the newest snapshot was taken, and off its overlays. */
+export function dropSnapshot(ports: Ports, options: DropOptions): Promise<SnapshotOutcome> {
+  return runVerb(ports, 'drop', options, async (sight) => {
+    const { domain, levels } = assertTaken(ports, sight);
+    const newest = newestOnly('drop', domain.name, levels, options.snapshot);
+    const lower = levels.filter(({ number }) => number < newest.number);
+    if (options.acceptChanged !== true) await assertImages(ports, domain.name, levels, lower);
+    else await assertThere(ports, sight, newest);
+    assertNvram(ports, sight, 'drop', newest);
+    return {
+      journal: planDrop(circumstances(ports, sight), newest),
+      notes: nvramNotes(newest),
+      loss: `Drop snapshot ${levelName(newest)} of ${domain.name}? It goes back to ${below(levels)}, and what it has written since ${moment(newest)} is lost.`,
+    };
+  });
+}
+
+/** What was written since the newest snapshot goes into what that stands on: the domain goes on as it is, the way back is gone. */
+export function commitSnapshot(ports: Ports, options: BackOptions): Promise<SnapshotOutcome> {
+  return runVerb(ports, 'commit', options, async (sight) => {
+    const { domain, levels } = assertTaken(ports, sight);
+    const newest = newestOnly('commit', domain.name, levels, options.snapshot);
+    await assertImages(ports, domain.name, levels, levels);
+    const notes = await assertRoom(ports, sight, newest);
+    return {
+      journal: planCommit(circumstances(ports, sight), newest),
+      notes,
+      loss: `Commit snapshot ${levelName(newest)} of ${domain.name} into ${below(levels)}? What was there ${moment(newest)} is lost: there is no way back to it.`,
+    };
+  });
+}
+
+/** @throws SNAPSHOT_NOT_FOUND, DOMAIN_CHANGED */
+function assertTaken(ports: Ports, sight: SnapshotContext): SnapshotContext {
+  if (sight.levels.length === 0) findLevel(sight.domain.name, [], undefined);
+  assertOnOverlays(sight, ports.snapshots.directory(sight.domain.uuid));
+  return sight;
+}
+
+/** Changed is one thing, gone another. @throws PREFLIGHT_FAILED */
+async function assertThere(ports: Ports, { domain }: SnapshotContext, { disks }: SnapshotLevel): Promise<void> {
+  const obstacles = await Promise.all(
+    disks.map(async ({ backing }) => ({ backing, why: await ports.disks.obstacle(backing.path, 'read') })),
+  );
+  const problems = obstacles.flatMap(({ backing, why }) => (why === undefined ? [] : [`${backing.path}: ${why}`]));
+  refuse('drop', domain.name, problems);
+}
+
+/** Firmware variables go back to where they came from, and nowhere else. @throws PREFLIGHT_FAILED */
+function assertNvram(ports: Ports, { xml, domain }: SnapshotContext, verb: 'rollback' | 'drop', { nvram }: SnapshotLevel): void {
+  if (nvram?.copy === undefined) return;
+  const { path } = nvramOf(parseXml(xml, `The XML of ${domain.name}`), ports.domains.nvramPath(domain.name));
+  if (path !== nvram.path)
+    refuse(verb, domain.name, [`its NVRAM was ${nvram.path} and is ${path ?? 'none'} now: put it back with virsh edit`]);
+}
+
+/** Sizes and rights that a merge needs. @throws PREFLIGHT_FAILED @returns what grows */
+async function assertRoom(ports: Ports, { domain }: SnapshotContext, { disks }: SnapshotLevel): Promise<string[]> {
+  const problems: string[] = [];
+  const notes: string[] = [];
+  for (const { target, overlay, backing } of disks) {
+    const obstacle = await ports.disks.obstacle(backing.path, 'write');
+    if (obstacle !== undefined) problems.push(`${backing.path}: ${obstacle}`);
+    const [above, below] = [
+      await ports.overlays.virtualBytes(overlay, 'qcow2'),
+      await ports.overlays.virtualBytes(backing.path, backing.format),
+    ];
+    if (above < below) problems.push(`the overlay of ${target} was made smaller (${above} bytes) than what it stands on (${below})`);
+    if (above > below) notes.push(`disk ${target} was enlarged: ${backing.path} grows from ${below} to ${above} bytes`);
+  }
+  refuse('commit', domain.name, problems);
+  const needed = new Map<string, number>();
+  for (const { overlay, backing } of disks) {
+    const directory = dirname(backing.path);
+    const [above, below] = [await ports.disks.allocatedBytes(overlay), await ports.disks.allocatedBytes(backing.path)];
+    // What is allocated there already is written over.
+    const unallocated = Math.max(0, (await ports.overlays.virtualBytes(overlay, 'qcow2')) - (below ?? 0));
+    needed.set(directory, (needed.get(directory) ?? 0) + Math.min(above ?? 0, unallocated));
+  }
+  for (const [directory, bytes] of needed) await assertFreeRoom(ports, directory, bytes, `Committing ${domain.name}`);
+  return notes;
+}
+
+function circumstances(ports: Ports, sight: SnapshotContext) {
+  const { domain, xml, levels } = sight;
+  return {
+    domain: domain.name,
+    uuid: domain.uuid,
+    xml,
+    levels,
+    files: ports.snapshots.files(domain.uuid),
+    wasRunning: isRunning(sight),
+    now: ports.clock.now(),
+  };
+}
+
+function upTo(levels: readonly SnapshotLevel[], chosen: SnapshotLevel): SnapshotLevel[] {
+  return levels.filter(({ number }) => number <= chosen.number);
+}
+
+function nvramNotes({ nvram }: SnapshotLevel): string[] {
+  return nvram !== undefined && nvram.copy === undefined ? [`its NVRAM ${nvram.path} had no file at the take and stays as it is`] : [];
+}
+
+function below(levels: readonly SnapshotLevel[]): string {
+  const lower = levels.at(-2);
+  if (lower !== undefined) return `snapshot ${levelName(lower)}`;
+  const paths = newestLevel(levels)?.disks.map(({ backing }) => backing.path) ?? [];
+  return paths.length === 1 ? `${paths[0]}` : `its ${paths.length} original disks`;
+}
+
+function moment({ takenAt }: SnapshotLevel): string {
+  return takenAt.slice(0, 16).replace('T', ' ');
+}

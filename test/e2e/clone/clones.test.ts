@@ -1,0 +1,329 @@
+import { chmod, copyFile, mkdir, open, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { cloneScenarios } from '../../support/clone-scenarios.js';
+import { CrashMatrix } from '../../support/crash-matrix.js';
+import { domains, Lab, TestNetwork, virsh } from '../../support/lab.js';
+
+/** Instant clones: real Linux guests that go on from the memory of one that runs. */
+describe('instant clones', () => {
+  const lab = new Lab();
+  const golden = lab.fleet('gold');
+  const fleet = lab.fleet('clones');
+  const goldenName = `${golden}-001`;
+  let network: TestNetwork;
+
+  beforeAll(async () => {
+    await mkdir(lab.scratch);
+    network = await TestNetwork.open(lab.id, 50, 99);
+    const tiny = [
+      '--base',
+      inject('tinyImage'),
+      '--memory',
+      '128MiB',
+      '--seed',
+      'smbios',
+      '--network',
+      `network=${network.name}`,
+      '--disk',
+      '16MiB,name=data',
+    ];
+    await lab.ok('spawn', golden, ...tiny, '--count', '1', '--wait', 'agent,address');
+    await run(golden, 'echo of-the-golden > /run/in-memory; echo of-the-golden > /root/on-disk; echo of-the-golden > /dev/vdb; sync');
+    // dropbear makes one at the first login only.
+    await run(golden, 'dropbearkey -t ed25519 -f /etc/dropbear/dropbear_ed25519_host_key');
+  });
+
+  afterAll(async () => {
+    await lab.close();
+    await network.close();
+  });
+
+  /** @param where a fleet, and which member of it */
+  const run = async (where: string, command: string): Promise<string[]> => {
+    const { members } = await lab.ok('exec', ...where.split(' '), '--via', 'agent', '--json', '--', '/bin/sh', '-c', command);
+    return members.map((member: { stdout: string }) => member.stdout.trim());
+  };
+  const identity =
+    'hostname; cat /etc/machine-id /sys/class/net/eth0/address; dropbearkey -y -f /etc/dropbear/*ed25519* | grep ^ssh | cut -d " " -f 2';
+  const address = "ip -4 addr show eth0 | sed -n 's/.*inet \\([0-9.]*\\).*/\\1/p'";
+
+  it('makes members of a running VM that are themselves, and lets it go on', async () => {
+    // What would be refused in the end is refused before anything is frozen.
+    const refusal = async (...words: string[]) => (await lab.answer('spawn', fleet, '--from-running', goldenName, ...words)).exitCode;
+    expect(await refusal('--count', '5000')).toBe(3);
+    expect(await refusal('--count', '1', '--memory', '64MiB')).toBe(2);
+    await lab.defineForeign(`${fleet}-001`);
+    expect(await refusal('--count', '1')).toBe(7);
+    await virsh('undefine', `${fleet}-001`);
+    // By its own settings: every clone would have it.
+    await run(golden, 'kill $(cat /run/udhcpc.eth0.pid)');
+    const [own = ''] = await run(golden, address);
+    expect((await lab.answer('spawn', fleet, '--from-running', goldenName, '--count', '1', '--dry-run')).json.error).toMatchObject({
+      code: 'NOT_SUPPORTED',
+      message: expect.stringContaining(own),
+    });
+    await run(golden, 'netup eth0 </dev/null >/dev/null 2>&1 &');
+    const planned = await lab.ok('spawn', fleet, '--from-running', goldenName, '--count', '2', '--dry-run');
+    expect(planned.plan.members).toMatchObject([{ steps: ['overlay', 'define', 'restore'] }, { name: `${fleet}-002` }]);
+    expect((await lab.answer('spawn', fleet, '--from-running', 'cwt-nobody', '--count', '1', '--dry-run')).exitCode).toBe(5);
+    expect(await readdir(lab.path('bases'))).not.toContain(goldenName);
+    expect(await readdir(lab.path('fleets'))).not.toContain(fleet);
+
+    // A day late, and settings that find a card by its MAC; on the disk, for a clone that boots.
+    await run(
+      golden,
+      'date -s "@$(($(date +%s) - 86400))"; mkdir -p /etc/network; cat /sys/class/net/eth0/address > /etc/network/card; sync',
+    );
+    const uptime = async (): Promise<number> => Number((await run(golden, 'cut -d . -f 1 /proc/uptime'))[0]);
+    const before = await uptime();
+    const copies = new Set<string>();
+    const watch = setInterval(async () => {
+      for (const name of await readdir(lab.path('fleets', fleet)).catch(() => [])) if (/-memory-\d+$/.test(name)) copies.add(name);
+    }, 50);
+    const words = ['spawn', fleet, '--from-running', goldenName, '--count', '3', '--boot-concurrency', '2', '--wait', 'address'];
+    const outcome = await lab.ok(...words).finally(() => clearInterval(watch));
+    expect(outcome.counts).toMatchObject({ created: 3, started: 3, failed: 0 });
+    expect(outcome.notes.join()).not.toContain('booted');
+    expect.soft(copies, 'copies of the memory').toHaveLength(2);
+    expect(await uptime()).toBeGreaterThanOrEqual(before);
+    expect(Math.abs(Number((await run(golden, 'date +%s'))[0]) - Date.now() / 1000), 'its clock').toBeLessThan(60);
+    expect(await run(fleet, 'cat /etc/network/card')).toEqual(outcome.members.map((member: { mac: string }) => member.mac));
+
+    // What the golden VM had in memory is there: nobody has booted.
+    expect(await run(fleet, 'cat /run/in-memory')).toEqual(Array(3).fill('of-the-golden'));
+    expect(await run(fleet, 'head -c 13 /dev/vdb; echo "$(hostname)" > /dev/vdb')).toEqual(Array(3).fill('of-the-golden'));
+    expect(await run(golden, 'head -c 13 /dev/vdb')).toEqual(['of-the-golden']);
+    const all = [...(await run(golden, identity)), ...(await run(fleet, identity))].map((text) => text.split('\n'));
+    for (const [position, what] of ['host name', 'machine-id', 'MAC', 'host key'].entries()) {
+      const values = all.map((words) => words[position] ?? '');
+      expect.soft(new Set(values), what).toHaveLength(4);
+      expect(values, what).not.toContain('');
+    }
+    expect(all.slice(1).map((words) => words[2])).toEqual(outcome.members.map((member: { mac: string }) => member.mac));
+    const addresses = [...(await run(golden, address)), ...(await run(fleet, address))];
+    expect(new Set(addresses.filter((one) => one !== ''))).toHaveLength(4);
+    const known = await readFile(lab.path('fleets', fleet, 'ssh', `${fleet}-002.known_hosts`), 'utf8');
+    expect(known).toContain(all[2]?.[3]);
+
+    // They stay the machine that they are, and of the VM that they are clones of.
+    for (const words of [
+      ['--memory', '256MiB'],
+      ['--network', 'none'],
+      ['--from-running', `${fleet}-001`],
+    ])
+      expect((await lab.answer('spawn', fleet, '--count', '4', ...words)).json.error).toMatchObject({ code: 'BAD_USAGE' });
+    const again = await lab.ok('spawn', fleet, '--from-running', goldenName, '--count', '3', '--json');
+    expect(again.counts).toMatchObject({ unchanged: 3, created: 0, started: 0 });
+
+    const [listed] = (await lab.ok('base', 'list', '--json')).bases.filter((base: { memory: unknown }) => base.memory !== null);
+    expect(listed).toMatchObject({ memory: { domain: goldenName, memoryMiB: 128 }, fleets: [fleet], problems: [] });
+  });
+
+  it('resets a member to the moment of the freeze, and no other', async () => {
+    await run(`${fleet} 2`, 'echo mine > /root/on-disk; echo mine > /run/in-memory');
+    await run(`${fleet} 3`, 'echo mine > /root/on-disk');
+    await lab.ok('reset', fleet, '2', '--json');
+    expect(await run(fleet, 'cat /root/on-disk /run/in-memory; hostname')).toEqual([
+      `of-the-golden\nof-the-golden\n${fleet}-001`,
+      `of-the-golden\nof-the-golden\n${fleet}-002`,
+      `mine\nof-the-golden\n${fleet}-003`,
+    ]);
+    expect(await run(`${fleet} 2`, 'head -c 13 /dev/vdb')).toEqual(['of-the-golden']);
+  });
+
+  it('neither starts nor takes for whole what was not made itself', async () => {
+    // As a clone is left whose end failed.
+    const note = lab.path('fleets', fleet, 'unmade', `${fleet}-002`);
+    expect(await readdir(lab.path('fleets', fleet, 'unmade'))).toEqual([]);
+    await writeFile(note, '');
+    const before = await lab.world(fleet);
+    const hint = `cowherd reset ${fleet} 2 --start all`;
+    const spawned = await lab.answer('spawn', fleet, '--count', '3');
+    expect(spawned).toMatchObject({ exitCode: 4, json: { counts: { unchanged: 2, failed: 1 } } });
+    expect(JSON.stringify(spawned.json)).toContain(hint);
+    expect((await lab.answer('verify', fleet)).json.findings).toMatchObject([{ kind: 'mismatch', hint: expect.stringContaining(hint) }]);
+    await virsh('suspend', `${fleet}-002`);
+    expect((await lab.answer('start', fleet, '2')).exitCode).toBe(4);
+    await virsh('destroy', `${fleet}-002`);
+    expect((await lab.answer('start', fleet, '2')).exitCode).toBe(4);
+    expect((await lab.answer('spawn', fleet, '--count', '3')).exitCode).toBe(4);
+    expect(await lab.world(fleet)).toEqual({ ...before, members: expect.anything() });
+    await lab.ok('reset', fleet, '2', '--start', 'all');
+    expect(await run(`${fleet} 2`, 'hostname')).toEqual([`${fleet}-002`]);
+    await expect(readFile(note)).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+
+  it('makes anew what a spawn that was killed left half done', async () => {
+    const half = `${fleet}-004`;
+    const links = async () => (await virsh('domif-getlink', half, (await virsh('domiflist', half)).match(/\S{17}/)?.[0] ?? '')).trim();
+    // Up with the golden VM's identity, and not yet itself.
+    expect(await lab.faulty({ KILL_AT: '1', KILL_ON: '^virsh resume', KILL_LATE: '1' }, 'spawn', fleet, '--count', '4')).toMatchObject({
+      signal: 'SIGKILL',
+    });
+    expect((await virsh('domstate', half)).trim()).not.toBe('shut off');
+    expect.soft(await links()).toMatch(/down$/);
+    expect((await lab.answer('start', fleet, '4', '--json')).exitCode).toBe(3);
+    await lab.ok('resume', fleet, '--json');
+    expect((await run(`${fleet} 4`, 'hostname'))[0]).toBe(half);
+    expect(await links()).toMatch(/up$/);
+
+    // A reset that is killed in the middle of a clone: from its fresh disk nobody boots, and resume makes it whole.
+    expect(await lab.faulty({ KILL_AT: '1', KILL_ON: '^virsh restore' }, 'reset', fleet, '4')).toMatchObject({ signal: 'SIGKILL' });
+    expect((await virsh('domstate', half)).trim()).toBe('shut off');
+    await lab.ok('resume', fleet);
+    expect(await run(`${fleet} 4`, 'hostname; cat /run/in-memory')).toEqual([`${half}\nof-the-golden`]);
+    const left = await readdir(lab.path('fleets', fleet));
+    expect(left.filter((name) => /operation|freeze|^\.cowherd/.test(name))).toEqual([]);
+  });
+
+  it('refuses a memory that was changed, with nothing changed', async () => {
+    const [base] = (await lab.ok('base', 'list', '--json')).bases.filter((one: { memory: unknown }) => one.memory !== null);
+    const path = base.path.replace(/qcow2$/, 'memory');
+    const { atime, mtime, size, mode } = await stat(path);
+    expect.soft(mode & 0o777).toBe(0o400);
+    const before = await lab.world(fleet);
+    await chmod(path, 0o600);
+    const handle = await open(path, 'r+');
+    const original = (await handle.read(Buffer.alloc(1), 0, 1, size - 1)).buffer;
+    await handle.write(Buffer.from([(original[0] ?? 0) ^ 1]), 0, 1, size - 1);
+    const refused = await lab.answer('reset', fleet, '--json');
+    expect.soft(refused).toMatchObject({ exitCode: 7, json: { error: { code: 'BASE_CHANGED' } } });
+    expect.soft(await lab.world(fleet)).toEqual(before);
+    // With its time as it was, only its content tells.
+    await utimes(path, atime, mtime);
+    expect(await lab.answer('base', 'verify', base.ref, '--json')).toMatchObject({
+      exitCode: 7,
+      json: { error: { code: 'BASE_CHANGED' } },
+    });
+    await handle.write(original, 0, 1, size - 1);
+    await handle.close();
+
+    // Copied, it is another file with the same content: sealed again.
+    await copyFile(path, `${path}.new`);
+    await rename(`${path}.new`, path);
+    expect((await lab.answer('reset', fleet)).exitCode).toBe(7);
+    expect((await lab.ok('base', 'relocate')).resealed).toEqual([base.ref]);
+    expect((await stat(path)).mode & 0o777).toBe(0o400);
+    await lab.ok('base', 'verify', base.ref);
+    expect((await lab.answer('rebase', fleet, '--base', base.ref)).json).toMatchObject({ error: { code: 'NOT_SUPPORTED' } });
+  });
+
+  it('boots members where the memory is of other versions, and makes them themselves; also of a record that was rebuilt', async () => {
+    const [base] = (await lab.ok('base', 'list')).bases.filter((one: { memory: unknown }) => one.memory !== null);
+    const path = base.path.replace(/qcow2$/, 'json');
+    const text = await readFile(path, 'utf8');
+    const record = JSON.parse(text);
+    await rm(lab.path('fleets', fleet, 'fleet.json'));
+    await lab.ok('status', fleet, '--recover');
+    await writeFile(path, JSON.stringify({ ...record, warm: { ...record.warm, libvirt: '1.2.3' } }));
+    const { notes } = await lab.ok('reset', fleet, '3');
+    await writeFile(path, text);
+    expect.soft(notes.join()).toMatch(/clones were booted: .*1\.2\.3/);
+    const [booted, ...others] = [
+      ...(await run(`${fleet} 3`, identity)),
+      ...(await run(golden, identity)),
+      ...(await run(`${fleet} 1`, identity)),
+    ].map((text) => text.split('\n'));
+    expect(booted?.[0]).toBe(`${fleet}-003`);
+    for (const other of others) for (const [position, word] of other.entries()) expect(booted?.[position]).not.toBe(word);
+    expect(await run(`${fleet} 3`, 'ls /run/in-memory; cat /root/on-disk /sys/class/net/eth0/carrier')).toEqual(['of-the-golden\n1']);
+    expect(await run(`${fleet} 3`, 'cat /etc/network/card')).toEqual([booted?.[2]]);
+  });
+
+  it('ends a clone that does not become itself, with its disk; a golden VM that is to stay frozen does', async () => {
+    const stuck = lab.fleet('stuck');
+    // Else it has the disk that the other clones stand on.
+    await run(golden, 'date > /root/moment; sync');
+    await run(golden, 'mount --bind /etc/machine-id /etc/machine-id && mount -o remount,ro,bind /etc/machine-id');
+    const { exitCode, json } = await lab.answer('spawn', stuck, '--from-running', goldenName, '--keep-frozen', '--count', '1');
+    expect({ exitCode, json }).toMatchObject({ exitCode: 4, json: { counts: { failed: 1 }, members: [{ error: { code: 'NOT_READY' } }] } });
+    expect(json.members[0].error.message).toContain('machine-id');
+    expect((await virsh('domstate', `${stuck}-001`)).trim()).toBe('shut off');
+    expect.soft(await readdir(lab.path('fleets', stuck, 'overlays'))).toEqual([]);
+    expect.soft((await virsh('domstate', goldenName)).trim()).toBe('shut off');
+    expect((await virsh('list', '--all', '--with-managed-save', '--name')).split('\n')).toContain(goldenName);
+    await virsh('start', goldenName);
+    expect(await run(golden, 'umount /etc/machine-id; cat /run/in-memory')).toEqual(['of-the-golden']);
+    await lab.ok('teardown', stuck, '--with-base', '--yes');
+  });
+
+  it('is taken down with its memory, and the golden VM stays', async () => {
+    await lab.ok('teardown', fleet, '--with-base', '--yes', '--json');
+    expect((await domains()).filter((name) => name.startsWith(fleet))).toEqual([]);
+    const files = await readdir(lab.path('bases'), { recursive: true });
+    expect(files.filter((name) => name.endsWith('.memory') || name.includes(goldenName))).toEqual([]);
+    expect((await virsh('domstate', goldenName)).trim()).toBe('running');
+  });
+
+  it('loses nothing of a golden VM whose freeze was killed', async () => {
+    const matrix = await CrashMatrix.open(lab);
+    const { spawn } = cloneScenarios(matrix, golden, 1);
+    const { expected } = await matrix.undisturbed(spawn);
+    expect(expected).toMatchObject({ golden: { domstate: 'running' }, saved: false, alike: 0, bases: ['D.json', 'D.memory', 'D.qcow2'] });
+    const losses = await matrix.runAt(spawn, [{ on: '^virsh managedsave', late: true }], expected);
+    expect(losses).toEqual([]);
+    await lab.ok('teardown', spawn.fleet ?? '', '--with-base', '--yes');
+    await matrix.host.close();
+  });
+
+  it('tells of a freeze that was killed, and goes on with it as it was asked for', async () => {
+    const begun = lab.fleet('begun');
+    const uuid = (await virsh('domuuid', goldenName)).trim();
+    const asked = { count: 2, keepFrozen: false, start: false };
+    const freeze = {
+      version: 1,
+      domain: goldenName,
+      uuid,
+      startedAt: new Date().toISOString(),
+      ...asked,
+      addresses: [],
+      hostKeyTypes: [],
+      memoryMiB: 128,
+    };
+    await mkdir(lab.path('fleets', begun), { recursive: true });
+    await writeFile(lab.path('fleets', begun, 'freeze.json'), JSON.stringify(freeze));
+    const hint = `cowherd resume ${begun}`;
+    expect((await lab.answer('status', begun)).json.error.hint).toContain(hint);
+    expect((await lab.answer('spawn', begun, '--base', inject('tinyImage'), '--count', '1')).json.error).toMatchObject({
+      code: 'UNFINISHED_OPERATION',
+      hint: `Finish it first: ${hint}`,
+    });
+    const { findings } = (await lab.answer('verify', begun)).json;
+    expect(findings).toMatchObject([{ kind: 'unfinished', hint: `Finish it: ${hint}` }]);
+    // Taken back, nothing is left of it.
+    await mkdir(lab.path('fleets', `${begun}-b`));
+    await copyFile(lab.path('fleets', begun, 'freeze.json'), lab.path('fleets', `${begun}-b`, 'freeze.json'));
+    expect((await lab.ok('teardown', `${begun}-b`, '--yes')).notes).toEqual([`${goldenName} goes on`]);
+    expect(await readdir(lab.path('fleets'))).not.toContain(`${begun}-b`);
+    // --no-start was asked for then, and not now.
+    expect((await lab.ok('resume', begun)).counts).toMatchObject({ created: 2, started: 0, failed: 0 });
+    expect((await virsh('domstate', `${begun}-002`)).trim()).toBe('shut off');
+    expect((await lab.answer('start', begun)).exitCode).toBe(4);
+    expect(await run(golden, 'cat /run/in-memory')).toEqual(['of-the-golden']);
+    await lab.ok('teardown', begun, '--with-base', '--yes');
+  });
+
+  it('keeps what was taken where a resume is refused, until it is taken back', async () => {
+    const kept = lab.fleet('kept');
+    await run(golden, 'date > /root/moment; sync');
+    // Disk and memory are noted, and the base image's record does not know of the memory yet; the golden VM goes on.
+    const faults = { KILL_AT: '1', KILL_ON: '^virsh start', KILL_LATE: '1' };
+    const args = ['spawn', kept, '--from-running', goldenName, '--count', '1'];
+    expect(await lab.faulty(faults, ...args)).toMatchObject({ signal: 'SIGKILL' });
+    const taken = async () => (await readdir(lab.path('bases', goldenName)).catch(() => [])).filter((name) => !name.startsWith('.')).length;
+    expect(await taken()).toBe(3);
+    await lab.defineForeign(`${kept}-001`);
+    expect((await lab.answer('resume', kept)).json.error).toMatchObject({ code: 'FOREIGN_DOMAIN' });
+    expect(await taken()).toBe(3);
+    expect(await readdir(lab.path('fleets', kept))).toContain('freeze.json');
+    await lab.ok('teardown', kept, '--yes', '--dry-run');
+    expect(await taken()).toBe(3);
+    const { notes } = await lab.ok('teardown', kept, '--yes');
+    expect(notes.join()).toMatch(/base \S+ removed/);
+    expect(await taken()).toBe(0);
+    expect(await readdir(lab.path('fleets'))).not.toContain(kept);
+    expect((await virsh('domstate', `${kept}-001`)).trim()).toBe('shut off');
+    await virsh('undefine', `${kept}-001`);
+    expect(await run(golden, 'cat /run/in-memory')).toEqual(['of-the-golden']);
+  });
+});

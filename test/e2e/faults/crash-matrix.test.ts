@@ -1,0 +1,73 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { stop } from '../../../src/services/fleet/power.js';
+import { status } from '../../../src/services/fleet/status.js';
+import { CrashMatrix, type Scenario, sampled } from '../../support/crash-matrix.js';
+import { baseScenarios, fleetScenarios, snapshotScenarios } from '../../support/crash-scenarios.js';
+import { until, virsh } from '../../support/lab.js';
+
+/** A sample of what `npm run soak` does in full. */
+describe.each([
+  ['fleets', fleetScenarios, 2, ['spawn', 'grow', 'reset', 'teardown', 'checkpoint', 'warmReset']],
+  ['base images', baseScenarios, 1, ['add', 'promote', 'remove', 'prune']],
+  ['snapshots', snapshotScenarios, 1, ['take']],
+] as const)('kill -9 at changes of the verbs: %s', (_what, scenariosOf, graves, names) => {
+  let matrix: CrashMatrix;
+  let scenarios: Record<string, Scenario>;
+  beforeAll(async () => {
+    matrix = await CrashMatrix.open();
+    scenarios = await scenariosOf(matrix);
+  });
+  afterAll(() => matrix?.close());
+
+  it('resumes to the world of an undisturbed run', async () => {
+    for (const name of names) {
+      const scenario = scenarios[name];
+      if (scenario === undefined) throw new Error(`no scenario ${name}`);
+      expect((await matrix.run(scenario, sampled(graves))).losses).toEqual([]);
+    }
+    expect(await matrix.scratchLeft()).toEqual([]);
+  });
+});
+
+describe('a guest whose QEMU was killed', () => {
+  let matrix: CrashMatrix;
+  beforeAll(async () => {
+    matrix = await CrashMatrix.open();
+  });
+  afterAll(() => matrix?.close());
+
+  it('tells of a guest whose QEMU was killed, and brings it back', async () => {
+    const { host } = matrix;
+    const { reset } = await fleetScenarios(matrix);
+    const fleet = reset?.fleet ?? '';
+    await reset?.setUp();
+    const member = `${fleet}-001`;
+    const kill = async (): Promise<void> => {
+      // Its own process, by the name and the UUID that libvirt gives it.
+      const uuid = (await virsh('domuuid', member)).trim();
+      process.kill(await qemuOf(uuid), 'SIGKILL');
+      await until('libvirt to see it', async () => (await virsh('domstate', member)).trim() !== 'running');
+    };
+    await kill();
+    expect((await status(host, fleet)).members[0]).toMatchObject({ name: member, state: 'shutOff', reason: 'crashed' });
+    expect((await matrix.lab.ok('start', fleet, '1')).counts).toMatchObject({ started: 1, failed: 0 });
+    await kill();
+    expect((await matrix.lab.ok('reset', fleet, '1', '--start', 'all', '--wait', 'console=^OK')).counts).toMatchObject({
+      reset: 1,
+      failed: 0,
+    });
+    expect((await status(host, fleet)).members[0]).toMatchObject({ state: 'running' });
+    await kill();
+    expect((await stop(host, { fleet, timeoutMs: 1000, force: true })).counts.failed).toBe(0);
+    await matrix.lab.ok('teardown', fleet, '--yes');
+  });
+});
+
+async function qemuOf(uuid: string): Promise<number> {
+  for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
+    const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+    if (/^[^\0]*qemu/.test(line) && line.includes(`\0-uuid\0${uuid}\0`)) return Number(pid);
+  }
+  throw new Error(`no QEMU has ${uuid}`);
+}

@@ -1,0 +1,228 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ForeignDomain } from '../../support/foreign-domains.js';
+import { HungQemus } from '../../support/hung.js';
+import { guest, Lab, virsh } from '../../support/lab.js';
+
+/**
+ * Every verb that has to do with members, on fleets two of whose guests hang. Of the second one the whole QEMU is stopped; of the third
+ * one it runs, and its monitor does not answer. The verb ends, it fails for these alone or for none, and when they answer again all is
+ * as it would have been. hangs-inside.test.ts has the verbs that reach into guests.
+ */
+
+/** Longer than any verb may take here, on a busy machine. */
+const boundMs = 90_000;
+
+interface Cell {
+  title: string;
+  words: (fleet: string) => string[];
+  /** Which cannot be done: none where QEMU is not needed for it, or is ended by it. */
+  fails: 'those that hang' | 'none';
+}
+
+const silence = /virsh domcontrol|--force/;
+const none = 'none' as const;
+const hung = 'those that hang' as const;
+
+/** Each list is for one fleet, one verb after the other. */
+const lanes: Record<string, Cell[]> = {
+  look: [
+    { title: 'status', words: (fleet) => ['status', fleet], fails: none },
+    { title: 'status --memory', words: (fleet) => ['status', fleet, '--memory'], fails: none },
+    { title: 'report', words: (fleet) => ['report', fleet], fails: none },
+    { title: 'verify', words: (fleet) => ['verify', fleet], fails: none },
+    { title: 'spawn again', words: (fleet) => ['spawn', fleet], fails: none },
+    { title: 'start', words: (fleet) => ['start', fleet], fails: none },
+    { title: 'compact', words: (fleet) => ['compact', fleet], fails: none },
+    { title: 'checkpoint', words: (fleet) => ['checkpoint', fleet], fails: hung },
+    { title: 'reset --warm', words: (fleet) => ['reset', fleet, '--warm'], fails: hung },
+  ],
+  drop: [
+    { title: 'stop', words: (fleet) => ['stop', fleet, '--timeout', '3s'], fails: hung },
+    { title: 'start of the others', words: (fleet) => ['start', fleet], fails: none },
+    { title: 'checkpoint --drop', words: (fleet) => ['checkpoint', fleet, '--drop'], fails: hung },
+  ],
+  kill: [{ title: 'stop --force', words: (fleet) => ['stop', fleet, '--force', '--timeout', '1s'], fails: none }],
+  reset: [{ title: 'reset', words: (fleet) => ['reset', fleet], fails: none }],
+  rebase: [{ title: 'rebase', words: (fleet) => ['rebase', fleet, '--base', 'newer'], fails: none }],
+  teardown: [{ title: 'teardown', words: (fleet) => ['teardown', fleet, '--yes'], fails: none }],
+  resume: [
+    { title: 'list', words: () => ['list'], fails: none },
+    { title: 'inventory', words: (fleet) => ['inventory', fleet], fails: none },
+    { title: 'resume', words: (fleet) => ['resume', fleet], fails: hung },
+  ],
+};
+
+describe('with guests that hang', () => {
+  let lab: Lab;
+  let qemus: HungQemus;
+  const fleets = new Map<string, string>();
+  const fleetOf = (lane: string): string => fleets.get(lane) ?? '';
+
+  beforeAll(async () => {
+    lab = await Lab.open();
+    qemus = new HungQemus(lab);
+    await lab.ok('base', 'add', await lab.golden('newer.qcow2', { ending: 'power-button', filledMiB: 1 }));
+    const golden = await lab.golden('golden.qcow2', { ending: 'power-button' });
+    const machine = ['--base', golden, '--count', '3', ...guest, '--virt-type', 'qemu', '--wait', 'console=^OK'];
+    for (const lane of Object.keys(lanes)) {
+      fleets.set(lane, lab.fleet(lane));
+      await lab.ok('spawn', fleetOf(lane), ...machine);
+      if (['look', 'drop'].includes(lane)) await lab.ok('checkpoint', fleetOf(lane));
+    }
+    // As a kill leaves it.
+    const interrupted = {
+      version: 1,
+      id: crypto.randomUUID(),
+      verb: 'checkpoint',
+      startedAt: new Date().toISOString(),
+      targets: [1, 2, 3],
+    };
+    const rest = { wasOn: [], start: 'same', wholeFleet: false, keepInstance: false, withBase: false };
+    await writeFile(lab.path('fleets', fleetOf('resume'), 'operation.json'), JSON.stringify({ ...interrupted, ...rest }));
+    process.env.COWHERD_LIBVIRT_TIMEOUT = '6s';
+  });
+  afterAll(async () => {
+    delete process.env.COWHERD_LIBVIRT_TIMEOUT;
+    await qemus.goOn();
+    await lab.close();
+  });
+
+  const verify = async ({ title, words, fails }: Cell, fleet: string): Promise<void> => {
+    const began = performance.now();
+    const { json } = await lab.answer(...words(fleet));
+    const said = `${title}: ${JSON.stringify(json)}`;
+    if (process.env.CWT_SHOW !== undefined) console.log(title, fails, Math.round((performance.now() - began) / 100) / 10);
+    expect(performance.now() - began, said).toBeLessThan(boundMs);
+    expect(json.error, said).toBeUndefined();
+    const failed = (Array.isArray(json.members) ? (json.members as any[]) : []).filter(
+      (row) => row.error !== undefined || row.outcome === 'failed',
+    );
+    expect(
+      failed.map((row) => row.name),
+      said,
+    ).toEqual(fails === hung ? [`${fleet}-002`, `${fleet}-003`] : []);
+    for (const { name, error } of failed) {
+      expect(error.message, said).toContain(name);
+      expect(error.hint, said).toMatch(silence);
+    }
+    expect(json.findings ?? [], said).toEqual([]);
+  };
+
+  it('every verb ends, and fails for these alone', async () => {
+    try {
+      for (const lane of Object.keys(lanes)) {
+        await qemus.stop(`${fleetOf(lane)}-002`);
+        await qemus.blockMonitor(`${fleetOf(lane)}-003`);
+      }
+      const run = async (lane: string, cells: readonly Cell[]): Promise<void> => {
+        for (const cell of cells) await verify(cell, fleetOf(lane));
+      };
+      const results = await Promise.allSettled(Object.entries(lanes).map(([lane, cells]) => run(lane, cells)));
+      for (const result of results) if (result.status === 'rejected') throw result.reason;
+      // As the hint says.
+      for (const index of [2, 3]) await virsh('destroy', `${fleetOf('drop')}-00${index}`);
+    } finally {
+      await qemus.goOn();
+    }
+    const { members, findings } = { ...(await lab.ok('status', fleetOf('look'))), ...(await lab.answer('verify', fleetOf('look'))).json };
+    expect(members.map((row: any) => row.state)).toEqual(['running', 'running', 'running']);
+    // What QEMU saved when it went on.
+    expect(findings.every((one: any) => one.kind === 'leftover' && one.what !== `${fleetOf('look')}-001`)).toBe(true);
+    expect((await lab.ok('checkpoint', fleetOf('look'))).counts.checkpointed).toBe(3);
+    expect((await lab.ok('reset', fleetOf('look'), '--warm')).counts.restored).toBe(3);
+    expect((await lab.ok('checkpoint', fleetOf('resume'))).counts.checkpointed).toBe(3);
+    expect((await lab.ok('checkpoint', fleetOf('drop'), '--drop')).counts.dropped).toBe(3);
+    for (const lane of ['drop', 'kill', 'reset', 'rebase']) {
+      await lab.ok('start', fleetOf(lane), '--wait', 'running');
+      expect((await lab.ok('status', fleetOf(lane))).counts.running).toBe(3);
+    }
+    expect((await lab.ok('verify')).findings).toEqual([]);
+  });
+
+  it('verbs of one guest say what is in the way, and work when it answers again', async () => {
+    const fleet = fleetOf('reset');
+    const [first, second] = await Promise.all(['first', 'second'].map((name) => ForeignDomain.define(lab, name, ['qcow2'])));
+    if (first === undefined || second === undefined) throw new Error('there are two');
+    for (const foreign of [first, second]) await foreign.start();
+    const promoting = (index: number): string[] => ['promote', `${fleet}-00${index}`, '--as', `of-${index}`, '--stop', '--timeout', '3s'];
+    const taking = (foreign: ForeignDomain): string[] => ['snapshot', 'take', foreign.name, '--name', 'one', '--timeout', '3s', '--yes'];
+    try {
+      for (const name of [`${fleet}-002`, first.name]) await qemus.stop(name);
+      for (const name of [`${fleet}-003`, second.name]) await qemus.blockMonitor(name);
+      const began = performance.now();
+      const refusals = await Promise.all([
+        lab.answer(...taking(first)),
+        lab.answer(...taking(second)),
+        // One after the other: each locks the fleet.
+        lab.answer(...promoting(2)),
+      ]);
+      refusals.push(await lab.answer(...promoting(3)));
+      for (const [position, who] of [first.name, second.name, `${fleet}-002`, `${fleet}-003`].entries()) {
+        const { error } = refusals[position]?.json ?? {};
+        expect(error?.message).toContain(who);
+        expect(error.hint).toMatch(silence);
+      }
+      expect((await lab.answer('snapshot', 'list')).exitCode).toBe(0);
+      for (const index of [1, 2, 3]) expect((await lab.answer('logs', `${fleet}-00${index}`)).exitCode).toBe(0);
+      // The others go on as ever.
+      expect(await lab.ok(...promoting(1))).toMatchObject({ name: 'of-1' });
+      expect(performance.now() - began).toBeLessThan(boundMs);
+    } finally {
+      await qemus.goOn();
+    }
+    // They may have heard the power button after all.
+    await lab.ok('start', fleet, '--wait', 'running');
+    expect(await lab.ok(...promoting(2))).toMatchObject({ name: 'of-2' });
+    for (const foreign of [first, second]) expect(await lab.ok(...taking(foreign))).toMatchObject({ isDone: true });
+  });
+});
+
+describe('with no room for consoles', () => {
+  let lab: Lab;
+  beforeAll(async () => {
+    lab = await Lab.open();
+  });
+  afterAll(() => lab.close());
+
+  it('every verb does its work, and a wait for a line says that none came', async () => {
+    const fleet = lab.fleet('full');
+    const golden = await lab.golden('golden.qcow2', { ending: 'power-button' });
+    await lab.ok('spawn', fleet, '--base', golden, '--count', '2', ...guest, '--virt-type', 'qemu', '--no-start');
+    const logs = lab.path('fleets', fleet, 'logs');
+    await mkdir(logs, { recursive: true });
+    await execa('mount', ['-t', 'tmpfs', '-o', 'size=16k,mode=755', 'cwt-small', logs]);
+    try {
+      await execa('dd', ['if=/dev/zero', `of=${join(logs, 'ballast')}`, 'bs=4k'], { reject: false });
+      expect((await lab.ok('start', fleet)).counts.started).toBe(2);
+      const waited = (await lab.answer('start', fleet, '--wait', 'console=^OK', '--timeout', '2s')).json;
+      expect(waited.members.map((row: any) => [row.outcome, row.stuckAt])).toEqual([
+        ['failed', 'console'],
+        ['failed', 'console'],
+      ]);
+      expect(waited.members[0].error.hint).toContain('--timeout');
+      for (const words of [
+        ['checkpoint'],
+        ['reset', '--warm'],
+        ['status'],
+        ['report'],
+        ['spawn'],
+        ['stop'],
+        ['start'],
+        ['reset'],
+        ['verify'],
+      ]) {
+        const [verb = '', ...flags] = words;
+        const { exitCode, json } = await lab.answer(verb, fleet, ...flags);
+        expect(exitCode, JSON.stringify(json)).toBe(0);
+      }
+      expect((await lab.ok('status', fleet)).counts.running).toBe(2);
+    } finally {
+      await execa('umount', ['--lazy', logs], { reject: false });
+    }
+    expect((await lab.ok('reset', fleet, '--wait', 'console=^OK')).counts.failed).toBe(0);
+    await lab.ok('teardown', fleet, '--yes');
+  });
+});

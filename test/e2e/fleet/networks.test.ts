@@ -1,0 +1,103 @@
+import { readdir } from 'node:fs/promises';
+import { execa } from 'execa';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { domains, Lab, TestNetwork, virsh } from '../../support/lab.js';
+
+/** Networks as they are found on real hosts: shared with other runs, with IPv6, or not there at all. */
+describe('a network', () => {
+  let labs: [Lab, Lab];
+  let golden: string;
+  const networks: TestNetwork[] = [];
+  beforeAll(async () => {
+    labs = [await Lab.open(), await Lab.open()];
+    golden = await labs[0].golden('golden.qcow2');
+  });
+  afterAll(async () => {
+    for (const lab of labs) await lab.close();
+    for (const network of networks) await network.close();
+  });
+
+  const open = async (name: string, ...range: Parameters<typeof TestNetwork.open> extends [string, ...infer R] ? R : never) => {
+    const network = await TestNetwork.open(`${labs[0].id}${name}`, ...range);
+    networks.push(network);
+    return network;
+  };
+  const on = (network: string, count: number) => ['--base', golden, '--count', String(count), '--memory', '16MiB', '--network', network];
+  const addresses = ({ members }: { members: Array<{ address: string }> }) => members.map(({ address }) => address);
+
+  it.each([
+    ['that libvirt keeps', 4],
+    ['that is gone when it is stopped', 2],
+  ])('%s serves %d spawns at once, of two stores', async (_, spawns) => {
+    const isPersistent = spawns === 4;
+    // Room for these and no more: whoever is late has to search.
+    const network = await open(isPersistent ? 'p' : 't', 10, 9 + 2 * spawns, { isPersistent });
+    const fleets = Array.from({ length: spawns }, (_, number) => number).map((number) => ({
+      lab: labs[number % 2] as Lab,
+      fleet: labs[0].fleet(`at-once${number}`),
+    }));
+    const runs = await Promise.all(
+      fleets.map(({ lab, fleet }) => lab.cowherd('spawn', fleet, ...on(`network=${network.name}`, 2), '--no-start', '--json')),
+    );
+    expect(runs.map(({ exitCode, json }) => [exitCode, json.error?.message])).toEqual(fleets.map(() => [0, undefined]));
+    const given = runs.flatMap(({ json }) => addresses(json));
+    expect(new Set(given).size).toBe(2 * spawns);
+    const names = runs.flatMap(({ json }) => json.members.map(({ name }: { name: string }) => name)).sort();
+    expect((await network.hosts()).sort()).toEqual(names);
+    if (isPersistent) expect((await network.hosts('--inactive')).sort()).toEqual(names);
+
+    // What is full says so, and leaves nothing behind.
+    const late = await labs[1].cowherd('spawn', labs[1].fleet('late'), ...on(`network=${network.name}`, 1), '--json');
+    expect([late.exitCode, late.json.error.message]).toEqual([3, expect.stringContaining('has 0 free addresses, and 1 are needed')]);
+
+    for (const { lab, fleet } of fleets) {
+      expect(addresses(await lab.ok('status', fleet))).toEqual(addresses(runs[fleets.findIndex((entry) => entry.fleet === fleet)]?.json));
+      await lab.ok('teardown', fleet, '--yes');
+    }
+    expect(await network.hosts()).toEqual([]);
+    if (isPersistent) expect(await network.hosts('--inactive')).toEqual([]);
+    for (const lab of labs) expect(await readdir(lab.path('fleets'))).toEqual([]);
+  });
+
+  it('with DHCP for IPv6 before that for IPv4 gives addresses, and takes back half an entry', async () => {
+    const number = Number.parseInt(labs[0].id.slice(0, 4), 16).toString(16);
+    const before = `<ip family='ipv6' address='fd43:${number}::1' prefix='64'><dhcp><range start='fd43:${number}::10' end='fd43:${number}::20'/></dhcp></ip>`;
+    const network = await open('v6', 10, 17, { isPersistent: true, before });
+    const [lab] = labs;
+    const fleet = lab.fleet('v6');
+    const { members } = await lab.ok('spawn', fleet, ...on(`network=${network.name}`, 2));
+    expect(addresses({ members })).toEqual([network.address(10), network.address(11)]);
+    expect(await network.hosts()).toHaveLength(2);
+
+    // An entry that only one side has lost comes back there; another address of old goes.
+    const [first] = members;
+    const entry = (address: string) => `<host mac='${first.mac}' name='${first.name}' ip='${address}'/>`;
+    const update = (verb: string, address: string, side: string) =>
+      virsh('net-update', network.name, verb, 'ip-dhcp-host', entry(address), side, '--parent-index', '1');
+    await update('delete', network.address(10), '--config');
+    await update('add', network.address(15), '--config');
+    await lab.ok('spawn', fleet);
+    expect(await virsh('net-dumpxml', network.name, '--inactive')).toContain(network.address(10));
+    expect(await network.hosts('--inactive')).toHaveLength(2);
+    await update('delete', network.address(10), '--live');
+    await lab.ok('teardown', fleet, '--yes');
+    expect([await network.hosts(), await network.hosts('--inactive')]).toEqual([[], []]);
+  });
+
+  it('of a bridge that is not there is told of before anything is made, and how to make it', async () => {
+    const [lab] = labs;
+    const fleet = lab.fleet('bridge');
+    const bridge = `cwtb${lab.id}`;
+    const { exitCode, json } = await lab.answer('spawn', fleet, ...on(`bridge=${bridge}`, 1));
+    expect([exitCode, json.error.message]).toEqual([3, `there is no bridge ${bridge} on this host; nothing was changed`]);
+    expect([(await domains()).filter((name) => name.startsWith(fleet)), (await lab.answer('status', fleet)).exitCode]).toEqual([[], 5]);
+    const command = /make it: (.*)$/.exec(json.error.hint)?.[1] ?? '';
+    try {
+      await execa('bash', ['-c', command.replaceAll('sudo ', '')]);
+      expect((await lab.ok('spawn', fleet, ...on(`bridge=${bridge}`, 1))).counts).toMatchObject({ created: 1, started: 1 });
+      await lab.ok('teardown', fleet, '--yes');
+    } finally {
+      await execa('ip', ['link', 'delete', bridge], { reject: false });
+    }
+  });
+});

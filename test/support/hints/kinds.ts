@@ -1,0 +1,309 @@
+/**
+ * Every kind of hint, by what it tells to do. docs/reliability.md shows this table, and a unit test holds both against the sources: a hint
+ * of no kind fails it.
+ */
+export interface HintKind {
+  kind: string;
+  /** What hints of this kind say. The first kind that fits counts. */
+  says: RegExp;
+  /** Files of tests that cause the fault; none where nothing could be followed, or where it is still missing. */
+  tests: string[];
+  /**
+   * followed: a test does what the hint says, to the letter, and sees that it helps. told: a test causes the fault, and looks at the words.
+   * reads: it only names what to look at or what to write instead. missing: no test yet.
+   */
+  how: 'followed' | 'told' | 'reads' | 'missing';
+}
+
+const e2e = (...names: string[]): string[] => names.map((name) => `test/e2e/${name}.test.ts`);
+
+export const hintKinds: HintKind[] = [
+  // What QEMU or this user may not use.
+  {
+    kind: 'let QEMU into a closed directory or base image',
+    says: /^Let it in|^…chmod …|^cowherd verify --fix$|^…, or keep the store|QEMU runs as a user of its own/,
+    tests: e2e('hints/rights', 'host/rights'),
+    how: 'followed',
+  },
+  {
+    kind: 'a right that this user lacks',
+    says: /Give yourself that right|Run the same command as|root \(sudo\)|gives the command that makes a store|This user may not write there/,
+    tests: e2e('host/users'),
+    how: 'followed',
+  },
+  { kind: 'make a store of your own', says: /^Make it yours/, tests: e2e('host/users'), how: 'followed' },
+  { kind: "give base images to QEMU's group", says: /Give them to QEMU's group/, tests: e2e('host/users'), how: 'followed' },
+  {
+    kind: 'restrict or open images: verify --fix',
+    says: /^Take (that|the) right away|Let it read the image/,
+    tests: e2e('host/exposed', 'host/users'),
+    how: 'followed',
+  },
+  { kind: 'take checkpoints as root', says: /^Run it as root|^ --drop$/, tests: e2e('host/users'), how: 'followed' },
+  { kind: 'use the system daemon', says: /may not use the system daemon/, tests: e2e('host/users'), how: 'told' },
+  {
+    kind: 'locks of others',
+    says: /^Only the owner of|lock goes away|^Run the command again when that process|Wait until (it|that process)|See what it is \(ps|fuser -v|^It has another name as well/,
+    tests: ['test/integration/lock.test.ts', ...e2e('host/users')],
+    how: 'told',
+  },
+  {
+    kind: 'immutable files and file systems that are read-only',
+    says: /Not even root may|read-only|Remount it/i,
+    tests: e2e('faults/full-disk'),
+    how: 'told',
+  },
+  { kind: 'AppArmor and SELinux', says: /AppArmor keeps|SELinux keeps/, tests: ['test/unit/adapters/virsh.test.ts'], how: 'told' },
+
+  // Disks that others have worked on.
+  {
+    kind: 'an image that is open in another process',
+    says: /^Close it there|^Unmount what is on it|Shut down the virtual machine that uses it|Another process has the disk open|Shut down what (writes|uses)/,
+    tests: e2e('hints/disks'),
+    how: 'followed',
+  },
+  {
+    kind: 'keep a disk that a blockpull took off its base image',
+    says: /The disk is complete|qemu-img rebase/,
+    tests: e2e('hints/disks'),
+    how: 'followed',
+  },
+  {
+    kind: "merge a snapshot of another tool into the member's disk",
+    says: /A snapshot of another tool|virsh blockcommit|^virsh start …; $/,
+    tests: e2e('hints/disks'),
+    how: 'followed',
+  },
+  {
+    kind: 'remove snapshots, checkpoints and bitmaps of libvirt',
+    says: /^A copy would lose that|qemu-img snapshot -d|snapshot-delete|qemu-img bitmap|checkpoint-delete/,
+    tests: e2e('hints/disks', 'base/tamper'),
+    how: 'followed',
+  },
+  {
+    kind: 'bring a domain back to its own disks',
+    says: /^Was the store moved\? "cowherd base relocate" mends that. Else|^virsh undefine$|--managed-save --snap|^virsh destroy …; |--keep-/,
+    tests: e2e('base/tamper'),
+    how: 'followed',
+  },
+  { kind: 'a store that was moved: base relocate', says: /Was the store moved/, tests: e2e('base/relocate'), how: 'followed' },
+  {
+    kind: 'a fresh disk by a reset',
+    says: /^A reset gives|Somebody changed it|^Back to its base image|A cold reset always works|cold reset always works|Save what you need from the guest/,
+    tests: e2e('base/tamper', 'fleet/verify'),
+    how: 'followed',
+  },
+  { kind: 'smaller by compact', says: /writes it anew/, tests: e2e('fleet/verify'), how: 'missing' },
+  {
+    kind: 'repair an image with qemu-img check',
+    says: /qemu-img check -r all|with "qemu-img check"/,
+    tests: ['test/integration/base-store.test.ts'],
+    how: 'told',
+  },
+
+  // Domains of members, and domains in the way.
+  {
+    kind: 'a device that a person added to a domain',
+    says: /^Take it out, run the command again|^virsh edit …$/,
+    tests: e2e('hints/domains'),
+    how: 'followed',
+  },
+  {
+    kind: "the domain of another store's fleet",
+    says: /Take another name for this fleet|Say that store/,
+    tests: e2e('hints/domains'),
+    how: 'followed',
+  },
+  {
+    kind: 'a domain of that name that is not of the fleet',
+    says: /domrename|Rename it, or choose another fleet name|lost the mark|virsh undefine …$|nor what it may have open/,
+    tests: e2e('base/tamper', 'fleet/verbs'),
+    how: 'followed',
+  },
+  {
+    kind: 'a file that a domain needs and that is gone',
+    says: /^Its (disk|seed) is gone|which does not exist\. Put it back|^This machine has no/,
+    tests: e2e('host/missing-files'),
+    how: 'followed',
+  },
+  {
+    kind: 'a download that is not an image, or packed',
+    says: /^(gunzip|xz|bunzip2|zstd|lz4|unzip|7z|unrar) |gave a web page|^Download it, and add|^file:\/\//,
+    tests: ['test/integration/not-an-image.test.ts'],
+    how: 'followed',
+  },
+  { kind: 'config files', says: /looks like a fleet file|^It may set …/, tests: e2e('cli/config'), how: 'told' },
+  { kind: 'a store whose path ssh cannot take', says: /^Go to the store by a link/, tests: e2e('host/odd-store'), how: 'followed' },
+  { kind: 'define members anew: spawn', says: /Define it anew/, tests: e2e('fleet/rebase'), how: 'missing' },
+  {
+    kind: 'make what is missing: spawn',
+    says: /makes what is missing|Run "cowherd spawn" again/,
+    tests: e2e('fleet/verify', 'fleet/verbs'),
+    how: 'followed',
+  },
+  {
+    kind: 'orphans, and domains that are members of nothing',
+    says: /Nothing knows them any more|If nothing needs it|detach it from that one|Look whether|it can be removed|Undefine those that do not belong/,
+    tests: e2e('fleet/verify'),
+    how: 'told',
+  },
+  {
+    kind: 'sweep what killed runs left: verify --fix',
+    says: /It can go|Remove it: cowherd verify/,
+    tests: e2e('fleet/verify', 'checkpoint/stray-checkpoints'),
+    how: 'followed',
+  },
+  { kind: 'rebuild a record: status --recover', says: /--recover/, tests: e2e('fleet/verify', 'base/tamper'), how: 'followed' },
+  {
+    kind: 'finish what was interrupted: resume',
+    says: /cowherd resume|^Finish it: …|Then: cowherd resume/,
+    tests: e2e('faults/crash', 'clone/clones', 'fleet/verify'),
+    how: 'followed',
+  },
+
+  // Base images.
+  {
+    kind: 'bring back a base image: base add',
+    says: /base add FILE|Import the image again|Bring (back|it)|compares its content|Every overlay on it may be corrupt|never makes such an image/,
+    tests: e2e('base/tamper', 'fleet/verify'),
+    how: 'followed',
+  },
+  {
+    kind: 'a base image that is in use',
+    says: /Their overlays are worth nothing|cowherd rebase … --base OTHER|^cowherd teardown …$|A layered image is worth|^cowherd base remove …$|^Say which/,
+    tests: e2e('hints/domains', 'base/promote'),
+    how: 'followed',
+  },
+  {
+    kind: 'base images that domains of no fleet stand on',
+    says: /These domains are not of any fleet|Their content would become garbage|Whoever writes to one/,
+    tests: e2e('base/promote'),
+    how: 'told',
+  },
+  {
+    kind: 'an image that cannot be a base image',
+    says: /A base image (is|needs)|Uncompress|Convert it|--format|unencrypted images|cut short|It is damaged, or of a kind|No overlay can be made on|convert -f|--trust-chain|If you trust it|Copy it again|Reading so many holes/,
+    tests: ['test/integration/hostile-images.test.ts', 'test/integration/base-store.test.ts'],
+    how: 'told',
+  },
+  {
+    kind: 'what members of an image would have in common',
+    says: /machine-id|virt-sysprep|guestfish|cloud-init clean|rm -f|rm-rf|ssh-keygen -A|^instance/,
+    tests: e2e('guest/guests'),
+    how: 'told',
+  },
+
+  // The host.
+  {
+    kind: 'a full disk or quota',
+    says: /The disk (is full|quota)|Free some|fill|Is the disk full|Is there room|^free some space|worst case/i,
+    tests: e2e('faults/full-disk'),
+    how: 'told',
+  },
+  {
+    kind: 'memory',
+    says: /no memory left|out of memory|fit\. Start fewer/,
+    tests: ['test/integration/process.test.ts', ...e2e('fleet/verbs')],
+    how: 'told',
+  },
+  {
+    kind: 'limits of open files and clients',
+    says: /open files|many files|LimitNOFILE|max_clients/,
+    tests: ['test/integration/process.test.ts'],
+    how: 'told',
+  },
+  {
+    kind: 'tools and versions to install',
+    says: /apt-get install|Install |on PATH|needs QEMU 6|TPM could be made|chown -R|genisoimage/,
+    tests: ['test/integration/fleet-store.test.ts'],
+    how: 'told',
+  },
+  {
+    kind: 'libvirtd, virtlogd and virsh',
+    says: /libvirtd|virtlogd|virsh uri|LC_ALL|list --all --name|domains being made|of this user$|that note/,
+    tests: e2e('host/users', 'faults/flaky-libvirt'),
+    how: 'told',
+  },
+  {
+    kind: 'a QEMU or a call that hangs',
+    says: /domcontrol|query-jobs|overloaded|End that QEMU|Run the call by hand/,
+    tests: e2e('faults/hangs'),
+    how: 'followed',
+  },
+  {
+    kind: 'networks',
+    says: /net-start|net-list|network=default|dhcp|--network user|net-update|net-dumpxml|port that is forwarded|--forward-ssh|Widen its range|Stop them before they change/,
+    tests: e2e('fleet/verbs', 'guest/guests'),
+    how: 'told',
+  },
+  {
+    kind: 'the accelerator and CPUs',
+    says: /virt-type|doctor --fresh|kvm|--cpu|domcapabilities|CPU|probe guest/i,
+    tests: ['test/integration/accelerator.test.ts', ...e2e('host/accelerator')],
+    how: 'followed',
+  },
+  { kind: 'KSM', says: /Merged pages|equal pages/, tests: ['test/integration/machine-memory.test.ts'], how: 'told' },
+  { kind: 'disks that fail', says: /dmesg/, tests: [], how: 'missing' },
+
+  // Members, guests and what they are doing.
+  {
+    kind: 'start, stop or let go on',
+    says: /cowherd (start|stop)|virsh (start|shutdown)|Let it go on|it may still go off|--force|Start it|Stop it|lets (it|them) go on|Shut it down|virsh start|virsh resume|started by hand|End it/,
+    tests: e2e('base/promote', 'fleet/verbs', 'faults/full-disk', 'snapshot/snapshot'),
+    how: 'followed',
+  },
+  { kind: 'give it longer', says: /--timeout|TIMEOUT/, tests: e2e('guest/guests', 'faults/hangs'), how: 'told' },
+  {
+    kind: 'run it again',
+    says: /^Run (the same command|this) again|Nothing was lost|run the same command/i,
+    tests: e2e('cli/streams'),
+    how: 'told',
+  },
+  {
+    kind: 'guest agents and ssh',
+    says: /agent|--via ssh|sshd|host key|none of our keys|df -h|cowherd exec|Check the paths on both/i,
+    tests: e2e('guest/guests', 'guest/hostile-guest'),
+    how: 'told',
+  },
+  {
+    kind: 'cloud-init and seeds',
+    says: /cloud-init|#cloud-config|\{\{json|user-data|instanceId|seed|ssh keys|\.pub/,
+    tests: e2e('hints/domains', 'guest/guests'),
+    how: 'followed',
+  },
+  { kind: 'templates', says: /template|\{\{vars|--var/, tests: e2e('hints/domains', 'fleet/verbs'), how: 'followed' },
+  {
+    kind: 'checkpoints',
+    says: /checkpoint|Nothing was loaded|warm reset/i,
+    tests: e2e('checkpoint/warm', 'checkpoint/stray-checkpoints'),
+    how: 'followed',
+  },
+  {
+    kind: 'golden VMs and clones',
+    says: /golden|clone|--from-(domain|running)|freeze|detach-disk|--hook|virsh detach|lasting|save_image|cold start/i,
+    tests: e2e('clone/clones', 'base/from-domain'),
+    how: 'followed',
+  },
+  {
+    kind: 'snapshots of other domains',
+    says: /snapshot|overlay back|virsh edit|all of the same side|put the disks|Keep it off until|docs\/snapshots|started it, or saved|NVRAM|the original/i,
+    tests: e2e('snapshot/snapshot', 'snapshot/snapshot-xml'),
+    how: 'told',
+  },
+
+  // Files of the store that are not what they were.
+  {
+    kind: 'something in the way in the store',
+    says: /Put the directory back|cowherd (reads and writes|changes|removes) nothing|Move it away|Look at (…|it)|in its place|directory does not exist|Check that directory|directory was renamed|Remove it|is removed|Restore|Remove it, and rebase/,
+    tests: e2e('base/tamper', 'host/hostile-store'),
+    how: 'followed',
+  },
+
+  // What was asked for in a way that cannot be done.
+  {
+    kind: 'what to write, read or look at instead',
+    says: /^(Make|Name|Say|Write|Use|Check|See|Try|Choose|Give|Leave|Look|Is |It (has|is|says)|There are|The (store|base|work|guest|states)|Answer|Members|Add|Quote|Run it|Fetch|Put|Letters|Six|Each|32|A |Rename|TMPDIR|Let|Some|To |Change|"cowherd|If you|Mend|qemu-img convert has|Define|Please|Correct|Disks|Start again|cowherd (status|writes)|Copy it into the guests|"…… --help"|With several fleets|Call copyInFleets|Have it|Set|format$|fleets$)/,
+    tests: ['test/unit/limits.test.ts', 'test/unit/hostile-fleet-files.test.ts', ...e2e('fleet/verbs', 'fleet/names')],
+    how: 'reads',
+  },
+];

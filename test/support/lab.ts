@@ -1,0 +1,277 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { execa, type ResultPromise } from 'execa';
+import { inject } from 'vitest';
+import { buildGolden } from '../../scripts/golden.mjs';
+import { type BootMarker, readBootMarker } from '../../src/core/image/boot-sector.js';
+import { runHere } from './run-in-process.js';
+
+/** A store, golden images and fleets of one test file, on the real libvirt; all of it goes at the end, also after a failure. */
+
+export const bin = fileURLToPath(new URL('../../bin/run.js', import.meta.url));
+const killer = fileURLToPath(new URL('../fakes/kill-at.mjs', import.meta.url));
+export const uri = 'qemu:///system';
+/** Small, headless, and without a network card to probe. */
+export const guest = ['--memory', '16MiB', '--network', 'none'];
+
+export interface Answer {
+  exitCode: number;
+  stdout: string;
+  stderr: string;
+  /** The document of --json; asserted on field by field. */
+  json: any;
+}
+
+export class Lab {
+  readonly id = randomBytes(3).toString('hex');
+  readonly bin = bin;
+  /** Where QEMU's user may pass through. */
+  readonly store = `/var/lib/libvirt/images/cwt-${this.id}`;
+  readonly scratch = `/tmp/cwt-${this.id}`;
+
+  /** @param options.isProbed whether its store knows already which accelerator works here */
+  static async open({ isProbed = true } = {}): Promise<Lab> {
+    const lab = new Lab();
+    await mkdir(lab.scratch, { mode: 0o755 });
+    if (!isProbed) return lab;
+    await mkdir(lab.store, { mode: 0o755 });
+    const answer = inject('accelerator');
+    if (answer !== '') await writeFile(lab.path('accelerator.json'), answer);
+    return lab;
+  }
+
+  /** A fleet name that no other test has. */
+  fleet(name: string): string {
+    return `cwt-${name}-${this.id}`;
+  }
+
+  path(...parts: string[]): string {
+    return join(this.store, ...parts);
+  }
+
+  async golden(name: string, options?: Parameters<typeof buildGolden>[1]): Promise<string> {
+    const path = join(this.scratch, name);
+    await buildGolden(path, options);
+    return path;
+  }
+
+  get env(): Record<string, string> {
+    // Whoever runs the tests may have defaults of their own.
+    return { COWHERD_STORE: this.store, LIBVIRT_DEFAULT_URI: uri, XDG_CONFIG_HOME: this.scratch };
+  }
+
+  /** Starts cowherd without waiting for it, for tests that interrupt it. */
+  begin(...args: string[]): ResultPromise<{ reject: false; env: Record<string, string> }> {
+    return execa(process.execPath, [bin, ...args], { env: this.env, reject: false });
+  }
+
+  /**
+   * Runs cowherd with what counts its changes and ends it at one of them, see test/fakes/kill-at.mjs.
+   * @param faults e.g. `{ KILL_AT: '3' }`
+   */
+  async faulty(faults: Record<string, string>, ...args: string[]): Promise<{ exitCode: number | undefined; signal: string | undefined }> {
+    const env = Object.fromEntries(Object.entries(faults).map(([name, value]) => [`CWT_${name}`, value]));
+    const run = execa(process.execPath, ['--import', killer, bin, ...args], { env: { ...this.env, ...env }, reject: false });
+    const { exitCode, signal } = await run;
+    await this.unlocked();
+    return { exitCode, signal };
+  }
+
+  /** Waits for what a killed run had under way (virsh, qemu-img): it runs on for a moment, and keeps the run's locks. */
+  async unlocked(): Promise<void> {
+    for (const room of ['fleets', 'bases', 'snapshots']) {
+      for (const name of (await readdir(this.path(room)).catch(() => [])).filter((entry) => entry.endsWith('.lock'))) {
+        const isFree = async () => (await execa('flock', ['-n', this.path(room, name), 'true'], { reject: false })).exitCode === 0;
+        await until(`${name} to be free`, isFree);
+      }
+    }
+  }
+
+  async cowherd(...args: string[]): Promise<Answer> {
+    const { exitCode = -1, stdout, stderr } = await this.begin(...args);
+    return {
+      exitCode,
+      stdout: String(stdout),
+      stderr: String(stderr),
+      json: args.includes('--json') ? JSON.parse(String(stdout)) : undefined,
+    };
+  }
+
+  /** Runs cowherd in this process: for answers that are not judged by their text. */
+  answer(...args: string[]): Promise<Pick<Answer, 'exitCode' | 'json'>> {
+    return runHere(args, this.env);
+  }
+
+  /** Runs a verb that must succeed, in this process. @returns its document */
+  async ok(...args: string[]): Promise<Answer['json']> {
+    const { exitCode, json } = await this.answer(...args);
+    if (exitCode !== 0) throw new Error(`cowherd ${args.join(' ')} exited ${exitCode}\n${JSON.stringify(json, null, 2)}`);
+    return json;
+  }
+
+  /** What the boot-sector guest of a member has written into its own overlay. The member must be off. */
+  async marker(fleet: string, member: string): Promise<BootMarker | undefined> {
+    const raw = join(this.scratch, `${member}.raw`);
+    await execa('qemu-img', [
+      'dd',
+      '-f',
+      'qcow2',
+      '-O',
+      'raw',
+      'bs=512',
+      'skip=1',
+      'count=2',
+      `if=${this.overlay(fleet, member)}`,
+      `of=${raw}`,
+    ]);
+    const handle = await open(raw, 'r');
+    try {
+      const { buffer } = await handle.read(Buffer.alloc(512), 0, 512, 0);
+      return readBootMarker(buffer);
+    } finally {
+      await handle.close();
+      await rm(raw);
+    }
+  }
+
+  overlay(fleet: string, member: string): string {
+    return this.path('fleets', fleet, 'overlays', `${member}.qcow2`);
+  }
+
+  console(fleet: string, member: string): Promise<string> {
+    return readFile(this.path('fleets', fleet, 'logs', `${member}.log`), 'utf8');
+  }
+
+  /** Defines a domain that cowherd did not make. */
+  async defineForeign(name: string, inside = ''): Promise<void> {
+    const path = join(this.scratch, `${name}.xml`);
+    await writeFile(
+      path,
+      `<domain type='qemu'><name>${name}</name>${inside}<memory unit='MiB'>16</memory><os><type>hvm</type></os></domain>`,
+    );
+    await virsh('define', path);
+  }
+
+  /** Gives a domain another definition, behind cowherd's back. */
+  async redefine(xml: string): Promise<void> {
+    const path = join(this.scratch, 'redefined.xml');
+    await writeFile(path, xml);
+    await virsh('define', path);
+  }
+
+  /** All that a fleet is made of, with what differs from fleet to fleet masked: two fleets of a kind have the same world. */
+  async world(fleet: string): Promise<object> {
+    const names = (await domains()).filter((name) => name.startsWith(`${fleet}-`));
+    const members = await Promise.all(
+      names.map(async (name) => {
+        const xml = await virsh('dumpxml', '--inactive', name);
+        return { name: name.replace(fleet, 'F'), state: (await virsh('domstate', name)).trim(), xml: mask(xml, fleet) };
+      }),
+    );
+    const files = await readdir(this.path('fleets', fleet), { recursive: true }).catch(() => []);
+    const record = JSON.parse(await readFile(this.path('fleets', fleet, 'fleet.json'), 'utf8').catch(() => '{}'));
+    return {
+      members: members.sort((a, b) => a.name.localeCompare(b.name)),
+      files: files.map((file) => file.replaceAll(fleet, 'F')).sort(),
+      recorded: record.members?.map((member: { name: string }) => member.name.replace(fleet, 'F')),
+    };
+  }
+
+  /** Removes exactly what carries this lab's mark. */
+  async close(): Promise<void> {
+    for (const name of (await domains()).filter((domain) => domain.includes(`-${this.id}-`))) {
+      await execa('virsh', ['-c', uri, 'destroy', name], { reject: false });
+      await execa('virsh', ['-c', uri, 'undefine', name, '--nvram', '--managed-save', '--snapshots-metadata', '--checkpoints-metadata'], {
+        reject: false,
+      });
+    }
+    await rm(this.store, { recursive: true, force: true });
+    await rm(this.scratch, { recursive: true, force: true });
+  }
+}
+
+export async function virsh(...args: string[]): Promise<string> {
+  return (await execa('virsh', ['-q', '-c', uri, ...args], { env: { LC_ALL: 'C' } })).stdout;
+}
+
+export async function domains(): Promise<string[]> {
+  return (await virsh('list', '--all', '--name')).split('\n').filter((name) => name !== '');
+}
+
+/** A network of libvirt's, with nothing but its own members on it; it leads nowhere. */
+export class TestNetwork {
+  readonly name: string;
+  readonly #subnet: number;
+
+  private constructor(name: string, subnet: number) {
+    this.name = name;
+    this.#subnet = subnet;
+  }
+
+  /**
+   * @param first,last the last numbers of the addresses that DHCP gives
+   * @param options.isPersistent whether libvirt keeps its definition
+   * @param options.before what stands before its <ip>
+   */
+  static async open(id: string, first: number, last: number, { isPersistent = false, before = '' } = {}): Promise<TestNetwork> {
+    const name = `cwt-net-${id}`;
+    const path = `/tmp/${name}.xml`;
+    // A subnet that nobody has yet.
+    for (let subnet = 100; ; subnet++) {
+      const net = new TestNetwork(name, subnet);
+      const range = `<dhcp><range start='${net.address(first)}' end='${net.address(last)}'/></dhcp>`;
+      await writeFile(
+        path,
+        `<network><name>${name}</name><bridge name='cwt${id}' stp='off' delay='0'/>${before}<ip address='${net.address(1)}' netmask='255.255.255.0'>${range}</ip></network>`,
+      );
+      const made = isPersistent ? `net-define ${path}; net-start ${name}` : `net-create ${path}`;
+      await execa('virsh', ['-q', '-c', uri, made], { reject: false });
+      await rm(path);
+      const { exitCode, stdout, stderr } = await execa('virsh', ['-q', '-c', uri, 'net-info', name], { reject: false });
+      if (exitCode === 0 && /^Active:\s+yes/m.test(stdout)) return net;
+      await net.close();
+      if (subnet > 120) throw new Error(stderr);
+    }
+  }
+
+  address(number: number): string {
+    return `192.168.${this.#subnet}.${number}`;
+  }
+
+  async addHost(xml: string): Promise<void> {
+    await virsh('net-update', this.name, 'add', 'ip-dhcp-host', xml, '--live');
+  }
+
+  /** Names of its static DHCP entries with a MAC. @param flags --inactive for those that are kept */
+  async hosts(...flags: string[]): Promise<string[]> {
+    return [...(await virsh('net-dumpxml', this.name, ...flags)).matchAll(/<host mac='[^']+' name='([^']+)'/g)].map(
+      (match) => match[1] ?? '',
+    );
+  }
+
+  async close(): Promise<void> {
+    await execa('virsh', ['-q', '-c', uri, 'net-destroy', this.name], { reject: false });
+    await execa('virsh', ['-q', '-c', uri, 'net-undefine', this.name], { reject: false });
+  }
+}
+
+/** Waits until a condition holds. */
+export async function until(what: string, condition: () => Promise<boolean>, seconds = 60): Promise<void> {
+  const deadline = Date.now() + seconds * 1000;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error(`${what} did not come within ${seconds} s`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+function mask(xml: string, fleet: string): string {
+  return xml
+    .replaceAll(fleet, 'F')
+    .replace(/<uuid>[^<]+/g, '<uuid>U')
+    .replace(/<genid>[^<]+/g, '<genid>G')
+    .replace(/fleetId="[^"]+"/g, 'fleetId="I"')
+    .replace(/definition="[^"]+"/g, 'definition="D"')
+    .replace(/<mac address='[^']+'/g, "<mac address='M'");
+}
