@@ -1,23 +1,13 @@
 import type { BigIntStats } from 'node:fs';
 import { lstat } from 'node:fs/promises';
-import { basename, dirname, join, relative, resolve } from 'node:path';
-import { CowherdError, reportOf } from '../../core/errors.js';
-import { type BaseRef, parseState } from '../../core/fleet/record.js';
-import {
-  type BaseImage,
-  type BaseLayer,
-  type BaseRecord,
-  baseRecordSchema,
-  formatBaseRef,
-  parseBaseRef,
-  type Seal,
-  sealDifferences,
-  shortDigest,
-} from '../../core/image/base.js';
-import { baseKey, type LoneBase, layersOf, resolveBacking } from '../../core/image/base-chain.js';
+import { basename, dirname, relative, resolve } from 'node:path';
+import { CowherdError } from '../../core/errors.js';
+import type { BaseRef } from '../../core/fleet/record.js';
+import type { BaseImage, BaseLayer, Seal } from '../../core/image/base.js';
+import { layersOf, resolveBacking } from '../../core/image/base-chain.js';
 import { assertNoUrl } from '../../core/image/content.js';
 import { describeHolder } from '../../core/lock.js';
-import { assertName, baseNameFromFile, namePattern } from '../../core/names.js';
+import { assertName, baseNameFromFile } from '../../core/names.js';
 import type {
   BaseLockOptions,
   BaseStore,
@@ -32,10 +22,11 @@ import type { ImageTool } from '../../ports/images.js';
 import { Readers } from '../host/readers.js';
 import { writeJson } from '../store/atomic-write.js';
 import { makeDirectory } from '../store/directories.js';
-import { allocatedBytes, listDirectory, sealOf, storeError } from '../store/files.js';
+import { allocatedBytes, sealOf, storeError } from '../store/files.js';
 import { baseLayout, storeLayout } from '../store/layout.js';
 import { FileLock, type LockPolicy } from '../store/lock.js';
-import { openOwn, readOwn } from '../store/own-files.js';
+import { openOwn } from '../store/own-files.js';
+import { BaseCatalog, recordOf } from './base-catalog.js';
 import { exportImage } from './base-export.js';
 import { publish, sweepBases, unpublish, withPartial } from './base-intake.js';
 import { previewImport } from './base-preview.js';
@@ -52,109 +43,30 @@ export class BaseDirectory implements BaseStore {
   readonly #images: ImageTool;
   readonly #readers: Readers;
   readonly #locking: LockPolicy;
+  readonly #catalog: BaseCatalog;
 
   constructor(root: string, images: ImageTool, readers = new Readers(), locking: LockPolicy = {}) {
     this.#root = root;
     this.#images = images;
     this.#readers = readers;
     this.#locking = locking;
+    this.#catalog = new BaseCatalog(root);
   }
 
-  async list(): Promise<{ bases: BaseImage[]; damaged: Array<{ path: string; reason: string }> }> {
-    const { bases, damaged, broken } = await this.#survey();
-    return { bases, damaged: [...damaged, ...broken.map(({ base, error }) => ({ path: base.path, reason: reportOf(error).message }))] };
+  list(): ReturnType<BaseStore['list']> {
+    return this.#catalog.list();
   }
 
-  /** Every image whose record can be read; broken are those that stand on what is not there. */
-  async #survey(): Promise<{
-    bases: BaseImage[];
-    broken: Array<{ base: LoneBase; error: unknown }>;
-    damaged: Array<{ path: string; reason: string }>;
-  }> {
-    const { bases: directory } = storeLayout(this.#root);
-    const lone: LoneBase[] = [];
-    const damaged: Array<{ path: string; reason: string }> = [];
-    for (const name of (await listDirectory(directory)).filter((entry) => namePattern.test(entry)).sort()) {
-      for (const file of (await listDirectory(join(directory, name))).filter(
-        (entry) => entry.endsWith('.json') && !entry.startsWith('.'),
-      )) {
-        const path = join(directory, name, file);
-        try {
-          const record = parseBaseRecord(name, file, String(await readOwn(path)));
-          lone.push({ ...record, path: baseLayout(this.#root, record, record.format).image });
-        } catch (error) {
-          damaged.push({ path, reason: reportOf(error).message });
-        }
-      }
-    }
-    const byKey = new Map(lone.map((base) => [baseKey(base), base]));
-    const bases: BaseImage[] = [];
-    const broken: Array<{ base: LoneBase; error: unknown }> = [];
-    for (const base of lone) {
-      try {
-        bases.push({ ...base, backing: await resolveBacking(base, (ref) => byKey.get(baseKey(ref))) });
-      } catch (error) {
-        broken.push({ base, error });
-      }
-    }
-    return { bases, broken, damaged };
+  find(ref: string): Promise<BaseImage> {
+    return this.#catalog.find(ref);
   }
 
-  async find(ref: string): Promise<BaseImage> {
-    const { bases, broken, damaged } = await this.#survey();
-    const { name, digest } = parseBaseRef(ref);
-    const found = [...bases, ...broken.map(({ base }) => base)]
-      .filter((base) => (name === undefined || base.name === name) && base.digest.startsWith(digest))
-      .sort((a, b) => b.importedAt.localeCompare(a.importedAt));
-    const contents = new Set(found.map((base) => base.digest));
-    if (digest !== '' && contents.size > 1) {
-      throw new CowherdError('BAD_USAGE', `${ref} means ${contents.size} base images`, { hint: 'Write more digits of the digest.' });
-    }
-    const newest = found[0];
-    const sound = bases.find((base) => base === newest);
-    if (sound !== undefined) return sound;
-    // An older one of that name is not what is meant.
-    const failure = broken.find(({ base }) => base === newest);
-    if (failure !== undefined) throw failure.error;
-    const hit = damaged.find(
-      (entry) => name !== undefined && dirname(entry.path) === dirname(baseLayout(this.#root, { name, digest }, '').record),
-    );
-    if (hit !== undefined) {
-      throw new CowherdError('STATE_DAMAGED', `The record of base image ${JSON.stringify(ref)} cannot be used: ${hit.reason}`, {
-        details: [hit.path],
-        hint: `Import the image again: cowherd base add FILE --name ${name}`,
-      });
-    }
-    const names = [...new Set(bases.map((base) => base.name))];
-    throw new CowherdError('BASE_NOT_FOUND', `There is no base image ${JSON.stringify(ref)} in the store`, {
-      details: damaged.map(({ path, reason }) => `${path}: ${reason}`),
-      hint:
-        names.length === 0
-          ? 'The store has none yet. A file is named with its ending or a path: golden.qcow2, ./golden.'
-          : `The store has ${names.slice(0, 8).join(', ')}. A file is named with its ending or a path: ./golden`,
-    });
+  get(ref: BaseRef): Promise<BaseImage | undefined> {
+    return this.#catalog.get(ref);
   }
 
-  async get(ref: BaseRef): Promise<BaseImage | undefined> {
-    const base = await this.#getLone(ref);
-    return base === undefined ? undefined : { ...base, backing: await resolveBacking(base, (parent) => this.#getLone(parent)) };
-  }
-
-  async #getLone(ref: BaseRef): Promise<LoneBase | undefined> {
-    // Not by listing: one damaged or foreign record must not stand in the way of this one.
-    for (const format of ['qcow2', 'raw'] as const) {
-      const { image, record: path } = baseLayout(this.#root, ref, format);
-      const text = await readOwn(path).then(String, () => undefined);
-      if (text === undefined) continue;
-      const record = parseBaseRecord(ref.name, basename(path), text);
-      if (record.format === format && record.digest === ref.digest) return { ...record, path: image };
-    }
-    return undefined;
-  }
-
-  async seal(base: BaseLayer): Promise<Seal | undefined> {
-    const stats = await lstat(base.path, { bigint: true }).catch(() => undefined);
-    return stats?.isFile() ? sealOf(stats) : undefined;
+  seal(base: BaseLayer): Promise<Seal | undefined> {
+    return this.#catalog.seal(base);
   }
 
   async reseal(base: BaseImage): Promise<void> {
@@ -227,7 +139,7 @@ export class BaseDirectory implements BaseStore {
   async preview(request: ImportRequest): Promise<ImportPreview> {
     const { path, name, known } = await this.#source(request);
     if (known !== undefined) return { base: known, how: 'already there', isDigestKnown: true };
-    const context = { root: this.#root, images: this.#images, known: (ref: BaseRef) => this.#existing(ref) };
+    const context = { root: this.#root, images: this.#images, known: (ref: BaseRef) => this.#catalog.existing(ref) };
     return previewImport(context, { path, name, request });
   }
 
@@ -243,11 +155,7 @@ export class BaseDirectory implements BaseStore {
     assertName('base', name);
     const { bases } = await this.list();
     const known = bases.find((base) => base.source.fingerprint === identity.fingerprint && base.name === name);
-    return { ...identity, path, name, ...(known !== undefined && (await this.#isIntact(known)) ? { known } : {}) };
-  }
-
-  async #isIntact(base: BaseImage): Promise<boolean> {
-    return sealDifferences(base.seal, await this.seal(base)).length === 0;
+    return { ...identity, path, name, ...(known !== undefined && (await this.#catalog.isIntact(known)) ? { known } : {}) };
   }
 
   #bringIn(source: {
@@ -267,14 +175,19 @@ export class BaseDirectory implements BaseStore {
       if (virtualBytes === 0)
         throw new CowherdError('BASE_REFUSED', `${path} is a disk of zero bytes`, { hint: 'A base image needs a disk to share.' });
       const facts = { name, digest, format, virtualBytes, source: { path, fingerprint } };
-      const existing = await this.#existing(facts);
+      const existing = await this.#catalog.existing(facts);
       if (existing !== undefined) {
         // Remember this source too, so that the next time is instant.
         await writeJson(baseLayout(this.#root, existing, existing.format).record, recordOf(existing, facts.source));
         return { base: existing, how: 'already there' };
       }
       // Otherwise it goes in, also in place of one that was touched: its content is what the overlays there were made on.
-      const { base, warning: exposed } = await publish(this.#root, partial, { ...facts, ...(await this.#originOf(facts)) }, this.#readers);
+      const { base, warning: exposed } = await publish(
+        this.#root,
+        partial,
+        { ...facts, ...(await this.#catalog.originOf(facts)) },
+        this.#readers,
+      );
       const warnings = [warning, exposed].filter((one) => one !== undefined).join('; ');
       return { base: { ...base, backing: [] }, how, ...(warnings === '' ? {} : { warning: warnings }) };
     });
@@ -287,7 +200,7 @@ export class BaseDirectory implements BaseStore {
     const isSame = (known: BaseImage): boolean =>
       known.source.fingerprint === fingerprint && known.name === name && known.parent?.digest === parent?.digest;
     const known = (await this.list()).bases.find(isSame);
-    if (known !== undefined && (await this.#isIntact(known))) return { base: known, how: 'already there' };
+    if (known !== undefined && (await this.#catalog.isIntact(known))) return { base: known, how: 'already there' };
 
     return withPartial(this.#root, name, `promote ${overlay}`, async (partial) => {
       const totalBytes = Number(stats.blocks) * 512 + (layered ? 0 : layersOf(base).reduce((sum, layer) => sum + layer.allocatedBytes, 0));
@@ -306,11 +219,11 @@ export class BaseDirectory implements BaseStore {
       const { virtualBytes } = await this.#images.info(partial, 'qcow2');
       const digest = await hashFile(partial, undefined, signal);
       const facts = { name, digest, format: 'qcow2' as const, virtualBytes, source: { path: overlay, fingerprint } };
-      const existing = await this.#existing(facts);
+      const existing = await this.#catalog.existing(facts);
       if (existing !== undefined) return { base: existing, how: 'already there' };
       const origin = { ...(parent === undefined ? {} : { parent }), promotedFrom };
       const { base: lone, warning } = await publish(this.#root, partial, { ...facts, ...origin }, this.#readers);
-      const backing = await resolveBacking(lone, (ref) => this.#getLone(ref));
+      const backing = await resolveBacking(lone, (ref) => this.#catalog.getLone(ref));
       return { base: { ...lone, backing }, how: layered ? 'layered' : 'flattened', ...(warning === undefined ? {} : { warning }) };
     });
   }
@@ -318,29 +231,4 @@ export class BaseDirectory implements BaseStore {
   export(request: ExportRequest): Promise<number> {
     return exportImage(this.#root, this.#images, request);
   }
-
-  /** The image with that content, unless somebody touched it. */
-  async #existing(ref: BaseRef): Promise<BaseImage | undefined> {
-    // One whose record is damaged is brought back by what is coming in.
-    const existing = await this.get({ name: ref.name, digest: ref.digest }).catch(() => undefined);
-    return existing !== undefined && (await this.#isIntact(existing)) ? existing : undefined;
-  }
-
-  /** What an image that is brought back was made of stays known. */
-  async #originOf(ref: BaseRef): Promise<Pick<BaseRecord, 'promotedFrom' | 'warm'>> {
-    const { promotedFrom, warm } = (await this.#getLone(ref).catch(() => undefined)) ?? {};
-    return { ...(promotedFrom === undefined ? {} : { promotedFrom }), ...(warm === undefined ? {} : { warm }) };
-  }
-}
-
-/** @throws STATE_DAMAGED, also where it is the record of another image: it would vouch for a file that it does not know */
-function parseBaseRecord(name: string, file: string, text: string): BaseRecord {
-  const hint = `Import the image again: cowherd base add FILE --name ${name}`;
-  const record = parseState(baseRecordSchema, name, file, text, hint);
-  if (record.name === name && file === `${shortDigest(record.digest)}.json`) return record;
-  throw new CowherdError('STATE_DAMAGED', `${file} of ${name} is the record of another base image, ${formatBaseRef(record)}`, { hint });
-}
-
-function recordOf({ path: _path, backing: _backing, ...record }: BaseImage, source: BaseRecord['source']): BaseRecord {
-  return { ...record, source };
 }
