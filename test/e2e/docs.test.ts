@@ -48,10 +48,7 @@ class Stage {
   async run({ text, fails }: ShownCommand, where: string): Promise<void> {
     const line = this.adapt(text);
     const env = { ...this.lab.env, HOME: this.lab.scratch, PATH: `${join(this.lab.scratch, 'bin')}:${process.env.PATH}` };
-    const t0 = Date.now();
     const { exitCode, all } = await execa('bash', ['-c', line], { cwd: this.work, env, reject: false, all: true, stdin: 'ignore' });
-    if (process.env.DOCS_TIMES)
-      (await import('node:fs')).appendFileSync(process.env.DOCS_TIMES, `${((Date.now() - t0) / 1000).toFixed(1)} ${text}\n`);
     expect(`${where}: ${line}\nexit ${exitCode}\n${all}`).toMatch(fails ? /\nexit [1-9]/ : /\nexit 0\n/);
   }
 
