@@ -37,9 +37,9 @@ export const planned: Record<string, Plan> = {
   'docs/guide.md#work-in-the-guests': { world: 'linux' },
   'docs/guide.md#wait-until-guests-are-ready': { world: 'linux' },
   'docs/guide.md#networks': { world: 'linux' },
-  'docs/guide.md#update-the-golden-image': { world: 'linux' },
+  'docs/guide.md#update-the-golden-image': { world: 'linux', before: ['cowherd stop lab 1,2 --force'] },
   'docs/guide.md#scripts-and-programs': { world: 'linux' },
-  'docs/guide.md#warm-resets': { world: 'linux', before: ['cowherd start lab --wait agent'] },
+  'docs/guide.md#warm-resets': { world: 'linux', before: ['cowherd start lab 1,3 --wait agent'] },
   'docs/guide.md#clones-of-a-running-vm': {
     world: 'linux',
     before: ['cowherd spawn gold --base debian-12.qcow2 --count 1 --memory 2GiB --network network=default --wait agent'],
