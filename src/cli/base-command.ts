@@ -1,5 +1,5 @@
 import { Command, Flags, ux } from '@oclif/core';
-import { CowherdError, type ErrorReport, exitCodeOf as exitCodes, fullDiskHint, reportOf } from '../core/errors.js';
+import { CowherdError, type ErrorReport, exitCodeOf as exitCodes, reportOf } from '../core/errors.js';
 import type { Target } from '../core/fleet/targets.js';
 import { jsonText } from '../core/quoting.js';
 import { type Host, openHost } from '../host.js';
@@ -9,6 +9,7 @@ import { inTurn, type Share } from '../services/run/in-turn.js';
 import { cancelOnSignals } from './cancellation.js';
 import { readDefaults } from './defaults.js';
 import { lockTimeoutFlag } from './flags/run.js';
+import { hostError, hostFaults, interrupted, leftAtOnce, noDirectory } from './host-faults.js';
 import { renderError, usageText } from './render/errors.js';
 import { outputGone } from './streams.js';
 import { page } from './terminal/layout.js';
@@ -237,35 +238,4 @@ interface WorkKind {
   isWatch?: boolean;
   /** It changes nothing: a signal ends it at once. */
   isReader?: boolean;
-}
-
-const leftAtOnce =
-  'Left at once. What had begun is noted: "cowherd list" says where something is unfinished, "cowherd resume FLEET" finishes it.';
-
-function interrupted(): CowherdError {
-  return new CowherdError('INTERRUPTED', 'Interrupted', {
-    hint: 'Run the same command again; what was done is kept. If something is unfinished, it says how to go on.',
-  });
-}
-
-/** Faults of the machine that may come up wherever a file is touched. */
-const hostFaults = new Set(['ENOSPC', 'EDQUOT', 'EROFS', 'EIO', 'EMFILE', 'ENFILE', 'ENOMEM']);
-
-function noDirectory(cause: Error): CowherdError {
-  return new CowherdError('FILE_NOT_FOUND', 'The working directory is not there any more, and a relative path was to be looked for in it', {
-    hint: 'Change to a directory that exists (cd ~), or give absolute paths, also in COWHERD_STORE. Then run the command again.',
-    cause,
-  });
-}
-
-function hostError(error: Error & { code?: string }): CowherdError {
-  return new CowherdError('STORE_FAILED', `This host failed: ${error.message}`, {
-    hint:
-      error.code === 'ENOSPC' || error.code === 'EDQUOT'
-        ? `${fullDiskHint} Is there room in the directory for temporary files, too?`
-        : error.code?.endsWith('FILE')
-          ? 'Too many files are open: raise the limit (ulimit -n 1024), or lower --concurrency.'
-          : 'Check its disks and file systems: "dmesg" and "mount" tell.',
-    cause: error,
-  });
 }

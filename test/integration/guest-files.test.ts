@@ -3,10 +3,11 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { openDisk, ReadBudget } from '../../src/adapters/guest-files/disk.js';
+import { openDisk } from '../../src/adapters/guest-files/disk.js';
 import { openExt4 } from '../../src/adapters/guest-files/ext4.js';
 import { inspectGuestFiles } from '../../src/adapters/guest-files/inspect.js';
 import { fileSystemRanges } from '../../src/adapters/guest-files/partitions.js';
+import { ReadBudget } from '../../src/adapters/guest-files/read-budget.js';
 
 const KiB = 1024;
 const MiB = 1024 ** 2;

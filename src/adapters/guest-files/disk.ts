@@ -3,6 +3,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { inflateRaw, constants as zlibFlags } from 'node:zlib';
 import { headerBytes, parseQcow2Header } from '../../core/image/qcow2-header.js';
+import { maxReadBytes, ReadBudget, Recent, UnreadableDisk } from './read-budget.js';
 
 const inflate = promisify(inflateRaw);
 
@@ -19,42 +20,13 @@ export interface Disk {
   close(): Promise<void>;
 }
 
-/** The image, or what is in it, cannot be read here. The message says why; it is for tests and developers. */
-export class UnreadableDisk extends Error {
-  override readonly name = 'UnreadableDisk';
-}
-
-export const maxReadBytes = 4 * 1024 ** 2;
 const l2SliceBytes = 4096;
 const l2SlicesKept = 64;
 const clustersKept = 4;
-const stepBytes = 512; // What a read costs beside its bytes: a hostile image may ask for many tiny ones.
 const offsetMask = 0x00ff_ffff_ffff_fe00n;
 const compressedFlag = 1n << 62n;
 // Incompatible features that change nothing for a reader: dirty (refcounts only) and compression type.
 const harmlessFeatures = 0b1001n;
-
-/** How much may be read of one image, and for how long: the numbers in it are anybody's. */
-export class ReadBudget {
-  #bytesLeft: number;
-  readonly #deadline: number;
-
-  /** @param milliseconds counted from now */
-  constructor({ bytes = 64 * 1024 ** 2, milliseconds = 5000 }: { bytes?: number; milliseconds?: number } = {}) {
-    this.#bytesLeft = bytes;
-    this.#deadline = performance.now() + milliseconds;
-  }
-
-  get isSpent(): boolean {
-    return this.#bytesLeft < 0 || performance.now() > this.#deadline;
-  }
-
-  /** @throws UnreadableDisk where nothing is left */
-  spend(bytes: number): void {
-    this.#bytesLeft -= bytes + stepBytes;
-    if (this.isSpent) throw new UnreadableDisk('there is more to read than is worth it');
-  }
-}
 
 /**
  * Opens an image for reading, without any tool and without following the names in it.
@@ -234,22 +206,6 @@ class Qcow2Disk implements Disk {
     const offset = exact(entry & offsetMask);
     if (offset % this.#clusterBytes !== 0) throw new UnreadableDisk('a table points between clusters');
     return offset;
-  }
-}
-
-/** The last few values made, by key. */
-class Recent<Key, Value> {
-  readonly #values = new Map<Key, Value>();
-
-  constructor(readonly kept: number) {}
-
-  async get(key: Key, make: () => Promise<Value>): Promise<Value> {
-    const value = this.#values.get(key) ?? (await make());
-    this.#values.delete(key);
-    this.#values.set(key, value);
-    const [oldest] = this.#values.keys();
-    if (this.#values.size > this.kept && oldest !== undefined) this.#values.delete(oldest);
-    return value;
   }
 }
 

@@ -1,8 +1,9 @@
 import type { GuestFacts } from '../../core/image/hygiene.js';
 import type { ImageFile } from '../../ports/images.js';
-import { type Disk, openDisk, ReadBudget } from './disk.js';
+import { type Disk, openDisk } from './disk.js';
 import { type Ext4, openExt4 } from './ext4.js';
 import { type ByteRange, fileSystemRanges } from './partitions.js';
+import { ReadBudget } from './read-budget.js';
 
 const maxTextBytes = 256;
 const maxHostKeys = 16;

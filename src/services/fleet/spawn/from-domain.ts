@@ -4,8 +4,9 @@ import { isOn } from '../../../core/fleet/observation.js';
 import { baseNameFromFile } from '../../../core/names.js';
 import type { DiskSpec, GivenSpec } from '../../../core/spec/spec.js';
 import type { Ports } from '../../../ports/index.js';
+import { importBase } from './base-input.js';
 import { sha256, type TemplateSource } from './definitions.js';
-import { importBase, readNvram } from './inputs.js';
+import { readNvram } from './inputs.js';
 import type { SpawnOptions } from './spawn.js';
 
 /** A domain that cowherd did not make, as the golden one of a fleet. */

@@ -3,13 +3,11 @@ import { CowherdError } from '../../../core/errors.js';
 import { memberMacs } from '../../../core/fleet/identity.js';
 import { type FleetRecord, growMembers } from '../../../core/fleet/record.js';
 import { formatIndexes } from '../../../core/fleet/selection.js';
-import { type BaseImage, formatBaseRef, isBaseRef } from '../../../core/image/base.js';
+import { type BaseImage, formatBaseRef } from '../../../core/image/base.js';
 import { type DomainSpec, defaultDomainSpec, domainSpecSchema, type SourceKind, sourceKinds } from '../../../core/spec/spec.js';
 import type { Ports } from '../../../ports/index.js';
-import { hygieneWarningsOf } from '../../base/bases.js';
 import { keptAccelerator } from '../../host/accelerator.js';
 import { paced } from '../../run/pace.js';
-import { assertSeals, verifiedBase } from '../access.js';
 import { sha256 } from './definitions.js';
 import { assertRootSize } from './root-size.js';
 import type { SpawnOptions } from './spawn.js';
@@ -28,78 +26,6 @@ export function assertCount(fleet: string, recorded: FleetRecord | undefined, co
       hint: `To shrink it: cowherd teardown ${fleet} ${formatIndexes(beyond)}`,
     });
   }
-}
-
-export async function resolveBase(
-  ports: Ports,
-  options: SpawnOptions & { baseName?: string },
-  recorded: FleetRecord | undefined,
-): Promise<{ base: BaseImage; notes: string[] }> {
-  const asked = options.base;
-  if (asked === undefined) {
-    if (recorded === undefined)
-      throw new CowherdError('BAD_USAGE', `Which base image should fleet ${options.fleet} stand on?`, {
-        hint: 'Say --base FILE or --base NAME.',
-      });
-    return { base: await verifiedBase(ports, recorded.base), notes: [] };
-  }
-  const { base, notes, isDigestKnown } = isBaseRef(asked)
-    ? { base: await ports.bases.find(asked), notes: [], isDigestKnown: true }
-    : await importBase(ports, asked, options);
-  if (recorded !== undefined && isDigestKnown && recorded.base.digest !== base.digest) {
-    throw new CowherdError(
-      'BAD_USAGE',
-      `Fleet ${recorded.name} stands on ${formatBaseRef(recorded.base)}, and ${asked} is ${formatBaseRef(base)}`,
-      {
-        hint: `Leave out --base to keep the fleet's own. To move its members: cowherd rebase ${recorded.name} --base ${asked}`,
-      },
-    );
-  }
-  // The same content under another name: the fleet keeps its own, or its domains and its record would disagree.
-  if (recorded !== undefined) return { base: await verifiedBase(ports, recorded.base), notes };
-  await assertSeals(ports, base);
-  return { base, notes };
-}
-
-export async function importBase(
-  ports: Ports,
-  path: string,
-  {
-    format,
-    trustChain,
-    signal,
-    onProgress,
-    dryRun,
-    baseName,
-    isOfClones = false,
-  }: SpawnOptions & {
-    baseName?: string;
-    /** Clones are made themselves: what the image has of its own needs no mention. */
-    isOfClones?: boolean;
-  },
-): Promise<{ base: BaseImage; notes: string[]; isDigestKnown: boolean }> {
-  const { base, how, warning, ...more } = await ports.bases.locked(
-    () =>
-      ports.bases.import({
-        path,
-        format,
-        name: baseName,
-        trustChain: trustChain === true,
-        signal,
-        onProgress: (progress) =>
-          onProgress?.({ kind: 'bytes', what: `${dryRun === true ? 'reading' : 'importing'} ${path}`, ...progress }),
-      }),
-    { signal, onProgress },
-  );
-  const isDigestKnown = !('isDigestKnown' in more) || more.isDigestKnown === true;
-  const ref = isDigestKnown ? formatBaseRef(base) : base.name;
-  const imported = dryRun === true ? `base ${ref} would be imported` : `base ${ref} imported (${how})`;
-  const note = how === 'already there' ? `base ${ref} was in the store already` : imported;
-  // Told once, when the image comes in: "cowherd base inspect" tells it again. A dry run reads it where it is.
-  const read = dryRun === true && how !== 'already there' ? { ...base, path: base.source.path } : base;
-  const generalisation = how === 'already there' || isOfClones ? [] : await hygieneWarningsOf(ports, read);
-  const told = generalisation.map(({ what, hint }) => `${ref}: ${what}. ${hint}`);
-  return { base, notes: [note, ...(warning === undefined ? [] : [warning]), ...told], isDigestKnown };
 }
 
 export async function composeRecord(

@@ -7,7 +7,7 @@ import type { MemberMark } from '../../../core/fleet/observation.js';
 import type { FleetRecord } from '../../../core/fleet/record.js';
 import { definitionChanges } from '../../../core/spec/changes.js';
 import type { Ports } from '../../../ports/index.js';
-import type { SpawnContext } from './apply.js';
+import type { SpawnContext } from './attempt.js';
 import { loadTemplate, renderDefinitions } from './definitions.js';
 import type { SpawnOptions } from './spawn.js';
 

@@ -22,9 +22,10 @@ import { earlyChecks, foresee, withForeseen } from '../../run/dry-run/refusal.js
 import { emptyOutcome } from '../../run/run-plan.js';
 import { assertNothingUnfinished, assertWork, type WorkOptions, withFleetLock } from '../access.js';
 import { applySpawn } from './apply.js';
+import { resolveBase } from './base-input.js';
 import { loadTemplate } from './definitions.js';
 import { type GoldenDomain, goldenDomain } from './from-domain.js';
-import { assertCount, composeRecord, readNvram, resolveBase } from './inputs.js';
+import { assertCount, composeRecord, readNvram } from './inputs.js';
 
 export interface SpawnOptions extends WorkOptions {
   fleet: string;

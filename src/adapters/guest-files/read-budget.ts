@@ -1,0 +1,46 @@
+/** The image, or what is in it, cannot be read here. The message says why; it is for tests and developers. */
+export class UnreadableDisk extends Error {
+  override readonly name = 'UnreadableDisk';
+}
+
+export const maxReadBytes = 4 * 1024 ** 2;
+
+const stepBytes = 512;
+
+/** How much may be read of one image, and for how long: the numbers in it are anybody's. */
+export class ReadBudget {
+  #bytesLeft: number;
+  readonly #deadline: number;
+
+  /** @param milliseconds counted from now */
+  constructor({ bytes = 64 * 1024 ** 2, milliseconds = 5000 }: { bytes?: number; milliseconds?: number } = {}) {
+    this.#bytesLeft = bytes;
+    this.#deadline = performance.now() + milliseconds;
+  }
+
+  get isSpent(): boolean {
+    return this.#bytesLeft < 0 || performance.now() > this.#deadline;
+  }
+
+  /** @throws UnreadableDisk where nothing is left */
+  spend(bytes: number): void {
+    this.#bytesLeft -= bytes + stepBytes;
+    if (this.isSpent) throw new UnreadableDisk('there is more to read than is worth it');
+  }
+}
+
+/** The last few values made, by key. */
+export class Recent<Key, Value> {
+  readonly #values = new Map<Key, Value>();
+
+  constructor(readonly kept: number) {}
+
+  async get(key: Key, make: () => Promise<Value>): Promise<Value> {
+    const value = this.#values.get(key) ?? (await make());
+    this.#values.delete(key);
+    this.#values.set(key, value);
+    const [oldest] = this.#values.keys();
+    if (this.#values.size > this.kept && oldest !== undefined) this.#values.delete(oldest);
+    return value;
+  }
+}

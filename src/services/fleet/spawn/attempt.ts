@@ -1,0 +1,164 @@
+import { randomUUID } from 'node:crypto';
+import type { MemberDefinition } from '../../../core/domain/domain-xml.js';
+import type { BaseLookup, Platform } from '../../../core/domain/template.js';
+import type { MarkedMember, Plan } from '../../../core/fleet/member-plan.js';
+import { isOn } from '../../../core/fleet/observation.js';
+import type { Operation } from '../../../core/fleet/operation.js';
+import { planSpawn } from '../../../core/fleet/plan-spawn.js';
+import type { FleetRecord } from '../../../core/fleet/record.js';
+import type { FleetSecrets, Seed, SeedSources } from '../../../core/guest/seed.js';
+import type { AcceleratorChoice } from '../../../core/host/cpu.js';
+import type { Ports } from '../../../ports/index.js';
+import { withChains } from '../../base/chains.js';
+import { verifiedWarmBase, withClones } from '../../clone/plan.js';
+import { discardHalfMade } from '../../clone/restore.js';
+import { composeSecrets, instanceIds, renderSeeds, seedLack } from '../../guest/seeds.js';
+import { chooseOrReplace } from '../../host/accelerator.js';
+import { type Check, checkDisk, checkMachine, checkMemory, checkNetwork, checkReach } from '../../preflight/checks.js';
+import { baseTargets } from '../../preflight/reachability.js';
+import { newOperation } from '../../run/run-plan.js';
+import { observeWithMarks } from '../access.js';
+import { refuseMisplaced } from '../reset/backing-check.js';
+import { refuseForeignDisks } from '../reset/foreign-disks.js';
+import { verifiedBases, virtualBytesOf } from '../reset/fresh-disks.js';
+import { withoutAdditions } from './additions.js';
+import { type Allocation, allocateAddresses } from './addresses.js';
+import { renderDefinitions, type TemplateSource } from './definitions.js';
+import { describeChanges, earlierDefinitions, restricted } from './plan.js';
+import { withGrowth } from './root-size.js';
+import type { SpawnOptions } from './spawn.js';
+import { assertNetworkMayChange, assertNoForeign } from './verify.js';
+
+export interface SpawnContext {
+  /** As it was, or as an interrupted spawn meant it to be. */
+  recorded: FleetRecord | undefined;
+  record: FleetRecord;
+  /** The NVRAM of the golden image, where it came with this run. */
+  nvram: Buffer | undefined;
+  template: TemplateSource;
+  seedSources: SeedSources;
+  began: number;
+  importSeconds: number;
+  notes: string[];
+  /** Members as they were before the first attempt. */
+  before?: ReadonlyMap<string, MarkedMember>;
+  /** Nothing else is left to try: every member is carried through, well or badly. */
+  isLast?: boolean;
+}
+
+/** Everything that one attempt of a spawn will do; nothing is changed yet. */
+export interface SpawnAttempt {
+  record: FleetRecord;
+  observed: MarkedMember[];
+  accelerator: AcceleratorChoice | undefined;
+  plan: Plan;
+  operation: Operation;
+  definitions: Map<string, MemberDefinition>;
+  seeds: Map<string, Seed>;
+  secrets: FleetSecrets;
+  checks: Check[];
+  notes: string[];
+}
+
+/** @param from how many free addresses to pass over */
+export async function planAttempt(ports: Ports, options: SpawnOptions, context: SpawnContext, from: number): Promise<SpawnAttempt> {
+  const imageOf = await verifiedBases(ports, context.record);
+  const { platform, accelerator, notes } = await chooseOrReplace(ports, context.record, options);
+  await verifiedWarmBase(ports, context.record);
+  const unfinished = options.dryRun === true ? undefined : await ports.fleets.unfinished(options.fleet);
+  if (unfinished !== undefined) await discardHalfMade(ports, context.record, unfinished);
+  const observed = await observeWithMarks(ports, context.record);
+  assertNoForeign(context.record, observed);
+  assertNetworkMayChange(context.recorded, context.record, observed);
+  const off = new Set(observed.filter(({ domain }) => !isOn(domain)).map(({ name }) => name));
+  const allocation = await allocateAddresses(ports, context.record, off, from);
+  const record: FleetRecord = { ...allocation.record, ...(accelerator === undefined ? {} : { accelerator }) };
+  const id = randomUUID();
+  const { seeds, secrets, placed } = await seedsOf(ports, options, context, { id, record, observed });
+  const { plan, definitions } = await planMembers(ports, options, context, { record, observed, imageOf, platform, seeds, placed });
+  const operation = newOperation(ports, 'spawn', {
+    id,
+    targets: plan.members.map((member) => member.index),
+    start: options.redefine !== undefined ? 'same' : options.start === false ? 'none' : 'all',
+    wasOn: [...(options.redefine?.starting ?? [])],
+    record,
+    wholeFleet: true,
+  });
+  const checks = await checksOf(ports, { record, plan, imageOf, platform, allocation });
+  return { record, observed, accelerator, plan, operation, definitions, seeds, secrets, checks, notes };
+}
+
+type Placed = Awaited<ReturnType<Ports['seeds']['observe']>>;
+
+async function seedsOf(
+  ports: Ports,
+  options: SpawnOptions,
+  context: SpawnContext,
+  { id, record, observed }: { id: string; record: FleetRecord; observed: readonly MarkedMember[] },
+): Promise<{ seeds: Map<string, Seed>; secrets: FleetSecrets; placed: Placed }> {
+  const secrets = await composeSecrets(ports, record, options.secrets, context.recorded?.spec.seed !== 'nocloud');
+  const placed = await ports.seeds.observe(record.name);
+  const isNew = new Set(observed.filter(({ overlayBytes }) => overlayBytes === undefined).map(({ name }) => name));
+  const seeded = record.spec.seed === 'nocloud' ? record.members : [];
+  const instanceOf = instanceIds(placed, id, (member) => isNew.has(member.name));
+  return { secrets, placed, seeds: await renderSeeds(record, seeded, context.seedSources, secrets, instanceOf, options.signal) };
+}
+
+interface PlanningInput {
+  record: FleetRecord;
+  observed: MarkedMember[];
+  imageOf: BaseLookup;
+  platform: Platform;
+  seeds: Map<string, Seed>;
+  placed: Placed;
+}
+
+/** The steps of each member, without those that must not be touched, and the definitions that they get. */
+async function planMembers(
+  ports: Ports,
+  options: SpawnOptions,
+  context: SpawnContext,
+  { record, observed, imageOf, platform, seeds, placed }: PlanningInput,
+): Promise<{ plan: Plan; definitions: Map<string, MemberDefinition> }> {
+  const rendered = await renderDefinitions(ports, record, record.members, imageOf, platform, context.template, options.signal);
+  const changesOf = describeChanges(context.recorded, record);
+  const subjects = observed.map((member) => ({
+    ...member,
+    definition: rendered.get(member.name)?.definition ?? '',
+    changes: changesOf(member.mark),
+    seedLack: seedLack(seeds.get(member.name), placed.get(member.name)),
+  }));
+  const wanted = restricted(planSpawn(subjects, record.id), options);
+  const inPlace = await refuseMisplaced(ports, record, observed, wanted);
+  // Members that are redefined get their own disks by that.
+  const isLookedAt = ({ steps }: Plan['members'][number]): boolean => steps.includes('start') && !steps.includes('define');
+  const own = await refuseForeignDisks(ports, record, observed, inPlace, isLookedAt);
+  const chained = await withChains(ports, record, record.members, withClones(own, observed, record), imageOf, rendered);
+  const earlier = await earlierDefinitions(ports, context, chained.plan, imageOf, platform, options.signal);
+  const kept = await withoutAdditions(ports, record, observed, chained.plan, chained.definitions, earlier, options.signal);
+  const plan = options.redefine === undefined ? await withGrowth(ports, record, observed, kept.plan) : kept.plan;
+  return { plan, definitions: kept.definitions };
+}
+
+async function checksOf(
+  ports: Ports,
+  {
+    record,
+    plan,
+    imageOf,
+    platform,
+    allocation,
+  }: { record: FleetRecord; plan: Plan; imageOf: BaseLookup; platform: Platform; allocation: Allocation },
+): Promise<Check[]> {
+  const count = (...steps: string[]): number => plan.members.filter((member) => member.steps.some((step) => steps.includes(step))).length;
+  const starting = count('start', 'restore');
+  const demand = { starting, creating: count('overlay'), memoryMiB: record.spec.memoryMiB, virtualBytes: virtualBytesOf(record, imageOf) };
+  return [
+    await checkMemory(ports, demand),
+    ...(await checkDisk(ports, demand)),
+    await checkNetwork(ports, record.spec.network),
+    ...checkMachine(record.spec, platform),
+    await checkReach(ports, baseTargets(record, imageOf)),
+    ...(allocation.check === undefined ? [] : [allocation.check]),
+  ];
+}
