@@ -9,7 +9,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 it('every link of a page in the npm package leads to something in the package', async () => {
   const { stdout } = await execa('npm', ['pack', '--dry-run', '--ignore-scripts', '--json'], { cwd: root });
   const files: string[] = JSON.parse(stdout)[0].files.map(({ path }: { path: string }) => path);
-  expect(files).toEqual(expect.arrayContaining(['docs/install.md', 'docs/store.md', 'examples/lab/lab.yaml']));
+  expect(files).toEqual(expect.arrayContaining(['docs/install.md', 'docs/guide.md', 'docs/commands.md', 'examples/lab/lab.yaml']));
   const known = new Set(files.flatMap((file) => [file, ...directoriesOf(file)]));
   const broken: string[] = [];
   for (const page of files.filter((file) => file.endsWith('.md'))) {
@@ -36,6 +36,12 @@ it('the package has a man page for every command, with each of its flags', async
     const page = (await readFile(posix.join(root, path), 'utf8')).replaceAll('\\-', '-');
     for (const flag of Object.keys(commands[id].flags)) expect(page).toMatch(new RegExp(`--(\\[no-\\])?${flag}\\b`));
   }
+});
+
+it('docs/commands.md shows the commands as they are', async () => {
+  const page = await readFile(posix.join(root, 'docs/commands.md'), 'utf8');
+  const { stdout } = await execa('npm', ['run', '--silent', 'docs', '--', '--dry-run'], { cwd: root });
+  expect(stdout.slice(stdout.indexOf('# Commands')).trim(), 'docs/commands.md is outdated: npm run docs').toBe(page.trim());
 });
 
 function directoriesOf(file: string): string[] {
