@@ -2,6 +2,7 @@ import { appendFile, chmod, readFile, rename, rm } from 'node:fs/promises';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Answer, guest, Lab, virsh } from '../../support/lab.js';
+import { longIt } from '../../support/long.js';
 
 /** A store that was moved or copied is whole again after `base relocate`, with what the guests wrote. */
 describe('base relocate', () => {
@@ -67,7 +68,7 @@ describe('base relocate', () => {
     expect((await lab.marker(layered, `${layered}-001`))?.boots).toBe(3);
   });
 
-  it('mends a store that was moved while a verb was unfinished, and resume finishes it', async () => {
+  longIt('mends a store that was moved while a verb was unfinished, and resume finishes it', async () => {
     const newer = await lab.golden('newer.qcow2', { filledMiB: 1 });
     const names = [1, 2, 3].map((index) => `${fleet}-00${index}`);
     const verbs: Array<[string[], Record<string, string>]> = [

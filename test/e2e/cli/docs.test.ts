@@ -5,6 +5,7 @@ import { describe, expect, inject, it } from 'vitest';
 import { type Block, commandsOf, pages, readPage, repository, type ShownCommand } from '../../support/docs/pages.js';
 import { exceptions, planned, type World } from '../../support/docs/plan.js';
 import { bin, Lab, TestNetwork, virsh } from '../../support/lab.js';
+import { longIt } from '../../support/long.js';
 
 /**
  * Runs the commands of the documentation, in the order of test/support/docs/plan.ts. Names and sizes are adapted, so that a run is quick and
@@ -147,7 +148,7 @@ describe.concurrent('the commands of the documentation run', () => {
     }
   });
 
-  it('with Linux guests', { timeout: 600_000 }, async () => {
+  longIt('with Linux guests', { timeout: 600_000 }, async () => {
     const lab = await Lab.open();
     const network = await TestNetwork.open(lab.id, 10, 40, { isPersistent: true });
     try {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ForeignDomain } from '../../support/foreign-domains.js';
 import { guest, Lab, until, virsh } from '../../support/lab.js';
+import { isLong } from '../../support/long.js';
 import { barsOf, complaints, inTerminal, type Remains, type Size, sizes, TerminalRun } from '../../support/terminal.js';
 
 /** What remains on the screen of a terminal, at two sizes: of every verb, of partial failures, and after Ctrl-C. */
@@ -60,7 +61,7 @@ function everyVerb(lab: Lab, fleet: string, golden: string, domain: string): Cel
   ];
 }
 
-describe.concurrent.each(sizes)('on a terminal of $columns columns', (size: Size) => {
+describe.concurrent.each(isLong ? sizes : sizes.slice(0, 1))('on a terminal of $columns columns', (size: Size) => {
   let lab: Lab;
   let golden: string;
   beforeAll(async () => {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { guest, Lab, until, virsh } from '../../support/lab.js';
+import { longIt } from '../../support/long.js';
 
 /** What a member is made of beside its first disk: firmware, TPM, further disks. */
 describe('members with more to them', () => {
@@ -107,7 +108,7 @@ describe('members with more to them', () => {
     await expect(stat(lab.path('fleets', fleet))).rejects.toThrow();
   });
 
-  it('boots Linux under UEFI, with a TPM and a further disk that the guest sees', async () => {
+  longIt('boots Linux under UEFI, with a TPM and a further disk that the guest sees', async () => {
     const fleet = lab.fleet('linux');
     const machine = ['--memory', '256MiB', '--seed', 'nocloud', '--firmware', 'uefi', '--tpm', '--disk', '64MiB'];
     await lab.ok('spawn', fleet, '--base', inject('tinyImage'), '--count', '1', ...machine, '--wait', 'agent', '--timeout', '3m');

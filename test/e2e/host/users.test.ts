@@ -7,6 +7,7 @@ import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { buildGolden } from '../../../scripts/golden.js';
 import { domains, guest, until, uri, virsh } from '../../support/lab.js';
+import { longIt } from '../../support/long.js';
 
 const repository = fileURLToPath(new URL('../../..', import.meta.url));
 const id = randomBytes(3).toString('hex');
@@ -145,7 +146,7 @@ describe('the installed package', () => {
     expect((await ok(cowherd('list'))).fleets).toEqual([]);
   });
 
-  it('meets a libvirtd that was killed in the middle of a verb again, or says so; no guest is lost', async () => {
+  longIt('meets a libvirtd that was killed in the middle of a verb again, or says so; no guest is lost', async () => {
     const user = await makeUser('killed');
     const cowherd = runAs(user);
     const fleet = `cwt-killed-${id}`;
