@@ -39,7 +39,9 @@ describe('a command that an agent refuses', () => {
   });
 
   it('ends with exit code 127 where the program could not be started', async () => {
-    expect(await run('lab', refused('Failed to execute child process \u201ctrue\u201d (No such file or directory)'))).toBe('agent 127');
+    const words = 'Failed to execute child process \u201ctrue\u201d (No such file or directory)';
+    for (const text of [words, `Guest agent command failed, error was '${words}'`, `Guest command failed: ${words}`])
+      expect(await run('lab', refused(text))).toBe('agent 127');
   });
 
   it('is not run a second time by ssh where only a name says "blocked" or "disabled"', async () => {
