@@ -93,7 +93,7 @@ export const hintKinds: HintKind[] = [
     tests: e2e('base/tamper', 'fleet/verify'),
     how: 'followed',
   },
-  { kind: 'smaller by compact', says: /writes it anew/, tests: e2e('fleet/verify'), how: 'missing' },
+  { kind: 'smaller by compact', says: /writes it anew/, tests: e2e('hints/repairs'), how: 'followed' },
   {
     kind: 'repair an image with qemu-img check',
     says: /qemu-img check -r all|with "qemu-img check"/,
@@ -134,7 +134,7 @@ export const hintKinds: HintKind[] = [
   },
   { kind: 'config files', says: /looks like a fleet file|^It may set …/, tests: e2e('cli/config'), how: 'told' },
   { kind: 'a store whose path ssh cannot take', says: /^Go to the store by a link/, tests: e2e('host/odd-store'), how: 'followed' },
-  { kind: 'define members anew: spawn', says: /Define it anew/, tests: e2e('fleet/rebase'), how: 'missing' },
+  { kind: 'define members anew: spawn', says: /Define it anew/, tests: e2e('hints/repairs'), how: 'followed' },
   {
     kind: 'make what is missing: spawn',
     says: /makes what is missing|Run "cowherd spawn" again/,
