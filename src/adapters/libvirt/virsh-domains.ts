@@ -2,7 +2,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { ForeignDomains, ManagedState } from '../../ports/index.js';
 import { isSystemUri } from './connection.js';
-import { faultOf, virshError } from './virsh-errors.js';
+import { faultOf, isTimeout, silentDomain, virshError } from './virsh-errors.js';
 import type { Reply } from './virsh-session.js';
 import { domainWord } from './virsh-words.js';
 
@@ -31,9 +31,12 @@ export class VirshDomains implements ForeignDomains {
   }
 
   async #xml(domain: string, flags: string): Promise<string | undefined> {
-    const reply = await this.#run(`dumpxml ${flags}${domainWord(domain)}`);
+    const doing = `read the XML of ${domain}`;
+    const reply = await this.#run(`dumpxml ${flags}${domainWord(domain)}`).catch((cause: unknown) => {
+      throw isTimeout(cause) ? silentDomain(domain, doing, cause) : cause;
+    });
     if (faultOf(reply.error) === 'domain not found') return undefined;
-    if (reply.error !== '') throw virshError(`read the XML of ${domain}`, reply.error);
+    if (reply.error !== '') throw virshError(doing, reply.error);
     return reply.stdout;
   }
 

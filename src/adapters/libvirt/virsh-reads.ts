@@ -1,13 +1,23 @@
 import { CowherdError } from '../../core/errors.js';
 import type { SessionPool } from './session-pool.js';
-import { connectionError, faultOf, isTimeout, virshError } from './virsh-errors.js';
+import { connectionError, faultOf, isTimeout, silentDomain, virshError } from './virsh-errors.js';
 import type { Reply } from './virsh-session.js';
+import { domainWord } from './virsh-words.js';
 
 /** What is read of many domains at once. */
 
 const readBatch = 200;
 /** Domains that may get no answer before libvirt itself is taken to hang. */
 const mostSilent = 3;
+/** A call that has held a domain for so long holds up newer releases of libvirt, which then do not even read its definition. */
+const heldSeconds = 1;
+
+export interface Reading {
+  command(name: string): string;
+  /** For messages: `read the XML of`. */
+  doing: string;
+  take(name: string, reply: Reply): void;
+}
 
 /**
  * One session carries all reads of a batch, one after the other without waiting.
@@ -16,17 +26,20 @@ const mostSilent = 3;
 export async function readEach(
   pool: SessionPool,
   names: readonly string[],
-  command: (name: string) => string,
-  take: (name: string, reply: Reply) => void,
+  { command, doing, take }: Reading,
   failed?: Map<string, CowherdError>,
 ): Promise<void> {
+  const silence = (name: string, cause: CowherdError): CowherdError => silentDomain(name, `${doing} ${name}`, cause);
   let silent = 0;
   for (let left = [...names]; left.length > 0; ) {
     const part = left.slice(0, readBatch);
     const replies = await pool.run(async (session) => {
       const settled = await Promise.allSettled(part.map(async (name) => assertConnected(await session.run(command(name), pool.heldMs))));
-      const first = settled.find((result) => result.status === 'rejected');
-      if (first !== undefined && !(failed !== undefined && isTimeout(first.reason))) throw first.reason;
+      const position = settled.findIndex((result) => result.status === 'rejected');
+      const first = settled[position];
+      if (first?.status !== 'rejected') return settled;
+      if (!isTimeout(first.reason)) throw first.reason;
+      if (failed === undefined) throw silence(part[position] ?? '', first.reason);
       return settled;
     });
     const answered = replies.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
@@ -37,8 +50,23 @@ export async function readEach(
     // The first without an answer is the one that libvirt is at.
     const [hung = ''] = left.splice(0, 1);
     if (++silent > mostSilent) throw unanswered.reason;
-    failed?.set(hung, unanswered.reason);
+    failed?.set(hung, silence(hung, unanswered.reason));
+    // Each of the others that is held up in the same way would cost as long again.
+    const held = await heldDomains(pool, left);
+    for (const name of held) failed?.set(name, silence(name, unanswered.reason));
+    left = left.filter((name) => !held.has(name));
   }
+}
+
+/** Domains whose QEMU a call has been waiting for. Asks libvirt alone. */
+async function heldDomains(pool: SessionPool, names: readonly string[]): Promise<Set<string>> {
+  const replies = await pool.run((session) => Promise.all(names.map((name) => session.run(`domcontrol ${domainWord(name)}`))));
+  return new Set(names.filter((_, position) => occupiedSeconds(replies[position]?.stdout ?? '') >= heldSeconds));
+}
+
+/** How long a call has been waiting for a domain's QEMU. @param text what `virsh domcontrol` prints */
+export function occupiedSeconds(text: string): number {
+  return Number(/^occupied \(([\d.]+)s\)/.exec(text)?.[1] ?? 0);
 }
 
 /** Does something with what was read of a domain; where that fails, it is that domain's failure. */

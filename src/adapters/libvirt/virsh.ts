@@ -17,7 +17,7 @@ import { parseDomainStates, parseIdentities } from './domain-states.js';
 import { withFileFault } from './file-faults.js';
 import { SessionPool } from './session-pool.js';
 import { connectionError, faultOf, isTimeout, silentDomain, stuckStart, type VirshFault, virshError } from './virsh-errors.js';
-import { assertAbsence, assertConnected, readEach } from './virsh-reads.js';
+import { assertAbsence, assertConnected, occupiedSeconds, readEach } from './virsh-reads.js';
 import { memoryMs, quote, type Reply } from './virsh-session.js';
 import { domainWord } from './virsh-words.js';
 
@@ -110,10 +110,13 @@ export class Virsh implements Hypervisor {
     await readEach(
       this.#pool,
       names,
-      (name) => `domblkerror ${domainWord(name)}`,
-      (name, { stdout }) => {
-        const why = [...stdout.matchAll(/^(\S+): (no space|unspecified error)/gm)].map(([line]) => line);
-        if (why.length > 0) errors.set(name, why.join(', '));
+      {
+        command: (name) => `domblkerror ${domainWord(name)}`,
+        doing: 'read the disk errors of',
+        take: (name, { stdout }) => {
+          const why = [...stdout.matchAll(/^(\S+): (no space|unspecified error)/gm)].map(([line]) => line);
+          if (why.length > 0) errors.set(name, why.join(', '));
+        },
       },
       new Map(),
     );
@@ -125,12 +128,15 @@ export class Virsh implements Hypervisor {
     await readEach(
       this.#pool,
       names,
-      // Of the definition, not of the running guest: what was redefined counts from its next start on.
-      (name) => `metadata --config ${domainWord(name)} ${metadataNamespace}`,
-      (name, reply) => {
-        assertAbsence(reply, `read the metadata of ${name}`);
-        const mark = reply.error === '' ? parseMemberMark(reply.stdout) : undefined;
-        if (mark !== undefined) marks.set(name, mark);
+      {
+        // Of the definition, not of the running guest: what was redefined counts from its next start on.
+        command: (name) => `metadata --config ${domainWord(name)} ${metadataNamespace}`,
+        doing: 'read the metadata of',
+        take: (name, reply) => {
+          assertAbsence(reply, `read the metadata of ${name}`);
+          const mark = reply.error === '' ? parseMemberMark(reply.stdout) : undefined;
+          if (mark !== undefined) marks.set(name, mark);
+        },
       },
       failed,
     );
@@ -142,10 +148,13 @@ export class Virsh implements Hypervisor {
     await readEach(
       this.#pool,
       names,
-      (name) => `dumpxml --inactive ${domainWord(name)}`,
-      (name, reply) => {
-        assertAbsence(reply, `read the XML of ${name}`);
-        if (reply.error === '') documents.set(name, reply.stdout);
+      {
+        command: (name) => `dumpxml --inactive ${domainWord(name)}`,
+        doing: 'read the XML of',
+        take: (name, reply) => {
+          assertAbsence(reply, `read the XML of ${name}`);
+          if (reply.error === '') documents.set(name, reply.stdout);
+        },
       },
       failed,
     );
@@ -368,8 +377,7 @@ export class Virsh implements Hypervisor {
   /** Whether a call has been waiting for the domain's QEMU for so long that another one would wait in vain. Asks libvirt alone. */
   async #isHung(name: string): Promise<boolean> {
     const { stdout } = await this.#run(`domcontrol ${domainWord(name)}`);
-    const seconds = /^occupied \(([\d.]+)s\)/.exec(stdout)?.[1];
-    return seconds !== undefined && Number(seconds) >= hungMonitorSeconds;
+    return occupiedSeconds(stdout) >= hungMonitorSeconds;
   }
 
   /** One command, for those that know more of virsh's: networks and guest agents. */

@@ -108,7 +108,11 @@ describe('with guests that hang', () => {
       expect(error.message, said).toContain(name);
       expect(error.hint, said).toMatch(silence);
     }
-    expect(json.findings ?? [], said).toEqual([]);
+    // Newer releases of libvirt do not give the definition of a domain whose QEMU hangs: it is named, and nothing else.
+    expect(
+      ((json.findings ?? []) as any[]).filter(({ hint }) => !silence.test(hint)),
+      said,
+    ).toEqual([]);
   };
 
   it('every verb ends, and fails for these alone', async () => {
