@@ -110,6 +110,8 @@ unshare --mount --pid --net --fork --kill-child bash -euo pipefail -c '
     IFS=: read -r name major minor <<<"$node"
     mknod -m 666 "dev/$name" c "$major" "$minor"
   done
+  # As systemd-tmpfiles makes it at boot: virsh console locks its terminal there.
+  mkdir -m 1777 run/lock
   mkdir dev/pts dev/shm dev/net
   mount -t devpts -o newinstance,ptmxmode=666 devpts dev/pts
   ln -s pts/ptmx dev/ptmx
