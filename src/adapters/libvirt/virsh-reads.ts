@@ -9,13 +9,15 @@ import { domainWord } from './virsh-words.js';
 const readBatch = 200;
 /** Domains that may get no answer before libvirt itself is taken to hang. */
 const mostSilent = 3;
-/** A call that has held a domain for so long holds up newer releases of libvirt, which then do not even read its definition. */
+/** Newer releases of libvirt do not even read the definition of a domain that a call has been holding for so long. */
 const heldSeconds = 1;
 
 export interface Reading {
   command(name: string): string;
   /** For messages: `read the XML of`. */
   doing: string;
+  /** Whether libvirt may wait for another call that holds the domain: such domains are read last, and no further ones after the first without an answer. */
+  mayWait?: boolean;
   take(name: string, reply: Reply): void;
 }
 
@@ -26,20 +28,20 @@ export interface Reading {
 export async function readEach(
   pool: SessionPool,
   names: readonly string[],
-  { command, doing, take }: Reading,
+  { command, doing, take, mayWait = false }: Reading,
   failed?: Map<string, CowherdError>,
 ): Promise<void> {
   const silence = (name: string, cause: CowherdError): CowherdError => silentDomain(name, `${doing} ${name}`, cause);
+  const held = mayWait ? await heldDomains(pool, names) : new Set<string>();
   let silent = 0;
-  for (let left = [...names]; left.length > 0; ) {
-    const part = left.slice(0, readBatch);
+  for (let left = [...names.filter((name) => !held.has(name)), ...names.filter((name) => held.has(name))]; left.length > 0; ) {
+    const free = left.findIndex((name) => held.has(name));
+    // One by one: each that libvirt waits for takes one of its few workers.
+    const part = left.slice(0, free === 0 ? 1 : Math.min(readBatch, free < 0 ? readBatch : free));
     const replies = await pool.run(async (session) => {
       const settled = await Promise.allSettled(part.map(async (name) => assertConnected(await session.run(command(name), pool.heldMs))));
-      const position = settled.findIndex((result) => result.status === 'rejected');
-      const first = settled[position];
-      if (first?.status !== 'rejected') return settled;
-      if (!isTimeout(first.reason)) throw first.reason;
-      if (failed === undefined) throw silence(part[position] ?? '', first.reason);
+      const first = settled.find((result) => result.status === 'rejected');
+      if (first !== undefined && !isTimeout(first.reason)) throw first.reason;
       return settled;
     });
     const answered = replies.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
@@ -49,12 +51,12 @@ export async function readEach(
     if (unanswered?.status !== 'rejected') continue;
     // The first without an answer is the one that libvirt is at.
     const [hung = ''] = left.splice(0, 1);
+    if (failed === undefined) throw silence(await nameOf(pool, hung), unanswered.reason);
     if (++silent > mostSilent) throw unanswered.reason;
-    failed?.set(hung, silence(hung, unanswered.reason));
-    // Each of the others that is held up in the same way would cost as long again.
-    const held = await heldDomains(pool, left);
-    for (const name of held) failed?.set(name, silence(name, unanswered.reason));
-    left = left.filter((name) => !held.has(name));
+    failed.set(hung, silence(hung, unanswered.reason));
+    if (!held.has(hung)) continue;
+    for (const name of left) failed.set(name, silence(name, unanswered.reason));
+    return;
   }
 }
 
@@ -62,6 +64,12 @@ export async function readEach(
 async function heldDomains(pool: SessionPool, names: readonly string[]): Promise<Set<string>> {
   const replies = await pool.run((session) => Promise.all(names.map((name) => session.run(`domcontrol ${domainWord(name)}`))));
   return new Set(names.filter((_, position) => occupiedSeconds(replies[position]?.stdout ?? '') >= heldSeconds));
+}
+
+/** The name of a domain that was given by its UUID, as a message shows it. */
+async function nameOf(pool: SessionPool, ref: string): Promise<string> {
+  const reply = await pool.run((session) => session.run(`domname ${domainWord(ref)}`)).catch(() => undefined);
+  return reply?.error === '' ? reply.stdout.trim() : ref;
 }
 
 /** How long a call has been waiting for a domain's QEMU. @param text what `virsh domcontrol` prints */

@@ -151,6 +151,7 @@ export class Virsh implements Hypervisor {
       {
         command: (name) => `dumpxml --inactive ${domainWord(name)}`,
         doing: 'read the XML of',
+        mayWait: true,
         take: (name, reply) => {
           assertAbsence(reply, `read the XML of ${name}`);
           if (reply.error === '') documents.set(name, reply.stdout);

