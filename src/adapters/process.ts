@@ -132,13 +132,13 @@ function failureOf(command: string, args: readonly string[], result: ExecaError,
   if (result.code === 'ENOENT') return missingTool(command);
   if (result.isCanceled) return new CowherdError('INTERRUPTED', `Interrupted while running ${command}`);
   if (result.timedOut) {
-    return new CowherdError('TOOL_TIMEOUT', `${call} gave no answer within ${formatDuration(timeoutMs)}`, {
-      hint: 'Is the disk or the daemon overloaded? Try the call by hand.',
+    return new CowherdError('TOOL_TIMEOUT', `${call} did not finish within ${formatDuration(timeoutMs)}`, {
+      hint: 'Is the disk or the daemon overloaded? Try the command yourself.',
     });
   }
   const said = stderr.split('\n').filter((line) => line.trim() !== '');
-  const killed = result.signal === undefined ? undefined : `it was ended by ${result.signal}`;
-  const [reason = `it exited ${result.exitCode ?? 'in an unknown way'} and said nothing`, ...rest] = killed ? [killed, ...said] : said;
+  const killed = result.signal === undefined ? undefined : `it was killed by ${result.signal}`;
+  const [reason = `it exited with ${result.exitCode ?? 'an unknown code'} and no message`, ...rest] = killed ? [killed, ...said] : said;
   return new CowherdError('TOOL_FAILED', `${command} failed: ${reason}`, {
     details: [`call: ${call}`, ...rest.slice(-4)],
     hint: hintFor(stderr, result.signal),
@@ -151,8 +151,8 @@ function hintFor(stderr: string, signal: string | undefined): string {
   if (/Disk quota exceeded/i.test(stderr)) return 'The disk quota of this user is used up. Free some space, then run the command again.';
   if (/Read-only file system/i.test(stderr)) return 'The file system is read-only. Use --store DIR on another one, or remount it.';
   if (/Too many open files/i.test(stderr)) return 'Raise the limit of open files (ulimit -n 1024), or lower --concurrency.';
-  if (signal === 'SIGKILL') return 'Was the host out of memory? "dmesg" tells. Free some, then run the command again.';
-  return 'Run the call by hand to see more.';
+  if (signal === 'SIGKILL') return 'Was the host out of memory? "dmesg" shows it. Free some memory, then run the command again.';
+  return 'Run the command yourself to see more.';
 }
 
 function missingTool(command: string): CowherdError {

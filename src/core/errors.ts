@@ -79,7 +79,7 @@ export class CowherdError extends Error {
 }
 
 export const fullDiskHint =
-  'The disk is full. "cowherd report" shows who uses it; "cowherd base prune", "cowherd compact FLEET" and "cowherd teardown FLEET" free some. Then run the command again.';
+  'The disk is full. "cowherd report" shows what uses it; "cowherd base prune", "cowherd compact FLEET" and "cowherd teardown FLEET" free some. Then run the command again.';
 
 /** Whether an error, or what caused it, is that a disk or a quota is full. */
 export function isDiskFull(error: unknown): boolean {

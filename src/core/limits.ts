@@ -60,6 +60,6 @@ export function formatRange({ min, max }: Range): string {
 export function assertWithin(values: Record<string, readonly [value: number | undefined, range: Range]>): void {
   for (const [name, [value, range]] of Object.entries(values)) {
     if (value === undefined || (Number.isInteger(value) && value >= range.min && value <= range.max)) continue;
-    throw new CowherdError('BAD_USAGE', `${name} cannot be ${value}`, { hint: `It is a whole number from ${formatRange(range)}.` });
+    throw new CowherdError('BAD_USAGE', `${name} cannot be ${value}`, { hint: `Use a whole number from ${formatRange(range)}.` });
   }
 }

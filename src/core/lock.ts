@@ -55,19 +55,18 @@ export function describeHolder({ kind, pid, verb, since, command }: LockHolder):
   };
   const process = pid === undefined ? undefined : `pid ${pid}`;
   if (kind === 'run') return `${verb === undefined ? 'another run of cowherd' : `"cowherd ${verb}"`}${facts(process, began)}`;
-  if (kind === 'orphan')
-    return `${command ?? 'a tool'}${facts(process)}, which a run of cowherd that has ended${facts(verb, began)} started`;
+  if (kind === 'orphan') return `${command ?? 'a tool'}${facts(process)}, started by a run of cowherd that has ended${facts(verb, began)}`;
   if (kind === 'stranger') return `another program, not cowherd${facts(command, process)}`;
-  return 'a process that this user may not see';
+  return 'a process that this user cannot see';
 }
 
 /** What to do about a lock that another process holds. */
 export function lockHint({ kind, pid }: LockHolder, path: string): string {
   if (kind === 'run' || kind === 'orphan')
-    return 'Run the command again with --lock-timeout 5m: it waits that long for its turn. The lock goes away when that process ends.';
+    return 'Run the command again with --lock-timeout 5m: it waits that long for the lock. The lock is released when that process ends.';
   if (kind === 'stranger')
-    return `See what it is (ps -fp ${pid}) and why it has ${path} locked. The lock goes away when that process ends.`;
-  return `As root, this shows which one: fuser -v ${path}`;
+    return `See what it is (ps -fp ${pid}) and why it has ${path} locked. The lock is released when that process ends.`;
+  return `To see which process holds it, run as root: fuser -v ${path}`;
 }
 
 /** The holder of a lock as a document. */

@@ -48,11 +48,7 @@ function findField<T>(fields: readonly Field<T>[], key: string): Field<T> {
   if (found !== undefined) return found;
   const keys = fields.map((field) => field.key);
   const meant = closestTo(key, keys);
-  throw new CowherdError(
-    'BAD_USAGE',
-    `There is no column ${JSON.stringify(key)}.${meant === undefined ? '' : ` Did you mean "${meant}"?`}`,
-    {
-      hint: `There are ${keys.join(', ')}.`,
-    },
-  );
+  throw new CowherdError('BAD_USAGE', `Unknown column ${JSON.stringify(key)}.${meant === undefined ? '' : ` Did you mean "${meant}"?`}`, {
+    hint: `Choose from ${keys.join(', ')}.`,
+  });
 }

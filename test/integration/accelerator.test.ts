@@ -82,8 +82,8 @@ describe('the choice of an accelerator', () => {
 
   it('takes no KVM that fails one time in three, is slower than emulation, or ends too early', async () => {
     for (const [fate, why] of [
-      [{ ms: 10_000 }, 'it was not done within 0.7 s, about as long as emulation takes'],
-      [{ ms: 100, isSilent: true }, 'it ended without having reached long mode'],
+      [{ ms: 10_000 }, 'it did not finish within 0.7 s, about as long as emulation takes'],
+      [{ ms: 100, isSilent: true }, 'it ended before it reached long mode'],
       [msr, 'failed to set MSR 0x10a to 0x69'],
     ] as const) {
       host.fate = ({ mode, nth }) => (mode === 'host-model' && nth % 3 === 0 ? fate : { ms: 200 });
@@ -126,7 +126,7 @@ describe('the choice of an accelerator', () => {
       const answer = await choose();
       expect(answer).toMatchObject({ choice: emulation, unproven: expect.stringContaining(faultText(fault.message)) });
       const check = await checkAccelerator({ accelerator: probeIn(root) }, false);
-      expect(check).toMatchObject({ status: 'failed', message: expect.stringContaining('nothing is known of KVM') });
+      expect(check).toMatchObject({ status: 'failed', message: expect.stringContaining('could not check KVM') });
       // With that mended, what the hint says finds out.
       host.fate = () => ({ ms: 200 });
       expect(check.hint).toMatch(/cowherd doctor$/);
@@ -166,7 +166,7 @@ describe('the choice of an accelerator', () => {
         // Nothing can be probed there. The answer is that of somebody who could.
         expect(await ports.accelerator.choose(question)).toMatchObject({
           choice: emulation,
-          rejected: [{ why: expect.stringContaining('no probe guest could be made') }, {}],
+          rejected: [{ why: expect.stringContaining('could not create a probe guest') }, {}],
         });
       }
       const spec = { ...defaultDomainSpec };

@@ -132,7 +132,10 @@ describe('layered base images', () => {
     await writeFile(record(golden), JSON.stringify({ ...JSON.parse(text), parent: { name: layer.name, digest: layer.digest } }));
     await execa('qemu-img', ['create', '-q', '-f', 'qcow2', at('other.qcow2'), '1M']);
     await store.import({ path: at('other.qcow2'), trustChain: false });
-    await expect(store.get(golden)).rejects.toMatchObject({ code: 'STATE_DAMAGED', message: expect.stringContaining('stands on itself') });
+    await expect(store.get(golden)).rejects.toMatchObject({
+      code: 'STATE_DAMAGED',
+      message: expect.stringContaining('is based on itself'),
+    });
     const circle = await store.list();
     expect(circle.bases.map(({ name }) => name)).toEqual(['other']);
     expect(circle.damaged).toHaveLength(2);
@@ -208,7 +211,7 @@ describe('layered base images', () => {
     expect(await write('small.qcow2', 'qcow2', true)).toBeLessThanOrEqual(plain);
     await same(path, at('small.qcow2'));
 
-    await expect(write('out.qcow2')).rejects.toMatchObject({ code: 'BAD_USAGE', message: expect.stringContaining('exists already') });
+    await expect(write('out.qcow2')).rejects.toMatchObject({ code: 'BAD_USAGE', message: expect.stringContaining('already exists') });
     await expect(write('nowhere/out.qcow2')).rejects.toMatchObject({ code: 'FILE_NOT_FOUND' });
     await expect(write('store/out.qcow2')).rejects.toMatchObject({
       code: 'BAD_USAGE',

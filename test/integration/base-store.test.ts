@@ -138,7 +138,7 @@ describe('the base store', () => {
     await utimes(base.path, 1, 1);
     expect(await seen()).toMatch(/time/);
     await rm(base.path);
-    expect(await seen()).toBe('the file is gone');
+    expect(await seen()).toBe('the file is missing');
     await writeFile(base.path, 'another file');
     expect(await seen()).not.toBe('');
 

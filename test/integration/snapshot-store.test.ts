@@ -82,7 +82,7 @@ describe('the snapshots in the store', () => {
       ...{ wasRunning: false, after: [], switched: [], create: [], merge: [], isMerging: false, remove: [], xmlBefore: '', xmlAfter: '' },
     };
     await writeFile(join(root, 'snapshots', other, 'journal.json'), JSON.stringify(journal));
-    const refusal = { code: 'STATE_DAMAGED', message: expect.stringContaining(`that of another domain, ${uuid}`) };
+    const refusal = { code: 'STATE_DAMAGED', message: expect.stringContaining(`belongs to another domain, ${uuid}`) };
     await expect(store.read(other)).rejects.toMatchObject(refusal);
     await expect(store.journal(other)).rejects.toMatchObject(refusal);
     await rename(join(root, 'snapshots', other), join(root, 'snapshots', uuid));
@@ -155,7 +155,7 @@ describe('image files', () => {
     expect(filesNamed('it', 'a:b'.replace('a', './a'))).toEqual(['./a:b']);
     expect(() => filesNamed('it', 'json:{')).toThrow('cannot be read');
     expect(await overlays.backing({ path: first, format: 'qcow2' })).toEqual({ path: raw, format: 'raw' });
-    expect(await diskFiles.obstacle(join(root, 'none'), 'read')).toBe('it is not there');
+    expect(await diskFiles.obstacle(join(root, 'none'), 'read')).toBe('it does not exist');
   });
 
   it('are committed without being emptied, so that it may be done again', async () => {

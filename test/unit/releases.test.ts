@@ -114,8 +114,8 @@ describe.each(releases)('$name, libvirt $versions.libvirt, QEMU $versions.qemu',
     ['network not active', 'TOOL_FAILED', /net-start/],
     ['disk in use', 'TOOL_FAILED', /Another process has the disk open/],
     ['disk missing', 'TOOL_FAILED', /which does not exist/],
-    ['disk not readable', 'TOOL_FAILED', /cannot reach that file/],
-    ['port taken', 'TOOL_FAILED', /has taken the port/],
+    ['disk not readable', 'TOOL_FAILED', /cannot access that file/],
+    ['port taken', 'TOOL_FAILED', /uses the port/],
   ])('the hint for: %s', (name, code, hint) => {
     expect(virshError('define lab-001', errors[name] ?? '')).toMatchObject({ code, hint: expect.stringMatching(hint) });
   });

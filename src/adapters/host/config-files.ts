@@ -71,7 +71,7 @@ async function whyNotTrusted(path: string): Promise<string | undefined> {
   for (const link of [await lstat(path), await stat(path).catch(() => undefined)]) {
     if (link === undefined) continue;
     if (!trusted.has(link.uid)) return `it belongs to another user (uid ${link.uid})`;
-    if (!link.isSymbolicLink() && (link.mode & 0o002) !== 0) return 'every user may write to it';
+    if (!link.isSymbolicLink() && (link.mode & 0o002) !== 0) return 'every user can write to it';
   }
   return undefined;
 }

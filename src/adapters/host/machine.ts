@@ -53,8 +53,8 @@ export class LocalMachine implements Machine {
       return undefined;
     } catch (error) {
       const isReadOnly = (error as NodeJS.ErrnoException).code === 'EROFS';
-      const reason = isReadOnly ? `${existing} is on a file system that is read-only` : `${existing} is not writable`;
-      return { reason: existing === resolve(directory) ? reason : `${directory} is not there, and ${reason}`, isReadOnly };
+      const reason = isReadOnly ? `${existing} is on a read-only file system` : `${existing} is not writable`;
+      return { reason: existing === resolve(directory) ? reason : `${directory} does not exist, and ${reason}`, isReadOnly };
     }
   }
 

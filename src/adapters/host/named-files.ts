@@ -39,7 +39,7 @@ async function readNamed(path: string, limit: number): Promise<Buffer> {
     const stats = await handle.stat();
     // Pipes come of <(command) and of "-f /dev/stdin".
     if (!stats.isFile() && !stats.isFIFO()) throw refuse(`is ${stats.isDirectory() ? 'a directory' : 'a device or socket'}, not a file`);
-    const tooLarge = refuse(`is larger than the ${limit / 1024 / 1024} MiB that such a file can have`);
+    const tooLarge = refuse(`is larger than the ${limit / 1024 / 1024} MiB that are allowed`);
     if (stats.size > limit) throw tooLarge;
     const bytes = Buffer.alloc(stats.isFile() ? stats.size + 1 : limit + 1);
     const deadline = Date.now() + pipeMs;
@@ -47,7 +47,7 @@ async function readNamed(path: string, limit: number): Promise<Buffer> {
       const bytesRead = await readSome(handle, bytes, length);
       if (bytesRead === 0) return bytes.subarray(0, length);
       length += bytesRead ?? 0;
-      if (length === bytes.length) throw stats.isFile() ? refuse('grows while it is read') : tooLarge;
+      if (length === bytes.length) throw stats.isFile() ? refuse('grew while it was being read') : tooLarge;
       if (Date.now() > deadline) throw refuse(`is a pipe that did not end within ${formatDuration(pipeMs)}`);
     }
   } catch (cause) {
@@ -75,7 +75,7 @@ export async function writeNewFile(path: string, text: string): Promise<void> {
     await writeFile(path, text, { flag: 'wx' });
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'EEXIST') {
-      throw new CowherdError('BAD_USAGE', `${path} exists already`, { hint: 'Name another file, or remove it first.', cause });
+      throw new CowherdError('BAD_USAGE', `${path} already exists`, { hint: 'Name another file, or remove it first.', cause });
     }
     throw storeError(`write ${path}`, cause);
   }

@@ -5,7 +5,7 @@ import type { ReachTarget } from '../../ports/machine.js';
 import { runTool } from '../process.js';
 import { groupsOf, localUser } from './readers.js';
 
-/** What keeps a user from files and directories: a component that it may not pass through, or a file that it may not read. */
+/** What keeps a user from files and directories: no search permission for a component of the path, or no read permission for a file. */
 
 const atOnce = 32;
 
@@ -51,8 +51,8 @@ async function obstacleAt(
   const [letter, shift] = stats.uid === uid ? ['u', 6] : gids.has(stats.gid) ? ['g', 3] : ['o', 0];
   if ((stats.mode & (bits << Number(shift))) !== 0 || (await hasAcl(path))) return undefined;
   const mode = (stats.mode & 0o7777).toString(8).padStart(4, '0');
-  const may = bits === 1 ? 'may not pass through it' : 'may not read it';
-  return { path, reason: `its mode is ${mode}, and ${name} ${may}`, grant: `${letter}+${bits === 1 ? 'x' : 'r'}` };
+  const permission = bits === 1 ? 'search' : 'read';
+  return { path, reason: `${name} has no ${permission} permission (mode ${mode})`, grant: `${letter}+${bits === 1 ? 'x' : 'r'}` };
 }
 
 /** An access control list may grant what the mode does not show; the kernel alone knows. */

@@ -11,11 +11,11 @@ export async function makeScratch(): Promise<string> {
     return await mkdtemp(join(temporaryDirectory(), `cowherd-${process.pid}-`));
   } catch (cause) {
     const { code, message } = cause as NodeJS.ErrnoException;
-    throw new CowherdError('STORE_FAILED', `Could not make a temporary directory in ${temporaryDirectory()}: ${message}`, {
+    throw new CowherdError('STORE_FAILED', `Could not create a temporary directory in ${temporaryDirectory()}: ${message}`, {
       hint:
         code === 'ENOSPC' || code === 'EDQUOT'
           ? fullDiskHint
-          : 'TMPDIR says where. Name a directory that exists and that you may write to: TMPDIR=/tmp cowherd ...',
+          : 'Set TMPDIR to a directory that exists and that you can write to: TMPDIR=/tmp cowherd ...',
       cause,
     });
   }

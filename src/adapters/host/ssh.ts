@@ -142,10 +142,10 @@ function sshError({ member, host, port, user }: SshEndpoint, stderr: string): Co
   const lines = excerptLines(stderr);
   const reason = lines.at(-1) ?? 'no reason given';
   const hint = /Host key verification failed|REMOTE HOST IDENTIFICATION/i.test(stderr)
-    ? 'Its host key is not the one of its seed. Does a user-data of your own leave out ssh_keys? Then leave out {{sshHostKey}}, too.'
+    ? 'Its host key does not match its seed. If your own user-data does not set ssh_keys, remove {{sshHostKey}} from it as well.'
     : /Permission denied \(/i.test(stderr)
       ? `The guest accepted none of our keys. Spawn with --seed nocloud, which gives the fleet's key to the guests, or choose the user with --ssh-user.`
-      : 'Is it up and is its sshd running? "cowherd status" shows the first, --wait ssh waits for the second.';
+      : 'Is the guest running, with sshd started in it? "cowherd status" shows whether it is running; --wait ssh waits for sshd.';
   return new CowherdError('GUEST_UNREACHABLE', `ssh to ${member} (${user}@${host}, port ${port}) failed: ${reason}`, {
     details: lines.slice(0, -1),
     hint,

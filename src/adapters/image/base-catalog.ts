@@ -75,7 +75,9 @@ export class BaseCatalog {
       .sort((a, b) => b.importedAt.localeCompare(a.importedAt));
     const contents = new Set(found.map((base) => base.digest));
     if (digest !== '' && contents.size > 1) {
-      throw new CowherdError('BAD_USAGE', `${ref} means ${contents.size} base images`, { hint: 'Write more digits of the digest.' });
+      throw new CowherdError('BAD_USAGE', `${ref} is ambiguous: ${contents.size} base images match`, {
+        hint: 'Write more digits of the digest.',
+      });
     }
     const newest = found[0];
     const sound = bases.find((base) => base === newest);
@@ -97,8 +99,8 @@ export class BaseCatalog {
       details: damaged.map(({ path, reason }) => `${path}: ${reason}`),
       hint:
         names.length === 0
-          ? 'The store has none yet. A file is named with its ending or a path: golden.qcow2, ./golden.'
-          : `The store has ${names.slice(0, 8).join(', ')}. A file is named with its ending or a path: ./golden`,
+          ? 'The store has no base images yet. To use a file, give its extension or a path: golden.qcow2, ./golden.'
+          : `The store has ${names.slice(0, 8).join(', ')}. To use a file, give its extension or a path: ./golden`,
     });
   }
 

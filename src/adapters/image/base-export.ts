@@ -34,13 +34,13 @@ async function assertTarget(root: string, path: string): Promise<void> {
   if ((await lstat(path).catch(() => undefined)) !== undefined) throw existsError(path);
   const directory = await realpath(dirname(path)).catch((cause: unknown) => {
     if (isMissing(cause))
-      throw new CowherdError('FILE_NOT_FOUND', `There is no directory ${dirname(path)}`, { hint: 'Make it first.', cause });
+      throw new CowherdError('FILE_NOT_FOUND', `Directory ${dirname(path)} does not exist`, { hint: 'Create it first.', cause });
     throw storeError(`write ${path}`, cause);
   });
   const store = await realpath(root).catch(() => root);
   if (directory === store || directory.startsWith(`${store}/`)) {
     throw new CowherdError('BAD_USAGE', `${path} is inside the store`, {
-      hint: 'The store holds what cowherd itself made. Name a file elsewhere.',
+      hint: 'The store holds only files that cowherd created. Name a file elsewhere.',
     });
   }
 }
@@ -50,8 +50,8 @@ async function assertPartial(partial: string): Promise<void> {
   const stats = await lstat(partial).catch(() => undefined);
   // A file of another user would stay theirs, with all that is exported.
   if (stats === undefined || (stats.isFile() && stats.nlink === 1 && stats.uid === process.getuid?.())) return;
-  throw new CowherdError('BAD_USAGE', `${partial} is in the way: it is not a plain file of this user`, {
-    hint: 'cowherd writes there before the file gets its name. Remove it, or name another file.',
+  throw new CowherdError('BAD_USAGE', `Cannot write to ${partial}: it exists, and is not a regular file of this user`, {
+    hint: 'cowherd uses it as a temporary file. Remove it, or name another file.',
   });
 }
 
@@ -88,5 +88,5 @@ async function place(partial: string, path: string): Promise<void> {
 }
 
 function existsError(path: string, cause?: unknown): CowherdError {
-  return new CowherdError('BAD_USAGE', `${path} exists already`, { hint: 'Name another file, or remove it first.', cause });
+  return new CowherdError('BAD_USAGE', `${path} already exists`, { hint: 'Name another file, or remove it first.', cause });
 }

@@ -108,6 +108,6 @@ export async function publish(
   }
   const warning = isRestricted
     ? undefined
-    : `every user of this host may read ${layout.image}: QEMU runs as another user, and its group is not yours to give. ${await readers.advice(storeLayout(root).bases)}`;
+    : `every user of this host can read ${layout.image}: QEMU runs as another user, and you are not a member of its group. ${await readers.advice(storeLayout(root).bases)}`;
   return { base: { ...record, path: layout.image }, warning };
 }

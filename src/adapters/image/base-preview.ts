@@ -68,6 +68,6 @@ async function lackOfRoom(root: string, { allocatedBytes: needed }: BaseImage): 
     const free = space === undefined ? 0 : space.bavail * space.bsize;
     if (needed <= free) return undefined;
     const [all, left] = [needed, free].map((count) => prettyBytes(count, { binary: true }));
-    return `a copy of the image takes ${all}, and ${directory} has ${left} left`;
+    return `a copy of the image needs ${all}, but ${directory} has only ${left} free`;
   }
 }

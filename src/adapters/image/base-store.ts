@@ -150,7 +150,7 @@ export class BaseDirectory implements BaseStore {
     const identity = await identify(path);
     const name = request.name ?? baseNameFromFile(basename(path));
     if (name === undefined) {
-      throw new CowherdError('BAD_USAGE', `No base name can be made of the file name ${basename(path)}`, { hint: 'Rename the file.' });
+      throw new CowherdError('BAD_USAGE', `Cannot derive a base name from the file name ${basename(path)}`, { hint: 'Rename the file.' });
     }
     assertName('base', name);
     const { bases } = await this.list();
@@ -173,7 +173,7 @@ export class BaseDirectory implements BaseStore {
       await assertUnchanged(path, fingerprint, 'imported');
       const { virtualBytes } = await this.#images.info(partial, format);
       if (virtualBytes === 0)
-        throw new CowherdError('BASE_REFUSED', `${path} is a disk of zero bytes`, { hint: 'A base image needs a disk to share.' });
+        throw new CowherdError('BASE_REFUSED', `${path} is an empty disk`, { hint: 'A base image needs a disk that is not empty.' });
       const facts = { name, digest, format, virtualBytes, source: { path, fingerprint } };
       const existing = await this.#catalog.existing(facts);
       if (existing !== undefined) {

@@ -104,7 +104,7 @@ export const diskFiles: DiskFiles = {
       await rename(fresh, to);
       await syncFile(dirname(to), constants.O_RDONLY | constants.O_DIRECTORY);
     } catch (cause) {
-      throw storeError(`put back ${to}`, cause);
+      throw storeError(`restore ${to}`, cause);
     }
   },
 

@@ -69,8 +69,8 @@ export async function readBackingName(path: string): Promise<string | undefined>
 
 /** What a guest or a tool writes to it would be written to another file of that content as well, a base image perhaps. */
 function sharedFile(path: string): CowherdError {
-  return new CowherdError('IMAGE_CHANGED', `${path} has another name as well (a hard link)`, {
-    hint: 'Whoever writes to one writes to both. Remove the other name, or give this one a content of its own: cp --sparse=always, then mv.',
+  return new CowherdError('IMAGE_CHANGED', `${path} has more than one hard link`, {
+    hint: 'Writing to one link changes both. Remove the other link, or replace this one by a copy: cp --sparse=always, then mv.',
   });
 }
 
@@ -92,7 +92,7 @@ export async function seal(path: string, readers: Readers): Promise<boolean> {
   const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
     const stats = await handle.stat();
-    if (!stats.isFile()) throw new CowherdError('STORE_FAILED', `${path} is not a file`, { hint: 'Look at it; cowherd did not make it.' });
+    if (!stats.isFile()) throw new CowherdError('STORE_FAILED', `${path} is not a file`, { hint: 'Check it; cowherd did not create it.' });
     if (stats.nlink > 1) throw sharedFile(path);
     const isRestricted = await readers.restrict(handle, path);
     await handle.sync();

@@ -22,7 +22,8 @@ export async function identify(path: string): Promise<{ stats: BigIntStats; fing
   try {
     const stats = await stat(path, { bigint: true });
     if (!stats.isFile()) throw noFile(path, stats);
-    if (stats.size === 0n) throw new CowherdError('BASE_REFUSED', `${path} is empty`, { hint: 'A base image needs a disk to share.' });
+    if (stats.size === 0n)
+      throw new CowherdError('BASE_REFUSED', `${path} is empty`, { hint: 'A base image needs a disk that is not empty.' });
     // With ctime, which no user can set: the same words mean the same bytes.
     return { stats, fingerprint: [stats.dev, stats.ino, stats.size, stats.mtimeNs, stats.ctimeNs].join(':') };
   } catch (cause) {
@@ -53,14 +54,14 @@ export async function inspect(
   const format = imageFormat(path, head, request.format);
   const { size } = stats;
   if (format === 'raw' && size % 512n !== 0n) {
-    throw new CowherdError('BASE_REFUSED', `${path} is no whole number of sectors: ${size} bytes`, {
-      hint: `It may be cut short, or no disk at all. If it is one: truncate --size=%512 ${path}`,
+    throw new CowherdError('BASE_REFUSED', `${path} is ${size} bytes long, which is not a multiple of 512`, {
+      hint: `It may be truncated, or not a disk image. If it is a disk image: truncate --size=%512 ${path}`,
     });
   }
-  if (format === 'raw' && size > maxVirtualBytes) throw new CowherdError('BASE_REFUSED', `${path} is a disk of more than 2 PiB`);
+  if (format === 'raw' && size > maxVirtualBytes) throw new CowherdError('BASE_REFUSED', `${path} is a disk larger than 2 PiB`);
   if (Number(size) - allocatedBytes(stats) > maxHoleBytes) {
     throw new CowherdError('BASE_REFUSED', `${path} is ${size} bytes long, of which ${allocatedBytes(stats)} are on disk`, {
-      hint: `Reading so many holes takes too long. Without them: qemu-img convert -f ${format} -O qcow2 ${path} golden.qcow2`,
+      hint: `Reading so many holes takes too long. Convert it to a file without holes: qemu-img convert -f ${format} -O qcow2 ${path} golden.qcow2`,
     });
   }
   // Before any tool opens it: opening follows the names in the header.
@@ -90,14 +91,14 @@ function unreadable(path: string, error: unknown): unknown {
   if (!(error instanceof CowherdError) || (error.code !== 'TOOL_FAILED' && error.code !== 'TOOL_TIMEOUT')) return error;
   return new CowherdError('BASE_REFUSED', `${path} cannot be read as a disk: ${error.message}`, {
     details: error.details,
-    hint: 'It is damaged, or of a kind that this QEMU does not know. Copy it again from where it came.',
+    hint: 'It is damaged, or this QEMU does not support its format. Copy it again from its source.',
     cause: error,
   });
 }
 
 function bootWarning(path: string, head: Buffer): string | undefined {
   if (head.length >= 512 && head.readUInt16LE(510) === 0xaa55) return undefined;
-  return `${path} was taken as a raw disk, but it has no boot sector: is it a disk image?`;
+  return `${path} was imported as a raw disk, but it has no boot sector: is it a disk image?`;
 }
 
 /** @throws BASE_REFUSED */
@@ -149,7 +150,7 @@ async function assertFits(path: string, bytes: number, partial: string): Promise
   const { bavail, bsize } = await statfs(directory);
   if (bytes <= bavail * bsize) return;
   const [needed, free] = [bytes, bavail * bsize].map((count) => prettyBytes(count, { binary: true }));
-  throw new CowherdError('PREFLIGHT_FAILED', `${path} takes ${needed}, and ${directory} has ${free} left; nothing was changed`, {
+  throw new CowherdError('PREFLIGHT_FAILED', `${path} needs ${needed}, but ${directory} has only ${free} free; nothing was changed`, {
     hint: fullDiskHint,
   });
 }

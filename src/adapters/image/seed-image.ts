@@ -44,8 +44,8 @@ export class SeedImages {
         if (text === undefined) continue;
         const length = Buffer.byteLength(text);
         if (length > maxFileBytes) {
-          throw new CowherdError('BAD_TEMPLATE', `The ${name} of a seed has ${length} bytes, and at most ${maxFileBytes} are taken`, {
-            hint: 'Let the guest fetch what is large, or put it into the base image.',
+          throw new CowherdError('BAD_TEMPLATE', `The ${name} of a seed is ${length} bytes long, and the limit is ${maxFileBytes}`, {
+            hint: 'Let the guest download large files, or put them into the base image.',
           });
         }
         sizes.set(name, Math.max(sizes.get(name) ?? 1, length));

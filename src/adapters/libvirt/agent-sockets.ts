@@ -37,8 +37,8 @@ export class AgentSockets {
     });
     const stats = await lstat(this.#directory);
     if (!stats.isDirectory() || stats.uid !== process.getuid?.() || (stats.mode & 0o077) !== 0) {
-      throw new CowherdError('STORE_FAILED', `${this.#directory} is not a private directory of yours`, {
-        hint: 'Remove it; cowherd makes it anew. Your home directory is too long a path for the sockets of guest agents.',
+      throw new CowherdError('STORE_FAILED', `${this.#directory} is not a private directory of this user`, {
+        hint: 'Remove it; cowherd recreates it. It holds the sockets of guest agents, because the path of your home directory is too long for them.',
       });
     }
   }

@@ -30,7 +30,7 @@ export function assertUri(uri: string): string {
   }
   const [, driver, transport, host, path = ''] = match;
   if ((host ?? '') !== '' || (transport !== undefined && transport !== '+unix')) {
-    throw new CowherdError('NOT_SUPPORTED', `${uri} is on another host: cowherd cannot do that yet`, {
+    throw new CowherdError('NOT_SUPPORTED', `${uri} is on another host, which cowherd does not support`, {
       hint: 'The base image and the overlays must be on the host that runs the guests. Log in there and run cowherd on it.',
     });
   }

@@ -51,12 +51,8 @@ export function parseIdentities(output: string): Array<Pick<DomainState, 'name' 
       // uuid, space, name: libvirt allows blanks in names, so only the first word is split off.
       const match = /^([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\s+(.+?)\s*$/.exec(line);
       if (match !== null) return { uuid: match[1] ?? '', name: match[2] ?? '' };
-      throw new CowherdError(
-        'TOOL_FAILED',
-        `libvirt's list of domains has a line that cannot be read: ${JSON.stringify(line.slice(0, 120))}`,
-        {
-          hint: 'Try "virsh list --all --name --uuid" by hand: is the virsh on PATH the one of libvirt?',
-        },
-      );
+      throw new CowherdError('TOOL_FAILED', `libvirt's list of domains has an unreadable line: ${JSON.stringify(line.slice(0, 120))}`, {
+        hint: 'Run "virsh list --all --name --uuid" yourself: does PATH have the virsh of libvirt?',
+      });
     });
 }

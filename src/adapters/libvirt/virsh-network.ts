@@ -27,7 +27,7 @@ export class VirshNetworks implements Networks {
   async state(name: string): Promise<NetworkState> {
     const reply = await this.#run(`net-info --network ${quote(name)}`);
     if (faultOf(reply.error) === 'network not found') return { exists: false, active: false, persistent: false };
-    if (reply.error !== '') throw virshError(`look at network ${name}`, reply.error);
+    if (reply.error !== '') throw virshError(`query network ${name}`, reply.error);
     const says = (key: string): boolean => new RegExp(`^${key}:\\s+yes`, 'm').test(reply.stdout);
     return { exists: true, active: says('Active'), persistent: says('Persistent') };
   }
@@ -111,7 +111,7 @@ function updateError(network: string, doing: 'reserve' | 'release', { ip, name }
   const failure = virshError(`${doing} ${ip} for ${name} on network ${network}`, error);
   return new CowherdError(failure.code, failure.message, {
     details: failure.details,
-    hint: `See the entries with "virsh net-dumpxml ${network}"; run the command again when that is mended.`,
+    hint: `See the entries with "virsh net-dumpxml ${network}"; correct them, then run the command again.`,
   });
 }
 

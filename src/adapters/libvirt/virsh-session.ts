@@ -121,9 +121,13 @@ export class VirshSession {
 
   #timeOut(command: string, afterMs: number): void {
     this.#end(
-      new CowherdError('TOOL_TIMEOUT', `libvirt gave no answer to "${command.split(' ', 2).join(' ')}" within ${formatDuration(afterMs)}`, {
-        hint: 'libvirtd or the machine is overloaded, or hangs. Try "virsh list", then run the same command again. COWHERD_LIBVIRT_TIMEOUT=5m gives it longer.',
-      }),
+      new CowherdError(
+        'TOOL_TIMEOUT',
+        `libvirt did not respond to "${command.split(' ', 2).join(' ')}" within ${formatDuration(afterMs)}`,
+        {
+          hint: 'libvirtd or the host is overloaded, or hangs. Try "virsh list", then run the same command again. COWHERD_LIBVIRT_TIMEOUT=5m waits longer.',
+        },
+      ),
     );
     this.#conversation.kill();
   }
@@ -131,8 +135,8 @@ export class VirshSession {
   /** What it says of domains would be misread: that one is not found, say. */
   #misunderstand(prefix: string): void {
     this.#end(
-      new CowherdError('TOOL_FAILED', `virsh begins its errors with ${JSON.stringify(prefix)}: it does not speak English`, {
-        hint: 'cowherd runs it with LC_ALL=C. Does a wrapper on PATH change that? See "command -v virsh".',
+      new CowherdError('TOOL_FAILED', `virsh begins its errors with ${JSON.stringify(prefix)}: expected English output (LC_ALL=C)`, {
+        hint: 'cowherd runs virsh with LC_ALL=C. Does a wrapper on PATH change that? See "command -v virsh".',
       }),
     );
     this.#conversation.kill();

@@ -9,7 +9,7 @@ import { quote } from './virsh-session.js';
  */
 export function domainWord(ref: string): string {
   if (!isMisread(ref)) return quote(ref);
-  throw new CowherdError('NOT_SUPPORTED', `virsh would not take ${JSON.stringify(ref)} for the name of a domain`, {
+  throw new CowherdError('NOT_SUPPORTED', `virsh cannot use ${JSON.stringify(ref)} as a domain name`, {
     hint: 'Rename that domain: "virsh list --all --name --uuid" shows its UUID, then virsh domrename UUID NEW',
   });
 }

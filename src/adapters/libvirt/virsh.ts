@@ -92,14 +92,14 @@ export class Virsh implements Hypervisor {
         await setTimeout(pauseMs);
         continue;
       }
-      throw new CowherdError('TOOL_FAILED', `libvirt could not list domains: its list lacks ${unlisted}, whose state it tells`, {
-        hint: 'Are domains being made or renamed at this moment? Otherwise try "virsh list --all", and restart libvirtd.',
+      throw new CowherdError('TOOL_FAILED', `libvirt could not list domains: it reports the state of ${unlisted}, but does not list it`, {
+        hint: 'Are domains being created or renamed right now? Otherwise try "virsh list --all", and restart libvirtd.',
       });
     }
   }
 
   async stateOf(name: string): Promise<Pick<DomainState, 'state' | 'reason'>> {
-    const states = parseDomainStates(await this.#query(`domstats --state --nowait ${domainWord(name)}`, `tell the state of ${name}`));
+    const states = parseDomainStates(await this.#query(`domstats --state --nowait ${domainWord(name)}`, `report the state of ${name}`));
     // Told by its name, also where it was asked for by its UUID.
     const [state = { state: 'other', reason: 'unknown' }] = states.values();
     return state;
@@ -189,7 +189,7 @@ export class Virsh implements Hypervisor {
   }
 
   async resume(name: string): Promise<void> {
-    await this.#mutate(`resume ${domainWord(name)}`, `let ${name} go on`, ['already running'], { domain: name });
+    await this.#mutate(`resume ${domainWord(name)}`, `resume ${name}`, ['already running'], { domain: name });
   }
 
   async destroy(name: string): Promise<void> {
@@ -236,7 +236,7 @@ export class Virsh implements Hypervisor {
   }
 
   async forgetSavedState(name: string): Promise<void> {
-    await this.#mutate(`managedsave-remove ${domainWord(name)}`, `drop the saved state of ${name}`, ['domain not found']);
+    await this.#mutate(`managedsave-remove ${domainWord(name)}`, `remove the saved state of ${name}`, ['domain not found']);
   }
 
   async snapshotsOf(name: string): Promise<{ snapshots: string[]; checkpoints: string[] }> {
@@ -256,7 +256,7 @@ export class Virsh implements Hypervisor {
   async forgetSnapshots(name: string): Promise<void> {
     const { snapshots, checkpoints } = await this.snapshotsOf(name);
     const forget = (kind: string, word: string): Promise<unknown> =>
-      this.#mutate(`${kind}-delete ${domainWord(name)} --${kind}name ${quote(word)} --metadata`, `forget the ${kind} ${word} of ${name}`);
+      this.#mutate(`${kind}-delete ${domainWord(name)} --${kind}name ${quote(word)} --metadata`, `delete the ${kind} ${word} of ${name}`);
     for (const word of snapshots) await forget('snapshot', word);
     for (const word of checkpoints) await forget('checkpoint', word);
   }
@@ -279,7 +279,7 @@ export class Virsh implements Hypervisor {
   }
 
   async setLink(name: string, mac: string, isUp: boolean): Promise<void> {
-    await this.#mutate(`domif-setlink ${domainWord(name)} ${quote(mac)} ${isUp ? 'up' : 'down'}`, `set a link of ${name}`, [], {
+    await this.#mutate(`domif-setlink ${domainWord(name)} ${quote(mac)} ${isUp ? 'up' : 'down'}`, `set the link state of ${name}`, [], {
       domain: name,
     });
   }
@@ -290,7 +290,7 @@ export class Virsh implements Hypervisor {
   }
 
   async versions(): Promise<{ libvirt: string; hypervisor: string }> {
-    const said = await this.#query('version', 'tell its version');
+    const said = await this.#query('version', 'report its version');
     return {
       libvirt: /^Using library: libvirt (\S+)/m.exec(said)?.[1] ?? 'unknown',
       hypervisor: /^Running hypervisor: (.+)$/m.exec(said)?.[1] ?? 'unknown',
@@ -308,7 +308,7 @@ export class Virsh implements Hypervisor {
 
   async #readQemuUser(): Promise<{ uid: number; gid: number } | undefined> {
     if (!this.isSystem) return undefined;
-    const xml = await this.#query('capabilities', 'tell its capabilities');
+    const xml = await this.#query('capabilities', 'report its capabilities');
     const label = /<model>dac<\/model>[\s\S]*?<baselabel[^>]*>\+(\d+):\+(\d+)</.exec(xml);
     return label === null ? undefined : { uid: Number(label[1]), gid: Number(label[2]) };
   }

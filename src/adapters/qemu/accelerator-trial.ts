@@ -55,7 +55,7 @@ export class Trial {
       this.#guests ??= await this.#open();
     } catch (error) {
       // A store that cannot be written to, or a full disk, says nothing of KVM.
-      this.unproven = `no probe guest could be made: ${reportOf(error).message}`;
+      this.unproven = `could not create a probe guest: ${reportOf(error).message}`;
       return this.unproven;
     }
     this.#limitMs ??= await this.#limit(this.#guests);

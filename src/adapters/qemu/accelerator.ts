@@ -108,9 +108,9 @@ export class LongModeProbe implements AcceleratorProbe {
     } finally {
       await trial.close();
     }
-    throw new CowherdError('ACCELERATOR_FAILED', `This host does not run guests with CPU ${question.cpu}`, {
+    throw new CowherdError('ACCELERATOR_FAILED', `This host cannot run guests with CPU ${question.cpu}`, {
       details: rejected.map((one) => `${formatChoice(one)}: ${one.why}`),
-      hint: 'Leave --cpu out, or name another one: --cpu max works under emulation too. "cowherd doctor --fresh" probes again.',
+      hint: 'Leave out --cpu, or choose another one: --cpu max works under emulation too. "cowherd doctor --fresh" probes again.',
     });
   }
 

@@ -113,10 +113,10 @@ export class ProbeGuests {
       const ms = clock.monotonic() - began;
       if (!isOver)
         return {
-          failure: `it was not done within ${formatDuration(limitMs)}, about as long as emulation takes`,
+          failure: `it did not finish within ${formatDuration(limitMs)}, about as long as emulation takes`,
           fault: undefined,
         };
-      return (await this.#hasSpoken(consoleLog)) ? { ms } : { failure: 'it ended without having reached long mode', fault: undefined };
+      return (await this.#hasSpoken(consoleLog)) ? { ms } : { failure: 'it ended before it reached long mode', fault: undefined };
     } catch (error) {
       if (error instanceof CowherdError && error.code === 'INTERRUPTED') throw error;
       return { failure: faultText(reportOf(error).message), fault: acceleratorFaultOf(error) };

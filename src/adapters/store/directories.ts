@@ -14,8 +14,7 @@ export async function assertStoreDirectory(root: string): Promise<void> {
   }
   const { bases, fleets, snapshots } = storeLayout(root);
   for (const room of [bases, fleets, snapshots]) {
-    if (await isFile(room))
-      throw new CowherdError('STORE_FAILED', `${room} is not a directory`, { hint: 'Put the directory back in its place.' });
+    if (await isFile(room)) throw new CowherdError('STORE_FAILED', `${room} is not a directory`, { hint: 'Restore the directory.' });
   }
 }
 
@@ -36,7 +35,7 @@ export async function makeDirectory(path: string): Promise<void> {
   try {
     await makeLevel(path);
   } catch (cause) {
-    throw storeError(`make the directory ${path}`, cause);
+    throw storeError(`create the directory ${path}`, cause);
   }
 }
 

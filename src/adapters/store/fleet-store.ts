@@ -175,7 +175,7 @@ export class FleetDirectory implements FleetStore {
     try {
       await rename(join(overlays, stem + partialEnding), target);
     } catch (cause) {
-      throw storeError(`put the fresh overlay ${target} in place`, cause);
+      throw storeError(`move the fresh overlay ${target} into place`, cause);
     }
   }
 
@@ -247,7 +247,7 @@ export class FleetDirectory implements FleetStore {
       await new SafeUnlinker(directory).unlink(consoleLog);
       await (await open(consoleLog, 'wx', 0o600)).close();
     } catch (cause) {
-      throw storeError(`make the console log ${consoleLog}`, cause);
+      throw storeError(`create the console log ${consoleLog}`, cause);
     }
   }
 
@@ -321,10 +321,10 @@ export class FleetDirectory implements FleetStore {
     const { operation: path, operationLog } = fleetLayout(this.root, fleet);
     const text = await readIfThere(path);
     if (text === undefined) return undefined;
-    const hint = `Look at ${path}; when nothing of it is needed, remove that file and run the verb again.`;
+    const hint = `Check ${path}; if you do not need it, remove the file and run the command again.`;
     const { fleet: owner, ...operation } = parseState(operationSchema, fleet, 'operation.json', text, hint);
     if (owner !== undefined && owner !== fleet) {
-      throw new CowherdError('STATE_DAMAGED', `operation.json of ${fleet} is that of another fleet, ${owner}`, { hint });
+      throw new CowherdError('STATE_DAMAGED', `operation.json of ${fleet} belongs to another fleet, ${owner}`, { hint });
     }
     if (operation.record !== undefined) assertRecordOf(fleet, operation.record, 'operation.json', hint);
     return { operation, done: parseOperationLog((await readIfThere(operationLog)) ?? '') };

@@ -148,8 +148,8 @@ async function openLock(path: string, subject: string): Promise<FileHandle> {
     const stats = await handle.stat();
     // It is written to: with another name it may be somebody else's file.
     if (!stats.isFile() || stats.nlink > 1) {
-      throw new CowherdError('STORE_FAILED', `The lock ${path} is not a file of its own`, {
-        hint: 'It has another name as well, or is no file. Look at it; when no cowherd runs, remove it.',
+      throw new CowherdError('STORE_FAILED', `The lock ${path} is not a regular file with one link`, {
+        hint: 'It has another hard link, or is not a regular file. Check it; if no cowherd is running, remove it.',
       });
     }
     await restrict(handle, stats, dirname(path));
@@ -189,7 +189,7 @@ async function ifAllowed(change: Promise<void>): Promise<boolean> {
 
 function notAllowed(path: string, subject: string, cause: Error): CowherdError {
   return new CowherdError('STORE_FAILED', `${subject} cannot be locked: this user may not open ${path}`, {
-    hint: `Only the owner of ${dirname(path)}, its group where that may write there, and root may change it. Run the command as one of them, or use a store of your own: --store DIR`,
+    hint: `Only the owner of ${dirname(path)}, its group if it has write permission there, and root may change it. Run the command as one of them, or use a store of your own: --store DIR`,
     cause,
   });
 }

@@ -171,7 +171,7 @@ export class MemoryDirectory implements MemoryStore {
   async readFreeze(fleet: string): Promise<Freeze | undefined> {
     const text = await readIfThere(fleetLayout(this.#root, fleet).freeze);
     if (text === undefined) return undefined;
-    return parseState(freezeSchema, fleet, 'freeze.json', text, 'See which domain it names, start that, and remove this file.');
+    return parseState(freezeSchema, fleet, 'freeze.json', text, 'See which domain it names, start that domain, and remove this file.');
   }
 
   async beginFreeze(fleet: string, freeze: Freeze): Promise<void> {

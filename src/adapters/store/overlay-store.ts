@@ -58,9 +58,9 @@ export class OverlayDirectory implements OverlayStore {
           }
         }),
       place: () =>
-        attempt(`put ${path} in place of ${overlay}`, async () => {
+        attempt(`replace ${overlay} by ${path}`, async () => {
           if ((await identify(overlay)) !== before) {
-            throw new CowherdError('STORE_FAILED', `${overlay} changed while it was copied; it is left as it is`, {
+            throw new CowherdError('STORE_FAILED', `${overlay} changed while it was copied; it was left unchanged`, {
               hint: 'Was the member started by hand? Stop it, and try again.',
             });
           }

@@ -12,9 +12,9 @@ export async function assertNoLink(path: string): Promise<void> {
 function notOurs(path: string, stats: { isSymbolicLink(): boolean }): CowherdError {
   return new CowherdError(
     'STORE_FAILED',
-    `${path} is ${stats.isSymbolicLink() ? 'a link' : 'not a file of its own'}, and cowherd did not make it`,
+    `${path} is ${stats.isSymbolicLink() ? 'a symbolic link' : 'not a regular file with one link'}, and cowherd did not create it`,
     {
-      hint: 'cowherd reads and writes nothing by way of it. Look where it leads; put back what was there, or remove it.',
+      hint: 'cowherd does not follow it. Check where it points; restore the original file, or remove it.',
     },
   );
 }
@@ -70,7 +70,7 @@ export async function assertDirectory(path: string): Promise<void> {
   const stats = await lstat(path).catch(() => undefined);
   if (stats === undefined || stats.isDirectory()) return;
   throw new CowherdError('STORE_FAILED', `${path} is ${stats.isSymbolicLink() ? 'a link' : 'a file'}, not a directory`, {
-    hint: 'cowherd changes nothing outside its store. Put the directory back in its place.',
+    hint: 'cowherd does not change files outside its store. Restore the directory.',
   });
 }
 

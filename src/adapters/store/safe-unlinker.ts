@@ -37,7 +37,7 @@ export class SafeUnlinker {
     if (stats.isSymbolicLink() || (real !== root && !real.startsWith(`${root}/`))) {
       throw new CowherdError('STORE_FAILED', `${directory} leads out of the store`, {
         details: [`it is ${real}`],
-        hint: 'cowherd removes nothing outside its store. Put the directory back in place of the link.',
+        hint: 'cowherd does not remove files outside its store. Replace the link by the directory.',
       });
     }
   }

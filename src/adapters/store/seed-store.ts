@@ -88,7 +88,7 @@ export class SeedDirectory implements SeedStore {
       await rename(join(seeds, member + partialSeedEnding), target);
       await appendOwn(seedLog, logLine(member, staged));
     } catch (cause) {
-      throw storeError(`put the seed ${target} in place`, cause);
+      throw storeError(`move the seed ${target} into place`, cause);
     }
   }
 
@@ -96,7 +96,7 @@ export class SeedDirectory implements SeedStore {
     const { secrets } = fleetLayout(this.#root, fleet);
     const text = await readIfThere(secrets);
     if (text === undefined) return undefined;
-    const hint = 'Restore it from a backup, or tear the fleet down: its ssh keys follow from it.';
+    const hint = 'Restore it from a backup, or tear the fleet down: its ssh keys are derived from it.';
     const { key, values } = parseState(secretsSchema, fleet, 'secrets.json', text, hint);
     return { key: Buffer.from(key, 'base64'), values };
   }

@@ -146,13 +146,13 @@ export class SnapshotDirectory implements SnapshotStore {
  */
 function assertOf<T extends { uuid: string }>(uuid: string, state: T, path: string): T {
   if (state.uuid === uuid) return state;
-  throw new CowherdError('STATE_DAMAGED', `${basename(path)} of ${uuid} is that of another domain, ${state.uuid}`, {
-    hint: `If it was put there by mistake, put the right one in its place. ${mendHint(path)}`,
+  throw new CowherdError('STATE_DAMAGED', `${basename(path)} of ${uuid} belongs to another domain, ${state.uuid}`, {
+    hint: `If it was put there by mistake, restore the right one in its place. ${mendHint(path)}`,
   });
 }
 
 function mendHint(path: string): string {
-  return `Look at ${path}: it says which files are what. cowherd leaves the domain and its disks alone until it can be read.`;
+  return `Check ${path}: it lists the files of the snapshots. cowherd does not touch the domain or its disks until it can be read.`;
 }
 
 /** The XML in it may hold passwords. */

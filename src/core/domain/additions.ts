@@ -105,5 +105,5 @@ export function withTexts(definition: string, xml: string, rendered: readonly st
 export function additionsHint(name: string, additions: readonly Addition[]): string {
   const commands = additions.flatMap(({ detach }) => detach ?? []);
   const byHand = additions.some(({ detach }) => detach === undefined) ? [`virsh edit ${name}`] : [];
-  return `Take it out, run the command again, and attach it again afterwards: ${[...commands, ...byHand].join('; ')}. Or put it into the fleet's template: cowherd template eject`;
+  return `Detach it, run the command again, and attach it again afterwards: ${[...commands, ...byHand].join('; ')}. Or put it into the fleet's template: cowherd template eject`;
 }

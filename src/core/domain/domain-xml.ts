@@ -139,9 +139,9 @@ export function assertRenderedDomain(xml: string, expected: ExpectedDomain): voi
     problems.push(...domainProblems(parser.parse(xml) as XmlNode, expected));
   }
   if (problems.length > 0) {
-    throw new CowherdError('BAD_TEMPLATE', `The template does not give a usable domain for ${expected.member.name}`, {
+    throw new CowherdError('BAD_TEMPLATE', `The template does not produce a valid domain for ${expected.member.name}`, {
       details: problems,
-      hint: 'Correct it. A template that works, to start from: cowherd template eject',
+      hint: 'Correct it. To start from a working template: cowherd template eject',
     });
   }
 }
@@ -167,7 +167,7 @@ function domainProblems(document: XmlNode, expected: ExpectedDomain): string[] {
 
   problems.push(...diskProblems(list(child(domain, 'devices')?.disk), expected));
   if (member.sshPort !== undefined && !expected.forwardedPorts.includes(member.sshPort))
-    problems.push(`port ${member.sshPort} is not forwarded: the template has no use for {{sshPort}}; say --no-forward-ssh`);
+    problems.push(`port ${member.sshPort} is not forwarded: the template does not use {{sshPort}}; pass --no-forward-ssh`);
   if (record.spec.cpu !== undefined) problems.push(...cpuProblems(child(domain, 'cpu'), record.spec.cpu));
   const nvram = text(child(domain, 'os')?.nvram);
   if (nvram !== '' && nvram !== expected.nvramPath)
@@ -216,7 +216,7 @@ function backingProblems(
 ): string[] {
   const [base, ...rest] = chain;
   if (base === undefined)
-    return node === '' ? [] : ['the backing chain is not ended: put <backingStore/> where it ends, or use {{{backing}}} for all of it'];
+    return node === '' ? [] : ['the backing chain is not terminated: put <backingStore/> at its end, or use {{{backing}}} for all of it'];
   const backing = typeof node === 'object' && !Array.isArray(node) ? node : undefined;
   const problems: string[] = [];
   const expectText = (what: string, seen: string, wanted: string): void => {

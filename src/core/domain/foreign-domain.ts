@@ -49,21 +49,21 @@ function problemsOf(disk: XmlElement, target: string): string[] {
   const type = attribute(disk, 'type') ?? 'file';
   const format = attribute(element(disk, 'driver'), 'type') ?? 'raw';
   const problems: string[] = [];
-  if (!/^[A-Za-z][A-Za-z0-9_]{1,31}$/.test(target)) problems.push('has a target that is no plain word');
+  if (!/^[A-Za-z][A-Za-z0-9_]{1,31}$/.test(target)) problems.push('has a target that is not a plain word');
   if (attribute(disk, 'device') === 'lun') problems.push('is a SCSI disk passed through (device="lun")');
   if (type !== 'file')
     problems.push(
-      `is of type "${type}": snapshots are of files${type === 'volume' ? ' (name the file itself: virsh vol-path gives it)' : ''}`,
+      `is of type "${type}": snapshots support files only${type === 'volume' ? ' (name the file itself: virsh vol-path prints it)' : ''}`,
     );
   else if ((attribute(source, 'file') ?? '') === '') problems.push('has no source');
   else if (!(attribute(source, 'file') ?? '').startsWith('/')) problems.push('has a source that is not an absolute path');
   if (!['qcow2', 'raw'].includes(format)) problems.push(`is in the format ${format}, not qcow2 or raw`);
   if (element(disk, 'shareable') !== undefined) problems.push('is <shareable>: other domains may write to it at any time');
-  if (element(disk, 'transient') !== undefined) problems.push('is <transient>: libvirt itself forgets what is written to it');
+  if (element(disk, 'transient') !== undefined) problems.push('is <transient>: libvirt discards what is written to it');
   if (element(disk, 'encryption') !== undefined) problems.push('is encrypted');
   for (const part of type === 'file' ? elements(source) : []) {
     if (part.name === 'encryption') problems.push('is encrypted');
-    else if (part.name !== 'seclabel') problems.push(`has <${part.name}> in its source, which an overlay cannot take over`);
+    else if (part.name !== 'seclabel') problems.push(`has <${part.name}> in its source, which an overlay cannot have`);
   }
   if (type === 'file') problems.push(...spelledProblems(disk));
   return problems;
@@ -74,9 +74,9 @@ function spelledProblems(disk: XmlElement): string[] {
   for (let link = element(disk, 'backingStore'); link !== undefined; link = element(link, 'backingStore')) {
     const type = attribute(link, 'type');
     if (type === undefined) continue;
-    if (type !== 'file') problems.push(`stands on a backing file of type "${type}"`);
+    if (type !== 'file') problems.push(`has a backing file of type "${type}"`);
     const format = attribute(element(link, 'format'), 'type');
-    if (format !== 'qcow2' && format !== 'raw') problems.push(`stands on a backing file in the format ${format ?? 'unknown'}`);
+    if (format !== 'qcow2' && format !== 'raw') problems.push(`has a backing file in the format ${format ?? 'unknown'}`);
   }
   return problems;
 }

@@ -63,7 +63,7 @@ class Conversion {
   run(): DomainAsTemplate {
     const root = this.#root;
     const virtType = attribute(root, 'type');
-    if (virtType !== 'kvm' && virtType !== 'qemu') this.#refuse(`its type is ${virtType}, and only kvm and qemu are known here`);
+    if (virtType !== 'kvm' && virtType !== 'qemu') this.#refuse(`its type is ${virtType}, and only kvm and qemu are supported`);
     const devices = element(root, 'devices') ?? makeElement('devices');
     // What stands in it must not be taken for a variable.
     hideBraces(root);
@@ -81,9 +81,9 @@ class Conversion {
     if (elements(root).some((child) => child.name.endsWith(':commandline')))
       this.#notes.push('its own QEMU arguments are the same for every member');
     if (this.#obstacles.length > 0) {
-      throw new CowherdError('NOT_SUPPORTED', `No fleet can be made of domain ${this.#domain} as it is`, {
+      throw new CowherdError('NOT_SUPPORTED', `Cannot create a fleet from domain ${this.#domain} as it is`, {
         details: this.#obstacles,
-        hint: 'Take that out of it (virsh edit), or write a template of your own: cowherd template eject.',
+        hint: 'Remove that from it (virsh edit), or write your own template: cowherd template eject.',
       });
     }
     return {
@@ -188,7 +188,7 @@ class Conversion {
         const source = element(disk, 'source');
         if (source !== undefined) {
           removeChild(disk, source);
-          this.#notes.push(`${target}: the floppy is left out, since only one guest can write to it`);
+          this.#notes.push(`${target}: the floppy is omitted, since only one guest can write to it`);
         }
         continue;
       }
@@ -198,7 +198,7 @@ class Conversion {
       disks.push(source);
     }
     const last = all.at(-1);
-    if (disks.length === 0) this.#refuse('it has no disk that a guest writes to');
+    if (disks.length === 0) this.#refuse('it has no writable disk');
     if (last !== undefined) putAfter(devices, last, seedDisk(freeTarget(all)));
     return disks;
   }
@@ -257,7 +257,7 @@ class Conversion {
       for (const target of elements(nic, 'target')) removeChild(nic, target);
       for (const forward of elements(nic, 'portForward')) {
         removeChild(nic, forward);
-        this.#notes.push(`${what}: its port forwardings are left out, since only one guest can have a port`);
+        this.#notes.push(`${what}: its port forwardings are omitted, since only one guest can have a port`);
       }
       for (const parameters of elements(nic, 'virtualport').flatMap((port) => elements(port, 'parameters')))
         parameters.attributes.delete('interfaceid');
@@ -273,7 +273,7 @@ class Conversion {
         const isAlsoFirst = name === 'console' && (attribute(element(port, 'target'), 'type') ?? 'serial') === 'serial';
         const type = attribute(port, 'type');
         if (type !== 'pty' && type !== 'spicevmc' && type !== 'null' && !isAlsoFirst) {
-          this.#notes.push(`a ${name} port is a pty now, and was of type ${type}`);
+          this.#notes.push(`a ${name} port changed from ${type} to pty`);
         }
         if (type !== 'null' && type !== 'spicevmc') setAttribute(port, 'type', 'pty');
         for (const part of ['source', 'log', 'protocol']) for (const old of elements(port, part)) removeChild(port, old);

@@ -90,7 +90,7 @@ const maxLoops = 20_000;
 const maxTags = 2_000;
 const maxCharacters = 4 * 1024 * 1024;
 const maxIndent = 200;
-const tooMuch = `it gives more than ${maxCharacters / 1024 / 1024} MiB of text`;
+const tooMuch = `it produces more than ${maxCharacters / 1024 / 1024} MiB of text`;
 
 /** Loops within loops are the one way for a template without partials to go on for ever. */
 function boundLoops(engine: typeof Handlebars): { loops: number; characters: number } {
@@ -98,7 +98,7 @@ function boundLoops(engine: typeof Handlebars): { loops: number; characters: num
   const each = engine.helpers.each;
   engine.registerHelper('each', function (this: unknown, items: unknown, options: Handlebars.HelperOptions) {
     const fn: Handlebars.TemplateDelegate = (context, data) => {
-      if (++budget.loops > maxLoops) throw new Error(`its {{#each}} go round more than ${maxLoops} times`);
+      if (++budget.loops > maxLoops) throw new Error(`its {{#each}} blocks run more than ${maxLoops} times`);
       const text = options.fn(context, data);
       budget.characters += text.length;
       if (budget.characters > maxCharacters) throw new Error(tooMuch);
@@ -215,7 +215,7 @@ export function memberContext({ name: fleet, spec }: Pick<FleetRecord, 'name' | 
 
 /** Braces of docker, Go templates, Jinja and GitHub actions look like ours. */
 const bracesHint =
-  'For "{{" that is meant for the guest, as in docker ps --format, write "\\{{"; or give the file as it is with --user-data-raw.';
+  'For "{{" that is meant for the guest, as in docker ps --format, write "\\{{"; or pass the file unchanged with --user-data-raw.';
 
 function badTemplate({ origin, ejectCommand, escape: escaping }: TemplateOptions, cause: unknown): CowherdError {
   const message = cause instanceof Error ? cause.message : String(cause);

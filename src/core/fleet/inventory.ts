@@ -58,13 +58,9 @@ export function formatInventories(inventories: readonly Inventory[], format: Inv
       return reachable.map(({ name, sshConfig }) => [`Host ${name}`, ...sshConfig.map((line) => `  ${line}`)].join('\n')).join('\n\n');
     case 'hosts': {
       if (reachable.some(({ host }) => host.startsWith('127.'))) {
-        throw new CowherdError(
-          'BAD_USAGE',
-          `The members of ${names.join(' and ')} share the address 127.0.0.1, each with a port of its own`,
-          {
-            hint: 'A hosts file has no place for ports: use --format ssh-config.',
-          },
-        );
+        throw new CowherdError('BAD_USAGE', `The members of ${names.join(' and ')} share the address 127.0.0.1, each with its own port`, {
+          hint: 'A hosts file cannot contain ports: use --format ssh-config.',
+        });
       }
       return reachable.map(({ host, name }) => `${host}\t${name}`).join('\n');
     }
@@ -100,8 +96,8 @@ function assertPlain({ name, host, sshConfig }: InventoryMember): void {
 function assertInSshConfig({ knownHostsFile }: InventoryMember): void {
   if (isSshConfigValue(knownHostsFile)) return;
   const store = knownHostsFile.split('/').slice(0, -4).join('/');
-  throw new CowherdError('BAD_USAGE', `ssh would take "\${" for a variable in ${JSON.stringify(knownHostsFile)}`, {
-    hint: `Go to the store by a link: ln -s ${shellWord(store)} ~/cowherd-store, then run this command with --store ~/cowherd-store`,
+  throw new CowherdError('BAD_USAGE', `ssh would read "\${" as a variable in ${JSON.stringify(knownHostsFile)}`, {
+    hint: `Access the store through a link: ln -s ${shellWord(store)} ~/cowherd-store, then run this command with --store ~/cowherd-store`,
   });
 }
 
@@ -122,7 +118,7 @@ function ansibleHost({ host, port, user, identityFile, sshConfig }: InventoryMem
 /** Ansible takes the values of an inventory for Jinja templates. @throws BAD_USAGE */
 function literal(value: string): string {
   if (!/\{[{%#]/.test(value)) return value;
-  throw new CowherdError('BAD_USAGE', `Ansible would take ${JSON.stringify(value)} for a template`, {
+  throw new CowherdError('BAD_USAGE', `Ansible would read ${JSON.stringify(value)} as a template`, {
     hint: 'Keep the store in a directory whose path has no "{{", "{%" or "{#", or use --format ssh-config.',
   });
 }

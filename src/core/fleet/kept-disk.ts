@@ -4,7 +4,7 @@ import { shellWord } from '../quoting.js';
 
 /** Hints for disks that other tools have worked on: what they hold can be kept. */
 
-export const mergedReason = 'its overlay stands on no base image any more: that was copied into it, by "virsh blockpull" say';
+export const mergedReason = 'its overlay no longer has a backing file: the base image was copied into it, for example by "virsh blockpull"';
 
 interface Member {
   fleet: string;
@@ -17,7 +17,7 @@ interface Member {
 export function keepOverlayHint({ fleet, index, isOn }: Member, overlay: string, base: Pick<BaseImage, 'path' | 'format'>): string {
   const stop = isOn ? `cowherd stop ${fleet} ${index}; ` : '';
   const rebase = `qemu-img rebase -f qcow2 -F ${base.format} -b ${shellWord(base.path)} ${shellWord(overlay)}`;
-  return `The disk is complete. Put it on its base image again, with all that it holds: ${stop}${rebase}; cowherd start ${fleet} ${index}. Or give up what it holds: cowherd reset ${fleet} ${index}`;
+  return `The disk is complete. Rebase it onto its base image, keeping its content: ${stop}${rebase}; cowherd start ${fleet} ${index}. Or discard its content: cowherd reset ${fleet} ${index}`;
 }
 
 /**
@@ -35,11 +35,11 @@ export function foreignDiskReasonHint(
     const target = targetAbove(xml, path);
     if (target === undefined) continue;
     const commit = `virsh blockcommit ${name} ${target} --base ${shellWord(path)} --active --pivot --wait`;
-    return `A snapshot of another tool lies on it. Merge that into the member's own disk: ${isOn ? '' : `virsh start ${name}; `}${commit}. Then run the command again.`;
+    return `Another tool took a snapshot of it. Merge that into the member's own disk: ${isOn ? '' : `virsh start ${name}; `}${commit}. Then run the command again.`;
   }
   const undefine = ['virsh undefine', name, '--managed-save --snapshots-metadata --checkpoints-metadata', ...keep].join(' ');
   const off = isOn ? `virsh destroy ${name}; ` : '';
-  return `Was the store moved? "cowherd base relocate" mends that. Else "virsh domblklist ${name}" shows what it has instead. Without what was added to it, on its own disks, it comes back by: ${off}${undefine}; cowherd spawn ${fleet}`;
+  return `Was the store moved? "cowherd base relocate" corrects the paths. Otherwise "virsh domblklist ${name}" shows which disks it has. To recreate it on its own disks, without anything that was added to it: ${off}${undefine}; cowherd spawn ${fleet}`;
 }
 
 /** What a copy of the disk would lose, with the commands that remove it from the disk of a member that is off. */
@@ -63,5 +63,5 @@ export function extrasHint(
     ];
   });
   const stop = isOn ? [`cowherd stop ${fleet} ${index}`] : [];
-  return `A copy would lose that. If nothing needs it, remove it first: ${[...stop, ...commands].join('; ')}`;
+  return `A copy would lose that. If you do not need it, remove it first: ${[...stop, ...commands].join('; ')}`;
 }

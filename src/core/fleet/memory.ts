@@ -79,15 +79,13 @@ function notesOn(running: readonly MemorySubject[]): string[] {
   return [
     ...(denied > 0
       ? [
-          `${members(denied)}: QEMU runs as another user, and the kernel shows its proportional memory to that user and root alone. Ask as root`,
+          `${members(denied)}: QEMU runs as another user, and the kernel shows its proportional memory only to that user and to root. Run the command as root`,
         ]
       : []),
-    ...(unseen > 0
-      ? [`${members(unseen)}: no QEMU process of theirs is to be seen from here (/proc with hidepid, a container, or it has just ended)`]
-      : []),
-    ...(ended > 0 ? [`${members(ended)}: ended while being looked at. Look again`] : []),
+    ...(unseen > 0 ? [`${members(unseen)}: no QEMU process is visible (/proc with hidepid, a container, or it has just ended)`] : []),
+    ...(ended > 0 ? [`${members(ended)}: ended during the check. Run the command again`] : []),
     ...(unsupported > 0
-      ? [`${members(unsupported)}: this kernel does not tell proportional memory (smaps_rollup came with Linux 4.14)`]
+      ? [`${members(unsupported)}: this kernel does not report proportional memory (smaps_rollup came with Linux 4.14)`]
       : []),
   ];
 }

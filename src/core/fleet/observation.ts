@@ -77,7 +77,7 @@ export function judgeMember(member: ObservedMember, freshOverlayBytes: number, b
   const driftBytes = overlayBytes === undefined ? 0 : Math.max(0, overlayBytes - freshOverlayBytes);
   if (domain === undefined && overlayBytes === undefined) {
     const problems = ['domain and overlay are missing'];
-    return { ...member, state: 'missing', reason: 'never made, or removed', driftBytes, problems, isIncomplete: true };
+    return { ...member, state: 'missing', reason: 'never created, or removed', driftBytes, problems, isIncomplete: true };
   }
   const problems: string[] = [];
   if (domain === undefined) problems.push('domain is missing');
@@ -97,16 +97,17 @@ function hintFor({ name, state, reason }: DomainState): string | undefined {
   const fleet = name.replace(/-\d+$/, '');
   if (state === 'paused') {
     if (reason === 'I/O error')
-      return `free some space ("cowherd report" shows who uses it), then "cowherd start ${fleet}" lets them go on where they were; a reset makes them clean`;
-    if (reason === 'guest crashed') return `the guest has crashed, and is kept as it was: end it (cowherd stop --force), or reset it`;
-    if (reason === 'watchdog') return `the guest did not feed its watchdog: "cowherd start ${fleet}" lets it go on, a reset makes it clean`;
+      return `free some space ("cowherd report" shows what uses it), then "cowherd start ${fleet}" resumes them where they stopped; a reset discards their changes`;
+    if (reason === 'guest crashed')
+      return `the guest crashed and was kept for inspection: force it off (cowherd stop --force), or reset it`;
+    if (reason === 'watchdog') return `the guest's watchdog expired: "cowherd start ${fleet}" resumes it, a reset discards its changes`;
     if (isStartingUp({ state, reason }))
-      return `libvirt is starting it: look again. Where that lasts, "cowherd start ${fleet}" tells what to do`;
-    if (reason === 'by the user') return `somebody paused them: "cowherd start ${fleet}" lets them go on`;
+      return `libvirt is starting it: check again. If that lasts, "cowherd start ${fleet}" says what to do`;
+    if (reason === 'by the user') return `a user paused them: "cowherd start ${fleet}" resumes them`;
   }
   if (state === 'shutOff' && reason === 'crashed')
-    return `QEMU ended by itself (was it killed, or out of memory?): see /var/log/libvirt/qemu/, then cowherd start ${fleet}`;
-  if (state === 'shutOff' && reason === 'failed') return `it could not start: "cowherd start ${fleet}" tells why`;
+    return `QEMU ended unexpectedly (was it killed, or out of memory?): see /var/log/libvirt/qemu/, then cowherd start ${fleet}`;
+  if (state === 'shutOff' && reason === 'failed') return `it could not start: "cowherd start ${fleet}" shows why`;
   return undefined;
 }
 

@@ -29,7 +29,7 @@ export function planSpawn(subjects: readonly SpawnSubject[], fleetId: string): P
     if (running && subject.overlayBytes === undefined) {
       plan.refused.push({
         name,
-        reason: `its overlay is missing under the running domain`,
+        reason: `its overlay is missing, and the domain is running`,
         hint: 'Save what you need from the guest, then reset that member.',
       });
       continue;
@@ -37,15 +37,15 @@ export function planSpawn(subjects: readonly SpawnSubject[], fleetId: string): P
     if (running && missing.length > 0) {
       plan.refused.push({
         name,
-        reason: `it runs without its ${missing.join(', ')}`,
-        hint: 'Stop it (cowherd stop), then run "cowherd spawn" again: it makes what is missing.',
+        reason: `it is running without its ${missing.join(', ')}`,
+        hint: 'Stop it (cowherd stop), then run "cowherd spawn" again: it creates what is missing.',
       });
       continue;
     }
     if (domain?.reason === 'saved' && subject.overlayBytes !== undefined && missing.length > 0) {
       plan.refused.push({
         name,
-        reason: `its memory is saved, of a guest that does not know of its ${missing.join(', ')}`,
+        reason: `it has saved memory of a guest without its ${missing.join(', ')}`,
         hint: `Start it and stop it: virsh start ${name}; virsh shutdown ${name}`,
       });
       continue;

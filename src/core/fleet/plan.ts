@@ -25,7 +25,7 @@ export function planReset(
     const { domain, index, name } = member;
     // A reset that redefines may have been interrupted between the two.
     if (domain === undefined && !redefines) {
-      plan.refused.push({ name, reason: 'it has no domain', hint: 'Run "cowherd spawn" again: it makes what is missing.' });
+      plan.refused.push({ name, reason: 'it has no domain', hint: 'Run "cowherd spawn" again: it creates what is missing.' });
       continue;
     }
     if (isForeign(member, fleetId)) {
@@ -63,14 +63,17 @@ export function planRebase(members: readonly MarkedMember[], fleetId: string, po
     const { domain, index, name, overlayBytes } = member;
     const refuse = (reason: string, hint: string): void => void plan.refused.push({ name, reason, hint });
     if (domain === undefined || overlayBytes === undefined) {
-      refuse(domain === undefined ? 'it has no domain' : 'its overlay is missing', 'Run "cowherd spawn" again: it makes what is missing.');
+      refuse(
+        domain === undefined ? 'it has no domain' : 'its overlay is missing',
+        'Run "cowherd spawn" again: it creates what is missing.',
+      );
     } else if (isForeign(member, fleetId)) {
       plan.refused.push(foreignReason(member));
     } else if (isOn(domain)) {
-      refuse('it runs, and its overlay is to be kept', `Stop it first: cowherd stop ${domain.name.replace(/-\d+$/, '')} ${index}`);
+      refuse('it is running, and its overlay is to be kept', `Stop it first: cowherd stop ${domain.name.replace(/-\d+$/, '')} ${index}`);
     } else if (domain.reason === 'saved') {
       refuse(
-        'its memory is saved, which belongs to the old base image',
+        'it has saved memory, which belongs to the old base image',
         `Start it and stop it: virsh start ${name}; virsh shutdown ${name}`,
       );
     } else {
@@ -113,14 +116,14 @@ export function planPower(members: readonly MarkedMember[], fleetId: string, ver
   for (const member of members) {
     const { domain, index, name, overlayBytes, missingDisks } = member;
     if (domain === undefined) {
-      plan.refused.push({ name, reason: 'it has no domain', hint: 'Run "cowherd spawn" again: it makes what is missing.' });
+      plan.refused.push({ name, reason: 'it has no domain', hint: 'Run "cowherd spawn" again: it creates what is missing.' });
     } else if (isForeign(member, fleetId)) {
       plan.refused.push(foreignReason(member));
     } else if (verb === 'start' && domain.state === 'paused' && domain.reason === 'guest crashed') {
       plan.refused.push({
         name,
-        reason: 'its guest has crashed, and is kept as it was',
-        hint: 'End it (cowherd stop --force), or reset it.',
+        reason: 'its guest crashed and was kept for inspection',
+        hint: 'Force it off (cowherd stop --force), or reset it.',
       });
     } else if (verb === 'start' && domain.state === 'paused' && resumable.has(domain.reason)) {
       plan.members.push({ index, name, steps: ['resume'], why: `paused: ${domain.reason}`, atNextStart: false });

@@ -63,8 +63,8 @@ export function parseFleetRecord(fleet: string, text: string): FleetRecord {
  */
 export function assertRecordOf(fleet: string, record: FleetRecord, file: string, hint: string): void {
   if (record.name !== fleet) {
-    throw new CowherdError('STATE_DAMAGED', `${file} of ${fleet} is that of another fleet, ${record.name}`, {
-      hint: `If the directory was renamed, give it its name back: ${record.name}. If the file was put there by mistake: ${hint}`,
+    throw new CowherdError('STATE_DAMAGED', `${file} of ${fleet} belongs to another fleet, ${record.name}`, {
+      hint: `If the directory was renamed, rename it back: ${record.name}. If the file was put there by mistake: ${hint}`,
     });
   }
   const seen = new Set<number>();
@@ -76,7 +76,7 @@ export function assertRecordOf(fleet: string, record: FleetRecord, file: string,
     }
     throw new CowherdError(
       'STATE_DAMAGED',
-      `${file} of ${fleet} is damaged: ${name} is ${isOwn ? 'in it twice' : `not its member ${index}`}`,
+      `${file} of ${fleet} is damaged: ${name} is ${isOwn ? 'listed twice' : `not its member ${index}`}`,
       {
         hint,
       },

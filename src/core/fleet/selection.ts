@@ -29,7 +29,7 @@ export function selectMembers<M extends MemberIdentity>(fleet: string, members: 
     } else if (numbers !== null) {
       const first = Number(numbers[1]);
       const last = Number(numbers[2] ?? numbers[1]);
-      if (last < first) throw new CowherdError('BAD_USAGE', `The range ${word} runs backwards`, { hint: `Write ${last}-${first}.` });
+      if (last < first) throw new CowherdError('BAD_USAGE', `The range ${word} is reversed`, { hint: `Write ${last}-${first}.` });
       for (let index = first; index <= last && unknown.length < maxUnknown; index++) {
         const member = byIndex.get(index);
         if (member === undefined) unknown.push(String(index));

@@ -12,7 +12,7 @@ export interface Target {
 export function assertWhole(verb: string, targets: readonly Target[]): void {
   const chosen = targets.find(({ members }) => members.length > 0);
   if (chosen === undefined) return;
-  throw new CowherdError('BAD_USAGE', `${verb} is about whole fleets, not about single members`, {
+  throw new CowherdError('BAD_USAGE', `${verb} applies to whole fleets, not to single members`, {
     hint: `Try: cowherd ${verb} ${chosen.fleet}`,
   });
 }
@@ -28,7 +28,7 @@ export function assertWhole(verb: string, targets: readonly Target[]): void {
 export function parseTargets(words: readonly string[], known: readonly string[], fileFleets?: readonly string[]): Target[] {
   if (fileFleets !== undefined) {
     if (words.length > 0) {
-      throw new CowherdError('BAD_USAGE', 'Name fleets, or a file that names them, not both', {
+      throw new CowherdError('BAD_USAGE', 'Name fleets, or give a fleet file, but not both', {
         hint: 'Leave out --file to choose members.',
       });
     }
@@ -47,10 +47,12 @@ export function parseTargets(words: readonly string[], known: readonly string[],
   }
   const [only, ...others] = targets.keys();
   if (only === undefined)
-    throw new CowherdError('BAD_USAGE', 'Which fleet?', { hint: 'Name one, or a fleet file with --file. "cowherd list" shows all.' });
+    throw new CowherdError('BAD_USAGE', 'No fleet given', {
+      hint: 'Name one, or give a fleet file with --file. "cowherd list" shows all.',
+    });
   if (numbers.length > 0 && others.length > 0) {
     throw new CowherdError('BAD_USAGE', `Members ${numbers.join(',')} could be of ${only} or of ${others.join(' or ')}`, {
-      hint: `With several fleets, name members in full, as ${only}-001.`,
+      hint: `With several fleets, name members in full, such as ${only}-001.`,
     });
   }
   if (numbers.length > 0) add(only, ...numbers);

@@ -131,7 +131,7 @@ function read<T>(domain: string, command: string, schema: z.ZodType<T>, reply: u
 
 /** The reply itself is not quoted: it may be megabytes of anything. */
 function unreadable(domain: string, command: string, why: string): CowherdError {
-  return new CowherdError('GUEST_REFUSED', `The agent of ${domain} gave a reply to ${command} that is not valid (${why})`, {
+  return new CowherdError('GUEST_REFUSED', `The agent of ${domain} sent an invalid reply to ${command} (${why})`, {
     hint: 'Check the qemu-guest-agent in that guest, or use ssh instead: --via ssh.',
   });
 }

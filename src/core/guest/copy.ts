@@ -30,7 +30,7 @@ export function planCopy(source: string, destination: string, hasFile = false): 
     ? 'Write cowherd cp --file lab.yaml FILE :/path, or :/path DIRECTORY to fetch.'
     : 'Write cowherd cp FILE lab:/path for all members, lab-001:/path for one, or lab-001:/path FILE to fetch.';
   if (from.target !== undefined && to.target !== undefined)
-    throw new CowherdError('BAD_USAGE', 'Nothing is copied from guest to guest', { hint: 'Fetch it first, then send it.' });
+    throw new CowherdError('BAD_USAGE', 'Cannot copy from guest to guest', { hint: 'Fetch the file first, then send it.' });
   const plan: CopyPlan | undefined =
     to.target !== undefined
       ? { direction: 'to', target: to.target, local: from.path, remote: to.path }

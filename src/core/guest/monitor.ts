@@ -74,8 +74,8 @@ function read<T>(domain: string, command: string, schema: z.ZodType<T>, reply: u
 }
 
 function unreadable(domain: string, command: string, cause: unknown): CowherdError {
-  return new CowherdError('TOOL_FAILED', `The QEMU of ${domain} gave a reply to ${command} that is not valid`, {
-    hint: `End that QEMU if you do not trust its guest any more: virsh destroy ${domain}`,
+  return new CowherdError('TOOL_FAILED', `The QEMU of ${domain} sent an invalid reply to ${command}`, {
+    hint: `Force it off if you no longer trust its guest: virsh destroy ${domain}`,
     cause,
   });
 }

@@ -40,7 +40,7 @@ const longestHook = 16 * 1024;
 export function reidentifyAssignments(fix: Reidentification, { now, entropy }: { now: Date; entropy: Buffer }): string {
   const { identity, hook = '' } = fix;
   if (identity !== undefined) assertIdentity(identity);
-  if (hook.includes('\0')) throw new CowherdError('BAD_SPEC', 'The hook has a zero character in it', { hint: 'Give it as plain text.' });
+  if (hook.includes('\0')) throw new CowherdError('BAD_SPEC', 'The hook contains a NUL character', { hint: 'Give plain text.' });
   if (Buffer.byteLength(hook) > longestHook) {
     throw new CowherdError('BAD_SPEC', `The hook is longer than ${longestHook / 1024} KiB`, {
       hint: 'Put a script into the base image, and have the hook call it.',
@@ -88,24 +88,30 @@ function assertIdentity({ hostname, machineId, macs, hostKeys }: GuestIdentity):
     throw new CowherdError('BAD_SPEC', what, { hint });
   };
   if (hostname.length > 64 || !/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/i.test(hostname)) {
-    refuse(`${JSON.stringify(hostname.slice(0, 80))} is no host name`, 'Letters, digits and hyphens, 64 at most.');
+    refuse(`${JSON.stringify(hostname.slice(0, 80))} is not a host name`, 'Letters, digits and hyphens, 64 at most.');
   }
   if (!/^[0-9a-f]{32}$/.test(machineId) || /^0+$/.test(machineId)) {
-    refuse(`${JSON.stringify(machineId.slice(0, 80))} is no machine-id`, '32 lower-case hexadecimal digits, not all zero.');
+    refuse(`${JSON.stringify(machineId.slice(0, 80))} is not a machine-id`, '32 lower-case hexadecimal digits, not all zero.');
   }
-  if (hostKeys !== 'keep' && hostKeys !== 'renew') refuse('Host keys are to be kept or renewed', 'Say keep or renew.');
+  if (hostKeys !== 'keep' && hostKeys !== 'renew') refuse('Host keys must be kept or renewed', 'Write keep or renew.');
   for (const address of macs.flatMap(({ from, to }) => [from, to])) {
     if (parseMac(address) === undefined || (Number.parseInt(address.slice(0, 2), 16) & 1) !== 0) {
-      refuse(`${JSON.stringify(address.slice(0, 80))} is no MAC of a network card`, 'Six pairs of hexadecimal digits; the first is even.');
+      refuse(
+        `${JSON.stringify(address.slice(0, 80))} is not a MAC address of a network card`,
+        'Six pairs of hexadecimal digits; the first is even.',
+      );
     }
   }
   for (const side of ['from', 'to'] as const) {
     const all = macs.map((pair) => pair[side].toLowerCase());
     const twice = all.find((address, at) => all.indexOf(address) !== at);
-    if (twice !== undefined) refuse(`The MAC ${twice} is named twice`, 'Each card has its own.');
+    if (twice !== undefined) refuse(`The MAC address ${twice} is given twice`, 'Each card needs its own.');
   }
   const moved = macs.map(({ from, to }) => ({ from: from.toLowerCase(), to: to.toLowerCase() })).filter(({ from, to }) => from !== to);
   const chained = moved.find(({ to }) => moved.some(({ from }) => from === to));
   if (chained !== undefined)
-    refuse(`The MAC ${chained.to} would go from one card to another`, 'Give the clone MACs that the golden VM has not.');
+    refuse(
+      `The MAC address ${chained.to} would move from one card to another`,
+      'Give the clone MAC addresses that the source VM does not use.',
+    );
 }

@@ -117,7 +117,7 @@ const userDataKinds =
 function assertUserData(text: string, origin: string, member: MemberIdentity): void {
   const head = text.split('\n', 1)[0] ?? '';
   if (!userDataKinds.test(head)) {
-    throw new CowherdError('BAD_TEMPLATE', `The user-data of ${member.name} (${origin}) is of no kind that cloud-init knows`, {
+    throw new CowherdError('BAD_TEMPLATE', `The user-data of ${member.name} (${origin}) is in no format that cloud-init knows`, {
       hint: 'Begin it with "#cloud-config", or with "#!/bin/sh" for a script.',
     });
   }
@@ -132,7 +132,7 @@ function assertMetaData(text: string, origin: string, member: MemberIdentity, in
     const seen = mapping[key];
     if (seen === value || (key === 'local-hostname' && typeof seen === 'string' && seen !== '')) continue;
     throw new CowherdError('BAD_TEMPLATE', `The meta-data of ${member.name} (${origin}) has no usable ${key}`, {
-      details: [seen === undefined ? 'it is not there' : 'it is another one'],
+      details: [seen === undefined ? 'it is missing' : 'it has another value'],
       hint: `Keep the line "${key}: {{json ${key === 'instance-id' ? 'instanceId' : 'name'}}}".`,
     });
   }
@@ -143,7 +143,7 @@ function assertMapping(text: string, origin: string, what: string, member: Membe
   const refuse = (reason: string): CowherdError =>
     new CowherdError('BAD_TEMPLATE', `The ${what} of ${member.name} (${origin}) is not YAML that cloud-init can read`, {
       details: [reason],
-      hint: `Quote values with {{json NAME}}.${what === 'network-config' ? '' : ` One that works, to start from: cowherd template eject --part ${what}`}`,
+      hint: `Quote values with {{json NAME}}.${what === 'network-config' ? '' : ` To start from a working one: cowherd template eject --part ${what}`}`,
     });
   const { value, problem } = { value: undefined, ...readYaml(text) };
   if (problem !== undefined) throw refuse(`${problem.kind}${problem.place}`);

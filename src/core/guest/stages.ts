@@ -47,7 +47,7 @@ function consoleLast(a: string, b: string): number {
 }
 
 function unknownStage(text: string): CowherdError {
-  return new CowherdError('BAD_USAGE', `${JSON.stringify(text)} is nothing to wait for`, {
+  return new CowherdError('BAD_USAGE', `Unknown readiness stage ${JSON.stringify(text)}`, {
     hint: 'Write --wait running, address, agent, ssh or cloud-init, several of them with commas, or console=REGEX, e.g. --wait "console=login:".',
   });
 }

@@ -43,6 +43,6 @@ export function faultText(message: string): string {
 }
 
 export const acceleratorHints: Record<AcceleratorFault, string> = {
-  kvm: '"cowherd doctor" shows what keeps guests from KVM. To have cowherd choose what works: cowherd spawn FLEET --virt-type auto',
-  cpu: 'This host cannot run guests with that CPU. "cowherd doctor --fresh" tries what it can. Give the fleet another CPU (cowherd spawn FLEET --cpu x86-64-v2), or have cowherd choose the accelerator: --virt-type auto',
+  kvm: '"cowherd doctor" shows why guests cannot use KVM. To let cowherd choose what works: cowherd spawn FLEET --virt-type auto',
+  cpu: 'This host cannot run guests with that CPU. "cowherd doctor --fresh" shows what it can run. Give the fleet another CPU (cowherd spawn FLEET --cpu x86-64-v2), or let cowherd choose the accelerator: --virt-type auto',
 };

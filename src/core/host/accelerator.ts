@@ -62,6 +62,6 @@ export function withEntry({ entries }: Remembered, entry: Remembered['entries'][
 
 export function formatAnswer({ choice, why, rejected, since, unproven }: AcceleratorAnswer): string {
   const reasons = [why, ...rejected.map((one) => `not ${formatChoice(one)}: ${one.why}`)];
-  if (unproven !== undefined) return `nothing is known of KVM, and guests are emulated: ${unproven}`;
+  if (unproven !== undefined) return `could not check KVM, so guests are emulated: ${unproven}`;
   return `${formatChoice(choice)} (${reasons.filter((reason) => reason !== '').join('; ')}), known since ${since}`;
 }

@@ -93,7 +93,7 @@ export function cpuObstacle({ virtType, cpu }: AcceleratorChoice, arch: string, 
   // From the library it comes unread.
   if (!cpuSchema.safeParse(cpu).success) return `${JSON.stringify(cpu.slice(0, 80))} is not the name of a CPU`;
   const guests = virtType === 'kvm' ? 'guests under KVM' : 'emulated guests';
-  if (cpu === baselineCpu && arch !== 'x86_64') return `${cpu} is a CPU of x86, and this host is ${arch}`;
+  if (cpu === baselineCpu && arch !== 'x86_64') return `${cpu} is an x86 CPU, and this host is ${arch}`;
   const { mode, model } = cpuParts(cpu);
   if (modes.length > 0 && !modes.includes(mode)) return `libvirt cannot give ${guests} the CPU ${cpu}`;
   if (model !== undefined && models.length > 0 && !models.includes(model)) return `libvirt knows no CPU model ${model} for ${guests}`;

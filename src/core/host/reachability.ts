@@ -21,5 +21,5 @@ export function reachHint(obstacles: readonly PathObstacle[], { isRoot, storeRoo
     return `${sudo}chmod ${grant} ${paths.join(' ')}`;
   });
   if (plain.length < obstacles.length) commands.push('cowherd verify --fix');
-  return `Let it in: ${commands.join(' && ')}`;
+  return `Grant access: ${commands.join(' && ')}`;
 }

@@ -68,20 +68,16 @@ export function parseConfig(content: string, path: string, directory: string, ho
   const yaml = readYaml(content);
   if (yaml.problem !== undefined) {
     const { at, reason } = yaml.problem;
-    throw new CowherdError(
-      'BAD_SPEC',
-      `${path}${at === undefined ? '' : `:${at.line}:${at.column}`}: not YAML that can be read: ${reason}`,
-      {
-        hint: 'Correct the file there, or move it away.',
-      },
-    );
+    throw new CowherdError('BAD_SPEC', `${path}${at === undefined ? '' : `:${at.line}:${at.column}`}: invalid YAML: ${reason}`, {
+      hint: 'Correct the file, or move it away.',
+    });
   }
   // An empty file sets nothing.
   const document = yaml.value ?? {};
   const result = configSchema.safeParse(document);
   if (!result.success) {
     const isFleetFile = typeof document === 'object' && ('fleets' in document || ('name' in document && 'count' in document));
-    throw new CowherdError('BAD_SPEC', `${path} is not a config file of cowherd`, {
+    throw new CowherdError('BAD_SPEC', `${path} is not a valid cowherd config file`, {
       details: findingsIn(path, yaml.locate, () => settingNames).of(result.error, document),
       hint: isFleetFile
         ? 'It looks like a fleet file: give it another name, such as lab.yaml, since a cowherd.yaml holds defaults.'
@@ -103,7 +99,7 @@ export function configOfEnvironment(
     if (value === undefined || value === '') return [];
     const parsed = configSchema.safeParse({ [name]: name === 'sshKeys' ? value.split(':').filter((key) => key !== '') : value });
     if (!parsed.success) {
-      throw new CowherdError('BAD_USAGE', `${variable} has a value that cannot be used: ${parsed.error.issues[0]?.message ?? ''}`, {
+      throw new CowherdError('BAD_USAGE', `${variable} has an invalid value: ${parsed.error.issues[0]?.message ?? ''}`, {
         hint: `Correct it, or unset it: unset ${variable}`,
       });
     }

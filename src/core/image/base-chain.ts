@@ -39,20 +39,20 @@ export async function resolveBacking(
   for (let above = base; above.parent !== undefined; ) {
     const { parent } = above;
     if (seen.has(baseKey(parent)) || seen.size >= maxLayers) {
-      const why = seen.has(baseKey(parent)) ? 'stands on itself' : `has more than ${maxLayers} layers`;
-      throw new CowherdError('STATE_DAMAGED', `Base image ${formatBaseRef(base)} ${why}, as the records say`, {
+      const why = seen.has(baseKey(parent)) ? 'is based on itself' : `has more than ${maxLayers} layers`;
+      throw new CowherdError('STATE_DAMAGED', `Base image ${formatBaseRef(base)} ${why}, according to the records`, {
         details: [base.path],
-        hint: 'cowherd never makes such an image: bring back its record as it was.',
+        hint: 'cowherd never creates such an image: restore its record.',
       });
     }
     const below = await parentOf(parent);
     if (below === undefined) {
       throw new CowherdError(
         'BASE_CHANGED',
-        `Base image ${formatBaseRef(base)} stands on ${formatBaseRef(parent)}, which is not in the store`,
+        `Base image ${formatBaseRef(base)} is based on ${formatBaseRef(parent)}, which is not in the store`,
         {
           details: [base.path],
-          hint: `Bring back the file with sha256 ${parent.digest}: cowherd base add FILE --name ${parent.name}`,
+          hint: `Import the file with sha256 ${parent.digest} again: cowherd base add FILE --name ${parent.name}`,
         },
       );
     }

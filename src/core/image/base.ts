@@ -77,7 +77,7 @@ export function parseBaseRef(ref: string): { name: string | undefined; digest: s
   if (/^[0-9a-f]{12,64}$/.test(ref)) return { name: undefined, digest: ref };
   const match = /^([a-z0-9][a-z0-9-]{0,39})(?:@([0-9a-f]{6,64}))?$/.exec(ref);
   if (match === null) {
-    throw new CowherdError('BASE_NOT_FOUND', `${JSON.stringify(ref)} names no base image`, {
+    throw new CowherdError('BASE_NOT_FOUND', `${JSON.stringify(ref)} is not a base image reference`, {
       hint: 'Write NAME, NAME@DIGEST or a digest; "cowherd base list" shows them.',
     });
   }
@@ -96,7 +96,7 @@ export interface Seal {
 }
 
 /** Also where something else has its name: a directory, a link. */
-export const goneDifference = 'the file is gone';
+export const goneDifference = 'the file is missing';
 
 /** @returns what differs between the record and the file, in words; empty where nothing does */
 export function sealDifferences(recorded: Seal, seen: Seal | undefined): string[] {
@@ -104,19 +104,19 @@ export function sealDifferences(recorded: Seal, seen: Seal | undefined): string[
   const differences: string[] = [];
   if (seen.size !== recorded.size) differences.push(`size ${recorded.size} → ${seen.size} bytes`);
   if (seen.mtimeNs !== recorded.mtimeNs) differences.push('modification time');
-  if (seen.inode !== recorded.inode) differences.push('it is another file (inode)');
+  if (seen.inode !== recorded.inode) differences.push('inode (it is another file)');
   return differences;
 }
 
 export function bringBackHint({ name }: Pick<BaseRecord, 'name'>): string {
-  return `Bring back the original: cowherd base add FILE --name ${name}; of a promoted one, promote its member again. If it was only moved or copied: cowherd base relocate`;
+  return `Import the original again: cowherd base add FILE --name ${name}; for a promoted image, promote its member again. If it was only moved or copied: cowherd base relocate`;
 }
 
 /** @throws BASE_CHANGED */
 export function assertSeal(base: BaseLayer, seen: Seal | undefined): void {
   const differences = sealDifferences(base.seal, seen);
   if (differences.length === 0) return;
-  throw new CowherdError('BASE_CHANGED', `Base image ${formatBaseRef(base)} is not what was imported: ${differences.join(', ')}`, {
+  throw new CowherdError('BASE_CHANGED', `Base image ${formatBaseRef(base)} has changed since it was imported: ${differences.join(', ')}`, {
     details: [base.path],
     hint: `Every overlay on it may be corrupt. "cowherd base verify ${formatBaseRef(base)}" compares its content. ${bringBackHint(base)}`,
   });

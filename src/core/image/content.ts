@@ -58,18 +58,18 @@ export function assertIsDisk(path: string, head: Buffer, volume: Buffer, told: '
   if (told !== 'raw' && volumeWords.includes(volume.toString('latin1'))) {
     refuse(
       'an ISO image: a CD or DVD, not the disk of an installed system',
-      `Install from it into a disk first (virt-install --cdrom ${word} …), or get the "cloud" or "qcow2" image of that system. If it is meant as a disk all the same: --format raw`,
+      `Install from it into a disk first (virt-install --cdrom ${word} …), or get the "cloud" or "qcow2" image of that system. To use it as a disk anyway: --format raw`,
     );
   }
   const text = textOf(head);
   if (text === undefined) return;
   if (/^\s*(<\?xml[^>]*>\s*)?<(!doctype\s+html|html|head|body)\b/i.test(text)) {
-    refuse('an HTML page', 'The download gave a web page in place of the image: look at it, and download the image from its direct link.');
+    refuse('an HTML page', 'The download returned a web page instead of the image: check it, and download the image from its direct link.');
   }
   // A disk in VMware's format may begin with a description of it.
   if (text.startsWith('# Disk DescriptorFile') || told === 'raw') return;
   const what = /^\s*<(\?xml|domain|error)\b/i.test(text) ? 'an XML document' : /^\s*[[{]/.test(text) ? 'a JSON document' : 'a text file';
-  refuse(what, 'Name the file of the disk image itself. If it was downloaded, read it: it may say what went wrong.');
+  refuse(what, 'Name the disk image file itself. If it was downloaded, read it: it may say what went wrong.');
 }
 
 /** The beginning of a text; undefined where it is none. */

@@ -23,7 +23,7 @@ export function hygieneWarnings(facts: GuestFacts): HygieneWarning[] {
   const warnings: HygieneWarning[] = [];
   if (facts.machineId !== undefined && facts.machineId !== '' && facts.machineId !== uninitialised) {
     warnings.push({
-      what: 'it has a machine-id of its own: DHCP servers may take all members for one machine, and give them one address',
+      what: 'it has a machine-id of its own: DHCP servers may treat all members as one machine, and give them the same address',
       // Named alone: with all its operations, virt-sysprep ends by writing a new machine-id into the image.
       hint: mending('truncate -s 0 /etc/machine-id', 'virt-sysprep -a IMAGE --operations machine-id'),
     });
@@ -31,12 +31,12 @@ export function hygieneWarnings(facts: GuestFacts): HygieneWarning[] {
   if (facts.sshHostKeys.length > 0) {
     warnings.push({
       what: `it has ssh host keys (${facts.sshHostKeys.join(', ')}): all members share them, and one can pose as another`,
-      hint: `${mending('rm -f /etc/ssh/ssh_host_*', 'virt-sysprep -a IMAGE --operations ssh-hostkeys')} Something must then make new keys at boot, as cloud-init does; "ssh-keygen -A" makes them too.`,
+      hint: `${mending('rm -f /etc/ssh/ssh_host_*', 'virt-sysprep -a IMAGE --operations ssh-hostkeys')} New keys must then be generated at boot, as cloud-init does; "ssh-keygen -A" generates them too.`,
     });
   }
   if (facts.cloudInitInstance !== undefined) {
     warnings.push({
-      what: `cloud-init has run in it${facts.cloudInitInstance === '' ? '' : ` (instance ${facts.cloudInitInstance})`}: members may take themselves for that instance and skip their own set-up`,
+      what: `cloud-init has run in it${facts.cloudInitInstance === '' ? '' : ` (instance ${facts.cloudInitInstance})`}: members may treat that instance as their own and skip their first-boot setup`,
       // virt-sysprep has no operation for it. The seed stays, since "cloud-init clean" leaves it too.
       hint: mending(
         'cloud-init clean --logs',

@@ -22,5 +22,5 @@ function hintFor(path: string, processes: readonly OpenIn[]): string {
   const pids = processes.map(({ pid }) => pid).join(' ');
   if (processes.some(({ name }) => /^(qemu-system|qemu-kvm|kvm$|guestfs|guestmount)/.test(name)))
     return 'Shut down the virtual machine that uses it (or guestunmount it), then run the command again.';
-  return `Unmount what is on it, end that process (kill ${pids}), then run the command again. The disk is not damaged.`;
+  return `Unmount it, stop that process (kill ${pids}), then run the command again. The disk is not damaged.`;
 }

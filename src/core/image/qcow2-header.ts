@@ -52,7 +52,7 @@ export function imageFormat(path: string, head: Buffer, told: 'qcow2' | 'raw' | 
   if (isQcow2) {
     if (told === 'raw') {
       throw new CowherdError('BASE_REFUSED', `${path} is a qcow2 image, not raw as --format says`, {
-        hint: 'Use --format qcow2. A raw disk whose content begins like a qcow2 image cannot be told apart and is not accepted.',
+        hint: 'Use --format qcow2. A raw disk whose content begins like a qcow2 image cannot be distinguished from one and is not accepted.',
       });
     }
     return 'qcow2';
@@ -64,13 +64,13 @@ export function imageFormat(path: string, head: Buffer, told: 'qcow2' | 'raw' | 
       hint: compressed
         ? 'Uncompress it first.'
         : other.name === 'luks'
-          ? 'cowherd takes unencrypted images only: its overlays would need the key of the base.'
+          ? 'cowherd supports unencrypted images only: the overlays would need the key of the base image.'
           : `Convert it: qemu-img convert -O qcow2 ${path} golden.qcow2`,
     });
   }
   if (told === 'qcow2' || (told === undefined && /\.qcow2?$/i.test(path))) {
     throw new CowherdError('BASE_REFUSED', `${path} is not a qcow2 image: its first bytes are not QFI`, {
-      hint: told === undefined ? 'If it is a raw disk, say --format raw.' : 'Leave out --format, or say --format raw.',
+      hint: told === undefined ? 'If it is a raw disk, use --format raw.' : 'Leave out --format, or use --format raw.',
     });
   }
   return 'raw';
@@ -85,7 +85,7 @@ export function parseQcow2Header(path: string, head: Buffer): Qcow2Header {
   const version = head.length >= 72 ? head.readUInt32BE(4) : 0;
   if (version !== 2 && version !== 3) {
     throw new CowherdError('BASE_REFUSED', `${path} has no readable qcow2 header`, {
-      hint: 'The file is cut short or damaged. Copy it again from where it came, and check it with "qemu-img check".',
+      hint: 'The file is truncated or damaged. Copy it again from its source, and check it with "qemu-img check".',
     });
   }
   const incompatible = version === 3 && head.length >= 104 ? head.readBigUInt64BE(72) : 0n;
@@ -113,18 +113,19 @@ export function assertImportable(path: string, header: Qcow2Header, fileBytes: b
   const refuse = (reason: string, hint: string): never => {
     throw new CowherdError('BASE_REFUSED', `${path} ${reason}`, { hint });
   };
-  if (header.virtualBytes === 0n) refuse('is a disk of zero bytes', 'A base image needs a disk to share.');
-  if (header.virtualBytes > maxVirtualBytes) refuse('is a disk of more than 2 PiB', 'No overlay can be made on a disk of that size.');
-  if (header.encrypted) refuse('is encrypted', 'cowherd takes unencrypted images only: its overlays would need the key of the base.');
+  if (header.virtualBytes === 0n) refuse('is an empty disk', 'A base image needs a disk that is not empty.');
+  if (header.virtualBytes > maxVirtualBytes) refuse('is a disk larger than 2 PiB', 'No overlay can be made on a disk of that size.');
+  if (header.encrypted)
+    refuse('is encrypted', 'cowherd supports unencrypted images only: the overlays would need the key of the base image.');
   if (header.corrupt) refuse('is marked corrupt', `Try "qemu-img check -r all ${path}" on a copy of it.`);
   if (header.dirty) refuse('was not closed cleanly', `Shut down what uses it, then run "qemu-img check -r all ${path}".`);
-  const bringAgain = 'Copy it again from where it came.';
-  if (header.l1End > fileBytes) refuse('ends before its tables do: it was cut short', bringAgain);
+  const bringAgain = 'Copy it again from its source.';
+  if (header.l1End > fileBytes) refuse('ends before its tables do: it is truncated', bringAgain);
   // QEMU ends files at whole sectors, but for tables at the end; qemu-img check passes over a last cluster that is cut short.
   const mayEndAnywhere = header.internalSnapshots > 0 || header.hasAutoclear || header.l1End === fileBytes;
   if (fileBytes % 512n !== 0n && !mayEndAnywhere) {
     refuse(
-      'ends within a sector: it was cut short',
+      'ends within a sector: it is truncated',
       `${bringAgain} If it is whole: qemu-img convert -f qcow2 -O qcow2 ${path} golden.qcow2`,
     );
   }
@@ -159,7 +160,7 @@ export function filesNamed(path: string, name: string): string[] {
   try {
     return fileNamesIn(JSON.parse(name.slice('json:'.length)));
   } catch (cause) {
-    throw new CowherdError('BASE_REFUSED', `${path} names its backing file in a way that cannot be read`, {
+    throw new CowherdError('BASE_REFUSED', `${path} names its backing file in a way that cowherd cannot read`, {
       details: [name.slice(0, 200)],
       cause,
     });

@@ -41,28 +41,28 @@ export interface SaveHead extends SaveHeader {
  */
 export function parseSaveHeader(path: string, bytes: Buffer, fileBytes: number): SaveHeader {
   const refuse = (reason: string, hint: string): CowherdError => new CowherdError('BASE_REFUSED', `${path} ${reason}`, { hint });
-  const again = 'It is damaged or was cut: freeze the golden VM anew.';
+  const again = 'It is damaged or truncated: freeze the source VM again.';
   const word = bytes.toString('latin1', 0, magic.length);
-  if (word === partialMagic) throw refuse('was not written to its end', 'libvirt was interrupted in saving it: freeze the golden VM anew.');
-  if (word !== magic) throw refuse('is not a file that libvirt saved a domain in', again);
-  if (bytes.length < saveHeaderBytes) throw refuse('is too short for the memory of a domain', again);
+  if (word === partialMagic) throw refuse('is incomplete', 'libvirt was interrupted while saving it: freeze the source VM again.');
+  if (word !== magic) throw refuse('is not a libvirt save file', again);
+  if (bytes.length < saveHeaderBytes) throw refuse('is too short for a libvirt save file', again);
   const version = bytes.readUInt32LE(at.version);
   if (version !== knownVersion) {
     throw refuse(
-      `is of version ${version}, and cowherd knows ${knownVersion} alone`,
+      `has version ${version}, and cowherd supports only version ${knownVersion}`,
       'Is libvirt newer than this cowherd? Please report it.',
     );
   }
   const format = bytes.readUInt32LE(at.format);
   if (format !== 0) {
     const name = formats[format] ?? `format ${format}`;
-    throw refuse(`is compressed (${name})`, 'Set save_image_format = "raw" in qemu.conf: clones are made of plain memory alone.');
+    throw refuse(`is compressed (${name})`, 'Set save_image_format = "raw" in qemu.conf: clones need uncompressed memory.');
   }
   if (bytes.subarray(at.reserved, saveHeaderBytes).some((byte) => byte !== 0))
-    throw refuse('has words in its head that cowherd does not know', 'Is libvirt newer than this cowherd? Please report it.');
+    throw refuse('has unknown fields in its header', 'Is libvirt newer than this cowherd? Please report it.');
   const dataBytes = bytes.readUInt32LE(at.dataBytes);
   const cookieOffset = bytes.readUInt32LE(at.cookieOffset);
-  if (dataBytes < 2 || dataBytes > mostDataBytes || cookieOffset >= dataBytes) throw refuse('has a head that makes no sense', again);
+  if (dataBytes < 2 || dataBytes > mostDataBytes || cookieOffset >= dataBytes) throw refuse('has an inconsistent header', again);
   const streamOffset = saveHeaderBytes + dataBytes;
   if (fileBytes <= streamOffset) throw refuse('ends before the memory begins', again);
   return { dataBytes, cookieOffset, wasRunning: bytes.readUInt32LE(at.wasRunning) !== 0, streamOffset };
@@ -77,7 +77,7 @@ export function parseSaveHead(path: string, bytes: Buffer, fileBytes: number): S
   // A string of C: it ends in a zero, and the cookie comes right behind.
   const isWhole = data.length === header.dataBytes && xmlEnd > 0 && xmlEnd < limit;
   if (!isWhole || (header.cookieOffset !== 0 && xmlEnd !== header.cookieOffset - 1)) {
-    throw new CowherdError('BASE_REFUSED', `${path} has no domain in its head`, { hint: 'It is damaged: freeze the golden VM anew.' });
+    throw new CowherdError('BASE_REFUSED', `${path} has no domain in its header`, { hint: 'It is damaged: freeze the source VM again.' });
   }
   const rest = header.cookieOffset === 0 ? Buffer.alloc(0) : data.subarray(header.cookieOffset);
   const cookieEnd = rest.indexOf(0);
@@ -95,7 +95,7 @@ export function composeSaveHead(head: SaveHead, xml: string): Buffer {
   const missing = text.length + cookie.length - head.dataBytes;
   if (missing > 0) {
     throw new CowherdError('NOT_SUPPORTED', `The XML of a clone is ${missing} bytes longer than the saved memory has room for`, {
-      hint: 'libvirt leaves 64 KiB. Take what is long out of the golden domain (its metadata, say), and freeze it anew.',
+      hint: 'libvirt leaves 64 KiB. Remove long parts from the source domain, such as its metadata, and freeze it again.',
     });
   }
   const bytes = Buffer.alloc(head.streamOffset);

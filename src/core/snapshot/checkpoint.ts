@@ -54,7 +54,7 @@ export function tagOf(operationId: string): string {
 
 /** @throws STATE_DAMAGED */
 export function parseCheckpoint(fleet: string, member: string, text: string): CheckpointRecord {
-  const hint = `Take it anew: cowherd checkpoint ${fleet} ${member.replace(/^.*-/, '').replace(/^0+/, '')}`;
+  const hint = `Take it again: cowherd checkpoint ${fleet} ${member.replace(/^.*-/, '').replace(/^0+/, '')}`;
   return parseState(checkpointRecordSchema, fleet, `checkpoints/${member}.json`, text, hint);
 }
 
@@ -82,22 +82,22 @@ export type CheckpointStanding =
 
 export function judgeCheckpoint(record: CheckpointRecord, sight: CheckpointFacts): CheckpointStanding {
   if (record.fleetId !== sight.fleetId || record.index !== sight.index)
-    return { kind: 'broken', why: 'its checkpoint is that of another member' };
+    return { kind: 'broken', why: 'its checkpoint belongs to another member' };
   for (const stem of Object.keys(record.digests)) {
     const holds = sight.holds.get(stem);
-    if (holds === undefined) return { kind: 'broken', why: `its checkpoint is of a disk that it has no more, ${stem}` };
+    if (holds === undefined) return { kind: 'broken', why: `its checkpoint includes a disk that it no longer has, ${stem}` };
     if (!holds) return { kind: 'broken', why: `its disk ${stem} does not hold the checkpoint ${record.tag}` };
   }
   if (baseKey(record.base) !== baseKey(sight.base))
     return {
       kind: 'broken',
-      why: `its checkpoint was taken on ${formatBaseRef(record.base)}, and it stands on ${formatBaseRef(sight.base)}`,
+      why: `its checkpoint was taken on ${formatBaseRef(record.base)}, and it is based on ${formatBaseRef(sight.base)}`,
     };
   if ([...sight.holds.keys()].some((stem) => record.digests[stem] === undefined))
-    return { kind: 'outdated', why: 'it has got another disk since its checkpoint' };
-  if (record.definition !== sight.definition) return { kind: 'outdated', why: 'its domain was defined anew since its checkpoint' };
+    return { kind: 'outdated', why: 'its disk was replaced after its checkpoint' };
+  if (record.definition !== sight.definition) return { kind: 'outdated', why: 'its domain was redefined after its checkpoint' };
   if (record.machine !== sight.machine)
-    return { kind: 'outdated', why: `its checkpoint is of a machine ${record.machine}, and it is ${sight.machine} now` };
+    return { kind: 'outdated', why: `its checkpoint is of machine type ${record.machine}, and the domain now has ${sight.machine}` };
   const { versions } = record;
   if (sight.qemu !== undefined) {
     // The process that has it open is asked itself: what libvirt would start today does not matter to it.
@@ -109,7 +109,7 @@ export function judgeCheckpoint(record: CheckpointRecord, sight: CheckpointFacts
 }
 
 function changed(what: string, was: string, is: string): CheckpointStanding {
-  return { kind: 'outdated', why: `its checkpoint was taken by ${what} ${was}, and this is ${is}` };
+  return { kind: 'outdated', why: `its checkpoint was taken by ${what} ${was}, and this host has ${is}` };
 }
 
 /**
@@ -122,8 +122,8 @@ export function assertHeld(record: CheckpointRecord, fleet: string, stem: string
     'IMAGE_CHANGED',
     seen === undefined
       ? `Disk ${stem} does not hold all of the checkpoint ${record.tag}`
-      : `What disk ${stem} holds as the checkpoint ${record.tag} is not what was frozen`,
-    { hint: `Nothing was loaded: memory and disk would not belong together. Reset it cold: cowherd reset ${fleet} ${record.index}` },
+      : `The checkpoint ${record.tag} in disk ${stem} has changed since it was taken`,
+    { hint: `Nothing was loaded: memory and disk would not match. Reset it cold: cowherd reset ${fleet} ${record.index}` },
   );
 }
 
@@ -132,8 +132,8 @@ export function machineIn(domain: string, xml: string): { machine: string; defin
   const machine = /<type\b[^>]*\bmachine=['"]([^'"]+)['"]/.exec(xml)?.[1];
   const definition = /<cowherd:member\b[^>]*\bdefinition=['"]([0-9a-f]{16})['"]/.exec(xml)?.[1];
   if (machine === undefined || definition === undefined) {
-    throw new CowherdError('DOMAIN_CHANGED', `The XML of ${domain} does not say what machine it is, or whose`, {
-      hint: `See it: virsh dumpxml ${domain}`,
+    throw new CowherdError('DOMAIN_CHANGED', `The XML of ${domain} lacks its machine type or its fleet metadata`, {
+      hint: `Check it: virsh dumpxml ${domain}`,
     });
   }
   return { machine, definition };

@@ -94,7 +94,7 @@ export const snapshotJournalSchema = z.strictObject({
 export type SnapshotJournal = z.infer<typeof snapshotJournalSchema>;
 
 /** What keeps one from reading a file that is not there; other reasons say that it may well be. */
-export const isNotThere = 'it is not there';
+export const isNotThere = 'it does not exist';
 
 export function assertSnapshotName(name: string): string {
   if (namePattern.test(name)) return name;
@@ -140,10 +140,10 @@ export function newestOnly(
   const level = findLevel(domain, levels, ref);
   const newest = newestLevel(levels);
   if (newest === undefined || level.number === newest.number) return level;
-  throw new CowherdError('BAD_USAGE', `${levelName(level)} is not the newest snapshot of ${domain}: ${levelName(newest)} stands on it`, {
+  throw new CowherdError('BAD_USAGE', `${levelName(level)} is not the newest snapshot of ${domain}: ${levelName(newest)} is based on it`, {
     hint:
       verb === 'drop'
-        ? `Go back to it first, which gives up the newer ones: cowherd snapshot rollback ${domain} ${level.name}; then drop it.`
+        ? `Roll back to it first, which discards the newer ones: cowherd snapshot rollback ${domain} ${level.name}; then drop it.`
         : `Commit from the top: cowherd snapshot commit ${domain} merges ${newest.name} into ${levels.at(-2)?.name ?? 'the original'}.`,
   });
 }

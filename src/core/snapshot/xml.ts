@@ -66,7 +66,7 @@ export function switchDisks(xml: string, switched: readonly Pick<SwitchedDisk, '
   for (const { target, element: like } of switched) {
     const disk = findDisk(root, target);
     if (disk === undefined) {
-      throw new CowherdError('DOMAIN_CHANGED', `The domain has no disk ${target} any more`, { hint: 'Attach it again with "virsh edit".' });
+      throw new CowherdError('DOMAIN_CHANGED', `The domain no longer has a disk ${target}`, { hint: 'Attach it again with "virsh edit".' });
     }
     putOn(disk, parseXml(like, `The disk ${target}`));
   }
@@ -109,7 +109,7 @@ export function strayDisks(xml: string, expected: ReadonlyMap<string, ImageRef>)
   const root = parseXml(xml, 'The XML of the domain');
   return [...expected].flatMap(([target, image]) => {
     const disk = findDisk(root, target);
-    if (disk === undefined) return [`disk ${target} is not in its XML any more; its overlay is ${image.path}`];
+    if (disk === undefined) return [`disk ${target} is no longer in its XML; its overlay is ${image.path}`];
     if (isImage(disk, image)) return [];
     const { path, format } = imageOf(disk);
     return [`disk ${target} is ${path || 'without a file'} (${format}), not the overlay ${image.path}`];

@@ -88,7 +88,7 @@ function sizeOf(bytes: number | undefined): string {
 }
 
 function became(before: unknown, after: unknown): string {
-  return before === undefined ? 'set' : after === undefined ? 'back to the built-in one' : 'changed';
+  return before === undefined ? 'set' : after === undefined ? 'reset to the built-in one' : 'changed';
 }
 
 /** A value of a variable may be long, and may have line breaks. */

@@ -59,8 +59,7 @@ export function readYaml(text: string): YamlValue | { problem: YamlProblem } {
       return problemAt(error.message.split('\n')[0] ?? '', error.code.toLowerCase().replaceAll('_', ' '), error.pos[0]);
     // Those who read the values next leave such a key out without a word.
     visit(document, (key, node) => {
-      if (key === 'key' && isScalar(node) && node.value === '__proto__')
-        throw new Error('it has a key __proto__, which nothing can be called');
+      if (key === 'key' && isScalar(node) && node.value === '__proto__') throw new Error('it has a key __proto__, which is not allowed');
     });
     const contents = document.contents as ParsedNode | null;
     return {

@@ -105,7 +105,7 @@ Domain: 'off'
     const uuid = '776903b5-496f-5550-9aa0-12329a775938';
     expect(parseIdentities(`${uuid} lab-001\n${uuid}  a name \n\n`).map(({ name }) => name)).toEqual(['lab-001', 'a name']);
     for (const cut of [uuid, uuid.slice(0, 20), `${uuid} `, 'lab-001', `${uuid.slice(1)} lab-001`]) {
-      expect(() => parseIdentities(`${uuid} lab-001\n${cut}\n`)).toThrow('cannot be read');
+      expect(() => parseIdentities(`${uuid} lab-001\n${cut}\n`)).toThrow('unreadable line');
     }
   });
 
@@ -120,7 +120,7 @@ describe('a connection URI', () => {
     expect(assertUri(uri)).toBe(uri);
   });
   it.each([
-    ['qemu+ssh://host/system', /another host: cowherd cannot do that yet/],
+    ['qemu+ssh://host/system', /another host, which cowherd does not support/],
     ['qemu+tls://host/system', /another host/],
     ['xen:///system', /not a connection to QEMU/],
     ['test:///default', /not a connection to QEMU/],

@@ -120,7 +120,7 @@ describe('the CPU of a fleet', () => {
     expect(obstacle('kvm', 'host-passthrough')).toBeUndefined();
     expect(obstacle('qemu', 'host-passthrough')).toBe('libvirt cannot give emulated guests the CPU host-passthrough');
     expect(cpuObstacle({ virtType: 'qemu', cpu: 'a"/><b' }, 'x86_64', { modes: [], models: [] })).toContain('is not the name of a CPU');
-    expect(cpuObstacle({ virtType: 'qemu', cpu: 'x86-64-v2' }, 'aarch64', { modes: [], models: [] })).toContain('a CPU of x86');
+    expect(cpuObstacle({ virtType: 'qemu', cpu: 'x86-64-v2' }, 'aarch64', { modes: [], models: [] })).toContain('an x86 CPU');
     const refused = { code: 'NOT_SUPPORTED', details: [expect.stringContaining('EPYC-Rome')], hint: expect.stringContaining('--cpu max') };
     expect(() => assertCpu({ virtType: 'qemu', cpu: 'EPIC' }, 'x86_64', offers.qemu)).toThrow(expect.objectContaining(refused));
   });

@@ -48,10 +48,10 @@ describe('a checkpoint', () => {
     ['of another member', { index: 3 }, 'broken', /another member/],
     ['of another fleet', { fleetId: 'other' }, 'broken', /another member/],
     ['whose disk was replaced', { holds: new Map([...sight.holds, ['lab-002', false]]) }, 'broken', /does not hold/],
-    ['one of whose disks is gone', { holds: new Map([['lab-002', true]]) }, 'broken', /no more, lab-002\.data/],
-    ['on another base image', { base: { ...base, digest: 'c'.repeat(64) } }, 'broken', /it stands on/],
-    ['of a member with another disk now', { holds: new Map([...sight.holds, ['lab-002.logs', false]]) }, 'outdated', /another disk/],
-    ['of a domain that was defined anew', { definition: 'fedcba9876543210' }, 'outdated', /defined anew/],
+    ['one of whose disks is gone', { holds: new Map([['lab-002', true]]) }, 'broken', /no longer has, lab-002\.data/],
+    ['on another base image', { base: { ...base, digest: 'c'.repeat(64) } }, 'broken', /it is based on/],
+    ['of a member with another disk now', { holds: new Map([...sight.holds, ['lab-002.logs', false]]) }, 'outdated', /disk was replaced/],
+    ['of a domain that was redefined', { definition: 'fedcba9876543210' }, 'outdated', /was redefined/],
     ['of an older machine', { machine: 'pc-i440fx-8.0' }, 'outdated', /pc-i440fx-7\.2.*pc-i440fx-8\.0/],
     ['of another QEMU than runs', { qemu: '8.0.0' }, 'outdated', /QEMU 7\.2\.0 \(Debian\).*8\.0\.0/],
     // The process that has it open goes on with it, whatever was installed meanwhile.
@@ -67,7 +67,7 @@ describe('a checkpoint', () => {
   it('is not loaded where it is not what was frozen', () => {
     assertHeld(record, 'lab', 'lab-002', digest);
     for (const [seen, words] of [
-      ['c'.repeat(64), 'is not what was frozen'],
+      ['c'.repeat(64), 'has changed since it was taken'],
       [undefined, 'does not hold all'],
     ] as const) {
       const refused = expect.objectContaining({
@@ -87,7 +87,7 @@ describe('a checkpoint', () => {
     expect(parseCheckpoint('lab', 'lab-002', JSON.stringify(record))).toEqual(record);
     for (const text of ['', '{', '{}', JSON.stringify({ ...record, tag: "x' --no" }), JSON.stringify({ ...record, digests: { a: 'b' } })]) {
       expect(() => parseCheckpoint('lab', 'lab-002', text)).toThrow(
-        expect.objectContaining({ code: 'STATE_DAMAGED', hint: 'Take it anew: cowherd checkpoint lab 2' }),
+        expect.objectContaining({ code: 'STATE_DAMAGED', hint: 'Take it again: cowherd checkpoint lab 2' }),
       );
     }
   });

@@ -155,7 +155,7 @@ describe('a rendered domain is refused', () => {
       (xml) => xml.replace('</devices>', '<disk type="file"><source file="/store/x/../lab-004.qcow2"/></disk></devices>'),
       /another file of the store/,
     ],
-    ['with an open backing chain', (xml) => xml.replace('<backingStore/>', ''), /backing chain is not ended/],
+    ['with an open backing chain', (xml) => xml.replace('<backingStore/>', ''), /backing chain is not terminated/],
     ['with another uuid', (xml) => xml.replace(member.uuid, id), /<uuid> is/],
     ['with the mark of another member', (xml) => xml.replace('index="3"', 'index="4"'), /another member's mark/],
     ['with a probed format', (xml) => xml.replace(' type="qcow2" cache', ' cache'), /driver type of the overlay is "", not "qcow2"/],

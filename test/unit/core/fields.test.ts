@@ -32,7 +32,7 @@ describe('the columns of a listing', () => {
       expect(choose).toThrow(
         expect.objectContaining({
           code: 'BAD_USAGE',
-          message: 'There is no column "drfit". Did you mean "drift"?',
+          message: 'Unknown column "drfit". Did you mean "drift"?',
           hint: expect.stringContaining('name, drift'),
         }),
       );
@@ -63,6 +63,6 @@ describe('a filter for members', () => {
     expect(isTroubled(fine)).toBe(false);
     expect(isTroubled({ ...fine, state: 'missing' })).toBe(true);
     expect(isTroubled({ ...fine, problems: ['overlay is missing'] })).toBe(true);
-    expect(isTroubled({ ...fine, hint: 'QEMU ended by itself' })).toBe(true);
+    expect(isTroubled({ ...fine, hint: 'QEMU ended unexpectedly' })).toBe(true);
   });
 });

@@ -43,7 +43,7 @@ describe('what is wrong with a fleet file', () => {
     [
       'a name twice',
       'fleets:\n  - { name: a, base: g, count: 1 }\n  - { name: a, base: g, count: 1 }\n',
-      ['lab.yaml:3:13: fleets[1].name: a is the name of fleets[0] already'],
+      ['lab.yaml:3:13: fleets[1].name: a is already the name of fleets[0]'],
     ],
     ['no base', 'name: lab\ncount: 1\n', ['lab.yaml:1:1: has neither base nor fromDomain']],
     [

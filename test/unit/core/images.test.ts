@@ -29,7 +29,7 @@ describe('the qcow2 header', () => {
     [{}, 'accepted'],
     [{ backing: 104 }, /backing file/],
     [{ crypt: 2 }, /encrypted/],
-    [{ size: 0 }, /zero bytes/],
+    [{ size: 0 }, /is an empty disk/],
     [{ incompatible: 1 }, /not closed cleanly/],
     [{ incompatible: 2 }, /corrupt/],
     [{ incompatible: 4 }, /external file/],

@@ -20,9 +20,9 @@ describe('the note in a lock file', () => {
     expect(describeHolder({ kind: 'run', ...note })).toBe('"cowherd base add" (pid 42, since 2026-11-25 10:31:02 UTC)');
     expect(describeHolder({ kind: 'run', pid: 42 })).toBe('another run of cowherd (pid 42)');
     expect(describeHolder({ kind: 'orphan', ...note, pid: 7, command: 'virsh' })).toBe(
-      'virsh (pid 7), which a run of cowherd that has ended (base add, since 2026-11-25 10:31:02 UTC) started',
+      'virsh (pid 7), started by a run of cowherd that has ended (base add, since 2026-11-25 10:31:02 UTC)',
     );
     expect(describeHolder({ kind: 'stranger', pid: 7, command: 'flock' })).toBe('another program, not cowherd (flock, pid 7)');
-    expect(describeHolder({ kind: 'unknown' })).toBe('a process that this user may not see');
+    expect(describeHolder({ kind: 'unknown' })).toBe('a process that this user cannot see');
   });
 });

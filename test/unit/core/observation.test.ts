@@ -15,12 +15,12 @@ function member(state: DomainState['state'], reason: string): MarkedMember {
 describe('a guest that stands still', () => {
   it.each([
     ['paused', 'I/O error', /free some space/, ['resume']],
-    ['paused', 'starting up', /look again/, ['start']],
-    ['paused', 'by the user', /somebody paused/, ['resume']],
+    ['paused', 'starting up', /check again/, ['start']],
+    ['paused', 'by the user', /a user paused/, ['resume']],
     ['paused', 'watchdog', /watchdog/, ['resume']],
     // libvirt's own, for a moment.
     ['paused', 'saving', undefined, []],
-    ['shutOff', 'crashed', /QEMU ended by itself/, ['start']],
+    ['shutOff', 'crashed', /QEMU ended unexpectedly/, ['start']],
     ['shutOff', 'failed', /could not start/, ['start']],
     ['shutOff', 'shut down', undefined, ['start']],
     ['running', 'booted', undefined, []],

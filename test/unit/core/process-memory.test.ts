@@ -142,7 +142,7 @@ describe("a fleet's memory", () => {
     expect(fleet).toMatchObject({ on: 6, read: 1, guestBytes: 600, residentBytes: 47, proportionalBytes: 20, mergedBytes: 5 });
     expect(members.get('b')).toMatchObject({ residentBytes: 7, proportionalBytes: null, mergedBytes: null });
     expect(fleet.notes).toEqual([
-      expect.stringMatching(/^2 members: .*Ask as root$/),
+      expect.stringMatching(/^2 members: .*Run the command as root$/),
       expect.stringMatching(/^1 member: no QEMU process/),
       expect.stringMatching(/^1 member: ended/),
       expect.stringMatching(/^1 member: this kernel/),

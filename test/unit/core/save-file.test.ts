@@ -42,22 +42,22 @@ describe('the head of a save file', () => {
   });
 
   it.each([
-    ['another file', Buffer.alloc(4096), /not a file that libvirt saved/],
-    ['one that is empty', Buffer.alloc(0), /not a file that libvirt saved/],
+    ['another file', Buffer.alloc(4096), /not a libvirt save file/],
+    ['one that is empty', Buffer.alloc(0), /not a libvirt save file/],
     ['one that was cut in its header', saved().subarray(0, 60), /too short/],
     ['one without its memory', saved().subarray(0, saveHeaderBytes + 83), /ends before the memory/],
-    ['one that was not finished', Buffer.concat([Buffer.from('LibvirtQemudPart'), saved().subarray(16)]), /not written to its end/],
+    ['one that was not finished', Buffer.concat([Buffer.from('LibvirtQemudPart'), saved().subarray(16)]), /is incomplete/],
     ['a newer version', saved({ words: { 16: 3 } }), /version 3/],
     ['another byte order', saved({ words: { 16: 0x02000000 } }), /version 33554432/],
     ['gzip', saved({ words: { 28: 1 } }), /compressed \(gzip\)/],
     ['a format of the future', saved({ words: { 28: 9 } }), /compressed \(format 9\)/],
-    ['words that nobody knows', saved({ words: { 40: 1 } }), /words in its head/],
-    ['no data', saved({ words: { 20: 0, 32: 0 } }), /makes no sense/],
-    ['data beyond all measure', saved({ words: { 20: 0xffffffff } }), /makes no sense/],
-    ['a cookie outside of the data', saved({ words: { 32: 4000 } }), /makes no sense/],
-    ['a cookie within the XML', saved({ words: { 32: 4 } }), /no domain in its head/],
-    ['a cookie behind a gap', saved({ words: { 32: 12 } }), /no domain in its head/],
-    ['no XML', saved({ xml: '' }), /no domain in its head/],
+    ['unknown fields', saved({ words: { 40: 1 } }), /unknown fields in its header/],
+    ['no data', saved({ words: { 20: 0, 32: 0 } }), /inconsistent header/],
+    ['data beyond all measure', saved({ words: { 20: 0xffffffff } }), /inconsistent header/],
+    ['a cookie outside of the data', saved({ words: { 32: 4000 } }), /inconsistent header/],
+    ['a cookie within the XML', saved({ words: { 32: 4 } }), /no domain in its header/],
+    ['a cookie behind a gap', saved({ words: { 32: 12 } }), /no domain in its header/],
+    ['no XML', saved({ xml: '' }), /no domain in its header/],
   ])('is refused: %s', (_what, file, message) => {
     expect(() => parse(file)).toThrow(message);
   });

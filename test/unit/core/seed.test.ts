@@ -72,10 +72,14 @@ describe('a seed template of somebody’s own', () => {
       /user-data of lab-003 \(mine.hbs\) is not YAML/,
     ],
     ['with an alias that is a password', { userData: { text: '#cloud-config\na: *hunter2secret', origin: 'mine.hbs' } }, /is not YAML/],
-    ['with a password for a first line', { userData: { text: 'hunter2', origin: 'mine.hbs' } }, /no kind/],
+    ['with a password for a first line', { userData: { text: 'hunter2', origin: 'mine.hbs' } }, /in no format/],
     ['with a key twice', { userData: { text: '#cloud-config\na: 1\na: 2\n', origin: 'mine.hbs' } }, /is not YAML/],
     ['that is a list', { userData: { text: '#cloud-config\n- a\n', origin: 'mine.hbs' } }, /is not YAML that cloud-init can read/],
-    ['of no kind that cloud-init knows', { userData: { text: 'packages: [vim]\n', origin: 'mine.hbs' } }, /no kind that cloud-init knows/],
+    [
+      'in no format that cloud-init knows',
+      { userData: { text: 'packages: [vim]\n', origin: 'mine.hbs' } },
+      /in no format that cloud-init knows/,
+    ],
     ['with an unknown variable', { userData: { text: '#cloud-config\na: {{nmae}}', origin: 'mine.hbs' } }, /cannot be rendered/],
     ['without an instance-id', { metaData: { text: 'local-hostname: x', origin: 'mine.hbs' } }, /no usable instance-id/],
     [
