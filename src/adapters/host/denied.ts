@@ -3,7 +3,7 @@ import { userInfo } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { CowherdError, isDenied } from '../../core/errors.js';
 
-/** What the kernel does not say when it refuses a file: who was refused, at which component of the path, and for want of what. */
+/** What EACCES and EPERM do not say: which user was denied which permission for which component of the path. */
 export interface Denial {
   /** E.g. `alice has no search permission for /srv/closed (owner root, mode 0700)`. */
   reason: string;
@@ -11,9 +11,9 @@ export interface Denial {
 }
 
 /**
- * Looks again, by the rights of this user. Synchronous: it is on the way to an error.
+ * Checks the permissions of this user. Synchronous, since it runs while an error is created.
  * @param doing e.g. `read /srv/store/x`
- * @returns undefined where nothing of it is to be seen any more
+ * @returns undefined if the cause cannot be found
  */
 export function denialOf(doing: string, cause: unknown): Denial | undefined {
   const { path, dest, code } = cause as NodeJS.ErrnoException & { dest?: string };
@@ -36,7 +36,7 @@ export function denialOf(doing: string, cause: unknown): Denial | undefined {
   };
 }
 
-/** Of a file that was named and cannot be read, with what keeps this user from it where that is the reason. */
+/** The error for a named file that cannot be read, with the missing permission if there is one. */
 export function unreadable(path: string, cause: unknown): CowherdError {
   const denial = isDenied(cause) ? denialOf(`read ${path}`, cause) : undefined;
   const reason = denial?.reason ?? (cause instanceof Error ? cause.message : String(cause));
@@ -63,7 +63,7 @@ function missingPermission(target: string, isReading: boolean): { component: str
   return may(above, constants.W_OK) ? undefined : { component: above, may: 'write' };
 }
 
-/** True of what is not there, too: then it is not that what is missing. */
+/** Also true for a missing file, since then the permission is not the problem. */
 function may(path: string, how: number): boolean {
   try {
     accessSync(path, how);
@@ -91,7 +91,7 @@ function userName(): string {
   try {
     return userInfo().username;
   } catch {
-    // A user without an entry in passwd, as in a container.
+    // A user without a passwd entry, as in a container.
     return `uid ${process.getuid?.() ?? ''}`;
   }
 }

@@ -9,9 +9,9 @@ export function isSystemUri(uri: string): boolean {
 }
 
 /**
- * The connection to use: what was asked for, else LIBVIRT_DEFAULT_URI, else the system daemon if this user may use it, else the
+ * The connection to use: the given one, else LIBVIRT_DEFAULT_URI, else the system daemon if this user may use it, else the
  * user's own session daemon.
- * @throws NOT_SUPPORTED for hosts other than this one and drivers other than QEMU's
+ * @throws NOT_SUPPORTED for other hosts and for drivers other than QEMU
  */
 export async function chooseConnection(asked: string | undefined, isRoot: boolean): Promise<string> {
   const wanted = asked ?? (process.env.LIBVIRT_DEFAULT_URI || undefined);

@@ -3,11 +3,11 @@ const missing =
 const memberFile = /\/fleets\/([^/]+)\/(overlays|seeds)\/[^/]*$/;
 
 /**
- * What to do about a file that QEMU does not find. Only a lost disk is a reason to reset a member: a file that the template names
- * is the user's own.
- * @param error libvirt's words
+ * What to do about a file that QEMU does not find. Only a lost disk calls for a reset: a file that the template names
+ * belongs to the user.
+ * @param error libvirt's message
  * @param domain the domain that names the file
- * @returns undefined where no file is missing
+ * @returns undefined if no file is missing
  */
 export function missingFileHint(error: string, domain: string): string | undefined {
   const path = missing.exec(error)?.[1];

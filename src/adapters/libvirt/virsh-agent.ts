@@ -6,10 +6,10 @@ import { isTimeout, virshError, withoutGuestText } from './virsh-errors.js';
 import { quote, type Reply } from './virsh-session.js';
 import { domainWord } from './virsh-words.js';
 
-/** libvirt asks an agent first whether it is there, and waits that long for it. */
+/** libvirt pings an agent first, and waits that long for it. */
 const syncSeconds = 5;
 
-/** Guest agents, through libvirt's channel to them. */
+/** Guest agents, through libvirt. */
 export class VirshAgent implements GuestAgent {
   readonly #run: (command: string, moreMs: number) => Promise<Reply>;
 
@@ -18,7 +18,7 @@ export class VirshAgent implements GuestAgent {
   }
 
   async command(domain: string, command: object, timeoutSeconds: number): Promise<unknown> {
-    // Plain ASCII: virsh's line editor is given no other letters.
+    // ASCII only, since virsh reads its input with readline.
     const text = JSON.stringify(command).replace(/[^\u{20}-\u{7e}]/gu, (letter) =>
       [...Array(letter.length).keys()].map((at) => `\\u${letter.charCodeAt(at).toString(16).padStart(4, '0')}`).join(''),
     );
@@ -56,7 +56,7 @@ function agentError(domain: string, error: string): CowherdError {
       hint: 'Some distributions disable commands of qemu-ga: see its BLACKLIST_RPC or --allow-rpcs setting in the guest.',
     });
   }
-  // JSON that is nested too deeply libvirt reads, and cannot pass on.
+  // libvirt can parse deeply nested JSON, but not forward it.
   if (withoutGuestText(error) !== error || /failed to convert virJSONValue/i.test(error)) return unreadable(domain);
   if (/No complete agent response|Unable to encode message payload/i.test(error)) {
     return new CowherdError('GUEST_UNREACHABLE', `The agent of ${domain} sent a reply that is larger than libvirt accepts (4 to 7 MB)`, {

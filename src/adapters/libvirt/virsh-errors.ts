@@ -3,7 +3,7 @@ import { excerpt } from '../../core/guest/text.js';
 import { acceleratorFaultIn, acceleratorHints } from '../../core/host/accelerator-faults.js';
 import { missingFileHint } from './missing-file.js';
 
-/** What virsh's words mean. virsh exits 1 for everything and has no codes: this table is the only place that reads its text. */
+/** Classifies virsh's messages. virsh exits 1 for everything and has no error codes; only this table parses its text. */
 
 export type VirshFault =
   | 'domain not found'
@@ -33,11 +33,11 @@ const faults: Array<[VirshFault, RegExp]> = [
   ['address taken', /there is an existing dhcp host entry in network/i],
   ['address not found', /couldn't locate a matching dhcp host entry/i],
   ['network active', /network is already active/i],
-  // Of virsh itself, in front of everything else that it could say.
+  // From virsh itself, before any other message.
   ['unknown option', /^command '\S+' doesn't support option --/i],
   ['busy', /cannot acquire state change lock/i],
-  // The kernel gives up checking a BPF program when a signal reaches the thread that loads it, and libvirtd gets one for each child that
-  // ends. libvirt does not repeat the call. Source: Linux, kernel/bpf/verifier.c, do_check; libvirt, src/util/vircgroupv2devices.c
+  // The kernel stops verifying a BPF program when a signal reaches the loading thread, and libvirtd gets a signal for each child that
+  // ends. libvirt does not retry. Source: Linux, kernel/bpf/verifier.c, do_check; libvirt, src/util/vircgroupv2devices.c
   ['interrupted', /failed to load cgroup BPF prog: (Resource temporarily unavailable|Interrupted system call)/i],
 ];
 
@@ -47,10 +47,10 @@ export function faultOf(error: string): VirshFault {
 }
 
 /**
- * What libvirt itself says: its messages quote an agent that refuses, or whose reply it cannot read, up to the end. A guest that
- * wrote "End of file while reading data" would be taken for a lost connection.
- * Source: libvirt, src/qemu/qemu_agent.c, qemuAgentIOProcessLine and qemuAgentCheckError; src/util/virjson.c, which reads JSON with
- * another library in newer releases, and says so in other words
+ * The part of a message that is libvirt's own: its messages end with quoted text of an agent that refuses, or whose reply it cannot parse. A guest that
+ * wrote "End of file while reading data" would look like a lost connection.
+ * Source: libvirt, src/qemu/qemu_agent.c, qemuAgentIOProcessLine and qemuAgentCheckError; src/util/virjson.c, which parses JSON with
+ * another library and other messages in newer releases
  */
 export function withoutGuestText(error: string): string {
   return error.replace(
@@ -154,22 +154,22 @@ const explanations: Array<{ pattern: RegExp; code: ErrorCode; hint: string }> = 
   },
 ];
 
-/** QEMU begins its messages with the time, to the microsecond. */
+/** QEMU's messages begin with a timestamp in microseconds. */
 const qemuTime = /\b\d{4}-\d\d-\d\dT[\d:.]+Z (?=qemu)/g;
 
-/** The fleet whose member something was to be done with. */
+/** The fleet of the member that the operation was for. */
 function fleetIn(doing: string): string {
   return /^\w+ ([a-z0-9][a-z0-9-]*)-\d{3,}$/.exec(doing)?.[1] ?? 'FLEET';
 }
 
-/** Turns virsh's complaint into an error with a code and a hint. @param doing e.g. `start lab-001` */
+/** Turns a virsh error into one with a code and a hint. @param doing e.g. `start lab-001` */
 export function virshError(doing: string, error: string): CowherdError {
   const lines = error
     .split('\n')
-    // QEMU and guests have a say in it.
+    // Parts of it come from QEMU and guests.
     .map((line) => excerpt(line).replace(qemuTime, ''))
     .filter((line) => line !== '');
-  // "Failed to start domain 'x'" is what we know already; the reason is the last "error:" of the chain.
+  // "Failed to start domain 'x'" repeats the operation; the reason is the last "error:" of the chain.
   const reason = lines.find((line) => !/^(Failed to|Requested operation is not valid$)/i.test(line)) ?? lines[0] ?? 'no reason given';
   const fault = acceleratorFaultIn(error);
   const lostFile = missingFileHint(error, /^\w+ (\S+)$/.exec(doing)?.[1] ?? 'DOMAIN');
@@ -201,7 +201,7 @@ export function connectionError(uri: string, stderr: string): CowherdError {
       });
 }
 
-/** Of a domain whose QEMU does not answer, or that another call holds. What was asked for may still happen when it answers again. */
+/** For a domain whose QEMU does not respond, or that another call holds. The operation may still take place later. */
 export function silentDomain(name: string, doing: string, cause: CowherdError): CowherdError {
   const message = cause.message.startsWith('libvirt could not') ? cause.message : `Could not ${doing}: ${cause.message}`;
   return new CowherdError('TOOL_TIMEOUT', message, {
@@ -212,8 +212,8 @@ export function silentDomain(name: string, doing: string, cause: CowherdError): 
 }
 
 /**
- * Of a domain that libvirt takes for starting, and lets nobody end. libvirt 9.0: killed between its first note of a domain and the
- * birth of its QEMU, it reads in the next life that note (`pid='0'`) with the start's job, and no thread is there that could end it.
+ * For a domain that libvirt considers starting and that cannot be stopped. libvirt 9.0: if killed between writing a domain's status file and
+ * starting its QEMU, it reads that file (`pid='0'`) at its next start, with a start job that no thread will ever end.
  */
 export function stuckStart(name: string, isSystem: boolean): CowherdError {
   const note = isSystem ? `/run/libvirt/qemu/${name}.xml` : `~/.cache/libvirt/qemu/run/${name}.xml`;

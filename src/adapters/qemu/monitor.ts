@@ -8,16 +8,16 @@ import { isTimeout, silentDomain, virshError } from '../libvirt/virsh-errors.js'
 import { memoryMs, quote, type Reply } from '../libvirt/virsh-session.js';
 import { domainWord } from '../libvirt/virsh-words.js';
 
-/** One at a time in each process: what a killed run has begun is found by it. */
+/** One job id per QEMU, so that a job of a killed run is found. */
 const jobId = 'cowherd';
-/** A guest of many gigabytes on a slow disk. */
+/** Long enough for many gigabytes of memory on a slow disk. */
 const jobMs = 15 * 60_000;
 const poll = { firstMs: 20, mostMs: 500, growth: 1.3 };
 
 interface JobWork {
   /** For messages. */
   doing: string;
-  /** How much longer than others a call may take while the job runs. */
+  /** Additional time for calls while the job runs. */
   moreMs: number;
 }
 
@@ -50,7 +50,7 @@ export class QemuMonitor implements Monitor {
   }
 
   async #job(domain: string, verb: string, tag: string, disks: readonly string[], work: JobWork): Promise<void> {
-    // Of a run that was killed, or that has given up waiting.
+    // Left by a run that was killed or that timed out.
     await this.#settle(domain, work);
     const devices = await this.#nodes(domain, disks);
     await this.#query(domain, verb, { 'job-id': jobId, tag, devices, ...(verb === 'snapshot-delete' ? {} : { vmstate: devices[0] }) });
@@ -63,7 +63,7 @@ export class QemuMonitor implements Monitor {
     });
   }
 
-  /** Waits for our job, if there is one, and takes it away. While it runs QEMU answers nothing at all. */
+  /** Waits for our job, if any, and dismisses it. QEMU does not respond while the job runs. */
   async #settle(domain: string, { doing, moreMs }: JobWork): Promise<MonitorJob | undefined> {
     const began = performance.now();
     for (let pause = poll.firstMs; ; pause = Math.min(poll.mostMs, pause * poll.growth)) {

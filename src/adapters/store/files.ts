@@ -4,7 +4,7 @@ import { CowherdError, fullDiskHint } from '../../core/errors.js';
 import type { Seal } from '../../core/image/base.js';
 import { denialOf } from '../host/denied.js';
 
-/** Bytes that a file takes on disk. */
+/** Bytes that a file uses on disk. */
 export function allocatedBytes(stats: { blocks: number | bigint }): number {
   return Number(stats.blocks) * 512;
 }
@@ -17,7 +17,7 @@ export function isMissing(error: unknown): boolean {
   return error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR');
 }
 
-/** Turns a file system error into one that says what was being done and what helps. */
+/** Turns a file system error into one with the operation and a hint. */
 export function storeError(doing: string, cause: unknown): CowherdError {
   if (cause instanceof CowherdError) return cause;
   if (cause instanceof Error && cause.name === 'AbortError') return new CowherdError('INTERRUPTED', `Interrupted while trying to ${doing}`);

@@ -3,7 +3,7 @@ import { type FileHandle, lstat, open } from 'node:fs/promises';
 import { CowherdError } from '../../core/errors.js';
 import { isMissing, storeError } from './files.js';
 
-/** New files are renamed into place, and the library that does it would follow a link to what is somebody else's. */
+/** Files are replaced by a rename, and the library for that would follow a link. */
 export async function assertNoLink(path: string): Promise<void> {
   const stats = await lstat(path).catch(() => undefined);
   if (stats !== undefined && !stats.isFile()) throw notOurs(path, stats);
@@ -20,7 +20,7 @@ function notOurs(path: string, stats: { isSymbolicLink(): boolean }): CowherdErr
 }
 
 /**
- * What a guest is started on is given to QEMU's user and written to: it must be there under no other name. What is not there is fine.
+ * The disk of a guest is given to QEMU's user and written to, so it must have only one link. A missing file is fine.
  * @throws STORE_FAILED
  */
 export async function assertOwn(path: string): Promise<void> {
@@ -28,14 +28,14 @@ export async function assertOwn(path: string): Promise<void> {
   if (stats !== undefined && (!stats.isFile() || stats.nlink > 1)) throw notOurs(path, stats);
 }
 
-/** Appends to a file of the store: not through a link. */
+/** Appends to a file of the store, without following a link. */
 export async function appendOwn(path: string, text: string): Promise<void> {
   const { O_WRONLY, O_CREAT, O_APPEND, O_NOFOLLOW, O_NONBLOCK } = constants;
   const handle = await open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK, 0o644);
   try {
     const stats = await handle.stat();
     if (!stats.isFile() || stats.nlink > 1) throw notOurs(path, stats);
-    // New: with its rights, whatever the umask left of them.
+    // A new file gets its mode regardless of the umask.
     if (stats.size === 0 && stats.uid === process.getuid?.()) await handle.chmod(0o644);
     await handle.appendFile(text);
   } finally {
@@ -43,7 +43,7 @@ export async function appendOwn(path: string, text: string): Promise<void> {
   }
 }
 
-/** Opens a file of the store to read it: neither a link nor anything that could block. */
+/** Opens a file of the store for reading, unless it is a link or could block. */
 export async function openOwn(path: string): Promise<FileHandle> {
   const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(
     (cause: NodeJS.ErrnoException) => {
@@ -65,7 +65,7 @@ export async function readOwn(path: string): Promise<Buffer> {
   }
 }
 
-/** A directory of the store is a directory: what is made in a link goes where it leads. @throws STORE_FAILED */
+/** A directory of the store must not be a link, since files would be created at its target. @throws STORE_FAILED */
 export async function assertDirectory(path: string): Promise<void> {
   const stats = await lstat(path).catch(() => undefined);
   if (stats === undefined || stats.isDirectory()) return;

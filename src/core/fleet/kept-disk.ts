@@ -2,7 +2,7 @@ import { targetAbove } from '../domain/backing-chain.js';
 import type { BaseImage } from '../image/base.js';
 import { shellWord } from '../quoting.js';
 
-/** Hints for disks that other tools have worked on: what they hold can be kept. */
+/** Hints for disks that other tools have changed, which keep their content. */
 
 export const mergedReason = 'its overlay no longer has a backing file: the base image was copied into it, for example by "virsh blockpull"';
 
@@ -13,7 +13,7 @@ interface Member {
   isOn: boolean;
 }
 
-/** An overlay that stands on nothing, or on another image of the store, is put on its base image again with all that it holds. */
+/** Rebases an overlay without a backing file, or on another image of the store, to its base image. Keeps its content. */
 export function keepOverlayHint({ fleet, index, isOn }: Member, overlay: string, base: Pick<BaseImage, 'path' | 'format'>): string {
   const stop = isOn ? `cowherd stop ${fleet} ${index}; ` : '';
   const rebase = `qemu-img rebase -f qcow2 -F ${base.format} -b ${shellWord(base.path)} ${shellWord(overlay)}`;
@@ -21,9 +21,9 @@ export function keepOverlayHint({ fleet, index, isOn }: Member, overlay: string,
 }
 
 /**
- * Of a domain that does not have its member's own disks.
- * @param paths the disks that it lacks
- * @param keep flags for undefine, of what is not to go with the domain
+ * For a domain that lacks its member's own disks.
+ * @param paths the missing disks
+ * @param keep flags of undefine for what to keep
  */
 export function foreignDiskReasonHint(
   { fleet, name, isOn }: Member,
@@ -42,7 +42,7 @@ export function foreignDiskReasonHint(
   return `Was the store moved? "cowherd base relocate" corrects the paths. Otherwise "virsh domblklist ${name}" shows which disks it has. To recreate it on its own disks, without anything that was added to it: ${off}${undefine}; cowherd spawn ${fleet}`;
 }
 
-/** What a copy of the disk would lose, with the commands that remove it from the disk of a member that is off. */
+/** Warns of what a copy of the disk would lose, with commands that remove it from the disk of a stopped member. */
 export function extrasHint(
   { fleet, index, name, isOn }: Member,
   overlay: string,

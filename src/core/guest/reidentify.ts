@@ -3,18 +3,18 @@ import { shellQuote } from '../quoting.js';
 import type { SshKeyPair } from './ssh-keys.js';
 import { parseMac } from './values.js';
 
-/** What is corrected in a guest whose memory was restored, or came from another VM. */
+/** What is corrected in a guest whose memory was restored or came from another VM. */
 
 export interface Reidentification {
   /** Set the clock to the host's. */
   clock: boolean;
-  /** Mix fresh random bytes into the guest's pool. */
+  /** Mix fresh random bytes into the guest's entropy pool. */
   entropy: boolean;
-  /** Ask for the DHCP lease anew. */
+  /** Renew the DHCP lease. */
   renew: boolean;
-  /** Make a clone itself: left out for a warm reset. */
+  /** Give a clone its own identity; not for a warm reset. */
   identity?: GuestIdentity | undefined;
-  /** A command line that a shell runs in the guest at the end: the user's hook. */
+  /** The user's hook: a shell command that runs in the guest at the end. */
   hook?: string | undefined;
 }
 
@@ -24,18 +24,18 @@ export interface GuestIdentity {
   machineId: string;
   macs: ReadonlyArray<{ from: string; to: string }>;
   hostKeys: 'keep' | 'renew';
-  /** What they are renewed with, for OpenSSH; a key of another type, and all of dropbear's, the guest makes itself. */
+  /** New keys for OpenSSH; the guest generates keys of other types, and all keys of dropbear. */
   newHostKeys?: readonly SshKeyPair[];
-  /** IPv4 that the golden VM's cards had: the clone's must not have them before it has a link. */
+  /** IPv4 addresses of the source VM's cards, which the clone's must not have before they get a link. */
   formerAddresses?: readonly string[];
 }
 
 const longestHook = 16 * 1024;
 
 /**
- * The lines that stand in front of templates/guest/fix-up.sh.
- * @param given what the host has for it
- * @throws BAD_SPEC where a value could not be a guest's
+ * The lines before templates/guest/fix-up.sh.
+ * @param given values from the host
+ * @throws BAD_SPEC for a value that no guest can have
  */
 export function reidentifyAssignments(fix: Reidentification, { now, entropy }: { now: Date; entropy: Buffer }): string {
   const { identity, hook = '' } = fix;

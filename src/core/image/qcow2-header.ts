@@ -1,6 +1,6 @@
 import { CowherdError } from '../errors.js';
 
-/** What the first bytes of an image say. Read before any tool opens the file, since opening follows the names in it. */
+/** The header of an image. Read before any tool opens the file, since opening follows the file names in it. */
 export interface Qcow2Header {
   version: number;
   /** Bytes. */
@@ -11,9 +11,9 @@ export interface Qcow2Header {
   corrupt: boolean;
   externalDataFile: boolean;
   internalSnapshots: number;
-  /** Where in the file the L1 table ends, which is where that of a disk with nothing on it ends as well. */
+  /** End of the L1 table in the file; the file of an empty disk ends there. */
   l1End: bigint;
-  /** Clears with every writer that does not know of them, as dirty bitmaps do. */
+  /** Autoclear features, which writers without support clear, such as dirty bitmaps. */
   hasAutoclear: boolean;
 }
 
@@ -21,7 +21,7 @@ export const headerBytes = 512;
 
 export const qcow2Magic = Buffer.from('QFI\xfb', 'latin1');
 
-/** The largest disk for which an overlay with QEMU's usual clusters of 64 KiB can be made: 2 PiB. */
+/** The largest disk for an overlay with QEMU's default clusters of 64 KiB: 2 PiB. */
 export const maxVirtualBytes = 2n ** 51n;
 
 const otherFormats: Array<{ name: string; offset: number; magic: Buffer }> = [
@@ -43,7 +43,7 @@ const otherFormats: Array<{ name: string; offset: number; magic: Buffer }> = [
 ];
 
 /**
- * The format of an image file: what the person told, held against the first bytes.
+ * The format of an image file: the given one, checked against the first bytes.
  * @param head the file's first {@link headerBytes} bytes
  * @throws BASE_REFUSED
  */
@@ -78,7 +78,7 @@ export function imageFormat(path: string, head: Buffer, told: 'qcow2' | 'raw' | 
 
 /**
  * @param head the file's first {@link headerBytes} bytes
- * @throws BASE_REFUSED where it is too short or of an unknown version
+ * @throws BASE_REFUSED if it is too short or has an unknown version
  * Source: QEMU docs/interop/qcow2.txt
  */
 export function parseQcow2Header(path: string, head: Buffer): Qcow2Header {
@@ -104,9 +104,9 @@ export function parseQcow2Header(path: string, head: Buffer): Qcow2Header {
 }
 
 /**
- * Refuses what must not become a base image, saying why.
+ * Refuses images that cannot become base images.
  * @param fileBytes the length of the file
- * @param trustChain accept backing and data files; they are flattened on import
+ * @param trustChain accept backing files and external data files, which are flattened on import
  * @throws BASE_REFUSED
  */
 export function assertImportable(path: string, header: Qcow2Header, fileBytes: bigint, trustChain: boolean): void {
@@ -121,7 +121,7 @@ export function assertImportable(path: string, header: Qcow2Header, fileBytes: b
   if (header.dirty) refuse('was not closed cleanly', `Shut down what uses it, then run "qemu-img check -r all ${path}".`);
   const bringAgain = 'Copy it again from its source.';
   if (header.l1End > fileBytes) refuse('ends before its tables do: it is truncated', bringAgain);
-  // QEMU ends files at whole sectors, but for tables at the end; qemu-img check passes over a last cluster that is cut short.
+  // QEMU's files end at whole sectors, except for tables at the end; qemu-img check ignores a truncated last cluster.
   const mayEndAnywhere = header.internalSnapshots > 0 || header.hasAutoclear || header.l1End === fileBytes;
   if (fileBytes % 512n !== 0n && !mayEndAnywhere) {
     refuse(
@@ -136,7 +136,7 @@ export function assertImportable(path: string, header: Qcow2Header, fileBytes: b
 }
 
 /**
- * Where the name of the backing file stands in a file that begins like a qcow2 image; undefined where there is none.
+ * Position of the backing file name in a qcow2 file; undefined if there is none.
  * @param head the file's first {@link headerBytes} bytes
  * Source: QEMU docs/interop/qcow2.txt
  */
@@ -147,14 +147,14 @@ export function backingNamePlace(head: Buffer): { offset: number; length: number
 }
 
 /**
- * The local files that a backing file name may mean, in any of the ways in which QEMU lets one write it.
- * @param path of the image that has the name, for the message
- * @throws BASE_REFUSED where nobody can tell
+ * The local files that a backing file name may refer to, in any syntax of QEMU.
+ * @param path of the image with the name, for messages
+ * @throws BASE_REFUSED if it cannot be parsed
  */
 export function filesNamed(path: string, name: string): string[] {
   if (!name.startsWith('json:')) {
     const plain = name.replace(/^file:/, '');
-    // Another protocol leads to no file of this host. A path may have a colon in it, behind a slash.
+    // Other protocols do not refer to files of this host. A path may contain a colon after a slash.
     return name === plain && /^[A-Za-z][A-Za-z0-9+.-]*:/.test(plain) ? [] : [plain];
   }
   try {
@@ -167,7 +167,7 @@ export function filesNamed(path: string, name: string): string[] {
   }
 }
 
-/** Every `filename` of QEMU's block options, nested or with dots in the key. */
+/** Every `filename` of QEMU's block options, nested or with dotted keys. */
 function fileNamesIn(options: unknown): string[] {
   if (typeof options !== 'object' || options === null) return [];
   return Object.entries(options).flatMap(([key, value]) =>

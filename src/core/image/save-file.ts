@@ -1,43 +1,43 @@
 import { CowherdError } from '../errors.js';
 
 /**
- * The head of the file that libvirt saves a running domain in: who it is, before the stream of its memory. Numbers are in the byte
+ * The header of a libvirt save file: the domain, before the stream of its memory. Numbers are in the byte
  * order of the host. Source: libvirt src/qemu/qemu_saveimage.h, version 2.
  */
 
-/** Bytes of the fixed part. */
+/** Size of the fixed part in bytes. */
 export const saveHeaderBytes = 92;
 
 const magic = 'LibvirtQemudSave';
-/** What stands there while libvirt still writes the file. */
+/** The magic while libvirt is still writing the file. */
 const partialMagic = 'LibvirtQemudPart';
 const knownVersion = 2;
-/** Far more than any domain's XML, with the room that libvirt leaves for edits. */
+/** Far more than any domain's XML with libvirt's padding for edits. */
 const mostDataBytes = 16 * 1024 * 1024;
 const formats = ['raw', 'gzip', 'bzip2', 'xz', 'lzop', 'zstd'];
 
 const at = { version: 16, dataBytes: 20, wasRunning: 24, format: 28, cookieOffset: 32, reserved: 36 };
 
 export interface SaveHeader {
-  /** Of the XML, libvirt's cookie and zeros together. */
+  /** Size of the XML, libvirt's cookie and the padding. */
   dataBytes: number;
-  /** Where the cookie begins in these; 0 where there is none. */
+  /** Offset of the cookie in these; 0 if there is none. */
   cookieOffset: number;
   wasRunning: boolean;
-  /** Where the stream of the memory begins in the file. */
+  /** Offset of the memory stream in the file. */
   streamOffset: number;
 }
 
 export interface SaveHead extends SaveHeader {
   xml: string;
-  /** libvirt's own notes for the domain; opaque. */
+  /** libvirt's own data for the domain; opaque. */
   cookie: Buffer;
 }
 
 /**
  * @param bytes the beginning of the file
- * @param fileBytes how long it is
- * @throws BASE_REFUSED where it is not a whole save file of a kind that is known
+ * @param fileBytes its length
+ * @throws BASE_REFUSED if it is not a complete save file of a supported version
  */
 export function parseSaveHeader(path: string, bytes: Buffer, fileBytes: number): SaveHeader {
   const refuse = (reason: string, hint: string): CowherdError => new CowherdError('BASE_REFUSED', `${path} ${reason}`, { hint });
@@ -74,7 +74,7 @@ export function parseSaveHead(path: string, bytes: Buffer, fileBytes: number): S
   const data = bytes.subarray(saveHeaderBytes, header.streamOffset);
   const xmlEnd = data.indexOf(0);
   const limit = header.cookieOffset === 0 ? header.dataBytes : header.cookieOffset;
-  // A string of C: it ends in a zero, and the cookie comes right behind.
+  // A NUL-terminated string, directly followed by the cookie.
   const isWhole = data.length === header.dataBytes && xmlEnd > 0 && xmlEnd < limit;
   if (!isWhole || (header.cookieOffset !== 0 && xmlEnd !== header.cookieOffset - 1)) {
     throw new CowherdError('BASE_REFUSED', `${path} has no domain in its header`, { hint: 'It is damaged: freeze the source VM again.' });
@@ -85,8 +85,8 @@ export function parseSaveHead(path: string, bytes: Buffer, fileBytes: number): S
 }
 
 /**
- * The head of the same memory as another domain, of the same length: what follows it stays where it is.
- * @throws NOT_SUPPORTED where the XML is too long for it
+ * The header for the same memory with another domain. It has the same length, so that the stream does not move.
+ * @throws NOT_SUPPORTED if the XML is too long
  */
 export function composeSaveHead(head: SaveHead, xml: string): Buffer {
   if (xml.includes('\0')) throw new Error('a zero character in the XML of a domain');

@@ -7,7 +7,7 @@ export const integerWithin = ({ min, max }: Range): z.ZodNumber => z.number().in
 
 const units: Record<string, number> = { m: 1, mb: 1, mib: 1, g: 1024, gb: 1024, gib: 1024, t: 1024 ** 2, tb: 1024 ** 2, tib: 1024 ** 2 };
 
-/** `512`, `512MiB`, `2GiB` → MiB; undefined where it is none of these. */
+/** `512`, `512MiB`, `2GiB` → MiB; undefined for other text. */
 export function parseMemoryMiB(text: string): number | undefined {
   const match = /^(\d{1,7})\s*([a-z]*)$/i.exec(text.trim());
   if (match === null) return undefined;
@@ -15,7 +15,7 @@ export function parseMemoryMiB(text: string): number | undefined {
   return unit === undefined ? undefined : Number(match[1]) * unit;
 }
 
-// Anything but what the Char production of XML 1.0 allows.
+// Characters outside the Char production of XML 1.0.
 const forbiddenInXml = /[^\t\n\r\u{20}-\u{d7ff}\u{e000}-\u{fffd}\u{10000}-\u{10ffff}]/u;
 
 const variable = z

@@ -7,14 +7,14 @@ import { concurrency, diskSize, file, integerWithin, memory, name, network, seed
 import { findingsIn } from './file-findings.js';
 import type { YamlValue } from './yaml-document.js';
 
-/** How a fleet, a domain or an operation refers to a base image. */
+/** A reference of a fleet, a domain or an operation to a base image. */
 export const baseRefSchema = z.strictObject({ name: z.string().regex(namePattern), digest: z.string().regex(/^[0-9a-f]{64}$/) });
 export type BaseRef = z.infer<typeof baseRefSchema>;
 export const diskBuses = ['virtio', 'scsi', 'sata'] as const;
 
-/** A disk of each member beside its first one: blank, or an overlay of its own on a base image. */
+/** An additional disk of each member: blank, or an overlay on a base image. */
 export const diskSpecSchema = z.strictObject({
-  /** Part of its file's name, and its serial number in the guest. */
+  /** Part of its file name, and its serial number in the guest. */
   name: z
     .string()
     .regex(
@@ -34,12 +34,12 @@ export const diskSpecSchema = z.strictObject({
 });
 export type DiskSpec = z.infer<typeof diskSpecSchema>;
 
-/** What defines a member's domain: the part of the spec that is kept in the fleet's record and in every domain's metadata. */
+/** The part of the spec that defines domains. Stored in the fleet's record and in every domain's metadata. */
 export const domainSpecSchema = z.strictObject({
   memoryMiB: integerWithin(limits.memoryMiB),
   vcpus: integerWithin(limits.vcpus),
   virtType: z.enum(['auto', 'kvm', 'qemu']),
-  /** Absent where the accelerator's own default is meant. */
+  /** Absent for the accelerator's default. */
   cpu: cpuSchema.optional(),
   network,
   diskCache: z.enum(['writeback', 'unsafe', 'none', 'writethrough', 'directsync']),
@@ -50,39 +50,39 @@ export const domainSpecSchema = z.strictObject({
   seed: seed.default('none'),
   /** sha256 of the fleet's own seed templates; absent for the built-in ones. */
   userData: z.string().optional(),
-  /** In place of userData: a file that is taken as it is. */
+  /** In place of userData: a file that is used unchanged. */
   userDataRaw: z.string().optional(),
   metaData: z.string().optional(),
   networkConfig: z.string().optional(),
   sshUser: sshUser.default('root'),
   sshKeys: sshKeys.default([]),
-  /** With user networking: a port of this host's loopback leads to each member's port 22. */
+  /** With user networking: forwards a port of this host's loopback to each member's port 22. */
   forwardSsh: z.boolean().default(false),
   firmware: z.enum(['bios', 'uefi']).default('bios'),
   tpm: z.boolean().default(false),
-  /** Size of the first disk for the guest; absent where it is as large as its base image. A larger base image counts. */
+  /** Virtual size of the first disk; absent for the size of its base image. A larger base image takes precedence. */
   rootBytes: z
     .number()
     .int()
     .positive()
     .max(limits.diskMiB.max * 1024 ** 2)
     .optional(),
-  /** Beside the first one. */
+  /** In addition to the first one. */
   disks: z.array(diskSpecSchema).max(limits.disks.max).default([]),
-  /** sha256 of the NVRAM that members of UEFI begin with; absent where that is the firmware's own template. */
+  /** sha256 of the initial NVRAM of UEFI members; absent for the firmware's template. */
   nvram: z.string().optional(),
-  /** sha256 of the memory that members go on from, which lies beside the base image; absent where they boot. */
+  /** sha256 of the memory that members resume from, stored beside the base image; absent if they boot. */
   warm: z.string().optional(),
-  /** Network interfaces of the template, hence MAC addresses of a member. */
+  /** Network interfaces of the template, and so MAC addresses of a member. */
   nics: integerWithin(limits.nics).default(1),
 });
 export type DomainSpec = z.infer<typeof domainSpecSchema>;
 
-/** Files of a fleet that are kept under the digest of their content. */
+/** Files of a fleet that are stored by the digest of their content. */
 export const sourceKinds = ['template', 'userData', 'userDataRaw', 'metaData', 'networkConfig'] as const;
 export type SourceKind = (typeof sourceKinds)[number];
 
-/** What a person can ask for by values; the files of {@link sourceKinds} come by path. */
+/** Settings given as values; the files of {@link sourceKinds} are given as paths. */
 export type GivenSpec = Partial<Omit<DomainSpec, SourceKind | 'nvram' | 'warm'>>;
 
 export const defaultDomainSpec: DomainSpec = {
@@ -188,11 +188,11 @@ export const fleetFileSchema = z.union([
 
 /**
  * Checks a parsed fleet file.
- * @param locate where a path of the document is in the file
- * @throws BAD_SPEC, one detail line per finding, each with its place in the file
+ * @param locate the position of a path of the document in the file
+ * @throws BAD_SPEC, one detail line per finding, each with its position in the file
  */
 export function parseFleetFile(document: unknown, where: string, locate?: YamlValue['locate']): FleetInput[] {
-  // Chosen by hand, not by the union: its message would speak of both shapes at once.
+  // Not a zod union, whose messages would cover both shapes at once.
   const isLab = typeof document === 'object' && document !== null && 'fleets' in document;
   const schema = isLab ? fleetFileSchema.options[0] : fleetSchema;
   const findings = findingsIn(where, locate, (path) => knownKeys(path, isLab));
@@ -228,7 +228,7 @@ function knownKeys(path: readonly PropertyKey[], isLab: boolean): string[] {
   return path.length > 0 ? keys : isLab ? ['fleets'] : [...keys, 'fleets'];
 }
 
-/** Checks values that came as flags with the schema of the file, so that both speak alike. */
+/** Checks values of flags with the schema of the file, so that messages are the same. */
 export function parseFlagValues<T extends Partial<z.input<typeof fleetSchema>>>(values: T, command = 'spawn'): Partial<FleetInput> {
   const result = fleetSchema.partial().safeParse(values);
   if (!result.success) {
@@ -242,7 +242,7 @@ export function parseFlagValues<T extends Partial<z.input<typeof fleetSchema>>>(
 
 const flagOf: Readonly<Record<string, string>> = { disks: '--disk', rootSize: '--disk-size', sshUser: '--ssh-user', variables: '--var' };
 
-/** The flag that gave a value, with the part of it that is meant: `--disk name`. */
+/** The flag of a value, with the relevant part: `--disk name`. */
 function flagAt([first, ...rest]: readonly PropertyKey[]): string {
   const field = String(first);
   const parts = rest.filter((part) => typeof part !== 'number' && part !== 'size').map(String);
