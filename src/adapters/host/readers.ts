@@ -4,8 +4,8 @@ import { dirname } from 'node:path';
 import { storeError } from '../store/files.js';
 
 /**
- * Who can read the images of the store. They contain everything that a guest knew: host keys, passwords, memory. Base images are shared by many
- * domains, so libvirt does not change their owner, and QEMU reads them by its group: mode 0440. If QEMU runs as their owner: 0400.
+ * Who can read the images of the store. They contain everything that a guest knew: host keys, passwords, memory. Base images are shared by
+ * many domains, so libvirt does not change their owner, and QEMU reads them by its group: mode 0440. If QEMU runs as their owner: 0400.
  */
 
 interface User {

@@ -9,16 +9,16 @@ type QemuUser = () => Promise<{ uid: number; gid: number } | undefined>;
 
 /**
  * QEMU names the file that it could not open. This finds the process that has it open, or the directory that denies access.
- * @param told the whole output of virsh
+ * @param output the whole output of virsh
  * @returns the same error if nothing more is found
  */
-export async function withFileFault(error: CowherdError, doing: string, told: string, qemuUser: QemuUser): Promise<CowherdError> {
-  const locked = /Failed to get [^\n]*lock[\s\S]*?\[(\/[^\]\n]+)\]/.exec(told)?.[1];
+export async function withFileFault(error: CowherdError, doing: string, output: string, qemuUser: QemuUser): Promise<CowherdError> {
+  const locked = /Failed to get [^\n]*lock[\s\S]*?\[(\/[^\]\n]+)\]/.exec(output)?.[1];
   if (locked !== undefined) {
     const { message, hint } = new OpenElsewhere(locked, await processesWith(locked));
     return restated(error, `libvirt could not ${doing}: ${message}`, hint);
   }
-  const denied = /(?:storage file|[Cc]ould not open|open file) '(\/[^'\n]+)'[^\n]*: Permission denied/.exec(told)?.[1];
+  const denied = /(?:storage file|[Cc]ould not open|open file) '(\/[^'\n]+)'[^\n]*: Permission denied/.exec(output)?.[1];
   const user = denied === undefined ? undefined : await qemuUser().catch(() => undefined);
   if (denied === undefined || user === undefined) return error;
   const store = /^(.*)\/(?:bases|fleets|snapshots)\/[^/]+\//.exec(denied)?.[1] ?? dirname(denied);

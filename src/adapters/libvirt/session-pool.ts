@@ -20,8 +20,8 @@ export interface PoolOptions {
 }
 
 /**
- * libvirt waits 10 s before it kills a QEMU that ignores SIGTERM, and keeps its domain locked meanwhile. Listing domains waits for that lock,
- * and so does defining another domain.
+ * libvirt waits 10 s before it kills a QEMU that ignores SIGTERM, and keeps its domain locked meanwhile. Listing domains waits for that
+ * lock, and so does defining another domain.
  */
 const defaultHeldMs = 20_000;
 

@@ -47,8 +47,8 @@ export function faultOf(error: string): VirshFault {
 }
 
 /**
- * The part of a message that is libvirt's own: its messages end with quoted text of an agent that refuses, or whose reply it cannot parse. A guest that
- * wrote "End of file while reading data" would look like a lost connection.
+ * The part of a message that is libvirt's own: its messages end with quoted text of an agent that refuses, or whose reply it cannot parse.
+ * A guest that wrote "End of file while reading data" would look like a lost connection.
  * Source: libvirt, src/qemu/qemu_agent.c, qemuAgentIOProcessLine and qemuAgentCheckError; src/util/virjson.c, which parses JSON with
  * another library and other messages in newer releases
  */
@@ -212,8 +212,8 @@ export function silentDomain(name: string, doing: string, cause: CowherdError): 
 }
 
 /**
- * For a domain that libvirt considers starting and that cannot be stopped. libvirt 9.0: if killed between writing a domain's status file and
- * starting its QEMU, it reads that file (`pid='0'`) at its next start, with a start job that no thread will ever end.
+ * For a domain that libvirt considers starting and that cannot be stopped. libvirt 9.0: if killed between writing a domain's status file
+ * and starting its QEMU, it reads that file (`pid='0'`) at its next start, with a start job that no thread will ever end.
  */
 export function stuckStart(name: string, isSystem: boolean): CowherdError {
   const note = isSystem ? `/run/libvirt/qemu/${name}.xml` : `~/.cache/libvirt/qemu/run/${name}.xml`;

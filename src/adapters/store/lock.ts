@@ -43,9 +43,9 @@ export function requestOf({ verb, waitSignal, waitSeconds, onWait }: LockPolicy,
 }
 
 /**
- * A lock that the kernel releases when its holder dies: flock(1) takes it on an inherited descriptor, so it belongs
- * to the open file of this process and stays when flock exits. Children that inherit the descriptor keep it held until they exit, too: after a
- * kill -9, no other run starts while a child is still running.
+ * A lock that the kernel releases when its holder dies: flock(1) takes it on an inherited descriptor, so it belongs to the open file of
+ * this process and stays when flock exits. Children that inherit the descriptor keep it held until they exit, too: after a kill -9, no
+ * other run starts while a child is still running.
  */
 export class FileLock {
   readonly #handle: FileHandle;
@@ -65,12 +65,12 @@ export class FileLock {
   static async take(path: string, subject: string, request: LockRequest = {}): Promise<FileLock> {
     const { waitSeconds = 0, strangerSeconds = waitSeconds, onWait } = request;
     const began = performance.now();
-    for (let told = ''; ; ) {
+    for (let reported = ''; ; ) {
       const waited = (performance.now() - began) / 1000;
-      const signal = request.signal ?? (told === '' ? undefined : request.waitSignal);
-      const round = Math.min(told === '' ? lookSeconds : roundSeconds, waitSeconds - waited);
+      const signal = request.signal ?? (reported === '' ? undefined : request.waitSignal);
+      const round = Math.min(reported === '' ? lookSeconds : roundSeconds, waitSeconds - waited);
       const lock = await FileLock.#tryTake(path, subject, round, { ...request, signal }).catch((error: unknown) => {
-        throw told !== '' && signal?.aborted ? interruptedWait(subject, told, error) : error;
+        throw reported !== '' && signal?.aborted ? interruptedWait(subject, reported, error) : error;
       });
       if (lock instanceof FileLock) return lock;
       if (lock === 'gone') continue;
@@ -79,8 +79,8 @@ export class FileLock {
       if ((performance.now() - began) / 1000 >= (isAwaited ? waitSeconds : Math.min(strangerSeconds, waitSeconds))) {
         throw new CowherdError('LOCKED', `${subject} is locked by ${describeHolder(holder)}`, { hint: lockHint(holder, path) });
       }
-      if (describeHolder(holder) !== told) onWait?.(holder);
-      told = describeHolder(holder);
+      if (describeHolder(holder) !== reported) onWait?.(holder);
+      reported = describeHolder(holder);
     }
   }
 
@@ -161,8 +161,8 @@ async function openLock(path: string, subject: string): Promise<FileHandle> {
 }
 
 /**
- * Anyone who can open a file can lock it. So a lock file can be opened only by those who may change what it protects: root, the owner of the
- * directory, and the directory's group if it has write permission. Lock files of older stores were world-readable.
+ * Anyone who can open a file can lock it. So a lock file can be opened only by those who may change what it protects: root, the owner of
+ * the directory, and the directory's group if it has write permission. Lock files of older stores were world-readable.
  */
 async function restrict(handle: FileHandle, stats: Stats, directory: string): Promise<void> {
   const { uid, gid, mode } = await lstat(directory);

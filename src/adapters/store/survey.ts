@@ -10,8 +10,8 @@ import { copyPrefix, storeLayout, unrecordedPrefix } from './layout.js';
 import { SafeUnlinker } from './safe-unlinker.js';
 
 /**
- * The meaning of a file name, by the first pattern that matches; its group is the stem. Paths are relative to the owner's directory. `private` files
- * are for their owner and QEMU only.
+ * The meaning of a file name, by the first pattern that matches; its group is the stem. Paths are relative to the owner's directory.
+ * `private` files are for their owner and QEMU only.
  */
 type Rule = readonly [RegExp, StoreEntry['role'], 'private'?];
 

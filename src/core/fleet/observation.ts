@@ -112,8 +112,8 @@ function hintFor({ name, state, reason }: DomainState): string | undefined {
 }
 
 /**
- * Whether libvirt is starting a domain. Normally brief, until its QEMU exists. Permanent if libvirtd was
- * killed during the start: it then keeps the status file of a QEMU that does not exist, and every call waits for a lock that is never released.
+ * Whether libvirt is starting a domain. Normally brief, until its QEMU exists. Permanent if libvirtd was killed during the start: it then
+ * keeps the status file of a QEMU that does not exist, and every call waits for a lock that is never released.
  */
 export function isStartingUp({ state, reason }: Pick<DomainState, 'state' | 'reason'>): boolean {
   return state === 'paused' && reason === 'starting up';

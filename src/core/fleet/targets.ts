@@ -18,9 +18,9 @@ export function assertWhole(verb: string, targets: readonly Target[]): void {
 }
 
 /**
- * Parses the targets of a command: `lab 1-10,17`, `lab-003`, `lab lab-003`, `lab web db`. A word that is the name of a fleet means that fleet;
- * otherwise `lab-003` is a member of `lab`, if that fleet exists. Numbers belong to the only named fleet. Any other word is
- * the name of a missing fleet, or is refused: it must never mean "all members".
+ * Parses the targets of a command: `lab 1-10,17`, `lab-003`, `lab lab-003`, `lab web db`. A word that is the name of a fleet means that
+ * fleet; otherwise `lab-003` is a member of `lab`, if that fleet exists. Numbers belong to the only named fleet. Any other word is the name
+ * of a missing fleet, or is refused: it must never mean "all members".
  * @param known fleets of the store
  * @param fileFleets fleets of a fleet file that was given instead
  * @throws BAD_USAGE

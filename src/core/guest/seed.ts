@@ -51,7 +51,7 @@ export function hostKey(secrets: FleetSecrets, member: Pick<MemberIdentity, 'uui
   return deriveSshKey(secrets.key, `host ${member.uuid}`);
 }
 
-/** An instance-id. A new token makes cloud-init repeat its first-boot work. @param token at least 8 characters, e.g. of an operation's id */
+/** An instance-id; a new token makes cloud-init repeat first-boot work. @param token at least 8 characters, e.g. of an operation's id */
 export function newInstanceId(member: Pick<MemberIdentity, 'name'>, token: string): string {
   return `${member.name}-${token.slice(0, 8)}`;
 }

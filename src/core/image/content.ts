@@ -45,17 +45,17 @@ const kinds: readonly Kind[] = [
 /**
  * @param head the first bytes of the file
  * @param volume the bytes at {@link volumeSignature}
- * @param told the given format, since a bootable ISO may be used as a disk
+ * @param given the given format, since a bootable ISO may be used as a disk
  * @throws BASE_REFUSED
  */
-export function assertIsDisk(path: string, head: Buffer, volume: Buffer, told: 'qcow2' | 'raw' | undefined): void {
+export function assertIsDisk(path: string, head: Buffer, volume: Buffer, given: 'qcow2' | 'raw' | undefined): void {
   const refuse = (what: string, hint: string): never => {
     throw new CowherdError('BASE_REFUSED', `${path} is ${what}`, { hint });
   };
   const word = shellWord(path);
   const kind = kinds.find(({ offset = 0, magic }) => head.subarray(offset, offset + magic.length).equals(magic));
   if (kind !== undefined) refuse(kind.what, kind.hint(word));
-  if (told !== 'raw' && volumeWords.includes(volume.toString('latin1'))) {
+  if (given !== 'raw' && volumeWords.includes(volume.toString('latin1'))) {
     refuse(
       'an ISO image: a CD or DVD, not the disk of an installed system',
       `Install from it into a disk first (virt-install --cdrom ${word} …), or get the "cloud" or "qcow2" image of that system. To use it as a disk anyway: --format raw`,
@@ -67,7 +67,7 @@ export function assertIsDisk(path: string, head: Buffer, volume: Buffer, told: '
     refuse('an HTML page', 'The download returned a web page instead of the image: check it, and download the image from its direct link.');
   }
   // A VMware disk may begin with a text description.
-  if (text.startsWith('# Disk DescriptorFile') || told === 'raw') return;
+  if (text.startsWith('# Disk DescriptorFile') || given === 'raw') return;
   const what = /^\s*<(\?xml|domain|error)\b/i.test(text) ? 'an XML document' : /^\s*[[{]/.test(text) ? 'a JSON document' : 'a text file';
   refuse(what, 'Name the disk image file itself. If it was downloaded, read it: it may say what went wrong.');
 }

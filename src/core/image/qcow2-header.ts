@@ -47,10 +47,10 @@ const otherFormats: Array<{ name: string; offset: number; magic: Buffer }> = [
  * @param head the file's first {@link headerBytes} bytes
  * @throws BASE_REFUSED
  */
-export function imageFormat(path: string, head: Buffer, told: 'qcow2' | 'raw' | undefined): 'qcow2' | 'raw' {
+export function imageFormat(path: string, head: Buffer, given: 'qcow2' | 'raw' | undefined): 'qcow2' | 'raw' {
   const isQcow2 = head.subarray(0, 4).equals(qcow2Magic);
   if (isQcow2) {
-    if (told === 'raw') {
+    if (given === 'raw') {
       throw new CowherdError('BASE_REFUSED', `${path} is a qcow2 image, not raw as --format says`, {
         hint: 'Use --format qcow2. A raw disk whose content begins like a qcow2 image cannot be distinguished from one and is not accepted.',
       });
@@ -68,9 +68,9 @@ export function imageFormat(path: string, head: Buffer, told: 'qcow2' | 'raw' | 
           : `Convert it: qemu-img convert -O qcow2 ${path} golden.qcow2`,
     });
   }
-  if (told === 'qcow2' || (told === undefined && /\.qcow2?$/i.test(path))) {
+  if (given === 'qcow2' || (given === undefined && /\.qcow2?$/i.test(path))) {
     throw new CowherdError('BASE_REFUSED', `${path} is not a qcow2 image: its first bytes are not QFI`, {
-      hint: told === undefined ? 'If it is a raw disk, use --format raw.' : 'Leave out --format, or use --format raw.',
+      hint: given === undefined ? 'If it is a raw disk, use --format raw.' : 'Leave out --format, or use --format raw.',
     });
   }
   return 'raw';
