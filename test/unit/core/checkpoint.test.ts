@@ -54,7 +54,7 @@ describe('a checkpoint', () => {
     ['of a domain that was redefined', { definition: 'fedcba9876543210' }, 'outdated', /was redefined/],
     ['of an older machine', { machine: 'pc-i440fx-8.0' }, 'outdated', /pc-i440fx-7\.2.*pc-i440fx-8\.0/],
     ['of another QEMU than runs', { qemu: '8.0.0' }, 'outdated', /QEMU 7\.2\.0 \(Debian\).*8\.0\.0/],
-    // The process that has it open goes on with it, whatever was installed meanwhile.
+    // The running process can load it, whatever was installed meanwhile.
     ['of a process that runs on beside a new QEMU', { hypervisor: 'QEMU 8.0.0', libvirt: '10.0.0' }, 'good', undefined],
     ['of another QEMU than would be started', { qemu: undefined, hypervisor: 'QEMU 8.0.0' }, 'outdated', /QEMU 8\.0\.0/],
     ['of another libvirt than would start it', { qemu: undefined, libvirt: '10.0.0' }, 'outdated', /libvirt 9\.0\.0.*10\.0\.0/],
@@ -64,7 +64,7 @@ describe('a checkpoint', () => {
     if (why !== undefined) expect(standing).toHaveProperty('why', expect.stringMatching(why));
   });
 
-  it('is not loaded where it is not what was frozen', () => {
+  it('is not loaded if it has changed', () => {
     assertHeld(record, 'lab', 'lab-002', digest);
     for (const [seen, words] of [
       ['c'.repeat(64), 'has changed since it was taken'],
@@ -79,11 +79,11 @@ describe('a checkpoint', () => {
     }
   });
 
-  it('is named by the run that takes it', () => {
+  it('is named after the run that takes it', () => {
     expect(tagOf('0a7b2b59-3e35-4f15-95c2-d604c46fa066')).toBe(record.tag);
   });
 
-  it('whose record is damaged is told as that', () => {
+  it('with a damaged record is reported as damaged', () => {
     expect(parseCheckpoint('lab', 'lab-002', JSON.stringify(record))).toEqual(record);
     for (const text of ['', '{', '{}', JSON.stringify({ ...record, tag: "x' --no" }), JSON.stringify({ ...record, digests: { a: 'b' } })]) {
       expect(() => parseCheckpoint('lab', 'lab-002', text)).toThrow(
@@ -92,7 +92,7 @@ describe('a checkpoint', () => {
     }
   });
 
-  it('knows the machine from what libvirt prints', () => {
+  it('reads the machine type from libvirt’s XML', () => {
     const xml = `<domain><metadata><cowherd:member xmlns:cowherd="urn:cowherd:domain:1" definition="455380d0f5eb6bd0"/></metadata><os><type arch='x86_64' machine='pc-q35-7.2'>hvm</type></os></domain>`;
     expect(machineIn('lab-002', xml)).toEqual({ machine: 'pc-q35-7.2', definition: '455380d0f5eb6bd0' });
     expect(() => machineIn('lab-002', '<domain/>')).toThrow(expect.objectContaining({ code: 'DOMAIN_CHANGED' }));

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { composeSaveHead, parseSaveHead, parseSaveHeader, saveHeaderBytes } from '../../../src/core/image/save-file.js';
 
-/** As libvirt writes it: XML and cookie as strings of C, and room behind them. */
+/** As libvirt writes it: XML and cookie as NUL-terminated strings, and padding. */
 function saved({ xml = '<domain/>', cookie = '<cookie/>', room = 64, words = {} as Record<number, number> } = {}): Buffer {
   const text = Buffer.from(`${xml}\0`);
   const data = Buffer.concat([text, Buffer.from(cookie === '' ? '' : `${cookie}\0`), Buffer.alloc(room)]);
@@ -15,7 +15,7 @@ function saved({ xml = '<domain/>', cookie = '<cookie/>', room = 64, words = {} 
 
 const parse = (file: Buffer) => parseSaveHead('golden.save', file, file.length);
 
-describe('the head of a save file', () => {
+describe('the header of a save file', () => {
   it('is read', () => {
     const head = parse(saved({ xml: '<domain>gölden</domain>' }));
     expect(head).toMatchObject({ xml: '<domain>gölden</domain>', wasRunning: true });
@@ -31,11 +31,11 @@ describe('the head of a save file', () => {
     expect(written).toHaveLength(head.streamOffset);
     const other = Buffer.concat([written, file.subarray(head.streamOffset)]);
     expect(parse(other)).toEqual({ ...head, xml, cookieOffset: xml.length + 1 });
-    // And back: not a byte differs from what libvirt wrote.
+    // And back, byte for byte as libvirt wrote it.
     expect(composeSaveHead(parse(other), '<domain/>')).toEqual(file.subarray(0, head.streamOffset));
   });
 
-  it('has room for so long an XML', () => {
+  it('has limited space for the XML', () => {
     const head = parse(saved({ room: 10 }));
     expect(() => composeSaveHead(head, `<domain/>${'x'.repeat(10)}`)).not.toThrow();
     expect(() => composeSaveHead(head, `<domain/>${'x'.repeat(11)}`)).toThrow(/1 bytes longer/);
@@ -62,7 +62,7 @@ describe('the head of a save file', () => {
     expect(() => parse(file)).toThrow(message);
   });
 
-  it('is refused or read, whatever is in it, and never by an error of another kind', () => {
+  it('is refused or read for any content, without other errors', () => {
     const word = fc.record({ offset: fc.integer({ min: 0, max: 30 }), value: fc.nat({ max: 0xffffffff }) });
     fc.assert(
       fc.property(fc.array(word, { maxLength: 4 }), fc.nat({ max: 220 }), (changes, length) => {

@@ -31,7 +31,7 @@ const render = (sources: Partial<SeedSources> = {}, instanceId = 'lab-003-123456
 const userData = (text: string) => render({ userData: { text, origin: 'mine.hbs' } });
 
 describe('the built-in seed', () => {
-  it('says who the member is, and who may log in', () => {
+  it('sets the identity of the member, and the keys that can log in', () => {
     const { files, hasHostKey } = render();
     expect(parse(files['meta-data'] ?? '')).toEqual({ 'instance-id': 'lab-003-12345678', 'local-hostname': 'lab-003' });
     expect(files['user-data']).toMatch(/^#cloud-config\n/);
@@ -44,7 +44,7 @@ describe('the built-in seed', () => {
     expect(hasHostKey).toBe(true);
   });
 
-  it('is the same for the same member and life, and another for another', () => {
+  it('is the same for the same member and instance-id, and differs otherwise', () => {
     expect(render().digest).toBe(render().digest);
     expect(render({}, 'lab-003-ffffffff').digest).not.toBe(render().digest);
     expect(newInstanceId(member, 'abcdefgh-1')).toBe('lab-003-abcdefgh');
@@ -54,8 +54,8 @@ describe('the built-in seed', () => {
   });
 });
 
-describe('a seed template of somebody’s own', () => {
-  it('quotes whatever is in a value', () => {
+describe('a custom seed template', () => {
+  it('quotes any value', () => {
     const { files, hasHostKey } = userData('#cloud-config\nrole: {{json vars.role}}\npassword: {{json secrets.password}}\n');
     expect(parse(files['user-data'] ?? '')).toEqual({ role: 'a: b # c', password: 'hunter2 "quoted"\nline' });
     expect(hasHostKey).toBe(false);
@@ -89,7 +89,7 @@ describe('a seed template of somebody’s own', () => {
     ],
     ['with a network-config that is no mapping', { networkConfig: { text: 'dhcp', origin: 'net.hbs' } }, /network-config of lab-003/],
   ];
-  it.each(refused)('%s is refused, and no secret is told', (_what, sources, message) => {
+  it.each(refused)('%s is refused, without revealing a secret', (_what, sources, message) => {
     let error: unknown;
     try {
       render(sources);
@@ -103,7 +103,7 @@ describe('a seed template of somebody’s own', () => {
     expect([said, ...details, hint].join()).not.toContain('hunter2');
   });
 
-  it('is shown with its secrets covered', () => {
+  it('is shown with masked secrets', () => {
     const text = `${read('user-data')}password: {{json secrets.password}}\ncert: |\n{{indent 2 secrets.password}}\n`;
     const sources = { ...builtIn, userData: { text, origin: 'mine.hbs' } };
     const shown = coverHostKey(compileSeed(record, sources, coveredValues(secrets))(member, 'lab-003-12345678')).files['user-data'] ?? '';
