@@ -218,7 +218,10 @@ describe('layered base images', () => {
       message: expect.stringContaining('inside the store'),
     });
     await symlink(at('golden.qcow2'), at('linked.qcow2.cowherd-partial'));
-    await expect(write('linked.qcow2')).rejects.toMatchObject({ code: 'BAD_USAGE', message: expect.stringContaining('not a regular file') });
+    await expect(write('linked.qcow2')).rejects.toMatchObject({
+      code: 'BAD_USAGE',
+      message: expect.stringContaining('not a regular file'),
+    });
     // Overwrites what a crash left.
     await writeFile(at('again.qcow2.cowherd-partial'), 'torn');
     await write('again.qcow2');

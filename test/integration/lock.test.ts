@@ -106,7 +106,7 @@ describe('the holder of a lock', () => {
     try {
       await expect(FileLock.take(path, 'Fleet lab')).rejects.toMatchObject({
         code: 'LOCKED',
-        message: `Fleet lab is locked by sleep (pid ${tool.pid}), which a run of cowherd that has ended (reset, since 2026-01-01 00:00:00 UTC) started`,
+        message: `Fleet lab is locked by sleep (pid ${tool.pid}), started by a run of cowherd that has ended (reset, since 2026-01-01 00:00:00 UTC)`,
       });
     } finally {
       tool.kill('SIGKILL');

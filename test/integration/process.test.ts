@@ -30,7 +30,7 @@ describe('a tool', () => {
 
   it('without output is reported with its exit code', async () => {
     const error = await runTool(await tool('mute', 'exit 7'), []).catch((cause: unknown) => cause);
-    expect(error).toMatchObject({ message: expect.stringContaining('exited 7') });
+    expect(error).toMatchObject({ message: expect.stringContaining('exited with 7') });
   });
 
   it.each([

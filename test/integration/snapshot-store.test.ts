@@ -153,7 +153,7 @@ describe('image files', () => {
       expect(filesNamed('it', name)).toEqual(['/x/y']);
     expect(filesNamed('it', 'nbd://host/x')).toEqual([]);
     expect(filesNamed('it', 'a:b'.replace('a', './a'))).toEqual(['./a:b']);
-    expect(() => filesNamed('it', 'json:{')).toThrow('cannot be read');
+    expect(() => filesNamed('it', 'json:{')).toThrow('cannot read');
     expect(await overlays.backing({ path: first, format: 'qcow2' })).toEqual({ path: raw, format: 'raw' });
     expect(await diskFiles.obstacle(join(root, 'none'), 'read')).toBe('it does not exist');
   });

@@ -143,7 +143,7 @@ describe('the verbs, one by one', () => {
     expect(start.json.counts).toMatchObject({ failed: 3, unchanged: 1, started: 1 });
     // A garbled overlay is found before libvirt is asked to open it.
     expect(start.json.members[3]).toMatchObject({ outcome: 'failed', error: { message: expect.stringContaining('it is damaged') } });
-    // spawn makes what is missing, reset mends the rest.
+    // spawn creates what is missing, reset repairs the rest.
     expect((await lab.cowherd('spawn', fleet)).exitCode).toBe(4);
     const outcome = await lab.ok('reset', fleet, '--start', 'all');
     expect(outcome.counts).toMatchObject({ reset: 5, started: 5 });
