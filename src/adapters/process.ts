@@ -4,24 +4,24 @@ import { CowherdError, fullDiskHint } from '../core/errors.js';
 import { attachedEnvironment, childEnvironment } from './host/environment.js';
 import { KeptOutput } from './host/kept-output.js';
 
-/** The one door to child processes: argument arrays, never a shell; one locale; a time-out; bounded output; a debug trace. */
+/** Runs all child processes: argument arrays, never a shell; fixed locale; a timeout; bounded output; a debug trace. */
 
 export interface RunOptions {
   timeoutMs?: number;
   signal?: AbortSignal | undefined;
   env?: Record<string, string | undefined>;
-  /** Exit codes that are answers, not failures. */
+  /** Exit codes that are not failures. */
   acceptedExitCodes?: number[];
-  /** Every exit code is an answer. */
+  /** No exit code is a failure. */
   anyExitCode?: boolean;
-  /** Of each stream, output beyond it is dropped, and the result says so; without it too much output is a failure. */
+  /** Truncates each stream to this size and reports it in the result; without it, too much output is a failure. */
   keepBytes?: number;
   /** File descriptors that the child inherits as 3, 4, … */
   inherit?: number[];
   onStdout?: (chunk: string) => void;
-  /** With keepBytes: called with what is kept, as it comes. */
+  /** With keepBytes: called with the kept output as it arrives. */
   onOutput?: ((stream: 'stdout' | 'stderr', text: string) => void) | undefined;
-  /** For its standard input, which is closed otherwise. */
+  /** Written to standard input, which is closed otherwise. */
   input?: Uint8Array | undefined;
 }
 
@@ -48,7 +48,7 @@ const trace =
     ? undefined
     : (line: string): void => void process.stderr.write(`cowherd ${performance.now().toFixed(0)} ms: ${line}\n`);
 
-/** The working directory for children, also where it was deleted: relative paths then lead nowhere, as they should. */
+/** The working directory for children, even if it was deleted: relative paths then fail, as they should. */
 function workingDirectory(): string {
   try {
     return process.cwd();
@@ -57,7 +57,7 @@ function workingDirectory(): string {
   }
 }
 
-/** Children that run now. Detached ones outlive us otherwise: execa's clean-up leaves them alone. */
+/** Running children. execa does not clean up detached ones, so they would outlive this process. */
 const living = new Set<Child>();
 process.on('exit', () => {
   for (const child of living) killGroup(child);
@@ -68,7 +68,7 @@ interface Child {
   kill(signal: 'SIGKILL'): boolean;
 }
 
-/** With what it has started itself, where the tool is a wrapper: each child leads a group of its own. */
+/** Kills the child's process group, since the tool may be a wrapper. */
 function killGroup(child: Child): void {
   try {
     if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
@@ -77,12 +77,12 @@ function killGroup(child: Child): void {
   }
 }
 
-/** How long a tool has between being told to end and being killed. */
+/** Time between SIGTERM and SIGKILL, in milliseconds. */
 const farewellMs = 2_000;
 
 /**
- * Runs a tool to its end.
- * @throws TOOL_MISSING, TOOL_TIMEOUT, TOOL_FAILED (quoting the call and what it said), INTERRUPTED
+ * Runs a tool until it exits.
+ * @throws TOOL_MISSING, TOOL_TIMEOUT, TOOL_FAILED (with the command line and its output), INTERRUPTED
  */
 export async function runTool(command: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
   const { timeoutMs = 60_000, signal, acceptedExitCodes = [0], anyExitCode = false, inherit = [], onStdout, keepBytes, input } = options;
@@ -97,7 +97,7 @@ export async function runTool(command: string, args: readonly string[], options:
     buffer: keepBytes === undefined,
     reject: false,
     stripFinalNewline: false,
-    // A Ctrl-C at the terminal goes to cowherd alone, which then decides what its children do.
+    // Ctrl-C at the terminal reaches only cowherd, which then stops its children.
     detached: true,
     ...(signal === undefined ? {} : { cancelSignal: signal }),
     ...(input === undefined ? {} : { input }),
@@ -108,7 +108,7 @@ export async function runTool(command: string, args: readonly string[], options:
     new KeptOutput(child[stream], keepBytes ?? 0, (text) => options.onOutput?.(stream, text));
   const kept = keepBytes === undefined ? undefined : [keep('stdout'), keep('stderr')];
   living.add(child);
-  // What a wrapper has started keeps its output open, and would be waited for.
+  // Children of a wrapper keep its output open, and would be waited for.
   const killLater = (): unknown => setTimeout(() => living.has(child) && killGroup(child), 2 * farewellMs).unref();
   const reaper = setTimeout(killLater, timeoutMs);
   signal?.addEventListener('abort', killLater, { once: true });
@@ -118,7 +118,7 @@ export async function runTool(command: string, args: readonly string[], options:
     signal?.removeEventListener('abort', killLater);
   });
   const [stdout = '', stderr = ''] = kept?.map((output) => output.text) ?? [String(result.stdout ?? ''), String(result.stderr ?? '')];
-  // ssh, told to end, exits as if by itself.
+  // ssh exits normally on SIGTERM.
   const wasEnded = result.timedOut || result.isCanceled;
   const isAnswer = !wasEnded && result.exitCode !== undefined && (anyExitCode || acceptedExitCodes.includes(result.exitCode));
   if (!result.failed || isAnswer) {
@@ -132,13 +132,13 @@ function failureOf(command: string, args: readonly string[], result: ExecaError,
   if (result.code === 'ENOENT') return missingTool(command);
   if (result.isCanceled) return new CowherdError('INTERRUPTED', `Interrupted while running ${command}`);
   if (result.timedOut) {
-    return new CowherdError('TOOL_TIMEOUT', `${call} gave no answer within ${formatDuration(timeoutMs)}`, {
-      hint: 'Is the disk or the daemon overloaded? Try the call by hand.',
+    return new CowherdError('TOOL_TIMEOUT', `${call} did not finish within ${formatDuration(timeoutMs)}`, {
+      hint: 'Is the disk or the daemon overloaded? Try the command yourself.',
     });
   }
   const said = stderr.split('\n').filter((line) => line.trim() !== '');
-  const killed = result.signal === undefined ? undefined : `it was ended by ${result.signal}`;
-  const [reason = `it exited ${result.exitCode ?? 'in an unknown way'} and said nothing`, ...rest] = killed ? [killed, ...said] : said;
+  const killed = result.signal === undefined ? undefined : `it was killed by ${result.signal}`;
+  const [reason = `it exited with ${result.exitCode ?? 'an unknown code'} and no message`, ...rest] = killed ? [killed, ...said] : said;
   return new CowherdError('TOOL_FAILED', `${command} failed: ${reason}`, {
     details: [`call: ${call}`, ...rest.slice(-4)],
     hint: hintFor(stderr, result.signal),
@@ -151,8 +151,8 @@ function hintFor(stderr: string, signal: string | undefined): string {
   if (/Disk quota exceeded/i.test(stderr)) return 'The disk quota of this user is used up. Free some space, then run the command again.';
   if (/Read-only file system/i.test(stderr)) return 'The file system is read-only. Use --store DIR on another one, or remount it.';
   if (/Too many open files/i.test(stderr)) return 'Raise the limit of open files (ulimit -n 1024), or lower --concurrency.';
-  if (signal === 'SIGKILL') return 'Was the host out of memory? "dmesg" tells. Free some, then run the command again.';
-  return 'Run the call by hand to see more.';
+  if (signal === 'SIGKILL') return 'Was the host out of memory? "dmesg" shows it. Free some memory, then run the command again.';
+  return 'Run the command yourself to see more.';
 }
 
 function missingTool(command: string): CowherdError {
@@ -162,12 +162,12 @@ function missingTool(command: string): CowherdError {
   });
 }
 
-/** execa passes descriptors on; its types know them for the first three only. */
+/** execa passes descriptors on, but its types allow that only for the first three. */
 function inherited(descriptors: number[]): 'inherit'[] {
   return descriptors as unknown as 'inherit'[];
 }
 
-/** Runs a tool on the person's own terminal and in their own language; it has all keys, Ctrl-C too. @returns its exit code */
+/** Runs a tool on the user's terminal and in the user's language; it receives all keys, including Ctrl-C. @returns its exit code */
 export async function runAttached(command: string, args: readonly string[], options: Pick<RunOptions, 'env'> = {}): Promise<number> {
   trace?.([command, ...args].join(' '));
   const child = execa(command, args, {
@@ -177,7 +177,7 @@ export async function runAttached(command: string, args: readonly string[], opti
     env: attachedEnvironment(options.env),
     extendEnv: false,
   });
-  // What comes from the keyboard reaches it without us.
+  // Signals from the keyboard reach it directly.
   const passOn = (signal: NodeJS.Signals): void => void child.kill(signal);
   for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, passOn);
   const result = await child.finally(() => {
@@ -187,12 +187,12 @@ export async function runAttached(command: string, args: readonly string[], opti
   return result.exitCode ?? 128;
 }
 
-/** A child that stays and is talked to. */
+/** A persistent child process with open streams. */
 export interface InteractiveProcess {
   write(text: string): void;
   onStdout(listener: (chunk: string) => void): void;
   onStderr(listener: (chunk: string) => void): void;
-  /** Called once, when the child is gone or could not be started. */
+  /** Called once, when the child has exited or could not be started. */
   onEnd(listener: (error: CowherdError | undefined) => void): void;
   kill(): void;
 }
@@ -213,7 +213,7 @@ export function openTool(command: string, args: readonly string[], options: Pick
   void child.finally(() => living.delete(child));
   child.stdout.setEncoding('utf8');
   child.stderr.setEncoding('utf8');
-  // EPIPE when the child died first: its end is reported below.
+  // EPIPE if the child died first: its exit is reported below.
   child.stdin.on('error', () => undefined);
   return {
     write: (text) => void child.stdin.write(text),

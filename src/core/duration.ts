@@ -8,7 +8,7 @@ export function parseDuration(text: string): number {
     /^\d+$/.test(text) ? Number(text) * 1000 : /^\d+(\.\d+)?\s*(ms|s|m|min|h)$/.test(text) ? ms(text as ms.StringValue) : Number.NaN,
   );
   if (!Number.isFinite(value) || value < limits.timeoutMs.min || value > limits.timeoutMs.max) {
-    throw new CowherdError('BAD_USAGE', `${JSON.stringify(text)} is not a length of time`, {
+    throw new CowherdError('BAD_USAGE', `${JSON.stringify(text)} is not a duration`, {
       hint: 'Write seconds, or 90s, 5m, 1h (1ms to 24h).',
     });
   }

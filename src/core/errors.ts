@@ -1,6 +1,6 @@
 /**
- * Every error that a person can meet, with its exit code. Codes are API: programs match on them.
- * Anything that is not a {@link CowherdError} is a bug and exits 1 with its stack.
+ * Every error code with its exit code. Codes are API: programs match on them.
+ * Any other exception is a bug, and exits 1 with its stack.
  */
 export const exitCodeOf = {
   BAD_USAGE: 2,
@@ -53,9 +53,9 @@ export interface ErrorReport {
 }
 
 export interface ErrorExtras {
-  /** What the person can do about it, as a sentence or a command. */
+  /** What to do about it, as a sentence or a command. */
   hint?: string;
-  /** Further lines: one finding each. */
+  /** Further lines, one finding each. */
   details?: string[];
   cause?: unknown;
 }
@@ -79,23 +79,23 @@ export class CowherdError extends Error {
 }
 
 export const fullDiskHint =
-  'The disk is full. "cowherd report" shows who uses it; "cowherd base prune", "cowherd compact FLEET" and "cowherd teardown FLEET" free some. Then run the command again.';
+  'The disk is full. "cowherd report" shows what uses it; "cowherd base prune", "cowherd compact FLEET" and "cowherd teardown FLEET" free some. Then run the command again.';
 
-/** Whether an error, or what caused it, is that a disk or a quota is full. */
+/** Whether an error or its cause is a full disk or quota. */
 export function isDiskFull(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const code = 'code' in error ? error.code : undefined;
   return code === 'ENOSPC' || code === 'EDQUOT' || isDiskFull(error.cause);
 }
 
-/** Whether an error, or what caused it, is that this user may not use a file: that says nothing of what is in it. */
+/** Whether an error or its cause is a missing permission, which says nothing about the content of the file. */
 export function isDenied(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const code = 'code' in error ? error.code : undefined;
   return code === 'EACCES' || code === 'EPERM' || isDenied(error.cause);
 }
 
-/** The shape in which an error appears in JSON documents and per-member outcomes. */
+/** An error as it appears in JSON documents and per-member outcomes. */
 export function reportOf(error: unknown): ErrorReport {
   if (error instanceof CowherdError) {
     return {

@@ -1,19 +1,19 @@
-/** What `cowherd verify` finds where the store, libvirt and the intent do not agree. */
+/** What `cowherd verify` reports if the store, libvirt and the intent disagree. */
 
 export type FindingKind =
-  /** Of a run that was killed; nobody needs it. */
+  /** Left by a killed run; unused. */
   | 'leftover'
-  /** Nothing knows it any more. It may hold somebody's data. */
+  /** Not referenced by anything. It may contain user data. */
   | 'orphan'
-  /** Something that is recorded is not there. */
+  /** Recorded, but missing. */
   | 'missing'
-  /** It cannot be read, or is not what it was. */
+  /** Unreadable, or changed. */
   | 'damaged'
-  /** Two that should agree do not. */
+  /** Two records or states disagree. */
   | 'mismatch'
-  /** Another process has it open: it could not be read, and nothing is known to be wrong with it. */
+  /** Open in another process, so it could not be checked. */
   | 'inUse'
-  /** Others than its owner and QEMU may read it. */
+  /** Readable by others than its owner and QEMU. */
   | 'exposed'
   /** A verb was interrupted. */
   | 'unfinished';
@@ -22,13 +22,13 @@ export interface Finding {
   kind: FindingKind;
   /** A path, a member, a domain or a base image. */
   what: string;
-  /** The fleet that it belongs to, or says that it does; null for what is of none. */
+  /** The fleet that it belongs to, or claims to; null if none. */
   fleet: string | null;
   message: string;
   hint: string;
-  /** Bytes on disk, where it is a file. */
+  /** Bytes on disk, if it is a file. */
   bytes: number;
-  /** Whether `--fix` can mend it without losing anything. */
+  /** Whether `--fix` can repair it without losing data. */
   fixable: boolean;
   fixed: boolean;
 }

@@ -1,6 +1,6 @@
 import { CowherdError } from './errors.js';
 
-/** Every limit on what can be asked for, in one place: flags, fleet files, state files and the library go by these. */
+/** All limits on input, for flags, fleet files, state files and the library. */
 
 export interface Range {
   min: number;
@@ -10,7 +10,7 @@ export interface Range {
 const MiB = 1024 ** 2;
 
 export const limits = {
-  /** Members of a fleet. All verbs cost the same per member, measured up to 1,000; as many ports can be forwarded. */
+  /** Members of a fleet. The cost per member is constant, measured up to 1,000; as many ports can be forwarded. */
   members: { min: 1, max: 10_000 },
   fleetsInFile: { min: 1, max: 100 },
   /** Of a guest: 4 MiB to 16 TiB. */
@@ -18,22 +18,22 @@ export const limits = {
   vcpus: { min: 1, max: 512 },
   /** Network cards of a member. */
   nics: { min: 1, max: 16 },
-  /** Disks of a member beside its first one. */
+  /** Disks of a member in addition to its first one. */
   disks: { min: 0, max: 20 },
   /** Of a blank disk: 1 MiB to 64 TiB. */
   diskMiB: { min: 1, max: 64 * MiB },
-  /** Members that are worked on, or started, at the same time. */
+  /** Members to process or start at the same time. */
   concurrency: { min: 1, max: 256 },
-  /** Members that a rebase moves at the same time. */
+  /** Members to rebase at the same time. */
   batch: { min: 1, max: 1_000 },
-  /** Whatever is waited for: a millisecond to a day. Timers of Node end at 24 days. */
+  /** Timeouts: a millisecond to a day. Node's timers end at 24 days. */
   timeoutMs: { min: 1, max: 24 * 3_600_000 },
-  /** Lines of a console log that are asked for. */
+  /** Lines of a console log. */
   tailLines: { min: 1, max: 10_000 },
   sshKeys: { min: 0, max: 100 },
 } as const satisfies Record<string, Range>;
 
-/** Longest names and texts, in characters. */
+/** Maximum lengths of names and texts, in characters. */
 export const maxLength = {
   /** Of a fleet or a base image. */
   name: 40,
@@ -43,7 +43,7 @@ export const maxLength = {
   variableName: 40,
   variable: 10_000,
   path: 4096,
-  /** How a domain that cowherd did not make is named. */
+  /** Name of a domain that cowherd did not create. */
   domain: 256,
 } as const;
 
@@ -53,13 +53,13 @@ export function formatRange({ min, max }: Range): string {
 }
 
 /**
- * Checks whole numbers that came by the library; undefined is left to its default.
- * @param values each with its range, by the name that the caller knows it by
+ * Checks whole numbers from the library; undefined means the default.
+ * @param values each value with its range, by its name in the API
  * @throws BAD_USAGE, naming the limit
  */
 export function assertWithin(values: Record<string, readonly [value: number | undefined, range: Range]>): void {
   for (const [name, [value, range]] of Object.entries(values)) {
     if (value === undefined || (Number.isInteger(value) && value >= range.min && value <= range.max)) continue;
-    throw new CowherdError('BAD_USAGE', `${name} cannot be ${value}`, { hint: `It is a whole number from ${formatRange(range)}.` });
+    throw new CowherdError('BAD_USAGE', `${name} cannot be ${value}`, { hint: `Use a whole number from ${formatRange(range)}.` });
   }
 }

@@ -1,8 +1,8 @@
-/** What a run writes into a lock file while it holds the lock, and how the holder of a lock is described. */
+/** The note that a run writes into a lock file while it holds the lock, and descriptions of lock holders. */
 
 export interface LockNote {
   pid: number;
-  /** Ticks since boot at which that process started: tells it from a later process with the same pid. */
+  /** Start time of that process in ticks since boot: distinguishes it from a later process with the same pid. */
   startTicks?: number | undefined;
   /** e.g. `base add`; undefined for programs that use the library. */
   verb?: string | undefined;
@@ -12,8 +12,8 @@ export interface LockNote {
 
 export interface LockHolder extends Partial<LockNote> {
   /**
-   * run: a run of cowherd. orphan: a tool that such a run had started and that outlived it; `verb` and `since` are those of the run, `pid`
-   * and `command` those of the tool. stranger: another program. unknown: a process that this user may not see.
+   * run: a run of cowherd. orphan: a tool that such a run started and that outlived it; `verb` and `since` are those of the run, `pid`
+   * and `command` those of the tool. stranger: another program. unknown: a process that this user cannot see.
    */
   kind: 'run' | 'orphan' | 'stranger' | 'unknown';
   /** The name of the process. */
@@ -28,7 +28,7 @@ export function formatLockNote({ pid, startTicks, verb, since }: LockNote): stri
     .join('');
 }
 
-/** @returns undefined where nothing can be made of it: an earlier holder may have been killed while it wrote */
+/** @returns undefined if it is invalid: an earlier holder may have been killed while writing */
 export function parseLockNote(text: string): LockNote | undefined {
   const value = (key: string, pattern: string): string | undefined => new RegExp(`^${key} (${pattern})$`, 'm').exec(text)?.[1];
   const [pid, start] = [value('pid', '\\d{1,10}'), value('start', '\\d{1,15}')];
@@ -55,31 +55,30 @@ export function describeHolder({ kind, pid, verb, since, command }: LockHolder):
   };
   const process = pid === undefined ? undefined : `pid ${pid}`;
   if (kind === 'run') return `${verb === undefined ? 'another run of cowherd' : `"cowherd ${verb}"`}${facts(process, began)}`;
-  if (kind === 'orphan')
-    return `${command ?? 'a tool'}${facts(process)}, which a run of cowherd that has ended${facts(verb, began)} started`;
+  if (kind === 'orphan') return `${command ?? 'a tool'}${facts(process)}, started by a run of cowherd that has ended${facts(verb, began)}`;
   if (kind === 'stranger') return `another program, not cowherd${facts(command, process)}`;
-  return 'a process that this user may not see';
+  return 'a process that this user cannot see';
 }
 
-/** What to do about a lock that another process holds. */
+/** The hint for a lock that another process holds. */
 export function lockHint({ kind, pid }: LockHolder, path: string): string {
   if (kind === 'run' || kind === 'orphan')
-    return 'Run the command again with --lock-timeout 5m: it waits that long for its turn. The lock goes away when that process ends.';
+    return 'Run the command again with --lock-timeout 5m: it waits that long for the lock. The lock is released when that process ends.';
   if (kind === 'stranger')
-    return `See what it is (ps -fp ${pid}) and why it has ${path} locked. The lock goes away when that process ends.`;
-  return `As root, this shows which one: fuser -v ${path}`;
+    return `See what it is (ps -fp ${pid}) and why it has ${path} locked. The lock is released when that process ends.`;
+  return `To see which process holds it, run as root: fuser -v ${path}`;
 }
 
-/** The holder of a lock as a document. */
+/** The holder of a lock, for JSON. */
 export interface LockStatus {
   /** Whether it is a run of cowherd; if not, a tool that such a run left behind, or another program. */
   isRun: boolean;
-  /** Of that run; null where it is not known. */
+  /** The command of that run; null if unknown. */
   verb: string | null;
   pid: number | null;
   /** When it took the lock, as an ISO date. */
   since: string | null;
-  /** All of this in words. */
+  /** A description of the holder. */
   by: string;
 }
 

@@ -1,7 +1,7 @@
 import { CowherdError } from './errors.js';
 import { maxLength } from './limits.js';
 
-/** Names of fleets and base images: safe in paths, in XML, in host names and on every command line. */
+/** Names of fleets and base images: safe in paths, XML, host names and command lines. */
 export const namePattern = new RegExp(`^[a-z0-9][a-z0-9-]{0,${maxLength.name - 1}}$`);
 
 export const nameRule = `lower-case letters, digits and hyphens, starting with a letter or digit, at most ${maxLength.name} characters`;
@@ -15,7 +15,7 @@ export function assertName(kind: 'fleet' | 'base', name: string): string {
   return name;
 }
 
-/** The nearest valid base name for a file name; undefined where nothing of it can be kept. */
+/** The nearest valid base name for a file name; undefined if no character of it is valid. */
 export function baseNameFromFile(fileName: string): string | undefined {
   const name = fileName
     .replace(/\.[A-Za-z0-9]{1,8}$/, '')

@@ -1,16 +1,16 @@
 import type { StageName } from './fleet/operation.js';
 import type { ReadyStage } from './guest/stages.js';
 
-/** What long work tells while it runs. Rendering is the ui's matter. */
+/** Progress of long operations; rendered by the CLI. */
 export type ProgressEvent =
   | {
       kind: 'stage';
       stage: StageName | 'exec' | 'copy' | 'compact' | 'verify' | 'relocate';
       done: number;
       total: number;
-      /** Members that it has failed for. */
+      /** Failed members. */
       failed?: number;
-      /** Stage wait: names of the members that have not reached a stage yet. It changes as they do. */
+      /** Stage wait: names of the members that have not reached a stage yet. Live. */
       pending?: ReadonlyMap<ReadyStage, ReadonlySet<string>>;
     }
   | { kind: 'bytes'; what: string; doneBytes: number; totalBytes: number }
@@ -18,7 +18,7 @@ export type ProgressEvent =
 
 export type ProgressListener = (event: ProgressEvent) => void;
 
-/** How much of a long copy or read is done. */
+/** Progress of a long copy or read. */
 export interface ImportProgress {
   doneBytes: number;
   totalBytes: number;

@@ -1,7 +1,7 @@
 import { closest, distance } from 'fastest-levenshtein';
 
 /**
- * The candidate that a mistyped word most likely stands for; undefined where none is close. Two letters that changed places count as
+ * The candidate closest to a mistyped word; undefined if none is close. Two swapped letters count as
  * two edits, so even short words are allowed two; longer words are allowed one edit for every third letter.
  */
 export function closestTo(word: string, candidates: readonly string[]): string | undefined {
@@ -11,5 +11,5 @@ export function closestTo(word: string, candidates: readonly string[]): string |
   return distance(word, found) <= edits ? found : undefined;
 }
 
-/** Comparing takes time with the square of the length. */
+/** Comparing takes quadratic time. */
 const longestWord = 100;

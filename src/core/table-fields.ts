@@ -2,27 +2,27 @@ import { CowherdError } from './errors.js';
 import { csvField } from './quoting.js';
 import { closestTo } from './suggestion.js';
 
-/** A column of a listing that can be chosen, sorted by, and written as CSV. */
+/** A column of a listing, for --columns, --sort and CSV. */
 export interface Field<T> {
-  /** As --columns and --sort name it, and as the heading of the CSV. */
+  /** Its name in --columns and --sort, and the CSV header. */
   key: string;
   title: string;
-  /** For a person. */
+  /** For display. */
   text: (row: T) => string;
-  /** For programs and for sorting: bytes and seconds are plain numbers; null where nothing is known. */
+  /** For programs and sorting: bytes and seconds as numbers; null if unknown. */
   value: (row: T) => string | number | null;
   align?: 'right';
 }
 
-/** @param keys with commas, as `name,drift` @throws BAD_USAGE */
+/** @param keys separated by commas, such as `name,drift` @throws BAD_USAGE */
 export function chooseFields<T>(fields: readonly Field<T>[], keys: string): Array<Field<T>> {
   const wanted = keys.split(',').map((key) => key.trim());
   return wanted.map((key) => findField(fields, key));
 }
 
 /**
- * @param by a field's key; with a hyphen before it the largest come first
- * @returns in that order, rows of which nothing is known last
+ * @param by a field's key; with a leading hyphen for descending order
+ * @returns the sorted rows; rows without a value come last
  * @throws BAD_USAGE
  */
 export function sortRows<T>(rows: readonly T[], fields: readonly Field<T>[], by: string): T[] {
@@ -48,11 +48,7 @@ function findField<T>(fields: readonly Field<T>[], key: string): Field<T> {
   if (found !== undefined) return found;
   const keys = fields.map((field) => field.key);
   const meant = closestTo(key, keys);
-  throw new CowherdError(
-    'BAD_USAGE',
-    `There is no column ${JSON.stringify(key)}.${meant === undefined ? '' : ` Did you mean "${meant}"?`}`,
-    {
-      hint: `There are ${keys.join(', ')}.`,
-    },
-  );
+  throw new CowherdError('BAD_USAGE', `Unknown column ${JSON.stringify(key)}.${meant === undefined ? '' : ` Did you mean "${meant}"?`}`, {
+    hint: `Choose from ${keys.join(', ')}.`,
+  });
 }

@@ -28,7 +28,7 @@ const msr = virshError(
 );
 const noModule = virshError('create x', 'internal error: process exited: Could not access KVM kernel module: Permission denied');
 
-/** The files and qemu-img are real; the host, whose KVM must fail in ways of its own, is not. */
+/** The files and qemu-img are real; the host is simulated, since its KVM must fail in specific ways. */
 describe('the choice of an accelerator', () => {
   let root: string;
   let host: FakeHost;
@@ -44,7 +44,7 @@ describe('the choice of an accelerator', () => {
   };
   const choose = (options = {}) => probeIn(root).choose(question, options);
 
-  it('probes three times with the very definition of members, and leaves nothing behind', async () => {
+  it('probes three times with the definition of members, and leaves nothing behind', async () => {
     expect(await choose()).toMatchObject({ choice: hostModel, why: '3 of 3 probe guests reached long mode', rejected: [] });
     expect(host.started.map((xml) => /<domain type="(\w+)"/.exec(xml)?.[1])).toEqual(['qemu', 'kvm', 'kvm', 'kvm']);
     expect(await readdir(join(root, 'probes'))).toEqual([]);
@@ -80,10 +80,10 @@ describe('the choice of an accelerator', () => {
     expect(xml).toContain('cpu-unavailable-features');
   });
 
-  it('takes no KVM that fails one time in three, is slower than emulation, or ends too early', async () => {
+  it('rejects KVM that fails one time in three, is slower than emulation, or ends too early', async () => {
     for (const [fate, why] of [
-      [{ ms: 10_000 }, 'it was not done within 0.7 s, about as long as emulation takes'],
-      [{ ms: 100, isSilent: true }, 'it ended without having reached long mode'],
+      [{ ms: 10_000 }, 'it did not finish within 0.7 s, about as long as emulation takes'],
+      [{ ms: 100, isSilent: true }, 'it ended before it reached long mode'],
       [msr, 'failed to set MSR 0x10a to 0x69'],
     ] as const) {
       host.fate = ({ mode, nth }) => (mode === 'host-model' && nth % 3 === 0 ? fate : { ms: 200 });
@@ -97,7 +97,7 @@ describe('the choice of an accelerator', () => {
     expect((await choose({ fresh: true })).choice).toEqual(emulation);
   });
 
-  it('tries no other CPU where KVM itself cannot be used', async () => {
+  it('tries no other CPU if KVM itself is unusable', async () => {
     host.fate = ({ virtType }) => (virtType === 'kvm' ? noModule : { ms: 200 });
     const why = 'probe guest 1 of 3: process exited: Could not access KVM kernel module: Permission denied';
     expect(await choose()).toMatchObject({
@@ -113,21 +113,21 @@ describe('the choice of an accelerator', () => {
     expect(host.started).toHaveLength(2);
   });
 
-  it('learns nothing of KVM from a host that runs no guest at all, and remembers nothing', async () => {
+  it('draws no conclusion about KVM from a host that runs no guest at all, and caches nothing', async () => {
     const full = new CowherdError('TOOL_FAILED', 'libvirt could not create x: cannot write data: No space left on device');
     const closed = new CowherdError('TOOL_FAILED', "libvirt could not create x: Could not open '/s/probe.raw': Permission denied");
     for (const [fault, of] of [
       [full, () => true],
       [closed, () => true],
-      // It was full for a moment.
+      // It was full temporarily.
       [full, ({ virtType }: { virtType: string }) => virtType === 'kvm'],
     ] as const) {
       host.fate = (one) => (of(one) ? fault : { ms: 200 });
       const answer = await choose();
       expect(answer).toMatchObject({ choice: emulation, unproven: expect.stringContaining(faultText(fault.message)) });
       const check = await checkAccelerator({ accelerator: probeIn(root) }, false);
-      expect(check).toMatchObject({ status: 'failed', message: expect.stringContaining('nothing is known of KVM') });
-      // With that mended, what the hint says finds out.
+      expect(check).toMatchObject({ status: 'failed', message: expect.stringContaining('could not check KVM') });
+      // After that is fixed, following the hint finds the result.
       host.fate = () => ({ ms: 200 });
       expect(check.hint).toMatch(/cowherd doctor$/);
       expect(await checkAccelerator({ accelerator: probeIn(root) }, false)).toMatchObject({ status: 'ok' });
@@ -136,7 +136,7 @@ describe('the choice of an accelerator', () => {
     }
   });
 
-  it('is remembered for a day, for one host and one question', async () => {
+  it('is cached for a day, for one host and one question', async () => {
     const { since } = await choose();
     const probed = () => host.started.splice(0).length > 0;
     expect(probed()).toBe(true);
@@ -163,10 +163,10 @@ describe('the choice of an accelerator', () => {
       const store = canWrite ? root : '/dev/null/store';
       const ports = { hypervisor: host.hypervisor, accelerator: probeIn(store) };
       if (!canWrite) {
-        // Nothing can be probed there. The answer is that of somebody who could.
+        // Nothing can be probed there, so the answer comes from a run that could.
         expect(await ports.accelerator.choose(question)).toMatchObject({
           choice: emulation,
-          rejected: [{ why: expect.stringContaining('no probe guest could be made') }, {}],
+          rejected: [{ why: expect.stringContaining('could not create a probe guest') }, {}],
         });
       }
       const spec = { ...defaultDomainSpec };
@@ -176,7 +176,7 @@ describe('the choice of an accelerator', () => {
       expect(first?.note).toContain('lab-001 did not start under KVM with CPU host-model (failed to set MSR 0x10a to 0x69)');
       const second = await chooseAgain(ports, { spec }, baseline, failed, {});
       expect(second?.choice).toEqual(emulation);
-      // The last resort, and what was asked for.
+      // The last resort, and the requested CPU.
       expect(await chooseAgain(ports, { spec }, emulation, failed, {})).toBeUndefined();
       expect(await chooseAgain(ports, { spec: { ...spec, virtType: 'kvm' } }, hostModel, failed, {})).toBeUndefined();
       expect(

@@ -12,7 +12,7 @@ import { maxLayers, unreferencedBases } from '../../src/core/image/base-chain.js
 import type { ConvertRequest } from '../../src/ports/images.js';
 import { chainDifferences, verifiedBase } from '../../src/services/fleet/access.js';
 
-/** Base images that stand on each other, on real files and the real qemu-img. */
+/** Layered base images, with real files and the real qemu-img. */
 describe('layered base images', () => {
   let dir: string;
   let store: BaseDirectory;
@@ -23,7 +23,7 @@ describe('layered base images', () => {
     execa('qemu-io', ['-f', 'qcow2', ...commands.flatMap((command) => ['-c', command]), path]);
   const same = (one: string, other: string) => execa('qemu-img', ['compare', one, other]);
 
-  /** An overlay as a guest leaves it: a pattern of its own at 8 MiB, and zeros over the base's data. */
+  /** An overlay as a guest leaves it: its own pattern at 8 MiB, and zeros over the base image's data. */
   async function overlay(name: string, base: BaseImage, pattern: number): Promise<string> {
     const path = at(name);
     await execa('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', base.format, '-b', base.path, path]);
@@ -48,7 +48,7 @@ describe('layered base images', () => {
   });
   afterEach(() => rm(dir, { recursive: true, force: true }));
 
-  it('promotes flattened or layered, sealed like an import, and leaves the old one as it was', async () => {
+  it('promotes flattened or layered, sealed like an import, without changing the old image', async () => {
     const path = await overlay('o.qcow2', golden, 0x51);
     const [overlayBytes, goldenBytes] = [await readFile(path), await readFile(golden.path)];
     const flat = await promote('flat', path, golden, false);
@@ -73,19 +73,19 @@ describe('layered base images', () => {
     expect((await readFile(path)).equals(overlayBytes)).toBe(true);
     expect((await readFile(golden.path)).equals(goldenBytes)).toBe(true);
     expect(await leftovers()).toEqual([]);
-    // Said twice, it is there already: by its source at once, by its content otherwise.
+    // A repeated promotion finds the existing image: by its source at once, otherwise by its content.
     expect((await promote('layer', path, golden, true)).how).toBe('already there');
     await execa('touch', [path]);
     expect((await promote('layer', path, golden, true)).how).toBe('already there');
     expect((await store.list()).bases).toHaveLength(3);
-    // Changed since, it is a newer image of that name.
+    // After a change, it is a newer image of that name.
     await io(path, 'write -P 0x52 9M 64k');
     const newer = await promote('layer', path, golden, true);
     expect(newer.base.digest).not.toBe(layer.base.digest);
     expect((await store.find('layer')).digest).toBe(newer.base.digest);
   });
 
-  it('reads chains to their ends, and a fresh overlay on one is the same disk', async () => {
+  it('reads complete chains, and a fresh overlay on one is the same disk', async () => {
     let top = golden;
     let path = '';
     for (let layer = 2; layer <= maxLayers; layer++) {
@@ -102,7 +102,7 @@ describe('layered base images', () => {
     for (const found of [await store.find('l4'), await store.get(top), (await store.list()).bases.find(({ name }) => name === 'l4')])
       expect(found?.backing).toEqual(top.backing);
 
-    // A seal that is broken anywhere below is found, and named.
+    // A broken seal in any layer is found and named.
     await chmod(golden.path, 0o644);
     await appendFile(golden.path, 'x');
     expect((await chainDifferences({ bases: store }, top)).join()).toContain(`${formatBaseRef(golden)} below it: size`);
@@ -112,13 +112,13 @@ describe('layered base images', () => {
     });
   });
 
-  it('tells of a missing parent and of a circle, and lists the others', async () => {
+  it('reports a missing parent and a cycle, and lists the others', async () => {
     const layer = (await promote('layer', await overlay('o.qcow2', golden, 1), golden, true)).base;
     const record = (base: BaseImage): string => base.path.replace(/qcow2$/, 'json');
     const text = await readFile(record(golden), 'utf8');
     await rm(record(golden));
     await expect(store.get(layer)).rejects.toMatchObject({ code: 'BASE_CHANGED', message: expect.stringContaining('not in the store') });
-    // Not an older one of that name, either.
+    // Not even an older one of that name.
     await execa('qemu-img', ['create', '-q', '-f', 'qcow2', at('older.qcow2'), '1M']);
     const older = (await store.import({ path: at('older.qcow2'), trustChain: false, name: 'layer' })).base;
     const aged = { ...JSON.parse(await readFile(record(older), 'utf8')), importedAt: '2020-01-01T00:00:00.000Z' };
@@ -132,13 +132,16 @@ describe('layered base images', () => {
     await writeFile(record(golden), JSON.stringify({ ...JSON.parse(text), parent: { name: layer.name, digest: layer.digest } }));
     await execa('qemu-img', ['create', '-q', '-f', 'qcow2', at('other.qcow2'), '1M']);
     await store.import({ path: at('other.qcow2'), trustChain: false });
-    await expect(store.get(golden)).rejects.toMatchObject({ code: 'STATE_DAMAGED', message: expect.stringContaining('stands on itself') });
+    await expect(store.get(golden)).rejects.toMatchObject({
+      code: 'STATE_DAMAGED',
+      message: expect.stringContaining('is based on itself'),
+    });
     const circle = await store.list();
     expect(circle.bases.map(({ name }) => name)).toEqual(['other']);
     expect(circle.damaged).toHaveLength(2);
   });
 
-  it('knows what nothing stands on, and in which order it can go', async () => {
+  it('knows unused images, and in which order they can be removed', async () => {
     const two = (await promote('two', await overlay('o2.qcow2', golden, 2), golden, true)).base;
     const three = (await promote('three', await overlay('o3.qcow2', two, 3), two, true)).base;
     const { bases } = await store.list();
@@ -152,11 +155,11 @@ describe('layered base images', () => {
     expect((await store.list()).bases).toEqual([]);
   });
 
-  it('sweeps what a crash left, and takes nothing half', async () => {
+  it('removes what a crash left, and never imports partially', async () => {
     const path = await overlay('o.qcow2', golden, 1);
     await mkdir(at('store', 'bases', 'two'), { recursive: true });
     await writeFile(at('store', 'bases', 'two', '.import-1.partial'), 'torn');
-    // The image got its name, and the record was not written any more.
+    // The image got its name, but its record was not written.
     const lost = (await promote('lost', path, golden, false)).base;
     await rm(lost.path.replace(/qcow2$/, 'json'));
     await store.locked(() => promote('two', path, golden, false));
@@ -170,7 +173,7 @@ describe('layered base images', () => {
     expect((await readdir(at('store', 'bases'))).sort()).toEqual(['.lock', 'golden', 'lost', 'two']);
   });
 
-  it('lets nobody else read an image while a tool writes it', async () => {
+  it('keeps an image private while a tool writes it', async () => {
     const modes: number[] = [];
     class Watched extends QemuImg {
       override async convert(request: ConvertRequest): Promise<void> {
@@ -185,7 +188,7 @@ describe('layered base images', () => {
       const { base } = await promote('flat', path, golden, false);
       await promote('layer', path, golden, true);
       await store.import({ path, name: 'flattened', trustChain: true });
-      // As an older version left it.
+      // As left by an older version.
       await writeFile(at('out.qcow2.cowherd-partial'), 'torn', { mode: 0o666 });
       await store.export({ base, target: { path: at('out.qcow2'), format: 'qcow2' }, compress: false });
     } finally {
@@ -195,7 +198,7 @@ describe('layered base images', () => {
     expect((await stat(at('out.qcow2'))).mode & 0o777).toBe(0o600);
   });
 
-  it('exports a chain to one file, whole or not at all', async () => {
+  it('exports a chain to one file, atomically', async () => {
     const path = await overlay('o.qcow2', golden, 7);
     const { base } = await promote('layer', path, golden, true);
     const write = (name: string, format: 'qcow2' | 'raw' = 'qcow2', compress = false) =>
@@ -208,15 +211,18 @@ describe('layered base images', () => {
     expect(await write('small.qcow2', 'qcow2', true)).toBeLessThanOrEqual(plain);
     await same(path, at('small.qcow2'));
 
-    await expect(write('out.qcow2')).rejects.toMatchObject({ code: 'BAD_USAGE', message: expect.stringContaining('exists already') });
+    await expect(write('out.qcow2')).rejects.toMatchObject({ code: 'BAD_USAGE', message: expect.stringContaining('already exists') });
     await expect(write('nowhere/out.qcow2')).rejects.toMatchObject({ code: 'FILE_NOT_FOUND' });
     await expect(write('store/out.qcow2')).rejects.toMatchObject({
       code: 'BAD_USAGE',
       message: expect.stringContaining('inside the store'),
     });
     await symlink(at('golden.qcow2'), at('linked.qcow2.cowherd-partial'));
-    await expect(write('linked.qcow2')).rejects.toMatchObject({ code: 'BAD_USAGE', message: expect.stringContaining('in the way') });
-    // What a crash left is written over.
+    await expect(write('linked.qcow2')).rejects.toMatchObject({
+      code: 'BAD_USAGE',
+      message: expect.stringContaining('not a regular file'),
+    });
+    // Overwrites what a crash left.
     await writeFile(at('again.qcow2.cowherd-partial'), 'torn');
     await write('again.qcow2');
     await same(path, at('again.qcow2'));

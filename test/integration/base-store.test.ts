@@ -9,7 +9,7 @@ import { BaseDirectory } from '../../src/adapters/image/base-store.js';
 import { QemuImg } from '../../src/adapters/qemu/qemu-img.js';
 import { sealDifferences } from '../../src/core/image/base.js';
 
-/** Base images on real files and the real qemu-img. */
+/** Base images with real files and the real qemu-img. */
 describe('the base store', () => {
   let dir: string;
   let store: BaseDirectory;
@@ -29,7 +29,7 @@ describe('the base store', () => {
   });
   afterEach(() => rm(dir, { recursive: true, force: true }));
 
-  it('imports once, seals, and knows it again by source and by content', async () => {
+  it('imports once, seals, and recognizes the image by source and by content', async () => {
     await buildGolden(at('golden.qcow2'), { filledMiB: 4 });
     const { base, how } = await add('golden.qcow2');
     expect(['copied', 'reflinked']).toContain(how);
@@ -53,7 +53,7 @@ describe('the base store', () => {
     expect((await readdir(at('store', 'bases', 'golden'))).filter((name) => name.endsWith('.partial'))).toEqual([]);
   });
 
-  it('keeps holes: a sparse raw disk takes no more than its data', async () => {
+  it('keeps holes: a sparse raw disk takes only the space of its data', async () => {
     await buildGolden(at('big.raw'), { format: 'raw', filledMiB: 1, virtualMiB: 512 });
     const { base } = await add('big.raw');
     expect(base).toMatchObject({ format: 'raw', virtualBytes: 512 * 1024 ** 2 });
@@ -71,12 +71,12 @@ describe('the base store', () => {
     expect(await store.get({ name: 'golden', digest: first.digest })).toMatchObject({ digest: first.digest });
   });
 
-  it('refuses what must not become a base, and leaves nothing behind', async () => {
+  it('refuses invalid images, and leaves nothing behind', async () => {
     await image('plain.qcow2');
     await execa('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', 'qcow2', '-b', at('plain.qcow2'), at('chained.qcow2')]);
     await execa('qemu-img', ['create', '-q', '-f', 'qcow2', '-o', `data_file=${at('data.raw')}`, at('external.qcow2'), '1M']);
     const luks = ['--object', 'secret,id=s,data=geheim', '-o', 'encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10'];
-    // It measures the CPU first, and gives up on a busy one.
+    // It benchmarks the CPU first, and fails on a busy one.
     for (let attempt = 1; ; attempt++) {
       const made = await execa('qemu-img', ['create', '-q', '-f', 'qcow2', ...luks, at('secret.qcow2'), '1M'], { reject: attempt > 20 });
       if (made.exitCode === 0) break;
@@ -84,7 +84,7 @@ describe('the base store', () => {
     await execa('qemu-img', ['create', '-q', '-f', 'vmdk', at('other.vmdk'), '1M']);
     await image('broken.qcow2');
     const handle = await open(at('broken.qcow2'), 'r+');
-    // The refcount table now points into nowhere.
+    // The refcount table now points outside the file.
     await handle.write(Buffer.from('0000000000ff0000', 'hex'), 0, 8, 48);
     await handle.close();
     await writeFile(at('empty.qcow2'), '');
@@ -107,7 +107,7 @@ describe('the base store', () => {
     expect(left.filter((name) => /partial|qcow2/.test(name))).toEqual([]);
   });
 
-  it('flattens a chain that is trusted', async () => {
+  it('flattens a trusted chain', async () => {
     await buildGolden(at('golden.qcow2'), { filledMiB: 1 });
     await execa('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', 'qcow2', '-b', at('golden.qcow2'), at('chained.qcow2')]);
     const { base, how } = await add('chained.qcow2', { trustChain: true });
@@ -126,7 +126,7 @@ describe('the base store', () => {
     await writer;
   });
 
-  it('finds every kind of tampering, and takes the original back', async () => {
+  it('detects every kind of change, and accepts the original again', async () => {
     await buildGolden(at('golden.qcow2'), { filledMiB: 1 });
     const { base } = await add('golden.qcow2');
     const seen = async (): Promise<string> => sealDifferences(base.seal, await store.seal(base)).join();
@@ -138,7 +138,7 @@ describe('the base store', () => {
     await utimes(base.path, 1, 1);
     expect(await seen()).toMatch(/time/);
     await rm(base.path);
-    expect(await seen()).toBe('the file is gone');
+    expect(await seen()).toBe('the file is missing');
     await writeFile(base.path, 'another file');
     expect(await seen()).not.toBe('');
 
@@ -150,7 +150,7 @@ describe('the base store', () => {
     expect((await store.list()).bases).toEqual([]);
   });
 
-  it('lists the others when one record is damaged', async () => {
+  it('lists the others if a record is damaged', async () => {
     await image('a.qcow2');
     await image('b.qcow2');
     const { base } = await add('a.qcow2');
@@ -159,7 +159,7 @@ describe('the base store', () => {
     const { bases, damaged } = await store.list();
     expect(bases.map((item) => item.name)).toEqual(['b']);
     expect(damaged[0]?.path).toContain('/a/');
-    // As the message says: importing it again mends it.
+    // As the hint says, importing it again repairs it.
     expect(await add('a.qcow2')).toMatchObject({ base: { digest: base.digest } });
     expect(await store.list()).toMatchObject({ bases: [{ name: 'a' }, { name: 'b' }], damaged: [] });
   });

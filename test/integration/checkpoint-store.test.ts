@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CheckpointDirectory } from '../../src/adapters/store/checkpoint-store.js';
 import { clusterEntry, parseSnapshotTable, snapshotPlace } from '../../src/core/image/qcow2-snapshots.js';
 
-/** What a snapshot holds, read out of images that qemu-img has made. */
+/** The content of snapshots, read from images of qemu-img. */
 describe('a snapshot in an image', () => {
   let root: string;
   let image: string;
@@ -28,7 +28,7 @@ describe('a snapshot in an image', () => {
   });
   afterEach(() => rm(root, { recursive: true, force: true }));
 
-  it('is the same whatever the guest writes afterwards, and when other snapshots come and go', async () => {
+  it('does not change with later writes of the guest, or with other snapshots', async () => {
     const digest = await held();
     expect(digest).toMatch(/^2:[0-9a-f]{64}$/);
     expect(await store.tags(image)).toEqual([tag]);
@@ -42,7 +42,7 @@ describe('a snapshot in an image', () => {
     expect([await held(), await store.tags(image)]).toEqual([undefined, []]);
   });
 
-  it('is another where any byte of it is, or where the same bytes are elsewhere', async () => {
+  it('changes if any byte changes, or if the same bytes are elsewhere', async () => {
     const digest = await held();
     const map = JSON.parse((await execa('qemu-img', ['map', '--output=json', image])).stdout) as Array<{
       data: boolean;
@@ -60,7 +60,7 @@ describe('a snapshot in an image', () => {
     }
     await handle.close();
     expect(await held()).toBe(digest);
-    // One cluster, the same in both, at another place of the disk.
+    // One cluster, the same in both, at another position of the disk.
     const digests: Array<string | undefined> = [];
     for (const place of ['0', '64k']) {
       await execa('qemu-img', ['create', '-q', '-f', 'qcow2', image, '2G']);
@@ -72,9 +72,9 @@ describe('a snapshot in an image', () => {
     expect(digests[0]).not.toBe(digests[1]);
   });
 
-  it('is the same wherever its clusters lie in the file', async () => {
+  it('does not depend on the position of its clusters in the file', async () => {
     const digests = new Set<string | undefined>();
-    // The same disk, written forwards and backwards, with zeros in its midst.
+    // The same disk, written forwards and backwards, with zeros in the middle.
     for (const order of [
       ['0', '64k', '128k', '256k'],
       ['256k', '128k', '64k', '0'],
@@ -88,7 +88,7 @@ describe('a snapshot in an image', () => {
     expect([...digests]).toEqual([expect.any(String)]);
   });
 
-  it('is compared with records of cowherd 0.1.0 in their way', async () => {
+  it('is compared with records of cowherd 0.1.0 by their method', async () => {
     await execa('qemu-img', ['create', '-q', '-f', 'qcow2', image, '2G']);
     await io('write -P 7 0 192k');
     await execa('qemu-img', ['snapshot', '-c', tag, image]);
@@ -105,7 +105,7 @@ describe('a snapshot in an image', () => {
     expect(await held()).toBe(`2:${sha256(head, ...places.flatMap((place) => [place, cluster]))}`);
   });
 
-  it('that is cut short at any place is never taken for whole, and never a crash', async () => {
+  it('truncated anywhere is never considered complete, and never a crash', async () => {
     const digest = await held();
     const { size } = await stat(image);
     const whole = await readFile(image);
@@ -116,7 +116,7 @@ describe('a snapshot in an image', () => {
     }
   });
 
-  it('is not there in what is no image, or is not to be read', async () => {
+  it('is missing in a file that is not an image, or is unreadable', async () => {
     for (const [name, bytes] of [
       ['empty', Buffer.alloc(0)],
       ['noise', Buffer.alloc(4096, 0x51)],
@@ -131,7 +131,7 @@ describe('a snapshot in an image', () => {
     await expect(store.tags(root)).rejects.toMatchObject({ code: 'STORE_FAILED' });
   });
 
-  it('whose header lies is neither believed nor waited for', async () => {
+  it('with false sizes in its header is rejected quickly', async () => {
     const whole = await readFile(image);
     const place = snapshotPlace(whole.subarray(0, 104));
     expect(place).toMatchObject({ clusterBits: 16, snapshots: 2 });
@@ -154,8 +154,8 @@ describe('a snapshot in an image', () => {
     }
   });
 
-  it('of compressed clusters is read where they are', () => {
-    // Clusters of 64 KiB: 54 bits of offset, then how many sectors there are beside the first.
+  it('with compressed clusters is read at their offsets', () => {
+    // Clusters of 64 KiB: 54 bits of offset, then the number of additional sectors.
     const table = Buffer.from('40c0000000012345', 'hex');
     expect(clusterEntry(table, 0, 16)).toEqual({ kind: 'compressed', offset: 0x12345, bytes: 4 * 512 - (0x12345 % 512) });
     expect(parseSnapshotTable(Buffer.alloc(10), 1)).toBeUndefined();

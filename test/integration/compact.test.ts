@@ -8,7 +8,7 @@ import { removeStaged } from '../../src/adapters/store/fleet-removal.js';
 import { fleetLayout } from '../../src/adapters/store/layout.js';
 import { OverlayDirectory } from '../../src/adapters/store/overlay-store.js';
 
-/** The copy that takes an overlay's place, on real files and the real qemu-img. */
+/** The copy that replaces an overlay, with real files and the real qemu-img. */
 describe('a compacted overlay', () => {
   const MiB = 1024 ** 2;
   const fleet = 'cwt-lab';
@@ -39,7 +39,7 @@ describe('a compacted overlay', () => {
   });
   afterEach(() => rm(root, { recursive: true, force: true }));
 
-  it('gives back zeros, and keeps them where the base has data below', async () => {
+  it('frees zeros, and keeps them if the base image has data below', async () => {
     await io(
       overlay,
       'write -P 0x11 64M 10M', // written, and overwritten with zeros: nothing below
@@ -49,7 +49,7 @@ describe('a compacted overlay', () => {
       'write -z 8M 4M', // zero clusters over data, never written
       'write -P 0 16M 4M', // zeros written out over data
       'write -P 0 24M 4k', // a part of a cluster
-      'write -P 0x33 80M 2M', // what is really there
+      'write -P 0x33 80M 2M', // actual data
     );
     const before = await readFile(overlay);
     const { copy, isSame } = await copyOf();
@@ -57,7 +57,7 @@ describe('a compacted overlay', () => {
     const { overlay: overlayBytes, copy: copyBytes } = await copy.sizes();
     expect(overlayBytes).toBeGreaterThan(16 * MiB);
     expect(copyBytes).toBeLessThan(3 * MiB);
-    // What must not fall through to the base: read back byte by byte.
+    // Must not show the base image's data: compared byte by byte.
     await io(copy.path, 'read -P 0 0 4M', 'read -P 0 8M 4M', 'read -P 0 16M 4M', 'read -P 0 24M 4k', 'read -P 0 64M 10M');
     await io(copy.path, 'read -P 0xaa 4M 4M', 'read -P 0xaa 12M 4M', 'read -P 0x33 80M 2M', 'read -P 0xaa 24580k 60k');
     expect((await readFile(overlay)).equals(before)).toBe(true);
@@ -68,20 +68,20 @@ describe('a compacted overlay', () => {
     expect(await readdir(room())).toEqual(['m-1.qcow2']);
     expect(await images.info(overlay, 'qcow2')).toMatchObject({ virtualBytes: 128 * MiB, backing: base });
     expect(await images.check(overlay)).toBeUndefined();
-    // Once more gives nothing.
+    // A second time frees nothing.
     const again = await copyOf();
     const sizes = await again.copy.sizes();
     expect(sizes.copy).toBeGreaterThanOrEqual(sizes.overlay);
     await again.copy.discard();
   });
 
-  it('a copy that differs in one byte is no copy', async () => {
+  it('a copy that differs in one byte is rejected', async () => {
     await io(overlay, 'write -P 0x33 80M 1M');
     const { copy } = await copyOf();
     await io(copy.path, 'write -P 0x34 80M 1');
     const [one, other] = [overlay, copy.path].map((path) => ({ path, format: 'qcow2' as const })) as [typeof base, typeof base];
     expect(await images.isSameDisk(one, other)).toBe(false);
-    // Smaller by nothing but zeros at its end is another disk, too.
+    // A disk without zeros at its end differs, too.
     await execa('qemu-img', ['create', '-q', '-f', 'qcow2', join(root, 'a.qcow2'), '1M']);
     await execa('qemu-img', ['create', '-q', '-f', 'qcow2', join(root, 'b.qcow2'), '2M']);
     expect(
@@ -89,7 +89,7 @@ describe('a compacted overlay', () => {
     ).toBe(false);
   });
 
-  it('keeps an overlay that changed meanwhile, and works on one that is larger than its base', async () => {
+  it('keeps an overlay that changed meanwhile, and handles one that is larger than its base image', async () => {
     await execa('qemu-img', ['resize', '-q', '-f', 'qcow2', overlay, '256M']);
     await io(overlay, 'write -P 0x33 200M 4M', 'write -P 0 200M 3M');
     const { copy, isSame } = await copyOf();
@@ -104,13 +104,13 @@ describe('a compacted overlay', () => {
     await io(overlay, 'read -P 0 200M 3M', 'read -P 0x33 203M 1M');
   });
 
-  it('names what a copy would lose', async () => {
+  it('reports what a copy would lose', async () => {
     await execa('qemu-img', ['snapshot', '-c', 'before', overlay]);
     await execa('qemu-img', ['bitmap', '--add', overlay, 'dirty']);
     expect((await images.info(overlay, 'qcow2')).extras).toEqual(['internal snapshot before', 'dirty bitmap dirty']);
   });
 
-  it('sweeps what a crash left; so does whatever removes staged files', async () => {
+  it('removes what a crash left, as does removing staged files', async () => {
     const left = async (): Promise<void> => writeFile(join(room(), '.compact-0123456789ab.qcow2'), 'torn');
     await left();
     await overlays.sweep(fleet);

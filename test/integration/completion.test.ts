@@ -44,7 +44,7 @@ describe('completion', () => {
     ['spawn lab --network n', expect.arrayContaining(['none'])],
     ['cp file.txt la', ['lab:', 'lake:']],
     ['completion ', ['bash', 'zsh', 'fish']],
-    // Files are the shell's.
+    // The shell completes files.
     ['spawn --file ', []],
     ['exec lab -- ', []],
     ['nonesuch ', []],
@@ -52,7 +52,7 @@ describe('completion', () => {
     expect(candidates(line)).toEqual(expected);
   });
 
-  it('names verbs, topics and what is below them, and no flag twice', () => {
+  it('lists commands, topics and their subcommands, and no flag twice', () => {
     const of = (...words: string[]) =>
       complete(words, Object.values(manifest.commands) as unknown as CommandShape[], world).map(({ text }) => text);
     expect(of('sp')).toEqual(['spawn']);
@@ -82,13 +82,13 @@ describe('completion', () => {
     ]);
   });
 
-  it('loads nothing but itself before it answers', async () => {
+  it('loads only itself before it answers', async () => {
     const traced = await execa('bash', ['-c', `NODE_DEBUG=esm,module '${process.execPath}' '${bin}' __complete -- spawn --se 2>&1`]);
     expect(traced.stdout).toContain('--seed\t');
     expect(traced.stdout).not.toContain('node_modules/');
   });
 
-  // Each line with a base image, and words that are empty, as when a space was typed last.
+  // Each line with a base image, and empty words, as after a trailing space.
   const lines = {
     'cowherd reset la': ['lab', 'lake'],
     'cowherd base rel': ['relocate'],

@@ -3,7 +3,7 @@ import ts from 'typescript';
 import { expect, it } from 'vitest';
 import { pages, readPage, repository } from '../support/docs/pages.js';
 
-/** test/e2e/cli/docs.test.ts runs these, transpiled; here their types are checked against those of the package. */
+/** test/e2e/cli/docs.test.ts runs these, transpiled; here their types are checked against the package. */
 it('TypeScript in the documentation has no type errors', () => {
   const blocks = pages.flatMap((page) => readPage(page).blocks).filter(({ language }) => language === 'ts');
   expect(blocks.length).toBeGreaterThan(0);

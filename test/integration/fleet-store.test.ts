@@ -35,7 +35,7 @@ describe('the fleet store', () => {
   });
   afterEach(() => rm(root, { recursive: true, force: true }));
 
-  it('puts overlays in place whole, sparse, and private', async () => {
+  it('places overlays atomically, sparse, and private', async () => {
     await store.stageOverlays(fleet, ['m-1', 'm-2'], image);
     expect((await store.overlaySizes(fleet)).size).toBe(0);
     await store.placeOverlay(fleet, 'm-1');
@@ -44,14 +44,14 @@ describe('the fleet store', () => {
     expect((await stat(path)).mode & 0o777).toBe(0o600);
     expect((await store.overlaySizes(fleet)).get('m-1')).toBe(8192);
     expect(await store.measureOverlay(fleet, image)).toBe(8192);
-    // Staged again over what a crash left behind.
+    // Staged again over what a crash left.
     await writeFile(at('overlays', 'm-2.qcow2.new'), 'torn');
     await store.stageOverlays(fleet, ['m-2'], image);
     await store.placeOverlay(fleet, 'm-2');
     expect((await readFile(at('overlays', 'm-2.qcow2'))).equals(image)).toBe(true);
   });
 
-  it('removes what is the fleet’s, and keeps and names what is not', async () => {
+  it('removes the fleet’s files, and keeps and reports others', async () => {
     await store.stageOverlays(fleet, ['m-1'], image);
     await store.prepareStart(fleet, 'm-1');
     await writeFile(at('logs', 'm-1.log.0'), '');
@@ -64,9 +64,9 @@ describe('the fleet store', () => {
     expect(await readdir(join(root, 'fleets'))).toEqual([]);
   });
 
-  it('keeps fleet.json as long as what was under way needs it', async () => {
+  it('keeps fleet.json as long as the operation needs it', async () => {
     await store.beginOperation(fleet, operation);
-    // Something that cannot be unlinked shows what goes before it.
+    // A file that cannot be unlinked shows the order of removal.
     await mkdir(at('fleet.json'));
     await expect(store.removeFleet(fleet)).rejects.toMatchObject({ code: 'STORE_FAILED' });
     expect(await readdir(at())).toEqual(['fleet.json']);
@@ -85,7 +85,7 @@ describe('the fleet store', () => {
     expect(await readFile(join(outside, 'm-1.qcow2'), 'utf8')).toBe('precious');
   });
 
-  it('keeps an operation until it is ended', async () => {
+  it('keeps an operation until it ends', async () => {
     expect(await store.unfinished(fleet)).toBeUndefined();
     await store.beginOperation(fleet, operation);
     await store.markDone(fleet, 2);
@@ -97,7 +97,7 @@ describe('the fleet store', () => {
     await expect(store.unfinished(fleet)).rejects.toMatchObject({ code: 'STATE_DAMAGED', hint: expect.stringContaining('operation.json') });
   });
 
-  it('reads the console in pieces, and from the start when the log was begun anew', async () => {
+  it('reads the console in chunks, and from the start if the log was restarted', async () => {
     await store.prepareStart(fleet, 'm-1');
     await writeFile(at('logs', 'm-1.log'), 'hello ');
     const first = await store.readConsole(fleet, 'm-1', 0);
@@ -113,7 +113,7 @@ describe('the fleet store', () => {
   });
 });
 
-describe('a console log read in pieces', () => {
+describe('a console log read in chunks', () => {
   const fleet = 'cwt-lab';
   let root: string;
   beforeEach(async () => {
@@ -121,14 +121,14 @@ describe('a console log read in pieces', () => {
   });
   afterEach(() => rm(root, { recursive: true, force: true }));
 
-  it.each(['é', '–', '𝄞'])('gives every %s whole, wherever a piece ends', async (character) => {
+  it.each(['é', '–', '𝄞'])('gives every %s complete, wherever a chunk ends', async (character) => {
     const store = new FleetDirectory(root, new AgentSockets(true));
     await store.prepareStart(fleet, 'm-1');
     const path = join(root, 'fleets', fleet, 'logs', 'm-1.log');
-    // Pieces are of 64 KiB: their ends come within a character, and behind one.
+    // Chunks have 64 KiB, so they end within and after a character.
     const whole = `${'a'.repeat(64 * 1024 - 2)}${character.repeat(40_000)}`;
     const bytes = Buffer.from(whole);
-    // The guest is in the midst of a character when it is looked at.
+    // The guest has written half a character when it is read.
     await writeFile(path, bytes.subarray(0, -1));
     let [text, at] = ['', 0];
     const readOn = async (): Promise<void> => {
@@ -150,7 +150,7 @@ describe('the lock', () => {
   });
   afterEach(() => rm(dir, { recursive: true, force: true }));
 
-  it('keeps others out, names the holder, and can be had again', async () => {
+  it('excludes others, names the holder, and can be taken again', async () => {
     const path = join(dir, 'lock');
     const lock = await FileLock.take(path, 'Fleet lab');
     await expect(FileLock.take(path, 'Fleet lab')).rejects.toMatchObject({
@@ -173,17 +173,17 @@ describe('the lock', () => {
   });
 });
 
-describe('who holds the lock', () => {
+describe('the holder of the fleet lock', () => {
   let dir: string;
   beforeEach(async () => {
     dir = await mkdtemp(join(tmpdir(), 'cwt-holder-'));
   });
   afterEach(() => rm(dir, { recursive: true, force: true }));
 
-  it('is judged by the lock, not by a process that lives', async () => {
+  it('is determined by the lock, not by a live process', async () => {
     const path = join(dir, 'lock');
     expect(await lockHolder(path)).toBeUndefined();
-    // What a killed run left, whose number is another one's by now.
+    // Left by a killed run, whose pid was reused.
     await writeFile(path, `pid ${process.pid}\n`);
     expect(await lockHolder(path)).toBeUndefined();
     const lock = await FileLock.take(path, 'x');
@@ -192,13 +192,13 @@ describe('who holds the lock', () => {
     expect(await lockHolder(path)).toBeUndefined();
   });
 
-  it('may be asked at any time without keeping anybody out', async () => {
+  it('can be queried at any time without blocking others', async () => {
     const path = join(dir, 'lock');
     let isOver = false;
     const look = async (): Promise<number> => {
       let looks = 0;
       for (; !isOver; looks++) {
-        // As a killed run leaves it: the lock is tried.
+        // As left by a killed run, so the lock is tried.
         await writeFile(path, 'pid 1\n');
         await lockHolder(path);
       }
@@ -227,7 +227,7 @@ describe('a virsh that misbehaves', () => {
     return new Virsh({ uri: 'qemu:///system', sessions: 1, ...times, inherit: () => [], inheritance: () => 0 });
   };
 
-  it('that hangs is given up, naming the call', async () => {
+  it('that hangs is killed, and the error names the call', async () => {
     const virsh = open('hang');
     await expect(virsh.start('cwt-x-001')).rejects.toMatchObject({
       code: 'TOOL_TIMEOUT',
@@ -236,14 +236,14 @@ describe('a virsh that misbehaves', () => {
     await virsh.close();
   });
 
-  it('is given longer where it writes or reads a memory', async () => {
+  it('gets more time to write or read memory', async () => {
     const virsh = open('hang');
     const calls = [virsh.saveManaged('x', 15_000_000), virsh.start('x', 15_000_000), virsh.restorePaused('x', '/y', 15_000_000)];
     for (const call of calls) await expect(call).rejects.toMatchObject({ message: expect.stringContaining('within 2 s') });
     await virsh.close();
   });
 
-  it('that dies is tried once more, then reported', async () => {
+  it('that dies is retried once, then reported', async () => {
     const virsh = open('die');
     await expect(virsh.start('cwt-x-001')).rejects.toMatchObject({
       code: 'CONNECTION_FAILED',
@@ -255,7 +255,7 @@ describe('a virsh that misbehaves', () => {
   const state = (code: number, reason: number): string => `Domain: 'cwt-x-001'\n  state.state=${code}\n  state.reason=${reason}\n`;
   const [booted, startingUp, crashed] = [state(1, 1), state(3, 11), state(5, 3)];
   const busy = 'error: Timed out during operation: cannot acquire state change lock';
-  /** @returns how often virsh was asked */
+  /** @returns how often virsh was called */
   const play = async (script: string[], act: (virsh: Virsh) => Promise<unknown>): Promise<number> => {
     const scratch = await mkdtemp(join(tmpdir(), 'cwt-script-'));
     process.env.FAKE_COUNT = join(scratch, 'count');
@@ -272,11 +272,11 @@ describe('a virsh that misbehaves', () => {
     ['ends it after a while', ['die', running, ...Array(20).fill(startingUp), crashed, 'started', booted], 25],
     ['lets it go on', ['die', running, startingUp, ...Array(6).fill(booted)], 8],
     ['never finishes it: it is ended, then started', ['die', running, ...Array(61).fill(startingUp), 'destroyed', 'started'], 65],
-  ])('and whose daemon went down within a start: it is looked after until the daemon %s', async (_what, script, calls) => {
+  ])('whose daemon ends during a start: it is polled until the daemon %s', async (_what, script, calls) => {
     expect(await play(script, (virsh) => virsh.start('cwt-x-001'))).toBe(calls);
   });
 
-  it('and has somebody else start the domain: that is waited for', async () => {
+  it('while another client starts the domain: that start is awaited', async () => {
     expect(await play([running, startingUp, startingUp, booted], (virsh) => virsh.start('cwt-x-001'))).toBe(4);
   });
 
@@ -294,7 +294,7 @@ describe('a virsh that misbehaves', () => {
     expect(calls).toBe(script.length);
   });
 
-  it('and whose list of domains lacks one that is just being made is asked again, with a pause between', async () => {
+  it('whose list lacks a domain that is being created is queried again, with a pause between', async () => {
     const scratch = await mkdtemp(join(tmpdir(), 'cwt-script-'));
     const uuid = '7a4bd8b1-6f0e-4d37-9f6f-2c7f2f4b6a01';
     const states = "Domain: 'cwt-x-001'\n  state.state=1\n  state.reason=1\n";
@@ -303,19 +303,19 @@ describe('a virsh that misbehaves', () => {
     const virsh = open('');
     const began = performance.now();
     expect(await virsh.listDomains()).toEqual([{ uuid, name: 'cwt-x-001', state: 'running', reason: 'booted' }]);
-    // Five looks within one moment would all see the same.
+    // Five immediate queries would all see the same.
     expect(performance.now() - began).toBeGreaterThan(900);
     await virsh.close();
     await rm(scratch, { recursive: true });
   });
 
-  it('that prints warnings is understood all the same', async () => {
+  it('that prints warnings is parsed correctly', async () => {
     const virsh = open('warn');
     expect(await virsh.readXml(['cwt-x-001'])).toEqual(new Map([['cwt-x-001', '<domain/>\n']]));
     await virsh.close();
   });
 
-  it('that is not there is named with its package', async () => {
+  it('that is missing is reported with its package', async () => {
     process.env.PATH = '/nonexistent';
     const virsh = new Virsh({ uri: 'qemu:///system', sessions: 1, timeoutMs: 500, inherit: () => [], inheritance: () => 0 });
     await expect(virsh.start('x')).rejects.toMatchObject({ code: 'TOOL_MISSING', hint: expect.stringContaining('libvirt-clients') });

@@ -12,13 +12,13 @@ import { ReadBudget } from '../../src/adapters/guest-files/read-budget.js';
 const KiB = 1024;
 const MiB = 1024 ** 2;
 const sectors = (bytes: number): number => bytes / 512;
-// The tools of e2fsprogs are not on every user's path.
+// The tools of e2fsprogs are not on every user's PATH.
 const env = { PATH: `${process.env.PATH}:/usr/sbin:/sbin` };
 const machineId = '0123456789abcdef0123456789abcdef';
 const used = { machineId, sshHostKeys: ['ssh_host_ed25519_key', 'ssh_host_rsa_key'], cloudInitInstance: 'i-golden' };
 const cleanFacts = { machineId: '', sshHostKeys: [], cloudInitInstance: undefined };
 
-/** Looking into images without booting them: real file systems, tables and images. */
+/** Inspects images without booting them, with real file systems, tables and images. */
 describe('guest files', () => {
   let dir: string;
   let made = 0;
@@ -28,7 +28,7 @@ describe('guest files', () => {
     return at(`image-${made}.${suffix}`);
   };
 
-  /** A file system with the files of a directory. @param offset bytes, with no other file system disturbed */
+  /** Creates a file system with the files of a directory. @param offset bytes; does not overwrite other file systems */
   async function format(tree: string, { path = fresh('raw'), offset = 0, size = 16 * MiB, type = 'ext4', options = [] as string[] } = {}) {
     const place = offset === 0 ? [] : ['-E', `offset=${offset}`];
     await execa('mke2fs', ['-q', '-F', '-t', type, ...options, ...place, '-d', at(tree), path, `${size / KiB}k`], { env });
@@ -47,7 +47,7 @@ describe('guest files', () => {
     return path;
   }
 
-  /** How an image is read, and that it is read quickly. */
+  /** Reads an image, and checks that it is fast. */
   async function inspected(path: string, kind: 'raw' | 'qcow2' = path.endsWith('.raw') ? 'raw' : 'qcow2') {
     const started = performance.now();
     const facts = await inspectGuestFiles(path, kind);
@@ -61,7 +61,7 @@ describe('guest files', () => {
     for (const [path, target] of Object.entries(links)) await symlink(target, at(name, path));
   }
 
-  /** What keeps /etc of a file system, or the start of an image, from being read. */
+  /** Why /etc of a file system, or the start of an image, cannot be read. */
   async function complaint(path: string, length?: number): Promise<string> {
     const disk = await openDisk(path, path.endsWith('.raw') ? 'raw' : 'qcow2').catch(String);
     if (typeof disk === 'string') return disk;
@@ -82,7 +82,7 @@ describe('guest files', () => {
     await tree(
       'used',
       { ...keys, 'etc/machine-id': `${machineId}\n`, 'etc/ssh/sshd_config': '', 'var/lib/cloud/data/instance-id': 'i-golden\n' },
-      // The file is the one that counts.
+      // The file is decisive.
       { 'var/lib/cloud/instance': '/var/lib/cloud/instances/i-older' },
     );
     await tree('clean', { 'etc/machine-id': '', 'etc/ssh/sshd_config': '' });
@@ -180,13 +180,13 @@ describe('guest files', () => {
 
     it('reads a disk as QEMU does, byte for byte', async () => {
       const raw = await format('used');
-      // Data and holes in turn, and an end within a cluster.
+      // Alternating data and holes, and an end within a cluster.
       await patch(raw, ...Array.from({ length: 40 }, (_, n): [number, Buffer] => [n * 300_000, Buffer.alloc(70_000, n + 1)]));
       await truncate(raw, 16 * MiB + 512);
       const whole = await readFile(raw);
       for (const [name, options] of Object.entries(formats)) {
         const path = await convert(raw, ...options);
-        // Clusters that are zeros by flag, over data.
+        // Zero clusters over data.
         await execa('qemu-io', ['-f', 'qcow2', '-c', 'write -z 1M 256k', path]);
         const expected = Buffer.from(whole).fill(0, MiB, MiB + 256 * KiB);
         const disk = await openDisk(path, 'qcow2', new ReadBudget({ bytes: 256 * MiB }));
@@ -199,7 +199,7 @@ describe('guest files', () => {
       }
     });
 
-    it('reads a disk of 2 TiB as quickly, and one that was never written as nothing', async () => {
+    it('reads a disk of 2 TiB as fast, and finds nothing on an unwritten one', async () => {
       const path = fresh('qcow2');
       await execa('qemu-img', ['create', '-q', '-f', 'qcow2', path, '2T']);
       expect(await inspected(path)).toBeUndefined();
@@ -243,14 +243,14 @@ describe('guest files', () => {
     it.each(['ext2', 'ext4'])('large directories and scattered files (%s)', async (type) => {
       const many = Object.fromEntries(Array.from({ length: 3000 }, (_, n) => [`etc/a-name-of-some-length-${n}`, '']));
       await tree(`many-${type}`, { ...many, 'etc/ssh/ssh_host_rsa_key': '', 'etc/machine-id': `${machineId}\n` });
-      // Every other block is a hole, so that each block is an extent of its own.
+      // Every other block is a hole, so that each block is a separate extent.
       const handle = await open(at(`many-${type}`, 'scattered'), 'w');
       const blocks = type === 'ext2' ? 260 : 2000;
       for (let block = 0; block < blocks; block += 2) await handle.write(Buffer.alloc(KiB, `block ${block};`), 0, KiB, block * KiB);
       await handle.close();
       const features = type === 'ext2' ? 'dir_index' : 'dir_index,extents';
       const path = await format(`many-${type}`, { type, options: ['-b', '1024', '-N', '8000', '-O', features] });
-      // Makes the hashed index; 1 says that it changed something.
+      // Creates the hashed index; exit code 1 means that it changed something.
       expect((await execa('e2fsck', ['-fyD', path], { env, reject: false })).exitCode).toBeLessThan(2);
       const { stdout } = await execa('debugfs', ['-R', 'htree_dump /etc', path], { env });
       expect(stdout).toContain('Number of entries');
@@ -268,7 +268,7 @@ describe('guest files', () => {
       expect(await inspected(path)).toEqual({ machineId, sshHostKeys: ['ssh_host_rsa_key'], cloudInitInstance: undefined });
     });
 
-    it('follows links inside the guest, and no further than is sane', async () => {
+    it('follows links inside the guest, up to a limit', async () => {
       const far = `instances/${'x'.repeat(70)}`;
       await tree(
         'linked',
@@ -295,7 +295,7 @@ describe('guest files', () => {
       await disk.close();
     });
 
-    it('leaves nothing in its answer that a terminal would obey', async () => {
+    it('leaves no terminal control in its result', async () => {
       await tree('rude', {
         'etc/machine-id': `\x1b[2Jowned\x07${'x'.repeat(5000)}`,
         'etc/ssh/ssh_host_\x1b[2J_key': '',
@@ -308,7 +308,7 @@ describe('guest files', () => {
     });
   });
 
-  it('are read through the layers of an image, which are told', async () => {
+  it('are read through the given layers of an image', async () => {
     const whole = await convert(await format('used'));
     const expected = await inspected(whole);
     expect(expected?.machineId).toBeTruthy();
@@ -321,7 +321,7 @@ describe('guest files', () => {
     const top = await layer(middle, '24M');
     const backing = [middle, whole].map((path) => ({ path, format: 'qcow2' as const }));
     expect(await inspectGuestFiles(top, 'qcow2', { backing })).toEqual(expected);
-    // What lies on top hides what is below: the superblock, here.
+    // The upper layer hides the lower one, here the superblock.
     await execa('qemu-io', ['-f', 'qcow2', '-c', 'write -z 0 64k', top]);
     expect(await inspectGuestFiles(top, 'qcow2', { backing })).toBeUndefined();
     expect(await inspectGuestFiles(middle, 'qcow2')).toBeUndefined();
@@ -329,7 +329,7 @@ describe('guest files', () => {
   });
 
   describe('that cannot be read', () => {
-    it('are said to be so', async () => {
+    it('are reported', async () => {
       const raw = await format('used');
       const whole = await convert(raw);
       const chained = fresh('qcow2');
@@ -345,7 +345,7 @@ describe('guest files', () => {
       for (const path of [chained, at('pipe'), at('missing.qcow2'), dir]) expect(await inspected(path, 'qcow2')).toBeUndefined();
     });
 
-    it('give no answer rather than half of one', async () => {
+    it('give no result rather than a partial one', async () => {
       expect(await inspected(await format('boot'))).toBeUndefined();
       const inline = await format('used', { options: ['-O', 'inline_data,extents', '-I', '256'] });
       expect(await inspected(inline)).toBeUndefined();
@@ -409,7 +409,7 @@ describe('guest files', () => {
       expect(await inspected(image)).toEqual(used);
     });
 
-    it('ext4: trees and directories that lead into themselves', async () => {
+    it('ext4: cyclic trees and directories', async () => {
       const image = await format('used', { options: ['-b', '1024', '-O', 'extents,64bit'] });
       const { stdout: place } = await execa('debugfs', ['-R', 'imap /etc', image], { env });
       const [, block, offset] = /located at block (\d+), offset (0x[0-9a-f]+)/.exec(place) ?? [];
@@ -458,7 +458,7 @@ describe('guest files', () => {
       expect(await inspected(image)).toEqual(used);
     });
 
-    it('partitions: a ring of logical ones, and tables of any size', async () => {
+    it('partitions: a cycle of logical ones, and tables of any size', async () => {
       const ring = fresh('raw');
       await writeFile(ring, Buffer.alloc(4 * MiB));
       const record = Buffer.from(`00000000830000000100000001000000${'00000000050000000000000001000000'}`, 'hex');
@@ -487,7 +487,7 @@ describe('guest files', () => {
       }
     });
 
-    it('noise, and files that end early', async () => {
+    it('random data, and truncated files', async () => {
       for (const length of [0, 1, 511, 512, 513, 1500, 2048, 100_000]) {
         const path = fresh('bin');
         await writeFile(path, noise(length, length + 1));
@@ -498,13 +498,13 @@ describe('guest files', () => {
       }
     });
 
-    it('bytes changed anywhere never throw, and never take long', async () => {
+    it('changed bytes never cause an exception or a delay', async () => {
       const raw = await format('used', { size: 4 * MiB, options: ['-b', '1024', '-O', 'extents'] });
       for (const image of [raw, await convert(raw, '-c', '-o', 'cluster_size=4k'), await convert(raw, '-o', 'cluster_size=4k')]) {
         const whole = await readFile(image);
         const positions = noise(1200, 7);
         for (let turn = 0; turn < 300; turn += 1) {
-          // Close to the start, where all tables are.
+          // Near the start, where all tables are.
           const spot = positions.readUInt32LE(turn * 4) % Math.min(whole.length - 8, turn % 3 === 0 ? 2 * KiB : 300 * KiB);
           await patch(image, [spot, noise(1 + (turn % 8), turn + 99)]);
           const started = performance.now();

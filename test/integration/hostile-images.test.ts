@@ -13,13 +13,13 @@ import { CowherdError } from '../../src/core/errors.js';
 import { assertImportable, headerBytes, imageFormat, parseQcow2Header } from '../../src/core/image/qcow2-header.js';
 import type { ImportResult } from '../../src/ports/bases.js';
 
-/** Images of strangers: each becomes a base image that shows what the file shows, or is refused with a reason, and soon. */
+/** Untrusted images: each becomes a base image with the same content, or is refused with a reason, quickly. */
 
 const soak = Number(process.env.COWHERD_SOAK ?? 1);
 const parsed = Math.round(2000 * soak);
 const imported = Math.round(20 * soak);
 const GiB = 1024 ** 3;
-/** Generous: others may use the machine. Without its bounds, what is meant to take long takes minutes or for ever. */
+/** Generous, since the machine may be busy. Without limits, these cases take minutes or forever. */
 const soonMs = 15_000;
 
 let dir: string;
@@ -30,14 +30,14 @@ const create = (name: string, ...args: string[]) => execa('qemu-img', ['create',
 const qcow2 = (name: string, ...options: string[]) => create(name, '-f', 'qcow2', ...options, '4M');
 const fill = (name: string, command = 'write -P 7 0 2M') => execa('qemu-io', ['-f', 'qcow2', '-c', command, at(name)]);
 
-/** Writes the golden image with some bytes of it changed. */
+/** Writes the golden image with some bytes changed. */
 async function changed(name: string, place: number, hex: string): Promise<void> {
   const bytes = Buffer.from(golden);
   bytes.write(hex, place, 'hex');
   await writeFile(at(name), bytes);
 }
 
-/** A base image of it, or the refusal. @throws whatever is neither */
+/** The imported base image, or the refusal. @throws any other error */
 async function add(name: string, format?: 'qcow2' | 'raw', trustChain = false): Promise<ImportResult | CowherdError> {
   const began = performance.now();
   const before = await readdir(at('store'), { recursive: true });
@@ -54,7 +54,7 @@ async function add(name: string, format?: 'qcow2' | 'raw', trustChain = false): 
   }
 }
 
-/** That a guest on a fresh overlay sees the disk that the file holds. */
+/** Checks that a guest on a fresh overlay sees the disk of the file. */
 async function assertSame(name: string, { base }: ImportResult): Promise<void> {
   const overlay = at('overlay.qcow2');
   await execa('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', base.format, '-b', base.path, overlay]);
@@ -78,10 +78,10 @@ const backed = (name: string, backing: string) =>
 interface Hostile {
   what: string;
   make: (name: string) => Promise<unknown>;
-  /** What the refusal says; undefined where the image is a good one. */
+  /** The message of the refusal; undefined for a valid image. */
   refused?: RegExp;
   format?: 'qcow2' | 'raw';
-  /** Where it is not a file of ours. */
+  /** The path, if it is not a file of the test. */
   path?: string;
   warning?: RegExp;
 }
@@ -128,7 +128,7 @@ const table: Hostile[] = [
     make: (name) => create(name, '-f', 'qcow2', '-o', 'cluster_size=2M', '1E'),
     refused: /2 PiB/,
   },
-  { what: 'a disk of zero bytes', make: (name) => changed(name, 24, '0000000000000000'), refused: /zero bytes/ },
+  { what: 'a disk of zero bytes', make: (name) => changed(name, 24, '0000000000000000'), refused: /is an empty disk/ },
   { what: 'an L1 table behind its end', make: (name) => changed(name, 40, '0000000100000000'), refused: /ends before its tables/ },
   { what: 'an L1 table of 4 billion entries', make: (name) => changed(name, 36, 'ffffffff'), refused: /ends before its tables/ },
   { what: 'a refcount table behind its end', make: (name) => changed(name, 48, '0000000100000000'), refused: /corrupt|cannot be read/ },
@@ -154,7 +154,7 @@ const table: Hostile[] = [
     what: `a raw disk of ${size} bytes`,
     make: (name: string) => writeFile(at(name), Buffer.alloc(size, 1)),
     format: 'raw' as const,
-    refused: /no whole number of sectors/,
+    refused: /not a multiple of 512/,
   })),
   { what: 'a directory', make: (name) => execa('mkdir', [at(name)]), refused: /is a directory/ },
   { what: 'a FIFO', make: (name) => execa('mkfifo', [at(name)]), refused: /not a file/ },
@@ -199,7 +199,7 @@ const table: Hostile[] = [
   { what: 'raw bytes of any kind', make: (name) => writeFile(at(name), Buffer.alloc(4096, 'x')), format: 'raw', warning: /no boot sector/ },
 ];
 
-describe('an image of a stranger', () => {
+describe('an untrusted image', () => {
   it.each(table)('$what', async ({ make, refused, format, path, warning }) => {
     const name = 'image.qcow2';
     await rm(at(name), { recursive: true, force: true });
@@ -216,7 +216,7 @@ describe('an image of a stranger', () => {
     await store.remove(result.base);
   });
 
-  it('cut short is refused, wherever', async () => {
+  it('is refused if truncated anywhere', async () => {
     const { size } = await stat(at('golden.qcow2'));
     const places = [1, 3, 4, 8, 71, 72, 103, 104, 511, 512, 4096, 65_535, 65_536, 65_537, 131_072, 196_608, 262_144, 262_145, 300_000];
     let refused = 0;
@@ -230,7 +230,7 @@ describe('an image of a stranger', () => {
     expect(refused).toBeGreaterThan(20);
   });
 
-  it('that changes while it is imported is refused, also where it has no end', async () => {
+  it('that changes while it is imported is refused, even if it is endless', async () => {
     await buildGolden(at('grows.raw'), { format: 'raw', filledMiB: 30 });
     const before = (await readdir(at('store'), { recursive: true })).sort();
     let grown = 0;
@@ -240,13 +240,13 @@ describe('an image of a stranger', () => {
     await writer.close();
     await rm(at('grows.raw'));
     expect(outcome).toMatchObject({ code: 'BASE_REFUSED', message: expect.stringContaining('changed while') });
-    // It was read as long as it was, in steps of 4 MiB, and no longer.
+    // Only its original length was read, in steps of 4 MiB.
     expect(grown).toBeLessThanOrEqual(16);
     expect((await readdir(at('store'), { recursive: true })).sort()).toEqual(before);
   });
 
-  it('that points at one table a million times takes no longer than any other', async () => {
-    // 8 TiB of one L2 table that is in every entry of the L1 table: qemu-img check would go through all of it.
+  it('that refers to one table a million times takes no longer than others', async () => {
+    // 8 TiB with the same L2 table in every entry of the L1 table, all of which qemu-img check would read.
     await create('bomb.qcow2', '-f', 'qcow2', '8T');
     const handle = await open(at('bomb.qcow2'), 'r+');
     const head = Buffer.alloc(512);
@@ -261,7 +261,7 @@ describe('an image of a stranger', () => {
     expect(await add('bomb.qcow2')).toMatchObject({ code: 'BASE_REFUSED' });
   });
 
-  it.each(['/dev/zero', '/dev', '.'])('is no NVRAM either: %s', async (path) => {
+  it.each(['/dev/zero', '/dev', '.'])('is not a valid NVRAM either: %s', async (path) => {
     await expect(readNamedBytes(path === '.' ? dir : path)).rejects.toMatchObject({ code: 'BAD_USAGE' });
   });
 
@@ -295,7 +295,7 @@ describe('an image of a stranger', () => {
           expect(error).toMatchObject({ code: 'BASE_REFUSED' });
         }
         await file.write(bytes, 0, 4096, 0);
-        // Never throws, whatever it is given.
+        // Never throws, whatever the input.
         await inspectGuestFiles(at('fuzz'), 'qcow2', { milliseconds: 500 });
       }),
       { numRuns: parsed },

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const config = join(root, '.dependency-cruiser.mjs');
 
-/** A module that imports what it must not, and the rule that says so. */
+/** A module with a forbidden import, and the rule that forbids it. */
 const forbidden: ReadonlyArray<readonly [file: string, imports: string, rule: string]> = [
   ['src/core/a.ts', '../services/target.js', 'core-imports'],
   ['src/core/image/deep/b.ts', '../../../adapters/target.js', 'core-imports'],
@@ -79,7 +79,7 @@ describe('import rules', () => {
     for (const name of ['package.json', 'tsconfig.json']) await copyFile(join(root, name), join(copy, name));
     for (const layer of layers) await write(`src/${layer}/target.ts`, 'export type Target = string;\n');
     for (const [index, [file, imports]] of [...forbidden, ...allowed].entries()) {
-      // Imports of types count.
+      // Type imports count.
       const statement = index % 2 === 0 ? 'import type' : 'import';
       await write(file, `${statement} * as it from '${imports}';\nexport type It = typeof it;\n`);
     }
@@ -107,7 +107,7 @@ describe('import rules', () => {
     expect(found.filter(({ from }) => from === file)).toEqual([]);
   });
 
-  it('each rule has an import that breaks it', async () => {
+  it('each rule is broken by an import', async () => {
     const { default: rules } = await import(config);
     const names: string[] = rules.forbidden.map(({ name }: { name: string }) => name);
     expect([...new Set(forbidden.map(([, , rule]) => rule))].sort()).toEqual(names.sort());

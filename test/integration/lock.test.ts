@@ -9,7 +9,7 @@ import { FileLock, lockHolder, requestOf } from '../../src/adapters/store/lock.j
 import { until } from '../support/lab.js';
 
 const isRoot = process.getuid?.() === 0;
-/** No process has it: the kernel counts to 2^22. */
+/** No process has it: the kernel's limit is 2^22. */
 const nobody = 5_000_000;
 
 let dir: string;
@@ -20,7 +20,7 @@ afterEach(() => rm(dir, { recursive: true, force: true }));
 
 const isHeld = async (path: string): Promise<boolean> => (await execa('flock', ['-n', path, 'true'], { reject: false })).exitCode === 1;
 
-/** Runs while another program has the lock. */
+/** Runs `work` while another program has the lock. */
 async function whileHeld(path: string, work: (pid: number) => Promise<void>): Promise<void> {
   const stranger = execa('flock', ['--no-fork', path, 'sleep', '60'], { reject: false });
   try {
@@ -33,7 +33,7 @@ async function whileHeld(path: string, work: (pid: number) => Promise<void>): Pr
 }
 
 describe('a lock file', () => {
-  it('can be opened by its owner alone, also one of an older version, which stays the same file', async () => {
+  it('can be opened by its owner only, even one of an older version, which stays the same file', async () => {
     const [fresh, old] = [join(dir, 'fresh'), join(dir, 'old')];
     await writeFile(old, '', { mode: 0o644 });
     const { ino } = await stat(old);
@@ -57,14 +57,14 @@ describe('a lock file', () => {
       return [uid, gid, mode & 0o7777];
     };
     expect(await seen()).toEqual([4321, 8765, 0o660]);
-    // The group may write there no longer.
+    // The group loses write permission.
     await chmod(shared, 0o755);
     expect(await seen()).toEqual([4321, 8765, 0o600]);
   });
 });
 
 describe('the holder of a lock', () => {
-  it('is told with its verb, its pid and since when', async () => {
+  it('is reported with its command, its pid and its start time', async () => {
     const path = join(dir, 'lock');
     const lock = await FileLock.take(path, 'Fleet lab', { verb: 'base add' });
     await expect(FileLock.take(path, 'Fleet lab')).rejects.toMatchObject({
@@ -80,7 +80,7 @@ describe('the holder of a lock', () => {
     expect(await lockHolder(path)).toBeUndefined();
   });
 
-  it('is another program, by name and pid, also where a run that was killed left its note', async () => {
+  it('is another program, by name and pid, even if a killed run left its note', async () => {
     const path = join(dir, 'lock');
     await whileHeld(path, async (pid) => {
       for (const note of ['', `pid ${nobody}\nstart 1\nverb reset\n`, `pid ${process.pid}\nstart 1\nverb reset\n`]) {
@@ -95,18 +95,18 @@ describe('the holder of a lock', () => {
     });
   });
 
-  it('is the tool that outlived the run which started it', async () => {
+  it('is a tool that outlived its run', async () => {
     const path = join(dir, 'lock');
     const lock = await FileLock.take(path, 'x', { verb: 'reset' });
     const inherited = lock.descriptor as unknown as 'inherit';
     const tool = execa('sleep', ['60'], { stdio: ['ignore', 'ignore', 'ignore', inherited], reject: false });
     await lock.abandon();
-    // As it is after a kill -9 of the run.
+    // As after a kill -9 of the run.
     await writeFile(path, `pid ${nobody}\nstart 1\nverb reset\nsince 2026-01-01T00:00:00.000Z\n`);
     try {
       await expect(FileLock.take(path, 'Fleet lab')).rejects.toMatchObject({
         code: 'LOCKED',
-        message: `Fleet lab is locked by sleep (pid ${tool.pid}), which a run of cowherd that has ended (reset, since 2026-01-01 00:00:00 UTC) started`,
+        message: `Fleet lab is locked by sleep (pid ${tool.pid}), started by a run of cowherd that has ended (reset, since 2026-01-01 00:00:00 UTC)`,
       });
     } finally {
       tool.kill('SIGKILL');
@@ -121,7 +121,7 @@ describe('the holder of a lock', () => {
 describe('the lock on base images', () => {
   const open = (verb: string): BaseDirectory => new BaseDirectory(join(dir, 'store'), new QemuImg(), undefined, { verb });
 
-  it('is waited for while another run has it, and it is told which one', async () => {
+  it('is awaited while another run has it, and the wait names that run', async () => {
     const notes: string[] = [];
     let isDone = false;
     const first = open('promote').locked(async () => {
@@ -135,7 +135,7 @@ describe('the lock on base images', () => {
     expect(notes).toEqual([expect.stringContaining(`held by "cowherd promote" (pid ${process.pid}, since`)]);
   });
 
-  it('is not waited for without end where another program has it', async () => {
+  it('is awaited for a limited time if another program has it', async () => {
     await open('x').locked(async () => undefined);
     await whileHeld(join(dir, 'store', 'bases', '.lock'), async (pid) => {
       const notes: string[] = [];
@@ -156,7 +156,7 @@ describe('a lock that another run holds', () => {
   const take = (path: string, waitSeconds: number | undefined, texts: string[], waitSignal?: AbortSignal) =>
     FileLock.take(path, 'Fleet lab', requestOf({ verb: 'stop', waitSeconds, waitSignal, onWait: (text) => texts.push(text) }, 'Fleet lab'));
 
-  it('is waited for as long as was asked for, and the wait is announced once', async () => {
+  it('is awaited for the requested time, and the wait is announced once', async () => {
     const path = join(dir, 'lock');
     const texts: string[] = [];
     const holder = await FileLock.take(path, 'Fleet lab', { verb: 'reset' });
@@ -177,7 +177,7 @@ describe('a lock that another run holds', () => {
     );
   });
 
-  it('is no longer waited for after an interruption, which does not keep a free lock from being taken', async () => {
+  it('is not awaited after an interruption, which still allows taking a free lock', async () => {
     const path = join(dir, 'lock');
     const texts: string[] = [];
     const interruption = new AbortController();

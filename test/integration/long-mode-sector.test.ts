@@ -5,7 +5,7 @@ import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { longModeSector, readProbeLine } from '../../src/core/image/long-mode-sector.js';
 
-/** On the real QEMU, emulated. */
+/** With the real QEMU, emulated. */
 describe('the guest that probes the accelerator', () => {
   let scratch: string;
   beforeAll(async () => {
@@ -13,14 +13,14 @@ describe('the guest that probes the accelerator', () => {
   });
   afterAll(() => rm(scratch, { recursive: true, force: true }));
 
-  /** @returns what it said, and whether it powered the machine off */
+  /** @returns its output, and whether it powered off */
   async function boot(sector: Buffer, ...options: string[]): Promise<{ text: string; isOff: boolean }> {
     const disk = join(scratch, 'disk.raw');
     const log = join(scratch, 'console.log');
     await writeFile(disk, Buffer.concat([sector], 1024 * 1024));
     const drive = `file=${disk},format=raw,if=virtio,snapshot=on`;
     const machine = ['-accel', 'tcg', '-m', '16', '-nodefaults', '-display', 'none', '-serial', `file:${log}`, '-drive', drive];
-    // A guest that hangs is ended.
+    // Kills a guest that hangs.
     const { exitCode } = await execa('qemu-system-x86_64', [...machine, ...options], { reject: false, timeout: 20_000 });
     return { text: await readFile(log, 'utf8'), isOff: exitCode === 0 };
   }
@@ -37,22 +37,22 @@ describe('the guest that probes the accelerator', () => {
     expect(isOff).toBe(true);
   });
 
-  it('says so where the CPU has no long mode', async () => {
+  it('reports a CPU without long mode', async () => {
     const { text, isOff } = await boot(longModeSector(), '-cpu', 'qemu32');
     expect([readProbeLine(text), isOff]).toEqual([{ longMode: false }, true]);
   });
 
-  it('says nothing where long mode cannot be entered', async () => {
-    // Without its first page table the far jump faults, as on a host that gets it wrong; the guest resets for ever.
+  it('prints nothing if long mode cannot be entered', async () => {
+    // Without its first page table the far jump faults, as on a broken host; the guest resets forever.
     const broken = longModeSector();
     broken.fill(0, broken.indexOf(Buffer.from('c70600100320', 'hex')), broken.indexOf(Buffer.from('c70600200330', 'hex')));
     const { text, isOff } = await boot(broken, '-no-reboot');
     expect(readProbeLine(text)).toBeUndefined();
-    // -no-reboot: a triple fault ends QEMU, and nothing was said.
+    // -no-reboot: a triple fault ends QEMU without output.
     expect(isOff).toBe(true);
   });
 
-  it('is a boot sector, whose texts lie where the code looks for them', () => {
+  it('is a boot sector with its text where the code expects it', () => {
     const sector = longModeSector();
     expect(sector).toHaveLength(512);
     expect(sector.readUInt16LE(510)).toBe(0xaa55);

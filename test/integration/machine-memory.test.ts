@@ -6,8 +6,8 @@ import { LocalMachine } from '../../src/adapters/host/machine.js';
 import type { Ports } from '../../src/ports/index.js';
 import { checkKsm } from '../../src/services/preflight/host-checks.js';
 
-/** A machine whose kernel tells less, or something else, than the one that the tests run on. */
-describe('a kernel that tells of memory', () => {
+/** A simulated machine whose kernel reports less, or other data. */
+describe('the memory that a kernel reports', () => {
   let root: string;
   let machine: LocalMachine;
   beforeAll(async () => {
@@ -25,7 +25,7 @@ describe('a kernel that tells of memory', () => {
     for (const [name, text] of Object.entries(files)) await writeFile(join(root, 'proc', String(pid), name), text);
   }
 
-  it('finds QEMU by its UUID, and tells each of what could not be read why', async () => {
+  it('is found by the UUID of QEMU, with a reason for each unreadable part', async () => {
     const command = (uuid: string): string => ['/usr/bin/qemu', '-m', 'size=16384k', '-uuid', uuid, ''].join('\0');
     const status = 'VmRSS:\t 10 kB\nVmSwap:\t 0 kB\n';
     await process(1, { stat: ticks(5, 'bash'), cmdline: command('shell') });
@@ -45,7 +45,7 @@ describe('a kernel that tells of memory', () => {
     expect([...found.keys()].sort()).toEqual(['ending', 'old-kernel', 'short', 'whole']);
     expect(found.get('whole')).toEqual({ pid: 7, startTicks: 100, startedAt: 1700000001000, guestBytes: 16 * 1024 ** 2 });
 
-    // Pid 8 went to another process between the two looks.
+    // Pid 8 was reused by another process between the two reads.
     await writeFile(join(root, 'proc', '8', 'stat'), ticks(999));
     const read = await machine.processMemory([...found.values()]);
     expect(read.get(7)).toMatchObject({

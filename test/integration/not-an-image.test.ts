@@ -9,8 +9,8 @@ import { QemuImg } from '../../src/adapters/qemu/qemu-img.js';
 import type { CowherdError } from '../../src/core/errors.js';
 import { readFleetFile } from '../../src/services/fleet/file.js';
 
-/** What people give as a base image by mistake is told by its name, with what to do; that is done here to the letter. */
-describe('in place of an image', () => {
+/** Files that users give as a base image by mistake are identified, with a hint that is followed here exactly. */
+describe('a file that is not an image', () => {
   let dir: string;
   let store: BaseDirectory;
   const at = (name: string): string => join(dir, name);
@@ -21,11 +21,11 @@ describe('in place of an image', () => {
       (reason: CowherdError) => reason,
     );
     if (error === undefined) throw new Error(`${path} was accepted`);
-    // A dry run says the same.
+    // A dry run reports the same.
     await expect(store.preview({ path, format, trustChain: false })).rejects.toMatchObject({ message: error.message });
     return error;
   };
-  /** Carries out the commands of a hint. */
+  /** Runs the commands of a hint. */
   const follow = (error: CowherdError) => execa('bash', ['-ec', error.hint?.replace(/^[^:]*: /, '') ?? 'false'], { cwd: dir });
   const run = (command: string) => execa('bash', ['-ec', command], { cwd: dir });
 
@@ -36,7 +36,7 @@ describe('in place of an image', () => {
   });
   afterEach(() => rm(dir, { recursive: true, force: true }));
 
-  it('an ISO image is one, unless it is meant as a disk', async () => {
+  it('an ISO image, unless it is meant as a disk', async () => {
     await mkdir(at('tree'));
     await run('genisoimage -quiet -o cd.iso tree 2>/dev/null || xorriso -as mkisofs -quiet -o cd.iso tree');
     await run('cp cd.iso cd.qcow2');
@@ -60,7 +60,7 @@ describe('in place of an image', () => {
       'is a tar archive',
       'golden.qcow2',
     ],
-  ])('an archive is one, and its hint gives the image: %s', async (make, name, what, result) => {
+  ])('an archive, whose hint extracts the image: %s', async (make, name, what, result) => {
     await run(make);
     await rm(at('golden.qcow2'));
     const error = await refused(at(name));
@@ -77,13 +77,13 @@ describe('in place of an image', () => {
     ['reply.img', '{"message": "Not Found"}'.padEnd(512), 'a JSON document'],
     ['SHA256SUMS', `${'0'.repeat(64)}  debian-12.qcow2\n`.repeat(16), 'a text file'],
     ['packed.zip', Buffer.concat([Buffer.from('504b0304', 'hex'), Buffer.alloc(508)]), 'a zip archive'],
-  ])('%s is what it is', async (name, content, what) => {
+  ])('%s is identified', async (name, content, what) => {
     await writeFile(at(name), content);
     expect((await refused(at(name))).message).toBe(`${at(name)} is ${what}`);
     expect((await refused(at(name), 'qcow2')).message).toBe(`${at(name)} is ${what}`);
   });
 
-  it('a directory is one, and a disk of any content is a disk', async () => {
+  it('a directory; a disk with any content is accepted', async () => {
     expect(await refused(dir)).toMatchObject({ message: `${dir} is a directory`, hint: `Name the image file in it: ${at('FILE.qcow2')}` });
     for (const [name, byte] of [
       ['zeros.img', 0],
@@ -97,7 +97,7 @@ describe('in place of an image', () => {
     expect((await add(at('letters.img'), 'raw')).base.format).toBe('raw');
   });
 
-  it('a URL is one, and its hint has the two commands', async () => {
+  it('a URL, whose hint has the two commands', async () => {
     const url = 'https://cloud.debian.org/images/debian-12-genericcloud-amd64.qcow2?mirror=1&x=2';
     const name = 'debian-12-genericcloud-amd64.qcow2';
     expect(await refused(url)).toMatchObject({
@@ -109,7 +109,7 @@ describe('in place of an image', () => {
     // Also from a fleet file, where paths are relative to it.
     const [fleet] = await readFleetFile({ readFile: async () => `name: lab\nbase: ${url}\ncount: 1\n` }, at('lab.yaml'));
     expect(fleet?.base).toBe(url);
-    // The first command, of a server that there is no network for.
+    // Simulates the first command, since there is no network.
     const local = `file://${at('golden.qcow2')}`;
     await execa('curl', ['-fL', '-o', at('copy.qcow2'), local]);
     expect((await add(at('copy.qcow2'))).how).not.toBe('already there');

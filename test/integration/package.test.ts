@@ -6,7 +6,7 @@ import { expect, it } from 'vitest';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
-it('every link of a page in the npm package leads to something in the package', async () => {
+it('every link in a page of the npm package points into the package', async () => {
   const { stdout } = await execa('npm', ['pack', '--dry-run', '--ignore-scripts', '--json'], { cwd: root });
   const files: string[] = JSON.parse(stdout)[0].files.map(({ path }: { path: string }) => path);
   expect(files).toEqual(expect.arrayContaining(['docs/install.md', 'docs/guide.md', 'docs/commands.md', 'examples/lab/lab.yaml']));
@@ -25,7 +25,7 @@ it('every link of a page in the npm package leads to something in the package', 
 
 it('the package has a man page for every command, with each of its flags', async () => {
   const { commands } = JSON.parse(await readFile(posix.join(root, 'oclif.manifest.json'), 'utf8'));
-  // npm links the pages of a global installation that are listed; a directory alone is not looked into.
+  // npm installs only listed man pages, not those of a directory.
   const { man } = JSON.parse(await readFile(posix.join(root, 'package.json'), 'utf8'));
   expect(man).toEqual((await readdir(posix.join(root, 'man'))).sort().map((file) => `man/${file}`));
   const { stdout } = await execa('npm', ['pack', '--dry-run', '--ignore-scripts', '--json'], { cwd: root });
@@ -38,7 +38,7 @@ it('the package has a man page for every command, with each of its flags', async
   }
 });
 
-it('docs/commands.md shows the commands as they are', async () => {
+it('docs/commands.md is up to date', async () => {
   const page = await readFile(posix.join(root, 'docs/commands.md'), 'utf8');
   const { stdout } = await execa('npm', ['run', '--silent', 'docs', '--', '--dry-run'], { cwd: root });
   expect(stdout.slice(stdout.indexOf('# Commands')).trim(), 'docs/commands.md is outdated: npm run docs').toBe(page.trim());

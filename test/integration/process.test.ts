@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runTool } from '../../src/adapters/process.js';
 
-/** Tools that end badly, as scripts. */
+/** Failing tools, as scripts. */
 describe('a tool', () => {
   let scratch: string;
   beforeAll(async () => {
@@ -19,7 +19,7 @@ describe('a tool', () => {
     return path;
   }
 
-  it('that was killed is told of, with the signal and where to look', async () => {
+  it('that was killed is reported with the signal and where to look', async () => {
     const error = await runTool(await tool('oom', 'kill -9 $$'), ['convert']).catch((cause: unknown) => cause);
     expect(error).toMatchObject({
       code: 'TOOL_FAILED',
@@ -28,9 +28,9 @@ describe('a tool', () => {
     });
   });
 
-  it('that says nothing is told of by its exit code', async () => {
+  it('without output is reported with its exit code', async () => {
     const error = await runTool(await tool('mute', 'exit 7'), []).catch((cause: unknown) => cause);
-    expect(error).toMatchObject({ message: expect.stringContaining('exited 7') });
+    expect(error).toMatchObject({ message: expect.stringContaining('exited with 7') });
   });
 
   it.each([
@@ -38,14 +38,14 @@ describe('a tool', () => {
     ['qemu-img: error while writing: Disk quota exceeded', 'quota'],
     ['qemu-img: x: Read-only file system', 'read-only'],
     ['qemu-img: x: Too many open files', 'ulimit'],
-  ])('that says %j has a hint', async (text, hint) => {
+  ])('that prints %j has a hint', async (text, hint) => {
     const error = await runTool(await tool('full', `echo "${text}" >&2; exit 1`), []).catch((cause: unknown) => cause);
     expect(error).toMatchObject({ code: 'TOOL_FAILED', message: expect.stringContaining(text), hint: expect.stringContaining(hint) });
   });
 
-  it('that hangs is ended with all that it has started', async () => {
+  it('that hangs is killed with its children', async () => {
     const mark = `cwt-mark-${process.pid}`;
-    // A wrapper: what it runs holds its output open.
+    // A wrapper, whose child keeps its output open.
     const path = await tool('wrapper', `trap '' TERM; sh -c 'trap "" TERM; while :; do sleep 1; done' ${mark}; true`);
     const began = performance.now();
     const error = await runTool(path, [], { timeoutMs: 500 }).catch((cause: unknown) => cause);
@@ -55,7 +55,7 @@ describe('a tool', () => {
     expect(commands.filter((command) => command.includes(mark))).toEqual([]);
   });
 
-  it('is told of no debugging, of one language, and of a directory for temporary files that is there', async () => {
+  it('gets no debug variables, a fixed locale, and an existing TMPDIR', async () => {
     const before = { ...process.env };
     const told = { VIRSH_DEBUG: '0', LIBVIRT_LOG_FILTERS: '1:*', G_DEBUG: 'fatal-warnings', POSIXLY_CORRECT: '', LANGUAGE: 'de' };
     Object.assign(process.env, told, { TMPDIR: '/nonexistent', LIBVIRT_AUTH_FILE: '/etc/auth.conf' });

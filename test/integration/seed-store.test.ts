@@ -19,7 +19,7 @@ describe('the seed store, with the real tool', () => {
   let root: string;
   let store: SeedDirectory;
   const at = (...parts: string[]): string => join(root, 'fleets', fleet, ...parts);
-  /** A file of an image as another program reads it, by its Rock Ridge or Joliet name. */
+  /** A file of an image, read by another program by its Rock Ridge or Joliet name. */
   const inside = async (member: string, name: string, names: '-R' | '-J' = '-R'): Promise<string> =>
     (await execa('isoinfo', ['-i', at('seeds', `${member}.iso`), names, '-x', `/${name}`], { stripFinalNewline: false })).stdout;
 
@@ -51,7 +51,7 @@ describe('the seed store, with the real tool', () => {
     expect(await store.allocatedBytes(fleet)).toBeLessThan(2 * 80 * 1024);
   });
 
-  it('knows which seed is in place, also after a crash', async () => {
+  it('knows the current seeds, even after a crash', async () => {
     await store.stage(
       fleet,
       new Map([
@@ -61,7 +61,7 @@ describe('the seed store, with the real tool', () => {
     );
     await store.place(fleet, 'm-1');
     expect(await store.observe(fleet)).toEqual(new Map([['m-1', { instanceId: 'a-1', digest: 'd'.repeat(16) }]]));
-    // A line that was cut short, and one for a seed that is not there.
+    // A truncated line, and one for a missing seed.
     await writeFile(at('seeds', 'placed.log'), `${await readFile(at('seeds', 'placed.log'), 'utf8')}m-9 x y\nm-1 torn`);
     expect([...(await store.observe(fleet)).keys()]).toEqual(['m-1']);
     await store.stage(fleet, new Map([['m-1', seed('c', '#!/bin/sh')]]));
@@ -70,14 +70,14 @@ describe('the seed store, with the real tool', () => {
     expect((await readdir(at('seeds'))).sort()).toEqual(['m-1.iso', 'm-2.iso.new', 'placed.log']);
   });
 
-  it('refuses what is too large for a seed, and leaves nothing behind', async () => {
+  it('refuses files that are too large for a seed, and leaves nothing behind', async () => {
     await expect(store.stage(fleet, new Map([['m-1', seed('a', 'x'.repeat(2 ** 20 + 1))]]))).rejects.toMatchObject({
       code: 'BAD_TEMPLATE',
     });
     expect((await readdir(at('seeds'))).filter((name) => name.endsWith('.new'))).toEqual([]);
   });
 
-  it('keeps secrets to this user', async () => {
+  it('keeps secrets private', async () => {
     expect(await store.readSecrets(fleet)).toBeUndefined();
     const secrets = { key: Buffer.alloc(32, 3), values: { password: 'x"y', port: 8 } };
     await store.writeSecrets(fleet, secrets);

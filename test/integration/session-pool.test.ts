@@ -5,11 +5,11 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { SessionPool } from '../../src/adapters/libvirt/session-pool.js';
 
-/** On libvirt's own test driver. */
+/** With libvirt's test driver. */
 const fakes = fileURLToPath(new URL('../fakes', import.meta.url));
 
 describe('connections to libvirt', () => {
-  it('a call that hangs gives its place to the next', { timeout: 30_000 }, async () => {
+  it('a call that hangs does not block the next', { timeout: 30_000 }, async () => {
     const scratch = await mkdtemp(join(tmpdir(), 'cowherd-pool-'));
     const environment = {
       ...process.env,

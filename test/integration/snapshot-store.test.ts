@@ -34,7 +34,7 @@ const level = (overlay: string): SnapshotLevel => ({
 });
 
 describe('the snapshots in the store', () => {
-  it('are kept for nobody else to read, and gone with the last level', async () => {
+  it('are private, and removed with the last level', async () => {
     const store = new SnapshotDirectory(root);
     const { overlay } = store.files(uuid);
     const path = overlay({ number: 1, name: 'a' }, 'vda', 1);
@@ -59,7 +59,7 @@ describe('the snapshots in the store', () => {
     expect(await readdir(join(root, 'snapshots'))).toEqual([]);
   });
 
-  it('are not guessed at where the record is damaged', async () => {
+  it('are not guessed if the record is damaged', async () => {
     const store = new SnapshotDirectory(root);
     await mkdir(join(root, 'snapshots', uuid), { recursive: true });
     await writeFile(join(root, 'snapshots', uuid, 'snapshots.json'), '{"version": 2}');
@@ -71,7 +71,7 @@ describe('the snapshots in the store', () => {
     await expect(store.journal(uuid)).rejects.toMatchObject({ code: 'STATE_DAMAGED' });
   });
 
-  it('are believed in the directory of their own domain alone', async () => {
+  it('are accepted only in the directory of their own domain', async () => {
     const store = new SnapshotDirectory(root);
     const other = '00000000-0000-4000-8000-000000000001';
     await mkdir(join(root, 'snapshots', other), { recursive: true });
@@ -82,14 +82,14 @@ describe('the snapshots in the store', () => {
       ...{ wasRunning: false, after: [], switched: [], create: [], merge: [], isMerging: false, remove: [], xmlBefore: '', xmlAfter: '' },
     };
     await writeFile(join(root, 'snapshots', other, 'journal.json'), JSON.stringify(journal));
-    const refusal = { code: 'STATE_DAMAGED', message: expect.stringContaining(`that of another domain, ${uuid}`) };
+    const refusal = { code: 'STATE_DAMAGED', message: expect.stringContaining(`belongs to another domain, ${uuid}`) };
     await expect(store.read(other)).rejects.toMatchObject(refusal);
     await expect(store.journal(other)).rejects.toMatchObject(refusal);
     await rename(join(root, 'snapshots', other), join(root, 'snapshots', uuid));
     expect([await store.read(uuid), await store.journal(uuid)]).toEqual([record, journal]);
   });
 
-  it('never remove what is not theirs', async () => {
+  it('never remove foreign files', async () => {
     const store = new SnapshotDirectory(root);
     await mkdir(join(root, 'snapshots', uuid), { recursive: true });
     const original = join(root, 'original.qcow2');
@@ -104,7 +104,7 @@ describe('the snapshots in the store', () => {
 });
 
 describe('image files', () => {
-  it('are replaced whole, with the mode that they had, also after a crash', async () => {
+  it('are replaced atomically, with their mode, even after a crash', async () => {
     const [from, to] = [join(root, 'copy'), join(root, 'VARS.fd')];
     await writeFile(from, 'kept');
     await writeFile(to, 'later and longer');
@@ -119,10 +119,10 @@ describe('image files', () => {
     expect((await lstat(to)).isFile()).toBe(true);
   });
 
-  it('tell what they stand on, link by link, in the formats that are told', async () => {
+  it('report their backing chain, link by link, with the recorded formats', async () => {
     const overlays = new QemuOverlays(() => []);
     const [raw, first, second] = [join(root, 'a.raw'), join(root, 'b.qcow2'), join(root, 'c.qcow2')];
-    // A guest may write anything to its raw disk: the header of another image, too.
+    // A guest may write anything to its raw disk, even the header of another image.
     await execa('qemu-img', ['create', '-q', '-f', 'qcow2', '-u', '-F', 'raw', '-b', '/etc/passwd', raw, '1M']);
     await overlays.create(first, { path: raw, format: 'raw' });
     await overlays.create(second, { path: first, format: 'qcow2' });
@@ -132,14 +132,14 @@ describe('image files', () => {
     expect(await overlays.backing({ path: raw, format: 'raw' })).toBeUndefined();
     expect(new Set(await diskFiles.backingFiles(second))).toEqual(new Set([first]));
     expect(await diskFiles.backingFiles(raw)).toEqual(['/etc/passwd']);
-    // Relative ones count from the directory of the image.
+    // Relative names start at the directory of the image.
     await execa('qemu-img', ['rebase', '-u', '-F', 'raw', '-b', 'a.raw', first]);
     expect(new Set(await diskFiles.backingFiles(first))).toEqual(new Set([raw]));
-    // Through a link, from where the link is as well: that is how QEMU takes it.
+    // Through a link, also relative to the link, as in QEMU.
     await mkdir(join(root, 'far'));
     await symlink(first, join(root, 'far', 'link.qcow2'));
     expect(await diskFiles.backingFiles(join(root, 'far', 'link.qcow2'))).toEqual([join(root, 'far', 'a.raw'), raw]);
-    // What is no disk, although a domain calls it one.
+    // Not a disk, although a domain names it as one.
     await execa('mkfifo', [join(root, 'far', 'pipe')]);
     for (const path of [join(root, 'far'), join(root, 'far', 'pipe'), '/dev/null']) expect(await diskFiles.backingFiles(path)).toEqual([]);
     await link(raw, join(root, 'far', 'hard.raw'));
@@ -153,12 +153,12 @@ describe('image files', () => {
       expect(filesNamed('it', name)).toEqual(['/x/y']);
     expect(filesNamed('it', 'nbd://host/x')).toEqual([]);
     expect(filesNamed('it', 'a:b'.replace('a', './a'))).toEqual(['./a:b']);
-    expect(() => filesNamed('it', 'json:{')).toThrow('cannot be read');
+    expect(() => filesNamed('it', 'json:{')).toThrow('cannot read');
     expect(await overlays.backing({ path: first, format: 'qcow2' })).toEqual({ path: raw, format: 'raw' });
-    expect(await diskFiles.obstacle(join(root, 'none'), 'read')).toBe('it is not there');
+    expect(await diskFiles.obstacle(join(root, 'none'), 'read')).toBe('it does not exist');
   });
 
-  it('are committed without being emptied, so that it may be done again', async () => {
+  it('are committed without being emptied, so that it can be repeated', async () => {
     const overlays = new QemuOverlays(() => []);
     const [base, overlay] = [join(root, 'base.raw'), join(root, 'overlay.qcow2')];
     await execa('qemu-img', ['create', '-q', '-f', 'raw', base, '1M']);

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const bin = join(root, 'bin', 'run.js');
 
-/** Preloaded, it writes down the address of each module that is loaded, of either module system. */
+/** A preload that records the URL of each loaded module, of both module systems. */
 const recorder = `
 import { appendFileSync } from 'node:fs';
 import Module, { register } from 'node:module';

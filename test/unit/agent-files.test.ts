@@ -3,7 +3,7 @@ import { VirshAgent } from '../../src/adapters/libvirt/virsh-agent.js';
 import { memberIdentity } from '../../src/core/fleet/identity.js';
 import { copyByAgent } from '../../src/services/guest/agent-files.js';
 
-/** A guest has few handles: each that was opened is given back, whatever the copy ends with. */
+/** A guest has few file handles: each opened one must be closed, however the copy ends. */
 describe('a file that an agent opened', () => {
   const member = memberIdentity('lab', '8b0c3a52-3a0f-4c5e-9f5e-0d6f0c1b2a33', 1);
 
@@ -51,14 +51,14 @@ describe('a file that an agent opened', () => {
       expect([code, left]).toEqual(['INTERRUPTED', 0]);
     });
 
-    it.each([0, 1, 2, 3])('when the time is over in call %d', async (call) => {
+    it.each([0, 1, 2, 3])('when the timeout expires in call %d', async (call) => {
       const { code, left } = await copy(direction, (_, nth, world) => {
         if (nth === call) world.now = 120_000;
       });
       expect([code, left]).toEqual(['TOOL_TIMEOUT', 0]);
     });
 
-    it('when the agent refuses in the midst, and when all goes well', async () => {
+    it('when the agent refuses a call, and on success', async () => {
       const refuse = (command: string): void => {
         if (command === 'guest-file-read' || command === 'guest-file-write') throw new Error('no');
       };

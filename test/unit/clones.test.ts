@@ -17,8 +17,8 @@ const xml = (...cards: string[]): string =>
 const card = (last: string, model: string, more = ''): string =>
   `<interface type='network'><mac address='${mac(last)}'/>${model === '' ? '' : `<model type='${model}'/>`}${more}</interface>`;
 
-describe('a golden VM’s network cards', () => {
-  it('are those of its devices, in their order, with their cables', () => {
+describe('the network cards of a source VM', () => {
+  it('are those of its devices, in their order, with their link state', () => {
     expect(nicsOf('g', xml(card('01', 'virtio'), card('02', 'e1000', "<link state='down'/>"), card('03', '')))).toEqual([
       { mac: '52:54:00:aa:bb:01', model: 'virtio', isUp: true },
       { mac: '52:54:00:aa:bb:02', model: 'e1000', isUp: false },
@@ -34,13 +34,13 @@ describe('a golden VM’s network cards', () => {
     expect(() => clone(xml(card('01', model)))).not.toThrow();
   });
 
-  it.each(['e1000', 'e1000e', 'rtl8139', ''])('may not be of model "%s", whose memory holds the golden VM’s MAC', (model) => {
+  it.each(['e1000', 'e1000e', 'rtl8139', ''])('may not be of model "%s", whose memory contains the source VM’s MAC', (model) => {
     expect(() => clone(xml(card('01', 'virtio'), card('02', model)))).toThrow(
       expect.objectContaining({ code: 'NOT_SUPPORTED', message: expect.stringContaining('52:54:00:aa:bb:02') }),
     );
   });
 
-  it('files of the store are found as XML writes them', () => {
+  it('files of the store are found in XML', () => {
     const seed = "<source file='/srv/l&amp;b/fleets/lab/seeds/lab-001.iso'/>";
     expect(() => clone(xml(), seed)).toThrow(
       expect.objectContaining({ code: 'NOT_SUPPORTED', hint: expect.stringContaining('detach-disk') }),
@@ -49,7 +49,7 @@ describe('a golden VM’s network cards', () => {
   });
 });
 
-describe('who goes on from a memory', () => {
+describe('members that resume from saved memory', () => {
   const uuid = (index: number): string => `00000000-0000-4000-8000-00000000000${index}`;
   const record: FleetRecord = parseFleetRecord(
     'lab',
@@ -105,7 +105,7 @@ describe('who goes on from a memory', () => {
     expect(withClones(plan([...steps]), observed, { ...record, spec })).toEqual(plan([...steps]));
   });
 
-  it('reset: everyone, with a fresh disk in place of a used one', () => {
+  it('reset: all members, with a fresh disk in place of a used one', () => {
     for (const observed of [member('running', 5000), member('running', 5000, true), member('shutOff', 1000, true)])
       expect(seen(withClones(plan(['stop', 'overlay', 'start']), observed, record, { replaces: true }))).toEqual([
         ['stop', 'overlay', 'restore'],
@@ -125,7 +125,7 @@ describe('who goes on from a memory', () => {
   });
 });
 
-describe('a freeze that is taken back', () => {
+describe('an undone freeze', () => {
   const freeze: Freeze = {
     ...{ version: 1, domain: 'gold', uuid: '00000000-0000-4000-8000-000000000001', startedAt: '2026-01-01T00:00:00.000Z' },
     ...{ count: 1, keepFrozen: false, start: true, addresses: [], hostKeyTypes: [], memoryMiB: 128 },
@@ -138,7 +138,7 @@ describe('a freeze that is taken back', () => {
     return { ended, said };
   };
 
-  it('is over where the golden VM is gone, and not where nobody can tell', async () => {
+  it('is complete if the source VM is gone, but not if its state is unknown', async () => {
     expect(await takeBack(async () => [])).toEqual({ ended: ['lab'], said: [] });
     const lost = new CowherdError('CONNECTION_FAILED', 'libvirtd is gone');
     expect(await takeBack(() => Promise.reject(lost))).toEqual({ ended: [], said: lost });

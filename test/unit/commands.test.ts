@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { Config } from '@oclif/core';
 import { describe, expect, it } from 'vitest';
 
-/** The command tree is an interface: a change of it shows here. */
+/** The command tree is an interface, so changes to it show here. */
 describe('the command tree', async () => {
   const config = await Config.load(fileURLToPath(new URL('../..', import.meta.url)));
   const own = config.commands
@@ -27,7 +27,7 @@ describe('the command tree', async () => {
     expect(command.examples?.length).toBeGreaterThan(0);
     for (const flag of Object.values(command.flags))
       expect([flag.name, flag.description ?? flag.summary]).toEqual([flag.name, expect.any(String)]);
-    // These hand the terminal over: there is nothing to put into a document.
+    // These hand over the terminal, so they have no JSON output.
     expect(command.enableJsonFlag).toBe(!['ssh', 'console'].includes(command.id));
   });
 });

@@ -14,7 +14,7 @@ const isGenerated = ({ page }: Block): boolean => page === 'docs/commands.md';
 const at = ({ page, line }: { page: string; line: number }): string => `${page}:${line}`;
 
 describe('the pages of the documentation', () => {
-  it('show commands in sh and console blocks alone, and each block is run by a test or has a reason not to be', () => {
+  it('show commands in sh and console blocks only, and each block is run by a test or has a reason not to be', () => {
     const shown = new Set<string>();
     for (const block of blocks.filter((one) => !isGenerated(one))) {
       const isCommands = ['sh', 'console', 'ts'].includes(block.language);
@@ -96,7 +96,7 @@ describe('the pages of the documentation', () => {
     expect(found).toEqual([]);
   });
 
-  it('keep to the lengths that they promise', () => {
+  it('do not exceed their length limits', () => {
     expect(textOf('README.md').split('\n').length).toBeLessThanOrEqual(151);
     expect(textOf('docs/style.md').split('\n').length).toBeLessThanOrEqual(61);
   });
@@ -111,9 +111,9 @@ const generatedLines = ({ text }: Block): string[] =>
     .map((line) => line.slice(2));
 
 /**
- * What oclif would refuse.
+ * The problem for which oclif would refuse a command line.
  * @param words without `cowherd`
- * @param options.isWhole whether arguments and flags that are required must be there
+ * @param options.isWhole whether required arguments and flags must be present
  */
 function problemsOf(words: readonly string[], { isWhole = true } = {}): string[] {
   if (words.every((word) => word.startsWith('-'))) return [];
@@ -132,7 +132,7 @@ function problemsOf(words: readonly string[], { isWhole = true } = {}): string[]
     }
     if (!/^-./.test(word)) {
       positional++;
-      // What follows the member is the guest's.
+      // Words after the member are for the guest.
       if (command.id === 'ssh') break;
       continue;
     }

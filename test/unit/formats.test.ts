@@ -12,10 +12,10 @@ import '../fakes/hostile-agent/seed.js';
 import { hostileLines, hostileText } from '../fakes/hostile-agent/text.js';
 import { checkCsv, checkEnv, checkSshConfig, checkTerminal } from '../support/formats.js';
 
-/** What cowherd prints, with hostile text in it, read by the programs that it is meant for. */
+/** cowherd's output with hostile text, read by the programs that it is for. */
 
 describe('a format', () => {
-  it('keeps a word of a shell as it is', async () => {
+  it('preserves a shell word', async () => {
     const words = fc.sample(hostileText, { numRuns: 200 }).filter((word) => !word.includes('\0'));
     const found: Inventory = {
       fleet: 'lab',
@@ -31,13 +31,13 @@ describe('a format', () => {
         sshConfig: [],
       })),
     };
-    // Half a surrogate pair is no text: it is written as U+FFFD.
+    // A lone surrogate is not text, and is written as U+FFFD.
     const plain = { ...found, members: found.members.map((member) => ({ ...member, user: Buffer.from(member.user).toString() })) };
     expect(await checkEnv(formatInventory(found, 'env'), plain)).toEqual([]);
     expect(() => shellQuote('a\0b')).toThrow(CowherdError);
   });
 
-  it('of an inventory takes no host that is not an address', () => {
+  it('of an inventory refuses a host that is not an address', () => {
     const property = fc.property(
       hostileText,
       fc.constantFrom('ssh-config', 'hosts', 'env', 'ansible'),
@@ -63,7 +63,7 @@ describe('a format', () => {
     fc.assert(property, { numRuns: 500 });
   });
 
-  it('keeps a path of an ssh_config as it is, or refuses it', async () => {
+  it('preserves a path in an ssh_config, or refuses it', async () => {
     const paths = fc.sample(
       hostileText.map((text) => `/store/${text.replace(/\0/g, '').slice(0, 200)}`),
       { numRuns: 80 },
@@ -94,7 +94,7 @@ describe('a format', () => {
     expect(kept).toBeGreaterThan(10);
   });
 
-  it('keeps a field of a CSV file to itself', () => {
+  it('keeps a value within its CSV field', () => {
     const columns = ['fleet', 'member', 'allocated_bytes', 'drift_bytes'];
     const property = fc.property(hostileText, hostileText, (fleet, name) => {
       const report = { fleet, perMember: [{ name, allocatedBytes: 1, driftBytes: 2 }] } as unknown as Parameters<
@@ -105,7 +105,7 @@ describe('a format', () => {
     fc.assert(property, { numRuns: 300 });
   });
 
-  it('of a terminal shows no more than text', () => {
+  it('for a terminal shows only text', () => {
     const property = fc.property(hostileLines, (lines) => {
       const row: MemberExec = {
         index: 1,

@@ -6,7 +6,7 @@ const GiB = 1024 ** 3;
 
 describe('the free space of a store', () => {
   it.each([
-    // The floor is 1 GiB, 5 % of the file system, or 10 GiB where 5 % would be more.
+    // The minimum is 1 GiB, 5 % of the file system, or 10 GiB if 5 % is more.
     [4, 0.9, 'failed'],
     [4, 1, 'ok'],
     [100, 4.9, 'failed'],

@@ -7,7 +7,7 @@ import { Endpoints } from '../../src/services/guest/endpoints.js';
 import { observeAddresses } from '../../src/services/guest/observe-addresses.js';
 import { agentOf, patientClock } from '../fakes/hostile-agent/ports.js';
 
-/** Only an address of one of its own network cards is a guest's: that of docker0 is the same in every guest, and often on this host, too. */
+/** Only addresses of the guest's own network cards count: docker0 has the same address in every guest, and often on this host. */
 describe('an address that a guest agent reports', () => {
   const id = '8b0c3a52-3a0f-4c5e-9f5e-0d6f0c1b2a33';
   const member = memberIdentity('lab', id, 1, 2);
@@ -47,7 +47,7 @@ describe('an address that a guest agent reports', () => {
     ['a card that claims an address of this host', [card('eth0', own, '192.168.7.1')]],
     ['a card with IPv6 alone', [card('eth0', own, 'fe80::1')]],
     ['nothing', []],
-  ])('is none where it has %s', async (_, interfaces) => {
+  ])('is ignored if the guest has %s', async (_, interfaces) => {
     expect(await told(...interfaces)).toEqual([undefined, undefined, undefined]);
     await expect(new Endpoints(portsOf(...interfaces), record).ssh(member)).rejects.toMatchObject({
       code: 'GUEST_UNREACHABLE',
@@ -58,7 +58,7 @@ describe('an address that a guest agent reports', () => {
   it.each([
     ['first', [loopback, docker, card('eth0', own.toUpperCase(), '10.0.0.7')]],
     ['second', [docker, card('eth0', own), card('eth1', second, '10.0.0.7')]],
-  ])('is that of its %s card, whatever stands in front of it', async (_, interfaces) => {
+  ])('is that of its %s card, whatever comes before it', async (_, interfaces) => {
     expect(await told(...interfaces)).toEqual(['10.0.0.7', '10.0.0.7', '10.0.0.7']);
   });
 });

@@ -16,7 +16,7 @@ describe('help', async () => {
   };
   const headings = (lines: string[]): string[] => lines.filter((line) => /^[A-Z ]+$/.test(line) && line.endsWith('FLAGS'));
 
-  it('groups the flags of spawn by topic, and leaves short lists as they are', () => {
+  it('groups the flags of spawn by topic, and does not group short lists', () => {
     expect(headings(helpOf('spawn'))).toEqual(
       ['', 'BASE IMAGE ', 'GUEST ', 'NETWORK ', 'LOGIN ', 'READINESS ', 'RUN ', 'GLOBAL '].map((group) => `${group}FLAGS`),
     );

@@ -8,7 +8,7 @@ import { readNamedFile } from '../../src/adapters/host/named-files.js';
 import { CowherdError } from '../../src/core/errors.js';
 import { readFleetFile } from '../../src/services/fleet/file.js';
 
-/** Fleet files of strangers: whatever is in them, the answer is a fleet or a CowherdError with a reason, and soon. */
+/** Untrusted fleet files: for any content, the result is a fleet or a CowherdError with a reason, quickly. */
 
 const runs = Math.round(600 * Number(process.env.COWHERD_SOAK ?? 1));
 const directory = mkdtempSync(join(tmpdir(), 'cwt-hostile-'));
@@ -79,7 +79,7 @@ const mutated = fc
   )
   .map(([text, edits]) => Buffer.from(edits.reduce((now, { at, cut, put }) => now.slice(0, at) + put + now.slice(at + cut), text)));
 const bytes = fc.uint8Array({ maxLength: 300 }).map((array) => Buffer.from(array));
-/** JSON of the right keys with any values, and with wrong keys. */
+/** JSON with valid keys and any values, and with invalid keys. */
 const keyed = fc
   .dictionary(
     fc.oneof(fc.constantFrom('name', 'base', 'count', 'fleets', 'variables', 'disks', 'memory', 'network', 'sshKeys'), fc.string()),
@@ -87,17 +87,17 @@ const keyed = fc
   )
   .map((value) => Buffer.from(JSON.stringify(value)));
 
-/** @returns the error, or undefined where it is a fleet file */
+/** @returns the error, or undefined for a valid fleet file */
 async function refusal(path: string): Promise<CowherdError | undefined> {
   const began = performance.now();
   try {
     await readFleetFile({ readFile: readNamedFile }, path);
     return undefined;
   } catch (error) {
-    // Anything else is a bug of cowherd's, and shows a stack to the person.
+    // Anything else is a bug, and would print a stack.
     if (!(error instanceof CowherdError)) throw error;
     expect(error.message).toContain(path);
-    // Where in the document: a path, a place, or what is wrong with all of it.
+    // A path, a position, or a problem of the whole document.
     if (error.code === 'BAD_SPEC' && error.details.length > 0)
       for (const detail of error.details) expect(detail).toMatch(/^(the document|[^:].*): ./s);
     expect(error.hint ?? '').not.toBe('');
@@ -108,7 +108,7 @@ async function refusal(path: string): Promise<CowherdError | undefined> {
   }
 }
 
-describe('a fleet file of a stranger', () => {
+describe('an untrusted fleet file', () => {
   it(`is a fleet or an error with a reason, ${runs} times`, { timeout: 600_000 }, async () => {
     let accepted = 0;
     await fc.assert(
@@ -121,7 +121,7 @@ describe('a fleet file of a stranger', () => {
       ),
       { numRuns: runs, seed: 20_240_607 },
     );
-    // Mutations that break everything would test the first check only.
+    // Mutations that break everything would test only the first check.
     expect(accepted).toBeGreaterThan(runs / 100);
     expect(process.memoryUsage().rss).toBeLessThan(400 * 1024 * 1024);
   });
@@ -167,7 +167,7 @@ describe('a fleet file of a stranger', () => {
   });
 });
 
-describe('a file that somebody named', () => {
+describe('a file that the user named', () => {
   it.each([
     ['/dev/zero', /device/],
     ['/dev/null', /device/],
@@ -177,18 +177,18 @@ describe('a file that somebody named', () => {
     expect((await refusal(path))?.message).toMatch(reason);
   });
 
-  it('may not be of Latin letters in another code', async () => {
+  it('must be UTF-8', async () => {
     writeFileSync(file, Buffer.from('name: caf\xe9', 'latin1'));
     expect((await refusal(file))?.message).toMatch(/UTF-8/);
   });
 
-  it('may not be larger than such a file can be, and is not read then', async () => {
+  it('must not be too large, and is not read then', async () => {
     writeFileSync(file, '');
     truncateSync(file, 50 * 1024 ** 3);
     expect((await refusal(file))?.message).toMatch(/larger than the 1 MiB/);
   });
 
-  it('may be a pipe, which holds nobody up', async () => {
+  it('may be a pipe, which does not block', async () => {
     const pipe = join(directory, 'pipe');
     execFileSync('mkfifo', [pipe]);
     expect((await refusal(pipe))?.message).toMatch(/not a fleet file/);

@@ -24,7 +24,7 @@ import '../fakes/hostile-agent/seed.js';
 import { hostileIdentity } from '../fakes/hostile-agent/text.js';
 import { checkEnv, checkFormats, checkKnownHosts, checkSshConfig, checkTerminal } from '../support/formats.js';
 
-/** Generated replies of guests, through cowherd's own code to what it prints. See also test/e2e/guest/hostile-guest.test.ts. */
+/** Generated replies of guests, through cowherd's code to its output. See also test/e2e/guest/hostile-guest.test.ts. */
 const id = '8b0c3a52-3a0f-4c5e-9f5e-0d6f0c1b2a33';
 const record: FleetRecord = {
   version: 1,
@@ -39,7 +39,7 @@ const record: FleetRecord = {
 const [first] = record.members;
 if (first === undefined) throw new Error('no member');
 
-/** Faults that a guest may be blamed for. None may read as one of libvirt, of the store, or of cowherd. */
+/** Errors that a guest may cause. None may look like an error of libvirt, the store, or cowherd. */
 const guestFaults = ['GUEST_REFUSED', 'GUEST_UNREACHABLE', 'TOOL_TIMEOUT', 'NOT_READY'];
 
 function judge(error: unknown): CowherdError {
@@ -56,7 +56,7 @@ const replies = (command: string) =>
     .map((line) => line.replaceAll('@MAC@', first.macs[0] ?? ''));
 
 describe('a reply of a guest agent', () => {
-  it('gives an inventory that every format can hold', async () => {
+  it('gives an inventory that every format can represent', async () => {
     const looked: Inventory[] = [];
     const each = record.members.map(({ macs }) =>
       replyTo('guest-network-get-interfaces').map((line) => line.replaceAll('@MAC@', macs[0] ?? '')),
@@ -81,7 +81,7 @@ describe('a reply of a guest agent', () => {
       looked.push(found);
     });
     await fc.assert(property, { numRuns: 400 });
-    // Processes take longer: those with the most addresses.
+    // Only the replies with the most addresses, since processes are slow.
     const told = ({ members }: Inventory): number => members.filter(({ host }) => host !== null).length;
     expect(looked.some((one) => told(one) > 0)).toBe(true);
     for (const found of looked.sort((a, b) => told(b) - told(a)).slice(0, 10)) {
@@ -90,7 +90,7 @@ describe('a reply of a guest agent', () => {
     }
   });
 
-  it('ends a command with an exit code or an error, and is shown behind the name of its member', async () => {
+  it('ends a command with an exit code or an error, and is labelled with its member', async () => {
     const property = fc.asyncProperty(
       replies('guest-exec'),
       fc.array(replies('guest-exec-status'), { minLength: 1, maxLength: 3 }),
@@ -129,7 +129,7 @@ describe('a reply of a guest agent', () => {
     await fc.assert(property, { numRuns: 3_000 });
   });
 
-  it('does not carry a copied file beyond its bounds', async () => {
+  it('cannot exceed the limits of a copied file', async () => {
     const property = fc.asyncProperty(
       fc.constantFrom('to' as const, 'from' as const),
       fc.record({
@@ -163,7 +163,7 @@ describe('a reply of a guest agent', () => {
     await fc.assert(property, { numRuns: 1_000 });
   });
 
-  it('says how far cloud-init is, or fails the wait for that member', async () => {
+  it('reports the state of cloud-init, or fails the wait for that member', async () => {
     const property = fc.asyncProperty(
       replies('guest-ping'),
       replies('guest-exec'),
@@ -225,7 +225,7 @@ describe('a reply of a guest agent', () => {
     ).toEqual([]);
   });
 
-  it('was tried more than ten thousand times in all of these', () => {
+  it('was generated more than ten thousand times in total', () => {
     expect(given).toBeGreaterThan(10_000);
   });
 });

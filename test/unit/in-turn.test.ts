@@ -5,7 +5,7 @@ import type { WorkOptions } from '../../src/services/fleet/access.js';
 import { inTurn } from '../../src/services/run/in-turn.js';
 
 describe('work on several fleets', () => {
-  it('begins with the next one while the previous one only waits, and tells of them in order', async () => {
+  it('starts the next fleet while the previous one only waits, and reports in order', async () => {
     const happened: string[] = [];
     const events: ProgressEvent[] = [];
     let release = (): void => undefined;
@@ -21,7 +21,7 @@ describe('work on several fleets', () => {
         await setTimeout(1);
         happened.push(`${fleet} waits`);
         onWaiting?.();
-        // The first one is ready only when the second one is.
+        // The first one becomes ready only after the second one.
         if (fleet === 'web') await isReady;
         release();
         return fleet;
@@ -33,7 +33,7 @@ describe('work on several fleets', () => {
     expect(events.at(-1)).toMatchObject({ stage: 'start', done: 4, total: 4 });
   });
 
-  it('never has two at work, and begins no further one after the last', async () => {
+  it('never processes two at once, and starts none after the last', async () => {
     const happened: string[] = [];
     const run = inTurn(
       ['web', 'db', 'cache'],

@@ -10,18 +10,18 @@ import { reset } from '../../src/services/fleet/reset/reset.js';
 import { spawn } from '../../src/services/fleet/spawn/spawn.js';
 import { exec } from '../../src/services/guest/exec.js';
 
-/** No port is reached: whatever is refused here is refused before anything is looked at. */
+/** No port is called: everything here is refused before any check. */
 const nothing = {} as Ports;
 const beyond = [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 32];
 
 describe('limits', () => {
-  it('bound every whole number on the command line', async () => {
+  it('apply to every whole number on the command line', async () => {
     const config = await Config.load(fileURLToPath(new URL('../..', import.meta.url)));
     const own = config.commands.filter((command) => command.pluginName === 'cowherd');
     const commands = await Promise.all(own.map((command) => command.load()));
     const bounds = commands.flatMap((command) =>
       Object.entries((command.flags ?? {}) as Record<string, { min?: number; max?: number; parse?: unknown }>)
-        // As oclif's own whole numbers say it of others.
+        // The message of oclif's own integer flags.
         .filter(([, { parse }]) => String(parse).includes('an integer'))
         .map(([name, { min, max }]) => [`${command.id} --${name}`, typeof min, typeof max]),
     );
@@ -29,7 +29,7 @@ describe('limits', () => {
     expect(bounds.filter(([, min, max]) => min !== 'number' || max !== 'number')).toEqual([]);
   });
 
-  it.each([...beyond, 10_001])('refuse a count of %s in a fleet file and by the library', async (count) => {
+  it.each([...beyond, 10_001])('refuse a count of %s in a fleet file and in the library', async (count) => {
     expect(() => parseFleetFile({ name: 'lab', base: 'golden', count }, 'lab.yaml')).toThrow(
       expect.objectContaining({ code: 'BAD_SPEC', details: [expect.stringContaining('count')] }),
     );
@@ -40,7 +40,7 @@ describe('limits', () => {
     });
   });
 
-  it.each(beyond)('refuse %s members at once, seconds or connections by the library', async (value) => {
+  it.each(beyond)('refuse %s as concurrency, seconds or connections in the library', async (value) => {
     const refused = (limit: string) => ({ code: 'BAD_USAGE', hint: expect.stringContaining(limit) });
     await expect(reset(nothing, { fleet: 'lab', concurrency: value })).rejects.toMatchObject(refused('1 to 256'));
     await expect(exec(nothing, { fleet: 'lab', command: ['true'], timeoutMs: value })).rejects.toMatchObject(refused('1 to 86400000'));
@@ -48,7 +48,7 @@ describe('limits', () => {
     await expect(openHost({ sessions: value })).rejects.toMatchObject(refused('1 to 256'));
   });
 
-  it('take what lies within them, both ends included', () => {
+  it('accept values within them, including both ends', () => {
     for (const range of Object.values(limits)) {
       expect(() => assertWithin({ value: [range.min, range], other: [range.max, range], none: [undefined, range] })).not.toThrow();
     }

@@ -11,7 +11,7 @@ import { templateFromDomain } from '../../src/core/domain/template-from-domain.j
 import { parseXml } from '../../src/core/domain/xml-tree.js';
 import { machineIn } from '../../src/core/snapshot/checkpoint.js';
 
-/** What the tools of each release print, recorded by test/fixtures/releases/record.ts, through everything that reads it. */
+/** Recorded tool output of each release (test/fixtures/releases/record.ts), through every parser. */
 const root = new URL('../fixtures/releases/', import.meta.url);
 const releases = readdirSync(root, { withFileTypes: true })
   .filter((entry) => entry.isDirectory())
@@ -57,7 +57,7 @@ describe.each(releases)('$name, libvirt $versions.libvirt, QEMU $versions.qemu',
     expect(judgeDisks(parseXml(xml, 'x')).disks).toMatchObject([{ target: 'vda' }]);
   });
 
-  it('the XML of UEFI domains, of a template that names the NVRAM and of one in which libvirt chooses the firmware', () => {
+  it('the XML of UEFI domains, with a named NVRAM and with a firmware chosen by libvirt', () => {
     const member = `${store}/fleets/cwt-rec-uefi/nvram/cwt-rec-uefi-001.fd`;
     expect(nvramOf(parseXml(text('domain-uefi.xml'), 'x'), '/own')).toEqual({ path: member });
     expect(templateFromDomain('x', text('domain-uefi.xml'))).toMatchObject({ spec: { firmware: 'uefi', tpm: true }, nvram: member });
@@ -103,7 +103,7 @@ describe.each(releases)('$name, libvirt $versions.libvirt, QEMU $versions.qemu',
     expect(faultOf(errors[name] ?? '')).toBe(fault);
   });
 
-  it('that a domain has no metadata of ours: an error, or nothing printed', () => {
+  it('a domain without cowherd metadata: an error, or no output', () => {
     if (errors['no metadata'] !== undefined) expect(faultOf(errors['no metadata'])).toBe('no metadata');
     else expect(parseMemberMark('')).toBeUndefined();
   });
@@ -114,8 +114,8 @@ describe.each(releases)('$name, libvirt $versions.libvirt, QEMU $versions.qemu',
     ['network not active', 'TOOL_FAILED', /net-start/],
     ['disk in use', 'TOOL_FAILED', /Another process has the disk open/],
     ['disk missing', 'TOOL_FAILED', /which does not exist/],
-    ['disk not readable', 'TOOL_FAILED', /cannot reach that file/],
-    ['port taken', 'TOOL_FAILED', /has taken the port/],
+    ['disk not readable', 'TOOL_FAILED', /cannot access that file/],
+    ['port taken', 'TOOL_FAILED', /uses the port/],
   ])('the hint for: %s', (name, code, hint) => {
     expect(virshError('define lab-001', errors[name] ?? '')).toMatchObject({ code, hint: expect.stringMatching(hint) });
   });

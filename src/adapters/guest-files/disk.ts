@@ -14,7 +14,7 @@ export interface Disk {
   /**
    * @param offset bytes from the start of the disk
    * @param length bytes, at most {@link maxReadBytes}
-   * @throws UnreadableDisk outside the disk, for damage, or with the budget used up
+   * @throws UnreadableDisk outside the disk, for damage, or if the budget is used up
    */
   read(offset: number, length: number): Promise<Buffer>;
   close(): Promise<void>;
@@ -29,13 +29,13 @@ const compressedFlag = 1n << 62n;
 const harmlessFeatures = 0b1001n;
 
 /**
- * Opens an image for reading, without any tool and without following the names in it.
- * @param backing the disk below an image that has a backing file, opened; it is closed with this one
- * @throws UnreadableDisk where the image is of a kind that is not read here
- * @throws CowherdError BASE_REFUSED where its header is cut short
+ * Opens an image for reading, without a tool and without following file names in it.
+ * @param backing the opened disk of the backing file, if any; closed together with this one
+ * @throws UnreadableDisk if the image is of an unsupported kind
+ * @throws CowherdError BASE_REFUSED if its header is truncated
  */
 export async function openDisk(path: string, format: 'qcow2' | 'raw', budget = new ReadBudget(), backing?: Disk): Promise<Disk> {
-  // Non-blocking, since opening a pipe would wait for its writer.
+  // Non-blocking: opening a pipe would wait for a writer.
   const handle = await open(path, fileFlags.O_RDONLY | fileFlags.O_NONBLOCK);
   try {
     const stats = await handle.stat();
@@ -57,8 +57,8 @@ class ImageFile {
   ) {}
 
   /**
-   * Zeros stand for what lies behind the end, as in QEMU: an image may end within its last cluster.
-   * @throws UnreadableDisk where nothing of it is inside the file
+   * Reads zeros beyond the end, like QEMU: an image may end within its last cluster.
+   * @throws UnreadableDisk if the whole range is outside the file
    */
   async read(offset: number, length: number): Promise<Buffer> {
     if (offset >= this.size || length > maxReadBytes) throw new UnreadableDisk('a table points out of the file');
@@ -117,7 +117,7 @@ class Qcow2Disk implements Disk {
     if (header.externalDataFile) throw new UnreadableDisk('its data is in another file');
     const features = header.version === 3 ? head.readBigUInt64BE(72) : 0n;
     if ((features & ~harmlessFeatures) !== 0n) throw new UnreadableDisk('it is corrupt, or has features that are not read here');
-    // The byte counts only where the header is long enough to hold it.
+    // The byte is valid only if the header is long enough to contain it.
     if (header.version === 3 && head.readUInt32BE(100) > 104 && head[104] !== 0) {
       throw new UnreadableDisk('its clusters are compressed with zstd');
     }
@@ -141,7 +141,7 @@ class Qcow2Disk implements Disk {
       const position = offset + filled;
       const within = position % this.#clusterBytes;
       const step = Math.min(this.#clusterBytes - within, length - filled);
-      // Holes cost too: they are as quick to ask for as anything else.
+      // Holes count too, since a hostile image may have any number of them.
       this.#file.budget.spend(step);
       const piece = await this.#readCluster(Math.floor(position / this.#clusterBytes), within, step);
       piece?.copy(bytes, filled);
@@ -165,20 +165,20 @@ class Qcow2Disk implements Disk {
     return host === 0 ? this.#readBelow(cluster * this.#clusterBytes + within, length) : this.#file.read(host + within, length);
   }
 
-  /** Behind the end of a smaller disk there are zeros. */
+  /** Reads zeros beyond the end of a smaller disk. */
   async #readBelow(offset: number, length: number): Promise<Buffer | undefined> {
     const there = Math.min(length, (this.#backing?.virtualBytes ?? 0) - offset);
     return there <= 0 ? undefined : this.#backing?.read(offset, there);
   }
 
-  /** @returns 0 where it, or the whole L2 table, is not allocated */
+  /** @returns 0 if it, or the whole L2 table, is not allocated */
   async #l2Entry(cluster: number): Promise<bigint> {
     const entriesPerTable = this.#clusterBytes / 8;
     const l1Index = Math.floor(cluster / entriesPerTable);
     if (l1Index >= this.#l1Size) throw new UnreadableDisk('its L1 table is too short');
     const sliceBytes = Math.min(this.#clusterBytes, l2SliceBytes);
     const slice = await this.#l2Slices.get(Math.floor(cluster / (sliceBytes / 8)), async () => {
-      // The L1 table is never held: it may be said to have 32 GiB. One entry serves a whole slice.
+      // The L1 table is not kept in memory, since its size may be given as 32 GiB. One entry serves a whole slice.
       const table = this.#aligned((await this.#file.read(this.#l1TableOffset + l1Index * 8, 8)).readBigUInt64BE());
       const start = (cluster % entriesPerTable) * 8;
       return table === 0 ? Buffer.alloc(sliceBytes) : this.#file.read(table + start - (start % sliceBytes), sliceBytes);
@@ -194,7 +194,7 @@ class Qcow2Disk implements Disk {
     return this.#inflated.get(entry, async () => {
       const packed = await this.#file.read(exact(offset), length);
       this.#file.budget.spend(this.#clusterBytes);
-      // QEMU takes a stream that fills the cluster without an end of its own; so do we.
+      // Like QEMU, accepts a stream that fills the cluster without an end marker.
       const cluster = await inflate(packed, { maxOutputLength: this.#clusterBytes, finishFlush: zlibFlags.Z_SYNC_FLUSH });
       if (cluster.length !== this.#clusterBytes) throw new UnreadableDisk('a compressed cluster is cut short');
       return cluster;
@@ -209,7 +209,7 @@ class Qcow2Disk implements Disk {
   }
 }
 
-/** @throws UnreadableDisk where a number cannot do it exactly */
+/** @throws UnreadableDisk if a number cannot represent it exactly */
 export function exact(value: bigint): number {
   if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw new UnreadableDisk('an offset or size is beyond all disks');
   return Number(value);

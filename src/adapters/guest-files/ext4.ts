@@ -4,7 +4,7 @@ import { UnreadableDisk } from './read-budget.js';
 
 /**
  * Reading ext2, ext3 and ext4. The journal is ignored: after a crash of the guest the answer is that of the last checkpoint,
- * which is close enough for a warning.
+ * which is good enough for a warning.
  * Source: https://docs.kernel.org/filesystems/ext4/
  */
 
@@ -30,7 +30,7 @@ interface Inode {
   iBlock: Buffer;
 }
 
-/** @returns undefined where the range holds no ext file system, or one with features that are not read here */
+/** @returns undefined if the range has no ext file system, or one with unsupported features */
 export async function openExt4(disk: Disk, range: ByteRange): Promise<Ext4 | undefined> {
   if (range.length < 2048) return undefined;
   const superblock = await disk.read(range.offset + 1024, 1024);
@@ -47,7 +47,7 @@ function inodeBytesOf(superblock: Buffer): number {
   return superblock.readUInt32LE(76) === 0 ? 128 : superblock.readUInt16LE(88);
 }
 
-/** Paths are absolute, in the guest. Links are followed inside this file system only. */
+/** Paths are absolute paths of the guest. Links are followed only inside this file system. */
 export class Ext4 {
   readonly #disk: Disk;
   readonly #range: ByteRange;
@@ -67,7 +67,7 @@ export class Ext4 {
   }
 
   /**
-   * @returns the first `maxBytes` bytes; undefined where there is no such file
+   * @returns the first `maxBytes` bytes; undefined if there is no such file
    * @throws UnreadableDisk
    */
   async readFile(path: string, maxBytes: number): Promise<Buffer | undefined> {
@@ -76,7 +76,7 @@ export class Ext4 {
   }
 
   /**
-   * @returns the first `maxEntries` names, without `.` and `..`; undefined where there is no such directory
+   * @returns the first `maxEntries` names, without `.` and `..`; undefined if there is no such directory
    * @throws UnreadableDisk
    */
   async listDirectory(path: string, maxEntries: number): Promise<string[] | undefined> {
@@ -91,7 +91,7 @@ export class Ext4 {
   }
 
   /**
-   * @returns the target of a symbolic link, as it stands there; undefined where there is no such link
+   * @returns the target of a symbolic link, unresolved; undefined if there is no such link
    * @throws UnreadableDisk
    */
   async readLink(path: string): Promise<string | undefined> {
@@ -130,7 +130,7 @@ export class Ext4 {
     return undefined;
   }
 
-  /** Block by block, which passes over the index of a hashed directory: that looks like unused entries. */
+  /** Reads block by block. The index of a hashed directory looks like unused entries and is skipped. */
   async *#entries(directory: Inode): AsyncGenerator<{ name: string; number: number }> {
     if (directory.size > maxDirectoryBytes) throw new UnreadableDisk('a directory is too large');
     this.#assertPlain(directory);
@@ -150,7 +150,7 @@ export class Ext4 {
   }
 
   async #target(link: Inode): Promise<string> {
-    // A short target is stored in the inode itself.
+    // A short target is stored in the inode.
     const isShort = link.size < 60 && (link.flags & inodeFlags.extents) === 0;
     return (isShort ? link.iBlock.subarray(0, link.size) : await this.#content(link, maxLinkBytes)).toString('utf8');
   }
@@ -196,7 +196,7 @@ export class Ext4 {
 
   /**
    * Whether the first group of a meta block group begins with a copy of the superblock. With sparse_super those are 0, 1 and the
-   * powers of 3, 5 and 7, of which only 0 leads one: they have 16 groups or a higher power of two.
+   * powers of 3, 5 and 7. Of these only 0 is a first group, since meta block groups have 16 groups or a higher power of two.
    */
   #hasBackup(leader: number): boolean {
     const isSparse = (this.#superblock.readUInt32LE(100) & 1) !== 0;
@@ -210,7 +210,7 @@ export class Ext4 {
     return physical === 0 ? Buffer.alloc(this.#blockBytes) : this.#read(physical * this.#blockBytes, this.#blockBytes);
   }
 
-  /** The old block map: twelve blocks, then one block of further ones. @returns 0 for a hole */
+  /** The old block map: twelve direct blocks, then one indirect block. @returns 0 for a hole */
   async #mapped(file: Inode, logical: number): Promise<number> {
     if (logical < 12) return file.iBlock.readUInt32LE(logical * 4);
     if (logical - 12 >= this.#blockBytes / 4) throw new UnreadableDisk('a file is too large for its kind');
@@ -218,13 +218,13 @@ export class Ext4 {
     return indirect === 0 ? 0 : (await this.#read(indirect * this.#blockBytes + (logical - 12) * 4, 4)).readUInt32LE(0);
   }
 
-  /** @returns 0 for a hole, or for what was allocated and never written */
+  /** @returns 0 for a hole, or for blocks that are allocated but not written */
   async #extent(file: Inode, logical: number): Promise<number> {
     let node = file.iBlock;
     for (let above = maxExtentDepth + 1; ; ) {
       const depth = node.readUInt16LE(6);
       const count = node.readUInt16LE(2);
-      // Depth must fall from node to node: that ends every walk, also through a tree that leads into itself.
+      // The depth must decrease from node to node, which ends the walk even in a cyclic tree.
       if (node.readUInt16LE(0) !== 0xf30a || depth >= above || 12 + count * 12 > node.length)
         throw new UnreadableDisk('an extent tree is damaged');
       above = depth;
@@ -233,7 +233,7 @@ export class Ext4 {
       if (at === 0) return 0;
       if (depth === 0) {
         const within = logical - node.readUInt32LE(at);
-        // A length above 32768 marks blocks that were allocated and never written.
+        // A length above 32768 marks blocks that are allocated but not written.
         const length = node.readUInt16LE(at + 4);
         return length > 32768 || within >= length ? 0 : node.readUInt16LE(at + 6) * 2 ** 32 + node.readUInt32LE(at + 8) + within;
       }

@@ -10,12 +10,12 @@ const maxHostKeys = 16;
 const maxEntries = 4096;
 
 /**
- * Looks into an image for what its guest should have been rid of before it became a base. The first ext2, ext3 or ext4 file
- * system with a directory /etc counts as the guest's root. LVM, xfs, btrfs and encrypted disks are not read, nor is /var where it
- * is a file system of its own.
- * @param options.backing what the image stands on, nearest first: told, since the names in it are not followed
- * @param options.bytes,options.milliseconds what the look may cost, since the image is anybody's
- * @returns undefined where no root was found or it could not be read. Never throws: a damaged image has no answer either.
+ * Looks in an image for what should have been removed before it became a base image. The first ext2, ext3 or ext4 file
+ * system with a directory /etc counts as the guest's root. LVM, xfs, btrfs and encrypted disks are not read, nor is /var if it
+ * is a separate file system.
+ * @param options.backing the backing files, nearest first; given by the caller, since names in the image are not followed
+ * @param options.bytes,options.milliseconds limits, since the image is not trusted
+ * @returns undefined if no root was found or it could not be read. Never throws, not even for a damaged image.
  */
 export async function inspectGuestFiles(
   path: string,
@@ -49,7 +49,7 @@ async function factsIn(disk: Disk, range: ByteRange): Promise<GuestFacts | undef
       cloudInitInstance: await cloudInitInstance(root),
     };
   } catch {
-    // One damaged file system hides no other one.
+    // A damaged file system must not hide the others.
     return undefined;
   }
 }
@@ -69,13 +69,13 @@ async function cloudInitInstance(root: Ext4): Promise<string | undefined> {
   return named || (link === undefined ? undefined : printable(link.split('/').findLast((part) => part !== '') ?? ''));
 }
 
-/** The first line of a small file. @returns undefined where there is none */
+/** The first line of a small file. @returns undefined if there is none */
 async function text(root: Ext4, path: string): Promise<string | undefined> {
   const bytes = await root.readFile(path, maxTextBytes);
   return bytes === undefined ? undefined : printable(bytes.toString('latin1').split('\n')[0] ?? '');
 }
 
-/** What ends up on somebody's terminal is theirs to trust, not the image's. */
+/** Text from the image must not control the terminal. */
 function printable(line: string): string {
   return line.replaceAll(/[^\x20-\x7e]/g, '?').trim();
 }

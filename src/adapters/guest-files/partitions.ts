@@ -1,6 +1,6 @@
 import { type Disk, exact } from './disk.js';
 
-/** A stretch of a disk, in bytes. */
+/** A range of a disk, in bytes. */
 export interface ByteRange {
   offset: number;
   length: number;
@@ -50,12 +50,12 @@ async function mbrEntries(disk: Disk, sector: number): Promise<MbrEntry[]> {
 async function mbrPartitions(disk: Disk, entries: readonly MbrEntry[]): Promise<ByteRange[]> {
   const partitions: ByteRange[] = entries.filter(({ type }) => !extendedTypes.includes(type));
   for (const extended of entries.filter(({ type }) => extendedTypes.includes(type))) {
-    // A chain of boot records. It may be a ring: the count ends it.
+    // A chain of boot records. It may be cyclic, so the count is limited.
     let sector = extended.offset;
     while (partitions.length < maxPartitions && sector > 0 && sector + sectorBytes <= disk.virtualBytes) {
       const chained = await mbrEntries(disk, sector);
       const logical = chained.find(({ type }) => !extendedTypes.includes(type));
-      // A logical partition counts from its own record, the link to the next record from the start of the extended partition.
+      // A logical partition is relative to its own record, the link to the next record to the start of the extended partition.
       if (logical !== undefined) partitions.push({ offset: sector + logical.offset, length: logical.length });
       const next = chained.find(({ type }) => extendedTypes.includes(type));
       if (next === undefined || logical === undefined) break;
@@ -65,7 +65,7 @@ async function mbrPartitions(disk: Disk, entries: readonly MbrEntry[]): Promise<
   return partitions;
 }
 
-/** From the primary table only. Its checksums are not verified: what they guard against is caught where file systems are read. */
+/** From the primary table only. Checksums are not verified, since reading the file systems detects damage. */
 async function gptPartitions(disk: Disk): Promise<ByteRange[]> {
   for (const blockBytes of [512, 4096]) {
     if (disk.virtualBytes < 2 * blockBytes) continue;

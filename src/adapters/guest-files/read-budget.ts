@@ -1,4 +1,4 @@
-/** The image, or what is in it, cannot be read here. The message says why; it is for tests and developers. */
+/** The image or its content cannot be read. The message is for tests and developers. */
 export class UnreadableDisk extends Error {
   override readonly name = 'UnreadableDisk';
 }
@@ -7,7 +7,7 @@ export const maxReadBytes = 4 * 1024 ** 2;
 
 const stepBytes = 512;
 
-/** How much may be read of one image, and for how long: the numbers in it are anybody's. */
+/** Limits how much is read from one image and for how long, since its content is not trusted. */
 export class ReadBudget {
   #bytesLeft: number;
   readonly #deadline: number;
@@ -22,14 +22,14 @@ export class ReadBudget {
     return this.#bytesLeft < 0 || performance.now() > this.#deadline;
   }
 
-  /** @throws UnreadableDisk where nothing is left */
+  /** @throws UnreadableDisk if nothing is left */
   spend(bytes: number): void {
     this.#bytesLeft -= bytes + stepBytes;
     if (this.isSpent) throw new UnreadableDisk('there is more to read than is worth it');
   }
 }
 
-/** The last few values made, by key. */
+/** The most recent values, by key. */
 export class Recent<Key, Value> {
   readonly #values = new Map<Key, Value>();
 

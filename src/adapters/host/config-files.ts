@@ -3,7 +3,7 @@ import { homedir } from 'node:os';
 import { dirname, isAbsolute, join } from 'node:path';
 import { readNamedFile } from './named-files.js';
 
-/** The files that hold defaults for the command line. */
+/** The files with defaults for the command line. */
 
 export interface ConfigFile {
   path: string;
@@ -13,7 +13,7 @@ export interface ConfigFile {
 export interface FoundConfig {
   project: ConfigFile | undefined;
   user: ConfigFile | undefined;
-  /** A project file that is not used, and why. */
+  /** Project files that are not used, and why. */
   ignored: Array<{ path: string; reason: string }>;
 }
 
@@ -25,11 +25,11 @@ export function home(): string {
 
 export function userFilePath(): string {
   const { XDG_CONFIG_HOME: directory = '' } = process.env;
-  // As the specification says: a relative one is not valid.
+  // By the XDG specification, a relative path is invalid.
   return join(isAbsolute(directory) ? directory : join(home(), '.config'), 'cowherd', 'config.yaml');
 }
 
-/** @param directory where the search for the project's file begins; undefined where there is no working directory */
+/** @param directory where the search for the project file starts; undefined if there is no working directory */
 export async function findConfig(directory: string | undefined): Promise<FoundConfig> {
   const ignored: FoundConfig['ignored'] = [];
   const projectPath = directory === undefined ? undefined : await nearest(directory);
@@ -62,16 +62,16 @@ async function isThere(path: string): Promise<boolean> {
   );
 }
 
-/** Another user's file in a shared directory must not choose the keys that may log in to this user's guests. */
+/** Another user's file in a shared directory must not select the keys that can log in to this user's guests. */
 async function whyNotTrusted(path: string): Promise<string | undefined> {
   const own = process.getuid?.() ?? 0;
-  // With sudo, the files of who called it count as the user's own.
+  // With sudo, the files of the calling user are trusted too.
   const caller = own === 0 ? Number(process.env.SUDO_UID ?? Number.NaN) : Number.NaN;
   const trusted = new Set([0, own, caller]);
   for (const link of [await lstat(path), await stat(path).catch(() => undefined)]) {
     if (link === undefined) continue;
     if (!trusted.has(link.uid)) return `it belongs to another user (uid ${link.uid})`;
-    if (!link.isSymbolicLink() && (link.mode & 0o002) !== 0) return 'every user may write to it';
+    if (!link.isSymbolicLink() && (link.mode & 0o002) !== 0) return 'every user can write to it';
   }
   return undefined;
 }

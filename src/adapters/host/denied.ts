@@ -3,17 +3,17 @@ import { userInfo } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { CowherdError, isDenied } from '../../core/errors.js';
 
-/** What the kernel does not say when it refuses a file: who was refused, at which component of the path, and for want of what. */
+/** What EACCES and EPERM do not say: which user was denied which permission for which component of the path. */
 export interface Denial {
-  /** E.g. `alice may not pass through /srv/closed, which is root's (mode 0700)`. */
+  /** E.g. `alice has no search permission for /srv/closed (owner root, mode 0700)`. */
   reason: string;
   hint: string;
 }
 
 /**
- * Looks again, by the rights of this user. Synchronous: it is on the way to an error.
+ * Checks the permissions of this user. Synchronous, since it runs while an error is created.
  * @param doing e.g. `read /srv/store/x`
- * @returns undefined where nothing of it is to be seen any more
+ * @returns undefined if the cause cannot be found
  */
 export function denialOf(doing: string, cause: unknown): Denial | undefined {
   const { path, dest, code } = cause as NodeJS.ErrnoException & { dest?: string };
@@ -21,22 +21,22 @@ export function denialOf(doing: string, cause: unknown): Denial | undefined {
   if (named === undefined) return undefined;
   const target = resolve(named);
   if (process.getuid?.() === 0) {
-    const hint = `Not even root may: is it immutable ("lsattr -d ${target}" tells; chattr -i ends that), or on a file system of another host?`;
-    return code === 'EPERM' ? { reason: `root may not change ${target}`, hint } : undefined;
+    const hint = `Even root cannot change it: is it immutable ("lsattr -d ${target}" shows; chattr -i clears that), or on a file system of another host?`;
+    return code === 'EPERM' ? { reason: `root cannot change ${target}`, hint } : undefined;
   }
   const found = missingPermission(target, doing.startsWith('read '));
   if (found === undefined) return undefined;
   const { component, may } = found;
   const { owner, mode } = rightsOf(component);
   const isOwner = owner === userName();
-  const letter = { 'pass through': 'x', read: 'r', 'write to': 'w' }[may];
+  const letter = { search: 'x', read: 'r', write: 'w' }[may];
   return {
-    reason: `${userName()} may not ${may} ${component}, which is ${owner}'s (mode ${mode})`,
-    hint: isOwner ? `Give yourself that right: chmod u+${letter} ${component}` : otherUserHint(owner, may),
+    reason: `${userName()} has no ${may} permission for ${component} (owner ${owner}, mode ${mode})`,
+    hint: isOwner ? `Grant yourself the permission: chmod u+${letter} ${component}` : otherUserHint(owner, may),
   };
 }
 
-/** Of a file that was named and cannot be read, with what keeps this user from it where that is the reason. */
+/** The error for a named file that cannot be read, with the missing permission if there is one. */
 export function unreadable(path: string, cause: unknown): CowherdError {
   const denial = isDenied(cause) ? denialOf(`read ${path}`, cause) : undefined;
   const reason = denial?.reason ?? (cause instanceof Error ? cause.message : String(cause));
@@ -45,28 +45,25 @@ export function unreadable(path: string, cause: unknown): CowherdError {
 
 function otherUserHint(owner: string, may: string): string {
   const as = owner === 'root' ? 'root (sudo)' : `${owner} or root (sudo)`;
-  const own = may === 'read' ? '' : ' "cowherd doctor" gives the command that makes a store for you; --store DIR uses another.';
+  const own = may === 'read' ? '' : ' "cowherd doctor" prints the command that creates a store for you; --store DIR uses another one.';
   return `Run the same command as ${as}.${own}`;
 }
 
-function missingPermission(
-  target: string,
-  isReading: boolean,
-): { component: string; may: 'pass through' | 'read' | 'write to' } | undefined {
+function missingPermission(target: string, isReading: boolean): { component: string; may: 'search' | 'read' | 'write' } | undefined {
   const ancestors: string[] = [];
   for (let path = dirname(target); ; path = dirname(path)) {
     ancestors.unshift(path);
     if (path === dirname(path)) break;
   }
-  for (const component of ancestors) if (!may(component, constants.X_OK)) return { component, may: 'pass through' };
+  for (const component of ancestors) if (!may(component, constants.X_OK)) return { component, may: 'search' };
   if (!may(target, constants.R_OK)) return { component: target, may: 'read' };
   if (isReading) return undefined;
-  if (!may(target, constants.W_OK)) return { component: target, may: 'write to' };
+  if (!may(target, constants.W_OK)) return { component: target, may: 'write' };
   const above = ancestors.at(-1) ?? '/';
-  return may(above, constants.W_OK) ? undefined : { component: above, may: 'write to' };
+  return may(above, constants.W_OK) ? undefined : { component: above, may: 'write' };
 }
 
-/** True of what is not there, too: then it is not that what is missing. */
+/** Also true for a missing file, since then the permission is not the problem. */
 function may(path: string, how: number): boolean {
   try {
     accessSync(path, how);
@@ -81,7 +78,7 @@ function rightsOf(path: string): { owner: string; mode: string } {
     const { uid, mode } = lstatSync(path);
     return { owner: nameOf(uid), mode: (mode & 0o7777).toString(8).padStart(4, '0') };
   } catch {
-    return { owner: 'somebody else', mode: 'unknown' };
+    return { owner: 'unknown', mode: 'unknown' };
   }
 }
 
@@ -94,7 +91,7 @@ function userName(): string {
   try {
     return userInfo().username;
   } catch {
-    // A user without an entry in passwd, as in a container.
+    // A user without a passwd entry, as in a container.
     return `uid ${process.getuid?.() ?? ''}`;
   }
 }

@@ -1,17 +1,17 @@
 import { accessSync, constants, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 
-/** What child processes are told by their environment: what the person has set, without what would change the meaning of what they say. */
+/** The environment of child processes: the user's own, without variables that would change their output. */
 
 export type Environment = Record<string, string | undefined>;
 
-/** Said about libvirt by those who debug it. virsh and libvirt then write into the answers that are read here. */
+/** Debug variables of libvirt make it write into the output that is parsed here. */
 const ofLibvirt = /^(VIRSH_|LIBVIRT_)/;
 const keptOfLibvirt: ReadonlySet<string> = new Set(['LIBVIRT_AUTH_FILE', 'LIBVIRT_AUTOSTART']);
-/** GLib, which libvirt and QEMU stand on, writes to standard output or ends the process; getopt stops at the first operand. */
+/** GLib (used by libvirt and QEMU) would write to standard output or abort; getopt would stop at the first operand. */
 const misleading = /^(G_MESSAGES_DEBUG|G_MESSAGES_PREFIXED|G_DEBUG|G_ENABLE_DIAGNOSTIC|POSIXLY_CORRECT|GETOPT_COMPATIBLE|MKISOFSRC)$/;
 
-/** For tools that have the person's own terminal: they speak the person's language. */
+/** For tools on the user's terminal, in the user's language. */
 export function attachedEnvironment(extra: Environment = {}): Environment {
   const inherited = Object.entries(process.env).filter(
     ([name]) => !misleading.test(name) && (!ofLibvirt.test(name) || keptOfLibvirt.has(name)),
@@ -19,13 +19,13 @@ export function attachedEnvironment(extra: Environment = {}): Environment {
   return { ...Object.fromEntries(inherited), TMPDIR: temporaryDirectory(), ...extra };
 }
 
-/** For tools whose answers are read. */
+/** For tools whose output is parsed. */
 export function childEnvironment(extra: Environment = {}): Environment {
-  // LC_ALL wins over LANG; LANGUAGE would win over it for translated messages.
+  // LC_ALL overrides LANG, but LANGUAGE would override it for translated messages.
   return { ...attachedEnvironment(), LC_ALL: 'C', LANGUAGE: undefined, ...extra };
 }
 
-/** TMPDIR, or the system's own where TMPDIR names nothing that can be written to. */
+/** TMPDIR, or the system's default if TMPDIR is not a writable directory. */
 export function temporaryDirectory(): string {
   return [tmpdir(), '/tmp', '/var/tmp'].find(isWritableDirectory) ?? tmpdir();
 }

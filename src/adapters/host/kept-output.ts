@@ -1,12 +1,12 @@
 import { StringDecoder } from 'node:string_decoder';
 
-/** The beginning of a stream; the rest is read and dropped, so that whoever writes is not held up. */
+/** Keeps the beginning of a stream; the rest is read and discarded, so that the writer does not block. */
 export class KeptOutput {
   readonly #chunks: Buffer[] = [];
   #room: number;
   isCut = false;
 
-  /** @param onText called with what is kept, as it comes; characters are whole */
+  /** @param onText called with the kept text as it arrives, never with partial characters */
   constructor(stream: NodeJS.ReadableStream | null, keepBytes: number, onText: (text: string) => void) {
     this.#room = keepBytes;
     const decoder = new StringDecoder('utf8');

@@ -10,8 +10,8 @@ export const localFiles: LocalFiles = {
     try {
       const { size } = await stat(path);
       if (size > maxBytes) {
-        throw new CowherdError('BAD_USAGE', `${path} is larger than the agent is good for (${maxBytes / 1024 ** 2} MiB)`, {
-          hint: 'Go by ssh: --via ssh.',
+        throw new CowherdError('BAD_USAGE', `${path} is larger than the guest agent can transfer (${maxBytes / 1024 ** 2} MiB)`, {
+          hint: 'Use ssh: --via ssh.',
         });
       }
       return await readFile(path);
@@ -30,12 +30,12 @@ export const localFiles: LocalFiles = {
       return (await stat(path)).isDirectory() ? 'directory' : 'file';
     } catch (cause) {
       if (isMissing(cause)) return 'missing';
-      throw storeError(`look at ${path}`, cause);
+      throw storeError(`inspect ${path}`, cause);
     }
   },
   async makeDirectory(path) {
     await mkdir(path, { recursive: true }).catch((cause: unknown) => {
-      throw storeError(`make the directory ${path}`, cause);
+      throw storeError(`create the directory ${path}`, cause);
     });
   },
 };

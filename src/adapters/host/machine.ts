@@ -12,7 +12,7 @@ import { findObstacles } from './reachability.js';
 import { localUser } from './readers.js';
 
 export class LocalMachine implements Machine {
-  /** @param roots where the kernel tells of processes and of KSM */
+  /** @param roots where procfs and the files of KSM are */
   constructor(private readonly roots = { proc: '/proc', ksm: '/sys/kernel/mm/ksm' }) {}
 
   async memory(): Promise<{ totalBytes: number; availableBytes: number }> {
@@ -53,8 +53,8 @@ export class LocalMachine implements Machine {
       return undefined;
     } catch (error) {
       const isReadOnly = (error as NodeJS.ErrnoException).code === 'EROFS';
-      const reason = isReadOnly ? `${existing} is on a file system that is read-only` : `${existing} is not writable`;
-      return { reason: existing === resolve(directory) ? reason : `${directory} is not there, and ${reason}`, isReadOnly };
+      const reason = isReadOnly ? `${existing} is on a read-only file system` : `${existing} is not writable`;
+      return { reason: existing === resolve(directory) ? reason : `${directory} does not exist, and ${reason}`, isReadOnly };
     }
   }
 
@@ -66,7 +66,7 @@ export class LocalMachine implements Machine {
     try {
       return userInfo().username;
     } catch {
-      // A user without an entry in passwd, as in a container.
+      // A user without a passwd entry, as in a container.
       return String(process.getuid?.() ?? '');
     }
   }
@@ -130,7 +130,7 @@ export class LocalMachine implements Machine {
   }
 }
 
-/** Of this machine's kernel; 4096 on most, 65536 on some ARM and POWER. */
+/** Page size of this kernel: 4096 on most machines, 65536 on some ARM and POWER. */
 async function pageBytes(): Promise<number | undefined> {
   const { stdout } = await runTool('getconf', ['PAGESIZE']).catch(() => ({ stdout: '' }));
   return /^\d{4,7}$/.test(stdout.trim()) ? Number(stdout) : undefined;

@@ -6,15 +6,15 @@ import { CowherdError } from '../../core/errors.js';
 import { storeError } from '../store/files.js';
 import { unreadable } from './denied.js';
 
-/** What a person named: read it by {@link readNamedFile} and {@link readNamedBytes}. */
+/** Files that the user named, read by {@link readNamedFile} and {@link readNamedBytes}. */
 const maxTextBytes = 1024 * 1024;
 
-/** The largest flash that QEMU's machines have. */
+/** The largest flash of QEMU's machines. */
 const maxBytes = 64 * 1024 * 1024;
 
 const pipeMs = 10_000;
 
-/** Reads a text file that a person named. @throws FILE_NOT_FOUND; BAD_USAGE where it is not a text file, or larger than 1 MiB */
+/** Reads a text file that the user named. @throws FILE_NOT_FOUND; BAD_USAGE if it is not a text file, or larger than 1 MiB */
 export async function readNamedFile(path: string): Promise<string> {
   const bytes = await readNamed(path, maxTextBytes);
   try {
@@ -24,22 +24,22 @@ export async function readNamedFile(path: string): Promise<string> {
   }
 }
 
-/** @throws FILE_NOT_FOUND; BAD_USAGE where it is not a file, or larger than 64 MiB */
+/** @throws FILE_NOT_FOUND; BAD_USAGE if it is not a file, or larger than 64 MiB */
 export function readNamedBytes(path: string): Promise<Buffer> {
   return readNamed(path, maxBytes);
 }
 
 async function readNamed(path: string, limit: number): Promise<Buffer> {
   const refuse = (reason: string): CowherdError => new CowherdError('BAD_USAGE', `${path} ${reason}`, { hint: 'Is it the right file?' });
-  // A pipe that nobody writes to would hold the opening for ever.
+  // Opening a pipe without a writer would block forever.
   const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch((cause: unknown) => {
     throw unreadable(path, cause);
   });
   try {
     const stats = await handle.stat();
-    // Pipes come of <(command) and of "-f /dev/stdin".
+    // Pipes come from <(command) and "-f /dev/stdin".
     if (!stats.isFile() && !stats.isFIFO()) throw refuse(`is ${stats.isDirectory() ? 'a directory' : 'a device or socket'}, not a file`);
-    const tooLarge = refuse(`is larger than the ${limit / 1024 / 1024} MiB that such a file can have`);
+    const tooLarge = refuse(`is larger than the ${limit / 1024 / 1024} MiB that are allowed`);
     if (stats.size > limit) throw tooLarge;
     const bytes = Buffer.alloc(stats.isFile() ? stats.size + 1 : limit + 1);
     const deadline = Date.now() + pipeMs;
@@ -47,7 +47,7 @@ async function readNamed(path: string, limit: number): Promise<Buffer> {
       const bytesRead = await readSome(handle, bytes, length);
       if (bytesRead === 0) return bytes.subarray(0, length);
       length += bytesRead ?? 0;
-      if (length === bytes.length) throw stats.isFile() ? refuse('grows while it is read') : tooLarge;
+      if (length === bytes.length) throw stats.isFile() ? refuse('grew while it was being read') : tooLarge;
       if (Date.now() > deadline) throw refuse(`is a pipe that did not end within ${formatDuration(pipeMs)}`);
     }
   } catch (cause) {
@@ -58,7 +58,7 @@ async function readNamed(path: string, limit: number): Promise<Buffer> {
   }
 }
 
-/** @returns undefined where a pipe has nothing to give yet */
+/** @returns undefined if a pipe has no data yet */
 async function readSome(handle: FileHandle, bytes: Buffer, from: number): Promise<number | undefined> {
   try {
     return (await handle.read(bytes, from, bytes.length - from, null)).bytesRead;
@@ -69,13 +69,13 @@ async function readSome(handle: FileHandle, bytes: Buffer, from: number): Promis
   }
 }
 
-/** Writes a file that a person named. @throws BAD_USAGE where it exists */
+/** Writes a file that the user named. @throws BAD_USAGE if it exists */
 export async function writeNewFile(path: string, text: string): Promise<void> {
   try {
     await writeFile(path, text, { flag: 'wx' });
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'EEXIST') {
-      throw new CowherdError('BAD_USAGE', `${path} exists already`, { hint: 'Name another file, or remove it first.', cause });
+      throw new CowherdError('BAD_USAGE', `${path} already exists`, { hint: 'Name another file, or remove it first.', cause });
     }
     throw storeError(`write ${path}`, cause);
   }

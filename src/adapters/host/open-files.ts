@@ -5,8 +5,8 @@ const atOnce = 32;
 const most = 4;
 
 /**
- * Processes that have a file open, of those whose descriptors this user may see. Never throws: it only makes a message better.
- * @param proc where the kernel tells of processes
+ * Processes that have a file open, among those whose descriptors this user can see. Never throws, since it only improves a message.
+ * @param proc where procfs is
  */
 export async function processesWith(path: string, proc = '/proc'): Promise<OpenIn[]> {
   const target = await realpath(path).catch(() => path);

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 
-/** The directory of cowherd's package. It is searched for, since modules in dist/ are bundled and not where their sources are in src/. */
+/** The directory of cowherd's package. Searched for, since modules in dist/ are bundled and not at the depth of their sources in src/. */
 export const packageRoot: URL = findRoot(new URL('..', import.meta.url));
 
 function findRoot(directory: URL): URL {

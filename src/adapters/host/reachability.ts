@@ -5,13 +5,13 @@ import type { ReachTarget } from '../../ports/machine.js';
 import { runTool } from '../process.js';
 import { groupsOf, localUser } from './readers.js';
 
-/** What keeps a user from files and directories: a component that it may not pass through, or a file that it may not read. */
+/** What keeps a user from files and directories: no search permission for a component of the path, or no read permission for a file. */
 
 const atOnce = 32;
 
-/** @returns each obstacle once, those nearest to the root first */
+/** @returns each obstacle once, nearest to the root directory first */
 export async function findObstacles(user: { uid: number; gid: number }, targets: readonly ReachTarget[]): Promise<PathObstacle[]> {
-  // The kernel lets it in everywhere.
+  // root has access everywhere.
   if (user.uid === 0) return [];
   const gids = new Set([user.gid, ...(await groupsOf(user.uid))]);
   const name = `${(await localUser(user.uid)) ?? 'the user'} (uid ${user.uid})`;
@@ -26,7 +26,7 @@ export async function findObstacles(user: { uid: number; gid: number }, targets:
   return found.sort((a, b) => a.path.split('/').length - b.path.split('/').length || a.path.localeCompare(b.path));
 }
 
-/** By path: 1 to pass through it, 4 to read it. */
+/** By path: 1 to search it, 4 to read it. */
 function neededBits(targets: readonly ReachTarget[]): Map<string, number> {
   const needed = new Map<string, number>();
   for (const { path, needs } of targets) {
@@ -46,16 +46,16 @@ async function obstacleAt(
   name: string,
 ): Promise<PathObstacle | undefined> {
   const stats = await stat(path).catch(() => undefined);
-  // Not there yet: cowherd makes it, passable for others. Of a disk, libvirt makes QEMU the owner.
+  // If missing, cowherd creates it searchable for others. libvirt makes QEMU the owner of a disk.
   if (stats === undefined || (bits === 1 && !stats.isDirectory())) return undefined;
   const [letter, shift] = stats.uid === uid ? ['u', 6] : gids.has(stats.gid) ? ['g', 3] : ['o', 0];
   if ((stats.mode & (bits << Number(shift))) !== 0 || (await hasAcl(path))) return undefined;
   const mode = (stats.mode & 0o7777).toString(8).padStart(4, '0');
-  const may = bits === 1 ? 'may not pass through it' : 'may not read it';
-  return { path, reason: `its mode is ${mode}, and ${name} ${may}`, grant: `${letter}+${bits === 1 ? 'x' : 'r'}` };
+  const permission = bits === 1 ? 'search' : 'read';
+  return { path, reason: `${name} has no ${permission} permission (mode ${mode})`, grant: `${letter}+${bits === 1 ? 'x' : 'r'}` };
 }
 
-/** An access control list may grant what the mode does not show; the kernel alone knows. */
+/** An access control list may grant more than the mode shows. */
 async function hasAcl(path: string): Promise<boolean> {
   const { stdout } = await runTool('ls', ['-ld', '--', path], { anyExitCode: true }).catch(() => ({ stdout: '' }));
   return /^\S{10}\+/.test(stdout);

@@ -4,8 +4,8 @@ import { dirname } from 'node:path';
 import { storeError } from '../store/files.js';
 
 /**
- * Who may read the images of the store. All that a guest knew is in them: host keys, passwords, memory. Base images are shared by many
- * domains, so libvirt leaves their owner alone, and QEMU reads them by its group: mode 0440. Where QEMU runs as their owner: 0400.
+ * Who can read the images of the store. They contain everything that a guest knew: host keys, passwords, memory. Base images are shared by
+ * many domains, so libvirt does not change their owner, and QEMU reads them by its group: mode 0440. If QEMU runs as their owner: 0400.
  */
 
 interface User {
@@ -13,7 +13,7 @@ interface User {
   gid: number;
 }
 
-/** What stat(2) says of who may read a file. */
+/** The permissions of a file, from stat(2). */
 export type Rights = Pick<Stats, 'uid' | 'gid' | 'mode'>;
 
 export class Readers {
@@ -23,7 +23,7 @@ export class Readers {
   readonly #root: string | undefined;
 
   /**
-   * @param qemu whom QEMU runs as; undefined where that is this user
+   * @param qemu the user that QEMU runs as; undefined if it is this user
    * @param root the store
    */
   constructor(qemu: () => Promise<User | undefined> = async () => undefined, root?: string) {
@@ -32,24 +32,24 @@ export class Readers {
   }
 
   /**
-   * Makes an image readable by its owner and QEMU, and writable by nobody. A QEMU that has it open is not disturbed.
-   * @param mayOpen let everybody read it where this user has no other way to let QEMU; else it stays as it is
-   * @returns whether it is readable by nobody else
+   * Makes an image readable only by its owner and QEMU, and not writable. Does not disturb a QEMU that has it open.
+   * @param mayOpen make it world-readable if QEMU cannot be given access otherwise; if false, it stays unchanged
+   * @returns whether nobody else can read it
    */
   async restrict(handle: FileHandle, path: string, mayOpen = true): Promise<boolean> {
     const [stats, directory, qemu] = [await handle.stat(), await lstat(dirname(path)), await this.#lookUp()];
-    // What root makes in somebody else's store stays readable by its owner.
+    // Files that root creates in another user's store stay readable by the store's owner.
     const uid = process.getuid?.() === 0 ? (await stat(this.#root ?? dirname(path))).uid : stats.uid;
     const isOwn = qemu === undefined || qemu.user.uid === uid;
     const gid = isOwn || isShared(stats, directory, qemu.groups) ? stats.gid : qemu.user.gid;
     const isGiven = (uid === stats.uid && gid === stats.gid) || (await isAllowed(handle.chown(uid, gid)));
-    // The group first: at no time is there no way for QEMU.
+    // The group first, so that QEMU never loses access.
     const isGroups = isOwn ? isOfSystem(stats, qemu) : isGiven;
     if (isOwn || isGiven || mayOpen) await handle.chmod(isGroups ? 0o440 : isOwn ? 0o400 : 0o444);
     return isOwn || isGiven;
   }
 
-  /** @returns exposed: others than its owner and QEMU may read it; closed: QEMU may not */
+  /** @returns exposed: others than its owner and QEMU can read it; closed: QEMU cannot */
   async judge(rights: Rights, directory: Rights): Promise<'fine' | 'exposed' | 'closed'> {
     const qemu = await this.#lookUp();
     const isQemus =
@@ -59,7 +59,7 @@ export class Readers {
     return isOwn || (isQemus && (rights.mode & 0o040) !== 0) ? 'fine' : 'closed';
   }
 
-  /** What to do where {@link restrict} could not. @param bases the directory of all base images */
+  /** What to do if {@link restrict} failed. @param bases the directory of all base images */
   async advice(bases: string): Promise<string> {
     const group = (await this.#lookUp())?.user.gid;
     return `Give them to QEMU's group, once: sudo chgrp -R ${group} ${bases} && sudo find ${bases} -type d -exec chmod g+s {} + && cowherd verify --fix`;
@@ -76,21 +76,21 @@ export class Readers {
   }
 }
 
-/** Whether it has the group of a directory that hands its group down, and QEMU is in that: then those who share the store read it, too. */
+/** Whether it has the group of a setgid directory, and QEMU is in that group: then the users who share the store can read it, too. */
 function isShared(rights: Pick<Rights, 'gid'>, directory: Rights, groups: ReadonlySet<number>): boolean {
   return (directory.mode & 0o2000) !== 0 && rights.gid === directory.gid && groups.has(rights.gid);
 }
 
 /**
- * On a libvirt of the user's own, nothing says whom the system's libvirt runs QEMU as. A group that this user is not in may be that one's, of
- * a store that both use: it keeps its right.
+ * With a session daemon, the user of the system daemon's QEMU is unknown. A group that this user is not in may belong to it, in
+ * a store that both use, so it keeps its access.
  */
 function isOfSystem({ gid, mode }: Rights, qemu: unknown): boolean {
   const isMine = gid === process.getgid?.() || process.getgroups?.().includes(gid) === true;
   return qemu === undefined && !isMine && (mode & 0o040) !== 0;
 }
 
-/** Changes to who owns a file that only root, or a member of the group, may make. */
+/** Ownership changes that need root or membership of the group. */
 async function isAllowed(change: Promise<void>): Promise<boolean> {
   try {
     await change;
@@ -106,7 +106,7 @@ export async function localUser(uid: number): Promise<string | undefined> {
   return lines.find((fields) => fields[2] === String(uid))?.[0];
 }
 
-/** Supplementary groups of a user, from /etc/group: QEMU's user is a local one. */
+/** Supplementary groups of a user, from /etc/group, since QEMU's user is a local one. */
 export async function groupsOf(uid: number): Promise<number[]> {
   const name = await localUser(uid);
   if (name === undefined) return [];

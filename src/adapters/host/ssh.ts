@@ -6,16 +6,16 @@ import { shellWord, sshConfigValue } from '../../core/quoting.js';
 import type { CopyOptions, RemoteResult, RemoteRunOptions, RemoteShell, SshEndpoint } from '../../ports/index.js';
 import { runAttached, runTool } from '../process.js';
 
-/** How long ssh may take to connect, in seconds; the command's own time comes on top. */
+/** ssh's connection timeout in seconds, in addition to the command's own time. */
 const connectSeconds = 10;
-/** ssh's own failures, as against those of the program that it runs. */
+/** ssh's exit code for its own failures, as opposed to those of the remote program. */
 const sshFailed = 255;
 
-/** A variable that stands for itself in the paths that ssh is given. */
+/** An environment variable that holds `$`, for paths that are passed to ssh. */
 const dollar = 'COWHERD_DOLLAR';
 const env = { [dollar]: '$' };
 
-/** OpenSSH's client, told everything on its command line: the person's configuration of other hosts does not count. */
+/** The OpenSSH client, configured on its command line only: the user's ssh_config is ignored. */
 export class OpenSsh implements RemoteShell {
   answers(host: Ipv4Address, port: number, timeoutMs: number): Promise<boolean> {
     return new Promise((resolve) => {
@@ -26,7 +26,7 @@ export class OpenSsh implements RemoteShell {
         socket.destroy();
         resolve(isUp);
       };
-      // A forwarded port takes connections before its guest does: only the banner counts. All of it, however slowly it trickles in.
+      // A forwarded port accepts connections before its guest does, so wait for the whole banner of sshd.
       const deadline = setTimeout(() => settle(false), timeoutMs);
       socket.on('data', (chunk) => {
         text += chunk.toString('latin1');
@@ -46,25 +46,25 @@ export class OpenSsh implements RemoteShell {
       anyExitCode: true,
       onOutput: (stream, text) => onOutput?.(stream, guestText(text)),
     });
-    // A program may exit 255 by itself: ssh says something when it is its own.
+    // A program may exit with 255 too, but ssh prints a message for its own failures.
     if (exitCode === sshFailed && isOfSsh(stderr)) throw sshError(endpoint, stderr);
     return { exitCode, stdout: guestText(stdout), stderr: guestText(stderr), truncated };
   }
 
   interactive(endpoint: SshEndpoint, argv: readonly string[]): Promise<number> {
     const command = argv.length === 0 ? [] : [commandLine(argv)];
-    // With a person at the keyboard ssh may ask: for a pass phrase, or whether a key is to be trusted.
+    // On a terminal, ssh may ask for a passphrase or whether to trust a key.
     const asking = sshOptions(endpoint).filter((word) => word !== '-oBatchMode=yes');
     return runAttached('ssh', [...asking, '-p', String(endpoint.port), '--', target(endpoint), ...command], { env });
   }
 
   async copy(endpoint: SshEndpoint, { direction, local, remote, recursive, timeoutMs, signal }: CopyOptions): Promise<void> {
     const there = `${endpoint.user}@${endpoint.host}:${remote}`;
-    // A local path with a colon would be taken for a host.
+    // A local path with a colon would be read as a host.
     const here = /^\.{0,2}\//.test(local) ? local : `./${local}`;
     const paths = direction === 'to' ? [here, there] : [there, here];
     const flags = recursive ? ['-r'] : [];
-    // Modes that a guest chose are not taken over.
+    // File modes of a guest are not kept.
     const times = direction === 'to' ? ['-p'] : [];
     const args = [...sshOptions(endpoint), '-P', String(endpoint.port), '-q', ...times, ...flags, '--', ...paths];
     const { exitCode, stderr } = await runTool('scp', args, { timeoutMs, signal, env, anyExitCode: true });
@@ -72,7 +72,7 @@ export class OpenSsh implements RemoteShell {
   }
 
   async version(): Promise<string> {
-    // ssh says it on stderr.
+    // ssh prints its version to stderr.
     return (await runTool('ssh', ['-V'])).stderr.trim();
   }
 
@@ -93,7 +93,7 @@ function sshOptions(endpoint: SshEndpoint): string[] {
   return [
     '-F',
     'none',
-    // Not by -i, which looks for the file before it replaces %% by %.
+    // Not -i, which checks for the file before it replaces %% by %.
     ...(endpoint.identityFile === undefined
       ? []
       : [`-oIdentityFile=${sshConfigValue(endpoint.identityFile, dollar)}`, '-oIdentitiesOnly=yes']),
@@ -101,7 +101,7 @@ function sshOptions(endpoint: SshEndpoint): string[] {
     `-oUserKnownHostsFile=${sshConfigValue(endpoint.knownHostsFile, dollar)}`,
     '-oGlobalKnownHostsFile=/dev/null',
     `-oStrictHostKeyChecking=${endpoint.isPinned ? 'yes' : 'accept-new'}`,
-    // Learned keys stay those that were learned.
+    // Keeps learned keys as they are.
     '-oUpdateHostKeys=no',
     '-oBatchMode=yes',
     '-oLogLevel=ERROR',
@@ -115,7 +115,7 @@ function target({ user, host }: SshEndpoint): string {
   return `${user}@${host}`;
 }
 
-/** sshd gives one line to a shell: every word is quoted, so that it arrives as it was given. */
+/** sshd passes one line to a shell, so every word is quoted. */
 function commandLine(argv: readonly string[]): string {
   return argv.map(shellWord).join(' ');
 }
@@ -138,14 +138,14 @@ function copyError(endpoint: SshEndpoint, stderr: string): CowherdError {
 }
 
 function sshError({ member, host, port, user }: SshEndpoint, stderr: string): CowherdError {
-  // The guest's sshd has a say in it.
+  // Contains text of the guest's sshd.
   const lines = excerptLines(stderr);
   const reason = lines.at(-1) ?? 'no reason given';
   const hint = /Host key verification failed|REMOTE HOST IDENTIFICATION/i.test(stderr)
-    ? 'Its host key is not the one of its seed. Does a user-data of your own leave out ssh_keys? Then leave out {{sshHostKey}}, too.'
+    ? 'Its host key does not match its seed. If your own user-data does not set ssh_keys, remove {{sshHostKey}} from it as well.'
     : /Permission denied \(/i.test(stderr)
       ? `The guest accepted none of our keys. Spawn with --seed nocloud, which gives the fleet's key to the guests, or choose the user with --ssh-user.`
-      : 'Is it up and is its sshd running? "cowherd status" shows the first, --wait ssh waits for the second.';
+      : 'Is the guest running, with sshd started in it? "cowherd status" shows whether it is running; --wait ssh waits for sshd.';
   return new CowherdError('GUEST_UNREACHABLE', `ssh to ${member} (${user}@${host}, port ${port}) failed: ${reason}`, {
     details: lines.slice(0, -1),
     hint,

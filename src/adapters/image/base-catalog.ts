@@ -32,7 +32,7 @@ export class BaseCatalog {
     return { bases, damaged: [...damaged, ...broken.map(({ base, error }) => ({ path: base.path, reason: reportOf(error).message }))] };
   }
 
-  /** Every image whose record can be read; broken are those that stand on what is not there. */
+  /** Every image with a readable record; `broken` are those whose backing image is missing. */
   async #survey(): Promise<{
     bases: BaseImage[];
     broken: Array<{ base: LoneBase; error: unknown }>;
@@ -75,12 +75,14 @@ export class BaseCatalog {
       .sort((a, b) => b.importedAt.localeCompare(a.importedAt));
     const contents = new Set(found.map((base) => base.digest));
     if (digest !== '' && contents.size > 1) {
-      throw new CowherdError('BAD_USAGE', `${ref} means ${contents.size} base images`, { hint: 'Write more digits of the digest.' });
+      throw new CowherdError('BAD_USAGE', `${ref} is ambiguous: ${contents.size} base images match`, {
+        hint: 'Write more digits of the digest.',
+      });
     }
     const newest = found[0];
     const sound = bases.find((base) => base === newest);
     if (sound !== undefined) return sound;
-    // An older one of that name is not what is meant.
+    // A bare name never means an older image of that name.
     const failure = broken.find(({ base }) => base === newest);
     if (failure !== undefined) throw failure.error;
     const hit = damaged.find(
@@ -97,8 +99,8 @@ export class BaseCatalog {
       details: damaged.map(({ path, reason }) => `${path}: ${reason}`),
       hint:
         names.length === 0
-          ? 'The store has none yet. A file is named with its ending or a path: golden.qcow2, ./golden.'
-          : `The store has ${names.slice(0, 8).join(', ')}. A file is named with its ending or a path: ./golden`,
+          ? 'The store has no base images yet. To use a file, give its extension or a path: golden.qcow2, ./golden.'
+          : `The store has ${names.slice(0, 8).join(', ')}. To use a file, give its extension or a path: ./golden`,
     });
   }
 
@@ -108,7 +110,7 @@ export class BaseCatalog {
   }
 
   async getLone(ref: BaseRef): Promise<LoneBase | undefined> {
-    // Not by listing: one damaged or foreign record must not stand in the way of this one.
+    // Does not list the store: one damaged or foreign record must not block this one.
     for (const format of ['qcow2', 'raw'] as const) {
       const { image, record: path } = baseLayout(this.#root, ref, format);
       const text = await readOwn(path).then(String, () => undefined);
@@ -128,21 +130,21 @@ export class BaseCatalog {
     return sealDifferences(base.seal, await this.seal(base)).length === 0;
   }
 
-  /** The image with that content, unless somebody touched it. */
+  /** The image with that content, unless its file was changed. */
   async existing(ref: BaseRef): Promise<BaseImage | undefined> {
-    // One whose record is damaged is brought back by what is coming in.
+    // An image with a damaged record is restored by the new import.
     const existing = await this.get({ name: ref.name, digest: ref.digest }).catch(() => undefined);
     return existing !== undefined && (await this.isIntact(existing)) ? existing : undefined;
   }
 
-  /** What an image that is brought back was made of stays known. */
+  /** Where an image that is imported again came from. */
   async originOf(ref: BaseRef): Promise<Pick<BaseRecord, 'promotedFrom' | 'warm'>> {
     const { promotedFrom, warm } = (await this.getLone(ref).catch(() => undefined)) ?? {};
     return { ...(promotedFrom === undefined ? {} : { promotedFrom }), ...(warm === undefined ? {} : { warm }) };
   }
 }
 
-/** @throws STATE_DAMAGED, also where it is the record of another image: it would vouch for a file that it does not know */
+/** @throws STATE_DAMAGED, also if it is the record of another image */
 function parseBaseRecord(name: string, file: string, text: string): BaseRecord {
   const hint = `Import the image again: cowherd base add FILE --name ${name}`;
   const record = parseState(baseRecordSchema, name, file, text, hint);
@@ -150,7 +152,7 @@ function parseBaseRecord(name: string, file: string, text: string): BaseRecord {
   throw new CowherdError('STATE_DAMAGED', `${file} of ${name} is the record of another base image, ${formatBaseRef(record)}`, { hint });
 }
 
-/** A base image as its record has it. */
+/** A base image as its record describes it. */
 export function recordOf({ path: _path, backing: _backing, ...record }: BaseImage, source: BaseRecord['source']): BaseRecord {
   return { ...record, source };
 }

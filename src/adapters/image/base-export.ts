@@ -6,7 +6,7 @@ import type { ExportRequest } from '../../ports/bases.js';
 import type { ImageTool } from '../../ports/images.js';
 import { allocatedBytes, isMissing, storeError } from '../store/files.js';
 
-/** Of a file that is being exported: always the same, so that what a crash left is written over the next time. */
+/** Of a file that is being exported. Always the same, so that the next export overwrites what a crash left. */
 const partialEnding = '.cowherd-partial';
 
 export async function exportImage(root: string, images: ImageTool, request: ExportRequest): Promise<number> {
@@ -24,7 +24,7 @@ export async function exportImage(root: string, images: ImageTool, request: Expo
     await place(partial, target.path);
     return allocatedBytes(await lstat(target.path));
   } catch (cause) {
-    // Another export to the same file has it open: it is not ours to take away.
+    // Another export to the same file has it open.
     if (!(cause instanceof CowherdError && cause.code === 'BASE_REFUSED')) await rm(partial, { force: true });
     throw storeError(`write ${target.path}`, cause);
   }
@@ -34,31 +34,31 @@ async function assertTarget(root: string, path: string): Promise<void> {
   if ((await lstat(path).catch(() => undefined)) !== undefined) throw existsError(path);
   const directory = await realpath(dirname(path)).catch((cause: unknown) => {
     if (isMissing(cause))
-      throw new CowherdError('FILE_NOT_FOUND', `There is no directory ${dirname(path)}`, { hint: 'Make it first.', cause });
+      throw new CowherdError('FILE_NOT_FOUND', `Directory ${dirname(path)} does not exist`, { hint: 'Create it first.', cause });
     throw storeError(`write ${path}`, cause);
   });
   const store = await realpath(root).catch(() => root);
   if (directory === store || directory.startsWith(`${store}/`)) {
     throw new CowherdError('BAD_USAGE', `${path} is inside the store`, {
-      hint: 'The store holds what cowherd itself made. Name a file elsewhere.',
+      hint: 'The store holds only files that cowherd created. Name a file elsewhere.',
     });
   }
 }
 
-/** What is there under that name is written over: it must not be a link to something else. */
+/** A file of that name is overwritten, so it must not be a link. */
 async function assertPartial(partial: string): Promise<void> {
   const stats = await lstat(partial).catch(() => undefined);
-  // A file of another user would stay theirs, with all that is exported.
+  // A file of another user would keep its owner, who could read the export.
   if (stats === undefined || (stats.isFile() && stats.nlink === 1 && stats.uid === process.getuid?.())) return;
-  throw new CowherdError('BAD_USAGE', `${partial} is in the way: it is not a plain file of this user`, {
-    hint: 'cowherd writes there before the file gets its name. Remove it, or name another file.',
+  throw new CowherdError('BAD_USAGE', `Cannot write to ${partial}: it exists, and is not a regular file of this user`, {
+    hint: 'cowherd uses it as a temporary file. Remove it, or name another file.',
   });
 }
 
-/** For this user alone, as the base image is: whoever exports it may open it to others. A tool would let everybody read it. */
+/** Readable by this user only, like the base image; qemu-img would create it world-readable. */
 async function makePartial(partial: string): Promise<void> {
   const { O_WRONLY, O_CREAT, O_NOFOLLOW } = constants;
-  // Not truncated: another export may be writing to it, which the tool finds out.
+  // Not truncated: another export may be writing to it, which qemu-img detects by its lock.
   const handle = await open(partial, O_WRONLY | O_CREAT | O_NOFOLLOW, 0o600);
   try {
     await handle.chmod((await handle.stat()).mode & 0o600);
@@ -67,20 +67,20 @@ async function makePartial(partial: string): Promise<void> {
   }
 }
 
-/** A run that was killed between the two steps of {@link place} has left the file with both names. */
+/** A run that was killed between the two steps of {@link place} leaves the file with both names. */
 async function finishPlacing(partial: string, path: string): Promise<void> {
   const [one, other] = await Promise.all([partial, path].map((name) => lstat(name).catch(() => undefined)));
   if (one?.isFile() && one.nlink === 2 && one.ino === other?.ino && one.dev === other.dev) await rm(partial);
 }
 
-/** Gives the file its name, and never that of another that came meanwhile. */
+/** Gives the file its name, without replacing a file that was created meanwhile. */
 async function place(partial: string, path: string): Promise<void> {
   try {
     await link(partial, path);
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
     if (code === 'EEXIST') throw existsError(path, cause);
-    // A file system without hard links.
+    // The file system has no hard links.
     if (code !== 'EPERM' && code !== 'ENOTSUP' && code !== 'EOPNOTSUPP') throw cause;
     return rename(partial, path);
   }
@@ -88,5 +88,5 @@ async function place(partial: string, path: string): Promise<void> {
 }
 
 function existsError(path: string, cause?: unknown): CowherdError {
-  return new CowherdError('BAD_USAGE', `${path} exists already`, { hint: 'Name another file, or remove it first.', cause });
+  return new CowherdError('BAD_USAGE', `${path} already exists`, { hint: 'Name another file, or remove it first.', cause });
 }

@@ -13,9 +13,9 @@ import { assertDirectory } from '../store/own-files.js';
 import { SafeUnlinker } from '../store/safe-unlinker.js';
 import { seal } from './image-files.js';
 
-/** How an image comes into the store and leaves it: wholly or not at all. Only under the lock on base images. */
+/** Adds images to the store and removes them, atomically. The caller holds the lock on base images. */
 
-/** Removes what runs that were killed have left. What cannot be removed stays: it keeps nobody from anything. */
+/** Removes leftovers of killed runs. Files that cannot be removed are ignored, since they block nothing. */
 export async function sweepBases(root: string): Promise<void> {
   const { bases } = storeLayout(root);
   for (const name of (await listDirectory(bases)).filter((entry) => namePattern.test(entry))) {
@@ -26,7 +26,7 @@ export async function sweepBases(root: string): Promise<void> {
 async function sweepBase(directory: string): Promise<void> {
   const names = await listDirectory(directory);
   const unlinker = new SafeUnlinker(directory);
-  // Nobody else imports while we hold the lock.
+  // No other run imports while this one holds the lock.
   const partials = names.filter((name) => /^\.import-\d+\.partial$/.test(name) || isTemporary(name));
   for (const name of partials) await unlinker.unlink(join(directory, name));
   for (const note of names.filter((name) => name.startsWith(unrecordedPrefix))) {
@@ -38,7 +38,7 @@ async function sweepBase(directory: string): Promise<void> {
     }
     await unlinker.unlink(join(directory, note));
   }
-  // One that holds something stays.
+  // A directory that is not empty stays.
   if (names.length === 0 || partials.length > 0 || names.some((name) => name.startsWith(unrecordedPrefix)))
     await rmdir(directory).catch(() => undefined);
 }
@@ -47,9 +47,9 @@ async function sweepBase(directory: string): Promise<void> {
 export async function unpublish(root: string, ref: BaseRef, format: string): Promise<void> {
   const { directory, image, memory, record, unrecorded } = baseLayout(root, ref, format);
   const unlinker = new SafeUnlinker(storeLayout(root).bases);
-  // On a full disk it must go without, since this is what frees some.
+  // Works without it on a full disk, since removing images frees space.
   await writeFile(unrecorded, '').catch(() => undefined);
-  // The record first: an image without a record is imported again, a record without its image would be an error.
+  // The record goes first: an image without a record is imported again, but a record without its image is an error.
   await unlinker.unlink(record);
   await unlinker.unlink(memory);
   await unlinker.unlink(image);
@@ -58,8 +58,8 @@ export async function unpublish(root: string, ref: BaseRef, format: string): Pro
 }
 
 /**
- * Gives work a file to write a new image of that name to, and takes away what it leaves there.
- * @param doing what a failure of the file system is told as
+ * Calls `work` with the path of a partial file for a new image of that name, and removes the file afterwards.
+ * @param doing how a file system error describes the operation
  */
 export async function withPartial<T>(root: string, name: string, doing: string, work: (partial: string) => Promise<T>): Promise<T> {
   const directory = join(storeLayout(root).bases, name);
@@ -76,7 +76,7 @@ export async function withPartial<T>(root: string, name: string, doing: string, 
   }
 }
 
-/** Seals a partial file and gives it its name and its record: the record last, since an image without one is no base image yet. */
+/** Seals a partial file, and gives it its name and then its record: an image without a record is not yet a base image. */
 export async function publish(
   root: string,
   partial: string,
@@ -86,7 +86,7 @@ export async function publish(
   const layout = baseLayout(root, facts, facts.format);
   const isRestricted = await seal(partial, readers);
   const isNew = (await lstat(layout.image).catch(() => undefined)) === undefined;
-  // Of one that was there already, overlays may stand on it whatever has become of its record.
+  // An existing file may have overlays, even if its record is damaged.
   if (isNew) await writeFile(layout.unrecorded, '');
   await rename(partial, layout.image);
   const stats = await lstat(layout.image, { bigint: true });
@@ -100,7 +100,7 @@ export async function publish(
   try {
     await writeJson(layout.record, record);
   } catch (cause) {
-    // One that came in place of another of the same content stays: members stand on it.
+    // An image that replaced one of the same content stays, since members are based on it.
     if (isNew) await rename(layout.image, partial);
     throw cause;
   } finally {
@@ -108,6 +108,6 @@ export async function publish(
   }
   const warning = isRestricted
     ? undefined
-    : `every user of this host may read ${layout.image}: QEMU runs as another user, and its group is not yours to give. ${await readers.advice(storeLayout(root).bases)}`;
+    : `every user of this host can read ${layout.image}: QEMU runs as another user, and you are not a member of its group. ${await readers.advice(storeLayout(root).bases)}`;
   return { base: { ...record, path: layout.image }, warning };
 }

@@ -11,7 +11,7 @@ import { hashAndCopy, openImage, readHead } from './image-files.js';
 import { identify, inspect } from './image-source.js';
 
 /**
- * What an import would come to, with nothing written. The image is read whole, since its digest is part of its identity.
+ * The result of an import, without writing anything. Reads the whole image, since the digest is part of its identity.
  * @param path absolute
  * @param known the base image of the store with the same content, if there is one
  * @throws BASE_REFUSED, FILE_NOT_FOUND: as the import would
@@ -23,7 +23,7 @@ export async function previewImport(
   const { stats, fingerprint } = await identify(path);
   const { format, warning } = await inspect(images, path, stats, request);
   const header = format === 'qcow2' ? parseQcow2Header(path, await readHead(path)) : undefined;
-  // Flattening writes another file, whose digest nobody knows beforehand.
+  // Flattening writes another file, whose digest is not known in advance.
   const isFlattened = header !== undefined && (header.hasBackingFile || header.externalDataFile);
   const digest = isFlattened ? '0'.repeat(64) : await digestOf(path, request);
   const { virtualBytes } = await images.info(path, format);
@@ -60,7 +60,7 @@ async function digestOf(path: string, { onProgress, signal }: ImportRequest): Pr
   }
 }
 
-/** Only a warning: a file system that can share blocks needs no room for a copy, and that shows only when it is made. */
+/** Only a warning: with reflinks a copy needs no space, and whether they work is known only when copying. */
 async function lackOfRoom(root: string, { allocatedBytes: needed }: BaseImage): Promise<string | undefined> {
   for (let directory = root; ; directory = dirname(directory)) {
     const space = await statfs(directory).catch(() => undefined);
@@ -68,6 +68,6 @@ async function lackOfRoom(root: string, { allocatedBytes: needed }: BaseImage): 
     const free = space === undefined ? 0 : space.bavail * space.bsize;
     if (needed <= free) return undefined;
     const [all, left] = [needed, free].map((count) => prettyBytes(count, { binary: true }));
-    return `a copy of the image takes ${all}, and ${directory} has ${left} left`;
+    return `a copy of the image needs ${all}, but ${directory} has only ${left} free`;
   }
 }

@@ -33,9 +33,9 @@ import { previewImport } from './base-preview.js';
 import { hashAndCopy, hashFile, makeImage, seal } from './image-files.js';
 import { assertUnchanged, copyInto, identify, inspect } from './image-source.js';
 
-/** An import of another run may take that long. */
+/** An import by another run may take that long. */
 const lockWaitSeconds = 600;
-/** Nothing tells when another program lets go. */
+/** For other programs, which may never release the lock. */
 const strangerWaitSeconds = 5;
 
 export class BaseDirectory implements BaseStore {
@@ -143,14 +143,14 @@ export class BaseDirectory implements BaseStore {
     return previewImport(context, { path, name, request });
   }
 
-  /** @returns also the base image that this very file was imported as, if that was not touched since */
+  /** @returns also the base image that this file was imported as, if neither has changed since */
   async #source(request: ImportRequest): Promise<Awaited<ReturnType<typeof identify>> & { path: string; name: string; known?: BaseImage }> {
     assertNoUrl(request.path);
     const path = resolve(request.path);
     const identity = await identify(path);
     const name = request.name ?? baseNameFromFile(basename(path));
     if (name === undefined) {
-      throw new CowherdError('BAD_USAGE', `No base name can be made of the file name ${basename(path)}`, { hint: 'Rename the file.' });
+      throw new CowherdError('BAD_USAGE', `Cannot derive a base name from the file name ${basename(path)}`, { hint: 'Rename the file.' });
     }
     assertName('base', name);
     const { bases } = await this.list();
@@ -173,15 +173,15 @@ export class BaseDirectory implements BaseStore {
       await assertUnchanged(path, fingerprint, 'imported');
       const { virtualBytes } = await this.#images.info(partial, format);
       if (virtualBytes === 0)
-        throw new CowherdError('BASE_REFUSED', `${path} is a disk of zero bytes`, { hint: 'A base image needs a disk to share.' });
+        throw new CowherdError('BASE_REFUSED', `${path} is an empty disk`, { hint: 'A base image needs a disk that is not empty.' });
       const facts = { name, digest, format, virtualBytes, source: { path, fingerprint } };
       const existing = await this.#catalog.existing(facts);
       if (existing !== undefined) {
-        // Remember this source too, so that the next time is instant.
+        // Record this source too, so that the next import need not read it.
         await writeJson(baseLayout(this.#root, existing, existing.format).record, recordOf(existing, facts.source));
         return { base: existing, how: 'already there' };
       }
-      // Otherwise it goes in, also in place of one that was touched: its content is what the overlays there were made on.
+      // Also replaces an image that was changed: the overlays there were created on this content.
       const { base, warning: exposed } = await publish(
         this.#root,
         partial,
@@ -204,7 +204,7 @@ export class BaseDirectory implements BaseStore {
 
     return withPartial(this.#root, name, `promote ${overlay}`, async (partial) => {
       const totalBytes = Number(stats.blocks) * 512 + (layered ? 0 : layersOf(base).reduce((sum, layer) => sum + layer.allocatedBytes, 0));
-      // A tool would make it readable for everybody.
+      // qemu-img would create it world-readable.
       await makeImage(partial);
       await this.#images.convert({
         source: { path: overlay, format: 'qcow2' },
@@ -214,7 +214,7 @@ export class BaseDirectory implements BaseStore {
         signal,
       });
       await assertUnchanged(overlay, fingerprint, 'copied');
-      // Counted from its own place, so that a store which is moved stays whole: nothing may write to a base image later.
+      // Relative, so that the store can be moved: a base image is never written to later.
       if (layered) await this.#images.repoint(partial, { path: relative(dirname(partial), base.path), format: base.format });
       const { virtualBytes } = await this.#images.info(partial, 'qcow2');
       const digest = await hashFile(partial, undefined, signal);

@@ -16,7 +16,7 @@ import { unreadable } from '../host/denied.js';
 import { allocatedBytes, isMissing, listDirectory, storeError } from '../store/files.js';
 import { readHead } from './image-files.js';
 
-/** Images and NVRAM of domains that cowherd did not make, wherever they are. Nothing here unlinks. */
+/** Images and NVRAM of domains that cowherd did not create, at any path. Nothing here unlinks. */
 export const diskFiles: DiskFiles = {
   async seal(path) {
     const stats = await stat(path, { bigint: true }).catch(() => undefined);
@@ -46,7 +46,7 @@ export const diskFiles: DiskFiles = {
 
   async backingFiles(path) {
     const kind = await stat(path).catch(() => undefined);
-    // A directory, a pipe or a socket in the place of a disk stands on nothing; to read it fails, or waits for ever.
+    // A directory, pipe or socket has no backing file; reading it would fail or block.
     if (kind !== undefined && !kind.isFile() && !kind.isBlockDevice()) return [];
     const handle = await open(path, 'r').catch((cause: unknown) => {
       throw unreadable(path, cause);
@@ -84,7 +84,7 @@ export const diskFiles: DiskFiles = {
   },
 
   async replaceContent(from, to) {
-    // Always the same name: what a crash left is used up by the next run, since nothing is unlinked here.
+    // Always the same name: the next run reuses what a crash left, since nothing is unlinked here.
     const fresh = join(dirname(to), `.${basename(to)}.cowherd`);
     const { O_CREAT, O_TRUNC, O_WRONLY, O_NOFOLLOW } = constants;
     try {
@@ -104,7 +104,7 @@ export const diskFiles: DiskFiles = {
       await rename(fresh, to);
       await syncFile(dirname(to), constants.O_RDONLY | constants.O_DIRECTORY);
     } catch (cause) {
-      throw storeError(`put back ${to}`, cause);
+      throw storeError(`restore ${to}`, cause);
     }
   },
 

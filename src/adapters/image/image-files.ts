@@ -16,12 +16,12 @@ const chunkBytes = 4 * 1024 * 1024;
 const holeBytes = 64 * 1024;
 const zeros = Buffer.alloc(holeBytes);
 
-/** A file that a person named. It was one when it was looked at; a pipe that took its place must not hold us. */
+/** Opens a file that the user named. It was a regular file when checked; a pipe in its place must not block. */
 export function openImage(path: string): Promise<FileHandle> {
   return open(path, constants.O_RDONLY | constants.O_NONBLOCK);
 }
 
-/** For this user alone, and never what is there already, nor where a link leads. */
+/** Readable by this user only; never an existing file or the target of a link. */
 export async function makeImage(path: string): Promise<void> {
   await (await open(path, 'wx', 0o600)).close();
 }
@@ -40,7 +40,7 @@ export async function readHead(path: string): Promise<Buffer> {
 
 /**
  * The name of the backing file in a qcow2 header. Source: QEMU docs/interop/qcow2.txt.
- * @returns undefined where there is none, or the file ends before the tables that its header names: it was cut short
+ * @returns undefined if there is none, or if the file ends before the tables that its header names (truncated)
  */
 export async function readBackingName(path: string): Promise<string | undefined> {
   const handle = await openOwn(path);
@@ -49,7 +49,7 @@ export async function readBackingName(path: string): Promise<string | undefined>
     const { buffer: head, bytesRead } = await handle.read(Buffer.alloc(4096), 0, 4096, 0);
     const offset = bytesRead < 72 ? 0 : Number(head.readBigUInt64BE(8));
     const length = bytesRead < 72 ? 0 : head.readUInt32BE(16);
-    // At most 1023 bytes, as the format has it.
+    // At most 1023 bytes, by the format.
     if (offset === 0 || length === 0 || length > 1023) return undefined;
     const { size } = await handle.stat();
     const [l1Entries, l1Offset, refcountsOffset] = [
@@ -67,14 +67,14 @@ export async function readBackingName(path: string): Promise<string | undefined>
   }
 }
 
-/** What a guest or a tool writes to it would be written to another file of that content as well, a base image perhaps. */
+/** Writing to it would change the other link as well, which may be a base image. */
 function sharedFile(path: string): CowherdError {
-  return new CowherdError('IMAGE_CHANGED', `${path} has another name as well (a hard link)`, {
-    hint: 'Whoever writes to one writes to both. Remove the other name, or give this one a content of its own: cp --sparse=always, then mv.',
+  return new CowherdError('IMAGE_CHANGED', `${path} has more than one hard link`, {
+    hint: 'Writing to one link changes both. Remove the other link, or replace this one by a copy: cp --sparse=always, then mv.',
   });
 }
 
-/** @throws IMAGE_CHANGED, STORE_FAILED where writing to an overlay would write to what is not it alone */
+/** @throws IMAGE_CHANGED, STORE_FAILED if the overlay is not a regular file with one link */
 export async function assertAlone(path: string): Promise<void> {
   const handle = await openOwn(path);
   try {
@@ -85,14 +85,14 @@ export async function assertAlone(path: string): Promise<void> {
 }
 
 /**
- * Durable, and from here on read-only, for its owner and QEMU alone.
- * @returns false where everybody has to be let read it, see {@link Readers.restrict}
+ * Syncs the file and makes it read-only, for its owner and QEMU only.
+ * @returns false if it must stay world-readable, see {@link Readers.restrict}
  */
 export async function seal(path: string, readers: Readers): Promise<boolean> {
   const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
     const stats = await handle.stat();
-    if (!stats.isFile()) throw new CowherdError('STORE_FAILED', `${path} is not a file`, { hint: 'Look at it; cowherd did not make it.' });
+    if (!stats.isFile()) throw new CowherdError('STORE_FAILED', `${path} is not a file`, { hint: 'Check it; cowherd did not create it.' });
     if (stats.nlink > 1) throw sharedFile(path);
     const isRestricted = await readers.restrict(handle, path);
     await handle.sync();
@@ -112,8 +112,8 @@ export async function hashFile(path: string, onProgress: OnProgress, signal: Abo
 }
 
 /**
- * One pass over a file: its sha256 and, where a target is given, a copy without the zeros.
- * @param most bytes that are read; the rest is left
+ * Reads a file once: computes its sha256 and, if a target is given, writes a sparse copy.
+ * @param most how many bytes to read
  */
 export async function hashAndCopy(
   from: FileHandle,
@@ -153,7 +153,7 @@ async function writeNonZero(to: FileHandle, bytes: Buffer, position: number): Pr
   if (start >= 0) await writeAll(to, bytes.subarray(start), position + start);
 }
 
-/** A disk that fills may take part of a write and say no more: what is missing would be sealed as zeros. */
+/** A full disk may write fewer bytes than asked without an error: the rest would be sealed as zeros. */
 async function writeAll(to: FileHandle, bytes: Buffer, position: number): Promise<void> {
   for (let written = 0; written < bytes.length; ) {
     written += (await to.write(bytes, written, bytes.length - written, position + written)).bytesWritten;

@@ -13,17 +13,18 @@ import { runTool } from '../process.js';
 import { allocatedBytes, isMissing } from '../store/files.js';
 import { hashAndCopy, hashFile, makeImage, openImage, readHead } from './image-files.js';
 
-/** The files that base images are made of: which one it is, whether it may become one, and copies of it. */
+/** Source files of base images: their identity, whether they can be imported, and copies of them. */
 
-/** Holes are read as well, at about 1 GB/s, since the digest covers them: an image has at most this much of them. */
+/** Largest total size of holes. They are read as well (about 1 GB/s), since the digest covers them. */
 const maxHoleBytes = 64 * 1024 ** 3;
 
 export async function identify(path: string): Promise<{ stats: BigIntStats; fingerprint: string }> {
   try {
     const stats = await stat(path, { bigint: true });
     if (!stats.isFile()) throw noFile(path, stats);
-    if (stats.size === 0n) throw new CowherdError('BASE_REFUSED', `${path} is empty`, { hint: 'A base image needs a disk to share.' });
-    // With ctime, which no user can set: the same words mean the same bytes.
+    if (stats.size === 0n)
+      throw new CowherdError('BASE_REFUSED', `${path} is empty`, { hint: 'A base image needs a disk that is not empty.' });
+    // Includes ctime, which users cannot set: equal identities mean equal content.
     return { stats, fingerprint: [stats.dev, stats.ino, stats.size, stats.mtimeNs, stats.ctimeNs].join(':') };
   } catch (cause) {
     if (isMissing(cause)) throw new CowherdError('FILE_NOT_FOUND', `There is no file ${path}`, { hint: 'Check the path.', cause });
@@ -41,7 +42,7 @@ function noFile(path: string, stats: BigIntStats): CowherdError {
   return new CowherdError('BASE_REFUSED', `${path} is ${what}`, { hint });
 }
 
-/** All that can be known without copying. @throws BASE_REFUSED */
+/** All checks that need no copy. @throws BASE_REFUSED */
 export async function inspect(
   images: ImageTool,
   path: string,
@@ -53,20 +54,20 @@ export async function inspect(
   const format = imageFormat(path, head, request.format);
   const { size } = stats;
   if (format === 'raw' && size % 512n !== 0n) {
-    throw new CowherdError('BASE_REFUSED', `${path} is no whole number of sectors: ${size} bytes`, {
-      hint: `It may be cut short, or no disk at all. If it is one: truncate --size=%512 ${path}`,
+    throw new CowherdError('BASE_REFUSED', `${path} is ${size} bytes long, which is not a multiple of 512`, {
+      hint: `It may be truncated, or not a disk image. If it is a disk image: truncate --size=%512 ${path}`,
     });
   }
-  if (format === 'raw' && size > maxVirtualBytes) throw new CowherdError('BASE_REFUSED', `${path} is a disk of more than 2 PiB`);
+  if (format === 'raw' && size > maxVirtualBytes) throw new CowherdError('BASE_REFUSED', `${path} is a disk larger than 2 PiB`);
   if (Number(size) - allocatedBytes(stats) > maxHoleBytes) {
     throw new CowherdError('BASE_REFUSED', `${path} is ${size} bytes long, of which ${allocatedBytes(stats)} are on disk`, {
-      hint: `Reading so many holes takes too long. Without them: qemu-img convert -f ${format} -O qcow2 ${path} golden.qcow2`,
+      hint: `Reading so many holes takes too long. Convert it to a file without holes: qemu-img convert -f ${format} -O qcow2 ${path} golden.qcow2`,
     });
   }
-  // Before any tool opens it: opening follows the names in the header.
+  // Before any tool opens it: opening follows the file names in the header.
   if (format === 'qcow2') assertImportable(path, parseQcow2Header(path, head), size, request.trustChain);
   try {
-    // Of raw ones too, so that a writer that has it open is found.
+    // Raw images too, to detect a writer that has it open.
     await images.info(path, format);
     return { format, warning: format === 'raw' ? bootWarning(path, head) : await images.check(path, request.signal) };
   } catch (error) {
@@ -85,19 +86,19 @@ async function readSignature(path: string): Promise<Buffer> {
   }
 }
 
-/** That a tool fails at an image, or never ends, is the image's fault. */
+/** A tool that fails or times out on an image means that the image is bad. */
 function unreadable(path: string, error: unknown): unknown {
   if (!(error instanceof CowherdError) || (error.code !== 'TOOL_FAILED' && error.code !== 'TOOL_TIMEOUT')) return error;
   return new CowherdError('BASE_REFUSED', `${path} cannot be read as a disk: ${error.message}`, {
     details: error.details,
-    hint: 'It is damaged, or of a kind that this QEMU does not know. Copy it again from where it came.',
+    hint: 'It is damaged, or this QEMU does not support its format. Copy it again from its source.',
     cause: error,
   });
 }
 
 function bootWarning(path: string, head: Buffer): string | undefined {
   if (head.length >= 512 && head.readUInt16LE(510) === 0xaa55) return undefined;
-  return `${path} was taken as a raw disk, but it has no boot sector: is it a disk image?`;
+  return `${path} was imported as a raw disk, but it has no boot sector: is it a disk image?`;
 }
 
 /** @throws BASE_REFUSED */
@@ -126,7 +127,7 @@ export async function copyInto(
     return { how: 'flattened', digest: await hashFile(partial, undefined, signal) };
   }
   await makeImage(partial);
-  // By a tool, since Node gives the copy the mode of the source: others could open it, and write to it when it is sealed.
+  // With cp, since Node copies the mode of the source: others could open it for writing, and write after it is sealed.
   const reflinked = await runTool('cp', ['--reflink=always', '--', path, partial], { signal }).then(
     () => true,
     () => false,
@@ -136,20 +137,20 @@ export async function copyInto(
   await assertFits(path, Number(stats.blocks) * 512, partial);
   const [from, to] = [await openImage(path), await open(partial, constants.O_WRONLY | constants.O_TRUNC | constants.O_NOFOLLOW)];
   try {
-    // A source that grows as fast as it is read would have no end.
+    // Limited, since a source could grow as fast as it is read.
     return { how: 'copied', digest: await hashAndCopy(from, to, onProgress, signal, Number(stats.size)) };
   } finally {
     await Promise.all([from.close(), to.close()]);
   }
 }
 
-/** Found out before gigabytes are copied. @throws PREFLIGHT_FAILED */
+/** Checked before gigabytes are copied. @throws PREFLIGHT_FAILED */
 async function assertFits(path: string, bytes: number, partial: string): Promise<void> {
   const directory = dirname(partial);
   const { bavail, bsize } = await statfs(directory);
   if (bytes <= bavail * bsize) return;
   const [needed, free] = [bytes, bavail * bsize].map((count) => prettyBytes(count, { binary: true }));
-  throw new CowherdError('PREFLIGHT_FAILED', `${path} takes ${needed}, and ${directory} has ${free} left; nothing was changed`, {
+  throw new CowherdError('PREFLIGHT_FAILED', `${path} needs ${needed}, but ${directory} has only ${free} free; nothing was changed`, {
     hint: fullDiskHint,
   });
 }

@@ -6,14 +6,14 @@ import type { Seed } from '../../core/guest/seed.js';
 import { makeScratch } from '../host/scratch.js';
 import { runTool } from '../process.js';
 
-/** Each makes an ISO 9660 image with Joliet and Rock Ridge out of a directory. */
+/** Each creates an ISO 9660 image with Joliet and Rock Ridge from a directory. */
 const tools: Array<[command: string, ...args: string[]]> = [
   ['genisoimage', '-quiet'],
   ['xorriso', '-report_about', 'SORRY', '-as', 'mkisofs', '-quiet'],
   ['mkisofs', '-quiet'],
 ];
 const sectorBytes = 2048;
-/** cloud-init reads more, but nobody writes more by hand, and a thousand of them are to fit on the disk. */
+/** cloud-init reads larger files, but a thousand seeds must fit on the disk. */
 const maxFileBytes = 1024 * 1024;
 
 interface Slot {
@@ -23,8 +23,8 @@ interface Slot {
 }
 
 /**
- * Makes the ISO images of many seeds with one call of a real tool: it writes one with place holders of the largest size, and
- * each member's is a copy with its own files in their place. What is left of a place is filled with line breaks, which mean
+ * Creates the ISO images of many seeds with one tool call: it writes one image with placeholders of the largest size, and
+ * each member gets a copy with its own files in their place. The rest of each placeholder is filled with line breaks, which mean
  * nothing at the end of YAML and of scripts.
  */
 export class SeedImages {
@@ -36,7 +36,7 @@ export class SeedImages {
     this.#slots = slots;
   }
 
-  /** @throws TOOL_MISSING where no tool is there, BAD_TEMPLATE where a file is too large */
+  /** @throws TOOL_MISSING if no tool is installed, BAD_TEMPLATE if a file is too large */
   static async for(seeds: Iterable<Seed>): Promise<SeedImages> {
     const sizes = new Map<string, number>();
     for (const { files } of seeds) {
@@ -44,8 +44,8 @@ export class SeedImages {
         if (text === undefined) continue;
         const length = Buffer.byteLength(text);
         if (length > maxFileBytes) {
-          throw new CowherdError('BAD_TEMPLATE', `The ${name} of a seed has ${length} bytes, and at most ${maxFileBytes} are taken`, {
-            hint: 'Let the guest fetch what is large, or put it into the base image.',
+          throw new CowherdError('BAD_TEMPLATE', `The ${name} of a seed is ${length} bytes long, and the limit is ${maxFileBytes}`, {
+            hint: 'Let the guest download large files, or put them into the base image.',
           });
         }
         sizes.set(name, Math.max(sizes.get(name) ?? 1, length));

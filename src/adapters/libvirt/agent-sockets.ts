@@ -5,14 +5,14 @@ import { CowherdError } from '../../core/errors.js';
 import { isMissing } from '../store/files.js';
 import { SafeUnlinker } from '../store/safe-unlinker.js';
 
-/** sun_path of unix(7), with its final zero. */
+/** Size of sun_path in unix(7), including the final NUL. */
 const longestSocketPath = 107;
-/** libvirt's name for a domain's directory: `domain-ID-` and at most 20 characters of its name. */
+/** libvirt names a domain's directory `domain-ID-` and at most 20 characters of its name. */
 const domainDirectoryLength = 'domain-99999-'.length + 20;
 
 /**
- * Where the guest agents' sockets of a session daemon lie. libvirt puts them deep below the home directory, and a home of more
- * than 18 characters makes the path too long for a socket: no domain with an agent would start. Then they go to a short place.
+ * Where a session daemon's guest agent sockets are. libvirt puts them deep below the home directory; a home path of more
+ * than 18 characters makes the path too long for a socket, and no domain with an agent starts. Then a short path is used.
  */
 export class AgentSockets {
   readonly #directory = `/tmp/cowherd-${process.getuid?.() ?? 0}`;
@@ -24,12 +24,12 @@ export class AgentSockets {
     this.#isNeeded = !isSystem && usual.length > longestSocketPath;
   }
 
-  /** @returns the path to put into the domain; undefined where libvirt's own will do */
+  /** @returns the path to write into the domain; undefined if libvirt's own path is short enough */
   path(member: string): string | undefined {
     return this.#isNeeded ? join(this.#directory, `${member}.agent`) : undefined;
   }
 
-  /** Makes the directory, and refuses one that is somebody else's: whoever owns it could pose as the guest. */
+  /** Creates the directory, and refuses one of another user, who could impersonate the guest. */
   async prepare(): Promise<void> {
     if (!this.#isNeeded) return;
     await mkdir(this.#directory, { mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
@@ -37,8 +37,8 @@ export class AgentSockets {
     });
     const stats = await lstat(this.#directory);
     if (!stats.isDirectory() || stats.uid !== process.getuid?.() || (stats.mode & 0o077) !== 0) {
-      throw new CowherdError('STORE_FAILED', `${this.#directory} is not a private directory of yours`, {
-        hint: 'Remove it; cowherd makes it anew. Your home directory is too long a path for the sockets of guest agents.',
+      throw new CowherdError('STORE_FAILED', `${this.#directory} is not a private directory of this user`, {
+        hint: 'Remove it; cowherd recreates it. It holds the sockets of guest agents, because the path of your home directory is too long for them.',
       });
     }
   }
@@ -49,7 +49,7 @@ export class AgentSockets {
     await new SafeUnlinker(this.#directory).unlink(path).catch((error: unknown) => {
       if (!isMissing(error)) throw error;
     });
-    // Gone with the last socket; other fleets may have theirs in it.
+    // Removed with the last socket; other fleets may still use it.
     await rmdir(this.#directory).catch(() => undefined);
   }
 }

@@ -9,9 +9,9 @@ export function isSystemUri(uri: string): boolean {
 }
 
 /**
- * The connection to use: what was asked for, else LIBVIRT_DEFAULT_URI, else the system daemon if this user may use it, else the
+ * The connection to use: the given one, else LIBVIRT_DEFAULT_URI, else the system daemon if this user may use it, else the
  * user's own session daemon.
- * @throws NOT_SUPPORTED for hosts other than this one and drivers other than QEMU's
+ * @throws NOT_SUPPORTED for other hosts and for drivers other than QEMU
  */
 export async function chooseConnection(asked: string | undefined, isRoot: boolean): Promise<string> {
   const wanted = asked ?? (process.env.LIBVIRT_DEFAULT_URI || undefined);
@@ -30,7 +30,7 @@ export function assertUri(uri: string): string {
   }
   const [, driver, transport, host, path = ''] = match;
   if ((host ?? '') !== '' || (transport !== undefined && transport !== '+unix')) {
-    throw new CowherdError('NOT_SUPPORTED', `${uri} is on another host: cowherd cannot do that yet`, {
+    throw new CowherdError('NOT_SUPPORTED', `${uri} is on another host, which cowherd does not support`, {
       hint: 'The base image and the overlays must be on the host that runs the guests. Log in there and run cowherd on it.',
     });
   }

@@ -1,6 +1,6 @@
 import type { CpuOffers } from '../../core/host/cpu.js';
 
-/** Reads what CPUs guests can have from what `virsh domcapabilities` prints. libvirt before 7.1 does not know the mode `maximum`. */
+/** Reads the CPUs that guests can have from `virsh domcapabilities`. libvirt before 7.1 does not know the mode `maximum`. */
 export function parseCpuOffers(xml: string): CpuOffers {
   const [cpu = ''] = /<cpu>[\s\S]*?<\/cpu>/.exec(xml) ?? [];
   const custom = cpu.split("<mode name='custom' supported='yes'>")[1] ?? '';

@@ -1,7 +1,7 @@
 import { CowherdError } from '../../core/errors.js';
 import type { DomainState } from '../../core/fleet/observation.js';
 
-// virDomainState and its reasons, of libvirt-domain.h; domstats prints the numbers.
+// virDomainState and its reasons, from libvirt-domain.h; domstats prints the numbers.
 const stateNames: Record<number, DomainState['state']> = {
   1: 'running',
   2: 'running',
@@ -42,21 +42,17 @@ export function parseDomainStates(output: string): Map<string, Pick<DomainState,
   return states;
 }
 
-/** Reads `virsh list --all --name --uuid`. @throws TOOL_FAILED for a line that cannot be read: what it says of a domain would be lost */
+/** Reads `virsh list --all --name --uuid`. @throws TOOL_FAILED for a line that cannot be parsed, since a domain would be missing */
 export function parseIdentities(output: string): Array<Pick<DomainState, 'name' | 'uuid'>> {
   return output
     .split('\n')
     .filter((line) => line.trim() !== '')
     .map((line) => {
-      // uuid, space, name: libvirt allows blanks in names, so only the first word is split off.
+      // UUID, space, name. libvirt allows spaces in names, so only the first word is split off.
       const match = /^([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\s+(.+?)\s*$/.exec(line);
       if (match !== null) return { uuid: match[1] ?? '', name: match[2] ?? '' };
-      throw new CowherdError(
-        'TOOL_FAILED',
-        `libvirt's list of domains has a line that cannot be read: ${JSON.stringify(line.slice(0, 120))}`,
-        {
-          hint: 'Try "virsh list --all --name --uuid" by hand: is the virsh on PATH the one of libvirt?',
-        },
-      );
+      throw new CowherdError('TOOL_FAILED', `libvirt's list of domains has an unreadable line: ${JSON.stringify(line.slice(0, 120))}`, {
+        hint: 'Run "virsh list --all --name --uuid" yourself: does PATH have the virsh of libvirt?',
+      });
     });
 }

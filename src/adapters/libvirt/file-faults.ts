@@ -8,21 +8,21 @@ import { findObstacles } from '../host/reachability.js';
 type QemuUser = () => Promise<{ uid: number; gid: number } | undefined>;
 
 /**
- * QEMU says which file it did not get. Which process has it open, or which directory keeps QEMU out, is looked up here.
- * @param told what virsh said, whole
- * @returns the same error where nothing more is found
+ * QEMU names the file that it could not open. This finds the process that has it open, or the directory that denies access.
+ * @param output the whole output of virsh
+ * @returns the same error if nothing more is found
  */
-export async function withFileFault(error: CowherdError, doing: string, told: string, qemuUser: QemuUser): Promise<CowherdError> {
-  const locked = /Failed to get [^\n]*lock[\s\S]*?\[(\/[^\]\n]+)\]/.exec(told)?.[1];
+export async function withFileFault(error: CowherdError, doing: string, output: string, qemuUser: QemuUser): Promise<CowherdError> {
+  const locked = /Failed to get [^\n]*lock[\s\S]*?\[(\/[^\]\n]+)\]/.exec(output)?.[1];
   if (locked !== undefined) {
     const { message, hint } = new OpenElsewhere(locked, await processesWith(locked));
     return restated(error, `libvirt could not ${doing}: ${message}`, hint);
   }
-  const denied = /(?:storage file|[Cc]ould not open|open file) '(\/[^'\n]+)'[^\n]*: Permission denied/.exec(told)?.[1];
+  const denied = /(?:storage file|[Cc]ould not open|open file) '(\/[^'\n]+)'[^\n]*: Permission denied/.exec(output)?.[1];
   const user = denied === undefined ? undefined : await qemuUser().catch(() => undefined);
   if (denied === undefined || user === undefined) return error;
   const store = /^(.*)\/(?:bases|fleets|snapshots)\/[^/]+\//.exec(denied)?.[1] ?? dirname(denied);
-  // Of a disk, libvirt makes QEMU the owner at each start; of a base image it does not.
+  // libvirt makes QEMU the owner of a disk at each start, but not of a base image.
   const needs = denied.startsWith(`${store}/bases/`) ? 'read' : 'pass';
   const obstacles = await findObstacles(user, [{ path: denied, needs }]);
   const [first] = obstacles;

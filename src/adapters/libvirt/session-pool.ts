@@ -3,33 +3,33 @@ import pLimit, { type LimitFunction } from 'p-limit';
 import { CowherdError } from '../../core/errors.js';
 import { VirshSession } from './virsh-session.js';
 
-/** Connections to libvirt that are kept open. One call that hangs in libvirtd must not keep the others from their turn. */
+/** Connections to libvirt that are kept open. A call that hangs in libvirtd must not block the others. */
 
 export interface PoolOptions {
   uri: string;
-  /** How many virsh processes, each with one connection, are kept at most. */
+  /** Largest number of virsh processes to keep, each with one connection. */
   sessions: number;
   timeoutMs: number;
-  /** How long a call may take at least that waits for a QEMU which is being ended. */
+  /** Minimum timeout of a call that waits for a QEMU to be killed. */
   leastHeldMs?: number;
-  /** Descriptors that every virsh inherits: a lock on them lasts until the last call that was under way is over. */
+  /** Descriptors that every virsh inherits: a lock on them lasts until the last running call has ended. */
   inherit: () => number[];
-  /** Changes whenever what is inherited does. */
+  /** Changes whenever the inherited descriptors change. */
   inheritance: () => number;
   environment: () => Promise<Record<string, string | undefined>>;
 }
 
 /**
- * libvirt gives a QEMU that does not listen 10 s before it kills it, and keeps its domain locked meanwhile. A list of domains waits for that,
- * and even the definition of another domain does.
+ * libvirt waits 10 s before it kills a QEMU that ignores SIGTERM, and keeps its domain locked meanwhile. Listing domains waits for that
+ * lock, and so does defining another domain.
  */
 const defaultHeldMs = 20_000;
 
-/** A call that takes longer gives its place to the next one, and keeps its connection. */
+/** A call that takes longer no longer counts towards the limit, but keeps its connection. */
 const slowMs = 5_000;
 /**
- * How many slow calls may give up their place at the same time. libvirtd has 20 workers by default (max_workers in libvirtd.conf),
- * and each slow call holds one.
+ * How many slow calls may exceed the limit at the same time. libvirtd has 20 workers by default (max_workers in libvirtd.conf),
+ * and each slow call occupies one.
  */
 const mostSlow = 8;
 
@@ -48,20 +48,20 @@ export class SessionPool {
     this.#limit = pLimit(options.sessions);
   }
 
-  /** How much longer than others a call may take that waits for a QEMU which is being ended. */
+  /** Additional timeout of a call that waits for a QEMU to be killed. */
   get heldMs(): number {
     const { timeoutMs, leastHeldMs = defaultHeldMs } = this.#options;
     return Math.max(0, leastHeldMs - timeoutMs);
   }
 
-  /** Connections that ended before an answer came. */
+  /** Number of connections that ended before they answered. */
   get losses(): number {
     return this.#losses;
   }
 
   /**
-   * Runs calls on a free session. A lost connection is tried once more on a new one: our calls can be repeated, since
-   * "already running", "not running" and "not found" count as done where they are what was asked for.
+   * Runs calls on a free session, and retries once on a new connection if it is lost. The calls can be repeated, since
+   * "already running", "not running" and "not found" count as success when they are the desired state.
    */
   run<T>(work: (session: VirshSession) => Promise<T>, attempts = 2): Promise<T> {
     return new Promise((resolve, reject) => {
@@ -105,15 +105,15 @@ export class SessionPool {
   }
 
   async #free(): Promise<VirshSession> {
-    // Calls that nothing waits for any more must not open what was just closed.
+    // Abandoned calls must not open a new connection after close.
     this.#assertOpen();
     const env = await this.#options.environment();
     this.#assertOpen();
     const inheritance = this.#options.inheritance();
     const idle = this.#sessions.filter((candidate) => !this.#busy.has(candidate));
     for (const [position, session] of idle.entries()) {
-      // Sessions that were opened under other locks would not keep the present one held after a kill -9; those that stood in for slow
-      // ones are not needed any more.
+      // Sessions opened under other locks would not keep the current lock held after a kill -9; those that replaced slow
+      // ones are no longer needed.
       const isSpare = position >= this.#options.sessions;
       if (isSpare || this.#inherited.get(session) !== inheritance || !session.isUsable) this.#drop(session);
     }

@@ -6,10 +6,10 @@ import { isTimeout, virshError, withoutGuestText } from './virsh-errors.js';
 import { quote, type Reply } from './virsh-session.js';
 import { domainWord } from './virsh-words.js';
 
-/** libvirt asks an agent first whether it is there, and waits that long for it. */
+/** libvirt pings an agent first, and waits that long for it. */
 const syncSeconds = 5;
 
-/** Guest agents, through libvirt's channel to them. */
+/** Guest agents, through libvirt. */
 export class VirshAgent implements GuestAgent {
   readonly #run: (command: string, moreMs: number) => Promise<Reply>;
 
@@ -18,7 +18,7 @@ export class VirshAgent implements GuestAgent {
   }
 
   async command(domain: string, command: object, timeoutSeconds: number): Promise<unknown> {
-    // Plain ASCII: virsh's line editor is given no other letters.
+    // ASCII only, since virsh reads its input with readline.
     const text = JSON.stringify(command).replace(/[^\u{20}-\u{7e}]/gu, (letter) =>
       [...Array(letter.length).keys()].map((at) => `\\u${letter.charCodeAt(at).toString(16).padStart(4, '0')}`).join(''),
     );
@@ -37,7 +37,7 @@ export class VirshAgent implements GuestAgent {
 }
 
 function unreadable(domain: string, cause?: unknown): CowherdError {
-  return new CowherdError('GUEST_UNREACHABLE', `The agent of ${domain} gave a reply that is not JSON`, {
+  return new CowherdError('GUEST_UNREACHABLE', `The agent of ${domain} sent a reply that is not JSON`, {
     hint: 'Check the qemu-guest-agent in that guest, or use ssh instead: --via ssh.',
     cause,
   });
@@ -45,7 +45,7 @@ function unreadable(domain: string, cause?: unknown): CowherdError {
 
 function silentAgent(domain: string, why: string): CowherdError {
   return new CowherdError('GUEST_UNREACHABLE', `The agent of ${domain} does not answer: ${why}`, {
-    hint: 'Is qemu-guest-agent installed and running in the guest, and the guest up?',
+    hint: 'Is the guest running, with qemu-guest-agent installed and started in it?',
   });
 }
 
@@ -53,18 +53,18 @@ function agentError(domain: string, error: string): CowherdError {
   const refused = /unable to execute QEMU agent command '[^']*': ([\s\S]*)/.exec(error)?.[1];
   if (refused !== undefined) {
     return new AgentRefusal(refusalReason(refused), `The agent of ${domain} refused: ${excerpt(refused)}`, {
-      hint: 'Some distributions forbid parts of qemu-ga: see its BLACKLIST_RPC or --allow-rpcs setting in the guest.',
+      hint: 'Some distributions disable commands of qemu-ga: see its BLACKLIST_RPC or --allow-rpcs setting in the guest.',
     });
   }
-  // JSON that is nested too deeply libvirt reads, and cannot pass on.
+  // libvirt can parse deeply nested JSON, but not forward it.
   if (withoutGuestText(error) !== error || /failed to convert virJSONValue/i.test(error)) return unreadable(domain);
   if (/No complete agent response|Unable to encode message payload/i.test(error)) {
     return new CowherdError('GUEST_UNREACHABLE', `The agent of ${domain} sent a reply that is larger than libvirt accepts (4 to 7 MB)`, {
-      hint: 'Have the command write less, or use ssh: --via ssh. If the agent does not answer any more, restart the guest.',
+      hint: 'Make the command write less output, or use ssh: --via ssh. If the agent stops responding, restart the guest.',
     });
   }
   if (/not (connected|responding|available|configured)|not running|timed? ?out/i.test(error)) {
     return silentAgent(domain, excerpt(error.split('\n').at(-1) ?? error));
   }
-  return virshError(`talk to the agent of ${domain}`, error);
+  return virshError(`query the agent of ${domain}`, error);
 }

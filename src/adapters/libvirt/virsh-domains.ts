@@ -6,7 +6,7 @@ import { faultOf, isTimeout, silentDomain, virshError } from './virsh-errors.js'
 import type { Reply } from './virsh-session.js';
 import { domainWord } from './virsh-words.js';
 
-/** Domains that cowherd did not make, through kept-open virsh sessions. */
+/** Domains that cowherd did not create, through persistent virsh sessions. */
 export class VirshDomains implements ForeignDomains {
   readonly #uri: string;
   readonly #run: (command: string) => Promise<Reply>;
@@ -22,7 +22,7 @@ export class VirshDomains implements ForeignDomains {
   }
 
   definition(domain: string): Promise<string | undefined> {
-    // Without --security-info the passwords would be lost when it is defined again.
+    // Without --security-info, redefining the domain would lose its passwords.
     return this.#xml(domain, '--inactive --security-info ');
   }
 

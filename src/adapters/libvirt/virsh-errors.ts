@@ -3,7 +3,7 @@ import { excerpt } from '../../core/guest/text.js';
 import { acceleratorFaultIn, acceleratorHints } from '../../core/host/accelerator-faults.js';
 import { missingFileHint } from './missing-file.js';
 
-/** What virsh's words mean. virsh exits 1 for everything and has no codes: this table is the only place that reads its text. */
+/** Classifies virsh's messages. virsh exits 1 for everything and has no error codes; only this table parses its text. */
 
 export type VirshFault =
   | 'domain not found'
@@ -33,11 +33,11 @@ const faults: Array<[VirshFault, RegExp]> = [
   ['address taken', /there is an existing dhcp host entry in network/i],
   ['address not found', /couldn't locate a matching dhcp host entry/i],
   ['network active', /network is already active/i],
-  // Of virsh itself, in front of everything else that it could say.
+  // From virsh itself, before any other message.
   ['unknown option', /^command '\S+' doesn't support option --/i],
   ['busy', /cannot acquire state change lock/i],
-  // The kernel gives up checking a BPF program when a signal reaches the thread that loads it, and libvirtd gets one for each child that
-  // ends. libvirt does not repeat the call. Source: Linux, kernel/bpf/verifier.c, do_check; libvirt, src/util/vircgroupv2devices.c
+  // The kernel stops verifying a BPF program when a signal reaches the loading thread, and libvirtd gets a signal for each child that
+  // ends. libvirt does not retry. Source: Linux, kernel/bpf/verifier.c, do_check; libvirt, src/util/vircgroupv2devices.c
   ['interrupted', /failed to load cgroup BPF prog: (Resource temporarily unavailable|Interrupted system call)/i],
 ];
 
@@ -47,10 +47,10 @@ export function faultOf(error: string): VirshFault {
 }
 
 /**
- * What libvirt itself says: its messages quote an agent that refuses, or whose reply it cannot read, up to the end. A guest that
- * wrote "End of file while reading data" would be taken for a lost connection.
- * Source: libvirt, src/qemu/qemu_agent.c, qemuAgentIOProcessLine and qemuAgentCheckError; src/util/virjson.c, which reads JSON with
- * another library in newer releases, and says so in other words
+ * The part of a message that is libvirt's own: its messages end with quoted text of an agent that refuses, or whose reply it cannot parse.
+ * A guest that wrote "End of file while reading data" would look like a lost connection.
+ * Source: libvirt, src/qemu/qemu_agent.c, qemuAgentIOProcessLine and qemuAgentCheckError; src/util/virjson.c, which parses JSON with
+ * another library and other messages in newer releases
  */
 export function withoutGuestText(error: string): string {
   return error.replace(
@@ -68,7 +68,7 @@ const explanations: Array<{ pattern: RegExp; code: ErrorCode; hint: string }> = 
   {
     pattern: /cannot acquire state change lock/i,
     code: 'TOOL_TIMEOUT',
-    hint: 'Another call holds that domain, or its QEMU does not answer. "virsh domcontrol DOMAIN" tells; then run the command again, or end the guest: virsh destroy DOMAIN',
+    hint: 'Another call holds that domain, or its QEMU does not respond. "virsh domcontrol DOMAIN" shows which; then run the command again, or force the guest off: virsh destroy DOMAIN',
   },
   {
     pattern: /Failed to connect socket to '[^']*sock': Permission denied/i,
@@ -78,12 +78,12 @@ const explanations: Array<{ pattern: RegExp; code: ErrorCode; hint: string }> = 
   {
     pattern: /apparmor="DENIED"|AppArmor|virt-aa-helper/i,
     code: 'TOOL_FAILED',
-    hint: 'AppArmor keeps QEMU from a file: "sudo dmesg | grep DENIED" names it. Allow the store in /etc/apparmor.d/abstractions/libvirt-qemu (or local/…), or keep it below /var/lib/libvirt/images.',
+    hint: 'AppArmor denied QEMU access to a file: "sudo dmesg | grep DENIED" shows which. Allow the store in /etc/apparmor.d/abstractions/libvirt-qemu (or local/…), or keep it below /var/lib/libvirt/images.',
   },
   {
     pattern: /SELinux(?!' is not available)|security context|setfilecon|getfilecon|avc: +denied|cannot set label|security label/i,
     code: 'TOOL_FAILED',
-    hint: 'SELinux keeps QEMU from a file: "sudo ausearch -m avc -ts recent" names it. Give the store its type: sudo semanage fcontext -a -t virt_image_t "STORE(/.*)?" && sudo restorecon -R STORE, or keep it below /var/lib/libvirt/images.',
+    hint: 'SELinux denied QEMU access to a file: "sudo ausearch -m avc -ts recent" shows which. Give the store its type: sudo semanage fcontext -a -t virt_image_t "STORE(/.*)?" && sudo restorecon -R STORE, or keep it below /var/lib/libvirt/images.',
   },
   {
     pattern: /Read-only file system/i,
@@ -93,12 +93,12 @@ const explanations: Array<{ pattern: RegExp; code: ErrorCode; hint: string }> = 
   {
     pattern: /Too many open files/i,
     code: 'TOOL_FAILED',
-    hint: 'libvirtd may not open more files. Raise LimitNOFILE of libvirtd.service; "cowherd doctor" shows the limit.',
+    hint: 'libvirtd has reached its limit of open files. Raise LimitNOFILE of libvirtd.service; "cowherd doctor" shows the limit.',
   },
   {
     pattern: /Permission denied|Could not open .*: Operation not permitted/i,
     code: 'TOOL_FAILED',
-    hint: 'QEMU runs as a user of its own, and cannot reach that file. "cowherd doctor" shows which directory keeps it out.',
+    hint: 'QEMU runs as another user and cannot access that file. "cowherd doctor" shows which directory prevents it.',
   },
   {
     pattern: /No space left on device/i,
@@ -108,12 +108,12 @@ const explanations: Array<{ pattern: RegExp; code: ErrorCode; hint: string }> = 
   {
     pattern: /Cannot allocate memory|cannot set up guest memory/i,
     code: 'TOOL_FAILED',
-    hint: 'The host has no memory left for this guest. Start fewer, or give each less memory.',
+    hint: 'The host is out of memory for this guest. Start fewer guests, or give each less memory.',
   },
   {
     pattern: /swtpm/i,
     code: 'TOOL_FAILED',
-    hint: 'No emulated TPM could be made; its log says why. Where it is about /var/lib/swtpm-localca, root has left files there: sudo chown -R tss /var/lib/swtpm-localca',
+    hint: 'The emulated TPM could not be created; its log says why. If it names /var/lib/swtpm-localca, root owns files there: sudo chown -R tss /var/lib/swtpm-localca',
   },
   {
     pattern: /write" lock|shared "write" lock/i,
@@ -123,7 +123,7 @@ const explanations: Array<{ pattern: RegExp; code: ErrorCode; hint: string }> = 
   {
     pattern: /virtlogd-sock/,
     code: 'TOOL_FAILED',
-    hint: 'virtlogd, which keeps the console logs, does not run. Start it: sudo systemctl start virtlogd.socket',
+    hint: 'virtlogd, which writes the console logs, is not running. Start it: sudo systemctl start virtlogd.socket',
   },
   {
     pattern: /network '.*' is not active/i,
@@ -133,43 +133,43 @@ const explanations: Array<{ pattern: RegExp; code: ErrorCode; hint: string }> = 
   {
     pattern: /Could not set up host forwarding rule/i,
     code: 'TOOL_FAILED',
-    hint: 'Something else has taken the port that is forwarded to this member. "cowherd spawn" again gives it another one.',
+    hint: 'Another process uses the port that is forwarded to this member. "cowherd spawn" assigns another one.',
   },
-  { pattern: /Network not found/i, code: 'TOOL_FAILED', hint: 'See which networks there are with "virsh net-list --all".' },
+  { pattern: /Network not found/i, code: 'TOOL_FAILED', hint: 'List the networks with "virsh net-list --all".' },
   {
     pattern: /does not match the schema|failed to validate|XML document failed|^XML error:|^unsupported configuration:/im,
     code: 'BAD_TEMPLATE',
-    hint: 'libvirt does not accept the XML of the template. Start again from "cowherd template eject".',
+    hint: 'libvirt rejected the XML of the template. Start again from "cowherd template eject".',
   },
   {
     pattern: /already exists with uuid|already defined with uuid/i,
     code: 'FOREIGN_DOMAIN',
-    hint: 'A domain of that name exists that is not of this fleet. Rename it, or choose another fleet name.',
+    hint: 'A domain with that name exists and does not belong to this fleet. Rename it, or choose another fleet name.',
   },
   {
     pattern:
       /Failed to connect socket|failed to connect to the hypervisor|Connection refused|Disconnected from|End of file while reading|client socket is closed|keepalive timeout|received hangup event|Cannot (recv|write) data/i,
     code: 'CONNECTION_FAILED',
-    hint: 'libvirtd does not answer. Start it (sudo systemctl start libvirtd), or use --connect qemu:///session.',
+    hint: 'libvirtd does not respond. Start it (sudo systemctl start libvirtd), or use --connect qemu:///session.',
   },
 ];
 
-/** QEMU begins its messages with the time, to the microsecond. */
+/** QEMU's messages begin with a timestamp in microseconds. */
 const qemuTime = /\b\d{4}-\d\d-\d\dT[\d:.]+Z (?=qemu)/g;
 
-/** The fleet whose member something was to be done with. */
+/** The fleet of the member that the operation was for. */
 function fleetIn(doing: string): string {
   return /^\w+ ([a-z0-9][a-z0-9-]*)-\d{3,}$/.exec(doing)?.[1] ?? 'FLEET';
 }
 
-/** Turns virsh's complaint into an error with a code and a hint. @param doing e.g. `start lab-001` */
+/** Turns a virsh error into one with a code and a hint. @param doing e.g. `start lab-001` */
 export function virshError(doing: string, error: string): CowherdError {
   const lines = error
     .split('\n')
-    // QEMU and guests have a say in it.
+    // Parts of it come from QEMU and guests.
     .map((line) => excerpt(line).replace(qemuTime, ''))
     .filter((line) => line !== '');
-  // "Failed to start domain 'x'" is what we know already; the reason is the last "error:" of the chain.
+  // "Failed to start domain 'x'" repeats the operation; the reason is the last "error:" of the chain.
   const reason = lines.find((line) => !/^(Failed to|Requested operation is not valid$)/i.test(line)) ?? lines[0] ?? 'no reason given';
   const fault = acceleratorFaultIn(error);
   const lostFile = missingFileHint(error, /^\w+ (\S+)$/.exec(doing)?.[1] ?? 'DOMAIN');
@@ -201,31 +201,31 @@ export function connectionError(uri: string, stderr: string): CowherdError {
       });
 }
 
-/** Of a domain whose QEMU does not answer, or that another call holds. What was asked for may still happen when it answers again. */
+/** For a domain whose QEMU does not respond, or that another call holds. The operation may still take place later. */
 export function silentDomain(name: string, doing: string, cause: CowherdError): CowherdError {
   const message = cause.message.startsWith('libvirt could not') ? cause.message : `Could not ${doing}: ${cause.message}`;
   return new CowherdError('TOOL_TIMEOUT', message, {
     details: cause.details,
-    hint: `Its QEMU may be stopped, or waiting for its disk: "virsh domcontrol ${name}" tells. Run the same command again when it answers, or end the guest: virsh destroy ${name}. COWHERD_LIBVIRT_TIMEOUT=5m waits longer.`,
+    hint: `Its QEMU may be stopped, or waiting for its disk: "virsh domcontrol ${name}" shows which. Run the same command again when it responds, or force the guest off: virsh destroy ${name}. COWHERD_LIBVIRT_TIMEOUT=5m waits longer.`,
     cause,
   });
 }
 
 /**
- * Of a domain that libvirt takes for starting, and lets nobody end. libvirt 9.0: killed between its first note of a domain and the
- * birth of its QEMU, it reads in the next life that note (`pid='0'`) with the start's job, and no thread is there that could end it.
+ * For a domain that libvirt considers starting and that cannot be stopped. libvirt 9.0: if killed between writing a domain's status file
+ * and starting its QEMU, it reads that file (`pid='0'`) at its next start, with a start job that no thread will ever end.
  */
 export function stuckStart(name: string, isSystem: boolean): CowherdError {
   const note = isSystem ? `/run/libvirt/qemu/${name}.xml` : `~/.cache/libvirt/qemu/run/${name}.xml`;
   return new CowherdError(
     'TOOL_FAILED',
-    `libvirt says that ${name} is starting up, and lets nobody end it: was libvirtd killed within a start?`,
+    `libvirt reports that ${name} is starting up and cannot be stopped: was libvirtd killed during a start?`,
     {
       details: [
-        `its note is ${note}${isSystem ? '' : ' (or below $XDG_RUNTIME_DIR/libvirt)'}; a guest that is not there is noted with pid='0'`,
-        'no restart of libvirtd alone helps: it reads that note again',
+        `its status file is ${note}${isSystem ? '' : ' (or below $XDG_RUNTIME_DIR/libvirt)'}; pid='0' in it means that the guest has no QEMU`,
+        'restarting libvirtd alone does not help: it reads that file again',
       ],
-      hint: `If no QEMU of it runs (pgrep -f guest=${name},): end libvirtd${isSystem ? '' : ' of this user'}, remove that note, and run the command again${isSystem ? ' once libvirtd runs' : ''}. Its disks are untouched.`,
+      hint: `If it has no QEMU (pgrep -f guest=${name},): stop libvirtd${isSystem ? '' : ' of this user'}, remove that status file, and run the command again${isSystem ? ' once libvirtd is running' : ''}. Its disks are untouched.`,
     },
   );
 }

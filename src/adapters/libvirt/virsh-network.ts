@@ -15,7 +15,7 @@ import { runTool } from '../process.js';
 import { faultOf, virshError } from './virsh-errors.js';
 import { quote, type Reply } from './virsh-session.js';
 
-/** libvirt's networks, through kept-open virsh sessions. */
+/** libvirt's networks, through persistent virsh sessions. */
 export class VirshNetworks implements Networks {
   readonly #run: (command: string) => Promise<Reply>;
   readonly #dhcpIndexes = new Map<string, number | undefined>();
@@ -27,7 +27,7 @@ export class VirshNetworks implements Networks {
   async state(name: string): Promise<NetworkState> {
     const reply = await this.#run(`net-info --network ${quote(name)}`);
     if (faultOf(reply.error) === 'network not found') return { exists: false, active: false, persistent: false };
-    if (reply.error !== '') throw virshError(`look at network ${name}`, reply.error);
+    if (reply.error !== '') throw virshError(`query network ${name}`, reply.error);
     const says = (key: string): boolean => new RegExp(`^${key}:\\s+yes`, 'm').test(reply.stdout);
     return { exists: true, active: says('Active'), persistent: says('Persistent') };
   }
@@ -52,7 +52,7 @@ export class VirshNetworks implements Networks {
     const error = await this.#update(name, side, 'add', host);
     if (error === '') return;
     if (faultOf(error) !== 'address taken') throw updateError(name, 'reserve', host, error);
-    // A call whose connection was lost is made again, and then finds what it has written itself.
+    // A call is retried after a lost connection, and then finds its own entry.
     const { hosts } = await this.#read(name, side);
     const isThere = hosts.some(({ mac, ip }) => mac === host.mac && ip === host.ip);
     if (!isThere) throw new AddressTaken(name, host);
@@ -69,7 +69,7 @@ export class VirshNetworks implements Networks {
 
   async releaseLeases(bridge: string, leases: readonly Lease[]): Promise<void> {
     for (const { ip, mac } of leases) {
-      // Of the package dnsmasq-utils, and for root alone. Without it leases end in their own time.
+      // dhcp_release is in dnsmasq-utils and needs root. Without it, leases expire by themselves.
       const done = await runTool('dhcp_release', [bridge, ip, mac], { timeoutMs: 10_000 }).catch(() => undefined);
       if (done === undefined) return;
     }
@@ -86,7 +86,7 @@ export class VirshNetworks implements Networks {
     return (await this.#run(`net-update --network ${quote(name)} ${verb} ip-dhcp-host ${quote(entry(host))} --${side}${place}`)).error;
   }
 
-  /** Which <ip> the entries belong to, which does not change while a network runs. An IPv6 one with DHCP may stand before it. */
+  /** The index of the <ip> that the entries belong to; fixed while a network runs. An IPv6 one with DHCP may precede it. */
   async #dhcpIndex(name: string, side: NetworkSide): Promise<number | undefined> {
     const key = `${side} ${name}`;
     if (!this.#dhcpIndexes.has(key)) await this.#read(name, side);
@@ -111,11 +111,11 @@ function updateError(network: string, doing: 'reserve' | 'release', { ip, name }
   const failure = virshError(`${doing} ${ip} for ${name} on network ${network}`, error);
   return new CowherdError(failure.code, failure.message, {
     details: failure.details,
-    hint: `See the entries with "virsh net-dumpxml ${network}"; run the command again when that is mended.`,
+    hint: `See the entries with "virsh net-dumpxml ${network}"; correct them, then run the command again.`,
   });
 }
 
-/** Told whole: asked to delete by MAC alone, libvirt also takes an entry that has none for the one that is meant. */
+/** The complete entry: when deleting by MAC only, libvirt also matches an entry without a MAC. */
 function entry({ mac, name, ip }: HostEntry): string {
   return `<host mac="${escapeXml(mac)}" name="${escapeXml(name)}" ip="${escapeXml(ip)}"/>`;
 }

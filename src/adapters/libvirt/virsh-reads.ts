@@ -4,10 +4,10 @@ import { connectionError, faultOf, isTimeout, silentDomain, virshError } from '.
 import type { Reply } from './virsh-session.js';
 import { domainWord } from './virsh-words.js';
 
-/** What is read of many domains at once. */
+/** Reads from many domains at once. */
 
 const readBatch = 200;
-/** Domains that may get no answer before libvirt itself is taken to hang. */
+/** How many domains may time out before libvirt itself is considered hung. */
 const mostSilent = 3;
 /** Newer releases of libvirt do not even read the definition of a domain that a call has been holding for so long. */
 const heldSeconds = 1;
@@ -22,8 +22,8 @@ export interface Reading {
 }
 
 /**
- * One session carries all reads of a batch, one after the other without waiting.
- * @param failed takes the errors of domains that could not be read; left out, the first one is thrown
+ * One session carries all reads of a batch, pipelined.
+ * @param failed receives the errors of domains that could not be read; without it, the first error is thrown
  */
 export async function readEach(
   pool: SessionPool,
@@ -49,7 +49,7 @@ export async function readEach(
     left = left.slice(answered.length);
     const unanswered = replies[answered.length];
     if (unanswered?.status !== 'rejected') continue;
-    // The first without an answer is the one that libvirt is at.
+    // The first one without an answer is the one that hangs.
     const [hung = ''] = left.splice(0, 1);
     if (failed === undefined) throw silence(await nameOf(pool, hung), unanswered.reason);
     if (++silent > mostSilent) throw unanswered.reason;
@@ -87,13 +87,13 @@ function noting(failed: Map<string, CowherdError> | undefined, name: string, wor
   }
 }
 
-/** A virsh whose daemon went away stays and answers with an error: that is a lost connection, not an answer. */
+/** A virsh whose daemon has ended keeps running and answers with an error: that is a lost connection. */
 export function assertConnected(reply: Reply): Reply {
   if (faultOf(reply.error) === 'disconnected') throw connectionError('the daemon', reply.error);
   return reply;
 }
 
-/** That a thing is not there is an answer. Any other error is not: taken for one, it would make our own domains foreign. */
+/** Only "not found" is a valid answer. Treating another error as absence would make our own domains look foreign. */
 export function assertAbsence(reply: Reply, doing: string): void {
   if (reply.error !== '' && !['domain not found', 'no metadata'].includes(faultOf(reply.error))) throw virshError(doing, reply.error);
 }

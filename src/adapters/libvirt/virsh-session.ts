@@ -4,16 +4,16 @@ import { CowherdError } from '../../core/errors.js';
 import { type InteractiveProcess, openTool } from '../process.js';
 
 /**
- * One virsh that is kept open and fed through its standard input: a connection that costs 20 ms once instead of per call.
+ * A persistent virsh that reads commands from its standard input: connecting costs 20 ms once instead of per call.
  *
- * virsh reads such input with readline, which writes a prompt and each command back to stdout, and it goes on after a failing
- * command. So every command is fenced by `echo` on both streams. The fences are written with quotes inside the word, which
- * the read-back shows and the output does not: the two cannot be taken for each other.
+ * virsh reads its input with readline, which echoes a prompt and each command to stdout, and it continues after a failed
+ * command. So every command is delimited by `echo` on both streams. The markers are written with quotes inside the word, which
+ * the echoed command shows and the output does not, so the two can be distinguished.
  */
 
 export interface Reply {
   stdout: string;
-  /** What virsh said on stderr, without its leading `error: `; empty on success. */
+  /** virsh's stderr without the leading `error: `; empty on success. */
   error: string;
 }
 
@@ -34,14 +34,14 @@ export class VirshSession {
   #stdout = '';
   #stderr = '';
   #ended: CowherdError | undefined;
-  /** Guests have a say in what is answered: they must not be able to end an answer. */
+  /** Random, since answers contain guest text that must not be able to end them. */
   readonly #nonce = randomBytes(16).toString('hex');
   readonly #timeoutMs: number;
 
   constructor(uri: string, options: { env: Record<string, string | undefined>; timeoutMs: number; inherit: number[] }) {
     this.#timeoutMs = options.timeoutMs;
     this.#conversation = openTool('virsh', ['-q', '-c', uri], {
-      // readline would fold long lines at the width of a terminal that is not there.
+      // Keeps readline from wrapping long lines.
       env: { ...options.env, COLUMNS: '100000', TERM: 'dumb', INPUTRC: '/dev/null' },
       inherit: options.inherit,
     });
@@ -54,7 +54,7 @@ export class VirshSession {
       this.#settle();
     });
     this.#conversation.onEnd((error) => {
-      // Whatever it said: there may be no virsh in it.
+      // Whatever the message is, virsh may be missing.
       const said = complaint(this.#stderr) || this.#stderr.trim();
       this.#end(
         error ??
@@ -71,10 +71,10 @@ export class VirshSession {
   }
 
   /**
-   * Runs one command. Several may be under way; virsh answers them in order.
+   * Runs one command. Several may be pending; virsh answers them in order.
    * @param command one line in virsh's own quoting; see {@link quote}
-   * @param moreMs how much longer than other commands it may take
-   * @throws CONNECTION_FAILED, TOOL_MISSING, TOOL_TIMEOUT (the session is of no use after it)
+   * @param moreMs additional time for this command
+   * @throws CONNECTION_FAILED, TOOL_MISSING, TOOL_TIMEOUT (the session is unusable afterwards)
    */
   run(command: string, moreMs = 0): Promise<Reply> {
     if (this.#ended !== undefined) return Promise.reject(this.#ended);
@@ -87,7 +87,7 @@ export class VirshSession {
     });
   }
 
-  /** Ends virsh without its farewell: it would write its history of commands on the way out. */
+  /** Kills virsh: on a normal exit it would write its command history. */
   close(): void {
     this.#end(new CowherdError('CONNECTION_FAILED', 'The connection to libvirt was closed'));
     this.#conversation.kill();
@@ -121,18 +121,22 @@ export class VirshSession {
 
   #timeOut(command: string, afterMs: number): void {
     this.#end(
-      new CowherdError('TOOL_TIMEOUT', `libvirt gave no answer to "${command.split(' ', 2).join(' ')}" within ${formatDuration(afterMs)}`, {
-        hint: 'libvirtd or the machine is overloaded, or hangs. Try "virsh list", then run the same command again. COWHERD_LIBVIRT_TIMEOUT=5m gives it longer.',
-      }),
+      new CowherdError(
+        'TOOL_TIMEOUT',
+        `libvirt did not respond to "${command.split(' ', 2).join(' ')}" within ${formatDuration(afterMs)}`,
+        {
+          hint: 'libvirtd or the host is overloaded, or hangs. Try "virsh list", then run the same command again. COWHERD_LIBVIRT_TIMEOUT=5m waits longer.',
+        },
+      ),
     );
     this.#conversation.kill();
   }
 
-  /** What it says of domains would be misread: that one is not found, say. */
+  /** Its messages would be misclassified, such as "domain not found". */
   #misunderstand(prefix: string): void {
     this.#end(
-      new CowherdError('TOOL_FAILED', `virsh begins its errors with ${JSON.stringify(prefix)}: it does not speak English`, {
-        hint: 'cowherd runs it with LC_ALL=C. Does a wrapper on PATH change that? See "command -v virsh".',
+      new CowherdError('TOOL_FAILED', `virsh begins its errors with ${JSON.stringify(prefix)}: expected English output (LC_ALL=C)`, {
+        hint: 'cowherd runs virsh with LC_ALL=C. Does a wrapper on PATH change that? See "command -v virsh".',
       }),
     );
     this.#conversation.kill();
@@ -147,10 +151,10 @@ export class VirshSession {
   }
 }
 
-/** What libvirt's client library logs on the same stream, e.g. `2026-01-01 00:00:00.000+0000: 1: warning : …`, is no failure. */
+/** Log lines of libvirt's client library on the same stream, e.g. `2026-01-01 00:00:00.000+0000: 1: warning : …`, are not errors. */
 const logLine = /^\d{4}-\d\d-\d\d [\d:.+]+: \d+: (debug|info|warning|error) : .*\n?/gm;
 
-/** virsh begins each failure with `error: `. What stands before the first are warnings, of whatever library. */
+/** virsh begins each error with `error: `. Anything before the first one is a warning of some library. */
 function complaint(stderr: string): string {
   const lines = stderr.replace(logLine, '');
   const first = lines.search(/^error: /m);
@@ -162,15 +166,15 @@ function complaint(stderr: string): string {
         .trim();
 }
 
-/** Bytes of memory that are written or read in a millisecond, with others at the same disk: slower is taken for hanging. */
+/** Bytes of memory written or read per millisecond on a busy disk; anything slower counts as hanging. */
 const memoryBytesPerMs = 10_000;
 
-/** How much longer than others a call may take that writes or reads a guest's memory. */
+/** Additional time for a call that writes or reads a guest's memory. */
 export function memoryMs(bytes: number): number {
   return bytes / memoryBytesPerMs;
 }
 
-/** Quotes a word for virsh's command line. @throws BAD_USAGE for what no line can carry */
+/** Quotes a word for virsh's command line. @throws BAD_USAGE for control characters */
 export function quote(word: string): string {
   // A line break would end the command.
   if (/[^\u{20}-\u{7e}\u{80}-\u{10ffff}]/u.test(word)) {

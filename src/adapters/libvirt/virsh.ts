@@ -23,29 +23,29 @@ import { domainWord } from './virsh-words.js';
 
 export interface VirshOptions {
   uri: string;
-  /** Between two looks at a domain in whose start the connection was lost. */
+  /** Polling interval for a domain whose start lost the connection, in milliseconds. */
   lookAfterLossMs?: number;
   /** See {@link SessionPool}. */
   leastHeldMs?: number;
-  /** How many virsh processes, each with one connection, are kept at most. */
+  /** Largest number of virsh processes to keep, each with one connection. */
   sessions: number;
   timeoutMs: number;
-  /** Descriptors that every virsh inherits: a lock on them lasts until the last call that was under way is over. */
+  /** Descriptors that every virsh inherits: a lock on them lasts until the last running call has ended. */
   inherit: () => number[];
-  /** Changes whenever what is inherited does. */
+  /** Changes whenever the inherited descriptors change. */
   inheritance: () => number;
 }
 
-/** A domain that is being made is in both lists a moment later. */
+/** A domain that is being created is in both lists a moment later. */
 const listingPausesMs = [50, 100, 300, 600];
-/** libvirt itself has waited 30 s for the domain before it says so. */
+/** libvirt itself waits 30 s for the domain before it reports this. */
 const busyPausesMs = [200, 1_000, 3_000];
-/** A monitor that has been waited for as long as this is not waited for again. */
+/** A monitor that did not respond for this long is not waited for again. */
 const hungMonitorSeconds = 30;
 
 const machineOf: Record<string, string> = { x86_64: 'pc', aarch64: 'virt' };
 
-/** How a start is watched in whose midst the connection was lost: so often at least, and at most until libvirt knows what became of it. */
+/** How to poll a start that lost its connection: at least this often, and until libvirt reports its result. */
 const looksAfterLoss = 6;
 const mostLooksAfterLoss = 60;
 
@@ -83,8 +83,8 @@ export class Virsh implements Hypervisor {
       const domains = parseIdentities(identities);
       const listed = new Set(domains.map(({ name }) => name));
       const unlisted = [...stateOf.keys()].find((name) => !listed.has(name));
-      // Made or renamed between the two answers. Again and again it is an answer that lacks something: taken for whole, a
-      // member's domain would be missing, and its disk would go from under it.
+      // A domain was created or renamed between the two answers. If this repeats, the list is incomplete: if it were accepted, a
+      // member's domain would seem missing, and its disk would be replaced while in use.
       if (unlisted === undefined)
         return domains.map((domain) => ({ ...domain, ...(stateOf.get(domain.name) ?? { state: 'other' as const, reason: 'unknown' }) }));
       const pauseMs = listingPausesMs[attempt];
@@ -92,15 +92,15 @@ export class Virsh implements Hypervisor {
         await setTimeout(pauseMs);
         continue;
       }
-      throw new CowherdError('TOOL_FAILED', `libvirt could not list domains: its list lacks ${unlisted}, whose state it tells`, {
-        hint: 'Are domains being made or renamed at this moment? Otherwise try "virsh list --all", and restart libvirtd.',
+      throw new CowherdError('TOOL_FAILED', `libvirt could not list domains: it reports the state of ${unlisted}, but does not list it`, {
+        hint: 'Are domains being created or renamed right now? Otherwise try "virsh list --all", and restart libvirtd.',
       });
     }
   }
 
   async stateOf(name: string): Promise<Pick<DomainState, 'state' | 'reason'>> {
-    const states = parseDomainStates(await this.#query(`domstats --state --nowait ${domainWord(name)}`, `tell the state of ${name}`));
-    // Told by its name, also where it was asked for by its UUID.
+    const states = parseDomainStates(await this.#query(`domstats --state --nowait ${domainWord(name)}`, `report the state of ${name}`));
+    // Reported by name, even if queried by UUID.
     const [state = { state: 'other', reason: 'unknown' }] = states.values();
     return state;
   }
@@ -129,7 +129,7 @@ export class Virsh implements Hypervisor {
       this.#pool,
       names,
       {
-        // Of the definition, not of the running guest: what was redefined counts from its next start on.
+        // From the definition, not the running guest: a new definition applies at the next start.
         command: (name) => `metadata --config ${domainWord(name)} ${metadataNamespace}`,
         doing: 'read the metadata of',
         take: (name, reply) => {
@@ -180,8 +180,8 @@ export class Virsh implements Hypervisor {
     const losses = this.#pool.losses;
     const looksAtLeast = (): number => (this.#pool.losses > losses ? looksAfterLoss : 1);
     if ((await order()) === undefined && this.#pool.losses === losses) return;
-    // A daemon that ended within a start finds, when it is back, a QEMU that it had not finished: the domain is "already running" for a
-    // while, paused and "starting up", and then the daemon ends it.
+    // A daemon that ended during a start finds an unfinished QEMU when it is back: the domain is "already running" for a
+    // while, paused and "starting up", and then the daemon kills it.
     for (let look = 1; look <= mostLooksAfterLoss; look++) {
       await setTimeout(this.#options.lookAfterLossMs ?? 500);
       const found = await this.stateOf(name);
@@ -189,7 +189,7 @@ export class Virsh implements Hypervisor {
       else if (!isStartingUp(found) && look >= looksAtLeast()) return;
     }
     if (!isStartingUp(await this.stateOf(name))) return;
-    // Nothing of the guest has run yet: there is nothing in it to lose.
+    // The guest has not run yet, so nothing is lost.
     await this.destroy(name);
     await order();
   }
@@ -199,7 +199,7 @@ export class Virsh implements Hypervisor {
   }
 
   async resume(name: string): Promise<void> {
-    await this.#mutate(`resume ${domainWord(name)}`, `let ${name} go on`, ['already running'], { domain: name });
+    await this.#mutate(`resume ${domainWord(name)}`, `resume ${name}`, ['already running'], { domain: name });
   }
 
   async destroy(name: string): Promise<void> {
@@ -219,7 +219,7 @@ export class Virsh implements Hypervisor {
     const flags = '--managed-save --snapshots-metadata --checkpoints-metadata --nvram';
     const order = (words: string, ...accepted: VirshFault[]): Promise<VirshFault | undefined> =>
       this.#mutate(words, `undefine ${name}`, ['domain not found', ...accepted]);
-    // --tpm is of libvirt 8.9; before it a TPM's state went with its domain.
+    // --tpm exists since libvirt 8.9; before, undefine always removed the TPM state.
     const fault = await order(`undefine ${domainWord(name)} ${flags} --tpm`, 'unknown option');
     if (fault === 'unknown option') await order(`undefine ${domainWord(name)} ${flags}`);
   }
@@ -246,7 +246,7 @@ export class Virsh implements Hypervisor {
   }
 
   async forgetSavedState(name: string): Promise<void> {
-    await this.#mutate(`managedsave-remove ${domainWord(name)}`, `drop the saved state of ${name}`, ['domain not found']);
+    await this.#mutate(`managedsave-remove ${domainWord(name)}`, `remove the saved state of ${name}`, ['domain not found']);
   }
 
   async snapshotsOf(name: string): Promise<{ snapshots: string[]; checkpoints: string[] }> {
@@ -266,7 +266,7 @@ export class Virsh implements Hypervisor {
   async forgetSnapshots(name: string): Promise<void> {
     const { snapshots, checkpoints } = await this.snapshotsOf(name);
     const forget = (kind: string, word: string): Promise<unknown> =>
-      this.#mutate(`${kind}-delete ${domainWord(name)} --${kind}name ${quote(word)} --metadata`, `forget the ${kind} ${word} of ${name}`);
+      this.#mutate(`${kind}-delete ${domainWord(name)} --${kind}name ${quote(word)} --metadata`, `delete the ${kind} ${word} of ${name}`);
     for (const word of snapshots) await forget('snapshot', word);
     for (const word of checkpoints) await forget('checkpoint', word);
   }
@@ -289,7 +289,7 @@ export class Virsh implements Hypervisor {
   }
 
   async setLink(name: string, mac: string, isUp: boolean): Promise<void> {
-    await this.#mutate(`domif-setlink ${domainWord(name)} ${quote(mac)} ${isUp ? 'up' : 'down'}`, `set a link of ${name}`, [], {
+    await this.#mutate(`domif-setlink ${domainWord(name)} ${quote(mac)} ${isUp ? 'up' : 'down'}`, `set the link state of ${name}`, [], {
       domain: name,
     });
   }
@@ -300,14 +300,14 @@ export class Virsh implements Hypervisor {
   }
 
   async versions(): Promise<{ libvirt: string; hypervisor: string }> {
-    const said = await this.#query('version', 'tell its version');
+    const said = await this.#query('version', 'report its version');
     return {
       libvirt: /^Using library: libvirt (\S+)/m.exec(said)?.[1] ?? 'unknown',
       hypervisor: /^Running hypervisor: (.+)$/m.exec(said)?.[1] ?? 'unknown',
     };
   }
 
-  /** Asked once: it does not change while libvirtd runs, and some hosts take seconds for the answer. */
+  /** Cached: it does not change while libvirtd runs, and some hosts take seconds to answer. */
   qemuUser(): Promise<{ uid: number; gid: number } | undefined> {
     this.#qemuUser ??= this.#readQemuUser();
     this.#qemuUser.catch(() => {
@@ -318,7 +318,7 @@ export class Virsh implements Hypervisor {
 
   async #readQemuUser(): Promise<{ uid: number; gid: number } | undefined> {
     if (!this.isSystem) return undefined;
-    const xml = await this.#query('capabilities', 'tell its capabilities');
+    const xml = await this.#query('capabilities', 'report its capabilities');
     const label = /<model>dac<\/model>[\s\S]*?<baselabel[^>]*>\+(\d+):\+(\d+)</.exec(xml);
     return label === null ? undefined : { uid: Number(label[1]), gid: Number(label[2]) };
   }
@@ -339,13 +339,13 @@ export class Virsh implements Hypervisor {
   }
 
   /**
-   * Has a domain changed. Where another call holds it, or a signal interrupted libvirt, tries again some times: libvirt has done nothing
+   * Changes a domain. If another call holds it, or a signal interrupted libvirt, retries a few times: libvirt has changed nothing
    * then.
-   * @param accepted what counts as done
-   * @param options.domain whose QEMU has to answer
-   * @param options.moreMs how much longer than other calls it may take
-   * @param options.beforeRepeat may throw where to wait for a busy domain is of no use; each attempt lasts as long as libvirt waits, 30 s
-   * @returns the fault that was accepted, if there was one
+   * @param accepted faults that count as success
+   * @param options.domain the domain whose QEMU must respond
+   * @param options.moreMs additional time for this call
+   * @param options.beforeRepeat may throw if waiting for a busy domain is useless; each attempt lasts as long as libvirt waits, 30 s
+   * @returns the accepted fault, if any
    */
   async #mutate(
     command: string,
@@ -375,16 +375,16 @@ export class Virsh implements Hypervisor {
     }
   }
 
-  /** Whether a call has been waiting for the domain's QEMU for so long that another one would wait in vain. Asks libvirt alone. */
+  /** Whether a call has waited for the domain's QEMU so long that another call would be useless. Does not involve QEMU. */
   async #isHung(name: string): Promise<boolean> {
     const { stdout } = await this.#run(`domcontrol ${domainWord(name)}`);
     return occupiedSeconds(stdout) >= hungMonitorSeconds;
   }
 
-  /** One command, for those that know more of virsh's: networks and guest agents. */
+  /** Runs one command, for the network and guest agent adapters. */
   readonly run = (command: string): Promise<Reply> => this.#run(command);
 
-  /** The same, never repeated: what a guest was asked to do it may have done. */
+  /** The same without a retry, since the guest may already have done it. */
   readonly runOnce = (command: string, moreMs = 0): Promise<Reply> =>
     this.#pool.run(async (session) => assertConnected(await session.run(command, moreMs)), 1);
 
@@ -393,13 +393,13 @@ export class Virsh implements Hypervisor {
   }
 
   /**
-   * virsh keeps a history of what is typed; ours must not push the person's own out of it. The history follows XDG_CACHE_HOME,
-   * and so does the socket of a session daemon where XDG_RUNTIME_DIR is unset: that one is pinned.
+   * virsh keeps a command history, and ours must not displace the user's own. The history follows XDG_CACHE_HOME,
+   * and so does the socket of a session daemon if XDG_RUNTIME_DIR is unset, so XDG_RUNTIME_DIR is set here.
    */
   async #prepareEnvironment(): Promise<Record<string, string | undefined>> {
     const cache = process.env.XDG_CACHE_HOME || join(homedir(), '.cache');
     if (!this.isSystem) {
-      // A session daemon starts with its first client and inherits its environment: that must not be ours.
+      // A session daemon starts with its first client and inherits its environment, which must not be the modified one.
       const reply = await runTool('virsh', ['-q', '-c', this.uri, 'uri'], { timeoutMs: 30_000, acceptedExitCodes: [0, 1] });
       if (reply.exitCode !== 0) throw connectionError(this.uri, reply.stderr);
     }
@@ -428,7 +428,7 @@ function linesOf(text: string): string[] {
   return text.split('\n').filter((line) => line !== '');
 }
 
-/** A call that came to no answer says of what it was. */
+/** Adds what was attempted to an error of a call without an answer. */
 function whileDoing(doing: string, error: unknown): unknown {
   if (!(error instanceof CowherdError) || !['CONNECTION_FAILED', 'TOOL_TIMEOUT'].includes(error.code)) return error;
   return new CowherdError(error.code, `Could not ${doing}: ${error.message}`, {

@@ -7,12 +7,12 @@ import { storeLayout } from '../store/layout.js';
 import { longestProbeMs, ProbeGuests, type ProbePorts } from './probe-guest.js';
 
 /**
- * Guests that must succeed one after the other. Where KVM works one time in fifteen, as was seen on a host whose own KVM is emulated in
- * part, three in a row succeed one time in 3,375; and on a host where it works they take a second.
+ * How many guests must succeed in a row. If KVM works one time in fifteen, as seen on a host whose own KVM is emulated in
+ * part, three in a row succeed one time in 3,375; on a host where it works they take a second.
  */
 const runsNeeded = 3;
 
-/** How much longer than an emulated guest one under KVM may take. KVM that is slower than emulation is no use. */
+/** How much longer a guest under KVM may take than an emulated one. KVM that is slower than emulation is useless. */
 const slackMs = 500;
 
 export const noOffers = { modes: [], models: [] };
@@ -24,13 +24,13 @@ export class Trial {
   readonly #kvm: Platform | string;
   readonly #question: AcceleratorQuestion;
   readonly #signal: AbortSignal | undefined;
-  /** Why it says nothing of KVM; undefined where what it comes to is worth remembering. */
+  /** Why it says nothing about KVM; undefined if the result can be cached. */
   unproven: string | undefined;
   #guests: ProbeGuests | undefined;
   #limitMs: number | undefined;
-  /** What has kept a guest from running that needs no KVM. */
+  /** Why a guest that needs no KVM did not run. */
   #emulatedFailure: string | undefined;
-  /** What shows that KVM itself is out of order. */
+  /** What shows that KVM itself is broken. */
   #outage: string | undefined;
 
   constructor(root: string, ports: ProbePorts, question: AcceleratorQuestion, kvm: Platform | string, signal: AbortSignal | undefined) {
@@ -42,7 +42,7 @@ export class Trial {
       ProbeGuests.open(ports, storeLayout(root).probes, { template: await readBuiltInTemplate('domain'), lean: question.lean });
   }
 
-  /** @returns what keeps guests from running so; undefined where they run */
+  /** @returns why guests do not run this way; undefined if they do */
   async obstacle(choice: AcceleratorChoice): Promise<string | undefined> {
     if (choice.virtType === 'qemu') return this.#emulationObstacle(choice);
     if (typeof this.#kvm === 'string') return this.#kvm;
@@ -54,8 +54,8 @@ export class Trial {
     try {
       this.#guests ??= await this.#open();
     } catch (error) {
-      // A store that cannot be written to, or a full disk, says nothing of KVM.
-      this.unproven = `no probe guest could be made: ${reportOf(error).message}`;
+      // A read-only store or a full disk says nothing about KVM.
+      this.unproven = `could not create a probe guest: ${reportOf(error).message}`;
       return this.unproven;
     }
     this.#limitMs ??= await this.#limit(this.#guests);
@@ -86,7 +86,7 @@ export class Trial {
     return cpuObstacle(choice, platform.arch, platform.cpus ?? noOffers);
   }
 
-  /** Measured against an emulated guest, since both are slower on a busy host. */
+  /** Compared with an emulated guest, since both are slower on a busy host. */
   async #limit(guests: ProbeGuests): Promise<number> {
     const platform = await this.#ports.hypervisor.platform('qemu').catch(() => undefined);
     if (platform === undefined) return longestProbeMs;
@@ -100,14 +100,14 @@ export class Trial {
   }
 }
 
-/** What has nothing to do with the accelerator: a full disk, or a directory or file that QEMU does not get at. */
+/** Errors unrelated to the accelerator: a full disk, or a directory or file that QEMU cannot access. */
 function hostFailure(failure: string): string | undefined {
   const pattern =
     /No space left|ENOSPC|EDQUOT|quota exceeded|Read-only file system|EROFS|EACCES|Permission denied|Too many open files|EMFILE|Cannot allocate memory/i;
   return pattern.test(failure) ? failure : undefined;
 }
 
-/** The machine that members have. The probe boots by a BIOS on it either way: the firmware of UEFI boots no sector. */
+/** The machine type of members. The probe always boots with a BIOS, since UEFI does not boot a boot sector. */
 export function withMachine(platform: Platform, { firmware }: AcceleratorQuestion): Platform {
   return firmware === 'uefi' && platform.arch === 'x86_64' ? { ...platform, machine: 'q35' } : platform;
 }

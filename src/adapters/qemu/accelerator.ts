@@ -22,21 +22,21 @@ import { noOffers, Trial, withMachine } from './accelerator-trial.js';
 import type { ProbePorts } from './probe-guest.js';
 
 interface Opened {
-  /** Under KVM; where libvirt offers none, why. */
+  /** The platform under KVM, or why libvirt offers none. */
   kvm: Platform | string;
   key: string;
   entry: Remembered['entries'][number] | undefined;
 }
 
 /**
- * Chooses the accelerator, and under KVM the CPU, by running guests as members run. That /dev/kvm exists proves nothing: it may open and
- * then hang, or refuse what the CPU of a member needs. The answer is remembered in the store, for as long as nothing that it
- * depends on has changed, and for a day at most.
+ * Chooses the accelerator, and under KVM the CPU, by running guests like members. The existence of /dev/kvm proves nothing: it may open and
+ * then hang, or lack what the CPU of a member needs. The result is cached in the store as long as nothing that it
+ * depends on changes, for a day at most.
  */
 export class LongModeProbe implements AcceleratorProbe {
   readonly #root: string;
   readonly #ports: ProbePorts;
-  /** What this process has found out itself: a store that it may only read does not keep it. */
+  /** Results of this process, since a read-only store cannot cache them. */
   readonly #own = new Map<string, Remembered['entries'][number]>();
 
   constructor(root: string, ports: ProbePorts) {
@@ -59,7 +59,7 @@ export class LongModeProbe implements AcceleratorProbe {
     onProbe?.();
     const since = this.#ports.clock.now().toISOString();
     const refuted = entry?.refuted ?? [];
-    // Probe guests have files in the store, and it may not be there yet.
+    // Probe guests have files in the store, which may not exist yet.
     const made = isKept ? [] : await missingLevels(storeLayout(this.#root).probes);
     const found = await this.#try(question, kvm, refuted, signal).finally(() => removeEmpty(made));
     const answer = { ...found, since };
@@ -80,7 +80,7 @@ export class LongModeProbe implements AcceleratorProbe {
       key,
       since: this.#ports.clock.now().toISOString(),
       refuted: [...refuted, { ...choice, why }],
-      // What works instead may be known already, from another fleet.
+      // An alternative may already be known from another fleet.
       ...(answer === undefined || isSameChoice(answer.choice, choice) ? {} : { answer }),
     };
     await this.#remember(entryNow, isKept);
@@ -96,7 +96,7 @@ export class LongModeProbe implements AcceleratorProbe {
     const trial = new Trial(this.#root, this.#ports, question, kvm, signal);
     try {
       const all = candidatesFor(question.cpu, typeof kvm === 'string' ? '' : kvm.arch);
-      // Without KVM one reason says it all.
+      // Without KVM, one reason is enough.
       for (const choice of typeof kvm === 'string' ? all.filter(({ virtType }, index) => index === 0 || virtType === 'qemu') : all) {
         const why = refuted.find((one) => isSameChoice(one, choice))?.why ?? (await trial.obstacle(choice));
         if (why !== undefined) rejected.push({ ...choice, why });
@@ -108,13 +108,13 @@ export class LongModeProbe implements AcceleratorProbe {
     } finally {
       await trial.close();
     }
-    throw new CowherdError('ACCELERATOR_FAILED', `This host does not run guests with CPU ${question.cpu}`, {
+    throw new CowherdError('ACCELERATOR_FAILED', `This host cannot run guests with CPU ${question.cpu}`, {
       details: rejected.map((one) => `${formatChoice(one)}: ${one.why}`),
-      hint: 'Leave --cpu out, or name another one: --cpu max works under emulation too. "cowherd doctor --fresh" probes again.',
+      hint: 'Leave out --cpu, or choose another one: --cpu max works under emulation too. "cowherd doctor --fresh" probes again.',
     });
   }
 
-  /** @throws NOT_SUPPORTED where libvirt offers the CPU under no accelerator: there is nothing to probe */
+  /** @throws NOT_SUPPORTED if libvirt offers the CPU under no accelerator, so that there is nothing to probe */
   async #assertOffered({ cpu }: AcceleratorQuestion, kvm: Platform | string): Promise<void> {
     if (cpu === undefined) return;
     const emulated = await this.#ports.hypervisor.platform('qemu').catch(() => undefined);
@@ -155,7 +155,7 @@ export class LongModeProbe implements AcceleratorProbe {
   async #remember(entry: Remembered['entries'][number], isKept: boolean): Promise<void> {
     this.#own.set(entry.key, entry);
     if (!isKept) return;
-    // A store that cannot be written to yet only means that the next run probes again.
+    // If the store cannot be written to, the next run probes again.
     await writeJson(storeLayout(this.#root).accelerator, withEntry(await this.#remembered(), entry)).catch(() => undefined);
   }
 
@@ -187,7 +187,7 @@ async function fileMark(path: string): Promise<string> {
   return [path, stats.size, stats.mode, stats.uid, stats.gid, path.startsWith('/dev/') ? stats.rdev : stats.mtimeMs].join(' ');
 }
 
-/** What the first CPU of the host says of itself, but for its clock. */
+/** /proc/cpuinfo of the host's first CPU, without clock rates. */
 async function hostCpu(): Promise<string> {
   const text = await readFile('/proc/cpuinfo', 'utf8').catch(() => '');
   const lines = (text.split('\n\n', 1)[0] ?? '').split('\n').filter((line) => !/^(cpu MHz|bogomips|BogoMIPS)/.test(line));

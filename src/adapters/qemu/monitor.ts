@@ -8,16 +8,16 @@ import { isTimeout, silentDomain, virshError } from '../libvirt/virsh-errors.js'
 import { memoryMs, quote, type Reply } from '../libvirt/virsh-session.js';
 import { domainWord } from '../libvirt/virsh-words.js';
 
-/** One at a time in each process: what a killed run has begun is found by it. */
+/** One job id per QEMU, so that a job of a killed run is found. */
 const jobId = 'cowherd';
-/** A guest of many gigabytes on a slow disk. */
+/** Long enough for many gigabytes of memory on a slow disk. */
 const jobMs = 15 * 60_000;
 const poll = { firstMs: 20, mostMs: 500, growth: 1.3 };
 
 interface JobWork {
   /** For messages. */
   doing: string;
-  /** How much longer than others a call may take while the job runs. */
+  /** Additional time for calls while the job runs. */
   moreMs: number;
 }
 
@@ -34,15 +34,15 @@ export class QemuMonitor implements Monitor {
   }
 
   load(domain: string, tag: string, disks: readonly string[], memoryBytes: number): Promise<void> {
-    return this.#job(domain, 'snapshot-load', tag, disks, { doing: `put ${domain} back`, moreMs: memoryMs(memoryBytes) });
+    return this.#job(domain, 'snapshot-load', tag, disks, { doing: `restore ${domain}`, moreMs: memoryMs(memoryBytes) });
   }
 
   drop(domain: string, tag: string, disks: readonly string[]): Promise<void> {
-    return this.#job(domain, 'snapshot-delete', tag, disks, { doing: `drop a checkpoint of ${domain}`, moreMs: 0 });
+    return this.#job(domain, 'snapshot-delete', tag, disks, { doing: `delete a checkpoint of ${domain}`, moreMs: 0 });
   }
 
   async settle(domain: string, memoryBytes: number): Promise<void> {
-    await this.#settle(domain, { doing: 'finish what it was at', moreMs: memoryMs(memoryBytes) });
+    await this.#settle(domain, { doing: 'finish its current job', moreMs: memoryMs(memoryBytes) });
   }
 
   async version(domain: string): Promise<string> {
@@ -50,7 +50,7 @@ export class QemuMonitor implements Monitor {
   }
 
   async #job(domain: string, verb: string, tag: string, disks: readonly string[], work: JobWork): Promise<void> {
-    // Of a run that was killed, or that has given up waiting.
+    // Left by a run that was killed or that timed out.
     await this.#settle(domain, work);
     const devices = await this.#nodes(domain, disks);
     await this.#query(domain, verb, { 'job-id': jobId, tag, devices, ...(verb === 'snapshot-delete' ? {} : { vmstate: devices[0] }) });
@@ -58,12 +58,12 @@ export class QemuMonitor implements Monitor {
     if (job?.error === undefined) return;
     throw new CowherdError('TOOL_FAILED', `QEMU could not ${work.doing}: ${excerpt(job.error)}`, {
       hint: /no space|No space/.test(job.error)
-        ? 'The disk is full: "cowherd report" shows who uses it.'
+        ? 'The disk is full: "cowherd report" shows what uses it.'
         : `A cold reset always works: cowherd reset ${domain.replace(/-\d+$/, '')} ${Number(/\d+$/.exec(domain)?.[0])}`,
     });
   }
 
-  /** Waits for our job, if there is one, and takes it away. While it runs QEMU answers nothing at all. */
+  /** Waits for our job, if any, and dismisses it. QEMU does not respond while the job runs. */
   async #settle(domain: string, { doing, moreMs }: JobWork): Promise<MonitorJob | undefined> {
     const began = performance.now();
     for (let pause = poll.firstMs; ; pause = Math.min(poll.mostMs, pause * poll.growth)) {
@@ -75,7 +75,7 @@ export class QemuMonitor implements Monitor {
       }
       if (performance.now() - began > jobMs)
         throw new CowherdError('TOOL_TIMEOUT', `The QEMU of ${domain} did not ${doing} within ${formatDuration(jobMs)}`, {
-          hint: `It may still be at it: virsh qemu-monitor-command ${domain} '{"execute":"query-jobs"}'`,
+          hint: `It may still be running: virsh qemu-monitor-command ${domain} '{"execute":"query-jobs"}'`,
         });
       await setTimeout(pause);
     }
@@ -87,21 +87,21 @@ export class QemuMonitor implements Monitor {
     const others = [...nodes.values()].filter(({ file, isReadOnly }) => !isReadOnly && !disks.includes(file) && !file.endsWith('.fd'));
     if (others[0] !== undefined) {
       throw new CowherdError('NOT_SUPPORTED', `${domain} writes to a disk that is not its fleet's: ${excerpt(others[0].file)}`, {
-        hint: 'What is on that disk could not be put back with the rest. Take it out of the template, or let the fleet have it (--disk).',
+        hint: 'A checkpoint cannot restore that disk. Remove it from the template, or add it to the fleet (--disk).',
       });
     }
     return disks.map((disk) => {
       const name = nodes.get(disk)?.node;
       if (name !== undefined) return name;
       throw new CowherdError('DOMAIN_CHANGED', `The QEMU of ${domain} does not have ${disk} open`, {
-        hint: `See what it has: virsh domblklist ${domain}`,
+        hint: `Check its disks: virsh domblklist ${domain}`,
       });
     });
   }
 
   async #query(domain: string, execute: string, words?: object, moreMs = 0): Promise<unknown> {
     const text = JSON.stringify({ execute, ...(words === undefined ? {} : { arguments: words }) });
-    const doing = `ask the QEMU of ${domain} for ${execute}`;
+    const doing = `run ${execute} in the QEMU of ${domain}`;
     const reply = await this.#run(`qemu-monitor-command ${domainWord(domain)} ${quote(text)}`, moreMs).catch((error: unknown) => {
       throw isTimeout(error) ? silentDomain(domain, doing, error) : error;
     });
@@ -112,7 +112,7 @@ export class QemuMonitor implements Monitor {
     const answer = parseAnswer(domain, execute, reply.stdout);
     if ('value' in answer) return answer.value;
     throw new CowherdError('TOOL_FAILED', `The QEMU of ${domain} refused ${execute}: ${excerpt(answer.refusal)}`, {
-      hint: 'It needs QEMU 6.0 or newer. "cowherd doctor" tells which this is.',
+      hint: 'It needs QEMU 6.0 or newer. "cowherd doctor" shows the version.',
     });
   }
 }

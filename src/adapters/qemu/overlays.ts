@@ -20,7 +20,7 @@ const linkSchema = z.object({
 export class QemuOverlays implements OverlayTool {
   readonly #inherit: () => number[];
 
-  /** @param inherit descriptors of locks: what is under way keeps them held after a kill -9 of ours */
+  /** @param inherit descriptors of locks, which running tools keep held if this process is killed */
   constructor(inherit: () => number[]) {
     this.#inherit = inherit;
   }
@@ -28,7 +28,7 @@ export class QemuOverlays implements OverlayTool {
   async create(path: string, backing: ImageRef, signal?: AbortSignal): Promise<void> {
     const args = ['create', '-q', '-f', 'qcow2', '-F', backing.format, '-b', backing.path, path];
     try {
-      // As the overlays of fleets: libvirt gives it to QEMU's user when the domain starts. The tool would make it readable for everybody.
+      // Like the overlays of fleets: libvirt gives it to QEMU's user at the start. qemu-img would create it world-readable.
       const handle = await open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
       await handle.chmod(0o600).finally(() => handle.close());
       await runTool('qemu-img', args, { signal, inherit: this.#inherit() });
@@ -40,7 +40,7 @@ export class QemuOverlays implements OverlayTool {
   }
 
   async backing({ path, format }: ImageRef): Promise<{ path: string; format: string | undefined } | undefined> {
-    // One link at a time, each in the format that is told: with --backing-chain qemu-img would guess where none is.
+    // One link at a time, each with its recorded format: with --backing-chain, qemu-img probes formats that are not recorded.
     const { stdout } = await runTool('qemu-img', ['info', '-f', format, '-U', '--output=json', path]);
     const link = linkSchema.parse(JSON.parse(stdout));
     if (link['format-specific']?.data?.['data-file'] !== undefined) {
@@ -58,7 +58,7 @@ export class QemuOverlays implements OverlayTool {
   }
 
   async commit(overlay: string, onProgress: (percent: number) => void, signal?: AbortSignal): Promise<void> {
-    // -d: the overlay is not emptied, so that until the domain is turned over it shows what it showed.
+    // -d keeps the overlay's content, so that the domain sees the same disk until it is switched.
     const args = ['commit', '-p', '-f', 'qcow2', '-t', 'writeback', '-d', overlay];
     await explainLock(
       overlay,

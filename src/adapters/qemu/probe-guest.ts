@@ -19,13 +19,13 @@ import { makeDirectory } from '../store/directories.js';
 import { listDirectory } from '../store/files.js';
 import { SafeUnlinker } from '../store/safe-unlinker.js';
 
-/** An emulated guest needs a fraction of a second, also on a busy host. */
+/** An emulated guest needs a fraction of a second, even on a busy host. */
 export const longestProbeMs = 3_000;
 
-/** virtlogd writes what a guest said a moment after the guest has ended. */
+/** virtlogd writes console output a moment after the guest has ended. */
 const logDelayMs = 1_000;
 
-/** A probe that is older was left by a run that was killed. */
+/** An older probe was left by a killed run. */
 const staleMs = 20 * longestProbeMs;
 
 const kinds = /\.(raw|qcow2|log)$/;
@@ -40,8 +40,8 @@ export interface ProbePorts {
 }
 
 /**
- * Guests that are defined exactly as members are, by the built-in template, and differ in their disk alone. They boot, enter long
- * mode, say so on their console, and power off. One instance belongs to one probe; {@link close} removes what it made.
+ * Guests that are defined like members, by the built-in template, and differ only in their disk. They boot, enter long
+ * mode, report that on their console, and power off. One instance belongs to one probe; {@link close} removes its files.
  */
 export class ProbeGuests {
   readonly #ports: ProbePorts;
@@ -76,7 +76,7 @@ export class ProbeGuests {
     const path = join(directory, `cowherd-probe-${randomUUID().slice(0, 8)}.raw`);
     const unlinker = new SafeUnlinker(directory);
     try {
-      // QEMU's user only reads it, as a base image.
+      // Read-only for QEMU's user, like a base image.
       await writeFile(path, Buffer.concat([longModeSector()], 1024 * 1024), { mode: 0o644, flag: 'wx' });
       await chmod(path, 0o644);
       const base = { name: 'probe', digest: '0'.repeat(64), path, format: 'raw', backing: [] as BaseImage['backing'] } as BaseImage;
@@ -92,7 +92,7 @@ export class ProbeGuests {
 
   readonly #made: string[] = [];
 
-  /** Runs a guest. @param limitMs from the moment when it runs */
+  /** Runs a guest. @param limitMs counted from when it is running */
   async run(platform: Platform, limitMs: number, signal?: AbortSignal): Promise<ProbeResult> {
     const { hypervisor, clock, agentSockets } = this.#ports;
     const member = memberIdentity(this.#fleet, this.#record.id, ++this.#runs);
@@ -106,17 +106,17 @@ export class ProbeGuests {
       await writeFile(consoleLog, '', { mode: 0o600, flag: 'wx' });
       const files = { overlay, consoleLog, disk: () => overlay, nvram: '', seed: '', agentSocket: agentSockets.path(name) };
       const rendered = this.#render(platform)(this.#record, member, files);
-      // It is no member: nobody is to take it for one.
+      // It is not a member and must not look like one.
       await hypervisor.createTransient({ name, xml: rendered.replace(memberMetadata(this.#record, member), '') });
       const began = clock.monotonic();
       const isOver = await this.#ends(name, began + limitMs, signal);
       const ms = clock.monotonic() - began;
       if (!isOver)
         return {
-          failure: `it was not done within ${formatDuration(limitMs)}, about as long as emulation takes`,
+          failure: `it did not finish within ${formatDuration(limitMs)}, about as long as emulation takes`,
           fault: undefined,
         };
-      return (await this.#hasSpoken(consoleLog)) ? { ms } : { failure: 'it ended without having reached long mode', fault: undefined };
+      return (await this.#hasSpoken(consoleLog)) ? { ms } : { failure: 'it ended before it reached long mode', fault: undefined };
     } catch (error) {
       if (error instanceof CowherdError && error.code === 'INTERRUPTED') throw error;
       return { failure: faultText(reportOf(error).message), fault: acceleratorFaultOf(error) };
@@ -152,12 +152,12 @@ export class ProbeGuests {
   }
 }
 
-/** Ends probes that a killed run left behind: such a guest may burn a core for ever. */
+/** Kills probe guests of killed runs, which could use a CPU core forever. */
 async function sweep({ hypervisor }: ProbePorts, directory: string): Promise<void> {
   for (const file of await listDirectory(directory)) {
     const stats = await stat(join(directory, file)).catch(() => undefined);
     if (!kinds.test(file) || stats === undefined || Date.now() - stats.mtimeMs < staleMs) continue;
-    // What cannot be ended now is tried again by the next probe.
+    // The next probe tries again.
     const isEnded = await hypervisor.destroy(file.replace(kinds, '')).then(
       () => true,
       () => false,

@@ -4,10 +4,10 @@ import pLimit from 'p-limit';
 import { type ProcessMemory, readGuestMemory, readMerged, readProportional, readStatus } from '../../core/host/process-memory.js';
 import type { QemuProcess } from '../../ports/machine.js';
 
-/** For smaps_rollup the kernel goes through all pages of a process, which takes a core for as long; the guest waits for some of it. */
+/** smaps_rollup makes the kernel walk all pages of a process, which uses a core and delays the guest. */
 const readsAtOnce = 2;
 
-/** Looks through all processes once. What cannot be read is not there any more, or not ours to see. */
+/** Scans all processes once. Unreadable ones have ended, or are hidden from this user. */
 export async function findQemuProcesses(proc: string): Promise<Map<string, QemuProcess>> {
   const found = new Map<string, QemuProcess>();
   const bootTime = Number(/^btime (\d+)/m.exec(await readFile(join(proc, 'stat'), 'utf8'))?.[1] ?? 0);
@@ -27,7 +27,7 @@ export async function findQemuProcesses(proc: string): Promise<Map<string, QemuP
   return found;
 }
 
-/** @param pageBytes undefined where it is not known: then what KSM merged is not told */
+/** @param pageBytes undefined if unknown, which leaves out what KSM merged */
 export async function readProcessMemory(
   proc: string,
   processes: readonly QemuProcess[],
@@ -48,7 +48,7 @@ async function readOne(proc: string, { pid, startTicks }: QemuProcess, pageBytes
     return '';
   });
   const [status, ksmStat] = [await file('status').catch(() => ''), await file('ksm_stat').catch(() => '')];
-  // Read last: a number that was given to another process meanwhile, or a process that is ending, tells nothing of the guest.
+  // Read last: if the pid was reused or the process is ending, the numbers do not describe the guest.
   const stat = await file('stat').catch(() => '');
   const { residentBytes, swapBytes } = readStatus(status);
   if (startTicksOf(stat) !== startTicks || residentBytes === undefined) return { unread: 'ended' };
@@ -67,7 +67,7 @@ function argumentOf(command: readonly string[], flag: string): string | undefine
   return position < 0 ? undefined : command[position + 1];
 }
 
-/** Field 22 of proc(5): ticks of 1/100 s since boot. Counted behind the name, which may hold anything. */
+/** Field 22 of proc(5), in ticks of 1/100 s since boot. Counted from the end of the name, which may contain anything. */
 export function startTicksOf(stat: string): number | undefined {
   const ticks = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
   return /^\d+$/.test(ticks) ? Number(ticks) : undefined;

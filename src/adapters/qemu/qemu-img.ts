@@ -9,12 +9,12 @@ import { processesWith } from '../host/open-files.js';
 import { assertAlone } from '../image/image-files.js';
 import { type RunResult, runTool } from '../process.js';
 
-/** Of what check prints: a line per damaged cluster. */
+/** For the output of `qemu-img check`, which has a line per damaged cluster. */
 const checkBytes = 1024 * 1024;
-/** 4 MB of image a second, of which few bytes are tables. */
+/** Allows for 4 MB of image per second, although only tables are read. */
 const checkBytesPerMs = 4000;
 
-/** A disk image of tens of gigabytes is read whole by check and convert. */
+/** check and convert read whole images of tens of gigabytes. */
 export const longMs = 60 * 60_000;
 
 const named = z.array(z.object({ name: z.string() })).default([]);
@@ -30,7 +30,7 @@ const infoSchema = z.object({
 export class QemuImg implements ImageTool {
   readonly #inherit: () => number[];
 
-  /** @param inherit descriptors of the locks under which images are written: they last until the tool ends, whatever ends us */
+  /** @param inherit descriptors of the locks under which images are written, which last until the tool ends */
   constructor(inherit: () => number[] = () => []) {
     this.#inherit = inherit;
   }
@@ -47,7 +47,7 @@ export class QemuImg implements ImageTool {
   }
 
   async check(path: string, signal?: AbortSignal): Promise<string | undefined> {
-    // It reads tables, which are small; those of a hostile image may name each other a billion times.
+    // The tables are small, but those of a hostile image may refer to each other a billion times.
     const { size } = await stat(path).catch(() => ({ size: 0 }));
     const timeoutMs = Math.min(longMs, 60_000 + size / checkBytesPerMs);
     // 2: corrupt, 3: leaked clusters only, 1: the check itself failed.
@@ -136,7 +136,7 @@ export class QemuImg implements ImageTool {
   }
 
   async isSameDisk(one: ImageFile, other: ImageFile, signal?: AbortSignal): Promise<boolean> {
-    // Strict mode also minds which clusters are allocated; without it, zeros beyond the end of the smaller one are the same disk.
+    // Not strict: strict mode also compares allocation, and treats zeros beyond the end of the smaller image as a difference.
     const sizes = await Promise.all([one, other].map(({ path, format }) => this.info(path, format)));
     if (sizes[0]?.virtualBytes !== sizes[1]?.virtualBytes) return false;
     const args = ['compare', '-q', '-f', one.format, '-F', other.format, one.path, other.path];
@@ -160,7 +160,7 @@ export function parseImageInfo(stdout: string): ImageInfo {
   return {
     format: info.format,
     virtualBytes: info['virtual-size'],
-    // A name that counts from the image's own place comes with that in front of it: /bases/upper/../golden/…
+    // A relative name is reported with the image's directory in front of it: /bases/upper/../golden/…
     ...(path === undefined ? {} : { backing: { path: isAbsolute(path) ? normalize(path) : path, format } }),
     extras: [
       ...info.snapshots.map(({ name }) => `internal snapshot ${name}`),
@@ -169,7 +169,7 @@ export function parseImageInfo(stdout: string): ImageInfo {
   };
 }
 
-/** An image that another process has open is no damaged one: that is said, with the process. */
+/** An image that another process has open is not damaged: the error names the process instead. */
 export async function explainLock(path: string, call: Promise<RunResult>): Promise<RunResult> {
   const isLocked = (text: string): boolean => /Failed to get .*lock/.test(text);
   try {

@@ -7,13 +7,13 @@ import type { Segment } from '../../core/image/overlay.js';
 import { storeError } from './files.js';
 import { assertNoLink } from './own-files.js';
 
-/** Durable when it returns: what a record says of later changes must not come to the disk after them. */
+/** Durable when it returns: a record must reach the disk before the changes that it describes. */
 export async function writeJson(path: string, document: unknown, mode = 0o644): Promise<void> {
   await replaceFile(path, `${JSON.stringify(document, undefined, 2)}\n`, mode);
   await syncDirectory(dirname(path));
 }
 
-/** With this the names in a directory survive a power cut, and not the files' content alone. */
+/** Syncs a directory, so that file names survive a power failure, too. */
 export async function syncDirectory(path: string): Promise<void> {
   const handle = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
   try {
@@ -26,8 +26,8 @@ export async function syncDirectory(path: string): Promise<void> {
 const temporaryPrefix = '.cowherd-';
 
 /**
- * A file that is renamed when it is whole has such a name until then; a run that was killed leaves it. The library's own temporary
- * names end in a number, as do the copies that people make: these must never be taken for it.
+ * The temporary name of a file until it is complete and renamed; a killed run leaves it behind. The library's own temporary
+ * names end in a number, as do copies that users make, which must not be mistaken for it.
  */
 export function isTemporary(name: string): boolean {
   return name.startsWith(temporaryPrefix);
@@ -48,14 +48,14 @@ async function replaceFile(path: string, data: string | Buffer, mode: number): P
 }
 
 /**
- * Writes an image to a new file, without its zeros. Not synced. Blocks for the few calls that it takes: through the
- * thread pool a thousand files took twice as long.
+ * Writes a sparse image to a new file. Not synced. Synchronous: through the
+ * thread pool, a thousand files took twice as long.
  */
 export function writeImage(path: string, segments: readonly Segment[], length: number): void {
   const descriptor = openSync(path, 'wx', 0o600);
   try {
     for (const { offset, bytes } of segments) {
-      // A disk that fills may take part of it.
+      // On a full disk, a write may be partial.
       for (let written = 0; written < bytes.length; )
         written += writeSync(descriptor, bytes, written, bytes.length - written, offset + written);
     }
@@ -69,7 +69,7 @@ export function scratchName(directory: string): string {
   return join(directory, `.fresh-${randomBytes(6).toString('hex')}.qcow2`);
 }
 
-/** For this user alone until libvirt gives it to QEMU's. */
+/** Readable by this user only, until libvirt gives it to QEMU's user. */
 export async function placeBytes(path: string, bytes: Buffer): Promise<void> {
   await replaceFile(path, bytes, 0o600).catch((cause: unknown) => {
     throw storeError(`write ${path}`, cause);

@@ -21,9 +21,9 @@ import { checkpointEnding, fleetLayout } from './layout.js';
 import { openOwn, readIfThere } from './own-files.js';
 import { SafeUnlinker } from './safe-unlinker.js';
 
-/** Read at a time: what hashing takes some milliseconds for. */
+/** Bytes to read at a time; hashing them takes some milliseconds. */
 const chunkBytes = 2 * 1024 * 1024;
-/** Enough for the tables of some snapshots; one of ours takes a hundred bytes. */
+/** Enough for the snapshot tables of several snapshots, about a hundred bytes each. */
 const firstTableBytes = 64 * 1024;
 
 export class CheckpointDirectory implements CheckpointStore {
@@ -84,11 +84,11 @@ export class CheckpointDirectory implements CheckpointStore {
   }
 }
 
-/** A qcow2 image of ours, read while QEMU may have it open: what a snapshot holds is never changed in place. */
+/** Reads one of cowherd's qcow2 images, which QEMU may have open: the content of a snapshot is never changed in place. */
 class SnapshotImage {
   readonly #handle: FileHandle;
   readonly #place: SnapshotPlace;
-  /** One for all that is hashed: a gigabyte in fresh buffers is a gigabyte to collect. */
+  /** Reused for all reads, to avoid garbage collection of gigabytes. */
   #chunk: Buffer | undefined;
 
   constructor(handle: FileHandle, place: SnapshotPlace) {
@@ -114,9 +114,9 @@ class SnapshotImage {
   }
 
   /**
-   * The digest is over the guest's clusters, each behind its place in the guest's disk. That of 0.1.0 had the places of clusters that
-   * lie behind one another in the file in front of all of them.
-   * @returns undefined where the file ends before what it says that it holds
+   * The digest covers the guest's clusters, each preceded by its position on the guest's disk. In 0.1.0 the positions of clusters that
+   * are adjacent in the file preceded all of them.
+   * @returns undefined if the file is truncated
    */
   async held(
     { l1Offset, l1Entries, stateBytes }: InternalSnapshot,
@@ -144,7 +144,7 @@ class SnapshotImage {
 
   async #hashTable(hash: Hash, table: Buffer, firstCluster: number, isFree: boolean): Promise<void> {
     const clusterBytes = 2 ** this.#place.clusterBits;
-    // Clusters that lie behind one another are read at once.
+    // Reads adjacent clusters at once.
     let run = { offset: 0, bytes: 0 };
     let clusters: HashedCluster[] = [];
     this.#chunk ??= Buffer.allocUnsafe(chunkBytes);
@@ -170,7 +170,7 @@ class SnapshotImage {
   }
 
   async #read(offset: number, bytes: number, mayEnd = false, into?: Buffer): Promise<Buffer> {
-    // A table of a damaged image may claim to be of any size.
+    // A damaged image may give any table size.
     const { size } = await this.#handle.stat();
     if (!mayEnd && offset + bytes > size) throw new CutShort();
     const length = Math.max(0, Math.min(bytes, size - offset));
@@ -182,12 +182,12 @@ class SnapshotImage {
 }
 
 interface HashedCluster {
-  /** What is hashed of where the guest sees it. */
+  /** The hashed position on the guest's disk. */
   place: string;
   bytes: number;
 }
 
-/** Hashes the bytes of clusters, each behind its place; a cluster of zeros has a place alone, and is one by itself. */
+/** Hashes clusters, each preceded by its position; for a cluster of zeros, only the position. */
 function byCluster(hash: Hash, clusters: readonly HashedCluster[]): (data: Buffer) => void {
   let next = 0;
   let left = 0;

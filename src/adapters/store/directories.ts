@@ -5,7 +5,7 @@ import { CowherdError } from '../../core/errors.js';
 import { storeError } from './files.js';
 import { storeLayout } from './layout.js';
 
-/** A file where the store, or a part of it, is to be would look like a store without fleets. @throws BAD_USAGE, STORE_FAILED */
+/** A file in place of the store or a part of it would look like an empty store. @throws BAD_USAGE, STORE_FAILED */
 export async function assertStoreDirectory(root: string): Promise<void> {
   if (await isFile(root)) {
     throw new CowherdError('BAD_USAGE', `The store ${root} is not a directory`, {
@@ -14,12 +14,11 @@ export async function assertStoreDirectory(root: string): Promise<void> {
   }
   const { bases, fleets, snapshots } = storeLayout(root);
   for (const room of [bases, fleets, snapshots]) {
-    if (await isFile(room))
-      throw new CowherdError('STORE_FAILED', `${room} is not a directory`, { hint: 'Put the directory back in its place.' });
+    if (await isFile(room)) throw new CowherdError('STORE_FAILED', `${room} is not a directory`, { hint: 'Restore the directory.' });
   }
 }
 
-/** Also where something above it is one. What cannot be looked at is found out by whatever needs it. */
+/** Whether the path, or a component above it, is a file. Unreadable paths fail later, when they are used. */
 async function isFile(path: string): Promise<boolean> {
   try {
     return !(await stat(path)).isDirectory();
@@ -29,25 +28,25 @@ async function isFile(path: string): Promise<boolean> {
 }
 
 /**
- * Makes a directory that others may pass through (QEMU runs as a user of its own). What root makes in somebody else's directory is
- * theirs; in one that its group may write to, the group may write to the new one as well.
+ * Creates a directory that others can search (QEMU runs as another user). What root creates in another user's directory
+ * belongs to that user; if the group can write to the parent, it can write to the new directory, too.
  */
 export async function makeDirectory(path: string): Promise<void> {
   try {
     await makeLevel(path);
   } catch (cause) {
-    throw storeError(`make the directory ${path}`, cause);
+    throw storeError(`create the directory ${path}`, cause);
   }
 }
 
-/** One level at a time: each is handed down while it is empty. */
+/** One level at a time, since the owner is changed while the directory is empty. */
 async function makeLevel(path: string): Promise<void> {
   if (await isDirectory(path)) return;
   if (path !== dirname(path)) await makeLevel(dirname(path));
   try {
     await mkdir(path, { mode: 0o755 });
   } catch (error) {
-    // Another run may have been faster.
+    // Another run may have created it.
     if (await isDirectory(path)) return;
     throw error;
   }
@@ -59,11 +58,11 @@ async function isDirectory(path: string): Promise<boolean> {
 }
 
 /**
- * Its mode, whatever the umask left of it, and its owner. By open directories: whoever owns the one above could put a link in place of the
- * new one, and have another given away.
+ * Sets the mode, regardless of the umask, and the owner. Uses open directories: the owner of the parent could replace the
+ * new one by a link, and be given another directory.
  */
 async function setRights(path: string): Promise<void> {
-  // The store itself may be a link, to another disk.
+  // The store itself may be a link.
   const above = await open(dirname(path), constants.O_RDONLY | constants.O_DIRECTORY);
   try {
     const { uid, mode } = await above.stat();
@@ -86,14 +85,14 @@ async function setRights(path: string): Promise<void> {
   }
 }
 
-/** A directory and those above it that are not there, the deepest first. */
+/** The missing components of a path, the deepest first. */
 export async function missingLevels(path: string): Promise<string[]> {
   const missing: string[] = [];
   for (let level = path; level !== dirname(level) && !(await isDirectory(level)); level = dirname(level)) missing.push(level);
   return missing;
 }
 
-/** Directories that hold something, or are gone, are left alone. */
+/** Ignores directories that are not empty or do not exist. */
 export async function removeEmpty(directories: readonly string[]): Promise<void> {
   for (const directory of directories) await rmdir(directory).catch(() => undefined);
 }

@@ -4,7 +4,7 @@ import { CowherdError, fullDiskHint } from '../../core/errors.js';
 import type { Seal } from '../../core/image/base.js';
 import { denialOf } from '../host/denied.js';
 
-/** Bytes that a file takes on disk. */
+/** Bytes that a file uses on disk. */
 export function allocatedBytes(stats: { blocks: number | bigint }): number {
   return Number(stats.blocks) * 512;
 }
@@ -17,7 +17,7 @@ export function isMissing(error: unknown): boolean {
   return error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR');
 }
 
-/** Turns a file system error into one that says what was being done and what helps. */
+/** Turns a file system error into one with the operation and a hint. */
 export function storeError(doing: string, cause: unknown): CowherdError {
   if (cause instanceof CowherdError) return cause;
   if (cause instanceof Error && cause.name === 'AbortError') return new CowherdError('INTERRUPTED', `Interrupted while trying to ${doing}`);
@@ -25,7 +25,7 @@ export function storeError(doing: string, cause: unknown): CowherdError {
   const denial = code === 'EACCES' || code === 'EPERM' ? denialOf(doing, cause) : undefined;
   const mayNot = doing.startsWith('read ')
     ? 'Run the same command as its owner or root (sudo).'
-    : 'This user may not write there. "cowherd doctor" gives the command that makes a store for you; --store DIR uses another.';
+    : 'This user may not write there. "cowherd doctor" prints the command that creates a store for you; --store DIR uses another one.';
   const hints: Record<string, string> = {
     ENOSPC: fullDiskHint,
     EDQUOT: 'The disk quota of this user is used up. Free some space, or have it raised, then run the command again.',
@@ -36,8 +36,8 @@ export function storeError(doing: string, cause: unknown): CowherdError {
     EISDIR: 'A directory has that name. Move it away, then run the command again.',
     ENOTEMPTY: 'A directory has that name. Move it away, then run the command again.',
     EMFILE: 'Too many open files. Raise the limit (ulimit -n 1024), or lower --concurrency.',
-    ENFILE: 'The host has too many files open. Raise fs.file-max (sysctl), or end what holds them.',
-    EIO: 'The disk fails, or the file system on it is damaged: see "dmesg".',
+    ENFILE: 'The host has too many files open. Raise fs.file-max (sysctl), or stop the processes that hold them.',
+    EIO: 'The disk is failing, or its file system is damaged: see "dmesg".',
   };
   const reason = denial?.reason ?? (cause instanceof Error ? cause.message : String(cause));
   return new CowherdError('STORE_FAILED', `Could not ${doing}: ${reason}`, {

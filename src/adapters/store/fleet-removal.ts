@@ -14,9 +14,9 @@ import {
 } from './layout.js';
 import { SafeUnlinker } from './safe-unlinker.js';
 
-/** What is unlinked when members and fleets go: files that cowherd made, and no others. */
+/** Removes the files of members and fleets: only files that cowherd created. */
 
-/** libvirt's log daemon keeps up to three older logs of 2 MiB each, as set in virtlogd.conf; removing a fleet looks for more. */
+/** virtlogd keeps up to three older logs of 2 MiB each, as set in virtlogd.conf; removing a fleet looks for more. */
 const logRotations = ['', '.0', '.1', '.2', '.3'];
 
 /** Names in a fleet's directory. */
@@ -38,11 +38,11 @@ export async function removeMemberFiles(
   for (const ending of [seedEnding, partialSeedEnding]) await unlinker.unlink(join(seeds, member + ending));
   for (const rotation of logRotations) await unlinker.unlink(join(logs, member + logEnding + rotation));
   await unlinker.unlink(learnedHost(member));
-  // Last: as long as there may be something of its disk.
+  // Last, as long as parts of its disk may exist.
   await unlinker.unlink(identityPendingMarker(member));
 }
 
-/** Removes what lives for the length of an operation, and what runs that were killed have left. */
+/** Removes the temporary files of an operation, and leftovers of killed runs. */
 export async function removeStaged({ directory, overlays, seeds, nvram, ssh, checkpoints }: FleetLayout): Promise<void> {
   const unlinker = new SafeUnlinker(directory);
   for (const room of [overlays, seeds]) await unlinkMatching(unlinker, room, isStaged);
@@ -54,9 +54,9 @@ function isStaged(name: string): boolean {
 }
 
 /**
- * What says of the fleet goes last: as long as it is there, a removal that was killed can be done again.
- * @param isIntentEnough whether operation.json alone says what the fleet is; fleet.json goes before it then, and after it otherwise
- * @returns paths in the fleet's directory that are not cowherd's, and therefore stay
+ * The files that describe the fleet go last, so that an interrupted removal can be repeated.
+ * @param isIntentEnough whether operation.json alone describes the fleet; then fleet.json goes before it, otherwise after it
+ * @returns paths in the fleet's directory that are not cowherd's and therefore stay
  */
 export async function removeFleetDirectory(layout: FleetLayout, isIntentEnough: boolean): Promise<string[]> {
   const unlinker = new SafeUnlinker(layout.directory);
@@ -76,7 +76,7 @@ export async function removeFleetDirectory(layout: FleetLayout, isIntentEnough: 
   return left.flat().filter((path) => !rooms.includes(path));
 }
 
-/** A directory that holds nothing goes. */
+/** Removes the directory if it is empty. */
 export async function removeEmpty(directory: string): Promise<void> {
   await rmdir(directory).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOTEMPTY' && !isMissing(error)) throw storeError(`remove ${directory}`, error);

@@ -23,9 +23,9 @@ import { FileLock, type LockPolicy, lockHolder, requestOf } from './lock.js';
 import { appendOwn, assertDirectory, assertOwn, openOwn, readIfThere, readOwn } from './own-files.js';
 import { SafeUnlinker } from './safe-unlinker.js';
 
-/** Overlays written before the event loop has its turn: about a millisecond's worth. */
+/** Overlays to write before yielding to the event loop: about a millisecond of work. */
 const stagedAtOnce = 16;
-/** Other writers of the same file system may have much to sync. */
+/** sync also writes the data of other processes on the same file system. */
 const syncMs = 10 * 60_000;
 const consoleChunkBytes = 64 * 1024;
 
@@ -43,12 +43,12 @@ export class FleetDirectory implements FleetStore {
     this.#locking = locking;
   }
 
-  /** Descriptors of the locks that are held now, for children that work under them. */
+  /** Descriptors of the locks that are held, for child processes. */
   heldDescriptors(): number[] {
     return [...this.#held].map((lock) => lock.descriptor);
   }
 
-  /** Counts up whenever a lock is taken or released. */
+  /** Increases whenever a lock is taken or released. */
   get lockChanges(): number {
     return this.#lockChanges;
   }
@@ -82,7 +82,7 @@ export class FleetDirectory implements FleetStore {
       release: async () => {
         this.#held.delete(lock);
         this.#lockChanges++;
-        // A teardown that was killed at its very end leaves an empty directory, and a fleet that is not there needs no lock.
+        // A teardown that was killed at the very end leaves an empty directory, and a missing fleet needs no lock.
         await removeEmpty(directory).catch(() => undefined);
         try {
           if ((await lstat(directory).catch(isMissing)) === true) await rm(path, { force: true });
@@ -104,7 +104,7 @@ export class FleetDirectory implements FleetStore {
   async writeSource(fleet: string, kind: SourceKind, digest: string, text: string): Promise<void> {
     const { directory, source } = fleetLayout(this.root, fleet);
     await makeDirectory(directory);
-    // What people write into user-data is often a password, and a domain's XML may have one for its console.
+    // User-data often contains a password, and a domain's XML may contain one for its console.
     await placeText(source(kind, digest), text, 0o600);
   }
 
@@ -161,7 +161,7 @@ export class FleetDirectory implements FleetStore {
         writeImage(path, segments, image.length);
         if (position % stagedAtOnce === 0) await setImmediate();
       }
-      // One call for all of them: an fsync each costs more than the writing.
+      // One call for all: an fsync per file costs more than writing them.
       if (stems.length > 0) await runTool('sync', ['--file-system', overlays], { timeoutMs: syncMs });
     } catch (cause) {
       for (const path of partials) await unlinker.unlink(path).catch(() => undefined);
@@ -175,7 +175,7 @@ export class FleetDirectory implements FleetStore {
     try {
       await rename(join(overlays, stem + partialEnding), target);
     } catch (cause) {
-      throw storeError(`put the fresh overlay ${target} in place`, cause);
+      throw storeError(`move the fresh overlay ${target} into place`, cause);
     }
   }
 
@@ -189,7 +189,7 @@ export class FleetDirectory implements FleetStore {
     await makeDirectory(unmade);
     try {
       await new SafeUnlinker(directory).unlink(path);
-      // Not synced: no file system keeps the rename of a disk that comes after it, and loses this.
+      // Not synced: no file system keeps the later rename of a disk and loses this.
       await (await open(path, 'wx', 0o600)).close();
     } catch (cause) {
       throw storeError(`write ${path}`, cause);
@@ -199,7 +199,7 @@ export class FleetDirectory implements FleetStore {
   async markMade(fleet: string, member: string): Promise<void> {
     const { directory, unmade, identityPendingMarker } = fleetLayout(this.root, fleet);
     await new SafeUnlinker(directory).unlink(identityPendingMarker(member));
-    // Come back after a crash of the host, it would keep a guest with a disk of its own from being started.
+    // If it reappeared after a host crash, it would block the start of a guest with its own disk.
     await syncDirectory(unmade).catch((cause: unknown) => {
       throw storeError(`sync ${unmade}`, cause);
     });
@@ -215,7 +215,7 @@ export class FleetDirectory implements FleetStore {
     const { directory, nvram, goldenNvram } = fleetLayout(this.root, fleet);
     const target = join(nvram, member + nvramEnding);
     await makeDirectory(nvram);
-    // Without one of ours, libvirt makes it from the firmware's own at the next start.
+    // Without a golden NVRAM, libvirt creates it from the firmware's template at the next start.
     if (digest === undefined) return new SafeUnlinker(directory).unlink(target);
     const golden = goldenNvram(digest);
     const bytes = await readOwn(golden).catch((cause: unknown) => {
@@ -247,7 +247,7 @@ export class FleetDirectory implements FleetStore {
       await new SafeUnlinker(directory).unlink(consoleLog);
       await (await open(consoleLog, 'wx', 0o600)).close();
     } catch (cause) {
-      throw storeError(`make the console log ${consoleLog}`, cause);
+      throw storeError(`create the console log ${consoleLog}`, cause);
     }
   }
 
@@ -263,9 +263,9 @@ export class FleetDirectory implements FleetStore {
     try {
       const { size: bytes, ino, birthtimeNs } = await handle.stat({ bigint: true });
       const size = Number(bytes);
-      // An inode's number may be given to the next file at once.
+      // An inode number may be reused at once.
       const life = `${ino}-${birthtimeNs}`;
-      // Shorter than before: libvirt's log daemon has begun a new file.
+      // Shorter than before: virtlogd has started a new file.
       const isNew = fromByte > size || (known !== undefined && known !== life);
       const start = fromByte < 0 ? Math.max(0, size + fromByte) : isNew ? 0 : fromByte;
       const { bytesRead, buffer } = await handle.read(Buffer.alloc(Math.min(consoleChunkBytes, size - start)), { position: start });
@@ -283,7 +283,7 @@ export class FleetDirectory implements FleetStore {
 
   async removeFleet(fleet: string): Promise<string[]> {
     const operation = (await this.unfinished(fleet).catch(() => undefined))?.operation;
-    // Of others the intent needs fleet.json, as where a full disk had no room for the intent of a teardown that took their place.
+    // Other operations need fleet.json, for example if a full disk prevented writing the intent of the teardown.
     const isIntentEnough = operation?.record !== undefined && ['spawn', 'teardown'].includes(operation.verb);
     return removeFleetDirectory(fleetLayout(this.root, fleet), isIntentEnough);
   }
@@ -309,10 +309,10 @@ export class FleetDirectory implements FleetStore {
   async endOperation(fleet: string): Promise<void> {
     const layout = fleetLayout(this.root, fleet);
     const { directory, operation, operationLog } = layout;
-    // Staged for members that failed before theirs was put in place.
+    // Staged files of members that failed before they were moved into place.
     await removeStaged(layout);
     const unlinker = new SafeUnlinker(directory);
-    // The log goes last: a log without an operation means nothing, an operation without its log would be done again.
+    // The log goes last: a log without an operation is ignored, but an operation without its log would be repeated.
     await unlinker.unlink(operation);
     await unlinker.unlink(operationLog);
   }
@@ -321,17 +321,17 @@ export class FleetDirectory implements FleetStore {
     const { operation: path, operationLog } = fleetLayout(this.root, fleet);
     const text = await readIfThere(path);
     if (text === undefined) return undefined;
-    const hint = `Look at ${path}; when nothing of it is needed, remove that file and run the verb again.`;
+    const hint = `Check ${path}; if you do not need it, remove the file and run the command again.`;
     const { fleet: owner, ...operation } = parseState(operationSchema, fleet, 'operation.json', text, hint);
     if (owner !== undefined && owner !== fleet) {
-      throw new CowherdError('STATE_DAMAGED', `operation.json of ${fleet} is that of another fleet, ${owner}`, { hint });
+      throw new CowherdError('STATE_DAMAGED', `operation.json of ${fleet} belongs to another fleet, ${owner}`, { hint });
     }
     if (operation.record !== undefined) assertRecordOf(fleet, operation.record, 'operation.json', hint);
     return { operation, done: parseOperationLog((await readIfThere(operationLog)) ?? '') };
   }
 }
 
-/** How many bytes at the end begin a UTF-8 character that is not complete. */
+/** Length of an incomplete UTF-8 character at the end, in bytes. */
 function cutCharacter(bytes: Buffer): number {
   for (let back = 1; back <= Math.min(3, bytes.length); back++) {
     const byte = bytes[bytes.length - back] ?? 0;

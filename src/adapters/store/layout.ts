@@ -24,9 +24,9 @@ export const baseLayout = (root: string, { name, digest }: BaseRef, format: stri
     directory,
     image: join(directory, `${shortDigest(digest)}.${format}`),
     record: join(directory, `${shortDigest(digest)}.json`),
-    /** Of a warm base: the memory of the VM whose disk it was. */
+    /** The memory of a warm base image. */
     memory: join(directory, `${shortDigest(digest)}.memory`),
-    /** There while the image is without its record, as it comes or goes. */
+    /** Exists while the image has no record, during an import or a removal. */
     unrecorded: join(directory, `${unrecordedPrefix}${shortDigest(digest)}.${format}`),
   };
 };
@@ -44,30 +44,30 @@ export const fleetLayout = (root: string, fleet: string) => {
     overlays: join(directory, 'overlays'),
     logs: join(directory, 'logs'),
     nvram: join(directory, 'nvram'),
-    /** What members' NVRAM begins as. */
+    /** The initial NVRAM of members. */
     goldenNvram: (digest: string) => join(directory, `nvram-${shortDigest(digest)}.fd`),
     checkpoints: join(directory, 'checkpoints'),
     checkpoint: (member: string) => join(directory, 'checkpoints', member + checkpointEnding),
-    /** A file for each member whose disk is the golden VM's still. */
+    /** A file for each member whose disk still has the identity of the source VM. */
     unmade: join(directory, 'unmade'),
     identityPendingMarker: (member: string) => join(directory, 'unmade', member),
     seeds: join(directory, 'seeds'),
-    /** A line per seed that was put in place: member, instance-id, digest; the last one of a member counts. */
+    /** A line per placed seed: member, instance-id, digest. The last one of a member counts. */
     seedLog: join(directory, 'seeds', 'placed.log'),
     ssh: join(directory, 'ssh'),
     clientKey: join(directory, 'ssh', 'id_ed25519'),
-    /** The host keys that the seeds gave to the members. */
+    /** The host keys that members got from their seeds. */
     knownHosts: join(directory, 'ssh', 'known_hosts'),
-    /** A host key that was learned from a member at the first login; gone with its disk. */
+    /** A host key that was learned at the first login to a member; removed with its disk. */
     learnedHost: (member: string) => join(directory, 'ssh', `${member}.known_hosts`),
-    /** Beside the fleet, not in it: it must outlive the fleet's directory. */
+    /** Outside the fleet's directory, which it must outlive. */
     lock: join(storeLayout(root).fleets, `.${fleet}.lock`),
   };
 };
 
 export type FleetLayout = ReturnType<typeof fleetLayout>;
 
-/** Snapshots of a domain that cowherd did not make. */
+/** Snapshots of a domain that cowherd did not create. */
 export const snapshotLayout = (root: string, uuid: string) => {
   const directory = join(storeLayout(root).snapshots, uuid);
   const level = ({ number, name }: { number: number; name: string }) => join(directory, `${number}-${name}`);
@@ -77,7 +77,7 @@ export const snapshotLayout = (root: string, uuid: string) => {
     journal: join(directory, 'journal.json'),
     level,
     nvram: (of: { number: number; name: string }) => join(level(of), 'nvram'),
-    /** Beside the directory, which it must outlive. */
+    /** Outside the directory, which it must outlive. */
     lock: join(storeLayout(root).snapshots, `.${uuid}.lock`),
   };
 };
@@ -88,9 +88,9 @@ function sourceFile(kind: SourceKind, digest: string): string {
 }
 
 export const overlayEnding = '.qcow2';
-/** An overlay that is being written; renamed when whole. */
+/** An overlay that is being written; renamed when complete. */
 export const partialEnding = '.qcow2.new';
-/** A smaller copy of an overlay that is being written beside it. */
+/** A compacted copy of an overlay that is being written. */
 export const copyPrefix = '.compact-';
 export const logEnding = '.log';
 export const nvramEnding = '.fd';

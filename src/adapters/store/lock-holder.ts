@@ -4,7 +4,7 @@ import { setTimeout } from 'node:timers/promises';
 import { type LockHolder, type LockNote, parseLockNote } from '../../core/lock.js';
 import { startTicksOf } from '../qemu/processes.js';
 
-/** Which process holds a lock that was found to be held: what its holder wrote into the file, and what the kernel says. */
+/** Finds the process that holds a lock, from the note in the lock file and from the kernel. */
 
 interface Inode {
   dev: bigint;
@@ -16,7 +16,7 @@ interface Process {
   command: string;
 }
 
-/** A holder that has just taken the lock may not have written its note yet, and the flock(1) that it took it with may still run. */
+/** A new holder may not have written its note yet, and its flock(1) may still be running. */
 const secondLookMs = 250;
 const processesAtOnce = 32;
 
@@ -30,7 +30,7 @@ export async function findHolder(path: string): Promise<LockHolder> {
 
 async function look(path: string): Promise<LockHolder> {
   const note = parseLockNote(await readFile(path, 'utf8').catch(() => ''));
-  // Its note goes before the lock does, so one of a process that still lives is right.
+  // The note is removed before the lock is released, so the note of a live process is valid.
   if (note !== undefined && (await isAlive(note))) return { kind: 'run', ...note };
   const inode = await lstat(path, { bigint: true }).catch(() => undefined);
   if (inode === undefined) return { kind: 'unknown' };
@@ -44,7 +44,7 @@ async function look(path: string): Promise<LockHolder> {
 async function isAlive({ pid, startTicks }: LockNote): Promise<boolean> {
   const ticks = startTicksOf(await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => ''));
   if (ticks !== undefined) return startTicks === undefined || ticks === startTicks;
-  // Where /proc hides the processes of others.
+  // /proc may hide processes of other users.
   try {
     return process.kill(pid, 0);
   } catch (error) {
@@ -52,7 +52,7 @@ async function isAlive({ pid, startTicks }: LockNote): Promise<boolean> {
   }
 }
 
-/** A process that took the lock itself and lives; of a run of cowherd that was flock(1), which has ended. See proc_locks(5). */
+/** A live process that took the lock itself. For a run of cowherd that is flock(1), which has ended. See proc_locks(5). */
 async function findLocker({ dev, ino }: Inode): Promise<Process | undefined> {
   for (const { pid } of (await heldLocks()).filter((lock) => lock.ino === ino && lock.dev === dev)) {
     const command = await commandOf(pid);
@@ -61,7 +61,7 @@ async function findLocker({ dev, ino }: Inode): Promise<Process | undefined> {
   return undefined;
 }
 
-/** Whether the kernel lists a lock on that file; for users that may not open it. */
+/** Whether the kernel lists a lock on that file, for users who cannot open it. */
 export async function isListed(path: string): Promise<boolean> {
   const inode = await lstat(path, { bigint: true }).catch(() => undefined);
   return inode !== undefined && (await heldLocks()).some((lock) => lock.ino === inode.ino && lock.dev === inode.dev);
@@ -81,7 +81,7 @@ function deviceNumber(major: bigint, minor: bigint): bigint {
   return ((major & 0xfffn) << 8n) | ((major & ~0xfffn) << 32n) | (minor & 0xffn) | ((minor & ~0xffn) << 12n);
 }
 
-/** A process with an open file that has the lock, also one that inherited it. This user sees its own ones, root all. */
+/** A process whose open file has the lock, including inherited ones. This user sees its own processes, root sees all. */
 async function findOpener(path: string, { dev, ino }: Inode): Promise<Process | undefined> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid);
   for (let from = 0; from < pids.length; from += processesAtOnce) {
@@ -92,7 +92,7 @@ async function findOpener(path: string, { dev, ino }: Inode): Promise<Process | 
   return undefined;
 }
 
-/** @returns the pid where it has; what cannot be read is not there any more, or not ours to see */
+/** @returns the pid if it has the lock; unreadable processes have ended or are hidden */
 async function hasLocked(pid: string, name: string, { dev, ino }: Inode): Promise<string | undefined> {
   const directory = join('/proc', pid, 'fd');
   for (const descriptor of await readdir(directory).catch(() => [])) {
@@ -105,7 +105,7 @@ async function hasLocked(pid: string, name: string, { dev, ino }: Inode): Promis
   return undefined;
 }
 
-/** Anybody may give their process any name. */
+/** A process may have any name, so it is escaped. */
 async function commandOf(pid: number): Promise<string | undefined> {
   const name = await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => undefined);
   return name?.replace(/\n$/, '').replace(/[^\x20-\x7e]/g, '?');

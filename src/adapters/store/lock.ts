@@ -8,44 +8,44 @@ import { startTicksOf } from '../qemu/processes.js';
 import { storeError } from './files.js';
 import { findHolder, isListed } from './lock-holder.js';
 
-/** What flock exits with where another has the lock. */
+/** flock's exit code if another process has the lock. */
 const conflict = '75';
-/** A look at who holds the lock has a share of it for some milliseconds: that keeps nobody out. */
+/** Checking for a holder takes a shared lock for some milliseconds, which this waits out. */
 const lookSeconds = 0.5;
-/** Between two looks at what holds the lock. */
+/** Polling interval for the holder of the lock. */
 const roundSeconds = 2;
 
 export interface LockRequest {
-  /** How long to wait for another run of cowherd, or for a tool that one has started. */
+  /** How long to wait for another run of cowherd, or for a tool that it started. */
   waitSeconds?: number | undefined;
-  /** How long to wait for any other program: nothing says that it ever lets go. At most as long as for a run. */
+  /** How long to wait for any other program, which may never release the lock. At most as long as for a run. */
   strangerSeconds?: number | undefined;
   signal?: AbortSignal | undefined;
-  /** Ends a wait, but does not keep a lock that is free from being taken: cleaning up after an interruption needs locks, too. */
+  /** Aborts a wait. A free lock can still be taken, since cleaning up after an interruption needs locks, too. */
   waitSignal?: AbortSignal | undefined;
-  /** What the lock is taken for, for those who find it held. */
+  /** What the lock is taken for; shown to other runs. */
   verb?: string | undefined;
-  /** Called when it is known which process is waited for, and again when that changes. */
+  /** Called with the process that holds the lock, and again when that changes. */
   onWait?: ((holder: LockHolder) => void) | undefined;
 }
 
-/** What all locks that one run takes have in common. */
+/** Settings for all locks of a run. */
 export interface LockPolicy extends Pick<LockRequest, 'verb' | 'waitSignal'> {
-  /** How long to wait for a lock that is held, in seconds; undefined for each lock's own default. */
+  /** How long to wait for a held lock, in seconds; undefined for the default of each lock. */
   waitSeconds?: number | undefined;
-  /** Called with a sentence for people when a wait begins, and when its reason changes. */
+  /** Called with a message when a wait begins, and when its reason changes. */
   onWait?: ((text: string) => void) | undefined;
 }
 
-/** The request for a lock by such a policy. @param subject what is locked, as in the messages */
+/** The request for a lock under a policy. @param subject what is locked, for messages */
 export function requestOf({ verb, waitSignal, waitSeconds, onWait }: LockPolicy, subject: string): LockRequest {
   return { verb, waitSignal, waitSeconds, onWait: (holder) => onWait?.(`${subject} is locked by ${describeHolder(holder)}. Waiting.`) };
 }
 
 /**
- * A lock that the kernel frees when its holder dies: flock(1) takes it on a descriptor of ours that it inherits, so it belongs
- * to our open file and stays when flock is gone. Children that inherit the descriptor keep it held until they end too: after a
- * kill -9 nobody else starts while a call of ours is still under way.
+ * A lock that the kernel releases when its holder dies: flock(1) takes it on an inherited descriptor, so it belongs to the open file of
+ * this process and stays when flock exits. Children that inherit the descriptor keep it held until they exit, too: after a kill -9, no
+ * other run starts while a child is still running.
  */
 export class FileLock {
   readonly #handle: FileHandle;
@@ -65,12 +65,12 @@ export class FileLock {
   static async take(path: string, subject: string, request: LockRequest = {}): Promise<FileLock> {
     const { waitSeconds = 0, strangerSeconds = waitSeconds, onWait } = request;
     const began = performance.now();
-    for (let told = ''; ; ) {
+    for (let reported = ''; ; ) {
       const waited = (performance.now() - began) / 1000;
-      const signal = request.signal ?? (told === '' ? undefined : request.waitSignal);
-      const round = Math.min(told === '' ? lookSeconds : roundSeconds, waitSeconds - waited);
+      const signal = request.signal ?? (reported === '' ? undefined : request.waitSignal);
+      const round = Math.min(reported === '' ? lookSeconds : roundSeconds, waitSeconds - waited);
       const lock = await FileLock.#tryTake(path, subject, round, { ...request, signal }).catch((error: unknown) => {
-        throw told !== '' && signal?.aborted ? interruptedWait(subject, told, error) : error;
+        throw reported !== '' && signal?.aborted ? interruptedWait(subject, reported, error) : error;
       });
       if (lock instanceof FileLock) return lock;
       if (lock === 'gone') continue;
@@ -79,12 +79,12 @@ export class FileLock {
       if ((performance.now() - began) / 1000 >= (isAwaited ? waitSeconds : Math.min(strangerSeconds, waitSeconds))) {
         throw new CowherdError('LOCKED', `${subject} is locked by ${describeHolder(holder)}`, { hint: lockHint(holder, path) });
       }
-      if (describeHolder(holder) !== told) onWait?.(holder);
-      told = describeHolder(holder);
+      if (describeHolder(holder) !== reported) onWait?.(holder);
+      reported = describeHolder(holder);
     }
   }
 
-  /** @returns held: by another. gone: its last holder removed the file while we waited for it, and such a lock excludes nothing */
+  /** @returns held: by another process. gone: its last holder removed the file during the wait, so the lock excludes nobody */
   static async #tryTake(
     path: string,
     subject: string,
@@ -106,7 +106,7 @@ export class FileLock {
         return exitCode === Number(conflict) ? 'held' : 'gone';
       }
       const startTicks = startTicksOf(await readFile('/proc/self/stat', 'utf8').catch(() => ''));
-      // For people alone: where the disk is full, the verbs that free some are needed most.
+      // Only informational, so a full disk is ignored: commands that free space must work.
       await handle
         .truncate(0)
         .then(() => handle.write(formatLockNote({ pid: process.pid, startTicks, verb, since: new Date().toISOString() })))
@@ -118,14 +118,14 @@ export class FileLock {
     }
   }
 
-  /** Closes our side only: children that inherited the descriptor keep the lock, as they would if we were killed. */
+  /** Closes only this process's descriptor: children that inherited it keep the lock, as after a kill. */
   async abandon(): Promise<void> {
     await this.#handle.close();
   }
 
   async release(): Promise<void> {
     await this.#handle.truncate(0).catch(() => undefined);
-    // Not by closing alone: children may still hold the same open file.
+    // Closing is not enough: children may still have the same open file.
     await runTool('flock', ['--unlock', '3'], { inherit: [this.#handle.fd] });
     await this.#handle.close();
   }
@@ -146,10 +146,10 @@ async function openLock(path: string, subject: string): Promise<FileHandle> {
   });
   try {
     const stats = await handle.stat();
-    // It is written to: with another name it may be somebody else's file.
+    // It is written to, and a second link may be another user's file.
     if (!stats.isFile() || stats.nlink > 1) {
-      throw new CowherdError('STORE_FAILED', `The lock ${path} is not a file of its own`, {
-        hint: 'It has another name as well, or is no file. Look at it; when no cowherd runs, remove it.',
+      throw new CowherdError('STORE_FAILED', `The lock ${path} is not a regular file with one link`, {
+        hint: 'It has another hard link, or is not a regular file. Check it; if no cowherd is running, remove it.',
       });
     }
     await restrict(handle, stats, dirname(path));
@@ -161,22 +161,22 @@ async function openLock(path: string, subject: string): Promise<FileHandle> {
 }
 
 /**
- * To open a file is enough to lock it. So a lock can be opened by those alone who may change what it is of: root, the owner of the
- * directory that it is in, and the directory's group where that may write there. Those of older stores were readable by everybody.
+ * Anyone who can open a file can lock it. So a lock file can be opened only by those who may change what it protects: root, the owner of
+ * the directory, and the directory's group if it has write permission. Lock files of older stores were world-readable.
  */
 async function restrict(handle: FileHandle, stats: Stats, directory: string): Promise<void> {
   const { uid, gid, mode } = await lstat(directory);
   const isShared = (mode & 0o020) !== 0;
-  // What root makes in somebody else's store must not lock its owner out.
+  // A lock file that root creates in another user's store must not exclude its owner.
   const owner = process.getuid?.() === 0 ? uid : stats.uid;
   const group = isShared ? gid : stats.gid;
   const isGiven = (owner === stats.uid && group === stats.gid) || (await ifAllowed(handle.chown(owner, group)));
   const wanted = isShared && isGiven ? 0o660 : 0o600;
-  // What another of the group made, its owner restricts the next time.
+  // A lock file of another group member is restricted by its owner's next run.
   if ((stats.mode & 0o7777) !== wanted) await ifAllowed(handle.chmod(wanted));
 }
 
-/** @returns whether this user may do that */
+/** @returns whether this user was allowed to */
 async function ifAllowed(change: Promise<void>): Promise<boolean> {
   try {
     await change;
@@ -189,22 +189,22 @@ async function ifAllowed(change: Promise<void>): Promise<boolean> {
 
 function notAllowed(path: string, subject: string, cause: Error): CowherdError {
   return new CowherdError('STORE_FAILED', `${subject} cannot be locked: this user may not open ${path}`, {
-    hint: `Only the owner of ${dirname(path)}, its group where that may write there, and root may change it. Run the command as one of them, or use a store of your own: --store DIR`,
+    hint: `Only the owner of ${dirname(path)}, its group if it has write permission there, and root may change it. Run the command as one of them, or use a store of your own: --store DIR`,
     cause,
   });
 }
 
-/** Which process holds the lock now; undefined where none does. */
+/** The process that holds the lock; undefined if none does. */
 export async function lockHolder(path: string): Promise<LockHolder | undefined> {
   return (await isHeld(path)) ? findHolder(path) : undefined;
 }
 
-/** Tries for a share of the lock, which two that look can have at once. */
+/** Tries to take a shared lock, which several checks can hold at once. */
 async function isHeld(path: string): Promise<boolean> {
   const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(
     (error: NodeJS.ErrnoException) => error,
   );
-  // Gone meanwhile: its holder has left.
+  // Removed meanwhile by its holder.
   if (handle instanceof Error) return handle.code === 'EACCES' && isListed(path);
   try {
     const { exitCode } = await runTool('flock', ['--shared', '--nonblock', '--conflict-exit-code', conflict, '3'], {

@@ -44,7 +44,7 @@ const freezeSchema = z.strictObject({
     .optional(),
 });
 
-/** Saved memories of golden VMs, beside the base images that their disks became. */
+/** Saved memory of source VMs, stored beside the base images of their disks. */
 export class MemoryDirectory implements MemoryStore {
   readonly #root: string;
   readonly #uri: string;
@@ -75,10 +75,10 @@ export class MemoryDirectory implements MemoryStore {
     const { directory, memory } = baseLayout(this.#root, base, base.format);
     await withPartial(this.#root, base.name, `keep ${file}`, async (partial) => {
       await copyFile(file, partial, constants.COPYFILE_FICLONE);
-      // What was copied is whole, or the golden VM is not told to go on.
+      // Synced before the source VM is resumed.
       await this.read(partial);
       await syncReadOnly(partial);
-      // An earlier one that nothing goes on from gives way: no record is to vouch for a file that it does not know.
+      // Replaces an earlier file that no fleet uses. The record is removed first, so that it never describes another file.
       if (base.warm !== undefined) await this.drop(base);
       await rename(partial, memory);
       await syncDirectory(directory);
@@ -171,7 +171,7 @@ export class MemoryDirectory implements MemoryStore {
   async readFreeze(fleet: string): Promise<Freeze | undefined> {
     const text = await readIfThere(fleetLayout(this.#root, fleet).freeze);
     if (text === undefined) return undefined;
-    return parseState(freezeSchema, fleet, 'freeze.json', text, 'See which domain it names, start that, and remove this file.');
+    return parseState(freezeSchema, fleet, 'freeze.json', text, 'See which domain it names, start that domain, and remove this file.');
   }
 
   async beginFreeze(fleet: string, freeze: Freeze): Promise<void> {
@@ -187,12 +187,12 @@ export class MemoryDirectory implements MemoryStore {
   async endFreeze(fleet: string): Promise<void> {
     const { directory, freeze } = fleetLayout(this.#root, fleet);
     await new SafeUnlinker(directory).unlink(freeze);
-    // Where nothing came of it.
+    // If the freeze failed.
     await rmdir(directory).catch(() => undefined);
   }
 }
 
-/** libvirt reads it as root, or as this user, and nobody else needs to: all that the golden VM knew is in it. */
+/** libvirt reads it as root or as this user. Nobody else may, since it contains everything that the source VM knew. */
 async function syncReadOnly(path: string): Promise<void> {
   const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
   try {
@@ -215,7 +215,7 @@ async function writeHead(path: string, head: Buffer): Promise<void> {
   try {
     const handle = await open(path, constants.O_WRONLY | constants.O_NOFOLLOW);
     try {
-      // On a copy that shares its blocks it needs new ones: a full disk cuts it.
+      // Writing to a reflink copy needs new blocks, which may fail on a full disk.
       for (let at = 0; at < head.length; ) at += (await handle.write(head, at, head.length - at, at)).bytesWritten;
     } finally {
       await handle.close();

@@ -7,7 +7,7 @@ import { allocatedBytes, listDirectory, storeError } from './files.js';
 import { copyPrefix, fleetLayout, overlayEnding } from './layout.js';
 import { SafeUnlinker } from './safe-unlinker.js';
 
-/** Copies of overlays that take their place. */
+/** Copies of overlays that replace them. */
 export class OverlayDirectory implements OverlayStore {
   readonly #root: string;
 
@@ -24,7 +24,7 @@ export class OverlayDirectory implements OverlayStore {
   async beginCopy(fleet: string, stem: string): Promise<OverlayCopy> {
     const { directory, overlays } = fleetLayout(this.#root, fleet);
     const overlay = join(overlays, stem + overlayEnding);
-    // Random: after a kill -9 a tool may go on writing to a copy that the next run has unlinked.
+    // Random: after a kill -9, a tool may still be writing to a copy that the next run has unlinked.
     const path = join(overlays, `${copyPrefix}${randomBytes(6).toString('hex')}${overlayEnding}`);
     const attempt = async <T>(doing: string, work: () => Promise<T>): Promise<T> => {
       try {
@@ -34,12 +34,12 @@ export class OverlayDirectory implements OverlayStore {
       }
     };
     const before = await attempt(`read ${overlay}`, () => identify(overlay));
-    // A tool would make it readable for everybody, and all that the guest has written is in it.
+    // qemu-img would create it world-readable, and it contains everything that the guest wrote.
     await attempt(`write ${path}`, async () => {
       const handle = await open(path, 'wx', 0o600);
       try {
         const { uid, gid } = await lstat(overlay);
-        // In a store of somebody else's, root must not take the overlay from its owner.
+        // In another user's store, root must not take the overlay from its owner.
         if (process.getuid?.() === 0) await handle.chown(uid, gid);
       } finally {
         await handle.close();
@@ -58,9 +58,9 @@ export class OverlayDirectory implements OverlayStore {
           }
         }),
       place: () =>
-        attempt(`put ${path} in place of ${overlay}`, async () => {
+        attempt(`replace ${overlay} by ${path}`, async () => {
           if ((await identify(overlay)) !== before) {
-            throw new CowherdError('STORE_FAILED', `${overlay} changed while it was copied; it is left as it is`, {
+            throw new CowherdError('STORE_FAILED', `${overlay} changed while it was copied; it was left unchanged`, {
               hint: 'Was the member started by hand? Stop it, and try again.',
             });
           }
@@ -71,7 +71,7 @@ export class OverlayDirectory implements OverlayStore {
   }
 }
 
-/** Differs whenever anybody wrote to the file, put another in its place, or gave it to another user, as a start does. */
+/** Changes whenever the file is written to, replaced, or given to another user, as at a start. */
 async function identify(path: string): Promise<string> {
   const { dev, ino, size, mtimeNs, ctimeNs } = await lstat(path, { bigint: true });
   return [dev, ino, size, mtimeNs, ctimeNs].join(':');

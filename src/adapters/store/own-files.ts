@@ -3,7 +3,7 @@ import { type FileHandle, lstat, open } from 'node:fs/promises';
 import { CowherdError } from '../../core/errors.js';
 import { isMissing, storeError } from './files.js';
 
-/** New files are renamed into place, and the library that does it would follow a link to what is somebody else's. */
+/** Files are replaced by a rename, and the library for that would follow a link. */
 export async function assertNoLink(path: string): Promise<void> {
   const stats = await lstat(path).catch(() => undefined);
   if (stats !== undefined && !stats.isFile()) throw notOurs(path, stats);
@@ -12,15 +12,15 @@ export async function assertNoLink(path: string): Promise<void> {
 function notOurs(path: string, stats: { isSymbolicLink(): boolean }): CowherdError {
   return new CowherdError(
     'STORE_FAILED',
-    `${path} is ${stats.isSymbolicLink() ? 'a link' : 'not a file of its own'}, and cowherd did not make it`,
+    `${path} is ${stats.isSymbolicLink() ? 'a symbolic link' : 'not a regular file with one link'}, and cowherd did not create it`,
     {
-      hint: 'cowherd reads and writes nothing by way of it. Look where it leads; put back what was there, or remove it.',
+      hint: 'cowherd does not follow it. Check where it points; restore the original file, or remove it.',
     },
   );
 }
 
 /**
- * What a guest is started on is given to QEMU's user and written to: it must be there under no other name. What is not there is fine.
+ * The disk of a guest is given to QEMU's user and written to, so it must have only one link. A missing file is fine.
  * @throws STORE_FAILED
  */
 export async function assertOwn(path: string): Promise<void> {
@@ -28,14 +28,14 @@ export async function assertOwn(path: string): Promise<void> {
   if (stats !== undefined && (!stats.isFile() || stats.nlink > 1)) throw notOurs(path, stats);
 }
 
-/** Appends to a file of the store: not through a link. */
+/** Appends to a file of the store, without following a link. */
 export async function appendOwn(path: string, text: string): Promise<void> {
   const { O_WRONLY, O_CREAT, O_APPEND, O_NOFOLLOW, O_NONBLOCK } = constants;
   const handle = await open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK, 0o644);
   try {
     const stats = await handle.stat();
     if (!stats.isFile() || stats.nlink > 1) throw notOurs(path, stats);
-    // New: with its rights, whatever the umask left of them.
+    // A new file gets its mode regardless of the umask.
     if (stats.size === 0 && stats.uid === process.getuid?.()) await handle.chmod(0o644);
     await handle.appendFile(text);
   } finally {
@@ -43,7 +43,7 @@ export async function appendOwn(path: string, text: string): Promise<void> {
   }
 }
 
-/** Opens a file of the store to read it: neither a link nor anything that could block. */
+/** Opens a file of the store for reading, unless it is a link or could block. */
 export async function openOwn(path: string): Promise<FileHandle> {
   const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(
     (cause: NodeJS.ErrnoException) => {
@@ -65,12 +65,12 @@ export async function readOwn(path: string): Promise<Buffer> {
   }
 }
 
-/** A directory of the store is a directory: what is made in a link goes where it leads. @throws STORE_FAILED */
+/** A directory of the store must not be a link, since files would be created at its target. @throws STORE_FAILED */
 export async function assertDirectory(path: string): Promise<void> {
   const stats = await lstat(path).catch(() => undefined);
   if (stats === undefined || stats.isDirectory()) return;
   throw new CowherdError('STORE_FAILED', `${path} is ${stats.isSymbolicLink() ? 'a link' : 'a file'}, not a directory`, {
-    hint: 'cowherd changes nothing outside its store. Put the directory back in its place.',
+    hint: 'cowherd does not change files outside its store. Restore the directory.',
   });
 }
 

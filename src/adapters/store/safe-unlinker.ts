@@ -4,14 +4,14 @@ import { CowherdError } from '../../core/errors.js';
 import { isMissing, storeError } from './files.js';
 
 /**
- * Unlinks files inside a directory of the store, and nothing else: a path that leads out of it, by a symbolic link on the way,
- * is refused. What is gone already is fine.
+ * Unlinks files inside a directory of the store only: a path that leads out of it through a symbolic link
+ * is refused. A missing file is fine.
  */
 export class SafeUnlinker {
   readonly #root: string;
   #safeDirectories = new Map<string, Promise<void>>();
 
-  /** @param root the directory that nothing outside of is touched */
+  /** @param root files outside this directory are never touched */
   constructor(root: string) {
     this.#root = root;
   }
@@ -37,7 +37,7 @@ export class SafeUnlinker {
     if (stats.isSymbolicLink() || (real !== root && !real.startsWith(`${root}/`))) {
       throw new CowherdError('STORE_FAILED', `${directory} leads out of the store`, {
         details: [`it is ${real}`],
-        hint: 'cowherd removes nothing outside its store. Put the directory back in place of the link.',
+        hint: 'cowherd does not remove files outside its store. Replace the link by the directory.',
       });
     }
   }

@@ -21,12 +21,12 @@ const secretsSchema = z.strictObject({
 });
 
 /**
- * Seeds as files of the store. Which seed is in place is noted in a log beside them: the images themselves belong to QEMU's user
- * while their guests run.
+ * Seeds as files of the store. A log records which seed each member has: the images themselves belong to QEMU's user
+ * while their guests are running.
  */
 export class SeedDirectory implements SeedStore {
   readonly #root: string;
-  /** What {@link stage} wrote, until it is placed. */
+  /** What {@link stage} wrote and was not placed yet. */
   readonly #staged = new Map<string, PlacedSeed>();
 
   constructor(root: string) {
@@ -41,7 +41,7 @@ export class SeedDirectory implements SeedStore {
     const { seeds, seedLog } = fleetLayout(this.#root, fleet);
     const there = new Set(await listDirectory(seeds));
     const placed = new Map<string, PlacedSeed>();
-    // The last line of a member counts; one that was cut short does not.
+    // The last complete line of a member counts.
     for (const line of ((await readIfThere(seedLog)) ?? '').split('\n').slice(0, -1)) {
       const [member = '', instanceId, digest] = line.split(' ');
       if (instanceId !== undefined && digest !== undefined && there.has(member + seedEnding)) placed.set(member, { instanceId, digest });
@@ -64,7 +64,7 @@ export class SeedDirectory implements SeedStore {
     const unlinker = new SafeUnlinker(directory);
     const kept = await this.observe(fleet);
     try {
-      // Written anew on the way, so that it stays as long as the fleet is large.
+      // Rewritten, so that it has one line per member.
       await placeText(seedLog, [...kept].map(([member, seed]) => logLine(member, seed)).join(''));
       for (const [member, seed] of seeds) {
         const path = join(target, member + partialSeedEnding);
@@ -88,7 +88,7 @@ export class SeedDirectory implements SeedStore {
       await rename(join(seeds, member + partialSeedEnding), target);
       await appendOwn(seedLog, logLine(member, staged));
     } catch (cause) {
-      throw storeError(`put the seed ${target} in place`, cause);
+      throw storeError(`move the seed ${target} into place`, cause);
     }
   }
 
@@ -96,7 +96,7 @@ export class SeedDirectory implements SeedStore {
     const { secrets } = fleetLayout(this.#root, fleet);
     const text = await readIfThere(secrets);
     if (text === undefined) return undefined;
-    const hint = 'Restore it from a backup, or tear the fleet down: its ssh keys follow from it.';
+    const hint = 'Restore it from a backup, or tear the fleet down: its ssh keys are derived from it.';
     const { key, values } = parseState(secretsSchema, fleet, 'secrets.json', text, hint);
     return { key: Buffer.from(key, 'base64'), values };
   }

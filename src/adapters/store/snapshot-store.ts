@@ -28,12 +28,12 @@ export class SnapshotDirectory implements SnapshotStore {
     this.#locking = locking;
   }
 
-  /** Descriptors of the locks that are held now, for children that work under them. */
+  /** Descriptors of the locks that are held, for child processes. */
   heldDescriptors(): number[] {
     return [...this.#held].map((lock) => lock.descriptor);
   }
 
-  /** Counts up whenever a lock is taken or released. */
+  /** Increases whenever a lock is taken or released. */
   get lockChanges(): number {
     return this.#lockChanges;
   }
@@ -67,7 +67,7 @@ export class SnapshotDirectory implements SnapshotStore {
       release: async () => {
         this.#held.delete(lock);
         this.#lockChanges++;
-        // A domain without snapshots needs no lock; neither does one whose last verb was killed at its very end.
+        // A domain without snapshots needs no lock, nor does one whose last command was killed at the very end.
         try {
           if ((await lstat(directory).catch(isMissing)) === true) await new SafeUnlinker(dirname(path)).unlink(path);
         } finally {
@@ -97,7 +97,7 @@ export class SnapshotDirectory implements SnapshotStore {
 
   async keep(from: string, to: string): Promise<void> {
     try {
-      // What an interrupted run left; written over, it could be somebody else's file.
+      // Left by an interrupted run. Removed instead of overwritten, since it could have another link.
       await new SafeUnlinker(storeLayout(this.#root).snapshots).unlink(to);
       await copyFile(from, to, constants.COPYFILE_EXCL);
       const handle = await open(to, constants.O_RDWR | constants.O_NOFOLLOW);
@@ -113,7 +113,7 @@ export class SnapshotDirectory implements SnapshotStore {
     const { directory } = snapshotLayout(this.#root, uuid);
     const unlinker = new SafeUnlinker(directory);
     for (const path of paths) await unlinker.unlink(path);
-    // What is not empty has files that somebody else put there, or that a level still needs.
+    // A directory that is not empty has foreign files, or files that a level still needs.
     for (const room of new Set(paths.map(dirname))) if (room !== directory) await rmdir(room).catch(() => undefined);
   }
 
@@ -141,21 +141,21 @@ export class SnapshotDirectory implements SnapshotStore {
 }
 
 /**
- * What lies in a domain's directory is that domain's: another's would have its disks turned over to files that are not its own.
+ * The state in a domain's directory must belong to that domain; another's would switch its disks to wrong files.
  * @throws STATE_DAMAGED
  */
 function assertOf<T extends { uuid: string }>(uuid: string, state: T, path: string): T {
   if (state.uuid === uuid) return state;
-  throw new CowherdError('STATE_DAMAGED', `${basename(path)} of ${uuid} is that of another domain, ${state.uuid}`, {
-    hint: `If it was put there by mistake, put the right one in its place. ${mendHint(path)}`,
+  throw new CowherdError('STATE_DAMAGED', `${basename(path)} of ${uuid} belongs to another domain, ${state.uuid}`, {
+    hint: `If it was put there by mistake, restore the right one in its place. ${mendHint(path)}`,
   });
 }
 
 function mendHint(path: string): string {
-  return `Look at ${path}: it says which files are what. cowherd leaves the domain and its disks alone until it can be read.`;
+  return `Check ${path}: it lists the files of the snapshots. cowherd does not touch the domain or its disks until it can be read.`;
 }
 
-/** The XML in it may hold passwords. */
+/** The XML in it may contain passwords. */
 async function writePrivate(path: string, document: unknown): Promise<void> {
   try {
     await writeJson(path, document, 0o600);

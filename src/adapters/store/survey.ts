@@ -10,12 +10,12 @@ import { copyPrefix, storeLayout, unrecordedPrefix } from './layout.js';
 import { SafeUnlinker } from './safe-unlinker.js';
 
 /**
- * What a name means, by the first pattern that fits; its group is the stem. Paths count from the directory of the owner. Private is what
- * nobody but its owner and QEMU has to read.
+ * The meaning of a file name, by the first pattern that matches; its group is the stem. Paths are relative to the owner's directory.
+ * `private` files are for their owner and QEMU only.
  */
 type Rule = readonly [RegExp, StoreEntry['role'], 'private'?];
 
-/** What an atomic write that was killed leaves beside the file. */
+/** Left beside the file by an interrupted atomic write. */
 const temporary: Rule = [/^(?:seeds\/|nvram\/|ssh\/|checkpoints\/)?(\.cowherd-\d+-[^/]*)$/, 'leftover'];
 
 const rules: Record<StoreRoom, readonly Rule[]> = {
@@ -76,7 +76,7 @@ export class StoreDirectory implements StoreSurvey {
     const directory = this.#directory(room, owner);
     try {
       const found = await readdir(directory, { recursive: owner !== undefined, withFileTypes: true });
-      // Locks, and what a room holds beside its directories: not a file of anybody's.
+      // Lock files, and other files beside the directories, have no owner.
       const files = found.filter((entry) => !entry.isDirectory() && !/^\..*lock$/.test(entry.name));
       const entries = await Promise.all(files.map((entry) => this.#describe(room, directory, join(entry.parentPath, entry.name))));
       return withLooseLog(entries.filter((entry) => entry !== undefined)).sort((a, b) => a.path.localeCompare(b.path));
@@ -108,7 +108,7 @@ export class StoreDirectory implements StoreSurvey {
   async protect({ path, role, mode }: StoreEntry): Promise<void> {
     let handle: FileHandle | undefined;
     try {
-      // Of a guest that runs, it is QEMU's: only root changes that. Whoever may do neither is told so.
+      // The disk of a running guest belongs to QEMU, and only root can change it.
       handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
       if (role !== 'image') await handle.chmod(mode & 0o700);
       else if (!(await this.#readers.restrict(handle, path, false))) {
@@ -123,7 +123,7 @@ export class StoreDirectory implements StoreSurvey {
     }
   }
 
-  /** @returns undefined where it went away meanwhile */
+  /** @returns undefined if it was removed meanwhile */
   async #describe(room: StoreRoom, directory: string, path: string): Promise<StoreEntry | undefined> {
     const stats = await lstat(path).catch(() => undefined);
     if (stats === undefined) return undefined;
@@ -143,7 +143,7 @@ export class StoreDirectory implements StoreSurvey {
 
   async #judge(role: StoreEntry['role'], path: string, stats: Stats): Promise<StoreEntry['readers']> {
     if (role === 'image') return this.#readers.judge(stats, await lstat(dirname(path)));
-    // libvirt gives these to QEMU's user, or reads them as root.
+    // libvirt gives these to QEMU's user or reads them as root.
     return (stats.mode & 0o077) === 0 ? 'fine' : 'exposed';
   }
 
@@ -153,7 +153,7 @@ export class StoreDirectory implements StoreSurvey {
   }
 }
 
-/** The log of an operation goes after its intent: on its own it is what a killed run left. */
+/** The log of an operation is removed after its intent: alone, it is a leftover of a killed run. */
 function withLooseLog(entries: readonly StoreEntry[]): StoreEntry[] {
   const hasIntent = entries.some(({ path, role }) => role === 'state' && basename(path) === 'operation.json');
   return entries.map((entry) =>

@@ -13,20 +13,20 @@ import {
   type XmlElement,
 } from './xml-tree.js';
 
-/** What a person has added to a member's domain: it is in no template, and to define the domain anew would take it away. */
+/** A device that a user added to a member's domain. It is in no template, so redefining the domain would remove it. */
 export interface Addition {
   /** E.g. `disk vdb (/images/data.qcow2)`. */
   what: string;
-  /** The command that takes it out; undefined where virsh has none. */
+  /** The command that detaches it; undefined if virsh has none. */
   detach?: string;
 }
 
-/** Kinds of devices that libvirt adds none of by itself, and that have nothing to be told apart by. */
+/** Kinds of devices that libvirt never adds by itself, and that have no identifying attribute. */
 const countedKinds = ['hostdev', 'filesystem', 'redirdev', 'smartcard', 'shmem', 'sound', 'tpm', 'rng', 'vsock', 'graphics', 'crypto'];
 
 /**
  * @param xml the member's domain as libvirt prints it
- * @param rendered what its template gives now, and what it gave before a change
+ * @param rendered the current output of its template, and the one before a change
  */
 export function additionsIn(xml: string, member: MemberIdentity, fleet: string, rendered: readonly string[]): Addition[] {
   const devices = devicesOf(xml);
@@ -53,7 +53,7 @@ function addedDisk(disk: XmlElement, { name }: MemberIdentity, fleet: string, kn
   // An empty drive.
   if (source === '') return [];
   if (known.some((devices) => elements(devices, 'disk').some((other) => sourceOf(other) === source))) return [];
-  // The member's own, by an earlier spec or in the place where the store was.
+  // The member's own disk, from an earlier spec or the former location of the store.
   const own = [`/fleets/${fleet}/overlays/${name}`, `/fleets/${fleet}/seeds/${name}.iso`].find((part) => source.includes(part));
   if (own !== undefined && /\.(qcow2|iso)$/.test(source)) return [];
   return [{ what: `disk ${target} (${source})`, detach: `virsh detach-disk ${name} ${shellWord(target)} --config` }];
@@ -73,7 +73,7 @@ function addedInterfaces(
   const macOf = (card: XmlElement): string => (attribute(element(card, 'mac'), 'address') ?? '').toLowerCase();
   const rendered = known.map((other) => elements(other, 'interface'));
   const macs = new Set([...member.macs, ...rendered.flat().map(macOf)].map((mac) => mac.toLowerCase()));
-  // A template may leave it to libvirt to choose an address.
+  // A template may let libvirt choose an address.
   const nameless = Math.max(0, ...rendered.map((cards) => cards.filter((card) => macOf(card) === '').length));
   return elements(devices, 'interface')
     .filter((card) => !macs.has(macOf(card)))
@@ -84,7 +84,7 @@ function addedInterfaces(
     });
 }
 
-/** The definition with the title and the description that a person gave the domain; the same where there are none. */
+/** The definition with the title and description that a user gave the domain; unchanged if there are none. */
 export function withTexts(definition: string, xml: string, rendered: readonly string[]): string {
   if (!/<(title|description)>/.test(xml)) return definition;
   const [current, ...others] = [xml, ...rendered].map((text) => parseXml(text, 'The XML of the domain'));
@@ -105,5 +105,5 @@ export function withTexts(definition: string, xml: string, rendered: readonly st
 export function additionsHint(name: string, additions: readonly Addition[]): string {
   const commands = additions.flatMap(({ detach }) => detach ?? []);
   const byHand = additions.some(({ detach }) => detach === undefined) ? [`virsh edit ${name}`] : [];
-  return `Take it out, run the command again, and attach it again afterwards: ${[...commands, ...byHand].join('; ')}. Or put it into the fleet's template: cowherd template eject`;
+  return `Detach it, run the command again, and attach it again afterwards: ${[...commands, ...byHand].join('; ')}. Or put it into the fleet's template: cowherd template eject`;
 }

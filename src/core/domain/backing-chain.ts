@@ -2,18 +2,18 @@ import type { BaseImage } from '../image/base.js';
 import { backingXml, printedAttribute } from './domain-xml.js';
 import { attribute, element, elements, insertAfter, parseXml, printXml } from './xml-tree.js';
 
-/** What a domain's XML says of the images below its disks: QEMU goes by that, and not by the header of the disk's file. */
+/** Backing chains in a domain's XML. QEMU uses these, not the header of the disk's file. */
 
-/** Whether the disk with that file as its source is said to stand on another image than the base image, or on none. */
+/** Whether the XML gives the disk with that source another backing file than the base image, or none. */
 export function hasLostChain(xml: string, path: string, base: Pick<BaseImage, 'path'>): boolean {
   const part = diskParts(xml).find(([own]) => own.includes(`<source file='${printedAttribute(path)}'`));
   if (part === undefined) return false;
-  // Of the links of the chain, the first one.
+  // The first link of the chain.
   const [, first = ''] = part[1].split('<backingStore', 2);
   return !first.includes(`<source file='${printedAttribute(base.path)}'`);
 }
 
-/** The domain with what that disk stands on spelled out again. Nothing else changes. */
+/** The domain with the backing chain of that disk restored. Nothing else changes. */
 export function withChain(xml: string, path: string, base: Pick<BaseImage, 'path' | 'format' | 'backing'>): string {
   const root = parseXml(xml, 'The XML of the domain');
   const disks = elements(element(root, 'devices'), 'disk');
@@ -26,14 +26,14 @@ export function withChain(xml: string, path: string, base: Pick<BaseImage, 'path
   return printXml(root);
 }
 
-/** The target of the disk that has a file somewhere below its own, e.g. `vda`; undefined where none has. */
+/** The target of the disk with a file in its backing chain, e.g. `vda`; undefined if none has it. */
 export function targetAbove(xml: string, path: string): string | undefined {
   const below = `<source file='${printedAttribute(path)}'`;
   const part = diskParts(xml).find(([own, chain]) => !own.includes(below) && chain.includes(below));
   return part === undefined ? undefined : /<target dev='([\w-]+)'/.exec(part.join(''))?.[1];
 }
 
-/** Each disk as libvirt prints it: up to what it stands on, and the rest. */
+/** Each disk as libvirt prints it, split at its backing chain. */
 function diskParts(xml: string): Array<[own: string, chain: string]> {
   return xml
     .split('<disk ')

@@ -11,7 +11,7 @@ import { escapeXml } from '../quoting.js';
 
 export const metadataNamespace = 'urn:cowherd:domain:1';
 
-// Values stay strings (a name "007" is not a number), repeated elements are arrays even when there is one of them.
+// Values stay strings (a name "007" is not a number); repeatable elements are always arrays.
 const parser = new XMLParser({
   ignoreAttributes: false,
   attributeNamePrefix: '@',
@@ -45,17 +45,17 @@ export function memberMetadata(record: FleetRecord, member: MemberIdentity): str
 
 export interface MemberDefinition {
   xml: string;
-  /** First 16 hex digits of the sha256 of the XML: what the metadata records, so that a change can be seen. */
+  /** First 16 hex digits of the sha256 of the XML, recorded in the metadata to detect changes. */
   definition: string;
 }
 
-/** Puts the digest of a rendered domain into its own metadata. */
+/** Inserts the digest of a rendered domain into its metadata. */
 export function sealDefinition(rendered: string): MemberDefinition {
   const definition = createHash('sha256').update(rendered).digest('hex').slice(0, 16);
   return { xml: rendered.replaceAll(definitionPlaceholder, definition), definition };
 }
 
-/** Reads what `virsh metadata` prints. @returns undefined where it is not ours or not whole */
+/** Reads the output of `virsh metadata`. @returns undefined if it is not cowherd's or incomplete */
 export function parseMemberMark(xml: string): MemberMark | undefined {
   if (XMLValidator.validate(xml) !== true) return undefined;
   const member = child(parser.parse(xml) as XmlNode, 'member');
@@ -77,10 +77,10 @@ function markOf(member: XmlNode): MemberMark | undefined {
   };
 }
 
-/** Whether a domain as libvirt prints it has a file as a disk. A look at the text: a thousand of them are not worth parsing. */
+/** Whether a domain as libvirt prints it has a file as a disk. Searches the text, since parsing a thousand domains is slow. */
 export function hasDisk(xml: string, path: string): boolean {
   const asAttribute = printedAttribute(path);
-  // libvirt prints a disk's own source before what it stands on.
+  // libvirt prints a disk's source before its backing chain.
   const ownParts = xml
     .split('<disk ')
     .slice(1)
@@ -93,10 +93,10 @@ export function printedAttribute(value: string): string {
   return value.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll("'", '&apos;').replaceAll('"', '&quot;');
 }
 
-/** What a disk's file stands on, as libvirt is told it: to the end, so that nothing is ever probed. */
+/** The complete backing chain of a disk for libvirt, so that it never probes one. */
 export function backingXml(base: Pick<BaseImage, 'path' | 'format' | 'backing'>): string {
   const chain = [base, ...base.backing];
-  // libvirt would give the shared base to the QEMU user and back at every start and stop.
+  // Otherwise libvirt would change the owner of the shared base image at every start and stop.
   const open = chain.map(
     ({ path, format }) =>
       `<backingStore type="file"><format type="${format}"/><source file="${escapeXml(path)}"><seclabel model="dac" relabel="no"/></source>`,
@@ -106,7 +106,7 @@ export function backingXml(base: Pick<BaseImage, 'path' | 'format' | 'backing'>)
 
 export interface ExpectedDisk {
   path: string;
-  /** What it stands on; undefined for a blank disk. */
+  /** Its base image; undefined for a blank disk. */
   base: Pick<BaseImage, 'path' | 'format' | 'backing'> | undefined;
 }
 
@@ -115,17 +115,17 @@ export interface ExpectedDomain {
   member: MemberIdentity;
   /** The member's disks, the overlay first. */
   disks: readonly ExpectedDisk[];
-  /** Other files of the store that the domain may have: the seed and the NVRAM. */
+  /** Other files of the store that the domain may use: the seed and the NVRAM. */
   seedPath: string;
   nvramPath: string;
-  /** Ports of this host that the rendered domain leads to its ssh. */
+  /** Ports of this host that the rendered domain forwards to its ssh. */
   forwardedPorts: readonly number[];
   storeRoot: string;
 }
 
 /**
- * Checks that a rendered template is the domain of this member and of nobody else: well-formed, its name, uuid and mark, one
- * overlay with explicit formats and an ended backing chain, and nothing else of the store attached.
+ * Checks that a rendered template is a domain for exactly this member: well-formed, its name, UUID and mark, one
+ * overlay with explicit formats and a terminated backing chain, and no other files of the store.
  * @throws BAD_TEMPLATE, one detail per finding
  */
 export function assertRenderedDomain(xml: string, expected: ExpectedDomain): void {
@@ -139,9 +139,9 @@ export function assertRenderedDomain(xml: string, expected: ExpectedDomain): voi
     problems.push(...domainProblems(parser.parse(xml) as XmlNode, expected));
   }
   if (problems.length > 0) {
-    throw new CowherdError('BAD_TEMPLATE', `The template does not give a usable domain for ${expected.member.name}`, {
+    throw new CowherdError('BAD_TEMPLATE', `The template does not produce a valid domain for ${expected.member.name}`, {
       details: problems,
-      hint: 'Correct it. A template that works, to start from: cowherd template eject',
+      hint: 'Correct it. To start from a working template: cowherd template eject',
     });
   }
 }
@@ -167,7 +167,7 @@ function domainProblems(document: XmlNode, expected: ExpectedDomain): string[] {
 
   problems.push(...diskProblems(list(child(domain, 'devices')?.disk), expected));
   if (member.sshPort !== undefined && !expected.forwardedPorts.includes(member.sshPort))
-    problems.push(`port ${member.sshPort} is not forwarded: the template has no use for {{sshPort}}; say --no-forward-ssh`);
+    problems.push(`port ${member.sshPort} is not forwarded: the template does not use {{sshPort}}; pass --no-forward-ssh`);
   if (record.spec.cpu !== undefined) problems.push(...cpuProblems(child(domain, 'cpu'), record.spec.cpu));
   const nvram = text(child(domain, 'os')?.nvram);
   if (nvram !== '' && nvram !== expected.nvramPath)
@@ -175,7 +175,7 @@ function domainProblems(document: XmlNode, expected: ExpectedDomain): string[] {
   return problems;
 }
 
-/** A template may have a CPU of its own, and then nothing can be asked for. */
+/** A template may set its own CPU, and then --cpu has no effect. */
 function cpuProblems(seen: XmlNode | undefined, asked: string): string[] {
   const { mode, model = '' } = cpuParts(asked);
   if (text(seen?.['@mode']) === mode && text(seen?.model) === model) return [];
@@ -209,14 +209,14 @@ function diskProblems(seen: readonly XmlNode[], { disks, seedPath, storeRoot }: 
   return problems;
 }
 
-/** Holds a chain of `<backingStore>`s against what the disk stands on. */
+/** Compares a chain of `<backingStore>`s with the disk's base image. */
 function backingProblems(
   node: XmlNode | XmlNode[] | string | undefined,
   chain: ReadonlyArray<Pick<BaseImage, 'path' | 'format'>>,
 ): string[] {
   const [base, ...rest] = chain;
   if (base === undefined)
-    return node === '' ? [] : ['the backing chain is not ended: put <backingStore/> where it ends, or use {{{backing}}} for all of it'];
+    return node === '' ? [] : ['the backing chain is not terminated: put <backingStore/> at its end, or use {{{backing}}} for all of it'];
   const backing = typeof node === 'object' && !Array.isArray(node) ? node : undefined;
   const problems: string[] = [];
   const expectText = (what: string, seen: string, wanted: string): void => {

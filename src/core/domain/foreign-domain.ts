@@ -1,36 +1,36 @@
 import type { ImageRef } from '../snapshot/snapshot.js';
 import { attribute, decodeEntities, element, elements, innerText, parseXml, type XmlElement } from './xml-tree.js';
 
-/** What a snapshot reads in the XML of a domain that cowherd did not make: its disks, its NVRAM, the images that it names. */
+/** Reads the XML of a domain that cowherd did not create, for snapshots: its disks, its NVRAM, the images that it names. */
 
 export interface ForeignDisk {
   target: string;
   image: ImageRef;
-  /** Links of the chain that the XML spells out below the image. */
+  /** Backing chain below the image, as far as the XML contains it. */
   spelled: ImageRef[];
-  /** The XML says where the chain ends. */
+  /** Whether the XML terminates the chain. */
   isEnded: boolean;
   element: XmlElement;
 }
 
 export interface JudgedDisks {
-  /** Those that a snapshot covers: writable files. */
+  /** Disks that a snapshot covers: writable files. */
   disks: ForeignDisk[];
-  /** Why no snapshot can be taken, one line each. */
+  /** Reasons against a snapshot, one line each. */
   problems: string[];
-  /** What a snapshot does not cover. */
+  /** What a snapshot does not cover, one line each. */
   notes: string[];
 }
 
 const ownKinds = ['disk', 'lun'];
 
-/** Which disks of a domain a snapshot covers, and what stands in the way of one. */
+/** Which disks of a domain a snapshot covers, and what prevents one. */
 export function judgeDisks(root: XmlElement): JudgedDisks {
   const devices = element(root, 'devices');
   const disks: ForeignDisk[] = [];
   const problems: string[] = [];
   for (const disk of elements(devices, 'disk')) {
-    // CD-ROMs and floppies are not the guest's to keep things on.
+    // CD-ROMs and floppies do not hold the guest's data.
     if (!ownKinds.includes(attribute(disk, 'device') ?? 'disk') || element(disk, 'readonly') !== undefined) continue;
     const target = attribute(element(disk, 'target'), 'dev') ?? '';
     const found = problemsOf(disk, target);
@@ -49,21 +49,21 @@ function problemsOf(disk: XmlElement, target: string): string[] {
   const type = attribute(disk, 'type') ?? 'file';
   const format = attribute(element(disk, 'driver'), 'type') ?? 'raw';
   const problems: string[] = [];
-  if (!/^[A-Za-z][A-Za-z0-9_]{1,31}$/.test(target)) problems.push('has a target that is no plain word');
+  if (!/^[A-Za-z][A-Za-z0-9_]{1,31}$/.test(target)) problems.push('has a target that is not a plain word');
   if (attribute(disk, 'device') === 'lun') problems.push('is a SCSI disk passed through (device="lun")');
   if (type !== 'file')
     problems.push(
-      `is of type "${type}": snapshots are of files${type === 'volume' ? ' (name the file itself: virsh vol-path gives it)' : ''}`,
+      `is of type "${type}": snapshots support files only${type === 'volume' ? ' (name the file itself: virsh vol-path prints it)' : ''}`,
     );
   else if ((attribute(source, 'file') ?? '') === '') problems.push('has no source');
   else if (!(attribute(source, 'file') ?? '').startsWith('/')) problems.push('has a source that is not an absolute path');
   if (!['qcow2', 'raw'].includes(format)) problems.push(`is in the format ${format}, not qcow2 or raw`);
   if (element(disk, 'shareable') !== undefined) problems.push('is <shareable>: other domains may write to it at any time');
-  if (element(disk, 'transient') !== undefined) problems.push('is <transient>: libvirt itself forgets what is written to it');
+  if (element(disk, 'transient') !== undefined) problems.push('is <transient>: libvirt discards what is written to it');
   if (element(disk, 'encryption') !== undefined) problems.push('is encrypted');
   for (const part of type === 'file' ? elements(source) : []) {
     if (part.name === 'encryption') problems.push('is encrypted');
-    else if (part.name !== 'seclabel') problems.push(`has <${part.name}> in its source, which an overlay cannot take over`);
+    else if (part.name !== 'seclabel') problems.push(`has <${part.name}> in its source, which an overlay cannot have`);
   }
   if (type === 'file') problems.push(...spelledProblems(disk));
   return problems;
@@ -74,9 +74,9 @@ function spelledProblems(disk: XmlElement): string[] {
   for (let link = element(disk, 'backingStore'); link !== undefined; link = element(link, 'backingStore')) {
     const type = attribute(link, 'type');
     if (type === undefined) continue;
-    if (type !== 'file') problems.push(`stands on a backing file of type "${type}"`);
+    if (type !== 'file') problems.push(`has a backing file of type "${type}"`);
     const format = attribute(element(link, 'format'), 'type');
-    if (format !== 'qcow2' && format !== 'raw') problems.push(`stands on a backing file in the format ${format ?? 'unknown'}`);
+    if (format !== 'qcow2' && format !== 'raw') problems.push(`has a backing file in the format ${format ?? 'unknown'}`);
   }
   return problems;
 }
@@ -91,7 +91,7 @@ function readDisk(disk: XmlElement, target: string): ForeignDisk {
   return { target, image: imageOf(disk), spelled, isEnded: link !== undefined, element: disk };
 }
 
-/** libvirt takes a disk without a driver type as raw. */
+/** libvirt treats a disk without a driver type as raw. */
 export function imageOf(disk: XmlElement): ImageRef {
   return { path: attribute(element(disk, 'source'), 'file') ?? '', format: formatOf(attribute(element(disk, 'driver'), 'type')) };
 }
@@ -112,8 +112,8 @@ function uncovered(devices: XmlElement | undefined): string[] {
 }
 
 /**
- * The file of the firmware's variables; a problem where they are kept in something else.
- * @param ownPath where libvirt keeps them if it chooses: with firmware="efi" it does not always say so in the definition
+ * The file of the firmware's variables, or a problem if they are not in a file.
+ * @param ownPath libvirt's default path, which with firmware="efi" is not always in the definition
  */
 export function nvramOf(root: XmlElement, ownPath: string): { path?: string; problem?: string } {
   const nvram = element(root, 'os', 'nvram');
@@ -126,8 +126,8 @@ export function nvramOf(root: XmlElement, ownPath: string): { path?: string; pro
 }
 
 /**
- * The same of another domain, by the text that libvirt prints: what else there is in its XML, metadata that no parser takes
- * included, must not keep anybody from finding out what its disks are. Rather one file too many than one too few.
+ * The same for another domain, from the text that libvirt prints: unparsable metadata in its XML
+ * must not hide its disks. Rather one file too many than one too few.
  */
 export function imagesPrintedIn(xml: string): { files: string[]; heads: string[] } {
   const disks = xml
@@ -142,7 +142,7 @@ export function imagesPrintedIn(xml: string): { files: string[]; heads: string[]
   };
 }
 
-/** Every image that a domain's XML names: of all its disks, of whatever type, with the chains that it spells out. */
+/** Every image that a domain's XML names: of all disks of any type, with their backing chains. */
 export function imagesNamedIn(xml: string, what: string): { files: string[]; heads: Array<{ path: string; target: string }> } {
   const files: string[] = [];
   const heads: Array<{ path: string; target: string }> = [];

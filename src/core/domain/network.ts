@@ -3,7 +3,7 @@ import { CowherdError } from '../errors.js';
 import type { MemberIdentity } from '../fleet/identity.js';
 import { type Ipv4Address, type MacAddress, parseIpv4, parseMac } from '../guest/values.js';
 
-/** libvirt networks: their DHCP range, and which member gets which address of it. IPv4 only. */
+/** libvirt networks: their DHCP range, and the addresses of members. IPv4 only. */
 
 export interface HostEntry {
   mac: string;
@@ -13,18 +13,18 @@ export interface HostEntry {
 
 export interface NetworkDefinition {
   name: string;
-  /** Its interface on this host; empty where libvirt does not say. */
+  /** Its interface on this host; empty if unknown. */
   bridge: string;
   ranges: Array<{ start: string; end: string }>;
   hosts: HostEntry[];
-  /** Which of the network's <ip> elements the ranges and hosts are of, counted from 0: libvirt asks for it where several have DHCP. */
+  /** Index of the <ip> element with the ranges and hosts, from 0: libvirt needs it if several have DHCP. */
   dhcpIndex?: number;
 }
 
-/** What a network says of itself while it runs, and what is kept of it for its next start. */
+/** The live definition of a network, and the persistent one for its next start. */
 export type NetworkSide = 'live' | 'config';
 
-/** Another machine has got the address meanwhile, or an entry with the same name. */
+/** Another machine got the address or an entry of the same name meanwhile. */
 export class AddressTaken extends CowherdError {
   constructor(network: string, { ip, name }: HostEntry) {
     super('LOCKED', `Another run took ${ip}, or an entry named ${name}, on network ${network} meanwhile`, {
@@ -36,7 +36,7 @@ export class AddressTaken extends CowherdError {
 export interface Lease {
   mac: MacAddress;
   ip: Ipv4Address;
-  /** libvirt's words for when it ends: a later one shows that it was renewed. */
+  /** Expiry time as libvirt prints it: a later one shows that the lease was renewed. */
   expires: string;
 }
 
@@ -68,7 +68,7 @@ export function parseNetworkXml(xml: string): NetworkDefinition {
   };
 }
 
-/** Reads the table of `virsh net-dhcp-leases`. Host names and client ids in it are the guests' own words, and are not looked at. */
+/** Parses the table of `virsh net-dhcp-leases`. Ignores host names and client ids, which are set by guests. */
 export function parseLeases(text: string): Lease[] {
   return text.split('\n').flatMap((line) => {
     const match = /^\s*(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\s+([0-9a-f:]{17})\s+ipv4\s+([0-9.]+)\/\d+/i.exec(line);
@@ -78,19 +78,19 @@ export function parseLeases(text: string): Lease[] {
 }
 
 export interface Reservations {
-  /** An address for each member, by name; members that none was left for are not in it. */
+  /** The addresses by member name, without members for which none was left. */
   addresses: Map<string, string>;
-  /** How many addresses are free for members that have none yet. */
+  /** How many addresses are free for members without one. */
   free: number;
-  /** Host entries of others that stand in the way: they have a member's name. */
+  /** Conflicting host entries, which have a member's name. */
   conflicts: HostEntry[];
 }
 
 /**
- * Gives each member an address of the network's range, by index: the one it has, else the next that nobody has. Addresses that
- * another machine's lease is for are not given: dnsmasq would refuse them.
- * @param members those that have an address already keep it
- * @param from how many addresses of the range to pass over at first: two runs that plan at the same time then plan different ones
+ * Assigns each member an address of the network's range, by index: its current one, else the next free one. Addresses with
+ * a lease of another machine are not assigned: dnsmasq would refuse them.
+ * @param members members keep an existing address
+ * @param from how many addresses to skip at first, so that concurrent runs choose different ones
  */
 export function planReservations(
   network: NetworkDefinition,
@@ -110,7 +110,7 @@ export function planReservations(
   const without: MemberIdentity[] = [];
   for (const member of members) {
     const address = reserved.get(member.macs[0] ?? '') ?? member.address;
-    // One of another network, or of a range that was changed since, would lead nowhere.
+    // An address of another network or a former range would not work.
     if (address === undefined || taken.has(address) || !isIn(network.ranges, address)) without.push(member);
     else {
       addresses.set(member.name, address);
@@ -131,7 +131,7 @@ function isIn(ranges: NetworkDefinition['ranges'], address: string): boolean {
   return ranges.some(({ start, end }) => number >= (ipv4Number(start) ?? Number.POSITIVE_INFINITY) && number <= (ipv4Number(end) ?? -1));
 }
 
-/** At most a /16 of each range: more is nobody's lab, and a mistyped range must not be walked through. */
+/** At most a /16 of each range, so that a mistyped range is not iterated. */
 function* addressesOf(ranges: NetworkDefinition['ranges']): Generator<number> {
   for (const { start, end } of ranges) {
     const [first, last] = [ipv4Number(start), ipv4Number(end)];
@@ -149,13 +149,13 @@ function formatIpv4(number: number): string {
   return [24, 16, 8, 0].map((shift) => Math.floor(number / 2 ** shift) % 256).join('.');
 }
 
-/** Where forwarded ports are taken from: below what systems use for outgoing connections, above what services use. */
+/** Range of forwarded ports: below the usual ephemeral ports, above those of services. */
 export const forwardedPorts = { first: 22_000, last: 31_999 };
 
 /**
- * Gives each member a port, by index: the one it has, else the next that nobody has.
- * @param taken ports that others have
- * @returns undefined where there are not enough
+ * Assigns each member a port, by index: its current one, else the next free one.
+ * @param taken ports in use by others
+ * @returns undefined if there are not enough
  */
 export function planPorts(members: readonly MemberIdentity[], taken: ReadonlySet<number>): Map<string, number> | undefined {
   const ports = new Map<string, number>();

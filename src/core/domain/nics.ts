@@ -3,13 +3,13 @@ import { attribute, element, elements, parseXml } from './xml-tree.js';
 /** A network card of a domain. */
 export interface Nic {
   mac: string;
-  /** QEMU's name for what it is; empty where the XML does not say. */
+  /** QEMU's model name; empty if the XML has none. */
   model: string;
-  /** Whether its cable is plugged in. */
+  /** Whether its link is up. */
   isUp: boolean;
 }
 
-/** @param xml of a domain that libvirt knows: every card has a MAC in it */
+/** @param xml of a domain in libvirt, so that every card has a MAC */
 export function nicsOf(domain: string, xml: string): Nic[] {
   const devices = element(parseXml(xml, `The XML of ${domain}`), 'devices');
   return elements(devices, 'interface').map((card) => ({

@@ -1,6 +1,6 @@
 import Handlebars from 'handlebars';
 
-/** Handlebars' own lexer, which its types leave out: it alone tells a block from an else, a comment, or text that looks like one. */
+/** Handlebars' lexer, which is missing in its types. It distinguishes blocks from else, comments, and text that looks like a block. */
 const { lexer, terminals_: tokenNames } = (
   Handlebars as unknown as {
     Parser: { lexer: { setInput(source: string, shared: object): void; lex(): number }; terminals_: Record<number, string> };
@@ -18,8 +18,8 @@ function* tokensOf(source: string): Generator<string> {
 }
 
 /**
- * Handlebars takes time by the square of the depth to read blocks in blocks; an else-if is a block in the one before.
- * @throws Error that says what is too deep
+ * Handlebars needs quadratic time to parse nested blocks, and nests else-if blocks.
+ * @throws Error that names what is too deep
  */
 export function assertDepth(source: string): void {
   let depth = 0;

@@ -18,12 +18,12 @@ import {
 } from './xml-tree.js';
 
 /**
- * Makes the domain template of a fleet out of a domain that exists: what makes that domain itself is replaced by variables, what
- * only one domain at a time can have is taken out or refused, and all the rest stays as it is.
+ * Creates the domain template of a fleet from an existing domain: its identity is replaced by variables, what
+ * only one domain at a time can have is removed or refused, and the rest is unchanged.
  */
 
 export interface SourceDisk {
-  /** What the guest calls it, e.g. `vda`. */
+  /** Its target, e.g. `vda`. */
   target: string;
   path: string;
   format: 'qcow2' | 'raw';
@@ -32,18 +32,18 @@ export interface SourceDisk {
 
 export interface DomainAsTemplate {
   template: string;
-  /** Those that the guest writes to; the first one is the members' first. */
+  /** Writable disks; the first one becomes the members' first disk. */
   disks: SourceDisk[];
   spec: Pick<DomainSpec, 'memoryMiB' | 'vcpus' | 'virtType' | 'network' | 'firmware' | 'tpm' | 'nics'>;
-  /** Where its UEFI variables are. */
+  /** The file of its UEFI variables. */
   nvram: string | undefined;
-  /** What is not as in the domain, or is shared by all members. */
+  /** Differences from the domain, and what all members share. */
   notes: string[];
 }
 
 /**
  * @param xml as libvirt defines it (`virsh dumpxml --inactive`)
- * @throws NOT_SUPPORTED, every obstacle in the details
+ * @throws NOT_SUPPORTED, with every obstacle in the details
  */
 export function templateFromDomain(domain: string, xml: string): DomainAsTemplate {
   return new Conversion(domain, parseXml(xml, `The XML of ${domain}`)).run();
@@ -63,9 +63,9 @@ class Conversion {
   run(): DomainAsTemplate {
     const root = this.#root;
     const virtType = attribute(root, 'type');
-    if (virtType !== 'kvm' && virtType !== 'qemu') this.#refuse(`its type is ${virtType}, and only kvm and qemu are known here`);
+    if (virtType !== 'kvm' && virtType !== 'qemu') this.#refuse(`its type is ${virtType}, and only kvm and qemu are supported`);
     const devices = element(root, 'devices') ?? makeElement('devices');
-    // What stands in it must not be taken for a variable.
+    // Its text must not be read as a variable.
     hideBraces(root);
     const oldUuid = innerText(element(root, 'uuid'));
     const memoryMiB = this.#memory();
@@ -81,9 +81,9 @@ class Conversion {
     if (elements(root).some((child) => child.name.endsWith(':commandline')))
       this.#notes.push('its own QEMU arguments are the same for every member');
     if (this.#obstacles.length > 0) {
-      throw new CowherdError('NOT_SUPPORTED', `No fleet can be made of domain ${this.#domain} as it is`, {
+      throw new CowherdError('NOT_SUPPORTED', `Cannot create a fleet from domain ${this.#domain} as it is`, {
         details: this.#obstacles,
-        hint: 'Take that out of it (virsh edit), or write a template of your own: cowherd template eject.',
+        hint: 'Remove that from it (virsh edit), or write your own template: cowherd template eject.',
       });
     }
     return {
@@ -141,7 +141,7 @@ class Conversion {
       this.#refuse('its <memory> cannot be read');
       return 0;
     }
-    // Cells of a NUMA topology, and hotplugged modules, must add up to it.
+    // NUMA cells and hotplugged modules must add up to it.
     if (element(root, 'cpu', 'numa') !== undefined || element(root, 'maxMemory') !== undefined) return mib;
     memory.attributes.set('unit', 'MiB');
     memory.children = [variable('memoryMiB')];
@@ -188,7 +188,7 @@ class Conversion {
         const source = element(disk, 'source');
         if (source !== undefined) {
           removeChild(disk, source);
-          this.#notes.push(`${target}: the floppy is left out, since only one guest can write to it`);
+          this.#notes.push(`${target}: the floppy is omitted, since only one guest can write to it`);
         }
         continue;
       }
@@ -198,7 +198,7 @@ class Conversion {
       disks.push(source);
     }
     const last = all.at(-1);
-    if (disks.length === 0) this.#refuse('it has no disk that a guest writes to');
+    if (disks.length === 0) this.#refuse('it has no writable disk');
     if (last !== undefined) putAfter(devices, last, seedDisk(freeTarget(all)));
     return disks;
   }
@@ -222,7 +222,7 @@ class Conversion {
     } else if (element(disk, 'transient') !== undefined) {
       this.#refuse(`${target} is transient: libvirt makes an overlay of its own for it`);
     } else {
-      // Of further disks it is the fleet's note only; their buses stay as they are in the template.
+      // For additional disks this is only recorded; the template keeps their buses.
       return { target, path, format, bus: bus === 'scsi' || bus === 'sata' ? bus : 'virtio' };
     }
     return undefined;
@@ -253,11 +253,11 @@ class Conversion {
         insertAfter(nic, mac, undefined);
       }
       mac.attributes.set('address', `{{macs.[${position}]}}`);
-      // Names of the host's end are one domain's each.
+      // The name of the host's interface is unique.
       for (const target of elements(nic, 'target')) removeChild(nic, target);
       for (const forward of elements(nic, 'portForward')) {
         removeChild(nic, forward);
-        this.#notes.push(`${what}: its port forwardings are left out, since only one guest can have a port`);
+        this.#notes.push(`${what}: its port forwardings are omitted, since only one guest can have a port`);
       }
       for (const parameters of elements(nic, 'virtualport').flatMap((port) => elements(port, 'parameters')))
         parameters.attributes.delete('interfaceid');
@@ -265,7 +265,7 @@ class Conversion {
     return Math.max(1, interfaces.length);
   }
 
-  /** Everything that listens or logs somewhere: at a place of each member's own. */
+  /** Everything that listens or logs gets a path per member. */
   #ports(devices: XmlElement): void {
     const [first] = elements(devices, 'serial');
     for (const name of ['serial', 'console', 'parallel']) {
@@ -273,7 +273,7 @@ class Conversion {
         const isAlsoFirst = name === 'console' && (attribute(element(port, 'target'), 'type') ?? 'serial') === 'serial';
         const type = attribute(port, 'type');
         if (type !== 'pty' && type !== 'spicevmc' && type !== 'null' && !isAlsoFirst) {
-          this.#notes.push(`a ${name} port is a pty now, and was of type ${type}`);
+          this.#notes.push(`a ${name} port changed from ${type} to pty`);
         }
         if (type !== 'null' && type !== 'spicevmc') setAttribute(port, 'type', 'pty');
         for (const part of ['source', 'log', 'protocol']) for (const old of elements(port, part)) removeChild(port, old);
@@ -300,7 +300,7 @@ class Conversion {
     }
   }
 
-  /** Devices that are there once. */
+  /** Devices that only one guest can have. */
   #singular(devices: XmlElement): void {
     for (const device of elements(devices, 'hostdev'))
       this.#refuse(`it has a device of the host (${attribute(device, 'type')}): only one guest can have it`);
@@ -318,7 +318,7 @@ class Conversion {
   }
 }
 
-/** What stands around a word; within a longer word or name it is not the same one. */
+/** Word boundaries, so that a name is not replaced within a longer word. */
 function splitAtWord(text: string, word: string): string[] {
   const isJoined = (character: string | undefined): boolean => character !== undefined && /[\p{L}\p{N}_-]/u.test(character);
   const parts: string[] = [];
@@ -332,7 +332,7 @@ function splitAtWord(text: string, word: string): string[] {
   return [...parts, text.slice(from)];
 }
 
-/** A domain that gets a cloud-init seed has it as one disk more. */
+/** The cloud-init seed as an additional disk. */
 function seedDisk(target: string): string {
   return `{{#if seed.nocloud}}<disk type="file" device="disk"><driver name="qemu" type="raw" cache="writeback"/><source file="{{seed.path}}"/><target dev="${target}" bus="virtio"/><readonly/></disk>{{/if}}`;
 }

@@ -1,6 +1,6 @@
 import { makeElement, type XmlElement, type XmlNode } from './xml-tree.js';
 
-/** Handlebars in a tree of XML: variables go in, and what looks like one and is none is written so that it does not. */
+/** Handlebars in an XML tree: inserts variables, and escapes text that looks like one. */
 
 export function variable(name: string): XmlNode {
   return raw(`{{${name}}}`);
@@ -14,7 +14,7 @@ export function rawElement(name: string, attributes: Record<string, string>): Xm
   return { ...makeElement(name), attributes: new Map(Object.entries(attributes)) };
 }
 
-/** Text of the template behind a child. */
+/** Template text after a child. */
 export function putAfter(parent: XmlElement, child: XmlElement, text: string): void {
   parent.children.splice(parent.children.indexOf(child) + 1, 0, raw(text));
 }
@@ -23,10 +23,10 @@ export function hidden(text: string): string {
   return text.replace(/[{\\]/g, (character) => `&#${character.charCodeAt(0)};`);
 }
 
-/** Braces that Handlebars would read, and the backslash that escapes them, are written as character references, which mean the same. */
+/** Escapes braces and backslashes that Handlebars would interpret, as XML character references. */
 export function hideBraces(node: XmlElement): void {
   for (const [name, value] of node.attributes) node.attributes.set(name, hidden(value));
-  // The same in a comment or a CDATA section would not: a comment says nothing to libvirt, and CDATA is text.
+  // Comments and CDATA do not allow references: comments are dropped, and CDATA becomes text.
   node.children = node.children.flatMap((child): XmlNode[] => {
     if (child.kind === 'comment') return [];
     if (child.kind === 'element') {

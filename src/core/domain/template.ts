@@ -9,7 +9,7 @@ import { parseNetwork } from '../spec/spec.js';
 import { backingXml, memberMetadata } from './domain-xml.js';
 import { assertDepth } from './template-depth.js';
 
-/** What the host offers to a domain; from libvirt's domain capabilities. */
+/** What the host offers to domains, from libvirt's domain capabilities. */
 export interface Platform {
   virtType: 'kvm' | 'qemu';
   arch: string;
@@ -19,29 +19,29 @@ export interface Platform {
   hasUefi: boolean;
   /** Whether TPMs can be emulated. */
   hasTpm: boolean;
-  /** The CPU that members get, as in the spec; undefined for QEMU's default. */
+  /** The CPU of members, as in the spec; undefined for QEMU's default. */
   cpu?: string | undefined;
-  /** What CPUs it offers. */
+  /** The CPUs that it offers. */
   cpus?: CpuOffers;
 }
 
 export interface MemberFiles {
   overlay: string;
   consoleLog: string;
-  /** A disk by its stem; the overlay is that of the member's own name. */
+  /** A disk by its stem; the overlay's stem is the member's name. */
   disk: (stem: string) => string;
-  /** The variables of its UEFI firmware, where the fleet has such. */
+  /** The variables of its UEFI firmware, if the fleet uses UEFI. */
   nvram: string;
-  /** The cloud-init seed, where the fleet has such. */
+  /** The cloud-init seed, if the fleet has seeds. */
   seed: string;
-  /** Socket of the guest agent; undefined where libvirt chooses one. */
+  /** Socket of the guest agent; undefined if libvirt chooses it. */
   agentSocket: string | undefined;
 }
 
 export interface TemplateOptions {
-  /** Where the template is from, for messages. */
+  /** The origin of the template, for messages. */
   origin: string;
-  /** `xml`: every value is escaped. `yaml`: none is; the helpers json and indent quote. */
+  /** `xml`: escapes every value. `yaml`: escapes none; use the helpers json and indent. */
   escape: 'xml' | 'yaml';
   /** The command that writes the built-in template to a file. */
   ejectCommand: string;
@@ -49,14 +49,14 @@ export interface TemplateOptions {
 
 /**
  * Compiles a Handlebars template. A variable that does not exist is an error.
- * @throws BAD_TEMPLATE at once where it cannot be parsed, later where it cannot be rendered
+ * @throws BAD_TEMPLATE at once if it cannot be parsed, later if it cannot be rendered
  */
 export function compileTemplate(source: string, options: TemplateOptions): (context: object) => string {
   const engine = Handlebars.create();
-  // JSON is YAML: a quoted word that is a string whatever is in it.
+  // JSON strings are valid YAML, whatever they contain.
   engine.registerHelper('json', (value: unknown) => JSON.stringify(value ?? null));
   engine.registerHelper('indent', (width: number, text: string) => indent(width, text));
-  // It would write to the output of whoever runs the verb.
+  // It would write to cowherd's output.
   engine.registerHelper('log', () => {
     throw new Error('the helper log is not allowed');
   });
@@ -64,7 +64,7 @@ export function compileTemplate(source: string, options: TemplateOptions): (cont
   let render: HandlebarsTemplateDelegate;
   try {
     assertDepth(source);
-    // Its parser takes time by the square of them.
+    // The parser needs quadratic time in the number of tags.
     if (source.split('{{', maxTags + 1).length > maxTags) throw new Error(`it has more than ${maxTags} tags`);
     new NoPartials().accept(engine.parse(source));
     // Handlebars' escapes are valid XML.
@@ -85,20 +85,20 @@ export function compileTemplate(source: string, options: TemplateOptions): (cont
   };
 }
 
-/** What one rendering may do: many times what the built-in templates do with a hundred keys. */
+/** Limits for one rendering, far above what the built-in templates need with a hundred keys. */
 const maxLoops = 20_000;
 const maxTags = 2_000;
 const maxCharacters = 4 * 1024 * 1024;
 const maxIndent = 200;
-const tooMuch = `it gives more than ${maxCharacters / 1024 / 1024} MiB of text`;
+const tooMuch = `it produces more than ${maxCharacters / 1024 / 1024} MiB of text`;
 
-/** Loops within loops are the one way for a template without partials to go on for ever. */
+/** Without partials, only nested loops can run very long. */
 function boundLoops(engine: typeof Handlebars): { loops: number; characters: number } {
   const budget = { loops: 0, characters: 0 };
   const each = engine.helpers.each;
   engine.registerHelper('each', function (this: unknown, items: unknown, options: Handlebars.HelperOptions) {
     const fn: Handlebars.TemplateDelegate = (context, data) => {
-      if (++budget.loops > maxLoops) throw new Error(`its {{#each}} go round more than ${maxLoops} times`);
+      if (++budget.loops > maxLoops) throw new Error(`its {{#each}} blocks run more than ${maxLoops} times`);
       const text = options.fn(context, data);
       budget.characters += text.length;
       if (budget.characters > maxCharacters) throw new Error(tooMuch);
@@ -109,7 +109,7 @@ function boundLoops(engine: typeof Handlebars): { loops: number; characters: num
   return budget;
 }
 
-/** Partials may call themselves; cowherd has none to offer. */
+/** Partials could recurse, and cowherd has none. */
 class NoPartials extends Handlebars.Visitor {
   override PartialStatement(partial: hbs.AST.PartialStatement): void {
     refuseAt('partials {{> …}}', partial);
@@ -129,13 +129,13 @@ function refuseAt(what: string, { loc }: hbs.AST.Node): never {
   throw new Error(`${what} are not allowed (line ${loc.start.line})`);
 }
 
-/** Every line but empty ones, moved to the right. */
+/** Indents every line that is not empty. */
 function indent(width: number, text: string): string {
   if (!Number.isInteger(width) || width < 0 || width > maxIndent) throw new Error(`{{indent}} takes a width of 0 to ${maxIndent}`);
   return text.trimEnd().replace(/^(?=.)/gm, ' '.repeat(width));
 }
 
-/** The images that disks stand on; of one that is not there it throws. */
+/** The base images of disks. Throws for a missing one. */
 export type BaseLookup = (ref: BaseRef) => BaseImage;
 
 export type DomainTemplate = (record: FleetRecord, member: MemberIdentity, files: MemberFiles) => string;
@@ -154,7 +154,7 @@ export function compileDomainTemplate(source: string, origin: string, imageOf: B
       memoryMiB: spec.memoryMiB,
       vcpus: spec.vcpus,
       ...platform,
-      // The firmware's builds for x86 are made for it.
+      // The x86 builds of the firmware need it.
       machine: isUefi && platform.arch === 'x86_64' ? 'q35' : platform.machine,
       uefi: isUefi,
       nvram: files.nvram,
@@ -190,7 +190,7 @@ export function compileDomainTemplate(source: string, origin: string, imageOf: B
   };
 }
 
-/** The variables that every template has. */
+/** The variables of every template. */
 export function memberContext({ name: fleet, spec }: Pick<FleetRecord, 'name' | 'spec'>, member: MemberIdentity): object {
   const network = parseNetwork(spec.network);
   return {
@@ -213,9 +213,9 @@ export function memberContext({ name: fleet, spec }: Pick<FleetRecord, 'name' | 
   };
 }
 
-/** Braces of docker, Go templates, Jinja and GitHub actions look like ours. */
+/** Docker, Go templates, Jinja and GitHub Actions use the same braces. */
 const bracesHint =
-  'For "{{" that is meant for the guest, as in docker ps --format, write "\\{{"; or give the file as it is with --user-data-raw.';
+  'For "{{" that is meant for the guest, as in docker ps --format, write "\\{{"; or pass the file unchanged with --user-data-raw.';
 
 function badTemplate({ origin, ejectCommand, escape: escaping }: TemplateOptions, cause: unknown): CowherdError {
   const message = cause instanceof Error ? cause.message : String(cause);
@@ -225,7 +225,7 @@ function badTemplate({ origin, ejectCommand, escape: escaping }: TemplateOptions
       ? `"${ejectCommand}" writes the built-in template, which lists every variable.`
       : `Set it with --var ${missing}=VALUE and write it as {{vars.${missing}}}; "${ejectCommand}" lists the built-in ones.`;
   return new CowherdError('BAD_TEMPLATE', `The template ${origin} cannot be rendered`, {
-    // What stands in a seed's template may be a password: the place is told, and the text is not.
+    // A seed template may contain passwords, so only the position is reported.
     details: message.split('\n').slice(0, escaping === 'xml' ? 6 : 1),
     hint: escaping === 'xml' ? variables : `${bracesHint} ${variables}`,
     cause,

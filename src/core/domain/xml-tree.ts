@@ -2,9 +2,9 @@ import { XMLBuilder, XMLParser, XMLValidator } from 'fast-xml-parser';
 import { CowherdError } from '../errors.js';
 
 /**
- * An XML document that is changed in places and written again: what is not touched keeps its meaning to the letter, elements
- * and namespaces that nobody here knows included. Quotes around attributes become double ones, and an empty element is written
- * in the short way.
+ * An XML document for partial edits: unchanged parts keep their exact meaning, including elements
+ * and namespaces that are unknown here. Quotes around attributes become double quotes, and an empty element is written
+ * in the short form.
  */
 
 export interface XmlElement {
@@ -18,7 +18,7 @@ export interface XmlElement {
 
 export type XmlNode = XmlElement | { kind: 'text' | 'comment' | 'cdata' /** Raw. */; text: string };
 
-// The parser's own shape of ordered documents: one key with the children, and ':@' with the attributes.
+// The parser's format of ordered documents: one key with the children, and ':@' with the attributes.
 type OrderedNode = { [key: string]: unknown; ':@'?: Record<string, string> };
 
 const options = {
@@ -35,8 +35,8 @@ const builder = new XMLBuilder({ ...options, suppressEmptyNode: true, format: fa
 
 /**
  * @param what e.g. `The XML of lab`, for messages
- * @returns the root element; a declaration and what stands around the root are left out
- * @throws BAD_TEMPLATE where it is not well-formed, or has what could not be written again
+ * @returns the root element, without a declaration and anything around the root
+ * @throws BAD_TEMPLATE if it is not well-formed, or cannot be written back unchanged
  */
 export function parseXml(text: string, what: string): XmlElement {
   const refuse = (reason: string): CowherdError =>
@@ -44,13 +44,13 @@ export function parseXml(text: string, what: string): XmlElement {
   const wellFormed = XMLValidator.validate(text);
   if (wellFormed !== true) throw refuse(`it is not well-formed at line ${wellFormed.err.line}: ${wellFormed.err.msg}`);
   if (/<!DOCTYPE/i.test(text)) throw refuse('it has a document type declaration');
-  // The parser forgets what they say.
+  // The parser drops their content.
   if (/<\?(?!xml\s)/.test(text)) throw refuse('it has a processing instruction');
   let nodes: OrderedNode[];
   try {
     nodes = parser.parse(text) as OrderedNode[];
   } catch (cause) {
-    // Names that would be dangerous as keys of an object, for example.
+    // For example names that are dangerous as object keys.
     throw refuse(cause instanceof Error ? cause.message : String(cause));
   }
   const root = nodes.map(fromOrdered).find((node) => node?.kind === 'element');
@@ -92,12 +92,12 @@ export function elements(parent: XmlElement | undefined, name?: string): XmlElem
   );
 }
 
-/** The first element at a path of names below another one. */
+/** The first element at a path of names below an element. */
 export function element(parent: XmlElement | undefined, ...path: string[]): XmlElement | undefined {
   return path.reduce<XmlElement | undefined>((current, name) => elements(current, name)[0], parent);
 }
 
-/** The value of an attribute with its entities resolved; undefined where it is not there. */
+/** The value of an attribute with entities resolved; undefined if missing. */
 export function attribute(node: XmlElement | undefined, name: string): string | undefined {
   const raw = node?.attributes.get(name);
   return raw === undefined ? undefined : decodeEntities(raw);
@@ -108,7 +108,7 @@ export function setAttribute(node: XmlElement, name: string, value: string | und
   else node.attributes.set(name, encodeEntities(value));
 }
 
-/** The text inside an element, entities resolved, without the blanks around it. */
+/** The text inside an element with entities resolved, trimmed. */
 export function innerText(node: XmlElement | undefined): string {
   const parts = (node?.children ?? []).map((child) =>
     child.kind === 'text' ? decodeEntities(child.text) : child.kind === 'cdata' ? child.text : '',
@@ -129,7 +129,7 @@ export function makeElement(name: string, attributes: Record<string, string> = {
   };
 }
 
-/** Removes a child, with the blanks before it that set it on a line of its own. */
+/** Removes a child with the whitespace before it. */
 export function removeChild(parent: XmlElement, child: XmlElement): void {
   const position = parent.children.indexOf(child);
   if (position < 0) return;
@@ -138,14 +138,14 @@ export function removeChild(parent: XmlElement, child: XmlElement): void {
   parent.children.splice(position - blanks, 1 + blanks);
 }
 
-/** Puts a child behind another one (or first), on a line of its own where its neighbours have such. */
+/** Inserts a child after another one (or first), on its own line if its neighbours are. */
 export function insertAfter(parent: XmlElement, child: XmlElement, neighbour: XmlElement | undefined): void {
   const blanks = parent.children.find((node) => node.kind === 'text' && /^\s*\n\s*$/.test(node.text));
   const position = neighbour === undefined ? 0 : parent.children.indexOf(neighbour) + 1;
   parent.children.splice(position, 0, ...(blanks === undefined ? [] : [{ ...blanks }]), child);
 }
 
-/** A copy that shares nothing with the original. */
+/** A deep copy. */
 export function copyElement(node: XmlElement): XmlElement {
   return {
     ...node,

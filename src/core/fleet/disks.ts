@@ -1,25 +1,25 @@
 import type { DiskSpec } from '../spec/spec.js';
 import { type BaseRef, baseOf, type FleetRecord } from './record.js';
 
-/** Stands for the first disk of a member where disks are named. */
+/** The name of a member's first disk. */
 export const firstDisk = 'root';
 
-/** What a disk is when it is fresh: an empty overlay on a base image, or blank. */
+/** The initial content of a disk: an empty overlay on a base image, or a blank disk. */
 export type DiskOrigin = { base: BaseRef; bytes?: number | undefined } | { bytes: number };
 
 /** One disk of one member. */
 export interface MemberDisk {
-  /** `lab-001`, or `lab-001.data`: what its file is called, without its ending. */
+  /** `lab-001`, or `lab-001.data`: its file name without the extension. */
   stem: string;
   origin: DiskOrigin;
 }
 
-/** Member names have no dot in them, so a stem says whose disk it is. */
+/** Member names have no dots, so a stem identifies the member. */
 export function diskStem(member: string, disk: string = firstDisk): string {
   return disk === firstDisk ? member : `${member}.${disk}`;
 }
 
-/** All disks of a member, the first one first. */
+/** All disks of a member, starting with the first. */
 export function memberDisks(
   record: Pick<FleetRecord, 'base' | 'spec'>,
   member: { name: string; base?: BaseRef | undefined },
@@ -36,17 +36,17 @@ function originOf({ name, base, bytes }: DiskSpec): DiskOrigin {
   throw new Error(`disk ${name} has neither a base image nor a size`);
 }
 
-/** Equal for disks that are the same when fresh. */
+/** Equal for disks with the same initial content. */
 export function originKey(origin: DiskOrigin): string {
   return 'base' in origin ? `${origin.base.name}@${origin.base.digest} ${origin.bytes ?? ''}` : `blank ${origin.bytes}`;
 }
 
-/** How large a fresh disk is for its guest: what was asked for, and never less than its base image. */
+/** Virtual size of a fresh disk: the requested size, but at least that of its base image. */
 export function originBytes(origin: DiskOrigin, imageOf: (ref: BaseRef) => { virtualBytes: number }): number {
   return 'base' in origin ? Math.max(origin.bytes ?? 0, imageOf(origin.base).virtualBytes) : origin.bytes;
 }
 
-/** What the guest calls its disks: vdb, sda … The first disk is vda, and the seed comes last. */
+/** Device names of the disks in the guest: vdb, sda … The first disk is vda, and the seed comes last. */
 export function diskTargets(disks: readonly Pick<DiskSpec, 'bus'>[]): { targets: string[]; seed: string } {
   let virtio = 1;
   let scsi = 0;

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { memberName } from '../names.js';
 import type { BaseRef } from '../spec/spec.js';
 
-/** What makes a member itself. It is derived from the fleet's id and the index, so it survives resets, losses and regrowth. */
+/** A member's identity. Derived from the fleet's id and the index, so it survives resets, losses and resizing. */
 export interface MemberIdentity {
   /** 1-based. */
   index: number;
@@ -10,11 +10,11 @@ export interface MemberIdentity {
   uuid: string;
   /** One per network interface. */
   macs: string[];
-  /** IPv4 address that is reserved for it on its libvirt network. */
+  /** IPv4 address reserved for it on its libvirt network. */
   address?: string | undefined;
-  /** Port of 127.0.0.1 that leads to its port 22. */
+  /** Port of 127.0.0.1 that is forwarded to its port 22. */
   sshPort?: number | undefined;
-  /** What its first disk stands on, where that is not the fleet's base image. */
+  /** Base image of its first disk, if not the fleet's. */
   base?: BaseRef | undefined;
 }
 
@@ -24,7 +24,7 @@ export function memberIdentity(fleet: string, fleetId: string, index: number, ni
   return { index, name: memberName(fleet, index), uuid: memberUuid(fleetId, index), macs };
 }
 
-/** RFC 9562 version 5: the fleet's id is the name space, the index the name. */
+/** RFC 9562 version 5, with the fleet's id as the namespace and the index as the name. */
 export function memberUuid(fleetId: string, index: number): string {
   const hash = createHash('sha1')
     .update(Buffer.from(fleetId.replaceAll('-', ''), 'hex'))
@@ -38,14 +38,14 @@ export function memberUuid(fleetId: string, index: number): string {
 }
 
 /**
- * QEMU's own prefix and 24 bits: a start derived from the fleet's id, then counting up by index. Counting, not hashing each
- * index: 1,000 hashed addresses would collide among themselves in one fleet out of thirty.
+ * QEMU's prefix and 24 bits: a start derived from the fleet's id, plus the index. Counting instead of hashing each
+ * index: with 1,000 hashed addresses, one fleet in thirty would have a collision.
  */
 export function memberMac(fleetId: string, index: number, nic = 0): string {
   return memberMacs(fleetId, nic)(index);
 }
 
-/** As {@link memberMac}, for the same network interface of many members: the hash is computed once. */
+/** Like {@link memberMac}, for the same network interface of many members; computes the hash once. */
 export function memberMacs(fleetId: string, nic: number): (index: number) => string {
   const start = createHash('sha256')
     .update(nic === 0 ? fleetId : `${fleetId} interface ${nic}`)

@@ -3,7 +3,7 @@ import { CowherdError } from '../errors.js';
 import { type Ipv4Address, parseIpv4 } from '../guest/values.js';
 import { isSshConfigValue, jsonText, shellWord, withinSshQuotes } from '../quoting.js';
 
-/** Where the members of a fleet are, in the words of other tools. */
+/** The members of a fleet in the formats of other tools. */
 
 export const inventoryFormats = ['json', 'ansible', 'ssh-config', 'hosts', 'env'] as const;
 export type InventoryFormat = (typeof inventoryFormats)[number];
@@ -12,13 +12,13 @@ export interface InventoryMember {
   index: number;
   name: string;
   state: 'on' | 'off';
-  /** Address at which this host reaches it; null where none is known. */
+  /** Address at which this host reaches it; null if unknown. */
   host: Ipv4Address | null;
   port: number | null;
   user: string;
   identityFile: string | null;
   knownHostsFile: string;
-  /** Lines of an ssh_config; none where the path of the store cannot be written in one. */
+  /** Lines of an ssh_config; none if the path of the store cannot be written in one. */
   sshConfig: string[];
 }
 
@@ -27,12 +27,12 @@ export interface Inventory {
   members: InventoryMember[];
 }
 
-/** @throws BAD_USAGE for hosts where the members have no address of their own, and for what none of the formats can hold */
+/** @throws BAD_USAGE for format hosts if members have no own address, and for values that the format cannot contain */
 export function formatInventory(inventory: Inventory, format: InventoryFormat): string {
   return format === 'json' ? jsonText(inventory) : formatInventories([inventory], format);
 }
 
-/** One inventory of several fleets, as {@link formatInventory}; as JSON it is `{fleets: [...]}`. @throws BAD_USAGE */
+/** One inventory of several fleets, like {@link formatInventory}; in JSON `{fleets: [...]}`. @throws BAD_USAGE */
 export function formatInventories(inventories: readonly Inventory[], format: InventoryFormat): string {
   const members = inventories.flatMap((inventory) => inventory.members);
   const names = inventories.map(({ fleet }) => fleet);
@@ -58,13 +58,9 @@ export function formatInventories(inventories: readonly Inventory[], format: Inv
       return reachable.map(({ name, sshConfig }) => [`Host ${name}`, ...sshConfig.map((line) => `  ${line}`)].join('\n')).join('\n\n');
     case 'hosts': {
       if (reachable.some(({ host }) => host.startsWith('127.'))) {
-        throw new CowherdError(
-          'BAD_USAGE',
-          `The members of ${names.join(' and ')} share the address 127.0.0.1, each with a port of its own`,
-          {
-            hint: 'A hosts file has no place for ports: use --format ssh-config.',
-          },
-        );
+        throw new CowherdError('BAD_USAGE', `The members of ${names.join(' and ')} share the address 127.0.0.1, each with its own port`, {
+          hint: 'A hosts file cannot contain ports: use --format ssh-config.',
+        });
       }
       return reachable.map(({ host, name }) => `${host}\t${name}`).join('\n');
     }
@@ -87,7 +83,7 @@ function isReachable(member: InventoryMember): member is InventoryMember & { hos
   return member.host !== null;
 }
 
-/** Members come from the inventory service, but also from programs, which types do not bind. */
+/** Members may also come from programs that ignore the types. */
 function assertPlain({ name, host, sshConfig }: InventoryMember): void {
   const broken = sshConfig.find((line) => /\p{Cc}/u.test(line));
   if (parseIpv4(host) !== undefined && broken === undefined) return;
@@ -100,8 +96,8 @@ function assertPlain({ name, host, sshConfig }: InventoryMember): void {
 function assertInSshConfig({ knownHostsFile }: InventoryMember): void {
   if (isSshConfigValue(knownHostsFile)) return;
   const store = knownHostsFile.split('/').slice(0, -4).join('/');
-  throw new CowherdError('BAD_USAGE', `ssh would take "\${" for a variable in ${JSON.stringify(knownHostsFile)}`, {
-    hint: `Go to the store by a link: ln -s ${shellWord(store)} ~/cowherd-store, then run this command with --store ~/cowherd-store`,
+  throw new CowherdError('BAD_USAGE', `ssh would read "\${" as a variable in ${JSON.stringify(knownHostsFile)}`, {
+    hint: `Access the store through a link: ln -s ${shellWord(store)} ~/cowherd-store, then run this command with --store ~/cowherd-store`,
   });
 }
 
@@ -113,16 +109,16 @@ function ansibleHost({ host, port, user, identityFile, sshConfig }: InventoryMem
     ansible_host: host ?? '',
     ansible_port: port ?? 22,
     ansible_user: user,
-    // Ansible puts it into an argument of ssh's, between quotes.
+    // Ansible puts it between quotes in an ssh argument.
     ...(identityFile === null ? {} : { ansible_ssh_private_key_file: literal(withinSshQuotes(identityFile)) }),
     ansible_ssh_common_args: literal(common.join(' ')),
   };
 }
 
-/** Ansible takes the values of an inventory for Jinja templates. @throws BAD_USAGE */
+/** Ansible evaluates inventory values as Jinja templates. @throws BAD_USAGE */
 function literal(value: string): string {
   if (!/\{[{%#]/.test(value)) return value;
-  throw new CowherdError('BAD_USAGE', `Ansible would take ${JSON.stringify(value)} for a template`, {
+  throw new CowherdError('BAD_USAGE', `Ansible would read ${JSON.stringify(value)} as a template`, {
     hint: 'Keep the store in a directory whose path has no "{{", "{%" or "{#", or use --format ssh-config.',
   });
 }

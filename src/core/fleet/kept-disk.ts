@@ -2,9 +2,9 @@ import { targetAbove } from '../domain/backing-chain.js';
 import type { BaseImage } from '../image/base.js';
 import { shellWord } from '../quoting.js';
 
-/** Hints for disks that other tools have worked on: what they hold can be kept. */
+/** Hints for disks that other tools have changed, which keep their content. */
 
-export const mergedReason = 'its overlay stands on no base image any more: that was copied into it, by "virsh blockpull" say';
+export const mergedReason = 'its overlay no longer has a backing file: the base image was copied into it, for example by "virsh blockpull"';
 
 interface Member {
   fleet: string;
@@ -13,17 +13,17 @@ interface Member {
   isOn: boolean;
 }
 
-/** An overlay that stands on nothing, or on another image of the store, is put on its base image again with all that it holds. */
+/** Rebases an overlay without a backing file, or on another image of the store, to its base image. Keeps its content. */
 export function keepOverlayHint({ fleet, index, isOn }: Member, overlay: string, base: Pick<BaseImage, 'path' | 'format'>): string {
   const stop = isOn ? `cowherd stop ${fleet} ${index}; ` : '';
   const rebase = `qemu-img rebase -f qcow2 -F ${base.format} -b ${shellWord(base.path)} ${shellWord(overlay)}`;
-  return `The disk is complete. Put it on its base image again, with all that it holds: ${stop}${rebase}; cowherd start ${fleet} ${index}. Or give up what it holds: cowherd reset ${fleet} ${index}`;
+  return `The disk is complete. Rebase it onto its base image, keeping its content: ${stop}${rebase}; cowherd start ${fleet} ${index}. Or discard its content: cowherd reset ${fleet} ${index}`;
 }
 
 /**
- * Of a domain that does not have its member's own disks.
- * @param paths the disks that it lacks
- * @param keep flags for undefine, of what is not to go with the domain
+ * For a domain that lacks its member's own disks.
+ * @param paths the missing disks
+ * @param keep flags of undefine for what to keep
  */
 export function foreignDiskReasonHint(
   { fleet, name, isOn }: Member,
@@ -35,14 +35,14 @@ export function foreignDiskReasonHint(
     const target = targetAbove(xml, path);
     if (target === undefined) continue;
     const commit = `virsh blockcommit ${name} ${target} --base ${shellWord(path)} --active --pivot --wait`;
-    return `A snapshot of another tool lies on it. Merge that into the member's own disk: ${isOn ? '' : `virsh start ${name}; `}${commit}. Then run the command again.`;
+    return `Another tool took a snapshot of it. Merge that into the member's own disk: ${isOn ? '' : `virsh start ${name}; `}${commit}. Then run the command again.`;
   }
   const undefine = ['virsh undefine', name, '--managed-save --snapshots-metadata --checkpoints-metadata', ...keep].join(' ');
   const off = isOn ? `virsh destroy ${name}; ` : '';
-  return `Was the store moved? "cowherd base relocate" mends that. Else "virsh domblklist ${name}" shows what it has instead. Without what was added to it, on its own disks, it comes back by: ${off}${undefine}; cowherd spawn ${fleet}`;
+  return `Was the store moved? "cowherd base relocate" corrects the paths. Otherwise "virsh domblklist ${name}" shows which disks it has. To recreate it on its own disks, without anything that was added to it: ${off}${undefine}; cowherd spawn ${fleet}`;
 }
 
-/** What a copy of the disk would lose, with the commands that remove it from the disk of a member that is off. */
+/** Warns of what a copy of the disk would lose, with commands that remove it from the disk of a stopped member. */
 export function extrasHint(
   { fleet, index, name, isOn }: Member,
   overlay: string,
@@ -63,5 +63,5 @@ export function extrasHint(
     ];
   });
   const stop = isOn ? [`cowherd stop ${fleet} ${index}`] : [];
-  return `A copy would lose that. If nothing needs it, remove it first: ${[...stop, ...commands].join('; ')}`;
+  return `A copy would lose that. If you do not need it, remove it first: ${[...stop, ...commands].join('; ')}`;
 }

@@ -1,7 +1,7 @@
 import { CowherdError } from '../errors.js';
 import type { MemberState } from './observation.js';
 
-/** Words for states on the command line; libvirt says "shut off". */
+/** State names on the command line; libvirt calls "off" "shut off". */
 const states: Record<string, MemberState> = {
   running: 'running',
   off: 'shutOff',
@@ -24,7 +24,7 @@ export function parseStates(text: string): Set<MemberState> {
   );
 }
 
-/** Whether something is wrong with a member, or it did not go off or pause by anybody's wish. */
+/** Whether a member has a problem, or stopped or paused without a request. */
 export function isTroubled({ state, problems, hint }: { state: MemberState; problems: readonly string[]; hint: string | null }): boolean {
   return state === 'broken' || state === 'missing' || problems.length > 0 || hint !== null;
 }

@@ -1,48 +1,48 @@
 import type { CowherdError } from '../errors.js';
 import type { MemberMark, ObservedMember } from './observation.js';
 
-/** What can be done to one member, in the order in which it is done. */
+/** The steps for one member, in their order. */
 export type StepName =
   | 'stop'
   | 'overlay'
   | 'seed'
   | 'define'
   | 'start'
-  /** Goes on from the golden VM's memory, and becomes itself. */
+  /** Resumes from the source VM's memory, and gets its own identity. */
   | 'restore'
   | 'undefine'
   | 'unlink'
   | 'shutdown'
   | 'wait'
   | 'rebase'
-  /** Its first disk becomes larger. */
+  /** Enlarges its first disk. */
   | 'grow'
   | 'resume'
   | WarmStepName;
 
-/** Into and out of a checkpoint. */
+/** Steps that take and restore a checkpoint. */
 export type WarmStepName = 'checkpoint' | 'forget' | 'verify' | 'startPaused' | 'restoreCheckpoint' | 'fixUp';
 
 export interface MemberPlan {
   index: number;
   name: string;
   steps: StepName[];
-  /** Why the steps are needed, for people. */
+  /** Why the steps are needed, for display. */
   why: string;
-  /** Steps whose effect waits for the member's next start: it runs on its old definition until then. */
+  /** The steps take effect at the member's next start: it runs with its old definition until then. */
   atNextStart: boolean;
 }
 
 export interface Plan {
   members: MemberPlan[];
   unchanged: string[];
-  /** Members that nothing may be done to by this verb, and why. */
+  /** Members that this command must not touch, and why. */
   refused: Array<{ name: string; reason: string; hint: string }>;
 }
 
-/** A member together with the mark in its domain's metadata; undefined where there is no domain or no mark. */
+/** A member with the mark in its domain's metadata; undefined without a domain or a mark. */
 export interface MarkedMember extends ObservedMember {
   mark: MemberMark | undefined;
-  /** Why the mark could not be read: nothing may be done to a domain that may be another's. */
+  /** Why the mark could not be read. The domain may be foreign, so it must not be touched. */
   unread?: CowherdError | undefined;
 }

@@ -1,9 +1,9 @@
 import type { ProcessMemory } from '../host/process-memory.js';
 import type { DomainState } from './observation.js';
 
-/** What one member's QEMU takes; null where it cannot be told. */
+/** Memory of one member's QEMU; null if unknown. */
 export interface MemberMemory {
-  /** What the guest was given. */
+  /** Memory of the guest. */
   guestBytes: number;
   residentBytes: number | null;
   proportionalBytes: number | null;
@@ -11,17 +11,17 @@ export interface MemberMemory {
   mergedBytes: number | null;
 }
 
-/** All members that are on together. A sum is of those who could be read, and null where that was nobody. */
+/** All running members together. Sums cover the readable ones, and are null if there are none. */
 export interface FleetMemory extends MemberMemory {
-  /** Members that are on. */
+  /** Running members. */
   on: number;
-  /** Those whose proportional memory could be read. */
+  /** Members with readable proportional memory. */
   read: number;
   /** Why some could not be read, and what to do. */
   notes: string[];
 }
 
-/** A QEMU process, found for a member that is on; undefined where this user sees none. */
+/** The QEMU process of a running member; undefined if this user sees none. */
 export interface SeenProcess {
   guestBytes: number | undefined;
   memory: ProcessMemory | undefined;
@@ -30,8 +30,8 @@ export interface SeenProcess {
 export type MemorySubject = { name: string; state: DomainState['state'] | undefined; process: SeenProcess | undefined };
 
 /**
- * Judges what was read of a fleet's processes. Members that are off have no memory, and are left out.
- * @param guestBytes what the spec gives a guest, where its process does not say
+ * Summarizes the memory of a fleet's processes. Stopped members are skipped.
+ * @param guestBytes guest memory from the spec, used if the process does not show it
  */
 export function judgeFleetMemory(
   subjects: readonly MemorySubject[],
@@ -79,15 +79,13 @@ function notesOn(running: readonly MemorySubject[]): string[] {
   return [
     ...(denied > 0
       ? [
-          `${members(denied)}: QEMU runs as another user, and the kernel shows its proportional memory to that user and root alone. Ask as root`,
+          `${members(denied)}: QEMU runs as another user, and the kernel shows its proportional memory only to that user and to root. Run the command as root`,
         ]
       : []),
-    ...(unseen > 0
-      ? [`${members(unseen)}: no QEMU process of theirs is to be seen from here (/proc with hidepid, a container, or it has just ended)`]
-      : []),
-    ...(ended > 0 ? [`${members(ended)}: ended while being looked at. Look again`] : []),
+    ...(unseen > 0 ? [`${members(unseen)}: no QEMU process is visible (/proc with hidepid, a container, or it has just ended)`] : []),
+    ...(ended > 0 ? [`${members(ended)}: ended during the check. Run the command again`] : []),
     ...(unsupported > 0
-      ? [`${members(unsupported)}: this kernel does not tell proportional memory (smaps_rollup came with Linux 4.14)`]
+      ? [`${members(unsupported)}: this kernel does not report proportional memory (smaps_rollup came with Linux 4.14)`]
       : []),
   ];
 }

@@ -7,31 +7,31 @@ export interface DomainState {
   name: string;
   uuid: string;
   state: 'running' | 'paused' | 'shutOff' | 'other';
-  /** libvirt's word for why, e.g. `booted`, `I/O error`, `destroyed`. */
+  /** libvirt's reason, e.g. `booted`, `I/O error`, `destroyed`. */
   reason: string;
 }
 
-/** What a domain's metadata says: which member of which fleet it is. */
+/** The mark in a domain's metadata: which member of which fleet it is. */
 export interface MemberMark {
   fleet: string;
   fleetId: string;
   index: number;
   baseName: string;
   baseDigest: string;
-  /** Digest of the definition, to tell whether the template or the spec has changed since. */
+  /** Digest of the definition, to detect changes of the template or the spec. */
   definition: string;
   /** The fleet's domain spec as JSON. */
   spec: string;
 }
 
-/** One member as it is found, before anyone judges it. */
+/** One member as observed, before it is judged. */
 export interface ObservedMember extends MemberIdentity {
   domain: DomainState | undefined;
-  /** Bytes on disk of all its disks; undefined where the first one is not there. */
+  /** Bytes on disk of all its disks; undefined if the first one is missing. */
   overlayBytes: number | undefined;
-  /** Stems of disks beside the first one that are not there. */
+  /** Stems of missing disks, except the first one. */
   missingDisks?: readonly string[];
-  /** Of a clone that was not made itself: a guest that boots from its disk is a second golden VM. */
+  /** For a clone without its own identity: a guest that boots from its disk is a duplicate of the source VM. */
   isIdentityPending?: boolean;
 }
 
@@ -42,13 +42,13 @@ export interface JudgedMember extends ObservedMember {
   reason: string;
   driftBytes: number;
   problems: string[];
-  /** Whether its domain or one of its disks does not exist. */
+  /** Whether its domain or one of its disks is missing. */
   isIncomplete: boolean;
-  /** What to do about a guest that did not go off or pause by anybody's wish; undefined for others. */
+  /** What to do about a guest that stopped or paused without a request; undefined for others. */
   hint?: string;
 }
 
-/** Puts together what libvirt and the disk say. No I/O, and one bad member never hides the others. */
+/** Combines the state of libvirt and the store. No I/O; one bad member does not affect the others. */
 export function observeMembers(
   record: FleetRecord,
   domains: readonly DomainState[],
@@ -57,7 +57,7 @@ export function observeMembers(
 ): ObservedMember[] {
   const byName = new Map(domains.map((domain) => [domain.name, domain]));
   const byUuid = new Map(domains.map((domain) => [domain.uuid, domain]));
-  // By UUID where the name is not there: a member that was renamed still has its overlay open.
+  // By UUID if the name is missing: a renamed member still has its overlay open.
   return record.members.map((member) => {
     const [first, ...others] = memberDisks(record, member).map(({ stem }) => ({ stem, bytes: diskBytes.get(stem) }));
     const sum = others.reduce((total, { bytes = 0 }) => total + bytes, first?.bytes ?? 0);
@@ -71,13 +71,13 @@ export function observeMembers(
   });
 }
 
-/** @param baseProblem what is wrong with the base image under all of them, if anything */
+/** @param baseProblem the problem of the shared base image, if any */
 export function judgeMember(member: ObservedMember, freshOverlayBytes: number, baseProblem?: string): JudgedMember {
   const { domain, overlayBytes } = member;
   const driftBytes = overlayBytes === undefined ? 0 : Math.max(0, overlayBytes - freshOverlayBytes);
   if (domain === undefined && overlayBytes === undefined) {
     const problems = ['domain and overlay are missing'];
-    return { ...member, state: 'missing', reason: 'never made, or removed', driftBytes, problems, isIncomplete: true };
+    return { ...member, state: 'missing', reason: 'never created, or removed', driftBytes, problems, isIncomplete: true };
   }
   const problems: string[] = [];
   if (domain === undefined) problems.push('domain is missing');
@@ -97,22 +97,23 @@ function hintFor({ name, state, reason }: DomainState): string | undefined {
   const fleet = name.replace(/-\d+$/, '');
   if (state === 'paused') {
     if (reason === 'I/O error')
-      return `free some space ("cowherd report" shows who uses it), then "cowherd start ${fleet}" lets them go on where they were; a reset makes them clean`;
-    if (reason === 'guest crashed') return `the guest has crashed, and is kept as it was: end it (cowherd stop --force), or reset it`;
-    if (reason === 'watchdog') return `the guest did not feed its watchdog: "cowherd start ${fleet}" lets it go on, a reset makes it clean`;
+      return `free some space ("cowherd report" shows what uses it), then "cowherd start ${fleet}" resumes them where they stopped; a reset discards their changes`;
+    if (reason === 'guest crashed')
+      return `the guest crashed and was kept for inspection: force it off (cowherd stop --force), or reset it`;
+    if (reason === 'watchdog') return `the guest's watchdog expired: "cowherd start ${fleet}" resumes it, a reset discards its changes`;
     if (isStartingUp({ state, reason }))
-      return `libvirt is starting it: look again. Where that lasts, "cowherd start ${fleet}" tells what to do`;
-    if (reason === 'by the user') return `somebody paused them: "cowherd start ${fleet}" lets them go on`;
+      return `libvirt is starting it: check again. If that lasts, "cowherd start ${fleet}" says what to do`;
+    if (reason === 'by the user') return `a user paused them: "cowherd start ${fleet}" resumes them`;
   }
   if (state === 'shutOff' && reason === 'crashed')
-    return `QEMU ended by itself (was it killed, or out of memory?): see /var/log/libvirt/qemu/, then cowherd start ${fleet}`;
-  if (state === 'shutOff' && reason === 'failed') return `it could not start: "cowherd start ${fleet}" tells why`;
+    return `QEMU ended unexpectedly (was it killed, or out of memory?): see /var/log/libvirt/qemu/, then cowherd start ${fleet}`;
+  if (state === 'shutOff' && reason === 'failed') return `it could not start: "cowherd start ${fleet}" shows why`;
   return undefined;
 }
 
 /**
- * Whether libvirt has begun to start a domain and is not through: for moments, until its QEMU is there. For good where libvirtd was
- * killed in the midst of it: it then keeps a note of a QEMU that does not exist, and every call waits for a lock that nobody holds.
+ * Whether libvirt is starting a domain. Normally brief, until its QEMU exists. Permanent if libvirtd was killed during the start: it then
+ * keeps the status file of a QEMU that does not exist, and every call waits for a lock that is never released.
  */
 export function isStartingUp({ state, reason }: Pick<DomainState, 'state' | 'reason'>): boolean {
   return state === 'paused' && reason === 'starting up';

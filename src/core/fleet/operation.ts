@@ -2,27 +2,27 @@ import { z } from 'zod';
 import type { StepName } from './member-plan.js';
 import { type FleetRecord, fleetRecordSchema } from './record.js';
 
-/** operation.json: a verb that is under way, with all that is needed to finish it after a crash. */
+/** operation.json: a running command, with everything that is needed to finish it after a crash. */
 export const operationSchema = z.strictObject({
   version: z.literal(1),
   id: z.string(),
-  /** The fleet that it is about. */
+  /** The fleet. */
   fleet: z.string().optional(),
   verb: z.enum(['spawn', 'reset', 'teardown', 'rebase', 'checkpoint']),
   startedAt: z.iso.datetime(),
-  /** Indexes of the members that it is about. */
+  /** Indexes of the target members. */
   targets: z.array(z.number().int().positive()),
-  /** Indexes of the targets that were on when it began, for start policy "same". */
+  /** Indexes of the targets that were running when it began, for start policy "same". */
   wasOn: z.array(z.number().int().positive()),
   start: z.enum(['all', 'none', 'same']),
-  /** spawn, rebase: what the fleet is to be. */
+  /** spawn, rebase: the new record of the fleet. */
   record: fleetRecordSchema.optional(),
-  /** teardown: the whole fleet goes, and its base image with it. */
+  /** teardown: removes the whole fleet, and its base image. */
   wholeFleet: z.boolean(),
-  /** reset: the seeds keep their instance-id, and first-boot work is not done again. */
+  /** reset: the seeds keep their instance-id, so first-boot work is not repeated. */
   keepInstance: z.boolean().default(false),
   withBase: z.boolean(),
-  /** reset: back to the checkpoint. */
+  /** reset: restores the checkpoint. */
   warm: z
     .strictObject({
       /** Run in the guests at the end. */
@@ -31,12 +31,12 @@ export const operationSchema = z.strictObject({
     .optional(),
   rebase: z
     .strictObject({
-      /** Indexes of the targets that go first; the others follow when these hold. */
+      /** Indexes of the targets that go first; the others follow if these succeed. */
       canaries: z.array(z.number().int().positive()),
-      /** Members that are moved at the same time, after the canaries. */
+      /** Members to move at the same time, after the canaries. */
       batch: z.number().int().positive(),
       keepDrift: z.boolean(),
-      /** What members must reach, as --wait says it. */
+      /** Stages that members must reach, as in --wait. */
       wait: z.string().optional(),
       timeoutMs: z.number().positive().optional(),
     })
@@ -44,14 +44,14 @@ export const operationSchema = z.strictObject({
 });
 export type Operation = z.infer<typeof operationSchema> & { record?: FleetRecord | undefined };
 
-/** An operation that began and did not end, as status and resume see it. */
+/** An unfinished operation, for status and resume. */
 export interface Unfinished {
   operation: Operation;
-  /** Indexes of members that are done. */
+  /** Indexes of finished members. */
   done: Set<number>;
 }
 
-/** operation.log: one line per finished member. A last line that was cut short does not count. */
+/** operation.log: one line per finished member. An incomplete last line is ignored. */
 export function parseOperationLog(text: string): Set<number> {
   const lines = text.split('\n').slice(0, -1);
   return new Set(lines.flatMap((line) => (/^done \d{1,7}$/.test(line) ? [Number(line.slice(5))] : [])));
@@ -65,7 +65,7 @@ export type StageName = StepName | 'import';
 
 export interface StageTime {
   name: StageName;
-  /** From the first member's begin to the last one's end, wall clock; stages overlap. */
+  /** Wall clock time from the first member's start to the last one's end; stages overlap. */
   seconds: number;
   count: number;
 }

@@ -26,21 +26,21 @@ export interface MemberOutcome {
   mac: string;
   /** Reserved for it on its libvirt network. */
   address: string | null;
-  /** Of 127.0.0.1, forwarded to its port 22. */
+  /** Port of 127.0.0.1 that is forwarded to its port 22. */
   sshPort: number | null;
-  /** As far as this run knows; `cowherd status` looks again. */
+  /** As far as this run knows; `cowherd status` checks again. */
   state: MemberState;
   outcome: MemberOutcomeKind;
-  /** What it has become all the same, where all that failed is that it did not become ready in time. */
+  /** The achieved outcome, if only the readiness wait failed. */
   became?: MemberOutcomeKind;
   /** The step that failed. */
   step?: StepName;
-  /** The stage of readiness that it did not reach. */
+  /** The readiness stage that it did not reach. */
   stuckAt?: ReadyStage;
   error?: ErrorReport;
 }
 
-/** What a verb over many members did: the document of `--json`, the same shape for each of them. */
+/** The result of a command for many members: the document of `--json`, the same for all commands. */
 export interface Outcome {
   fleet: string;
   operation: { verb: string; id: string; seconds: number; interrupted: boolean };
@@ -49,15 +49,15 @@ export interface Outcome {
   stages: StageTime[];
   members: MemberOutcome[];
   notes: string[];
-  /** reset and teardown: bytes on disk given back. */
+  /** reset and teardown: bytes on disk that were freed. */
   freedBytes?: number;
   /** Only under --dry-run: the steps that would have been taken. */
   plan?: Plan;
-  /** Only under --dry-run: what the real run would refuse all of it for. */
+  /** Only under --dry-run: why the real run would refuse the whole command. */
   refusal?: ErrorReport;
 }
 
-/** One document of several that a verb came to, one after the other. @param members in their order, each once */
+/** Merges several consecutive outcomes of a command. @param members in their order, each once */
 export function mergeOutcomes(parts: readonly Outcome[], seconds: number): Outcome {
   const [first] = parts;
   if (first === undefined) throw new Error('no outcomes to merge');
@@ -79,7 +79,7 @@ export function mergeOutcomes(parts: readonly Outcome[], seconds: number): Outco
   };
 }
 
-/** 0 all done, 4 some failed, 130 interrupted. Of a dry run: that of the real run, as far as it can be foreseen. */
+/** 0 all done, 4 some failed, 130 interrupted. For a dry run: the expected code of the real run. */
 export function exitCodeOfOutcome(outcome: Outcome): number {
   if (outcome.operation.interrupted) return 130;
   if (outcome.refusal !== undefined) return exitCodeOf[outcome.refusal.code as ErrorCode] ?? 1;

@@ -3,17 +3,17 @@ import type { MarkedMember, Plan, StepName } from './member-plan.js';
 import { isOn, isStartingUp } from './observation.js';
 
 export interface SpawnSubject extends MarkedMember {
-  /** Digest of the definition that the spec asks for. */
+  /** Digest of the definition that the spec results in. */
   definition: string;
-  /** What of its definition changes, in words; empty where nobody can tell. */
+  /** What changes in its definition, for display; empty if unknown. */
   changes?: readonly string[];
-  /** Why its seed must be written; undefined where it needs none, or has the right one. */
+  /** Why its seed must be written; undefined if it needs none, or has the right one. */
   seedLack?: string | undefined;
 }
 
 /**
- * The steps from what is observed to what the spec says: create what is missing, redefine what has changed, start what is off,
- * leave the rest. Planning again after the steps were applied gives an empty plan.
+ * The steps from the observed state to the spec: create what is missing, redefine what has changed, start what is off,
+ * leave the rest. After the steps are applied, planning again gives an empty plan.
  */
 export function planSpawn(subjects: readonly SpawnSubject[], fleetId: string): Plan {
   const plan: Plan = { members: [], unchanged: [], refused: [] };
@@ -29,7 +29,7 @@ export function planSpawn(subjects: readonly SpawnSubject[], fleetId: string): P
     if (running && subject.overlayBytes === undefined) {
       plan.refused.push({
         name,
-        reason: `its overlay is missing under the running domain`,
+        reason: `its overlay is missing, and the domain is running`,
         hint: 'Save what you need from the guest, then reset that member.',
       });
       continue;
@@ -37,15 +37,15 @@ export function planSpawn(subjects: readonly SpawnSubject[], fleetId: string): P
     if (running && missing.length > 0) {
       plan.refused.push({
         name,
-        reason: `it runs without its ${missing.join(', ')}`,
-        hint: 'Stop it (cowherd stop), then run "cowherd spawn" again: it makes what is missing.',
+        reason: `it is running without its ${missing.join(', ')}`,
+        hint: 'Stop it (cowherd stop), then run "cowherd spawn" again: it creates what is missing.',
       });
       continue;
     }
     if (domain?.reason === 'saved' && subject.overlayBytes !== undefined && missing.length > 0) {
       plan.refused.push({
         name,
-        reason: `its memory is saved, of a guest that does not know of its ${missing.join(', ')}`,
+        reason: `it has saved memory of a guest without its ${missing.join(', ')}`,
         hint: `Start it and stop it: virsh start ${name}; virsh shutdown ${name}`,
       });
       continue;

@@ -6,15 +6,15 @@ export type StartPolicy = 'all' | 'none' | 'same';
 
 export interface ResetPolicy {
   start: StartPolicy;
-  /** Names of members that were on when the reset began. */
+  /** Names of members that were running when the reset began. */
   wasOn: ReadonlySet<string>;
-  /** Whether members have seeds that go with their overlays. */
+  /** Whether members have seeds, which are replaced with their overlays. */
   withSeeds: boolean;
-  /** Whether domains are undefined and defined again: the only way to clear a TPM, whose state is libvirt's. */
+  /** Whether domains are redefined: the only way to clear a TPM, whose state libvirt keeps. */
   redefines?: boolean;
 }
 
-/** Reset: stop, fresh overlay and seed in place of the old ones, start those that ran. */
+/** Reset: stop, replace overlay and seed by fresh ones, start those that were running. */
 export function planReset(
   members: readonly MarkedMember[],
   fleetId: string,
@@ -23,9 +23,9 @@ export function planReset(
   const plan: Plan = { members: [], unchanged: [], refused: [] };
   for (const member of members) {
     const { domain, index, name } = member;
-    // A reset that redefines may have been interrupted between the two.
+    // A reset that redefines may have been interrupted between undefine and define.
     if (domain === undefined && !redefines) {
-      plan.refused.push({ name, reason: 'it has no domain', hint: 'Run "cowherd spawn" again: it makes what is missing.' });
+      plan.refused.push({ name, reason: 'it has no domain', hint: 'Run "cowherd spawn" again: it creates what is missing.' });
       continue;
     }
     if (isForeign(member, fleetId)) {
@@ -44,11 +44,11 @@ export function planReset(
 }
 
 export interface RebasePolicy extends ResetPolicy {
-  /** Overlays keep what the guests wrote: each is moved to the new base image as it is. */
+  /** Overlays keep the guests' changes: each is rebased to the new base image. */
   keepDrift: boolean;
 }
 
-/** Rebase: as a reset, on another base image, which domains must be told of; or the overlay itself is moved, of members that are off. */
+/** Rebase: like a reset with another base image, which requires new definitions; or rebases the overlays of stopped members. */
 export function planRebase(members: readonly MarkedMember[], fleetId: string, policy: RebasePolicy): Plan {
   if (!policy.keepDrift) {
     const plan = planReset(members, fleetId, policy);
@@ -63,14 +63,17 @@ export function planRebase(members: readonly MarkedMember[], fleetId: string, po
     const { domain, index, name, overlayBytes } = member;
     const refuse = (reason: string, hint: string): void => void plan.refused.push({ name, reason, hint });
     if (domain === undefined || overlayBytes === undefined) {
-      refuse(domain === undefined ? 'it has no domain' : 'its overlay is missing', 'Run "cowherd spawn" again: it makes what is missing.');
+      refuse(
+        domain === undefined ? 'it has no domain' : 'its overlay is missing',
+        'Run "cowherd spawn" again: it creates what is missing.',
+      );
     } else if (isForeign(member, fleetId)) {
       plan.refused.push(foreignReason(member));
     } else if (isOn(domain)) {
-      refuse('it runs, and its overlay is to be kept', `Stop it first: cowherd stop ${domain.name.replace(/-\d+$/, '')} ${index}`);
+      refuse('it is running, and its overlay is to be kept', `Stop it first: cowherd stop ${domain.name.replace(/-\d+$/, '')} ${index}`);
     } else if (domain.reason === 'saved') {
       refuse(
-        'its memory is saved, which belongs to the old base image',
+        'it has saved memory, which belongs to the old base image',
         `Start it and stop it: virsh start ${name}; virsh shutdown ${name}`,
       );
     } else {
@@ -81,7 +84,7 @@ export function planRebase(members: readonly MarkedMember[], fleetId: string, po
   return plan;
 }
 
-/** A domain names what its overlay stands on. */
+/** A domain's XML names the backing chain of its overlay. */
 function withDefine(steps: readonly StepName[]): StepName[] {
   return [...steps.filter((step) => step !== 'start'), 'define', ...steps.filter((step) => step === 'start')];
 }
@@ -92,11 +95,11 @@ export function planTeardown(members: readonly MarkedMember[], fleetId: string):
     const { domain, index, name } = member;
     const isOthers = isForeign(member, fleetId);
     if (isOthers && domain?.uuid === member.uuid) {
-      // Renamed, or its mark is lost: it may well have the member's overlay open.
+      // Renamed, or its mark is missing: it may have the member's overlay open.
       plan.refused.push(foreignReason(member));
       continue;
     }
-    // A foreign domain under the member's name is left alone; what is the member's own still goes.
+    // A foreign domain with the member's name is not touched; the member's own files are still removed.
     const own = domain !== undefined && !isOthers;
     const steps: StepName[] = own && isOn(domain) ? ['stop', 'undefine', 'unlink'] : own ? ['undefine', 'unlink'] : ['unlink'];
     plan.members.push({ index, name, steps, why: 'teardown', atNextStart: false });
@@ -104,23 +107,23 @@ export function planTeardown(members: readonly MarkedMember[], fleetId: string):
   return plan;
 }
 
-/** Reasons of a pause that nothing ends but a person. The others are libvirt's own, for moments. */
+/** Pause reasons that only a user ends. The others are brief and end by themselves. */
 export const resumable: ReadonlySet<string> = new Set(['by the user', 'I/O error', 'watchdog', 'from snapshot']);
 
-/** Start: what is off is started, and what is paused goes on. Stop: what is on is shut down. */
+/** Start: starts stopped members and resumes paused ones. Stop: shuts down running ones. */
 export function planPower(members: readonly MarkedMember[], fleetId: string, verb: 'start' | 'stop'): Plan {
   const plan: Plan = { members: [], unchanged: [], refused: [] };
   for (const member of members) {
     const { domain, index, name, overlayBytes, missingDisks } = member;
     if (domain === undefined) {
-      plan.refused.push({ name, reason: 'it has no domain', hint: 'Run "cowherd spawn" again: it makes what is missing.' });
+      plan.refused.push({ name, reason: 'it has no domain', hint: 'Run "cowherd spawn" again: it creates what is missing.' });
     } else if (isForeign(member, fleetId)) {
       plan.refused.push(foreignReason(member));
     } else if (verb === 'start' && domain.state === 'paused' && domain.reason === 'guest crashed') {
       plan.refused.push({
         name,
-        reason: 'its guest has crashed, and is kept as it was',
-        hint: 'End it (cowherd stop --force), or reset it.',
+        reason: 'its guest crashed and was kept for inspection',
+        hint: 'Force it off (cowherd stop --force), or reset it.',
       });
     } else if (verb === 'start' && domain.state === 'paused' && resumable.has(domain.reason)) {
       plan.members.push({ index, name, steps: ['resume'], why: `paused: ${domain.reason}`, atNextStart: false });

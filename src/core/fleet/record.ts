@@ -7,18 +7,18 @@ import { type MemberIdentity, memberIdentity, memberUuid } from './identity.js';
 
 export { type BaseRef, baseRefSchema };
 
-/** fleet.json: what the fleet is meant to be. Never what libvirt or the disk say. */
+/** fleet.json: the intended state of the fleet, never the observed one. */
 export const fleetRecordSchema = z.strictObject({
   version: z.literal(1),
-  /** Random; every identity is derived from it. */
+  /** Random; all member identities are derived from it. */
   id: z.uuid(),
   name: z.string().regex(namePattern),
   base: baseRefSchema,
   spec: domainSpecSchema,
-  /** Of virtType auto: what was chosen, for all members alike. Absent in fleets of cowherd 0.1.0. */
+  /** For virtType auto: what was chosen for all members. Absent in fleets of cowherd 0.1.0. */
   accelerator: choiceSchema.optional(),
   createdAt: z.iso.datetime(),
-  /** Bytes that a fresh overlay takes on this disk: where drift starts. */
+  /** Bytes of a fresh overlay on this disk, which do not count as drift. */
   freshOverlayBytes: z.number().int().nonnegative(),
   members: z.array(
     z.strictObject({
@@ -26,29 +26,29 @@ export const fleetRecordSchema = z.strictObject({
       name: z.string(),
       uuid: z.uuid(),
       macs: z.array(z.string()),
-      /** IPv4 address that is reserved for the member on its libvirt network. */
+      /** IPv4 address reserved for the member on its libvirt network. */
       address: z.ipv4().optional(),
-      /** Port of 127.0.0.1 that leads to the member's port 22. */
+      /** Port of 127.0.0.1 that is forwarded to the member's port 22. */
       sshPort: z.number().int().min(1).max(65_535).optional(),
-      /** What its first disk stands on, where that is not the fleet's base image: between the two of a rebase. */
+      /** Base image of its first disk, if not the fleet's: during a rebase. */
       base: baseRefSchema.optional(),
     }),
   ),
 });
 export type FleetRecord = z.infer<typeof fleetRecordSchema>;
 
-/** What the first disk of a member stands on. */
+/** The base image of a member's first disk. */
 export function baseOf(record: Pick<FleetRecord, 'base'>, member: { base?: BaseRef | undefined }): BaseRef {
   return member.base ?? record.base;
 }
 
-/** Every base image that anything of the fleet stands on, each once; the fleet's own comes first. */
+/** Every base image that the fleet uses, each once; the fleet's own comes first. */
 export function basesOf({ base, members, spec }: Pick<FleetRecord, 'base' | 'members' | 'spec'>): BaseRef[] {
   const all = [base, ...members.flatMap((member) => member.base ?? []), ...spec.disks.flatMap((disk) => disk.base ?? [])];
   return [...new Map(all.map((ref) => [`${ref.name}@${ref.digest}`, ref])).values()];
 }
 
-/** @throws STATE_DAMAGED, also where it is another fleet's record */
+/** @throws STATE_DAMAGED, also if it is another fleet's record */
 export function parseFleetRecord(fleet: string, text: string): FleetRecord {
   const hint = `Run "cowherd status ${fleet} --recover" to rebuild it from the domains.`;
   const record = parseState(fleetRecordSchema, fleet, 'fleet.json', text, hint);
@@ -57,14 +57,14 @@ export function parseFleetRecord(fleet: string, text: string): FleetRecord {
 }
 
 /**
- * A record that lies in a fleet's directory is that fleet's, and its members are those that follow from its id: all else was put
- * together by hand, and would lead a verb to files and domains that are not the fleet's.
+ * A record in a fleet's directory must belong to that fleet, and its members must be derived from its id. Anything else was
+ * edited by hand, and would make a command use files and domains of others.
  * @throws STATE_DAMAGED
  */
 export function assertRecordOf(fleet: string, record: FleetRecord, file: string, hint: string): void {
   if (record.name !== fleet) {
-    throw new CowherdError('STATE_DAMAGED', `${file} of ${fleet} is that of another fleet, ${record.name}`, {
-      hint: `If the directory was renamed, give it its name back: ${record.name}. If the file was put there by mistake: ${hint}`,
+    throw new CowherdError('STATE_DAMAGED', `${file} of ${fleet} belongs to another fleet, ${record.name}`, {
+      hint: `If the directory was renamed, rename it back: ${record.name}. If the file was put there by mistake: ${hint}`,
     });
   }
   const seen = new Set<number>();
@@ -76,7 +76,7 @@ export function assertRecordOf(fleet: string, record: FleetRecord, file: string,
     }
     throw new CowherdError(
       'STATE_DAMAGED',
-      `${file} of ${fleet} is damaged: ${name} is ${isOwn ? 'in it twice' : `not its member ${index}`}`,
+      `${file} of ${fleet} is damaged: ${name} is ${isOwn ? 'listed twice' : `not its member ${index}`}`,
       {
         hint,
       },
@@ -102,7 +102,7 @@ export function parseState<T>(schema: z.ZodType<T>, fleet: string, file: string,
   return result.data;
 }
 
-/** Members 1…count, keeping what is recorded beyond it. @param nics network interfaces of each */
+/** Members 1 to count, and recorded ones beyond it. @param nics network interfaces of each */
 export function growMembers(
   fleet: string,
   fleetId: string,

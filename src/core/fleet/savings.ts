@@ -8,12 +8,12 @@ export interface FleetUsage {
     allocatedBytes: number;
     virtualBytes: number;
   };
-  /** Every file that overlays of the fleet stand on, through all layers of all its base images; fleets may have some in common. */
+  /** Every file of the fleet's base images, including all layers; fleets may share some. */
   baseFiles: Array<{ path: string; allocatedBytes: number }>;
   freshOverlayBytes: number;
   /**
-   * Of all disks of each, with what checkpoints take of them, and the memory in them that no checkpoint's record names; with what full
-   * copies of their base images would take, and what the guest sees.
+   * Per member, for all disks: bytes on disk, bytes of checkpoints, memory in them without a checkpoint record; the size of full
+   * copies of their base images, and the virtual size.
    */
   members: Array<{
     name: string;
@@ -23,27 +23,27 @@ export interface FleetUsage {
     copyBytes: number;
     virtualBytes: number;
   }>;
-  /** cloud-init seeds of all members: full copies would need them as well, so they are no part of the savings. */
+  /** cloud-init seeds of all members. Full copies would need them, too, so they do not count as savings. */
   seedBytes: number;
 }
 
 export interface Savings {
   members: number;
   /**
-   * What checkpoints take, memory for the most part, is in the first and no drift. Neither is strayBytes: the memory of checkpoints
-   * that have no record, since they were given up while QEMU was at them.
+   * Checkpoints (mostly memory) count in the first and not as drift. Neither do strayBytes: the memory of checkpoints
+   * without a record, which were abandoned while QEMU was saving them.
    */
   overlays: { allocatedBytes: number; driftBytes: number; checkpointBytes: number; strayBytes: number };
-  /** What one full copy of the base per member would take: as little as a sparse copy does, and as much as the guest sees. */
+  /** Size of one full copy of the base per member: as a sparse copy, and as the virtual size. */
   fullCopies: { allocatedBytes: number; virtualBytes: number };
-  /** Against sparse full copies, with the base itself on our side of the account. Negative where overlays have outgrown them. */
+  /** Compared with sparse full copies, after subtracting the base image. Negative if overlays have outgrown them. */
   saved: { bytes: number; percent: number };
 }
 
 export interface FleetReport extends Savings {
   fleet: string;
   base: FleetUsage['base'];
-  /** What all that overlays stand on takes: the base image, those of further disks, and in a rebase the other one. */
+  /** Bytes of all base images: the fleet's, those of further disks, and the other one during a rebase. */
   bases: { allocatedBytes: number; files: FleetUsage['baseFiles'] };
   seedBytes: number;
   perMember: Array<{ name: string; allocatedBytes: number; driftBytes: number; checkpointBytes: number; strayBytes: number }>;
@@ -84,7 +84,7 @@ export function reportFleet(usage: FleetUsage): FleetReport {
   };
 }
 
-/** Several fleets together: a base image that they share is counted once, and so is a layer of it. */
+/** Several fleets together: shared base images and layers are counted once. */
 export function totalSavings(reports: readonly FleetReport[]): Savings & { bases: number; baseBytes: number } {
   const bases = new Set(reports.map((report) => report.base.path));
   const files = new Map(reports.flatMap((report) => report.bases.files.map(({ path, allocatedBytes }) => [path, allocatedBytes])));
@@ -124,7 +124,7 @@ export interface HistogramBin {
   count: number;
 }
 
-/** Drift in bins that double in width from 64 KiB on: most members drift little, a few a lot. */
+/** Drift in bins that double in width from 64 KiB: most members drift little, a few a lot. */
 export function driftHistogram(driftBytes: readonly number[]): HistogramBin[] {
   const bins: HistogramBin[] = [];
   for (const drift of driftBytes) {

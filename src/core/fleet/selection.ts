@@ -2,12 +2,12 @@ import { CowherdError } from '../errors.js';
 import { limits } from '../limits.js';
 import type { MemberIdentity } from './identity.js';
 
-/** 1-999999 is a typing error: no fleet has so many members, so the rest of the range need not be looked at. */
+/** Limits the range of a typo such as 1-999999: no fleet has so many members. */
 const maxUnknown = limits.members.max;
 
 /**
  * Picks members by name (`lab-003`), number (`3`) or range (`1-10`), separated by commas or given as several words.
- * @returns in index order, each once; all of them where nothing is named
+ * @returns in index order, each once; all members if none is named
  * @throws MEMBER_NOT_FOUND, BAD_USAGE
  */
 export function selectMembers<M extends MemberIdentity>(fleet: string, members: readonly M[], words: readonly string[]): M[] {
@@ -29,7 +29,7 @@ export function selectMembers<M extends MemberIdentity>(fleet: string, members: 
     } else if (numbers !== null) {
       const first = Number(numbers[1]);
       const last = Number(numbers[2] ?? numbers[1]);
-      if (last < first) throw new CowherdError('BAD_USAGE', `The range ${word} runs backwards`, { hint: `Write ${last}-${first}.` });
+      if (last < first) throw new CowherdError('BAD_USAGE', `The range ${word} is reversed`, { hint: `Write ${last}-${first}.` });
       for (let index = first; index <= last && unknown.length < maxUnknown; index++) {
         const member = byIndex.get(index);
         if (member === undefined) unknown.push(String(index));

@@ -1,34 +1,34 @@
 import { CowherdError } from '../errors.js';
 import { assertName } from '../names.js';
 
-/** A fleet that a verb is about, and which of its members. */
+/** A fleet and selected members of it. */
 export interface Target {
   fleet: string;
   /** Names, numbers and ranges; empty means all. */
   members: string[];
 }
 
-/** For verbs that are about whole fleets. @throws BAD_USAGE */
+/** For commands that apply to whole fleets. @throws BAD_USAGE */
 export function assertWhole(verb: string, targets: readonly Target[]): void {
   const chosen = targets.find(({ members }) => members.length > 0);
   if (chosen === undefined) return;
-  throw new CowherdError('BAD_USAGE', `${verb} is about whole fleets, not about single members`, {
+  throw new CowherdError('BAD_USAGE', `${verb} applies to whole fleets, not to single members`, {
     hint: `Try: cowherd ${verb} ${chosen.fleet}`,
   });
 }
 
 /**
- * Sorts the words behind a verb: `lab 1-10,17`, `lab-003`, `lab lab-003`, `lab web db`. A word that is the name of a fleet is that fleet;
- * `lab-003` is otherwise a member of `lab`, where there is such a fleet. Numbers belong to the one fleet that is named. Any other word is
- * the name of a fleet that is not there, or it is refused: it must not be taken for "all members".
+ * Parses the targets of a command: `lab 1-10,17`, `lab-003`, `lab lab-003`, `lab web db`. A word that is the name of a fleet means that
+ * fleet; otherwise `lab-003` is a member of `lab`, if that fleet exists. Numbers belong to the only named fleet. Any other word is the name
+ * of a missing fleet, or is refused: it must never mean "all members".
  * @param known fleets of the store
- * @param fileFleets fleets of a fleet file that was named instead
+ * @param fileFleets fleets of a fleet file that was given instead
  * @throws BAD_USAGE
  */
 export function parseTargets(words: readonly string[], known: readonly string[], fileFleets?: readonly string[]): Target[] {
   if (fileFleets !== undefined) {
     if (words.length > 0) {
-      throw new CowherdError('BAD_USAGE', 'Name fleets, or a file that names them, not both', {
+      throw new CowherdError('BAD_USAGE', 'Name fleets, or give a fleet file, but not both', {
         hint: 'Leave out --file to choose members.',
       });
     }
@@ -47,17 +47,19 @@ export function parseTargets(words: readonly string[], known: readonly string[],
   }
   const [only, ...others] = targets.keys();
   if (only === undefined)
-    throw new CowherdError('BAD_USAGE', 'Which fleet?', { hint: 'Name one, or a fleet file with --file. "cowherd list" shows all.' });
+    throw new CowherdError('BAD_USAGE', 'No fleet given', {
+      hint: 'Name one, or give a fleet file with --file. "cowherd list" shows all.',
+    });
   if (numbers.length > 0 && others.length > 0) {
     throw new CowherdError('BAD_USAGE', `Members ${numbers.join(',')} could be of ${only} or of ${others.join(' or ')}`, {
-      hint: `With several fleets, name members in full, as ${only}-001.`,
+      hint: `With several fleets, name members in full, such as ${only}-001.`,
     });
   }
   if (numbers.length > 0) add(only, ...numbers);
   return [...targets].map(([fleet, members]) => ({ fleet, members }));
 }
 
-/** `3,lab-005` → its parts. A word of commas alone is passed on: it must not be taken for no word. */
+/** `3,lab-005` → its parts. A word of only commas is kept, so that it does not count as no word. */
 function partsOf(word: string): string[] {
   const parts = word.split(',').filter((part) => part !== '');
   return parts.length === 0 ? [word] : parts;

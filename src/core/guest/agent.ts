@@ -3,14 +3,14 @@ import { CowherdError } from '../errors.js';
 import { type Ipv4Address, type MacAddress, parseMac, parseUnicastIpv4 } from './values.js';
 
 /**
- * Messages of the QEMU guest agent, as cowherd uses them. The guest may answer anything: each reply is read with a schema that gives
- * plain values within bounds, or it is refused.
+ * Messages of the QEMU guest agent. The guest is not trusted: each reply is parsed with a schema that gives
+ * plain values within bounds, or is refused.
  * Source: https://qemu-project.gitlab.io/qemu/interop/qemu-ga-ref.html
  */
 
 export interface AgentExecStatus {
   exited: boolean;
-  /** As a shell counts: 128 and the signal's number where it was killed by one. On Windows up to 32 bits. */
+  /** As in a shell: 128 plus the signal's number if it was killed. On Windows up to 32 bits. */
   exitCode: number;
   stdout: Buffer;
   stderr: Buffer;
@@ -25,7 +25,7 @@ export function execCommand(argv: readonly string[], input?: string | Uint8Array
   return { execute: 'guest-exec', arguments: { path, arg, ...stdin, 'capture-output': true } };
 }
 
-/** libvirt takes messages of some 7 MB. */
+/** libvirt accepts messages of about 7 MB. */
 const mostBase64 = 16 * 1024 * 1024;
 const base64 = z
   .string()
@@ -33,7 +33,7 @@ const base64 = z
   .regex(/^[A-Za-z0-9+/]*={0,2}$/)
   .transform((text) => Buffer.from(text, 'base64'));
 const noOutput = base64.default(Buffer.alloc(0));
-/** A 32-bit number, with or without a sign: exit codes of Windows are both. */
+/** A signed or unsigned 32-bit number: exit codes of Windows are both. */
 const int32 = z
   .int()
   .min(-(2 ** 31))
@@ -58,7 +58,7 @@ const execStatusSchema = z.union([
 const fileReadSchema = z.object({ count: z.int().min(0).optional(), 'buf-b64': noOutput, eof: z.boolean().default(false) });
 const fileWrittenSchema = z.object({ count: z.int().min(0) });
 
-/** @throws GUEST_REFUSED where it is not what the agent's protocol promises */
+/** @throws GUEST_REFUSED for a reply that violates the agent's protocol */
 export function parseExecBegun(domain: string, reply: unknown): number {
   return read(domain, 'guest-exec', execBegunSchema, reply).pid;
 }
@@ -82,14 +82,14 @@ export function parseFileHandle(domain: string, reply: unknown): number {
   return read(domain, 'guest-file-open', handle, reply);
 }
 
-/** @param most how many bytes were asked for @throws GUEST_REFUSED */
+/** @param most how many bytes were requested @throws GUEST_REFUSED */
 export function parseFileRead(domain: string, reply: unknown, most: number): { bytes: Buffer; eof: boolean } {
   const { 'buf-b64': bytes, eof } = read(domain, 'guest-file-read', fileReadSchema, reply);
   if (bytes.length > most) throw unreadable(domain, 'guest-file-read', `${bytes.length} bytes instead of ${most} at most`);
   return { bytes, eof };
 }
 
-/** @returns how many bytes it took @throws GUEST_REFUSED */
+/** @returns how many bytes were written @throws GUEST_REFUSED */
 export function parseFileWritten(domain: string, reply: unknown): number {
   return read(domain, 'guest-file-write', fileWrittenSchema, reply).count;
 }
@@ -99,12 +99,12 @@ export interface InterfaceAddress {
   ip: Ipv4Address;
 }
 
-/** A guest with more is not one that anybody logs in to. */
+/** No real guest has more. */
 const most = { interfaces: 256, addresses: 64 };
 
 /**
- * IPv4 addresses that a machine can have, of `guest-network-get-interfaces`, by MAC. Entries that are something else are left out: a
- * guest has cards that cowherd need not understand.
+ * Unicast IPv4 addresses from `guest-network-get-interfaces`, by MAC. Other entries are skipped, since a
+ * guest may have interfaces that cowherd does not support.
  */
 export function parseInterfaces(reply: unknown): InterfaceAddress[] {
   return records(reply, most.interfaces).flatMap((card) => {
@@ -129,9 +129,9 @@ function read<T>(domain: string, command: string, schema: z.ZodType<T>, reply: u
   throw unreadable(domain, command, issue === undefined ? '' : [issue.path.join('.'), issue.code].filter((word) => word !== '').join(': '));
 }
 
-/** The reply itself is not quoted: it may be megabytes of anything. */
+/** Does not quote the reply, which may be megabytes of anything. */
 function unreadable(domain: string, command: string, why: string): CowherdError {
-  return new CowherdError('GUEST_REFUSED', `The agent of ${domain} gave a reply to ${command} that is not valid (${why})`, {
+  return new CowherdError('GUEST_REFUSED', `The agent of ${domain} sent an invalid reply to ${command} (${why})`, {
     hint: 'Check the qemu-guest-agent in that guest, or use ssh instead: --via ssh.',
   });
 }

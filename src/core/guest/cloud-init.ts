@@ -7,7 +7,7 @@ const states = ['not started', 'not run', 'running', 'done', 'error', 'disabled'
 export interface CloudInitStatus {
   /** undefined for a word that cloud-init does not use. */
   state: (typeof states)[number] | undefined;
-  /** Further lines, as a message may quote them. */
+  /** Further lines, safe to quote in a message. */
   details: string[];
 }
 

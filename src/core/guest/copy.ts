@@ -1,8 +1,8 @@
 import { CowherdError } from '../errors.js';
 
-/** One side of a copy: a path here, or in the guests of a fleet or of one member. */
+/** One side of a copy: a path on this host, or in the guests of a fleet or of a member. */
 export interface CopySide {
-  /** Fleets or members, with commas; empty for those of a fleet file; undefined for a path of this host. */
+  /** Fleets or members, separated by commas; empty for those of a fleet file; undefined for a path on this host. */
   target: string | undefined;
   path: string;
 }
@@ -15,8 +15,8 @@ export interface CopyPlan {
 }
 
 /**
- * `lab:/etc/motd`, `lab-001:/etc/motd`, `web,db:/etc/motd` or a path of this host; `./a:b` is one of this host, too.
- * @param hasFile whether a fleet file names the fleets: `:/etc/motd` is in their guests
+ * `lab:/etc/motd`, `lab-001:/etc/motd`, `web,db:/etc/motd` or a path on this host; `./a:b` is on this host, too.
+ * @param hasFile whether a fleet file names the fleets, so that `:/etc/motd` is in their guests
  */
 export function parseSide(text: string, hasFile = false): CopySide {
   const match = (hasFile ? /^()?:(.*)$/s : /^([a-z0-9][a-z0-9,-]{0,1000}):(.*)$/s).exec(text);
@@ -30,7 +30,7 @@ export function planCopy(source: string, destination: string, hasFile = false): 
     ? 'Write cowherd cp --file lab.yaml FILE :/path, or :/path DIRECTORY to fetch.'
     : 'Write cowherd cp FILE lab:/path for all members, lab-001:/path for one, or lab-001:/path FILE to fetch.';
   if (from.target !== undefined && to.target !== undefined)
-    throw new CowherdError('BAD_USAGE', 'Nothing is copied from guest to guest', { hint: 'Fetch it first, then send it.' });
+    throw new CowherdError('BAD_USAGE', 'Cannot copy from guest to guest', { hint: 'Fetch the file first, then send it.' });
   const plan: CopyPlan | undefined =
     to.target !== undefined
       ? { direction: 'to', target: to.target, local: from.path, remote: to.path }

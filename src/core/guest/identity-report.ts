@@ -12,44 +12,44 @@ import {
   type SshPublicKey,
 } from './values.js';
 
-/** What templates/guest/fix-up.sh prints: the guest's own account of its identity. It may lie; it is bounded. */
+/** The output of templates/guest/fix-up.sh: the identity that the guest reports. Not trusted; bounded. */
 
 export interface GuestIdentityReport {
   hostname: HostName;
   machineId: string | undefined;
-  /** Of cards, not of what is built on them. */
+  /** Of network cards, not of interfaces built on them. */
   macs: MacAddress[];
   /** IPv4, without lo. */
   addresses: Ipv4Address[];
-  /** Of these, those of cards, not of what is built on them. */
+  /** The subset on network cards, not on interfaces built on them. */
   cardAddresses: Ipv4Address[];
-  /** Of these, those that no DHCP client looks after. */
+  /** The subset that no DHCP client manages. */
   staticAddresses: Ipv4Address[];
-  /** Those that run, where they were looked for. */
+  /** Running DHCP clients, if they were looked for. */
   dhcpClients: string[];
   /** Public ed25519, ECDSA and RSA lines: type and key. */
   hostKeys: SshPublicKey[];
   clockMs: number;
-  /** Network devices that have no link, and so no address yet. */
+  /** Network devices without a link, and so without an address yet. */
   withoutLink: string[];
-  /** What did not go as it should, for people. */
+  /** Problems, for display. */
   notes: string[];
 }
 
 export interface GuestAccount {
   self: GuestIdentityReport;
-  /** Host keys that were there before they were renewed. */
+  /** Host keys before they were renewed. */
   formerHostKeys: SshPublicKey[];
-  /** Exit code of the hook; undefined where none ran. */
+  /** Exit code of the hook; undefined if none ran. */
   hookCode: number | undefined;
 }
 
-/** Of each kind of line, so many at most. */
+/** Maximum number of lines of each kind. */
 const mostLines = 64;
 
 /**
- * Lines that are not what the script prints are left out.
- * @throws NOT_READY where the report is not complete
+ * Skips lines that the script does not print.
+ * @throws NOT_READY if the report is incomplete
  */
 export function parseIdentityReport(domain: string, output: string): GuestAccount {
   const begin = output.indexOf('cowherd-self 1\n');
@@ -85,11 +85,11 @@ export function parseIdentityReport(domain: string, output: string): GuestAccoun
       macs: all('mac', parseMac),
       addresses: all('address', parseIpv4),
       cardAddresses: ofCards(['dynamic', 'lasting']),
-      // Its script sets addresses without an end.
+      // udhcpc's script sets addresses without a lifetime.
       staticAddresses: dhcpClients.includes('udhcpc') ? [] : ofCards(['lasting']),
       dhcpClients,
       hostKeys: all('key', parseSshPublicKey),
-      // Busybox knows no fractions of a second, and says so.
+      // Busybox's date has no fractions of a second.
       clockMs: Math.floor(1000 * Number(/^\d+(\.\d+)?/.exec(clock)?.[0])),
       withoutLink: all('no-link', matching(/^[\w.@-]{1,15}$/)),
       notes: (found.get('note') ?? []).map(excerpt),
@@ -109,7 +109,7 @@ function unreadable(domain: string, why: string): CowherdError {
   });
 }
 
-/** What of an identity is not the guest's own. */
+/** The parts of an identity that are not the guest's own. */
 export function whatIsStillGolden(
   { self, formerHostKeys }: GuestAccount,
   { hostname, machineId, macs, hostKeys, formerAddresses = [] }: GuestIdentity,

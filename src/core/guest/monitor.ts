@@ -2,14 +2,14 @@ import { z } from 'zod';
 import { CowherdError } from '../errors.js';
 
 /**
- * Replies of a QEMU's monitor. A guest that has broken out of its VM speaks for its QEMU: replies are read with schemas, like those of a
- * guest's agent.
+ * Replies of a QEMU monitor. A guest that has broken out of its VM controls its QEMU, so replies are parsed with schemas, like those of a
+ * guest agent.
  * Source: https://qemu-project.gitlab.io/qemu/interop/qemu-qmp-ref.html
  */
 
 const number = z.int().min(0).max(9_999);
 const word = z.string().max(256);
-/** A QEMU has some dozens of jobs and drives at most. */
+/** A QEMU has a few dozen jobs and drives at most. */
 const mostEntries = 10_000;
 
 const versionSchema = z.object({ qemu: z.object({ major: number, minor: number, micro: number }), package: word.default('') });
@@ -36,7 +36,7 @@ export interface OpenDisk {
   isReadOnly: boolean;
 }
 
-/** @throws TOOL_FAILED, like all of these, for a reply that is not what QMP promises */
+/** @throws TOOL_FAILED, like all of these, for a reply that violates QMP */
 export function parseVersion(domain: string, reply: unknown): string {
   const { qemu, package: of } = read(domain, 'query-version', versionSchema, reply);
   return `${qemu.major}.${qemu.minor}.${qemu.micro}${of === '' ? '' : ` (${of})`}`;
@@ -46,14 +46,14 @@ export function parseJobs(domain: string, reply: unknown): MonitorJob[] {
   return read(domain, 'query-jobs', jobsSchema, reply);
 }
 
-/** Drives that have a medium. */
+/** Drives with a medium. */
 export function parseBlocks(domain: string, reply: unknown): OpenDisk[] {
   return read(domain, 'query-block', blocksSchema, reply).flatMap(({ inserted }) =>
     inserted === undefined ? [] : [{ node: inserted['node-name'], file: inserted.file, isReadOnly: inserted.ro }],
   );
 }
 
-/** @returns what stands in `return` @throws TOOL_FAILED where it is not JSON, or neither a result nor an error */
+/** @returns the value of `return` @throws TOOL_FAILED if it is not JSON, or neither a result nor an error */
 export function parseAnswer(domain: string, command: string, text: string): { value: unknown } | { refusal: string } {
   let answer: unknown;
   try {
@@ -74,8 +74,8 @@ function read<T>(domain: string, command: string, schema: z.ZodType<T>, reply: u
 }
 
 function unreadable(domain: string, command: string, cause: unknown): CowherdError {
-  return new CowherdError('TOOL_FAILED', `The QEMU of ${domain} gave a reply to ${command} that is not valid`, {
-    hint: `End that QEMU if you do not trust its guest any more: virsh destroy ${domain}`,
+  return new CowherdError('TOOL_FAILED', `The QEMU of ${domain} sent an invalid reply to ${command}`, {
+    hint: `Force it off if you no longer trust its guest: virsh destroy ${domain}`,
     cause,
   });
 }

@@ -2,7 +2,7 @@ import { CowherdError, type ErrorExtras } from '../errors.js';
 
 export type RefusalReason = 'program not started' | 'forbidden' | 'other';
 
-/** An error that a guest agent answered with. Its reason is a field: the message also has names and text of the guest in it. */
+/** An error reply of a guest agent. The reason is a field, since the message contains text of the guest. */
 export class AgentRefusal extends CowherdError {
   readonly reason: RefusalReason;
 
@@ -13,8 +13,8 @@ export class AgentRefusal extends CowherdError {
 }
 
 /**
- * Why qemu-ga refused; it gives no codes.
- * @param text its description of the error, without what libvirt puts around it
+ * Why qemu-ga refused, from its text, since it has no error codes.
+ * @param text its error description, without libvirt's prefix
  * Source: QEMU, qapi/qmp-dispatch.c (do_qmp_dispatch) and qga/commands.c (qmp_guest_exec); glib, gspawn.c
  */
 export function refusalReason(text: string): RefusalReason {

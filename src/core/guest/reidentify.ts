@@ -3,18 +3,18 @@ import { shellQuote } from '../quoting.js';
 import type { SshKeyPair } from './ssh-keys.js';
 import { parseMac } from './values.js';
 
-/** What is corrected in a guest whose memory was restored, or came from another VM. */
+/** What is corrected in a guest whose memory was restored or came from another VM. */
 
 export interface Reidentification {
   /** Set the clock to the host's. */
   clock: boolean;
-  /** Mix fresh random bytes into the guest's pool. */
+  /** Mix fresh random bytes into the guest's entropy pool. */
   entropy: boolean;
-  /** Ask for the DHCP lease anew. */
+  /** Renew the DHCP lease. */
   renew: boolean;
-  /** Make a clone itself: left out for a warm reset. */
+  /** Give a clone its own identity; not for a warm reset. */
   identity?: GuestIdentity | undefined;
-  /** A command line that a shell runs in the guest at the end: the user's hook. */
+  /** The user's hook: a shell command that runs in the guest at the end. */
   hook?: string | undefined;
 }
 
@@ -24,23 +24,23 @@ export interface GuestIdentity {
   machineId: string;
   macs: ReadonlyArray<{ from: string; to: string }>;
   hostKeys: 'keep' | 'renew';
-  /** What they are renewed with, for OpenSSH; a key of another type, and all of dropbear's, the guest makes itself. */
+  /** New keys for OpenSSH; the guest generates keys of other types, and all keys of dropbear. */
   newHostKeys?: readonly SshKeyPair[];
-  /** IPv4 that the golden VM's cards had: the clone's must not have them before it has a link. */
+  /** IPv4 addresses of the source VM's cards, which the clone's must not have before they get a link. */
   formerAddresses?: readonly string[];
 }
 
 const longestHook = 16 * 1024;
 
 /**
- * The lines that stand in front of templates/guest/fix-up.sh.
- * @param given what the host has for it
- * @throws BAD_SPEC where a value could not be a guest's
+ * The lines before templates/guest/fix-up.sh.
+ * @param given values from the host
+ * @throws BAD_SPEC for a value that no guest can have
  */
 export function reidentifyAssignments(fix: Reidentification, { now, entropy }: { now: Date; entropy: Buffer }): string {
   const { identity, hook = '' } = fix;
   if (identity !== undefined) assertIdentity(identity);
-  if (hook.includes('\0')) throw new CowherdError('BAD_SPEC', 'The hook has a zero character in it', { hint: 'Give it as plain text.' });
+  if (hook.includes('\0')) throw new CowherdError('BAD_SPEC', 'The hook contains a NUL character', { hint: 'Give plain text.' });
   if (Buffer.byteLength(hook) > longestHook) {
     throw new CowherdError('BAD_SPEC', `The hook is longer than ${longestHook / 1024} KiB`, {
       hint: 'Put a script into the base image, and have the hook call it.',
@@ -88,24 +88,30 @@ function assertIdentity({ hostname, machineId, macs, hostKeys }: GuestIdentity):
     throw new CowherdError('BAD_SPEC', what, { hint });
   };
   if (hostname.length > 64 || !/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/i.test(hostname)) {
-    refuse(`${JSON.stringify(hostname.slice(0, 80))} is no host name`, 'Letters, digits and hyphens, 64 at most.');
+    refuse(`${JSON.stringify(hostname.slice(0, 80))} is not a host name`, 'Letters, digits and hyphens, 64 at most.');
   }
   if (!/^[0-9a-f]{32}$/.test(machineId) || /^0+$/.test(machineId)) {
-    refuse(`${JSON.stringify(machineId.slice(0, 80))} is no machine-id`, '32 lower-case hexadecimal digits, not all zero.');
+    refuse(`${JSON.stringify(machineId.slice(0, 80))} is not a machine-id`, '32 lower-case hexadecimal digits, not all zero.');
   }
-  if (hostKeys !== 'keep' && hostKeys !== 'renew') refuse('Host keys are to be kept or renewed', 'Say keep or renew.');
+  if (hostKeys !== 'keep' && hostKeys !== 'renew') refuse('Host keys must be kept or renewed', 'Write keep or renew.');
   for (const address of macs.flatMap(({ from, to }) => [from, to])) {
     if (parseMac(address) === undefined || (Number.parseInt(address.slice(0, 2), 16) & 1) !== 0) {
-      refuse(`${JSON.stringify(address.slice(0, 80))} is no MAC of a network card`, 'Six pairs of hexadecimal digits; the first is even.');
+      refuse(
+        `${JSON.stringify(address.slice(0, 80))} is not a MAC address of a network card`,
+        'Six pairs of hexadecimal digits; the first is even.',
+      );
     }
   }
   for (const side of ['from', 'to'] as const) {
     const all = macs.map((pair) => pair[side].toLowerCase());
     const twice = all.find((address, at) => all.indexOf(address) !== at);
-    if (twice !== undefined) refuse(`The MAC ${twice} is named twice`, 'Each card has its own.');
+    if (twice !== undefined) refuse(`The MAC address ${twice} is given twice`, 'Each card needs its own.');
   }
   const moved = macs.map(({ from, to }) => ({ from: from.toLowerCase(), to: to.toLowerCase() })).filter(({ from, to }) => from !== to);
   const chained = moved.find(({ to }) => moved.some(({ from }) => from === to));
   if (chained !== undefined)
-    refuse(`The MAC ${chained.to} would go from one card to another`, 'Give the clone MACs that the golden VM has not.');
+    refuse(
+      `The MAC address ${chained.to} would move from one card to another`,
+      'Give the clone MAC addresses that the source VM does not use.',
+    );
 }

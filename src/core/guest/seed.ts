@@ -6,11 +6,11 @@ import type { FleetRecord } from '../fleet/record.js';
 import { readYaml } from '../spec/yaml-document.js';
 import { deriveSshKey, type SshKeyPair } from './ssh-keys.js';
 
-/** The cloud-init NoCloud seed of a member: who it is, as files of an ISO with the volume id `cidata`. */
+/** The cloud-init NoCloud seed of a member: its identity, as files of an ISO with the volume id `cidata`. */
 
-/** What only the guests are told: kept in one private file, in no record, domain or listing. */
+/** Secrets for the guests: in one private file, and in no record, domain or listing. */
 export interface FleetSecrets {
-  /** Every ssh key of the fleet follows from it. */
+  /** Every ssh key of the fleet is derived from it. */
   key: Buffer;
   /** `{{secrets.NAME}}` of the seed templates. */
   values: Record<string, string | number | boolean>;
@@ -19,45 +19,45 @@ export interface FleetSecrets {
 export interface SeedTemplate {
   text: string;
   origin: string;
-  /** It is no template: its text is what the guest is told. */
+  /** Not a template: the text is passed to the guest unchanged. */
   isRaw?: boolean;
 }
 
 export interface SeedSources {
   userData: SeedTemplate;
   metaData: SeedTemplate;
-  /** There is no network-config where it is left out: the guest's own default holds, which is DHCP. */
+  /** Without it there is no network-config, and the guest uses its default, DHCP. */
   networkConfig?: SeedTemplate | undefined;
 }
 
 export interface Seed {
   instanceId: string;
-  /** First 16 hex digits of the HMAC-SHA256, by the fleet's key, of all that the files say. */
+  /** First 16 hex digits of the HMAC-SHA256 of all files, with the fleet's key. */
   digest: string;
   files: Record<'meta-data' | 'user-data' | 'network-config', string | undefined>;
-  /** Whether the guest is told its ssh host key, so that clients can know it beforehand. */
+  /** Whether the seed sets the ssh host key, so that clients know it in advance. */
   hasHostKey: boolean;
 }
 
 export type SeedRenderer = (member: MemberIdentity, instanceId: string) => Seed;
 
-/** The key that the fleet's own ssh client shows. */
+/** The client key of the fleet. */
 export function clientKey(secrets: FleetSecrets): SshKeyPair {
   return deriveSshKey(secrets.key, 'client');
 }
 
-/** The member's host key: for life, like its UUID. */
+/** The member's host key, permanent like its UUID. */
 export function hostKey(secrets: FleetSecrets, member: Pick<MemberIdentity, 'uuid'>): SshKeyPair {
   return deriveSshKey(secrets.key, `host ${member.uuid}`);
 }
 
-/** An instance-id: a new token makes cloud-init do its first-boot work again. @param token at least 8 characters, e.g. of an operation's id */
+/** An instance-id; a new token makes cloud-init repeat first-boot work. @param token at least 8 characters, e.g. of an operation's id */
 export function newInstanceId(member: Pick<MemberIdentity, 'name'>, token: string): string {
   return `${member.name}-${token.slice(0, 8)}`;
 }
 
 /**
- * @throws BAD_TEMPLATE, at once for templates that cannot be parsed, later for a member whose files are not what cloud-init reads
+ * @throws BAD_TEMPLATE, at once for templates that cannot be parsed, later for a member whose files cloud-init cannot read
  */
 export function compileSeed(record: Pick<FleetRecord, 'name' | 'spec'>, sources: SeedSources, secrets: FleetSecrets): SeedRenderer {
   const compile = ({ text, origin, isRaw = false }: SeedTemplate): ((context: object) => string) =>
@@ -86,9 +86,9 @@ export function compileSeed(record: Pick<FleetRecord, 'name' | 'spec'>, sources:
     assertUserData(files['user-data'], sources.userData.origin, member);
     if (files['network-config'] !== undefined)
       assertMapping(files['network-config'], sources.networkConfig?.origin ?? '', 'network-config', member);
-    // Keyed: nobody who reads it can try passwords against it.
+    // Keyed, so that it cannot be used to guess passwords.
     const digest = createHmac('sha256', secrets.key).update(JSON.stringify(files)).digest('hex').slice(0, 16);
-    // The key's last line of base64 says it, however the template indents the lines.
+    // Compares the key's last line of base64, which does not depend on indentation.
     const line = key.privateKey.split('\n').at(-3) ?? key.privateKey;
     return { instanceId, digest, files, hasHostKey: files['user-data'].includes(line) };
   };
@@ -96,12 +96,12 @@ export function compileSeed(record: Pick<FleetRecord, 'name' | 'spec'>, sources:
 
 const covered = '********';
 
-/** The secrets as people may look at them: to render a seed with, before {@link coverHostKey}. */
+/** Masked secrets, to render a seed for display before {@link coverHostKey}. */
 export function coveredValues({ key, values }: FleetSecrets): FleetSecrets {
   return { key, values: Object.fromEntries(Object.keys(values).map((name) => [name, covered])) };
 }
 
-/** The same seed without private keys. */
+/** The same seed with its private keys masked. */
 export function coverHostKey(seed: Seed): Seed {
   const cover = (text: string): string => text.replace(/(-----BEGIN [A-Z ]*PRIVATE KEY-----)[\s\S]*?(-----END)/g, `$1 ${covered} $2`);
   const files = Object.fromEntries(
@@ -110,14 +110,14 @@ export function coverHostKey(seed: Seed): Seed {
   return { ...seed, files };
 }
 
-/** The first lines that cloud-init knows user-data by. */
+/** The first lines by which cloud-init recognizes user-data. */
 const userDataKinds =
   /^(#!|#cloud-config(-archive)?\s*$|#cloud-boothook\s*$|#include|#part-handler|## template: ?jinja|Content-Type: ?multipart|MIME-Version:)/i;
 
 function assertUserData(text: string, origin: string, member: MemberIdentity): void {
   const head = text.split('\n', 1)[0] ?? '';
   if (!userDataKinds.test(head)) {
-    throw new CowherdError('BAD_TEMPLATE', `The user-data of ${member.name} (${origin}) is of no kind that cloud-init knows`, {
+    throw new CowherdError('BAD_TEMPLATE', `The user-data of ${member.name} (${origin}) is in no format that cloud-init knows`, {
       hint: 'Begin it with "#cloud-config", or with "#!/bin/sh" for a script.',
     });
   }
@@ -128,26 +128,26 @@ function assertMetaData(text: string, origin: string, member: MemberIdentity, in
   const mapping = assertMapping(text, origin, 'meta-data', member);
   const expected = { 'instance-id': instanceId, 'local-hostname': member.name };
   for (const [key, value] of Object.entries(expected)) {
-    // Another host name is somebody's choice, none is a mistake.
+    // Another host name is a choice; a missing one is a mistake.
     const seen = mapping[key];
     if (seen === value || (key === 'local-hostname' && typeof seen === 'string' && seen !== '')) continue;
     throw new CowherdError('BAD_TEMPLATE', `The meta-data of ${member.name} (${origin}) has no usable ${key}`, {
-      details: [seen === undefined ? 'it is not there' : 'it is another one'],
+      details: [seen === undefined ? 'it is missing' : 'it has another value'],
       hint: `Keep the line "${key}: {{json ${key === 'instance-id' ? 'instanceId' : 'name'}}}".`,
     });
   }
 }
 
-/** @throws BAD_TEMPLATE, quoting the place and never the text: there may be passwords in it */
+/** @throws BAD_TEMPLATE with the position but never the text, which may contain passwords */
 function assertMapping(text: string, origin: string, what: string, member: MemberIdentity): Record<string, unknown> {
   const refuse = (reason: string): CowherdError =>
     new CowherdError('BAD_TEMPLATE', `The ${what} of ${member.name} (${origin}) is not YAML that cloud-init can read`, {
       details: [reason],
-      hint: `Quote values with {{json NAME}}.${what === 'network-config' ? '' : ` One that works, to start from: cowherd template eject --part ${what}`}`,
+      hint: `Quote values with {{json NAME}}.${what === 'network-config' ? '' : ` To start from a working one: cowherd template eject --part ${what}`}`,
     });
   const { value, problem } = { value: undefined, ...readYaml(text) };
   if (problem !== undefined) throw refuse(`${problem.kind}${problem.place}`);
-  // An empty "#cloud-config" asks for nothing, and is fine.
+  // An empty "#cloud-config" is valid.
   if (value === null && what === 'user-data') return {};
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw refuse('it is not a mapping of keys to values');
   return value as Record<string, unknown>;

@@ -2,19 +2,19 @@ import { createPrivateKey, createPublicKey, hkdfSync, type JsonWebKey } from 'no
 
 /** A key pair in formats that OpenSSH reads. */
 export interface SshKeyPair {
-  /** The text of a private key file, not encrypted, ended by a line break. */
+  /** The text of an unencrypted private key file, with a final line break. */
   privateKey: string;
   /** E.g. `ssh-ed25519 AAAA…`, without a comment. */
   publicKey: string;
 }
 
 const keyType = 'ssh-ed25519';
-/** RFC 8410: what stands before the 32 bytes of an ed25519 private key in PKCS #8. */
+/** RFC 8410: the prefix of the 32 bytes of an ed25519 private key in PKCS #8. */
 const pkcs8Head = Buffer.from('302e020100300506032b657004220420', 'hex');
 
 /**
- * The key that follows from a secret and a label. Derived, not made: a member keeps its host key for life, across resets, as it
- * keeps its UUID and its MAC. The same key gives the same text, so that a seed can be compared with the one that is in place;
+ * Derives a key from a secret and a label. Derived, not random: a member keeps its host key across resets, as it
+ * keeps its UUID and its MAC. The same key gives the same text, so that a seed can be compared with the current one;
  * ssh-keygen and libraries put random check numbers into theirs.
  * @param secret at least 32 random bytes
  */
@@ -26,7 +26,7 @@ export function deriveSshKey(secret: Buffer, label: string): SshKeyPair {
   return { privateKey: privateKeyFile(seed, point, publicBlob), publicKey: `${keyType} ${publicBlob.toString('base64')}` };
 }
 
-/** PROTOCOL.key of OpenSSH: one key, no cipher. */
+/** OpenSSH's PROTOCOL.key: one key, no cipher. */
 function privateKeyFile(seed: Buffer, point: Buffer, publicBlob: Buffer): string {
   const check = point.subarray(0, 4);
   const secretPart = Buffer.concat([check, check, field(keyType), field(point), field(Buffer.concat([seed, point])), field('')]);

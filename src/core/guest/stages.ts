@@ -1,22 +1,22 @@
 import { CowherdError } from '../errors.js';
 
-/** How far a guest has come, in the order in which a guest gets there. */
+/** Readiness stages of a guest, in the order in which it reaches them. */
 export const stages = ['running', 'console', 'address', 'agent', 'ssh', 'cloud-init'] as const;
 export type ReadyStage = (typeof stages)[number];
 
-/** What a member must have reached to count as ready. */
+/** The stages that a member must reach to be ready. */
 export interface WaitFor {
-  /** All of them, in their order. */
+  /** In order. */
   stages: ReadyStage[];
   /** For stage console. */
   pattern?: RegExp;
 }
 
-/** What a stage cannot be without: it is waited for first, so that a member that is stuck tells where. */
+/** Stages that a stage requires. They are waited for first, so that a failure names the first stage that was not reached. */
 const needs: Partial<Record<ReadyStage, ReadyStage[]>> = { ssh: ['address'] };
 
 /**
- * `running`, `address`, `agent`, `ssh`, `cloud-init`, or several of them with commas; `console=REGEX` last.
+ * `running`, `address`, `agent`, `ssh`, `cloud-init`, or several separated by commas; `console=REGEX` last.
  * @throws BAD_USAGE
  */
 export function parseWaitFor(text: string): WaitFor {
@@ -47,7 +47,7 @@ function consoleLast(a: string, b: string): number {
 }
 
 function unknownStage(text: string): CowherdError {
-  return new CowherdError('BAD_USAGE', `${JSON.stringify(text)} is nothing to wait for`, {
+  return new CowherdError('BAD_USAGE', `Unknown readiness stage ${JSON.stringify(text)}`, {
     hint: 'Write --wait running, address, agent, ssh or cloud-init, several of them with commas, or console=REGEX, e.g. --wait "console=login:".',
   });
 }

@@ -1,10 +1,10 @@
 /**
- * Text that a guest wrote: output of commands, a console, messages of its agent. It is kept as it came, and may hold anything. Whatever
- * shows it passes it through {@link displayText} or {@link excerpt} first.
+ * Text from a guest: output of commands, a console, messages of its agent. It is stored unchanged and may contain anything. Everything
+ * that displays it uses {@link displayText} or {@link excerpt} first.
  */
 export type GuestText = string & { readonly __guestText: unique symbol };
 
-/** Marks text as written by a guest. */
+/** Brands text as written by a guest. */
 export function guestText(text: string): GuestText {
   return text as GuestText;
 }
@@ -23,18 +23,18 @@ const sequences = new RegExp(
   'g',
 );
 
-/** What a terminal obeys instead of showing, and what reorders or breaks lines. */
+/** Control characters, and characters that reorder or break lines. */
 const unsafe = /(?![\n\t])[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu;
 
 /**
- * The text without what steers a terminal: complete sequences (colors, titles, cursor movement) are dropped, other control and
+ * The text without terminal control: complete sequences (colors, titles, cursor movement) are removed, other control and
  * bidirectional characters are shown as `\xNN` or `\uNNNN`. Line breaks and tabs stay.
  */
 export function displayText(text: string): string {
   return escapeUnsafe(text.replace(sequences, '').replace(/\r{1,3}\n/g, '\n'));
 }
 
-/** Like {@link displayText}, but sequences are shown, too: for texts in which each character counts, such as names and paths. */
+/** Like {@link displayText}, but shows sequences, too: for text in which every character matters, such as names and paths. */
 export function escapeUnsafe(text: string): string {
   return text.replace(unsafe, (character) => {
     const code = character.charCodeAt(0);
@@ -42,7 +42,7 @@ export function escapeUnsafe(text: string): string {
   });
 }
 
-/** Lines of a guest's text. A carriage return ends a line, too: what follows it would overwrite what stands before. */
+/** Lines of a guest's text. A carriage return also ends a line, since the following text would overwrite it. */
 export function linesOf(text: string): string[] {
   return text.replace(/(?:\r{1,3}\n|\n|\r)$/, '').split(/\r{1,3}\n|\n|\r/);
 }
@@ -50,7 +50,7 @@ export function linesOf(text: string): string[] {
 /** How much of a guest's text a message quotes, in characters. */
 const longestExcerpt = 300;
 
-/** One line that a message may quote: plain, and cut to 300 characters. */
+/** One line that is safe to quote in a message: plain, and cut to 300 characters. */
 export function excerpt(text: unknown): string {
   // Cut first: a guest may have sent megabytes.
   const plain = displayText(String(text).slice(0, 4 * longestExcerpt))
@@ -59,7 +59,7 @@ export function excerpt(text: unknown): string {
   return plain.length > longestExcerpt ? `${plain.slice(0, longestExcerpt - 1)}…` : plain;
 }
 
-/** The last lines of a guest's text that are not empty, as a message may quote them. */
+/** The last non-empty lines of a guest's text, safe to quote in a message. */
 export function excerptLines(text: string, count = 5): string[] {
   return linesOf(text.slice(-64 * 1024))
     .map(excerpt)
@@ -67,10 +67,10 @@ export function excerptLines(text: string, count = 5): string[] {
     .slice(-count);
 }
 
-/** Longer than any sequence that is worth waiting for. */
+/** Longer than any reasonable sequence. */
 const longestSequence = 256;
 
-/** {@link displayText} of a stream that comes in pieces: a sequence or line end that is cut in two is still recognized. */
+/** {@link displayText} for a stream in chunks: recognizes sequences and line ends across chunks. */
 export class DisplayStream {
   #held = '';
 
@@ -81,7 +81,7 @@ export class DisplayStream {
     return displayText(text.slice(0, at));
   }
 
-  /** What was held back when the stream ended. */
+  /** The rest at the end of the stream. */
   end(): string {
     const rest = displayText(this.#held);
     this.#held = '';
@@ -89,7 +89,7 @@ export class DisplayStream {
   }
 }
 
-/** Where a sequence or a line end begins that the text may not have come to the end of. */
+/** The start of a possibly incomplete sequence or line end. */
 function openEnd(text: string): number {
   if (text.endsWith('\r')) return text.length - 1;
   const begin = text.lastIndexOf('\u001b', text.length - 1);

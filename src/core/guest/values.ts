@@ -1,8 +1,8 @@
 import { isIPv4 } from 'node:net';
 
 /**
- * Values that come from a guest, as types that can hold nothing else. Each is made by one function here, which returns undefined for
- * everything that it does not accept.
+ * Validated values from a guest, as branded types. Each is created by one function here, which returns undefined for
+ * invalid input.
  */
 
 export type Ipv4Address = string & { readonly __ipv4Address: unique symbol };
@@ -10,12 +10,12 @@ export type MacAddress = string & { readonly __macAddress: unique symbol };
 export type HostName = string & { readonly __hostName: unique symbol };
 export type SshPublicKey = string & { readonly __sshPublicKey: unique symbol };
 
-/** Dotted decimal, as inet_pton(3) takes it. */
+/** Dotted decimal, as accepted by inet_pton(3). */
 export function parseIpv4(value: unknown): Ipv4Address | undefined {
   return typeof value === 'string' && isIPv4(value) ? (value as Ipv4Address) : undefined;
 }
 
-/** An address that one machine on a network can have: not loopback, multicast, reserved or "this network" (RFC 6890). */
+/** A unicast address: not loopback, multicast, reserved or "this network" (RFC 6890). */
 export function parseUnicastIpv4(value: unknown): Ipv4Address | undefined {
   const address = parseIpv4(value);
   const first = Number(address?.split('.', 1)[0]);
@@ -27,7 +27,7 @@ export function parseMac(value: unknown): MacAddress | undefined {
   return typeof value === 'string' && /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i.test(value) ? (value.toLowerCase() as MacAddress) : undefined;
 }
 
-/** As Linux keeps one: 64 characters at most. Underscores occur and are accepted. */
+/** As on Linux, 64 characters at most. Underscores are accepted. */
 export function parseHostName(value: unknown): HostName | undefined {
   return typeof value === 'string' && /^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9_])?$/.test(value) ? (value as HostName) : undefined;
 }
@@ -42,7 +42,7 @@ const keyTypes: ReadonlySet<string> = new Set([
 /** An RSA key of 8,192 bits takes 1,400. */
 const longestKey = 2048;
 
-/** `TYPE BASE64` without a comment, where the type inside the key is the one in front of it (RFC 4253, 6.6). */
+/** `TYPE BASE64` without a comment; the type inside the key must match (RFC 4253, 6.6). */
 export function parseSshPublicKey(value: unknown): SshPublicKey | undefined {
   if (typeof value !== 'string' || value.length > longestKey) return undefined;
   const [, type = '', text = ''] = /^([a-z0-9-]+) ([A-Za-z0-9+/]+={0,2})$/.exec(value) ?? [];

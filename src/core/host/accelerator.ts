@@ -2,15 +2,15 @@ import { z } from 'zod';
 import type { DomainSpec } from '../spec/spec.js';
 import { choiceSchema, formatChoice } from './cpu.js';
 
-/** What is known of the accelerators of a host: which question a probe answers, and what it came to. */
+/** Probe results for the accelerators of a host, and what they depend on. */
 
-/** What the answer depends on, of all that a fleet can ask for. */
+/** The settings of a fleet that the result depends on. */
 export interface AcceleratorQuestion {
-  /** The CPU that was asked for; undefined where the fleet takes the best that works. */
+  /** The requested CPU; undefined for the best one that works. */
   cpu: string | undefined;
   firmware: DomainSpec['firmware'];
   lean: boolean;
-  /** sha256 of the fleet's own template. Probes use the built-in one; what is refuted counts for one template alone. */
+  /** sha256 of the fleet's own template. Probes use the built-in one; a failed start counts for one template only. */
   template: string | undefined;
 }
 
@@ -24,11 +24,11 @@ export type RejectedChoice = z.infer<typeof rejectedSchema>;
 export const answerSchema = z.strictObject({
   choice: choiceSchema,
   why: z.string(),
-  /** What was tried before, the best first. */
+  /** Rejected choices, the best first. */
   rejected: z.array(rejectedSchema),
-  /** When it was found out. */
+  /** When it was probed. */
   since: z.iso.datetime(),
-  /** Why no probe guest could run at all: nothing is known of KVM then, and nothing is remembered. */
+  /** Why no probe guest could run at all: then KVM was not checked, and nothing is cached. */
   unproven: z.string().optional(),
 });
 export type AcceleratorAnswer = z.infer<typeof answerSchema>;
@@ -38,22 +38,22 @@ export const rememberedSchema = z.strictObject({
   version: z.literal(2),
   entries: z.array(
     z.strictObject({
-      /** All that the answer depends on. */
+      /** Everything that the result depends on. */
       key: z.string(),
       since: z.iso.datetime(),
-      /** Absent when a member did not start with what was chosen. */
+      /** Absent if a member did not start with the choice. */
       answer: answerSchema.optional(),
-      /** What a member did not start with, whatever probes say. */
+      /** Choices that a member did not start with, regardless of probes. */
       refuted: z.array(rejectedSchema),
     }),
   ),
 });
 export type Remembered = z.infer<typeof rememberedSchema>;
 
-/** A host changes in ways that no key covers: after this time it is asked again. */
+/** A host can change in ways that the key does not cover, so results expire after this time. */
 export const rememberedMs = 24 * 60 * 60 * 1000;
 
-/** Entries that are kept: one per CPU, machine and setting of lean that was asked for. */
+/** Entries to keep: one per requested CPU, machine and setting of lean. */
 const maxEntries = 16;
 
 export function withEntry({ entries }: Remembered, entry: Remembered['entries'][number]): Remembered {
@@ -62,6 +62,6 @@ export function withEntry({ entries }: Remembered, entry: Remembered['entries'][
 
 export function formatAnswer({ choice, why, rejected, since, unproven }: AcceleratorAnswer): string {
   const reasons = [why, ...rejected.map((one) => `not ${formatChoice(one)}: ${one.why}`)];
-  if (unproven !== undefined) return `nothing is known of KVM, and guests are emulated: ${unproven}`;
+  if (unproven !== undefined) return `could not check KVM, so guests are emulated: ${unproven}`;
   return `${formatChoice(choice)} (${reasons.filter((reason) => reason !== '').join('; ')}), known since ${since}`;
 }

@@ -1,18 +1,18 @@
 import { z } from 'zod';
 import { CowherdError } from '../errors.js';
 
-/** The accelerator and the CPU that members run with: what can be asked for, what is tried in which order, and how it is written. */
+/** The accelerator and the CPU of members: what can be requested, what is tried in which order, and the XML. */
 
 export type VirtType = 'kvm' | 'qemu';
 
-/** A level of the x86-64 ABI, made of `kvm64`: see {@link baselineFeatures}. */
+/** A level of the x86-64 ABI, based on `kvm64`: see {@link baselineFeatures}. */
 export const baselineCpu = 'x86-64-v2';
 
 const modeOf: Record<string, string> = { 'host-model': 'host-model', 'host-passthrough': 'host-passthrough', max: 'maximum' };
 
 /**
- * `kvm64` is what every 64-bit host can run, of any vendor, unlike `qemu64`, which libvirt takes to need AMD's virtualization. By itself
- * it is too old for RHEL 9 or Windows 11: the rest of x86-64-v2 is added where the host has it. None of these features comes with MSRs.
+ * `kvm64` runs on every 64-bit host of any vendor, unlike `qemu64`, which libvirt considers to need AMD's virtualization. By itself
+ * it is too old for RHEL 9 or Windows 11, so the rest of x86-64-v2 is added if the host has it. None of these features needs MSRs.
  */
 const baselineModel = 'kvm64';
 const baselineFeatures = ['ssse3', 'sse4.1', 'sse4.2', 'popcnt', 'lahf_lm'];
@@ -30,10 +30,10 @@ export const choiceSchema = z.strictObject({
   /** As in the spec; absent for QEMU's default. */
   cpu: cpuSchema.optional(),
 });
-/** What members run with. */
+/** The accelerator and CPU of members. */
 export type AcceleratorChoice = z.infer<typeof choiceSchema>;
 
-/** What libvirt says that guests of one accelerator can have. Empty lists where it does not say. */
+/** The CPUs that libvirt offers for one accelerator. Empty lists if unknown. */
 export interface CpuOffers {
   /** libvirt's names of the modes. */
   modes: readonly string[];
@@ -45,10 +45,10 @@ export function defaultCpu(virtType: VirtType): string | undefined {
   return virtType === 'kvm' ? 'host-model' : undefined;
 }
 
-/** What `auto` tries, the best first. A CPU that was asked for is kept. */
+/** What `auto` tries, the best first. A requested CPU is kept. */
 export function candidatesFor(cpu: string | undefined, arch: string): AcceleratorChoice[] {
   if (cpu !== undefined) return [{ virtType: 'kvm', cpu }, ...(cpu === 'host-passthrough' ? [] : [{ virtType: 'qemu' as const, cpu }])];
-  // libvirt models the CPUs of x86 alone; elsewhere it may offer the host's own CPU and nothing else.
+  // libvirt models only x86 CPUs; elsewhere it may offer only the host's own CPU.
   const second = arch === 'x86_64' ? baselineCpu : 'host-passthrough';
   return [{ virtType: 'kvm', cpu: defaultCpu('kvm') }, { virtType: 'kvm', cpu: second }, { virtType: 'qemu' }];
 }
@@ -77,7 +77,7 @@ export function cpuXml(cpu: string | undefined): string {
   return `<cpu mode="custom" match="exact"><model fallback="forbid">${model}</model>${features}</cpu>`;
 }
 
-/** What a domain was defined with. @param cpu as its fleet's spec has it */
+/** The choice that a domain was defined with. @param cpu as in its fleet's spec */
 export function choiceIn(xml: string, cpu: string | undefined): AcceleratorChoice | undefined {
   const virtType = /<domain type=['"](kvm|qemu)['"]/.exec(xml)?.[1] as VirtType | undefined;
   if (virtType === undefined) return undefined;
@@ -87,13 +87,13 @@ export function choiceIn(xml: string, cpu: string | undefined): AcceleratorChoic
   return { virtType, cpu: mode === 'custom' ? baselineCpu : mode === 'host-passthrough' ? mode : defaultCpu('kvm') };
 }
 
-/** @returns why guests cannot have that CPU; undefined where they can, as far as libvirt says */
+/** @returns why guests cannot have that CPU; undefined if libvirt reports no obstacle */
 export function cpuObstacle({ virtType, cpu }: AcceleratorChoice, arch: string, { modes, models }: CpuOffers): string | undefined {
   if (cpu === undefined) return undefined;
-  // From the library it comes unread.
+  // From the library it is not validated.
   if (!cpuSchema.safeParse(cpu).success) return `${JSON.stringify(cpu.slice(0, 80))} is not the name of a CPU`;
   const guests = virtType === 'kvm' ? 'guests under KVM' : 'emulated guests';
-  if (cpu === baselineCpu && arch !== 'x86_64') return `${cpu} is a CPU of x86, and this host is ${arch}`;
+  if (cpu === baselineCpu && arch !== 'x86_64') return `${cpu} is an x86 CPU, and this host is ${arch}`;
   const { mode, model } = cpuParts(cpu);
   if (modes.length > 0 && !modes.includes(mode)) return `libvirt cannot give ${guests} the CPU ${cpu}`;
   if (model !== undefined && models.length > 0 && !models.includes(model)) return `libvirt knows no CPU model ${model} for ${guests}`;

@@ -1,14 +1,14 @@
-/** Kernel samepage merging: the kernel finds pages of the same content in guests, and keeps one for all. */
+/** Kernel samepage merging: the kernel merges pages with the same content. */
 export interface Ksm {
-  /** stopped: nothing more is merged, what is merged stays so. unmerged: turned off, and all given back. */
+  /** stopped: merges nothing more, but keeps merged pages. unmerged: turned off, and all pages unmerged. */
   state: 'running' | 'stopped' | 'unmerged';
-  /** Pages that are kept, each for several places. */
+  /** Merged pages, each used in several places. */
   pagesShared: number;
-  /** Places beyond the first of each: what is saved. */
+  /** Additional places of merged pages: the savings. */
   pagesSharing: number;
-  /** Empty pages that were replaced by the kernel's own. */
+  /** Empty pages that were replaced by the kernel's zero page. */
   zeroPages: number;
-  /** How often all memory was gone through. */
+  /** Number of full scans of the memory. */
   fullScans: number;
   pageBytes: number;
 }
@@ -17,7 +17,7 @@ const states: Record<string, Ksm['state']> = { '0': 'stopped', '1': 'running', '
 
 /**
  * @param files the files of /sys/kernel/mm/ksm by name; older kernels have fewer
- * @returns undefined where they do not say whether it is on, and what it saves
+ * @returns undefined if the state or the savings are missing
  */
 export function readKsm(files: ReadonlyMap<string, string>, pageBytes: number): Ksm | undefined {
   const count = (name: string): number | undefined => {

@@ -1,27 +1,27 @@
-/** What the kernel says of a process's memory, read from its texts under /proc. */
+/** Memory of a process, from /proc. */
 
-/** Undefined figures are those that the kernel does not have, or does not tell this user. */
+/** Figures are undefined if the kernel does not have them, or hides them from this user. */
 export interface ProcessMemory {
-  /** In memory now, pages shared with others counted whole; huge pages too. */
+  /** Resident memory; shared pages count fully; includes huge pages. */
   residentBytes?: number | undefined;
-  /** The same, each shared page divided by those who share it: these may be added up. */
+  /** The same with each shared page divided by the number of sharers, so that it can be summed. */
   proportionalBytes?: number | undefined;
   swapBytes?: number | undefined;
-  /** Pages that KSM merged with others, this process's places of them. */
+  /** This process's pages that KSM merged. */
   mergedBytes?: number | undefined;
-  /** Why the proportional part is not known; undefined where it is. */
+  /** Why the proportional memory is unknown; undefined if it is known. */
   unread?: 'denied' | 'ended' | 'not supported' | undefined;
 }
 
-/** @param status /proc/PID/status, which everybody may read. A process that is ending has no such lines. */
+/** @param status /proc/PID/status, which is world-readable. An exiting process has no such lines. */
 export function readStatus(status: string): Pick<ProcessMemory, 'residentBytes' | 'swapBytes'> {
   const resident = kib(status, 'VmRSS');
-  // VmRSS leaves out huge pages, and a guest whose memory is in them would look as if it had none.
+  // VmRSS excludes huge pages, which may contain all of a guest's memory.
   const residentBytes = resident === undefined ? undefined : resident + (kib(status, 'HugetlbPages') ?? 0);
   return { residentBytes, swapBytes: kib(status, 'VmSwap') };
 }
 
-/** @param rollup /proc/PID/smaps_rollup @returns undefined where it is cut short, or another text */
+/** @param rollup /proc/PID/smaps_rollup @returns undefined if it is truncated or another text */
 export function readProportional(rollup: string): number | undefined {
   const proportional = kib(rollup, 'Pss');
   if (proportional === undefined) return undefined;
@@ -34,7 +34,7 @@ export function readMerged(ksmStat: string, pageBytes: number): number | undefin
   return pages === undefined ? undefined : pages * pageBytes;
 }
 
-/** What QEMU's `-m` gives its guest: `16`, `1G`, `size=16384k,slots=4,maxmem=…`; MiB where no unit stands. */
+/** The guest memory of QEMU's `-m`: `16`, `1G`, `size=16384k,slots=4,maxmem=…`; MiB without a unit. */
 export function readGuestMemory(argument: string): number | undefined {
   const [, size, unit = ''] = /^(?:size=)?(\d+)([kmgt]?)(?:,|$)/i.exec(argument) ?? [];
   const count = counted(size);
@@ -42,7 +42,7 @@ export function readGuestMemory(argument: string): number | undefined {
   return count === undefined || power === undefined ? undefined : sane(count * 1024 ** power);
 }
 
-/** A line `Name:   12 kB`, whole: a text that was cut in the middle of a number must not be taken for a smaller one. */
+/** A complete line `Name:   12 kB`: a truncated number must not be read as a smaller one. */
 function kib(text: string, name: string): number | undefined {
   const count = counted(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(text)?.[1]);
   return count === undefined ? undefined : sane(count * 1024);

@@ -1,16 +1,16 @@
 import { shellWord } from '../quoting.js';
 
-/** A component of a path, or a file, that a user may not use. */
+/** A component of a path, or a file, that a user cannot access. */
 export interface PathObstacle {
   path: string;
   reason: string;
-  /** What chmod would have to grant, e.g. `o+x`. */
+  /** The missing mode for chmod, e.g. `o+x`. */
   grant: string;
 }
 
 /**
- * What lets a user get to all of them: to open one of two closed directories changes nothing.
- * @param storeRoot where base images are, which have rights of their own
+ * Commands that grant access to all of them, since opening one of two closed directories is not enough.
+ * @param storeRoot the store, whose base images have their own permissions
  */
 export function reachHint(obstacles: readonly PathObstacle[], { isRoot, storeRoot }: { isRoot: boolean; storeRoot: string }): string {
   const sudo = isRoot ? '' : 'sudo ';
@@ -21,5 +21,5 @@ export function reachHint(obstacles: readonly PathObstacle[], { isRoot, storeRoo
     return `${sudo}chmod ${grant} ${paths.join(' ')}`;
   });
   if (plain.length < obstacles.length) commands.push('cowherd verify --fix');
-  return `Let it in: ${commands.join(' && ')}`;
+  return `Grant access: ${commands.join(' && ')}`;
 }

@@ -7,7 +7,7 @@ import { findingsIn } from '../spec/file-findings.js';
 import { fleetSchema } from '../spec/spec.js';
 import { readYaml } from '../spec/yaml-document.js';
 
-/** Defaults of the command line: what they can be, and which of several places has the last word. */
+/** Defaults of the command line, and the precedence of their sources. */
 
 const text = z.string().min(1).max(maxLength.path);
 
@@ -25,7 +25,7 @@ export type SettingName = keyof Config;
 
 export const settingNames = Object.keys(configSchema.shape) as SettingName[];
 
-/** What a variable of the environment sets; several keys are separated by colons. */
+/** Environment variables and their settings; several keys are separated by colons. */
 export const variables: Record<SettingName, string> = {
   connect: 'LIBVIRT_DEFAULT_URI',
   store: 'COWHERD_STORE',
@@ -37,7 +37,7 @@ export const variables: Record<SettingName, string> = {
 
 export type SourceKind = 'flag' | 'environment' | 'project file' | 'user file' | 'built-in';
 
-/** Where a value comes from; `from` is the variable or the file. */
+/** The source of a value; `from` is the variable or the file. */
 export interface Source {
   kind: SourceKind;
   from?: string;
@@ -50,7 +50,7 @@ export interface ConfigLayer {
 
 export type Settings = { [Name in SettingName]?: { value: NonNullable<Config[Name]>; source: Source } };
 
-/** @param layers the one with the last word first */
+/** @param layers in descending precedence */
 export function settle(layers: readonly ConfigLayer[]): Settings {
   const settings: Record<string, { value: unknown; source: Source }> = {};
   for (const name of settingNames) {
@@ -62,26 +62,22 @@ export function settle(layers: readonly ConfigLayer[]): Settings {
 
 /**
  * Reads a config file. Paths in it are relative to its directory, and may begin with ~/.
- * @throws BAD_SPEC, with the place of each finding
+ * @throws BAD_SPEC, with the position of each finding
  */
 export function parseConfig(content: string, path: string, directory: string, home: string): Config {
   const yaml = readYaml(content);
   if (yaml.problem !== undefined) {
     const { at, reason } = yaml.problem;
-    throw new CowherdError(
-      'BAD_SPEC',
-      `${path}${at === undefined ? '' : `:${at.line}:${at.column}`}: not YAML that can be read: ${reason}`,
-      {
-        hint: 'Correct the file there, or move it away.',
-      },
-    );
+    throw new CowherdError('BAD_SPEC', `${path}${at === undefined ? '' : `:${at.line}:${at.column}`}: invalid YAML: ${reason}`, {
+      hint: 'Correct the file, or move it away.',
+    });
   }
   // An empty file sets nothing.
   const document = yaml.value ?? {};
   const result = configSchema.safeParse(document);
   if (!result.success) {
     const isFleetFile = typeof document === 'object' && ('fleets' in document || ('name' in document && 'count' in document));
-    throw new CowherdError('BAD_SPEC', `${path} is not a config file of cowherd`, {
+    throw new CowherdError('BAD_SPEC', `${path} is not a valid cowherd config file`, {
       details: findingsIn(path, yaml.locate, () => settingNames).of(result.error, document),
       hint: isFleetFile
         ? 'It looks like a fleet file: give it another name, such as lab.yaml, since a cowherd.yaml holds defaults.'
@@ -103,7 +99,7 @@ export function configOfEnvironment(
     if (value === undefined || value === '') return [];
     const parsed = configSchema.safeParse({ [name]: name === 'sshKeys' ? value.split(':').filter((key) => key !== '') : value });
     if (!parsed.success) {
-      throw new CowherdError('BAD_USAGE', `${variable} has a value that cannot be used: ${parsed.error.issues[0]?.message ?? ''}`, {
+      throw new CowherdError('BAD_USAGE', `${variable} has an invalid value: ${parsed.error.issues[0]?.message ?? ''}`, {
         hint: `Correct it, or unset it: unset ${variable}`,
       });
     }

@@ -2,17 +2,17 @@ import { CowherdError } from '../errors.js';
 import type { BaseRef } from '../spec/spec.js';
 import { type BaseImage, type BaseLayer, type BaseRecord, formatBaseRef } from './base.js';
 
-/** Base images that stand on each other, and what of them nothing stands on. */
+/** Chains of layered base images, and which images are unused. */
 
-/** A guest's read goes down the whole chain, and every layer costs each guest memory for its tables. */
+/** A guest's read may pass the whole chain, and each layer needs memory for its tables in every guest. */
 export const maxLayers = 4;
 
-/** Names one image in maps and sets. */
+/** Key of an image in maps and sets. */
 export function baseKey({ name, digest }: BaseRef): string {
   return `${name}@${digest}`;
 }
 
-/** All files that a base image is made of, its own first. */
+/** All files of a base image, its own first. */
 export function layersOf(base: BaseImage): readonly BaseLayer[] {
   return [base, ...base.backing];
 }
@@ -22,13 +22,13 @@ export function chainBytes(base: BaseImage): number {
   return layersOf(base).reduce((sum, layer) => sum + layer.allocatedBytes, 0);
 }
 
-/** A base image without what it stands on: as its own record tells it. */
+/** A base image without its backing chain, as in its own record. */
 export type LoneBase = BaseRecord & { readonly path: string };
 
 /**
- * What a layered base image stands on, nearest first.
- * @param parentOf the image that a record means as its parent; undefined where it is not in the store
- * @throws BASE_CHANGED where one is missing, STATE_DAMAGED where the records run in a circle or the chain is too long
+ * The backing chain of a layered base image, nearest first.
+ * @param parentOf the parent of a record; undefined if it is not in the store
+ * @throws BASE_CHANGED if one is missing, STATE_DAMAGED if the records are cyclic or the chain is too long
  */
 export async function resolveBacking(
   base: LoneBase,
@@ -39,20 +39,20 @@ export async function resolveBacking(
   for (let above = base; above.parent !== undefined; ) {
     const { parent } = above;
     if (seen.has(baseKey(parent)) || seen.size >= maxLayers) {
-      const why = seen.has(baseKey(parent)) ? 'stands on itself' : `has more than ${maxLayers} layers`;
-      throw new CowherdError('STATE_DAMAGED', `Base image ${formatBaseRef(base)} ${why}, as the records say`, {
+      const why = seen.has(baseKey(parent)) ? 'is based on itself' : `has more than ${maxLayers} layers`;
+      throw new CowherdError('STATE_DAMAGED', `Base image ${formatBaseRef(base)} ${why}, according to the records`, {
         details: [base.path],
-        hint: 'cowherd never makes such an image: bring back its record as it was.',
+        hint: 'cowherd never creates such an image: restore its record.',
       });
     }
     const below = await parentOf(parent);
     if (below === undefined) {
       throw new CowherdError(
         'BASE_CHANGED',
-        `Base image ${formatBaseRef(base)} stands on ${formatBaseRef(parent)}, which is not in the store`,
+        `Base image ${formatBaseRef(base)} is based on ${formatBaseRef(parent)}, which is not in the store`,
         {
           details: [base.path],
-          hint: `Bring back the file with sha256 ${parent.digest}: cowherd base add FILE --name ${parent.name}`,
+          hint: `Import the file with sha256 ${parent.digest} again: cowherd base add FILE --name ${parent.name}`,
         },
       );
     }
@@ -63,15 +63,15 @@ export async function resolveBacking(
   return backing.map(({ name, digest, path, format, seal, allocatedBytes }) => ({ name, digest, path, format, seal, allocatedBytes }));
 }
 
-/** The images whose files are overlays on this one. */
+/** The images that are based directly on this one. */
 export function childrenOf<B extends LoneBase>(bases: readonly B[], base: BaseRef): B[] {
   return bases.filter(({ parent }) => parent !== undefined && baseKey(parent) === baseKey(base));
 }
 
 /**
- * Images that nothing stands on, in the order in which they can be removed: those above before those below.
- * @param isUsed whether a fleet, an operation or a domain stands on it
- * @param keepNewest keep the newest import of each name, and what it stands on
+ * Unused images, in an order in which they can be removed: upper layers before lower ones.
+ * @param isUsed whether a fleet, an operation or a domain uses it
+ * @param keepNewest keep the newest import of each name, and its backing chain
  */
 export function unreferencedBases(bases: readonly BaseImage[], isUsed: (base: BaseImage) => boolean, keepNewest: boolean): BaseImage[] {
   const newest = new Map<string, BaseImage>();

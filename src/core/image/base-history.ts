@@ -2,18 +2,18 @@ import type { BaseRef } from '../spec/spec.js';
 import { parseBaseRef } from './base.js';
 import { baseKey, type LoneBase } from './base-chain.js';
 
-/** One image in the family tree of the store. */
+/** One image in the history tree. */
 export interface HistoryNode extends BaseRef {
-  /** Null where it is gone: known only from what was made of it. */
+  /** Null if it was removed and is known only from its descendants. */
   importedAt: string | null;
-  /** The file it came from, or the member it was made of. */
+  /** The file it was imported from, or the member it was promoted from. */
   from: { file: string } | { fleet: string; member: string; base: BaseRef } | null;
-  /** Whether its file stands on the image that it was made from. */
+  /** Whether its file is based on its parent image. */
   layered: boolean;
   promotedTo: HistoryNode[];
 }
 
-/** Which image was made of which, by way of members that were promoted. Oldest first; what is gone is shown where others name it. */
+/** The history of promoted images as trees. Oldest first; removed images appear if others name them. */
 export function baseHistory(bases: readonly LoneBase[]): HistoryNode[] {
   const nodes = new Map<string, HistoryNode>();
   const gone = ({ name, digest }: BaseRef): HistoryNode => ({ name, digest, importedAt: null, from: null, layered: false, promotedTo: [] });
@@ -26,7 +26,7 @@ export function baseHistory(bases: readonly LoneBase[]): HistoryNode[] {
     const origin = base.from !== null && 'base' in base.from ? base.from.base : undefined;
     if (origin === undefined) continue;
     const parent = nodes.get(baseKey(origin)) ?? gone(origin);
-    // Records that name each other would leave the tree without a root.
+    // Cyclic records would leave the tree without a root.
     if (isAbove(base, parent)) continue;
     if (!nodes.has(baseKey(origin))) roots.add(parent);
     nodes.set(baseKey(origin), parent);
@@ -38,7 +38,7 @@ export function baseHistory(bases: readonly LoneBase[]): HistoryNode[] {
   return [...roots].sort(byAge);
 }
 
-/** The trees in which an image of that name is. @param ref `name`, `name@digest12` or a digest */
+/** The trees that contain an image. @param ref `name`, `name@digest12` or a digest */
 export function historyOf(roots: readonly HistoryNode[], ref: string): HistoryNode[] {
   const { name, digest } = parseBaseRef(ref);
   const isMeant = (node: HistoryNode): boolean => (name === undefined || node.name === name) && node.digest.startsWith(digest);

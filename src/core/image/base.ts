@@ -4,30 +4,30 @@ import { type BaseRef, baseRefSchema } from '../fleet/record.js';
 
 const sealSchema = z.strictObject({ size: z.number().int().nonnegative(), mtimeNs: z.string(), inode: z.string() });
 
-/** What is known of <digest12>.memory beside a base image. */
+/** The record of <digest12>.memory beside a base image. */
 export const warmMemorySchema = z.strictObject({
   digest: z.string().regex(/^[0-9a-f]{64}$/),
   seal: sealSchema,
   bytes: z.number().int().positive(),
   allocatedBytes: z.number().int().nonnegative(),
   takenAt: z.iso.datetime(),
-  /** Who the golden VM was when it was frozen. */
+  /** The identity of the source VM when it was frozen. */
   domain: z.string(),
-  /** Its network cards, in the order of its XML; isUp: the cable was plugged in. */
+  /** Its network cards, in the order of its XML; isUp: the link was up. */
   cards: z.array(z.strictObject({ mac: z.string(), isUp: z.boolean() })),
-  /** IPv4 addresses that these had. */
+  /** IPv4 addresses of these cards. */
   addresses: z.array(z.string()),
-  /** Of its ssh host keys, e.g. `ssh-ed25519`. */
+  /** Types of its ssh host keys, e.g. `ssh-ed25519`. */
   hostKeyTypes: z.array(z.string()),
   memoryMiB: z.number().int().positive(),
   machine: z.string(),
-  /** Versions that the memory was saved with. */
+  /** Versions of the software that saved the memory. */
   libvirt: z.string(),
   hypervisor: z.string(),
 });
 export type WarmMemory = z.infer<typeof warmMemorySchema>;
 
-/** <digest12>.json beside a base image: where it came from, and what it must look like for ever. */
+/** <digest12>.json beside a base image: its origin, and the seal that its file must match. */
 export const baseRecordSchema = z.strictObject({
   version: z.literal(1),
   ...baseRefSchema.shape,
@@ -37,29 +37,29 @@ export const baseRecordSchema = z.strictObject({
   importedAt: z.iso.datetime(),
   source: z.strictObject({
     path: z.string(),
-    /** Identity of the source file when it was read, so that importing it again need not read it. */
+    /** Identity of the source file when it was read, so that a repeated import need not read it. */
     fingerprint: z.string(),
   }),
-  /** What the sealed file looked like; a difference means that somebody touched it. mtime in nanoseconds as a string. */
+  /** Attributes of the sealed file; a difference means that it was changed. mtime in nanoseconds as a string. */
   seal: sealSchema,
   /** Bytes on disk (st_blocks × 512). */
   allocatedBytes: z.number().int().nonnegative(),
-  /** Of a layered base image: the one that its file is an overlay on. */
+  /** For a layered base image: its parent. */
   parent: baseRefSchema.optional(),
-  /** The member whose disk it was made of, and what that stood on. */
+  /** The member that it was promoted from, and that member's base image. */
   promotedFrom: z.strictObject({ fleet: z.string(), member: z.string(), base: baseRefSchema }).optional(),
-  /** Of a warm base: the memory of a VM that ran when its disk was this image, which clones go on from. */
+  /** For a warm base image: the memory of a running VM with this disk, from which clones resume. */
   warm: warmMemorySchema.optional(),
 });
 export type BaseRecord = z.infer<typeof baseRecordSchema>;
 
-/** One file of a base image: of a layered one, what lies on it and below it are files of their own. */
+/** One file of a base image; each layer has its own. */
 export type BaseLayer = Readonly<Pick<BaseRecord, 'name' | 'digest' | 'format' | 'seal' | 'allocatedBytes'>> & { readonly path: string };
 
-/** A base image in the store. A type of its own: no function of cowherd takes one to write to. */
+/** A base image in the store. A distinct type, which no function accepts for writing. */
 export interface BaseImage extends BaseRecord {
   readonly path: string;
-  /** Of a layered one: the base images below it, nearest first. Empty for all others. */
+  /** The base images below a layered one, nearest first. Empty for others. */
   readonly backing: readonly BaseLayer[];
 }
 
@@ -67,7 +67,7 @@ export function shortDigest(digest: string): string {
   return digest.slice(0, 12);
 }
 
-/** `golden@1a2b3c4d5e6f`: names one base image exactly; the name alone means its newest import. */
+/** `golden@1a2b3c4d5e6f` identifies one base image; a name alone means its newest import. */
 export function formatBaseRef({ name, digest }: BaseRef): string {
   return `${name}@${shortDigest(digest)}`;
 }
@@ -77,14 +77,14 @@ export function parseBaseRef(ref: string): { name: string | undefined; digest: s
   if (/^[0-9a-f]{12,64}$/.test(ref)) return { name: undefined, digest: ref };
   const match = /^([a-z0-9][a-z0-9-]{0,39})(?:@([0-9a-f]{6,64}))?$/.exec(ref);
   if (match === null) {
-    throw new CowherdError('BASE_NOT_FOUND', `${JSON.stringify(ref)} names no base image`, {
+    throw new CowherdError('BASE_NOT_FOUND', `${JSON.stringify(ref)} is not a base image reference`, {
       hint: 'Write NAME, NAME@DIGEST or a digest; "cowherd base list" shows them.',
     });
   }
   return { name: match[1], digest: match[2] ?? '' };
 }
 
-/** Whether `--base` names an image of the store, as against a file: a file has a dot or a slash in it. */
+/** Whether `--base` names an image of the store and not a file: a file name has a dot or a slash. */
 export function isBaseRef(text: string): boolean {
   return /^[a-z0-9-]+(@[0-9a-f]+)?$/.test(text);
 }
@@ -95,28 +95,28 @@ export interface Seal {
   inode: string;
 }
 
-/** Also where something else has its name: a directory, a link. */
-export const goneDifference = 'the file is gone';
+/** Also used if a directory or a link has its name. */
+export const goneDifference = 'the file is missing';
 
-/** @returns what differs between the record and the file, in words; empty where nothing does */
+/** @returns the differences between the record and the file, for display */
 export function sealDifferences(recorded: Seal, seen: Seal | undefined): string[] {
   if (seen === undefined) return [goneDifference];
   const differences: string[] = [];
   if (seen.size !== recorded.size) differences.push(`size ${recorded.size} → ${seen.size} bytes`);
   if (seen.mtimeNs !== recorded.mtimeNs) differences.push('modification time');
-  if (seen.inode !== recorded.inode) differences.push('it is another file (inode)');
+  if (seen.inode !== recorded.inode) differences.push('inode (it is another file)');
   return differences;
 }
 
 export function bringBackHint({ name }: Pick<BaseRecord, 'name'>): string {
-  return `Bring back the original: cowherd base add FILE --name ${name}; of a promoted one, promote its member again. If it was only moved or copied: cowherd base relocate`;
+  return `Import the original again: cowherd base add FILE --name ${name}; for a promoted image, promote its member again. If it was only moved or copied: cowherd base relocate`;
 }
 
 /** @throws BASE_CHANGED */
 export function assertSeal(base: BaseLayer, seen: Seal | undefined): void {
   const differences = sealDifferences(base.seal, seen);
   if (differences.length === 0) return;
-  throw new CowherdError('BASE_CHANGED', `Base image ${formatBaseRef(base)} is not what was imported: ${differences.join(', ')}`, {
+  throw new CowherdError('BASE_CHANGED', `Base image ${formatBaseRef(base)} has changed since it was imported: ${differences.join(', ')}`, {
     details: [base.path],
     hint: `Every overlay on it may be corrupt. "cowherd base verify ${formatBaseRef(base)}" compares its content. ${bringBackHint(base)}`,
   });

@@ -1,5 +1,5 @@
 /**
- * The smallest guest that proves a disk: 512 bytes that run through the BIOS, write one sector of their own disk and say so on
+ * A minimal guest to test disks: a boot sector of 512 bytes that writes one sector of its own disk and reports that on
  * the first serial port. Used as the quickstart's golden image and the guest of mass tests. The guest that
  * probes the accelerator is in long-mode-sector.ts.
  *
@@ -7,14 +7,14 @@
  * nonce). The console shows `OK ` and the nonce in hex, so a console log and an overlay can be matched with each other.
  */
 
-/** How the guest ends: halted for good, left through isa-debug-exit (port 0xf4), or waiting for the ACPI power button. */
+/** How the guest ends: halts, exits through isa-debug-exit (port 0xf4), or waits for the ACPI power button. */
 export type BootSectorEnding = 'halt' | 'exit' | 'power-button';
 
 export const bootSectorBytes = 512;
 export const markerOffset = 512;
 export const markerMagic = 'COWHERD1';
 
-// 16-bit code at 0x7c00. The addresses inside (0x7ca0 …) are those of the tables at its end.
+// 16-bit code at 0x7c00. Addresses such as 0x7ca0 refer to the tables at its end.
 const program = [
   '31c0 8ed8 8ec0 8ed0 bc007c fc', // segments 0, stack below the code, forward copies
   '88d3', //                          keep the boot drive in BL
@@ -64,7 +64,7 @@ export interface BootMarker {
   nonce: string;
 }
 
-/** Reads the guest's sector. @returns undefined where the guest never wrote it */
+/** Reads the guest's sector. @returns undefined if the guest never wrote it */
 export function readBootMarker(sector: Buffer): BootMarker | undefined {
   if (sector.subarray(0, 8).toString('latin1') !== markerMagic) return undefined;
   return { boots: sector.readUInt32LE(8), nonce: sector.readBigUInt64LE(12).toString(16).padStart(16, '0') };

@@ -1,9 +1,9 @@
 import { CowherdError } from '../errors.js';
 import { shellWord } from '../quoting.js';
 
-/** Files that are given as a base image and are none: told by their first bytes for what they are, with what to do instead. */
+/** Detects files that are not disk images by their first bytes, with hints on what to do instead. */
 
-/** Where the volume descriptor of an ISO 9660 or UDF image has its signature, and how long that is. */
+/** Position and length of the signature in the volume descriptor of an ISO 9660 or UDF image. */
 export const volumeSignature = { offset: 0x8001, length: 5 };
 
 const volumeWords = ['CD001', 'BEA01', 'NSR02', 'NSR03'];
@@ -45,52 +45,52 @@ const kinds: readonly Kind[] = [
 /**
  * @param head the first bytes of the file
  * @param volume the bytes at {@link volumeSignature}
- * @param told the format that was asked for: a bootable ISO may be meant as a disk
+ * @param given the given format, since a bootable ISO may be used as a disk
  * @throws BASE_REFUSED
  */
-export function assertIsDisk(path: string, head: Buffer, volume: Buffer, told: 'qcow2' | 'raw' | undefined): void {
+export function assertIsDisk(path: string, head: Buffer, volume: Buffer, given: 'qcow2' | 'raw' | undefined): void {
   const refuse = (what: string, hint: string): never => {
     throw new CowherdError('BASE_REFUSED', `${path} is ${what}`, { hint });
   };
   const word = shellWord(path);
   const kind = kinds.find(({ offset = 0, magic }) => head.subarray(offset, offset + magic.length).equals(magic));
   if (kind !== undefined) refuse(kind.what, kind.hint(word));
-  if (told !== 'raw' && volumeWords.includes(volume.toString('latin1'))) {
+  if (given !== 'raw' && volumeWords.includes(volume.toString('latin1'))) {
     refuse(
       'an ISO image: a CD or DVD, not the disk of an installed system',
-      `Install from it into a disk first (virt-install --cdrom ${word} …), or get the "cloud" or "qcow2" image of that system. If it is meant as a disk all the same: --format raw`,
+      `Install from it into a disk first (virt-install --cdrom ${word} …), or get the "cloud" or "qcow2" image of that system. To use it as a disk anyway: --format raw`,
     );
   }
   const text = textOf(head);
   if (text === undefined) return;
   if (/^\s*(<\?xml[^>]*>\s*)?<(!doctype\s+html|html|head|body)\b/i.test(text)) {
-    refuse('an HTML page', 'The download gave a web page in place of the image: look at it, and download the image from its direct link.');
+    refuse('an HTML page', 'The download returned a web page instead of the image: check it, and download the image from its direct link.');
   }
-  // A disk in VMware's format may begin with a description of it.
-  if (text.startsWith('# Disk DescriptorFile') || told === 'raw') return;
+  // A VMware disk may begin with a text description.
+  if (text.startsWith('# Disk DescriptorFile') || given === 'raw') return;
   const what = /^\s*<(\?xml|domain|error)\b/i.test(text) ? 'an XML document' : /^\s*[[{]/.test(text) ? 'a JSON document' : 'a text file';
-  refuse(what, 'Name the file of the disk image itself. If it was downloaded, read it: it may say what went wrong.');
+  refuse(what, 'Name the disk image file itself. If it was downloaded, read it: it may say what went wrong.');
 }
 
-/** The beginning of a text; undefined where it is none. */
+/** The beginning of a text file; undefined for binary data. */
 function textOf(head: Buffer): string | undefined {
   if (head.length === 0) return undefined;
   try {
-    // The last character may be cut.
+    // The last character may be incomplete.
     const text = new TextDecoder('utf-8', { fatal: true }).decode(head, { stream: true });
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what no text has
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: these do not occur in text
     return /[\u0000-\u0008\u000e-\u001a\u001c-\u001f\u007f]/.test(text) ? undefined : text;
   } catch {
     return undefined;
   }
 }
 
-/** What was given in place of a file: a URL of any kind. */
+/** Whether the text is a URL of any kind. */
 export function isUrl(text: string): boolean {
   return /^[a-z][a-z0-9+.-]*:\/\//i.test(text);
 }
 
-/** @throws BAD_USAGE for a URL, with the two commands that bring it into the store */
+/** @throws BAD_USAGE for a URL, with the commands that download and import it */
 export function assertNoUrl(text: string): void {
   if (!isUrl(text)) return;
   const [address = ''] = text.split(/[?#]/, 1);

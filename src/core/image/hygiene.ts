@@ -1,10 +1,10 @@
-/** What a guest left in its image, as far as it tells one machine from another. */
+/** Machine-specific data that a guest left in its image. */
 export interface GuestFacts {
-  /** The first line of /etc/machine-id; empty where the file is. Undefined where there is none. */
+  /** The first line of /etc/machine-id; empty if the file is empty, undefined if there is none. */
   machineId: string | undefined;
   /** Names of files in /etc/ssh. */
   sshHostKeys: string[];
-  /** The instance-id with which cloud-init ran last. */
+  /** The instance-id of cloud-init's last run. */
   cloudInitInstance: string | undefined;
 }
 
@@ -15,29 +15,29 @@ export interface HygieneWarning {
   hint: string;
 }
 
-/** systemd writes it for "make one at the next boot". Source: machine-id(5) */
+/** systemd's marker for "generate at the next boot". Source: machine-id(5) */
 const uninitialised = 'uninitialized';
 
-/** What all members of a fleet on this base would have in common and should not. */
+/** What members on this base image would wrongly have in common. */
 export function hygieneWarnings(facts: GuestFacts): HygieneWarning[] {
   const warnings: HygieneWarning[] = [];
   if (facts.machineId !== undefined && facts.machineId !== '' && facts.machineId !== uninitialised) {
     warnings.push({
-      what: 'it has a machine-id of its own: DHCP servers may take all members for one machine, and give them one address',
-      // Named alone: with all its operations, virt-sysprep ends by writing a new machine-id into the image.
+      what: 'it has a machine-id of its own: DHCP servers may treat all members as one machine, and give them the same address',
+      // Only this operation: otherwise virt-sysprep finally writes a new machine-id into the image.
       hint: mending('truncate -s 0 /etc/machine-id', 'virt-sysprep -a IMAGE --operations machine-id'),
     });
   }
   if (facts.sshHostKeys.length > 0) {
     warnings.push({
       what: `it has ssh host keys (${facts.sshHostKeys.join(', ')}): all members share them, and one can pose as another`,
-      hint: `${mending('rm -f /etc/ssh/ssh_host_*', 'virt-sysprep -a IMAGE --operations ssh-hostkeys')} Something must then make new keys at boot, as cloud-init does; "ssh-keygen -A" makes them too.`,
+      hint: `${mending('rm -f /etc/ssh/ssh_host_*', 'virt-sysprep -a IMAGE --operations ssh-hostkeys')} New keys must then be generated at boot, as cloud-init does; "ssh-keygen -A" generates them too.`,
     });
   }
   if (facts.cloudInitInstance !== undefined) {
     warnings.push({
-      what: `cloud-init has run in it${facts.cloudInitInstance === '' ? '' : ` (instance ${facts.cloudInitInstance})`}: members may take themselves for that instance and skip their own set-up`,
-      // virt-sysprep has no operation for it. The seed stays, since "cloud-init clean" leaves it too.
+      what: `cloud-init has run in it${facts.cloudInitInstance === '' ? '' : ` (instance ${facts.cloudInitInstance})`}: members may treat that instance as their own and skip their first-boot setup`,
+      // virt-sysprep has no operation for it. The seed stays, as with "cloud-init clean".
       hint: mending(
         'cloud-init clean --logs',
         `guestfish --rw -a IMAGE -i ${['data', 'instance', 'instances', 'sem'].map((name) => `rm-rf /var/lib/cloud/${name}`).join(' : ')}`,

@@ -1,15 +1,15 @@
 import { bootSectorBytes } from './boot-sector.js';
 
 /**
- * The guest that shows whether an accelerator works: a boot sector that goes where real guests go. It takes a timer interrupt, builds
- * page tables, enters 64-bit long mode, works with 64-bit registers, reads an MSR and CPUID, prints a line and powers the machine off. A
- * CPU without long mode says so and powers off too.
+ * The guest that tests whether an accelerator works: a boot sector that does what real guests do. It takes a timer interrupt, builds
+ * page tables, enters 64-bit long mode, uses 64-bit registers, reads an MSR and CPUID, prints a line and powers off. On a
+ * CPU without long mode it reports that and powers off, too.
  *
- * The line is printed, and the machine powered off, from long mode only: who sees either knows that all of it worked. It needs no
- * device beyond those that members have: the first serial port, and ACPI's power management at 0x600, where SeaBIOS puts it (pc, q35).
+ * It prints the line and powers off in long mode only, so either shows that everything worked. It needs no
+ * devices beyond those of members: the first serial port, and ACPI power management at 0x600, as set by SeaBIOS (pc, q35).
  */
 
-// Code at 0x7c00. The addresses inside (0x7d18 …) are those of the tables at its end.
+// Code at 0x7c00. Addresses such as 0x7d18 refer to the tables at its end.
 const program = [
   '31c0 8ed8 8ec0 8ed0 bc007c fc', //  segments 0, stack below the code, forward copies
   'fb f4 fa', //                       sti; hlt; cli: wait for one tick of the timer
@@ -59,7 +59,7 @@ export function longModeSector(): Buffer {
   return sector;
 }
 
-/** What the guest said on its console. @returns undefined where it did not get to its end */
+/** Parses the guest's console output. @returns undefined if it did not finish */
 export function readProbeLine(console: string): { longMode: boolean } | undefined {
   if (new RegExp(`^${longModeLine}[\\x20-\\x7e]{12}\\r?$`, 'm').test(console)) return { longMode: true };
   return new RegExp(`^${realModeLine}\\r?$`, 'm').test(console) ? { longMode: false } : undefined;

@@ -2,13 +2,13 @@ import { CowherdError } from '../errors.js';
 
 export interface OpenIn {
   pid: number;
-  /** Of the program, as the kernel knows it. */
+  /** Process name. */
   name: string;
 }
 
-/** A disk image that another process has open, of which nothing else can be said until that is over. */
+/** A disk image that another process has open, so that it cannot be checked. */
 export class OpenElsewhere extends CowherdError {
-  /** @param processes those that could be seen */
+  /** @param processes the visible ones */
   constructor(path: string, processes: readonly OpenIn[], cause?: unknown) {
     const [first] = processes;
     const names = processes.map(({ name, pid }) => `${name} (pid ${pid})`).join(' and ');
@@ -22,5 +22,5 @@ function hintFor(path: string, processes: readonly OpenIn[]): string {
   const pids = processes.map(({ pid }) => pid).join(' ');
   if (processes.some(({ name }) => /^(qemu-system|qemu-kvm|kvm$|guestfs|guestmount)/.test(name)))
     return 'Shut down the virtual machine that uses it (or guestunmount it), then run the command again.';
-  return `Unmount what is on it, end that process (kill ${pids}), then run the command again. The disk is not damaged.`;
+  return `Unmount it, stop that process (kill ${pids}), then run the command again. The disk is not damaged.`;
 }

@@ -1,4 +1,4 @@
-/** Size of the pieces in which an overlay is written, in bytes: ext4's and XFS's usual block. */
+/** Chunk size for writing an overlay, in bytes: the usual block size of ext4 and XFS. */
 export const blockBytes = 4096;
 
 export interface Segment {
@@ -7,8 +7,8 @@ export interface Segment {
 }
 
 /**
- * The blocks of a file that hold anything but zeros, neighbours joined. A fresh overlay is 192 KiB of which three blocks matter:
- * written this way it takes 12 KiB on disk instead of 196.
+ * The non-zero blocks of a file, with adjacent ones merged. A fresh overlay has 192 KiB, of which three blocks are not zero:
+ * written this way, it uses 12 KiB on disk instead of 196.
  */
 export function nonZeroSegments(bytes: Buffer): Segment[] {
   const segments: Segment[] = [];

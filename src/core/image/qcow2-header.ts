@@ -1,6 +1,6 @@
 import { CowherdError } from '../errors.js';
 
-/** What the first bytes of an image say. Read before any tool opens the file, since opening follows the names in it. */
+/** The header of an image. Read before any tool opens the file, since opening follows the file names in it. */
 export interface Qcow2Header {
   version: number;
   /** Bytes. */
@@ -11,9 +11,9 @@ export interface Qcow2Header {
   corrupt: boolean;
   externalDataFile: boolean;
   internalSnapshots: number;
-  /** Where in the file the L1 table ends, which is where that of a disk with nothing on it ends as well. */
+  /** End of the L1 table in the file; the file of an empty disk ends there. */
   l1End: bigint;
-  /** Clears with every writer that does not know of them, as dirty bitmaps do. */
+  /** Autoclear features, which writers without support clear, such as dirty bitmaps. */
   hasAutoclear: boolean;
 }
 
@@ -21,7 +21,7 @@ export const headerBytes = 512;
 
 export const qcow2Magic = Buffer.from('QFI\xfb', 'latin1');
 
-/** The largest disk for which an overlay with QEMU's usual clusters of 64 KiB can be made: 2 PiB. */
+/** The largest disk for an overlay with QEMU's default clusters of 64 KiB: 2 PiB. */
 export const maxVirtualBytes = 2n ** 51n;
 
 const otherFormats: Array<{ name: string; offset: number; magic: Buffer }> = [
@@ -43,16 +43,16 @@ const otherFormats: Array<{ name: string; offset: number; magic: Buffer }> = [
 ];
 
 /**
- * The format of an image file: what the person told, held against the first bytes.
+ * The format of an image file: the given one, checked against the first bytes.
  * @param head the file's first {@link headerBytes} bytes
  * @throws BASE_REFUSED
  */
-export function imageFormat(path: string, head: Buffer, told: 'qcow2' | 'raw' | undefined): 'qcow2' | 'raw' {
+export function imageFormat(path: string, head: Buffer, given: 'qcow2' | 'raw' | undefined): 'qcow2' | 'raw' {
   const isQcow2 = head.subarray(0, 4).equals(qcow2Magic);
   if (isQcow2) {
-    if (told === 'raw') {
+    if (given === 'raw') {
       throw new CowherdError('BASE_REFUSED', `${path} is a qcow2 image, not raw as --format says`, {
-        hint: 'Use --format qcow2. A raw disk whose content begins like a qcow2 image cannot be told apart and is not accepted.',
+        hint: 'Use --format qcow2. A raw disk whose content begins like a qcow2 image cannot be distinguished from one and is not accepted.',
       });
     }
     return 'qcow2';
@@ -64,13 +64,13 @@ export function imageFormat(path: string, head: Buffer, told: 'qcow2' | 'raw' | 
       hint: compressed
         ? 'Uncompress it first.'
         : other.name === 'luks'
-          ? 'cowherd takes unencrypted images only: its overlays would need the key of the base.'
+          ? 'cowherd supports unencrypted images only: the overlays would need the key of the base image.'
           : `Convert it: qemu-img convert -O qcow2 ${path} golden.qcow2`,
     });
   }
-  if (told === 'qcow2' || (told === undefined && /\.qcow2?$/i.test(path))) {
+  if (given === 'qcow2' || (given === undefined && /\.qcow2?$/i.test(path))) {
     throw new CowherdError('BASE_REFUSED', `${path} is not a qcow2 image: its first bytes are not QFI`, {
-      hint: told === undefined ? 'If it is a raw disk, say --format raw.' : 'Leave out --format, or say --format raw.',
+      hint: given === undefined ? 'If it is a raw disk, use --format raw.' : 'Leave out --format, or use --format raw.',
     });
   }
   return 'raw';
@@ -78,14 +78,14 @@ export function imageFormat(path: string, head: Buffer, told: 'qcow2' | 'raw' | 
 
 /**
  * @param head the file's first {@link headerBytes} bytes
- * @throws BASE_REFUSED where it is too short or of an unknown version
+ * @throws BASE_REFUSED if it is too short or has an unknown version
  * Source: QEMU docs/interop/qcow2.txt
  */
 export function parseQcow2Header(path: string, head: Buffer): Qcow2Header {
   const version = head.length >= 72 ? head.readUInt32BE(4) : 0;
   if (version !== 2 && version !== 3) {
     throw new CowherdError('BASE_REFUSED', `${path} has no readable qcow2 header`, {
-      hint: 'The file is cut short or damaged. Copy it again from where it came, and check it with "qemu-img check".',
+      hint: 'The file is truncated or damaged. Copy it again from its source, and check it with "qemu-img check".',
     });
   }
   const incompatible = version === 3 && head.length >= 104 ? head.readBigUInt64BE(72) : 0n;
@@ -104,27 +104,28 @@ export function parseQcow2Header(path: string, head: Buffer): Qcow2Header {
 }
 
 /**
- * Refuses what must not become a base image, saying why.
+ * Refuses images that cannot become base images.
  * @param fileBytes the length of the file
- * @param trustChain accept backing and data files; they are flattened on import
+ * @param trustChain accept backing files and external data files, which are flattened on import
  * @throws BASE_REFUSED
  */
 export function assertImportable(path: string, header: Qcow2Header, fileBytes: bigint, trustChain: boolean): void {
   const refuse = (reason: string, hint: string): never => {
     throw new CowherdError('BASE_REFUSED', `${path} ${reason}`, { hint });
   };
-  if (header.virtualBytes === 0n) refuse('is a disk of zero bytes', 'A base image needs a disk to share.');
-  if (header.virtualBytes > maxVirtualBytes) refuse('is a disk of more than 2 PiB', 'No overlay can be made on a disk of that size.');
-  if (header.encrypted) refuse('is encrypted', 'cowherd takes unencrypted images only: its overlays would need the key of the base.');
+  if (header.virtualBytes === 0n) refuse('is an empty disk', 'A base image needs a disk that is not empty.');
+  if (header.virtualBytes > maxVirtualBytes) refuse('is a disk larger than 2 PiB', 'No overlay can be made on a disk of that size.');
+  if (header.encrypted)
+    refuse('is encrypted', 'cowherd supports unencrypted images only: the overlays would need the key of the base image.');
   if (header.corrupt) refuse('is marked corrupt', `Try "qemu-img check -r all ${path}" on a copy of it.`);
   if (header.dirty) refuse('was not closed cleanly', `Shut down what uses it, then run "qemu-img check -r all ${path}".`);
-  const bringAgain = 'Copy it again from where it came.';
-  if (header.l1End > fileBytes) refuse('ends before its tables do: it was cut short', bringAgain);
-  // QEMU ends files at whole sectors, but for tables at the end; qemu-img check passes over a last cluster that is cut short.
+  const bringAgain = 'Copy it again from its source.';
+  if (header.l1End > fileBytes) refuse('ends before its tables do: it is truncated', bringAgain);
+  // QEMU's files end at whole sectors, except for tables at the end; qemu-img check ignores a truncated last cluster.
   const mayEndAnywhere = header.internalSnapshots > 0 || header.hasAutoclear || header.l1End === fileBytes;
   if (fileBytes % 512n !== 0n && !mayEndAnywhere) {
     refuse(
-      'ends within a sector: it was cut short',
+      'ends within a sector: it is truncated',
       `${bringAgain} If it is whole: qemu-img convert -f qcow2 -O qcow2 ${path} golden.qcow2`,
     );
   }
@@ -135,7 +136,7 @@ export function assertImportable(path: string, header: Qcow2Header, fileBytes: b
 }
 
 /**
- * Where the name of the backing file stands in a file that begins like a qcow2 image; undefined where there is none.
+ * Position of the backing file name in a qcow2 file; undefined if there is none.
  * @param head the file's first {@link headerBytes} bytes
  * Source: QEMU docs/interop/qcow2.txt
  */
@@ -146,27 +147,27 @@ export function backingNamePlace(head: Buffer): { offset: number; length: number
 }
 
 /**
- * The local files that a backing file name may mean, in any of the ways in which QEMU lets one write it.
- * @param path of the image that has the name, for the message
- * @throws BASE_REFUSED where nobody can tell
+ * The local files that a backing file name may refer to, in any syntax of QEMU.
+ * @param path of the image with the name, for messages
+ * @throws BASE_REFUSED if it cannot be parsed
  */
 export function filesNamed(path: string, name: string): string[] {
   if (!name.startsWith('json:')) {
     const plain = name.replace(/^file:/, '');
-    // Another protocol leads to no file of this host. A path may have a colon in it, behind a slash.
+    // Other protocols do not refer to files of this host. A path may contain a colon after a slash.
     return name === plain && /^[A-Za-z][A-Za-z0-9+.-]*:/.test(plain) ? [] : [plain];
   }
   try {
     return fileNamesIn(JSON.parse(name.slice('json:'.length)));
   } catch (cause) {
-    throw new CowherdError('BASE_REFUSED', `${path} names its backing file in a way that cannot be read`, {
+    throw new CowherdError('BASE_REFUSED', `${path} names its backing file in a way that cowherd cannot read`, {
       details: [name.slice(0, 200)],
       cause,
     });
   }
 }
 
-/** Every `filename` of QEMU's block options, nested or with dots in the key. */
+/** Every `filename` of QEMU's block options, nested or with dotted keys. */
 function fileNamesIn(options: unknown): string[] {
   if (typeof options !== 'object' || options === null) return [];
   return Object.entries(options).flatMap(([key, value]) =>

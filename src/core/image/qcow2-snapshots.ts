@@ -1,38 +1,38 @@
-/** Internal snapshots of a qcow2 image, from its bytes. Source: QEMU docs/interop/qcow2.txt */
+/** Parses the internal snapshots of a qcow2 image. Source: QEMU docs/interop/qcow2.txt */
 
 export interface SnapshotPlace {
   clusterBits: number;
-  /** Tables of more than these limits are not a snapshot of ours. */
+  /** Tables beyond these limits are not from cowherd. */
   snapshots: number;
   tableOffset: number;
-  /** The table of the disk as it is now, and how much of it is of the disk: behind that comes memory. */
+  /** The active L1 table, and how much of it belongs to the disk; the rest is memory. */
   active: { offset: number; entries: number; diskEntries: number };
 }
 
 export interface InternalSnapshot {
-  /** What QEMU calls the tag. */
+  /** QEMU's tag. */
   name: string;
   l1Offset: number;
   l1Entries: number;
-  /** Bytes of the guest's memory and devices; 0 where it is of the disk alone. */
+  /** Bytes of the guest's memory and devices; 0 for a disk-only snapshot. */
   stateBytes: number;
 }
 
-/** As many as QEMU itself allows. */
+/** QEMU's own limit. */
 const maxSnapshots = 65_536;
-/** Of a whole snapshot table, and of an L1 table: QEMU's own limits. What claims more is damaged. */
+/** QEMU's own limits for a snapshot table and an L1 table. Larger values mean damage. */
 export const maxTableBytes = 64 * 2 ** 20;
 export const maxL1Bytes = 32 * 2 ** 20;
 const dirty = 1;
 
 /**
  * @param head the first 104 bytes of the file
- * @returns undefined where it is no qcow2 image that cowherd's overlays are like
+ * @returns undefined if it is not a qcow2 image like cowherd's overlays
  */
 export function snapshotPlace(head: Buffer): SnapshotPlace | undefined {
   if (head.length < 104 || head.readUInt32BE(0) !== 0x514649fb || head.readUInt32BE(4) !== 3) return undefined;
   const clusterBits = head.readUInt32BE(20);
-  // Corrupt, data elsewhere, other compression, longer table entries: none of it in what cowherd makes.
+  // Corrupt, external data, other compression, extended L2 entries: cowherd's overlays have none of these.
   if (head.readUInt32BE(72) !== 0 || (head.readUInt32BE(76) & ~dirty) !== 0) return undefined;
   const snapshots = head.readUInt32BE(60);
   const tableOffset = head.readBigUInt64BE(64);
@@ -44,8 +44,8 @@ export function snapshotPlace(head: Buffer): SnapshotPlace | undefined {
 }
 
 /**
- * @param table from the place of the table on, perhaps more than it
- * @returns undefined where it is cut short or damaged
+ * @param table bytes from the start of the table, possibly beyond its end
+ * @returns undefined if it is truncated or damaged
  */
 export function parseSnapshotTable(table: Buffer, count: number): InternalSnapshot[] | undefined {
   const found: InternalSnapshot[] = [];
@@ -66,7 +66,7 @@ export function parseSnapshotTable(table: Buffer, count: number): InternalSnapsh
   return found;
 }
 
-/** What one entry of an L2 table says; undefined where the guest's cluster is not in this file. */
+/** One entry of an L2 table; undefined if the guest's cluster is not in this file. */
 export type ClusterEntry =
   | { kind: 'data' | 'zero'; offset: number }
   /** Bytes of a compressed cluster. */
@@ -75,12 +75,12 @@ export type ClusterEntry =
 const offsetMaskHigh = 0x00ff_ffff;
 const offsetMaskLow = 0xffff_fe00;
 
-/** Where the host cluster of an L1 entry is, 0 for none. */
+/** Offset of the host cluster of an L1 entry, 0 for none. */
 export function tableOffset(table: Buffer, entry: number): number {
   return (table.readUInt32BE(entry * 8) & offsetMaskHigh) * 2 ** 32 + ((table.readUInt32BE(entry * 8 + 4) & offsetMaskLow) >>> 0);
 }
 
-/** The bit that says that nobody shares a cluster changes as snapshots come and go, and says nothing of the content. */
+/** Masks the COPIED bit, which changes with snapshots and does not affect the content. */
 export function clusterEntry(table: Buffer, entry: number, clusterBits: number): ClusterEntry | undefined {
   const high = table.readUInt32BE(entry * 8);
   const low = table.readUInt32BE(entry * 8 + 4);

@@ -3,11 +3,11 @@ import { parseXml, printXml } from '../domain/xml-tree.js';
 import { expectedDisks, type ImageRef, type LevelDisk, type SnapshotJournal, type SnapshotLevel, type SwitchedDisk } from './snapshot.js';
 import { overlayElement, switchDisks } from './xml.js';
 
-/** What each verb does, as the journal that one executor carries out: new files, one definition, what goes afterwards. */
+/** Plans each command as a journal for one executor: new files, one definition, files to remove afterwards. */
 
-/** Where the files of a level are. */
+/** Paths of the files of a level. */
 export interface SnapshotFiles {
-  /** @param generation 1 at the take, one more at each rollback: the domain is turned over by naming another file */
+  /** @param generation 1 at the take, one more at each rollback, since the domain is switched to another file name */
   overlay(level: Pick<SnapshotLevel, 'number' | 'name'>, target: string, generation: number): string;
   nvram(level: Pick<SnapshotLevel, 'number' | 'name'>): string;
   generationOf(overlay: string): number;
@@ -16,7 +16,7 @@ export interface SnapshotFiles {
 interface Circumstances {
   domain: string;
   uuid: string;
-  /** As libvirt needs it back, secrets included. */
+  /** Complete, including secrets. */
   xml: string;
   levels: readonly SnapshotLevel[];
   files: SnapshotFiles;
@@ -24,7 +24,7 @@ interface Circumstances {
   now: Date;
 }
 
-/** A disk to be covered, with what its image stands on. */
+/** A disk to cover, with the backing chain of its image. */
 export interface CoveredDisk extends ForeignDisk {
   below: ImageRef[];
 }
@@ -39,7 +39,7 @@ export function planTake(
       backing: image,
       below,
       overlay: given.files.overlay(level, target, 1),
-      // Not known before the domain is off.
+      // Not known before the domain is shut off.
       seal: { size: 0, mtimeNs: '0', inode: '0' },
       element: printXml(element),
     }),
@@ -60,7 +60,7 @@ export function planTake(
   };
 }
 
-/** Back to what was when a level was taken; newer levels go, this one stays, with empty overlays. */
+/** Restores the state of a level: newer levels are removed, this one stays, with empty overlays. */
 export function planRollback(given: Circumstances, chosen: SnapshotLevel): SnapshotJournal {
   const disks = chosen.disks.map((disk) => {
     const generation = given.files.generationOf(disk.overlay) + 1;
@@ -77,7 +77,7 @@ export function planRollback(given: Circumstances, chosen: SnapshotLevel): Snaps
   };
 }
 
-/** Back to what was when the newest level was taken, and the level is gone. */
+/** Restores the state of the newest level, and removes that level. */
 export function planDrop(given: Circumstances, newest: SnapshotLevel): SnapshotJournal {
   return {
     ...begin('drop', given, newest),
@@ -88,7 +88,7 @@ export function planDrop(given: Circumstances, newest: SnapshotLevel): SnapshotJ
   };
 }
 
-/** What was written since the newest level goes into what it stands on, and the level is gone. */
+/** Merges the changes since the newest level into its backing files, and removes that level. */
 export function planCommit(given: Circumstances, newest: SnapshotLevel): SnapshotJournal {
   return {
     ...begin('commit', given, newest),
@@ -120,7 +120,7 @@ function turnOver(
   disks: readonly Omit<SwitchedDisk, 'from'>[],
 ): Pick<SnapshotJournal, 'switched' | 'xmlBefore' | 'xmlAfter'> {
   const now = expectedDisks(levels);
-  // What no level covers yet is on its original.
+  // A disk that no level covers yet uses its original.
   const switched = disks.map(({ original, ...disk }: Omit<SwitchedDisk, 'from'> & { original?: ImageRef }) => ({
     ...disk,
     from: now.get(disk.target) ?? original ?? disk.to,
@@ -138,7 +138,7 @@ function ontoOverlay(disk: LevelDisk): Omit<SwitchedDisk, 'from'> & { original: 
   };
 }
 
-/** Disks as they were before the lowest of some levels was taken, apart from those that are seen to otherwise. */
+/** Disks as they were before the lowest of some levels, except those that are handled otherwise. */
 function ontoBacking(levels: readonly SnapshotLevel[], except: ReadonlySet<string>): Array<Omit<SwitchedDisk, 'from'>> {
   const lowest = new Map<string, LevelDisk>();
   for (const { disks } of levels) for (const disk of disks) if (!lowest.has(disk.target)) lowest.set(disk.target, disk);

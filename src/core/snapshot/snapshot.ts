@@ -2,25 +2,25 @@ import { z } from 'zod';
 import { CowherdError } from '../errors.js';
 import { namePattern, nameRule } from '../names.js';
 
-/** The record of a domain's snapshots, and the words about its levels. */
+/** The record of a domain's snapshots, and helpers for its levels. */
 
 const sealSchema = z.strictObject({ size: z.number().int().nonnegative(), mtimeNs: z.string(), inode: z.string() });
 const formatSchema = z.enum(['qcow2', 'raw']);
 export type DiskFormat = z.infer<typeof formatSchema>;
 
 const imageRefSchema = z.strictObject({ path: z.string(), format: formatSchema });
-/** An image file with the format that was told of it. */
+/** An image file with its recorded format. */
 export type ImageRef = z.infer<typeof imageRefSchema>;
 
 const levelDiskSchema = z.strictObject({
-  /** `vda`: what the guest's bus calls it, and what it is known by in the domain's XML. */
+  /** Its target in the domain's XML, e.g. `vda`. */
   target: z.string(),
-  /** What the overlay stands on: the original, or the overlay of the level below. */
+  /** The backing file of the overlay: the original, or the overlay of the level below. */
   backing: imageRefSchema,
-  /** What that stands on, down to the end. */
+  /** The rest of the backing chain. */
   below: z.array(imageRefSchema),
   overlay: z.string(),
-  /** What the backing file looked like at the take; a difference means that somebody wrote into it. */
+  /** Attributes of the backing file at the take; a difference means that it was written to. */
   seal: sealSchema,
   /** The disk's element as it was before the take. */
   element: z.string(),
@@ -33,7 +33,7 @@ const levelSchema = z.strictObject({
   name: z.string(),
   takenAt: z.iso.datetime(),
   disks: z.array(levelDiskSchema),
-  /** The firmware's variables; without a copy where there was no file yet. */
+  /** The firmware's variables; without a copy if there was no file yet. */
   nvram: z.strictObject({ path: z.string(), copy: z.string().optional() }).optional(),
 });
 export type SnapshotLevel = z.infer<typeof levelSchema>;
@@ -41,7 +41,7 @@ export type SnapshotLevel = z.infer<typeof levelSchema>;
 /** snapshots.json */
 export const snapshotRecordSchema = z.strictObject({
   version: z.literal(1),
-  /** The domain's name when the newest snapshot was taken; its UUID is what counts. */
+  /** The domain's name when the newest snapshot was taken; the UUID identifies it. */
   name: z.string(),
   uuid: z.uuid(),
   levels: z.array(levelSchema),
@@ -55,46 +55,46 @@ const switchedDiskSchema = z.strictObject({
   target: z.string(),
   from: imageRefSchema,
   to: imageRefSchema,
-  /** A disk element whose driver type, source and backingStore the disk gets. */
+  /** A disk element with the new driver type, source and backingStore. */
   element: z.string(),
 });
 export type SwitchedDisk = z.infer<typeof switchedDiskSchema>;
 
 /**
- * journal.json: a verb that is under way, with all that is needed to finish it. Every verb prepares new files beside the old
- * ones, turns the domain over with one definition, and clears up: which side a crash left it on is read from the domain itself.
+ * journal.json: a running command, with everything that is needed to finish it. Every command prepares new files beside the old
+ * ones, switches the domain with one definition, and cleans up. After a crash, the domain itself shows whether it was switched.
  */
 export const snapshotJournalSchema = z.strictObject({
   version: z.literal(1),
   verb: z.enum(snapshotVerbs),
-  /** The level that it is about. */
+  /** The target level. */
   level: z.strictObject({ number: z.number().int().positive(), name: z.string() }),
   domain: z.string(),
   uuid: z.uuid(),
   startedAt: z.iso.datetime(),
   wasRunning: z.boolean(),
-  /** The levels when it is done. */
+  /** The levels afterwards. */
   after: z.array(levelSchema),
   switched: z.array(switchedDiskSchema),
   create: z.array(z.strictObject({ path: z.string(), backing: imageRefSchema })),
-  /** Overlays that are written into what they stand on. */
+  /** Overlays to merge into their backing files. */
   merge: z.array(z.strictObject({ overlay: z.string(), into: imageRefSchema })),
-  /** The first of them was begun: there is no way back. */
+  /** Whether merging has begun, so that it cannot be undone. */
   isMerging: z.boolean(),
-  /** All is done but the start. */
+  /** Whether only the start is missing. */
   isCleared: z.boolean().optional(),
   saveNvram: z.strictObject({ from: z.string(), to: z.string() }).optional(),
   restoreNvram: z.strictObject({ from: z.string(), to: z.string() }).optional(),
-  /** Files of the snapshot directory that nothing needs afterwards. */
+  /** Files of the snapshot directory that are unused afterwards. */
   remove: z.array(z.string()),
-  /** For a person who has to mend things by hand. */
+  /** For manual repair. */
   xmlBefore: z.string(),
   xmlAfter: z.string(),
 });
 export type SnapshotJournal = z.infer<typeof snapshotJournalSchema>;
 
-/** What keeps one from reading a file that is not there; other reasons say that it may well be. */
-export const isNotThere = 'it is not there';
+/** The obstacle for a missing file; with any other obstacle, the file may exist. */
+export const isNotThere = 'it does not exist';
 
 export function assertSnapshotName(name: string): string {
   if (namePattern.test(name)) return name;
@@ -103,7 +103,7 @@ export function assertSnapshotName(name: string): string {
   });
 }
 
-/** `20260131-101502`, in UTC: when nobody gave a name. */
+/** The default name, in UTC: `20260131-101502`. */
 export function defaultSnapshotName(now: Date): string {
   return now.toISOString().slice(0, 19).replace(/[-:]/g, '').replace('T', '-');
 }
@@ -113,7 +113,7 @@ export function newestLevel(levels: readonly SnapshotLevel[]): SnapshotLevel | u
 }
 
 /**
- * @param ref a name or a number; the newest level when left out
+ * @param ref a name or a number; default: the newest level
  * @throws SNAPSHOT_NOT_FOUND
  */
 export function findLevel(domain: string, levels: readonly SnapshotLevel[], ref: string | undefined): SnapshotLevel {
@@ -130,7 +130,7 @@ export function findLevel(domain: string, levels: readonly SnapshotLevel[], ref:
   });
 }
 
-/** Drop and commit work from the top: what a middle level holds, those above it stand on. @throws SNAPSHOT_NOT_FOUND, BAD_USAGE */
+/** Drop and commit need the newest level, since newer levels are based on older ones. @throws SNAPSHOT_NOT_FOUND, BAD_USAGE */
 export function newestOnly(
   verb: 'drop' | 'commit',
   domain: string,
@@ -140,10 +140,10 @@ export function newestOnly(
   const level = findLevel(domain, levels, ref);
   const newest = newestLevel(levels);
   if (newest === undefined || level.number === newest.number) return level;
-  throw new CowherdError('BAD_USAGE', `${levelName(level)} is not the newest snapshot of ${domain}: ${levelName(newest)} stands on it`, {
+  throw new CowherdError('BAD_USAGE', `${levelName(level)} is not the newest snapshot of ${domain}: ${levelName(newest)} is based on it`, {
     hint:
       verb === 'drop'
-        ? `Go back to it first, which gives up the newer ones: cowherd snapshot rollback ${domain} ${level.name}; then drop it.`
+        ? `Roll back to it first, which discards the newer ones: cowherd snapshot rollback ${domain} ${level.name}; then drop it.`
         : `Commit from the top: cowherd snapshot commit ${domain} merges ${newest.name} into ${levels.at(-2)?.name ?? 'the original'}.`,
   });
 }
@@ -153,14 +153,14 @@ export function levelName({ number, name }: Pick<SnapshotLevel, 'number' | 'name
   return `${number} (${name})`;
 }
 
-/** What the domain's disk must be now, by target, according to the record. */
+/** The current images of the domain's disks, by target, according to the record. */
 export function expectedDisks(levels: readonly SnapshotLevel[]): Map<string, ImageRef> {
   const expected = new Map<string, ImageRef>();
   for (const { disks } of levels) for (const { target, overlay } of disks) expected.set(target, { path: overlay, format: 'qcow2' });
   return expected;
 }
 
-/** The images that the lowest overlays stand on, by target: cowherd did not make them. */
+/** The original images below the lowest overlays, by target; not created by cowherd. */
 export function originals(levels: readonly SnapshotLevel[]): Map<string, LevelDisk> {
   const lowest = new Map<string, LevelDisk>();
   for (const { disks } of levels) for (const disk of disks) if (!lowest.has(disk.target)) lowest.set(disk.target, disk);

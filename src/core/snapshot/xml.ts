@@ -16,16 +16,16 @@ import {
 import { CowherdError } from '../errors.js';
 import type { ImageRef, SwitchedDisk } from './snapshot.js';
 
-/** What a snapshot changes in a domain's XML: of its disks the driver type, source and backingStore, nothing else. */
+/** Changes in a domain's XML for snapshots: only the driver type, source and backingStore of disks. */
 
-/** The disk's element with an overlay as its source, its whole chain spelled out to the end. */
+/** The disk's element with an overlay as its source and a complete backing chain. */
 export function overlayElement(disk: XmlElement, overlay: string, chain: readonly ImageRef[]): XmlElement {
   const changed = copyElement(disk);
   const source = element(changed, 'source');
   const explicit = element(changed, 'backingStore');
   const margin = marginOf(changed);
   const seclabels = elements(source, 'seclabel');
-  // What the person wrote about the chain stays as it is, below one more link.
+  // An existing backing chain stays unchanged below the new link.
   const tail = explicit !== undefined && isEnded(explicit) ? copyElement(explicit) : undefined;
   const links = tail === undefined ? chain : chain.slice(0, 1);
   const end = tail === undefined ? makeElement('backingStore') : shifted(tail);
@@ -33,7 +33,7 @@ export function overlayElement(disk: XmlElement, overlay: string, chain: readonl
     const depth = links.length - 1 - position;
     const children = [
       makeElement('format', { type: format }),
-      // The label of the original goes with it; further links had none of their own.
+      // The original keeps its seclabel; further links had none.
       makeElement('source', { file: path }, depth === 0 ? seclabels.map(copyElement) : []),
       below,
     ];
@@ -59,14 +59,14 @@ function isEnded(store: XmlElement): boolean {
 
 /**
  * A domain's XML with other images on its disks.
- * @throws DOMAIN_CHANGED where a disk is not there any more
+ * @throws DOMAIN_CHANGED if a disk is missing
  */
 export function switchDisks(xml: string, switched: readonly Pick<SwitchedDisk, 'target' | 'element'>[]): string {
   const root = parseXml(xml, 'The XML of the domain');
   for (const { target, element: like } of switched) {
     const disk = findDisk(root, target);
     if (disk === undefined) {
-      throw new CowherdError('DOMAIN_CHANGED', `The domain has no disk ${target} any more`, { hint: 'Attach it again with "virsh edit".' });
+      throw new CowherdError('DOMAIN_CHANGED', `The domain no longer has a disk ${target}`, { hint: 'Attach it again with "virsh edit".' });
     }
     putOn(disk, parseXml(like, `The disk ${target}`));
   }
@@ -85,7 +85,7 @@ function setDriverType(disk: XmlElement, type: string | undefined): void {
   const driver = element(disk, 'driver');
   if (driver !== undefined) {
     setAttribute(driver, 'type', type);
-    // Ours: where there was none, there is none again.
+    // cowherd added the driver element, so it is removed again.
     if (type === undefined && driver.children.length === 0 && [...driver.attributes.keys()].join() === 'name') removeChild(disk, driver);
   } else if (type !== undefined) insertAfter(disk, makeElement('driver', { name: 'qemu', type }), undefined);
 }
@@ -97,19 +97,19 @@ function replaceBackingStore(disk: XmlElement, store: XmlElement | undefined): v
   else if (store !== undefined) insertAfter(disk, copyElement(store), element(disk, 'source'));
 }
 
-/** Where a domain stands between the two sides of a switch; `elsewhere` where somebody else has changed its disks. */
+/** Which side of a switch a domain is on; `elsewhere` if its disks were changed by others. */
 export function sideOf(xml: string, switched: readonly SwitchedDisk[]): 'before' | 'after' | 'elsewhere' {
   const root = parseXml(xml, 'The XML of the domain');
   const isOn = (side: 'from' | 'to'): boolean => switched.every((disk) => isImage(findDisk(root, disk.target), disk[side]));
   return isOn('from') ? 'before' : isOn('to') ? 'after' : 'elsewhere';
 }
 
-/** @returns in words, where a domain's disks are not what they should be; empty where all are */
+/** @returns the disks of a domain that differ from the record, for display */
 export function strayDisks(xml: string, expected: ReadonlyMap<string, ImageRef>): string[] {
   const root = parseXml(xml, 'The XML of the domain');
   return [...expected].flatMap(([target, image]) => {
     const disk = findDisk(root, target);
-    if (disk === undefined) return [`disk ${target} is not in its XML any more; its overlay is ${image.path}`];
+    if (disk === undefined) return [`disk ${target} is no longer in its XML; its overlay is ${image.path}`];
     if (isImage(disk, image)) return [];
     const { path, format } = imageOf(disk);
     return [`disk ${target} is ${path || 'without a file'} (${format}), not the overlay ${image.path}`];
@@ -126,7 +126,7 @@ function findDisk(root: XmlElement, target: string): XmlElement | undefined {
   return elements(element(root, 'devices'), 'disk').find((disk) => attribute(element(disk, 'target'), 'dev') === target);
 }
 
-/** As text to be compared and shown: what libvirt keeps secret is left out. */
+/** As text for comparison and display, with secrets masked. */
 export function withoutSecrets(xml: string): string {
   const root = parseXml(xml, 'The XML of the domain');
   const visit = (node: XmlElement): void => {
@@ -137,7 +137,7 @@ export function withoutSecrets(xml: string): string {
   return printXml(root);
 }
 
-/** The line break and the blanks that the children of an element begin with; nothing where they stand on one line. */
+/** The line break and indentation before the children of an element; empty if they are on one line. */
 function marginOf(parent: XmlElement): string {
   const blanks = parent.children.find((node) => node.kind === 'text' && /^\s*\n\s*$/.test(node.text));
   return blanks?.kind === 'text' ? blanks.text : '';
@@ -148,7 +148,7 @@ function onLines(children: readonly XmlElement[], margin: string, last: string):
   return [...children.flatMap((child): XmlNode[] => [{ kind: 'text', text: margin }, child]), { kind: 'text', text: last }];
 }
 
-/** Two blanks further to the right. */
+/** Indents by two more spaces. */
 function shifted(node: XmlElement): XmlElement {
   node.children = node.children.map((child) =>
     child.kind === 'element'

@@ -4,14 +4,14 @@ import type { FleetRecord } from '../fleet/record.js';
 import { choiceSchema, formatChoice } from '../host/cpu.js';
 import { type DomainSpec, domainSpecSchema } from './spec.js';
 
-/** What differs between what a member was defined with and what its fleet is to be, in words. */
+/** Differences between a member's definition and the spec of its fleet, for display. */
 
 const longestValue = 40;
 
 /**
- * @param mark what the member's domain says of the spec that it was defined with
- * @param accelerator what the fleet ran with until now
- * @returns one entry for each change, e.g. `memory 128 → 160 MiB`; empty where nothing of it differs, or nobody can tell
+ * @param mark the spec that the member was defined with, from its domain's metadata
+ * @param accelerator the previous accelerator of the fleet
+ * @returns one entry for each change, e.g. `memory 128 → 160 MiB`; empty if nothing differs, or if unknown
  */
 export function definitionChanges(
   mark: Pick<MemberMark, 'spec' | 'baseName' | 'baseDigest'>,
@@ -88,10 +88,10 @@ function sizeOf(bytes: number | undefined): string {
 }
 
 function became(before: unknown, after: unknown): string {
-  return before === undefined ? 'set' : after === undefined ? 'back to the built-in one' : 'changed';
+  return before === undefined ? 'set' : after === undefined ? 'reset to the built-in one' : 'changed';
 }
 
-/** A value of a variable may be long, and may have line breaks. */
+/** Values of variables may be long and contain line breaks. */
 function shown(value: unknown): string {
   if (value === undefined) return 'default';
   if (typeof value === 'boolean') return value ? 'yes' : 'no';

@@ -7,7 +7,7 @@ export const integerWithin = ({ min, max }: Range): z.ZodNumber => z.number().in
 
 const units: Record<string, number> = { m: 1, mb: 1, mib: 1, g: 1024, gb: 1024, gib: 1024, t: 1024 ** 2, tb: 1024 ** 2, tib: 1024 ** 2 };
 
-/** `512`, `512MiB`, `2GiB` → MiB; undefined where it is none of these. */
+/** `512`, `512MiB`, `2GiB` → MiB; undefined for other text. */
 export function parseMemoryMiB(text: string): number | undefined {
   const match = /^(\d{1,7})\s*([a-z]*)$/i.exec(text.trim());
   if (match === null) return undefined;
@@ -15,12 +15,12 @@ export function parseMemoryMiB(text: string): number | undefined {
   return unit === undefined ? undefined : Number(match[1]) * unit;
 }
 
-// Anything but what the Char production of XML 1.0 allows.
+// Characters outside the Char production of XML 1.0.
 const forbiddenInXml = /[^\t\n\r\u{20}-\u{d7ff}\u{e000}-\u{fffd}\u{10000}-\u{10ffff}]/u;
 
 const variable = z
   .union([z.string().max(maxLength.variable), z.number(), z.boolean()])
-  .refine((value) => typeof value !== 'string' || !forbiddenInXml.test(value), 'has a control character, which no domain XML can carry');
+  .refine((value) => typeof value !== 'string' || !forbiddenInXml.test(value), 'has a control character, which XML cannot contain');
 
 export const memory = z
   .union([z.number().int(), z.string()])
@@ -30,7 +30,7 @@ export const memory = z
     if (mib === undefined || mib < limits.memoryMiB.min || mib > limits.memoryMiB.max) {
       context.addIssue({
         code: 'custom',
-        message: `is not an amount of memory: write MiB as a number, or "512MiB", "2GiB" (4 MiB to 16 TiB)`,
+        message: `is not a memory size: write MiB as a number, or "512MiB", "2GiB" (4 MiB to 16 TiB)`,
       });
       return z.NEVER;
     }
@@ -56,7 +56,7 @@ export const sshUser = z
 export const sshKeys = z
   .array(z.string().refine(isPublicKey, 'is not a public key: write the one line of a .pub file'))
   .max(limits.sshKeys.max)
-  .describe("Public keys that may log in, beside the fleet's own: lines as in a .pub file.");
+  .describe("Public keys that can log in, in addition to the fleet's own: lines as in a .pub file.");
 
 export const variables = z.record(
   z
@@ -72,7 +72,7 @@ export const file = z
   .string()
   .min(1)
   .max(maxLength.path)
-  .refine((path) => !path.includes('\0'), 'is not a path: it has a NUL in it');
+  .refine((path) => !path.includes('\0'), 'is not a path: it contains a NUL character');
 
 export const concurrency = integerWithin(limits.concurrency);
 

@@ -2,19 +2,19 @@ import type { z } from 'zod';
 import { closestTo } from '../suggestion.js';
 import type { YamlPlace } from './yaml-document.js';
 
-/** What is wrong with a fleet file, one line for each finding: where, and what was probably meant. */
+/** Problems of a fleet file, one line each, with the position and a suggestion. */
 
 const maxFindings = 20;
 
 export interface Findings {
-  /** One line for something that is wrong at a path of the document. */
+  /** A line for a problem at a path of the document. */
   at(path: readonly PropertyKey[], message: string, part?: 'key' | 'value'): string;
   of(error: z.ZodError, document: unknown): string[];
 }
 
 /**
- * @param locate the place of a path in the text; left out where the document did not come from a text
- * @param keysAt the keys that are known at a path
+ * @param locate the position of a path in the text; undefined if the document has no text
+ * @param keysAt the valid keys at a path
  */
 export function findingsIn(
   file: string,
@@ -37,7 +37,7 @@ export function findingsIn(
   return {
     at,
     of: ({ issues }, document) => {
-      // First, since what is missing is often there under another name.
+      // Unknown keys first, since a missing key is often misspelled.
       const unknown = issues.flatMap((issue) =>
         issue.code === 'unrecognized_keys' ? issue.keys.slice(0, maxFindings).map((key) => unknownKey(issue.path, key)) : [],
       );
@@ -47,7 +47,7 @@ export function findingsIn(
   };
 }
 
-/** zod's own words, where they are not for programmers. */
+/** A readable message for a zod issue. */
 function described(issue: z.core.$ZodIssue, value: unknown): string {
   if (value === undefined && issue.code !== 'custom') return 'is missing';
   if (issue.code === 'invalid_value') {

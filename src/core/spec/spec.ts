@@ -7,14 +7,14 @@ import { concurrency, diskSize, file, integerWithin, memory, name, network, seed
 import { findingsIn } from './file-findings.js';
 import type { YamlValue } from './yaml-document.js';
 
-/** How a fleet, a domain or an operation refers to a base image. */
+/** A reference of a fleet, a domain or an operation to a base image. */
 export const baseRefSchema = z.strictObject({ name: z.string().regex(namePattern), digest: z.string().regex(/^[0-9a-f]{64}$/) });
 export type BaseRef = z.infer<typeof baseRefSchema>;
 export const diskBuses = ['virtio', 'scsi', 'sata'] as const;
 
-/** A disk of each member beside its first one: blank, or an overlay of its own on a base image. */
+/** An additional disk of each member: blank, or an overlay on a base image. */
 export const diskSpecSchema = z.strictObject({
-  /** Part of its file's name, and its serial number in the guest. */
+  /** Part of its file name, and its serial number in the guest. */
   name: z
     .string()
     .regex(
@@ -34,12 +34,12 @@ export const diskSpecSchema = z.strictObject({
 });
 export type DiskSpec = z.infer<typeof diskSpecSchema>;
 
-/** What defines a member's domain: the part of the spec that is kept in the fleet's record and in every domain's metadata. */
+/** The part of the spec that defines domains. Stored in the fleet's record and in every domain's metadata. */
 export const domainSpecSchema = z.strictObject({
   memoryMiB: integerWithin(limits.memoryMiB),
   vcpus: integerWithin(limits.vcpus),
   virtType: z.enum(['auto', 'kvm', 'qemu']),
-  /** Absent where the accelerator's own default is meant. */
+  /** Absent for the accelerator's default. */
   cpu: cpuSchema.optional(),
   network,
   diskCache: z.enum(['writeback', 'unsafe', 'none', 'writethrough', 'directsync']),
@@ -50,39 +50,39 @@ export const domainSpecSchema = z.strictObject({
   seed: seed.default('none'),
   /** sha256 of the fleet's own seed templates; absent for the built-in ones. */
   userData: z.string().optional(),
-  /** In place of userData: a file that is taken as it is. */
+  /** In place of userData: a file that is used unchanged. */
   userDataRaw: z.string().optional(),
   metaData: z.string().optional(),
   networkConfig: z.string().optional(),
   sshUser: sshUser.default('root'),
   sshKeys: sshKeys.default([]),
-  /** With user networking: a port of this host's loopback leads to each member's port 22. */
+  /** With user networking: forwards a port of this host's loopback to each member's port 22. */
   forwardSsh: z.boolean().default(false),
   firmware: z.enum(['bios', 'uefi']).default('bios'),
   tpm: z.boolean().default(false),
-  /** Size of the first disk for the guest; absent where it is as large as its base image. A larger base image counts. */
+  /** Virtual size of the first disk; absent for the size of its base image. A larger base image takes precedence. */
   rootBytes: z
     .number()
     .int()
     .positive()
     .max(limits.diskMiB.max * 1024 ** 2)
     .optional(),
-  /** Beside the first one. */
+  /** In addition to the first one. */
   disks: z.array(diskSpecSchema).max(limits.disks.max).default([]),
-  /** sha256 of the NVRAM that members of UEFI begin with; absent where that is the firmware's own template. */
+  /** sha256 of the initial NVRAM of UEFI members; absent for the firmware's template. */
   nvram: z.string().optional(),
-  /** sha256 of the memory that members go on from, which lies beside the base image; absent where they boot. */
+  /** sha256 of the memory that members resume from, stored beside the base image; absent if they boot. */
   warm: z.string().optional(),
-  /** Network interfaces of the template, hence MAC addresses of a member. */
+  /** Network interfaces of the template, and so MAC addresses of a member. */
   nics: integerWithin(limits.nics).default(1),
 });
 export type DomainSpec = z.infer<typeof domainSpecSchema>;
 
-/** Files of a fleet that are kept under the digest of their content. */
+/** Files of a fleet that are stored by the digest of their content. */
 export const sourceKinds = ['template', 'userData', 'userDataRaw', 'metaData', 'networkConfig'] as const;
 export type SourceKind = (typeof sourceKinds)[number];
 
-/** What a person can ask for by values; the files of {@link sourceKinds} come by path. */
+/** Settings given as values; the files of {@link sourceKinds} are given as paths. */
 export type GivenSpec = Partial<Omit<DomainSpec, SourceKind | 'nvram' | 'warm'>>;
 
 export const defaultDomainSpec: DomainSpec = {
@@ -119,9 +119,9 @@ export const fleetSchema = z.strictObject({
     .max(maxLength.domain)
     .optional()
     .describe('In place of base: a domain that is shut off. Its XML becomes the template, its disks the base images.'),
-  format: z.enum(['qcow2', 'raw']).optional().describe('Format of the base image file; told from its first bytes when left out.'),
-  trustChain: z.boolean().optional().describe('Accept a base that has a backing file of its own, and flatten it on import.'),
-  count: integerWithin(limits.members).describe(`How many members the fleet has: ${formatRange(limits.members)}.`),
+  format: z.enum(['qcow2', 'raw']).optional().describe('Format of the base image file; detected from its first bytes by default.'),
+  trustChain: z.boolean().optional().describe('Accept a base image that has a backing file, and flatten it on import.'),
+  count: integerWithin(limits.members).describe(`Number of members: ${formatRange(limits.members)}.`),
   memory: memory.optional(),
   vcpus: integerWithin(limits.vcpus).optional().describe('Virtual CPUs of each member (default 1).'),
   virtType: z.enum(['auto', 'kvm', 'qemu']).optional().describe('auto (default) runs probe guests to see whether KVM works.'),
@@ -133,23 +133,25 @@ export const fleetSchema = z.strictObject({
   network: network.optional(),
   diskCache: domainSpecSchema.shape.diskCache
     .optional()
-    .describe("QEMU's cache mode of the overlays (default writeback; unsafe is faster and forgets more when the host crashes)."),
-  lean: z.boolean().optional().describe('Leave out what makes starts slow: USB, the option ROM, the CPU feature query (default true).'),
-  template: file.optional().describe('A domain XML template of your own (relative to this file); see "cowherd template eject".'),
-  variables: variables.optional().describe('Further variables for the templates, as {{vars.NAME}}.'),
+    .describe("QEMU's cache mode of the overlays (default writeback; unsafe is faster, but loses more data if the host crashes)."),
+  lean: z.boolean().optional().describe('Omit devices that slow startup: USB, the option ROM, the CPU feature query (default true).'),
+  template: file.optional().describe('Your own domain XML template (relative to this file); see "cowherd template eject".'),
+  variables: variables.optional().describe('Additional variables for the templates, as {{vars.NAME}}.'),
   seed: seed
     .optional()
-    .describe('How a guest learns who it is: nocloud (a cloud-init seed per member), smbios (its host name only) or none (default).'),
+    .describe('How a guest gets its identity: nocloud (a cloud-init seed per member), smbios (its host name only) or none (default).'),
   userData: file.optional().describe('A Handlebars template of the cloud-init user-data (relative to this file); implies seed nocloud.'),
   userDataRaw: file
     .optional()
-    .describe('In place of userData: the cloud-init user-data as it is, braces included (relative to this file); implies seed nocloud.'),
+    .describe(
+      'In place of userData: the cloud-init user-data, used unchanged, braces included (relative to this file); implies seed nocloud.',
+    ),
   metaData: file.optional().describe('A template of the meta-data; it must keep instance-id and local-hostname.'),
-  networkConfig: file.optional().describe('A template of the network-config; there is none when left out.'),
+  networkConfig: file.optional().describe('A template of the network-config (default: none).'),
   secrets: variables
     .optional()
-    .describe('Values for the seed templates, as {{secrets.NAME}}, that appear in no listing, state file or domain: passwords.'),
-  sshUser: sshUser.optional().describe('Who ssh, cp and exec log in as (default root).'),
+    .describe('Values for the seed templates, as {{secrets.NAME}}, such as passwords. They appear in no listing, state file or domain.'),
+  sshUser: sshUser.optional().describe('User that ssh, cp and exec log in as (default root).'),
   sshKeys: sshKeys.optional(),
   forwardSsh: z
     .boolean()
@@ -158,21 +160,21 @@ export const fleetSchema = z.strictObject({
   firmware: domainSpecSchema.shape.firmware
     .removeDefault()
     .optional()
-    .describe('bios (default) or uefi: OVMF as libvirt finds it, with an NVRAM of its own per member.'),
+    .describe('bios (default) or uefi: OVMF as libvirt finds it, with one NVRAM per member.'),
   nvram: file
     .optional()
-    .describe('The NVRAM of the golden image, where it was installed under UEFI (relative to this file); each member begins with a copy.'),
-  tpm: z.boolean().optional().describe('Give each member an emulated TPM 2.0 of its own; a reset clears it (default false).'),
+    .describe('The NVRAM of the golden image, if it was installed under UEFI (relative to this file); each member starts with a copy.'),
+  tpm: z.boolean().optional().describe('Give each member its own emulated TPM 2.0; a reset clears it (default false).'),
   rootSize: diskSize
     .optional()
-    .describe('Size of the first disk, where it is to be larger than its base image: "20GiB". It can grow later, and never shrinks.'),
+    .describe('Size of the first disk, if larger than its base image: "20GiB". It can grow later, but never shrink.'),
   disks: z
     .array(diskInputSchema)
     .max(limits.disks.max)
     .optional()
-    .describe('Blank disks of each member, beside the first one; a reset blanks them.'),
-  concurrency: concurrency.optional().describe('How many members are worked on at once (default 16).'),
-  bootConcurrency: concurrency.optional().describe('How many domains start at once (default 8).'),
+    .describe('Blank disks of each member, in addition to the first one; a reset blanks them.'),
+  concurrency: concurrency.optional().describe('How many members to process at once (default 16).'),
+  bootConcurrency: concurrency.optional().describe('How many domains to start at once (default 8).'),
 });
 export type FleetInput = z.output<typeof fleetSchema>;
 
@@ -186,11 +188,11 @@ export const fleetFileSchema = z.union([
 
 /**
  * Checks a parsed fleet file.
- * @param locate where a path of the document is in the file
- * @throws BAD_SPEC, one detail line per finding, each with its place in the file
+ * @param locate the position of a path of the document in the file
+ * @throws BAD_SPEC, one detail line per finding, each with its position in the file
  */
 export function parseFleetFile(document: unknown, where: string, locate?: YamlValue['locate']): FleetInput[] {
-  // Chosen by hand, not by the union: its message would speak of both shapes at once.
+  // Not a zod union, whose messages would cover both shapes at once.
   const isLab = typeof document === 'object' && document !== null && 'fleets' in document;
   const schema = isLab ? fleetFileSchema.options[0] : fleetSchema;
   const findings = findingsIn(where, locate, (path) => knownKeys(path, isLab));
@@ -208,12 +210,12 @@ export function parseFleetFile(document: unknown, where: string, locate?: YamlVa
     const path = isLab ? ['fleets', position] : [];
     if ((fleet.base === undefined) === (fleet.fromDomain === undefined)) {
       const what = fleet.base === undefined ? 'has neither base nor fromDomain' : 'has both base and fromDomain';
-      refuse([findings.at(path, what)], 'A fleet stands on a base image, or is made of a domain: give it one of the two.');
+      refuse([findings.at(path, what)], 'Give it a base image or a domain, one of the two.');
     }
     const earlier = seen.get(fleet.name);
     if (earlier !== undefined) {
-      const what = `${fleet.name} is the name of fleets[${earlier}] already`;
-      refuse([findings.at([...path, 'name'], what)], 'Give each fleet a name of its own.');
+      const what = `${fleet.name} is already the name of fleets[${earlier}]`;
+      refuse([findings.at([...path, 'name'], what)], 'Give each fleet its own name.');
     }
     seen.set(fleet.name, position);
   }
@@ -226,11 +228,11 @@ function knownKeys(path: readonly PropertyKey[], isLab: boolean): string[] {
   return path.length > 0 ? keys : isLab ? ['fleets'] : [...keys, 'fleets'];
 }
 
-/** Checks values that came as flags with the schema of the file, so that both speak alike. */
+/** Checks values of flags with the schema of the file, so that messages are the same. */
 export function parseFlagValues<T extends Partial<z.input<typeof fleetSchema>>>(values: T, command = 'spawn'): Partial<FleetInput> {
   const result = fleetSchema.partial().safeParse(values);
   if (!result.success) {
-    throw new CowherdError('BAD_USAGE', 'A flag has a value that cannot be used', {
+    throw new CowherdError('BAD_USAGE', 'A flag has an invalid value', {
       details: result.error.issues.slice(0, 20).map((issue) => `${flagAt(issue.path)}: ${issue.message}`),
       hint: `See "cowherd ${command} --help".`,
     });
@@ -240,7 +242,7 @@ export function parseFlagValues<T extends Partial<z.input<typeof fleetSchema>>>(
 
 const flagOf: Readonly<Record<string, string>> = { disks: '--disk', rootSize: '--disk-size', sshUser: '--ssh-user', variables: '--var' };
 
-/** The flag that gave a value, with the part of it that is meant: `--disk name`. */
+/** The flag of a value, with the relevant part: `--disk name`. */
 function flagAt([first, ...rest]: readonly PropertyKey[]): string {
   const field = String(first);
   const parts = rest.filter((part) => typeof part !== 'number' && part !== 'size').map(String);

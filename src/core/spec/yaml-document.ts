@@ -1,12 +1,12 @@
 import { Composer, type CST, isMap, isScalar, isSeq, Lexer, LineCounter, type ParsedNode, Parser, visit } from 'yaml';
 
-/** Reads YAML that a stranger may have written: what it takes of time, memory and stack is bounded. */
+/** Parses untrusted YAML with bounded time, memory and stack. */
 
 const maxDepth = 64;
 const maxLexemes = 60_000;
-/** A key is compared with every other one of its mapping. */
+/** Each key is compared with every other key of its mapping. */
 const maxComparisons = 1_000_000;
-/** A handful of aliases is honest use; thousands are a bomb. */
+/** Real files have a few aliases; thousands are an attack. */
 const maxAliases = 50;
 
 export interface YamlProblem {
@@ -14,13 +14,13 @@ export interface YamlProblem {
   reason: string;
   /** Never quotes the text. */
   kind: string;
-  /** Where it is, as ` at line 3, column 7`; empty where nobody can tell. */
+  /** The position as ` at line 3, column 7`; empty if unknown. */
   place: string;
   /** The same for programs. */
   at: YamlPlace | undefined;
 }
 
-/** Both count from 1. */
+/** Both start at 1. */
 export interface YamlPlace {
   line: number;
   column: number;
@@ -28,7 +28,7 @@ export interface YamlPlace {
 
 export interface YamlValue {
   value: unknown;
-  /** Where a key, or what stands behind it, is in the text; of what is not there, the place of what it would be in. */
+  /** The position of a key or its value in the text; for a missing one, the position of its parent. */
   locate(path: readonly PropertyKey[], part: 'key' | 'value'): YamlPlace | undefined;
   problem?: undefined;
 }
@@ -53,14 +53,13 @@ export function readYaml(text: string): YamlValue | { problem: YamlProblem } {
     const [document, second] = new Composer({ uniqueKeys, logLevel: 'silent' }).compose(tokens, true, text.length);
     if (document === undefined) return { value: null, locate: () => undefined };
     if (second !== undefined) return problemAt('it holds more than one document', 'more than one document', second.range[0]);
-    // A tag that nobody knows is only warned of, and its value taken for something else.
+    // An unknown tag is only a warning, and its value is misread.
     const [error] = [...document.errors, ...document.warnings];
     if (error !== undefined)
       return problemAt(error.message.split('\n')[0] ?? '', error.code.toLowerCase().replaceAll('_', ' '), error.pos[0]);
-    // Those who read the values next leave such a key out without a word.
+    // Later steps would silently skip such a key.
     visit(document, (key, node) => {
-      if (key === 'key' && isScalar(node) && node.value === '__proto__')
-        throw new Error('it has a key __proto__, which nothing can be called');
+      if (key === 'key' && isScalar(node) && node.value === '__proto__') throw new Error('it has a key __proto__, which is not allowed');
     });
     const contents = document.contents as ParsedNode | null;
     return {
@@ -78,7 +77,7 @@ export function readYaml(text: string): YamlValue | { problem: YamlProblem } {
   }
 }
 
-/** The library puts together by recursion what it took apart, and a stack that ends in the middle of that can end the process. */
+/** The library composes recursively, and a stack overflow in it can abort the process. */
 function takeApart(text: string, lines: LineCounter): { tokens: CST.Token[]; excess?: string; offset?: number } {
   const parser = new Parser(lines.addNewLine);
   const tokens: CST.Token[] = [];
@@ -92,7 +91,7 @@ function takeApart(text: string, lines: LineCounter): { tokens: CST.Token[]; exc
   return { tokens };
 }
 
-/** As far as the path leads: what an alias stands for is elsewhere in the text. */
+/** As far as the path exists: the content of an alias is elsewhere in the text. */
 function offsetOf(contents: ParsedNode | null, path: readonly PropertyKey[], part: 'key' | 'value'): number | undefined {
   let node = contents;
   let offset = node?.range[0];

@@ -354,7 +354,7 @@ describe('tampering', () => {
     const away = lab.fleet('away');
     await rename(state(), lab.path('fleets', away));
     const reply = await answer('reset', away);
-    expect([reply.got, reply.hint]).toEqual(['7 STATE_DAMAGED', expect.stringContaining(`give it its name back: ${fleet}`)]);
+    expect([reply.got, reply.hint]).toEqual(['7 STATE_DAMAGED', expect.stringContaining(`rename it back: ${fleet}`)]);
     expect((await answer('teardown', away, '--yes')).got).toBe('7 STATE_DAMAGED');
     expect((await answer('reset', fleet)).got).toBe('5 FLEET_NOT_FOUND');
     await rename(lab.path('fleets', away), state());
@@ -378,7 +378,7 @@ describe('tampering', () => {
         Object.fromEntries(['resume F', 'reset F', 'spawn F', 'start F', 'teardown F --yes'].map((line) => [line, '7 STATE_DAMAGED'])),
       );
       const { hint } = await answer('resume', fleet);
-      expect(hint).toContain(`${state('operation.json')}; when nothing of it is needed, remove that file`);
+      expect(hint).toContain(`${state('operation.json')}; if you do not need it, remove the file`);
       await rm(state('operation.json'));
       await lab.ok('resume', sibling);
     }

@@ -83,7 +83,7 @@ describe('the config files', () => {
     const file = join(project, 'cowherd.yaml');
     await writeFile(file, 'netwrok: none\n');
     expect((await run(['list'])).stderr).toBe(
-      `Error: ${file} is not a config file of cowherd\n  ${file}:1:1: unknown key "netwrok"; did you mean "network"?\n→ It may set connect, store, network, seed, sshKeys, template. Correct the file, or move it away.`,
+      `Error: ${file} is not a valid cowherd config file\n  ${file}:1:1: unknown key "netwrok"; did you mean "network"?\n→ It may set connect, store, network, seed, sshKeys, template. Correct the file, or move it away.`,
     );
     await writeFile(file, 'name: lab\nbase: g\ncount: 1\n');
     expect((await run(['config'])).stderr).toContain('→ It looks like a fleet file: give it another name, such as lab.yaml');
@@ -104,7 +104,7 @@ describe('the config files', () => {
     expect((await shown([], { SUDO_UID: '12345' })).store[0]).toBe('/srv/evil');
     await chown(file, 0, 0);
     await chmod(file, 0o666);
-    expect((await shown()).ignored[0].reason).toBe('every user may write to it');
+    expect((await shown()).ignored[0].reason).toBe('every user can write to it');
     await chmod(file, 0o644);
     expect((await shown()).store[0]).toBe('/srv/evil');
     await rm(file);

@@ -190,8 +190,8 @@ describe('a full disk', () => {
       hint: expect.stringContaining(`cowherd start ${fleet}`),
       problems: ['paused by an I/O error (vda: no space)'],
     });
-    expect(told[1].hint).toContain('somebody paused');
-    expect(told[2].hint).toContain('QEMU ended by itself');
+    expect(told[1].hint).toContain('a user paused');
+    expect(told[2].hint).toContain('QEMU ended unexpectedly');
     expect(told[3].hint).toBeNull();
     const text = (await lab.cowherd('status', fleet)).stdout;
     expect(text).toContain('paused by an I/O error (vda: no space)');

@@ -143,7 +143,7 @@ describe('the verbs, one by one', () => {
     expect(start.json.counts).toMatchObject({ failed: 3, unchanged: 1, started: 1 });
     // A garbled overlay is found before libvirt is asked to open it.
     expect(start.json.members[3]).toMatchObject({ outcome: 'failed', error: { message: expect.stringContaining('it is damaged') } });
-    // spawn makes what is missing, reset mends the rest.
+    // spawn creates what is missing, reset repairs the rest.
     expect((await lab.cowherd('spawn', fleet)).exitCode).toBe(4);
     const outcome = await lab.ok('reset', fleet, '--start', 'all');
     expect(outcome.counts).toMatchObject({ reset: 5, started: 5 });
@@ -300,7 +300,7 @@ describe('the verbs, one by one', () => {
           /^ {6}\{\{\{backing\}\}\}$/m,
           '<backingStore type="file"><format type="{{base.format}}"/><source file="{{base.path}}"/></backingStore>',
         ),
-        /backing chain is not ended/,
+        /backing chain is not terminated/,
       ],
       ['with an unknown variable', built.replace('{{memoryMiB}}', '{{memry}}'), /"memry" not defined/],
       ['against the schema', built.replace('<vcpu>', '<vcpux>').replace('</vcpu>', '</vcpux>'), /schema|vcpux/],
@@ -483,7 +483,7 @@ describe('the verbs, one by one', () => {
     expect(closed.exitCode).toBe(3);
     expect(closed.json.checks.find((check: { name: string }) => check.name === 'store reachable by QEMU')).toMatchObject({
       status: 'failed',
-      hint: `Let it in: chmod o+x ${lab.store}, or keep the store elsewhere with --store DIR.`,
+      hint: `Grant access: chmod o+x ${lab.store}, or keep the store elsewhere with --store DIR.`,
     });
   });
 });

@@ -249,7 +249,7 @@ describe('Linux guests', () => {
     };
     await wrong('#cloud-config\nruncmd: [{{json secrets.token}}\n', /user-data of .*-001 .* is not YAML[\s\S]*line 2|line 3/);
     await wrong('#cloud-config\nruncmd: {{vars.nonesuch}}\n', /nonesuch/);
-    await wrong('runcmd: []\n', /no kind that cloud-init knows/);
+    await wrong('runcmd: []\n', /in no format that cloud-init knows/);
 
     await writeFile(
       file,

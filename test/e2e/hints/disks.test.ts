@@ -56,7 +56,7 @@ describe('disks that other tools have worked on', () => {
     await virsh('blockpull', name(1), 'vda', '--wait');
     await stop(1);
     const before = (await boots(1)) ?? 0;
-    const merged = 'stands on no base image any more';
+    const merged = 'no longer has a backing file';
     const [found] = await findings();
     expect(found).toMatchObject({ kind: 'mismatch', what: name(1), message: expect.stringContaining(merged) });
     for (const verb of [

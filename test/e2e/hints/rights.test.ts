@@ -69,7 +69,7 @@ describe('rights of files and directories', () => {
         3,
         expect.objectContaining({
           code: 'PREFLIGHT_FAILED',
-          message: expect.stringMatching(/libvirt-qemu \(uid \d+\) may not pass through/),
+          message: expect.stringMatching(/libvirt-qemu \(uid \d+\) has no search permission/),
         }),
       ]);
       expect(json.error.hint).toContain(`chmod o+x ${closed.join(' ')}`);
@@ -88,7 +88,7 @@ describe('rights of files and directories', () => {
     const { path } = await lab.ok('base', 'inspect', 'golden');
     await chmod(path, 0o400);
     const { exitCode, json } = await lab.answer('reset', fleet);
-    expect([exitCode, json.error.message]).toEqual([3, expect.stringMatching(new RegExp(`${path}.*may not read it`))]);
+    expect([exitCode, json.error.message]).toEqual([3, expect.stringMatching(new RegExp(`${path}.*has no read permission`))]);
     expect((await virsh('domstate', `${fleet}-001`)).trim()).toBe('running');
     await follow(lab, json.error.hint);
     expect((await lab.ok('reset', fleet)).counts).toMatchObject({ reset: 1, started: 1 });

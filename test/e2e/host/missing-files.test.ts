@@ -34,7 +34,7 @@ describe('a file that a domain needs and that is gone', () => {
   it('a seed: spawn makes it again', async () => {
     const seed = lab.path('fleets', fleet, 'seeds', `${fleet}-001.iso`);
     await rename(seed, `${seed}.away`);
-    expect(await hint('start', fleet)).toBe(`Its seed is gone. "cowherd spawn ${fleet}" makes it again.`);
+    expect(await hint('start', fleet)).toBe(`Its seed is missing. "cowherd spawn ${fleet}" creates it again.`);
     await lab.ok('spawn', fleet);
     expect((await lab.ok('status', fleet)).members[0]).toMatchObject({ state: 'running', problems: [] });
     await stop();
@@ -45,7 +45,7 @@ describe('a file that a domain needs and that is gone', () => {
     const drive = `<disk type="file" device="cdrom"><source file="${tools}"/><target dev="sdz" bus="sata"/><readonly/></disk>`;
     const own = await template('tools.xml.hbs', (text) => text.replace('</devices>', `${drive}</devices>`));
     const said = await hint('spawn', fleet, '--template', own);
-    expect(said).toContain(`The domain uses ${tools}, which does not exist. Put it back`);
+    expect(said).toContain(`The domain uses ${tools}, which does not exist. Restore it`);
     expect(said).not.toMatch(/reset/);
 
     await copyFile(golden, tools);
@@ -62,7 +62,7 @@ describe('a file that a domain needs and that is gone', () => {
   it('a device: the hint shows what names it', async () => {
     const own = await template('device.xml.hbs', (text) => text.replace('/dev/urandom', '/dev/cwt-none'));
     const said = await hint('spawn', fleet, '--template', own);
-    expect(said).toContain('This machine has no /dev/cwt-none');
+    expect(said).toContain('This host has no /dev/cwt-none');
     const command = /virsh (dumpxml --inactive \S+)$/.exec(said)?.[1]?.split(' ') ?? [];
     expect(await virsh(...command)).toContain('/dev/cwt-none</backend>');
   });

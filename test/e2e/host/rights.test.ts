@@ -32,7 +32,7 @@ describe('a host that lets too little', () => {
     expect(forced.exitCode).toBe(4);
     expect(forced.json.members[0].error).toMatchObject({
       message: expect.stringContaining('Permission denied'),
-      hint: `Let it in: chmod o+x ${closed}`,
+      hint: `Grant access: chmod o+x ${closed}`,
     });
     await chmod(closed, 0o711);
     expect((await lab.ok('start', fleet, ...store)).counts).toMatchObject({ started: 1 });

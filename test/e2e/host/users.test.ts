@@ -166,7 +166,7 @@ describe('the installed package', () => {
     };
     const freed = async (json: { members?: Array<{ error?: { message: string; details: string[] } }> }): Promise<boolean> => {
       const stuck = (json.members ?? []).flatMap(({ error }) =>
-        error?.message.includes('lets nobody end it') ? [error.details.join()] : [],
+        error?.message.includes('cannot be stopped') ? [error.details.join()] : [],
       );
       if (stuck.length === 0) return false;
       await killDaemon();
@@ -279,7 +279,7 @@ describe('the installed package', () => {
     const { counts, memory, members } = await ok(cowherd('status', fleet, '--memory'));
     expect(counts.running).toBe(3);
     expect(memory).toMatchObject({ on: 3, read: 0, residentBytes: expect.any(Number), proportionalBytes: null, mergedBytes: null });
-    expect(memory.notes).toEqual([expect.stringMatching(/^3 members: QEMU runs as another user.*Ask as root$/)]);
+    expect(memory.notes).toEqual([expect.stringMatching(/^3 members: QEMU runs as another user.*Run the command as root$/)]);
     expect(members[0].memory).toMatchObject({ residentBytes: expect.any(Number), proportionalBytes: null });
     expect(await virsh('list', '--name')).toContain(`${fleet}-003`);
     expect((await ok(cowherd('teardown', fleet, '--yes', '--with-base'))).counts.removed).toBe(3);
@@ -385,7 +385,7 @@ describe('the installed package', () => {
     const { exitCode, json } = await runAs(user)(...list);
     expect([exitCode, json.error.message, json.error.hint]).toEqual([
       8,
-      expect.stringContaining(`${user.name} may not pass through ${closed}, which is root's (mode 0700)`),
+      expect.stringContaining(`${user.name} has no search permission for ${closed} (owner root, mode 0700)`),
       expect.stringMatching(/^Run the same command as root \(sudo\)\./),
     ]);
     await ok(runAs({ name: 'root', home: scratch })(...list));
@@ -394,8 +394,10 @@ describe('the installed package', () => {
     await chown(join(closed, 'store', 'fleets'), user.uid, user.gid);
     await chmod(join(closed, 'store', 'fleets'), 0o300);
     const own = await runAs(user)(...list);
-    expect(own.json.error.message).toContain(`${user.name} may not read ${closed}/store/fleets, which is ${user.name}'s (mode 0300)`);
-    await execa('runuser', ['-u', user.name, '--', 'bash', '-c', own.json.error.hint.replace('Give yourself that right: ', '')]);
+    expect(own.json.error.message).toContain(
+      `${user.name} has no read permission for ${closed}/store/fleets (owner ${user.name}, mode 0300)`,
+    );
+    await execa('runuser', ['-u', user.name, '--', 'bash', '-c', own.json.error.hint.replace('Grant yourself the permission: ', '')]);
     await ok(runAs(user)(...list));
   });
 

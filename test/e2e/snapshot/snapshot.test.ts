@@ -328,7 +328,7 @@ describe('snapshot', () => {
     await withDisk(`<disk type='volume' device='disk'><source pool='p' volume='v'/><target dev='vdc' bus='virtio'/></disk>`);
     await expectRefusal(/vdc is of type "volume"/);
     await withDisk(diskXml({ path: join(lab.scratch, 'nowhere.raw'), format: 'raw' }, 'vdc'));
-    await expectRefusal(/nowhere.raw: it is not there/);
+    await expectRefusal(/nowhere.raw: it does not exist/);
     await mkdir(lab.path('bases'), { recursive: true });
     await copyFile(second.path, lab.path('bases', 'x.raw'));
     await withDisk(diskXml({ path: lab.path('bases', 'x.raw'), format: 'raw' }, 'vdc'));

@@ -21,13 +21,13 @@ export const hintKinds: HintKind[] = [
   // What QEMU or this user may not use.
   {
     kind: 'let QEMU into a closed directory or base image',
-    says: /^Let it in|^…chmod …|^cowherd verify --fix$|^…, or keep the store|QEMU runs as a user of its own/,
+    says: /^Grant access|^…chmod …|^cowherd verify --fix$|^…, or keep the store|QEMU runs as another user/,
     tests: e2e('hints/rights', 'host/rights'),
     how: 'followed',
   },
   {
     kind: 'a right that this user lacks',
-    says: /Give yourself that right|Run the same command as|root \(sudo\)|gives the command that makes a store|This user may not write there/,
+    says: /Grant yourself the permission|Run the same command as|root \(sudo\)|prints the command that creates a store|This user may not write there/,
     tests: e2e('host/users'),
     how: 'followed',
   },
@@ -43,22 +43,22 @@ export const hintKinds: HintKind[] = [
   { kind: 'use the system daemon', says: /may not use the system daemon/, tests: e2e('host/users'), how: 'told' },
   {
     kind: 'locks of others',
-    says: /^Only the owner of|lock goes away|^Run the command again when that process|Wait until (it|that process)|See what it is \(ps|fuser -v|^It has another name as well/,
+    says: /^Only the owner of|lock is released|^Run the command again when that process|Wait until (it|that process)|See what it is \(ps|fuser -v|^To see which process holds it|^It has another hard link/,
     tests: ['test/integration/lock.test.ts', ...e2e('host/users')],
     how: 'told',
   },
   {
     kind: 'immutable files and file systems that are read-only',
-    says: /Not even root may|read-only|Remount it/i,
+    says: /Even root cannot|read-only|Remount it/i,
     tests: e2e('faults/full-disk'),
     how: 'told',
   },
-  { kind: 'AppArmor and SELinux', says: /AppArmor keeps|SELinux keeps/, tests: ['test/unit/adapters/virsh.test.ts'], how: 'told' },
+  { kind: 'AppArmor and SELinux', says: /AppArmor denied|SELinux denied/, tests: ['test/unit/adapters/virsh.test.ts'], how: 'told' },
 
   // Disks that others have worked on.
   {
     kind: 'an image that is open in another process',
-    says: /^Close it there|^Unmount what is on it|Shut down the virtual machine that uses it|Another process has the disk open|Shut down what (writes|uses)/,
+    says: /^Close it there|^Unmount it|Shut down the virtual machine that uses it|Another process has the disk open|Shut down what (writes|uses)/,
     tests: e2e('hints/disks'),
     how: 'followed',
   },
@@ -70,7 +70,7 @@ export const hintKinds: HintKind[] = [
   },
   {
     kind: "merge a snapshot of another tool into the member's disk",
-    says: /A snapshot of another tool|virsh blockcommit|^virsh start …; $/,
+    says: /Another tool took a snapshot|virsh blockcommit|^virsh start …; $/,
     tests: e2e('hints/disks'),
     how: 'followed',
   },
@@ -82,7 +82,7 @@ export const hintKinds: HintKind[] = [
   },
   {
     kind: 'bring a domain back to its own disks',
-    says: /^Was the store moved\? "cowherd base relocate" mends that. Else|^virsh undefine$|--managed-save --snap|^virsh destroy …; |--keep-/,
+    says: /^Was the store moved\? "cowherd base relocate" corrects the paths. Otherwise|^virsh undefine$|--managed-save --snap|^virsh destroy …; |--keep-/,
     tests: e2e('base/tamper'),
     how: 'followed',
   },
@@ -104,40 +104,40 @@ export const hintKinds: HintKind[] = [
   // Domains of members, and domains in the way.
   {
     kind: 'a device that a person added to a domain',
-    says: /^Take it out, run the command again|^virsh edit …$/,
+    says: /^Detach it, run the command again|^virsh edit …$/,
     tests: e2e('hints/domains'),
     how: 'followed',
   },
   {
     kind: "the domain of another store's fleet",
-    says: /Take another name for this fleet|Say that store/,
+    says: /Choose another name for this fleet|Say that store/,
     tests: e2e('hints/domains'),
     how: 'followed',
   },
   {
     kind: 'a domain of that name that is not of the fleet',
-    says: /domrename|Rename it, or choose another fleet name|lost the mark|virsh undefine …$|nor what it may have open/,
+    says: /domrename|Rename it, or choose another fleet name|lost the metadata|virsh undefine …$|nor what it may have open/,
     tests: e2e('base/tamper', 'fleet/verbs'),
     how: 'followed',
   },
   {
     kind: 'a file that a domain needs and that is gone',
-    says: /^Its (disk|seed) is gone|which does not exist\. Put it back|^This machine has no/,
+    says: /^Its (disk|seed) is missing|which does not exist\. Restore it|^This host has no/,
     tests: e2e('host/missing-files'),
     how: 'followed',
   },
   {
     kind: 'a download that is not an image, or packed',
-    says: /^(gunzip|xz|bunzip2|zstd|lz4|unzip|7z|unrar) |gave a web page|^Download it, and add|^file:\/\//,
+    says: /^(gunzip|xz|bunzip2|zstd|lz4|unzip|7z|unrar) |returned a web page|^Download it, and add|^file:\/\//,
     tests: ['test/integration/not-an-image.test.ts'],
     how: 'followed',
   },
   { kind: 'config files', says: /looks like a fleet file|^It may set …/, tests: e2e('cli/config'), how: 'told' },
-  { kind: 'a store whose path ssh cannot take', says: /^Go to the store by a link/, tests: e2e('host/odd-store'), how: 'followed' },
+  { kind: 'a store whose path ssh cannot take', says: /^Access the store through a link/, tests: e2e('host/odd-store'), how: 'followed' },
   { kind: 'define members anew: spawn', says: /Define it anew/, tests: e2e('hints/repairs'), how: 'followed' },
   {
     kind: 'make what is missing: spawn',
-    says: /makes what is missing|Run "cowherd spawn" again/,
+    says: /(makes|creates) what is missing|Run "cowherd spawn" again/,
     tests: e2e('fleet/verify', 'fleet/verbs'),
     how: 'followed',
   },
@@ -164,7 +164,7 @@ export const hintKinds: HintKind[] = [
   // Base images.
   {
     kind: 'bring back a base image: base add',
-    says: /base add FILE|Import the image again|Bring (back|it)|compares its content|Every overlay on it may be corrupt|never makes such an image/,
+    says: /base add FILE|Import the image again|Bring (back|it)|compares its content|Every overlay on it may be corrupt|never creates such an image/,
     tests: e2e('base/tamper', 'fleet/verify'),
     how: 'followed',
   },
@@ -176,13 +176,13 @@ export const hintKinds: HintKind[] = [
   },
   {
     kind: 'base images that domains of no fleet stand on',
-    says: /These domains are not of any fleet|Their content would become garbage|Whoever writes to one/,
+    says: /These domains are not of any fleet|Their content would become garbage|Writing to one link/,
     tests: e2e('base/promote'),
     how: 'told',
   },
   {
     kind: 'an image that cannot be a base image',
-    says: /A base image (is|needs)|Uncompress|Convert it|--format|unencrypted images|cut short|It is damaged, or of a kind|No overlay can be made on|convert -f|--trust-chain|If you trust it|Copy it again|Reading so many holes/,
+    says: /A base image (is|needs)|Uncompress|Convert it|--format|unencrypted images|truncated|It is damaged, or this QEMU|No overlay can be made on|convert -f|--trust-chain|If you trust it|Copy it again|Reading so many holes/,
     tests: ['test/integration/hostile-images.test.ts', 'test/integration/base-store.test.ts'],
     how: 'told',
   },
@@ -214,19 +214,19 @@ export const hintKinds: HintKind[] = [
   },
   {
     kind: 'tools and versions to install',
-    says: /apt-get install|Install |on PATH|needs QEMU 6|TPM could be made|chown -R|genisoimage/,
+    says: /apt-get install|Install |on PATH|needs QEMU 6|TPM could not be created|chown -R|genisoimage/,
     tests: ['test/integration/fleet-store.test.ts'],
     how: 'told',
   },
   {
     kind: 'libvirtd, virtlogd and virsh',
-    says: /libvirtd|virtlogd|virsh uri|LC_ALL|list --all --name|domains being made|of this user$|that note/,
+    says: /libvirtd|virtlogd|virsh uri|LC_ALL|list --all --name|domains being created|of this user$|that status file/,
     tests: e2e('host/users', 'faults/flaky-libvirt'),
     how: 'told',
   },
   {
     kind: 'a QEMU or a call that hangs',
-    says: /domcontrol|query-jobs|overloaded|End that QEMU|Run the call by hand/,
+    says: /domcontrol|query-jobs|overloaded|Force it off|Run the command yourself/,
     tests: e2e('faults/hangs'),
     how: 'followed',
   },
@@ -294,7 +294,7 @@ export const hintKinds: HintKind[] = [
   // Files of the store that are not what they were.
   {
     kind: 'something in the way in the store',
-    says: /Put the directory back|cowherd (reads and writes|changes|removes) nothing|Move it away|Look at (…|it)|in its place|directory does not exist|Check that directory|directory was renamed|Remove it|is removed|Restore|Remove it, and rebase/,
+    says: /Restore the directory|cowherd does not (follow|change|remove)|Move it away|Look at (…|it)|in its place|directory does not exist|Check that directory|directory was renamed|Remove it|is removed|Restore|Remove it, and rebase/,
     tests: e2e('base/tamper', 'host/hostile-store'),
     how: 'followed',
   },
@@ -302,7 +302,7 @@ export const hintKinds: HintKind[] = [
   // What was asked for in a way that cannot be done.
   {
     kind: 'what to write, read or look at instead',
-    says: /^(Make|Name|Say|Write|Use|Check|See|Try|Choose|Give|Leave|Look|Is |It (has|is|says)|There are|The (store|base|work|guest|states)|Answer|Members|Add|Quote|Run it|Fetch|Put|Letters|Six|Each|32|A |Rename|TMPDIR|Let|Some|To |Change|"cowherd|If you|Mend|qemu-img convert has|Define|Please|Correct|Disks|Start again|cowherd (status|writes)|Copy it into the guests|"…… --help"|With several fleets|Call copyInFleets|Have it|Set|format$|fleets$)/,
+    says: /^(Make|Create|List|Name|Say|Write|Use|Check|See|Try|Choose|Give|Leave|Look|Is |It (has|is|says)|There are|The (store|base|work|guest|states)|Answer|Members|Add|Quote|Run it|Fetch|Put|Letters|Six|Each|32|A |Rename|TMPDIR|Let|Some|To |Change|"cowherd|If you|Mend|qemu-img convert has|Define|Please|Correct|Disks|Start again|cowherd (status|writes)|Copy it into the guests|"…… --help"|With several fleets|Call copyInFleets|Have it|Set|format$|fleets$)/,
     tests: ['test/unit/limits.test.ts', 'test/unit/hostile-fleet-files.test.ts', ...e2e('fleet/verbs', 'fleet/names')],
     how: 'reads',
   },

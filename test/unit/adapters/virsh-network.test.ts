@@ -7,10 +7,10 @@ import { hostileText } from '../../fakes/hostile-agent/text.js';
 const macs = ['52:54:00:00:00:01', '52:54:00:00:00:02'];
 
 describe('a DHCP host name', () => {
-  it('gives no lease to another machine', async () => {
+  it('does not assign a lease to another machine', async () => {
     const row = fc.tuple(fc.constantFrom(...macs), hostileText, hostileText);
     const property = fc.asyncProperty(fc.array(row, { maxLength: 5 }), async (rows) => {
-      // Source: libvirt, tools/virsh-network.c, cmdNetworkDHCPLeases; dnsmasq lets no blank or control character into a host name.
+      // Source: libvirt, tools/virsh-network.c, cmdNetworkDHCPLeases; dnsmasq allows no space or control character in a host name.
       const lines = rows.map(([mac, name, client]) => {
         const [host, clientId] = [name, client].map((word) => word.replace(/[\s\p{Cc}]/gu, '') || '-');
         return ` 2026-01-01 00:00:00   ${mac}   ipv4       192.168.1.9/24   ${host}   ${clientId}`;

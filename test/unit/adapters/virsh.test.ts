@@ -4,8 +4,8 @@ import { parseDomainStates, parseIdentities } from '../../../src/adapters/libvir
 import { faultOf, virshError } from '../../../src/adapters/libvirt/virsh-errors.js';
 import { quote } from '../../../src/adapters/libvirt/virsh-session.js';
 
-describe('what virsh says', () => {
-  it('is read from domstats (virsh 9.0: domstats --state --nowait)', () => {
+describe('output of virsh', () => {
+  it('is parsed from domstats (virsh 9.0: domstats --state --nowait)', () => {
     const states = parseDomainStates(`Domain: 'lab-001'
   state.state=1
   state.reason=1
@@ -42,10 +42,10 @@ Domain: 'off'
       'address not found',
     ],
     ["command 'undefine' doesn't support option --tpm", 'unknown option'],
-    // A name is no option.
+    // A name is not an option.
     ["failed to undefine domain 'a--tpm'\nunknown option", 'other'],
     ['anything else', 'other'],
-    // What a guest wrote is no word of libvirt's.
+    // Text of a guest is not a message of libvirt.
     ["internal error: unable to execute QEMU agent command 'guest-exec': End of file while reading data", 'other'],
     ["internal error: unable to execute QEMU agent command 'guest-shutdown': x\ndomain is not running", 'other'],
     ['internal error: cannot parse json Disconnected from qemu:///system: lexical error: invalid char in json text.', 'other'],
@@ -55,7 +55,7 @@ Domain: 'off'
     expect(faultOf(text)).toBe(fault);
   });
 
-  it('is explained, with the reason in front and a hint', () => {
+  it('becomes an error with the reason first and a hint', () => {
     const error = virshError(
       'start lab-001',
       "Failed to start domain 'lab-001'\ninternal error: process exited: Could not open '/s/base.qcow2': Permission denied",
@@ -72,7 +72,7 @@ Domain: 'off'
   });
 
   it.each([
-    // libvirt 9 and 10, SELinux enforcing or AppArmor enabled; the words after "error: ".
+    // libvirt 9 and 10, SELinux enforcing or AppArmor enabled; the text after "error: ".
     [
       "Failed to start domain 'x'\nunable to set security context 'system_u:object_r:svirt_image_t:s0:c1,c2' on '/s/x.qcow2': Operation not permitted",
       /semanage fcontext/,
@@ -97,30 +97,30 @@ Domain: 'off'
     ],
     ["Failed to start domain 'x'\ninternal error: Could not get process id of swtpm", /swtpm-localca/],
     ["Failed to start domain 'x'\nunable to open pipe: Too many open files", /LimitNOFILE/],
-  ])('%j has a hint that helps', (text, hint) => {
+  ])('%j has a useful hint', (text, hint) => {
     expect(virshError('start x', text).hint).toMatch(hint);
   });
 
-  it('is not believed where the list of domains has a line that cannot be read', () => {
+  it('is refused if the list of domains has an unreadable line', () => {
     const uuid = '776903b5-496f-5550-9aa0-12329a775938';
     expect(parseIdentities(`${uuid} lab-001\n${uuid}  a name \n\n`).map(({ name }) => name)).toEqual(['lab-001', 'a name']);
     for (const cut of [uuid, uuid.slice(0, 20), `${uuid} `, 'lab-001', `${uuid.slice(1)} lab-001`]) {
-      expect(() => parseIdentities(`${uuid} lab-001\n${cut}\n`)).toThrow('cannot be read');
+      expect(() => parseIdentities(`${uuid} lab-001\n${cut}\n`)).toThrow('unreadable line');
     }
   });
 
-  it('is never spoken to with a line break', () => {
+  it('never results from input with a line break', () => {
     expect(quote("it's")).toBe("'it'\\''s'");
     expect(() => quote('a\ndestroy b')).toThrow('control character');
   });
 });
 
 describe('a connection URI', () => {
-  it.each(['qemu:///system', 'qemu:///session', 'qemu+unix:///system'])('%s is of this host', (uri) => {
+  it.each(['qemu:///system', 'qemu:///session', 'qemu+unix:///system'])('%s is accepted', (uri) => {
     expect(assertUri(uri)).toBe(uri);
   });
   it.each([
-    ['qemu+ssh://host/system', /another host: cowherd cannot do that yet/],
+    ['qemu+ssh://host/system', /another host, which cowherd does not support/],
     ['qemu+tls://host/system', /another host/],
     ['xen:///system', /not a connection to QEMU/],
     ['test:///default', /not a connection to QEMU/],
@@ -130,7 +130,7 @@ describe('a connection URI', () => {
   });
 });
 
-describe('a file that is gone', () => {
+describe('a missing file', () => {
   it.each([
     // libvirt 9.0 and 11.3, QEMU 7.2 and 10.0
     [

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { type KnownFlag, separateGuestCommand } from '../../../src/cli/guest-command.js';
 import { unknownCommand } from '../../../src/cli/unknown-command.js';
 
-describe('a command behind the name of a member', () => {
+describe('a command after the name of a member', () => {
   const flags: KnownFlag[] = [
     { name: 'connect', char: 'c', type: 'option' },
     { name: 'store', type: 'option' },

@@ -12,12 +12,12 @@ import { defaultDomainSpec, domainSpecSchema } from '../../../src/core/spec/spec
 const capabilities = (virtType: string) => readFileSync(new URL(`../../fixtures/domcapabilities-${virtType}.xml`, import.meta.url), 'utf8');
 const offers = { kvm: parseCpuOffers(capabilities('kvm')), qemu: parseCpuOffers(capabilities('qemu')) };
 
-// What libvirt 9.0 and QEMU 7.2 said on a host whose KVM is nested, after virsh's "error: ".
+// Messages of libvirt 9.0 and QEMU 7.2 on a host with nested KVM, after virsh's "error: ".
 const msr = `Failed to start domain 'lab-001'
 internal error: qemu unexpectedly closed the monitor: 2026-11-25T15:43:39.344946Z qemu-system-x86_64: error: failed to set MSR 0x10a to 0x69
 qemu-system-x86_64: ../../target/i386/kvm/kvm.c:3183: kvm_buf_set_msrs: Assertion \`ret == cpu->kvm_msr_buf->nmsrs' failed.`;
 
-describe('why a guest did not start', () => {
+describe('the reason why a guest did not start', () => {
   it.each([
     ['cpu', msr],
     ['cpu', "Failed to start domain 'x'\nthe CPU is incompatible with host CPU: Host CPU does not provide required features: svm"],
@@ -52,7 +52,7 @@ describe('why a guest did not start', () => {
   });
 
   it.each([
-    // QEMU warns of its CPU, and ends for another reason.
+    // QEMU warns about the CPU, but fails for another reason.
     'internal error: process exited while connecting to monitor: qemu-system-x86_64: warning: host doesn\'t support requested feature: CPUID.01H:ECX.pni [bit 0]\nqemu-system-x86_64: -blockdev {}: Failed to get "write" lock',
     "unsupported configuration: CPU topology doesn't match maximum vcpu count",
     'unsupported configuration: Maximum CPUs greater than specified machine type limit 255',
@@ -64,7 +64,7 @@ describe('why a guest did not start', () => {
     expect(acceleratorFaultOf(virshError('start lab-001', text))).toBeUndefined();
   });
 
-  it("is told in QEMU's own words, with a command for the fleet that it is about", () => {
+  it("is reported in QEMU's words, with a command for the fleet", () => {
     const error = virshError('start lab-001', msr);
     expect(faultText(error.message)).toBe('failed to set MSR 0x10a to 0x69');
     expect(error.hint).toContain('cowherd spawn lab --cpu x86-64-v2');
@@ -82,11 +82,11 @@ describe('the CPU of a fleet', () => {
       expect(() => specOf({ cpu }), cpu).toThrow(
         expect.objectContaining({ code: 'BAD_USAGE', details: [expect.stringMatching(/^--cpu: is not a CPU/)] }),
       );
-    // A spec that names none stays as it was, and with it the digest of every domain.
+    // A spec without a CPU must not change, nor the digest of any domain.
     expect(JSON.stringify(domainSpecSchema.parse(defaultDomainSpec))).not.toContain('cpu":');
   });
 
-  it('is written as libvirt wants it', () => {
+  it('is written as XML for libvirt', () => {
     expect(cpuXml(undefined)).toBe('');
     expect(cpuXml('host-model')).toBe('<cpu mode="host-model"/>');
     expect(cpuXml('max')).toBe('<cpu mode="maximum"/>');
@@ -96,7 +96,7 @@ describe('the CPU of a fleet', () => {
     );
   });
 
-  it('is read back from what libvirt prints', () => {
+  it('is read from the XML that libvirt prints', () => {
     expect(choiceIn("<domain type='kvm'>\n<cpu mode='host-model' check='partial'/>", undefined)).toEqual({
       virtType: 'kvm',
       cpu: 'host-model',
@@ -120,12 +120,12 @@ describe('the CPU of a fleet', () => {
     expect(obstacle('kvm', 'host-passthrough')).toBeUndefined();
     expect(obstacle('qemu', 'host-passthrough')).toBe('libvirt cannot give emulated guests the CPU host-passthrough');
     expect(cpuObstacle({ virtType: 'qemu', cpu: 'a"/><b' }, 'x86_64', { modes: [], models: [] })).toContain('is not the name of a CPU');
-    expect(cpuObstacle({ virtType: 'qemu', cpu: 'x86-64-v2' }, 'aarch64', { modes: [], models: [] })).toContain('a CPU of x86');
+    expect(cpuObstacle({ virtType: 'qemu', cpu: 'x86-64-v2' }, 'aarch64', { modes: [], models: [] })).toContain('an x86 CPU');
     const refused = { code: 'NOT_SUPPORTED', details: [expect.stringContaining('EPYC-Rome')], hint: expect.stringContaining('--cpu max') };
     expect(() => assertCpu({ virtType: 'qemu', cpu: 'EPIC' }, 'x86_64', offers.qemu)).toThrow(expect.objectContaining(refused));
   });
 
-  it('is tried under KVM first, then a baseline, then emulation; one that was asked for is kept', () => {
+  it('is tried under KVM first, then a baseline, then emulation; a requested CPU is kept', () => {
     expect(candidatesFor(undefined, 'x86_64')).toEqual([
       { virtType: 'kvm', cpu: 'host-model' },
       { virtType: 'kvm', cpu: 'x86-64-v2' },
@@ -140,8 +140,8 @@ describe('the CPU of a fleet', () => {
   });
 });
 
-describe('what is remembered', () => {
-  it('is one entry per question, and no more than a handful', () => {
+describe('the accelerator cache', () => {
+  it('has one entry per question, and few entries', () => {
     const entry = (key: string, since: string) => ({ key, since, refuted: [] });
     const times = Array.from({ length: 40 }, (_, n) => `2026-01-01T00:00:${String(n % 60).padStart(2, '0')}.000Z`);
     const all = times.reduce<Remembered>((known, since, n) => withEntry(known, entry(`k${n}`, since)), { version: 2, entries: [] });
@@ -150,7 +150,7 @@ describe('what is remembered', () => {
     expect(questionOf({ ...defaultDomainSpec, memoryMiB: 77 })).toEqual(questionOf(defaultDomainSpec));
   });
 
-  it('says what was chosen, why, and since when', () => {
+  it('describes the choice, its reason and its time', () => {
     const since = '2026-11-25T16:01:08.754Z';
     const rejected = [{ virtType: 'kvm' as const, cpu: 'host-model', why: 'probe guest 1 of 3: failed to set MSR 0x10a to 0x69' }];
     expect(

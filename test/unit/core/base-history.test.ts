@@ -24,7 +24,7 @@ const shape = (nodes: HistoryNode[]): unknown => nodes.map(({ name, promotedTo }
 describe('the history of base images', () => {
   const bases = [image('c', 3, 'a', true), image('d', 4, 'b'), image('a', 1), image('b', 2, 'a'), image('y', 5, 'x'), image('z', 6)];
 
-  it('is a tree of what was promoted from what, with ancestors that are gone', () => {
+  it('is a tree of promotions, with removed ancestors', () => {
     expect(renderHistory({ images: baseHistory(bases), damaged: [] })).toBe(
       [
         'x@780000000000  gone',
@@ -38,7 +38,7 @@ describe('the history of base images', () => {
     );
   });
 
-  it('shows the trees that an image is in', () => {
+  it('shows the trees that contain an image', () => {
     expect(shape(historyOf(baseHistory(bases), 'd'))).toEqual([
       [
         'a',
@@ -52,13 +52,13 @@ describe('the history of base images', () => {
     expect(historyOf(baseHistory(bases), 'nonesuch')).toEqual([]);
   });
 
-  it('loses nobody where records name each other', () => {
+  it('loses no image if records are cyclic', () => {
     const names = JSON.stringify(baseHistory([image('a', 1, 'b'), image('b', 2, 'a'), image('c', 3, 'c')]));
     for (const name of ['a', 'b', 'c']) expect(names).toContain(`"name":"${name}"`);
   });
 });
 
-describe('room for a copy', () => {
+describe('space for a copy', () => {
   it('is refused with its figures', async () => {
     const machine = { diskSpace: async () => ({ totalBytes: 2 ** 40, freeBytes: 2 ** 30 }) };
     const ports = { machine } as unknown as Parameters<typeof assertRoom>[0];

@@ -18,7 +18,7 @@ describe('a domain is named to virsh', () => {
     expect(domainWord(name)).toBe(`'${name.replace("'", "'\\''")}'`);
   });
 
-  it('by no name that virsh would take for the id of another domain, or for an option', () => {
+  it('never by a name that virsh would read as the id of another domain or as an option', () => {
     for (const name of ['101', '+101', ' 101', '--all', ''])
       expect(() => domainWord(name)).toThrow(
         expect.objectContaining({ code: 'NOT_SUPPORTED', hint: expect.stringContaining('domrename') }),

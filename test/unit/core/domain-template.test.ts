@@ -5,7 +5,7 @@ import { element, elements, parseXml, type XmlElement } from '../../../src/core/
 import { domainFixtures } from '../../fixtures/domains.js';
 import { renderAsMember } from '../../fixtures/members.js';
 
-/** What only one guest can have, by fixture. */
+/** Devices that only one guest can have, by fixture. */
 const refused: Record<string, RegExp[]> = {
   'luks-secret': [/vda is encrypted/],
   'nova-rbd': [/vda is of type network/],
@@ -16,7 +16,7 @@ const refused: Record<string, RegExp[]> = {
 
 const accepted = domainFixtures.filter(({ name }) => refused[name] === undefined);
 
-describe('a template made of a domain', () => {
+describe('a template created from a domain', () => {
   it.each(domainFixtures.filter(({ name }) => refused[name] !== undefined))('is refused for $name, with every reason', ({ name, xml }) => {
     const details = (): string[] => {
       try {
@@ -47,14 +47,14 @@ describe('a template made of a domain', () => {
     expect(/<entry[^>]*>(.*)<\/entry>/.exec(templateFromDomain(name, xml).template)?.[1]).toBe(expected);
   });
 
-  it.each(accepted)('gives a member of its own for $name', ({ name, xml }) => {
+  it.each(accepted)('gives a separate member for $name', ({ name, xml }) => {
     const original = parseXml(xml, name);
     const { disks, nvram, spec } = templateFromDomain(name, xml);
     const { rendered, expected } = renderAsMember(name, xml);
     assertRenderedDomain(rendered, expected);
-    // Nothing that is the domain's own is left.
+    // Nothing specific to the domain is left.
     const own = [element(original, 'uuid')?.children[0], element(original, 'devices', 'interface', 'mac')?.attributes.get('address')];
-    // The medium in a CD-ROM drive is everybody's.
+    // The medium in a CD-ROM drive is shared.
     const withoutMedia = rendered.replace(/<disk [^>]*device="cdrom"[\s\S]*?<\/disk>/g, '');
     const words = [
       ...own.map((node) => (typeof node === 'object' && 'text' in node ? node.text : node)),
@@ -62,7 +62,7 @@ describe('a template made of a domain', () => {
       nvram,
     ];
     for (const word of words) if (word !== undefined && word !== '') expect(withoutMedia).not.toContain(word);
-    // Everything else is as many and as it was.
+    // Everything else is unchanged.
     const member = parseXml(rendered, name);
     const kept = (root: XmlElement): string[] =>
       elements(root)
@@ -76,19 +76,19 @@ describe('a template made of a domain', () => {
     expect(spec.memoryMiB).toBeGreaterThan(0);
   });
 
-  it('keeps the metadata of others beside the mark', () => {
+  it('keeps foreign metadata beside the mark', () => {
     const fixture = accepted.find(({ name }) => name === 'nova-openstack');
     const { rendered } = renderAsMember('nova', fixture?.xml ?? '');
     expect(elements(element(parseXml(rendered, 'it'), 'metadata')).map((child) => child.name)).toEqual(['nova:instance', 'cowherd:member']);
   });
 
-  it('takes a backslash before the name for what it is', () => {
+  it('keeps a backslash before the name', () => {
     const fixture = accepted.find(({ name }) => name === 'nova-openstack');
     const xml = (fixture?.xml ?? '').replace('OpenStack Nova', 'C:\\nova and {{braces}}');
     expect(renderAsMember('nova', xml).rendered).toContain('>C:&#92;lab-001 and &#123;&#123;braces&#125;&#125;<'.replaceAll('&#125;', '}'));
   });
 
-  it('tells one interface from the other', () => {
+  it('distinguishes interfaces', () => {
     const fixture = domainFixtures.find(({ name }) => name === 'virt-install-bios');
     const xml = (fixture?.xml ?? '').replace('<interface', '<interface type="user"><target dev="vnet7"/></interface><interface');
     const { spec, template } = templateFromDomain('two', xml);

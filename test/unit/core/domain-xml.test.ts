@@ -74,10 +74,10 @@ describe('the built-in template', () => {
     expect(plain).not.toContain('usb');
   });
 
-  it('has the CPU that is asked for, and else what it had in 0.1.0', () => {
+  it('has the requested CPU, or else the one of 0.1.0', () => {
     const withCpu = (cpu: string | undefined, virtType: 'kvm' | 'qemu') =>
       compileDomainTemplate(source, 'test', () => base, { ...platform, virtType, cpu })(record, member, files);
-    // Another byte would be another digest: every domain would be defined anew, and no checkpoint would fit.
+    // A changed byte would change the digest: every domain would be redefined, and no checkpoint would match.
     expect(withCpu('host-model', 'kvm')).toContain('  <features>\n    <acpi/>\n  </features>\n  <cpu mode="host-model"/>\n  <genid/>\n');
     expect(withCpu(undefined, 'qemu')).toContain('  </features>\n  <genid/>\n');
     expect(withCpu('max', 'qemu')).toContain('  </features>\n  <cpu mode="maximum"/>\n  <genid/>\n');
@@ -92,13 +92,13 @@ describe('the built-in template', () => {
     };
     const rendered = compileDomainTemplate(source, 'test', () => base, { ...platform, cpu: 'EPYC' })(asked, member, files);
     assertRenderedDomain(rendered, { ...expectation, record: asked });
-    // A template with a CPU of its own.
+    // A template with its own CPU.
     expect(() => assertRenderedDomain(rendered.replace('>EPYC<', '>Haswell<'), { ...expectation, record: asked })).toThrow(
       expect.objectContaining({ code: 'BAD_TEMPLATE', details: [expect.stringContaining('leave --cpu out')] }),
     );
   });
 
-  it('tells a guest who it is', () => {
+  it('passes its identity to a guest', () => {
     const seeded = render(source, { ...record.spec, seed: 'nocloud' });
     expect(seeded).toMatch(/<source file="\/store\/lab-003.iso"\/>\s*<target dev="vdb" bus="virtio"\/>\s*<readonly\/>/);
     expect(seeded).not.toContain('smbios');
@@ -107,7 +107,7 @@ describe('the built-in template', () => {
     expect(named).not.toContain('vdb');
   });
 
-  it('forwards a port by QEMU itself, in place of the interface', () => {
+  it('forwards a port with QEMU options in place of the interface', () => {
     const forwarded = compileDomainTemplate(source, 'test', () => base, platform)(record, { ...member, sshPort: 22_003 }, files);
     verify(forwarded);
     expect(forwarded).toContain('hostfwd=tcp:127.0.0.1:22003-:22');
@@ -116,7 +116,7 @@ describe('the built-in template', () => {
     expect(forwarded).toContain('xmlns:qemu');
   });
 
-  it('names formats, and ends the backing chain', () => {
+  it('names formats, and terminates the backing chain', () => {
     const xml = render(source);
     expect(xml).toMatch(/<driver name="qemu" type="qcow2"/);
     expect(xml).toMatch(/<backingStore type="file">\s*<format type="qcow2"\/>[\s\S]*<backingStore\/>\s*<\/backingStore>/);
@@ -125,7 +125,7 @@ describe('the built-in template', () => {
 });
 
 describe('the mark in the metadata', () => {
-  it('comes back as it was written, also with markup in the spec', () => {
+  it('is read back as written, even with markup in the spec', () => {
     const { xml, definition } = sealDefinition(memberMetadata(record, member));
     const mark = parseMemberMark(xml);
     expect(mark).toMatchObject({ fleet: 'lab', fleetId: id, index: 3, baseName: 'golden', baseDigest: digest, definition });
@@ -155,7 +155,7 @@ describe('a rendered domain is refused', () => {
       (xml) => xml.replace('</devices>', '<disk type="file"><source file="/store/x/../lab-004.qcow2"/></disk></devices>'),
       /another file of the store/,
     ],
-    ['with an open backing chain', (xml) => xml.replace('<backingStore/>', ''), /backing chain is not ended/],
+    ['with an open backing chain', (xml) => xml.replace('<backingStore/>', ''), /backing chain is not terminated/],
     ['with another uuid', (xml) => xml.replace(member.uuid, id), /<uuid> is/],
     ['with the mark of another member', (xml) => xml.replace('index="3"', 'index="4"'), /another member's mark/],
     ['with a probed format', (xml) => xml.replace(' type="qcow2" cache', ' cache'), /driver type of the overlay is "", not "qcow2"/],
@@ -179,7 +179,7 @@ describe('a rendered domain is refused', () => {
 describe('the disk of a domain as libvirt prints it', () => {
   const disk = (source: string, backing: string): string =>
     `<domain><devices><disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='${source}'/><backingStore type='file'><format type='qcow2'/><source file='${backing}'/><backingStore/></backingStore></disk></devices></domain>`;
-  it('is its own source, not what that stands on', () => {
+  it('is its own source, not the backing file', () => {
     expect(hasDisk(disk('/s/a &amp; b/lab-001.qcow2', '/b.qcow2'), '/s/a & b/lab-001.qcow2')).toBe(true);
     expect(hasDisk(disk('/s/snapshot', '/s/lab-001.qcow2'), '/s/lab-001.qcow2')).toBe(false);
     expect(hasDisk('<domain/>', '/s/lab-001.qcow2')).toBe(false);

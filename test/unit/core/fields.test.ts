@@ -20,26 +20,26 @@ const rows: Row[] = [
 const sorted = (by: string): string[] => sortRows(rows, fields, by).map(({ name }) => name);
 
 describe('the columns of a listing', () => {
-  it('sort numbers by size and names as people count, with the unknown last in either direction', () => {
+  it('sort numbers by size and names in natural order, with unknown values last in either direction', () => {
     expect(sorted('drift')).toEqual(['lab-10', 'lab-1', 'lab-9']);
     expect(sorted('-drift')).toEqual(['lab-1', 'lab-10', 'lab-9']);
     expect(sorted('name')).toEqual(['lab-1', 'lab-9', 'lab-10']);
   });
 
-  it('are chosen by name, in the order that was asked for', () => {
+  it('are chosen by name, in the requested order', () => {
     expect(chooseFields(fields, 'drift, NAME').map(({ key }) => key)).toEqual(['drift', 'name']);
     for (const choose of [() => chooseFields(fields, 'name,drfit'), () => sorted('-drfit')]) {
       expect(choose).toThrow(
         expect.objectContaining({
           code: 'BAD_USAGE',
-          message: 'There is no column "drfit". Did you mean "drift"?',
+          message: 'Unknown column "drfit". Did you mean "drift"?',
           hint: expect.stringContaining('name, drift'),
         }),
       );
     }
   });
 
-  it('are CSV that a spreadsheet reads back, and takes for no formula', () => {
+  it('are CSV that a spreadsheet reads back without formulas', () => {
     const text = csvTable([{ name: '=1+1,"x"\n', drift: 7 }, ...rows], fields);
     expect(parse(text, { columns: true })).toEqual([
       { name: `'=1+1,"x"\n`, drift: '7' },
@@ -51,18 +51,18 @@ describe('the columns of a listing', () => {
 });
 
 describe('a filter for members', () => {
-  it('knows states by the words that a table shows', () => {
+  it('accepts states as tables show them', () => {
     expect([...parseStates('running,OFF')]).toEqual(['running', 'shutOff']);
     expect(() => parseStates('runing')).toThrow(
       expect.objectContaining({ code: 'BAD_USAGE', hint: expect.stringContaining('running, off') }),
     );
   });
 
-  it('finds those with which something is wrong, and leaves alone those that are off by wish', () => {
+  it('finds members with problems, and not those that were stopped on request', () => {
     const fine = { state: 'shutOff', problems: [], hint: null } as const;
     expect(isTroubled(fine)).toBe(false);
     expect(isTroubled({ ...fine, state: 'missing' })).toBe(true);
     expect(isTroubled({ ...fine, problems: ['overlay is missing'] })).toBe(true);
-    expect(isTroubled({ ...fine, hint: 'QEMU ended by itself' })).toBe(true);
+    expect(isTroubled({ ...fine, hint: 'QEMU ended unexpectedly' })).toBe(true);
   });
 });

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { CowherdError } from '../../../src/core/errors.js';
 import { readFleetFile } from '../../../src/services/fleet/file.js';
 
-/** @returns what is said about a fleet file with that text */
+/** @returns the findings for a fleet file with that text */
 async function said(text: string): Promise<{ message: string; details: string[] }> {
   const error = await readFleetFile({ readFile: async () => text }, 'lab.yaml').then(
     () => undefined,
@@ -11,7 +11,7 @@ async function said(text: string): Promise<{ message: string; details: string[] 
   return { message: error?.message ?? 'accepted', details: error?.details ?? [] };
 }
 
-describe('what is wrong with a fleet file', () => {
+describe('a problem in a fleet file', () => {
   it.each([
     [
       'an unknown key in place of a known one',
@@ -43,7 +43,7 @@ describe('what is wrong with a fleet file', () => {
     [
       'a name twice',
       'fleets:\n  - { name: a, base: g, count: 1 }\n  - { name: a, base: g, count: 1 }\n',
-      ['lab.yaml:3:13: fleets[1].name: a is the name of fleets[0] already'],
+      ['lab.yaml:3:13: fleets[1].name: a is already the name of fleets[0]'],
     ],
     ['no base', 'name: lab\ncount: 1\n', ['lab.yaml:1:1: has neither base nor fromDomain']],
     [
@@ -51,21 +51,21 @@ describe('what is wrong with a fleet file', () => {
       '{\n  "name": "lab",\n  "base": "g",\n  "count": 1,\n  "bsae": 2\n}\n',
       ['lab.yaml:5:3: unknown key "bsae"; did you mean "base"?'],
     ],
-  ])('is told with its place: %s', async (_what, text, details) => {
+  ])('is reported with its position: %s', async (_what, text, details) => {
     expect(await said(text)).toEqual({ message: 'lab.yaml is not a fleet file', details });
   });
 
-  it('is told at the place where an alias is used', async () => {
+  it('is reported at the position where an alias is used', async () => {
     const { details } = await said('fleets:\n  - &a { name: a, base: g, count: 1, sede: none }\n  - *a\n');
     expect(details[0]).toBe('lab.yaml:2:38: unknown key "sede"; did you mean "seed"?');
     expect(details[1]).toMatch(/^lab\.yaml:3:5: unknown key "sede"/);
   });
 
-  it('is told with its place where it is not YAML', async () => {
+  it('is reported with its position if it is not YAML', async () => {
     expect((await said('name: lab\nbase: [g\n')).message).toMatch(/^lab\.yaml:3:1: not YAML that can be read: /);
   });
 
-  it('is at most twenty lines', async () => {
+  it('takes at most twenty lines', async () => {
     const keys = Array.from({ length: 500 }, (_, number) => `k${number}: 1`).join('\n');
     const { details } = await said(`name: lab\nbase: g\ncount: 1\n${keys}\n`);
     expect(details).toHaveLength(20);

@@ -4,15 +4,15 @@ import { type GuestFacts, hygieneWarnings } from '../../../src/core/image/hygien
 const clean: GuestFacts = { machineId: undefined, sshHostKeys: [], cloudInitInstance: undefined };
 const warned = (facts: Partial<GuestFacts>) => hygieneWarnings({ ...clean, ...facts });
 
-describe('generalisation', () => {
-  it('has nothing to say of a clean image', () => {
+describe('image hygiene', () => {
+  it('finds nothing in a clean image', () => {
     expect(warned({})).toEqual([]);
-    // Both of these mean: make one at the next boot.
+    // Both mean: generate one at the next boot.
     expect(warned({ machineId: '' })).toEqual([]);
     expect(warned({ machineId: 'uninitialized' })).toEqual([]);
   });
 
-  it('warns of a machine-id, with a command for the guest and one for the image', () => {
+  it('warns of a machine-id, with commands for the guest and for the image', () => {
     const [warning, ...others] = warned({ machineId: '0123456789abcdef0123456789abcdef' });
     expect(others).toEqual([]);
     expect(warning?.what).toMatch(/machine-id.*DHCP/);
@@ -30,7 +30,7 @@ describe('generalisation', () => {
     expect(warning?.hint).toContain('ssh-keygen -A');
   });
 
-  it('tells where cloud-init has run, and keeps its seed', () => {
+  it('detects that cloud-init has run, and keeps its seed', () => {
     const [warning] = warned({ cloudInitInstance: 'i-golden' });
     expect(warning?.what).toContain('(instance i-golden)');
     expect(warning?.hint).toContain('"cloud-init clean --logs"');

@@ -14,8 +14,8 @@ const identity = { hostname: 'lab-001', machineId, macs, hostKeys: 'renew' as co
 const given = { now: new Date(1_700_000_000_250), entropy: Buffer.from('00ff', 'hex') };
 const all: Reidentification = { clock: true, entropy: true, renew: true, identity };
 
-describe('what goes in front of the script', () => {
-  it('is nothing where nothing is to be done', () => {
+describe('the lines before the script', () => {
+  it('are empty if there is nothing to do', () => {
     const text = reidentifyAssignments({ clock: false, entropy: false, renew: false }, given);
     expect(text.split('\n').filter((line) => line !== '' && !line.endsWith("=''"))).toEqual([]);
   });
@@ -54,7 +54,7 @@ describe('what goes in front of the script', () => {
 });
 
 describe('new host keys', () => {
-  it('are read by OpenSSH, in their public halves too; a type that is not known here is the guest’s own affair', async () => {
+  it('can be read by OpenSSH, including the public keys; the guest generates other types', async () => {
     const types = ['ssh-ed25519', 'ecdsa-sha2-nistp256', 'ssh-rsa'];
     const keys = await makeHostKeys([...types, 'ecdsa-sha2-nistp521', 'ssh-rsa']);
     expect(keys.map(({ publicKey }) => publicKey.split(' ')[0])).toEqual(types);
@@ -75,7 +75,7 @@ describe('new host keys', () => {
   }, 30_000);
 });
 
-describe('what a guest says of itself', () => {
+describe('the identity report of a guest', () => {
   const renewed = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f';
   const key = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOuKrymgaeyjOvcjZ0jHUX2BcVt0vgbHoqhOvDXMy8Rt';
   const lines = [
@@ -100,7 +100,7 @@ describe('what a guest says of itself', () => {
   const said = lines.join('\n');
   const without = (word: string) => lines.filter((line) => !line.startsWith(word)).join('\n');
 
-  it('is read, with noise around it', () => {
+  it('is parsed, with other output around it', () => {
     expect(parseIdentityReport('lab-001', `noise\n${said}\nnoise`)).toEqual({
       self: {
         hostname: 'lab-001',
@@ -120,7 +120,7 @@ describe('what a guest says of itself', () => {
     });
     expect(parseIdentityReport('g', said.replace('.500000000', '.%N')).self.clockMs).toBe(1_700_000_001_000);
     expect(parseIdentityReport('g', without('machine-id')).self.machineId).toBeUndefined();
-    // Whose script sets addresses without an end.
+    // Its script sets addresses without a lifetime.
     expect(parseIdentityReport('g', said.replace('client networkd', 'client udhcpc')).self.staticAddresses).toEqual([]);
   });
 
@@ -131,7 +131,7 @@ describe('what a guest says of itself', () => {
     without('hostname'),
     without('clock'),
     said.replace('hostname lab-001', 'hostname \u001b[2J'),
-  ])('is refused where it is not whole', (output) => {
+  ])('is refused if it is incomplete', (output) => {
     expect(() => parseIdentityReport('lab-001', output)).toThrow(expect.objectContaining({ code: 'NOT_READY' }));
   });
 
@@ -144,7 +144,7 @@ describe('what a guest says of itself', () => {
       'mac zz',
       `key ssh-ed25519 ${'A'.repeat(10_000)}`,
       `key ${renewed}\u001b[31m`,
-      // The type inside is another one.
+      // The inner type differs.
       `key ssh-rsa ${renewed.split(' ')[1]}`,
       'key $(id) AAAA',
       'machine-id ../../etc/passwd',
@@ -157,7 +157,7 @@ describe('what a guest says of itself', () => {
     expect(self.notes.join('')).toMatch(/^[\x20-\x7e…]{1,19200}$/);
   });
 
-  it('shows what is still the golden VM’s', () => {
+  it('shows what is still the same as in the source VM', () => {
     const account = parseIdentityReport('g', said);
     expect(whatIsStillGolden(account, identity)).toEqual([]);
     expect(whatIsStillGolden(account, { ...identity, formerAddresses: ['10.0.2.15', '10.0.3.16'] })).toEqual(['address 10.0.3.16']);

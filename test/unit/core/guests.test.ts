@@ -50,7 +50,7 @@ describe('a command for guests', () => {
     expect(commandOf(['echo', 'a b', '|', 'c'])).toEqual(['echo', 'a b', '|', 'c']);
   });
 
-  it('goes to the agent as it is', () => {
+  it('is passed to the agent unchanged', () => {
     expect(execCommand(['echo', 'a b'])).toEqual({
       execute: 'guest-exec',
       arguments: { path: 'echo', arg: ['a b'], 'capture-output': true },
@@ -65,7 +65,7 @@ describe('a command for guests', () => {
   });
 });
 
-describe('the addresses that an agent tells', () => {
+describe('the addresses that an agent reports', () => {
   it('are IPv4 and not loopback', () => {
     const answer = [
       { name: 'lo', 'ip-addresses': [{ 'ip-address': '127.0.0.1', 'ip-address-type': 'ipv4' }] },
@@ -98,7 +98,7 @@ describe('the inventory', () => {
   });
   const inventory: Inventory = { fleet: 'lab', members: [member(1, '10.0.0.10'), member(2, null), member(3, '10.0.0.12')] };
 
-  it('is written for each tool, without those that cannot be reached', () => {
+  it('is written for each tool, without unreachable members', () => {
     expect(JSON.parse(formatInventory(inventory, 'json')).members).toHaveLength(3);
     const ansible = parse(formatInventory({ ...inventory, fleet: 'my-lab' }, 'ansible')).my_lab.hosts;
     expect(Object.keys(ansible)).toEqual(['lab-001', 'lab-003']);
@@ -116,7 +116,7 @@ describe('the inventory', () => {
     );
   });
 
-  it('has no hosts file for members that share one address', () => {
+  it('has no hosts format for members that share an address', () => {
     const shared = { ...inventory, members: [member(1, '127.0.0.1')] };
     expect(() => formatInventory(shared, 'hosts')).toThrow(expect.objectContaining({ code: 'BAD_USAGE' }));
   });

@@ -6,9 +6,9 @@ import { baseNameFromFile, memberName, namePattern } from '../../../src/core/nam
 const id = '8b0c3a52-3a0f-4c5e-9f5e-0d6f0c1b2a33';
 
 describe('identity', () => {
-  it('is the same whenever it is asked for', () => {
+  it('is stable', () => {
     expect(memberIdentity('lab', id, 7)).toEqual(memberIdentity('lab', id, 7));
-    // Pinned: a change here would give every member of every fleet another identity.
+    // Pinned: a change would give every member of every fleet another identity.
     expect(memberIdentity('lab', id, 7)).toEqual({
       index: 7,
       name: 'lab-007',
@@ -37,7 +37,7 @@ describe('identity', () => {
     expect(memberName('lab', 1000)).toBe('lab-1000');
   });
 
-  it('makes a valid base name of any file name, or none', () => {
+  it('derives a valid base name from any file name, or none', () => {
     expect(baseNameFromFile('Debian 12 (genericcloud).qcow2')).toBe('debian-12-genericcloud');
     expect(baseNameFromFile('....')).toBeUndefined();
     fc.assert(

@@ -29,7 +29,7 @@ describe('the qcow2 header', () => {
     [{}, 'accepted'],
     [{ backing: 104 }, /backing file/],
     [{ crypt: 2 }, /encrypted/],
-    [{ size: 0 }, /zero bytes/],
+    [{ size: 0 }, /is an empty disk/],
     [{ incompatible: 1 }, /not closed cleanly/],
     [{ incompatible: 2 }, /corrupt/],
     [{ incompatible: 4 }, /external file/],
@@ -38,7 +38,7 @@ describe('the qcow2 header', () => {
     expect(refusal(fields)).toMatch(expected);
   });
 
-  it('never throws anything but a refusal, whatever the bytes', () => {
+  it('throws only refusals, whatever the bytes', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 512 }), (bytes) => {
         const head = Buffer.from(bytes);
@@ -51,7 +51,7 @@ describe('the qcow2 header', () => {
     );
   });
 
-  it('holds the told format against the first bytes', () => {
+  it('checks the given format against the first bytes', () => {
     expect(imageFormat('a.img', Buffer.alloc(512), undefined)).toBe('raw');
     expect(imageFormat('a.img', header(), undefined)).toBe('qcow2');
     expect(() => imageFormat('a.img', header(), 'raw')).toThrow('is a qcow2 image');
@@ -64,7 +64,7 @@ describe('the qcow2 header', () => {
 });
 
 describe('the segments of an overlay', () => {
-  it('put together with zeros are the file', () => {
+  it('combined with zeros are the file', () => {
     const block = fc.oneof(
       fc.constant(Buffer.alloc(blockBytes)),
       fc.uint8Array({ minLength: 1, maxLength: blockBytes }).map((bytes) => Buffer.concat([Buffer.from(bytes)], blockBytes)),
@@ -89,7 +89,7 @@ describe('the boot sector', () => {
     const sector = bootSector(ending);
     expect(sector.length).toBe(512);
     expect(sector.readUInt16LE(510)).toBe(0xaa55);
-    // The tables lie where the code looks for them.
+    // The tables are where the code expects them.
     expect(sector.subarray(0xb0, 0xb8).toString('latin1')).toBe('COWHERD1');
     expect(sector.subarray(0xb8, 0xbb).toString('latin1')).toBe('OK ');
   });

@@ -15,7 +15,7 @@ describe('a member', () => {
     expect(judgeMember({ ...one, ...observed }, 0).isIncomplete).toBe(true);
   });
 
-  it('is complete whatever the names in its problems say', () => {
+  it('is complete regardless of names in its problems', () => {
     const renamed = { ...domain, name: 'missing-001' };
     const judged = judgeMember({ ...one, domain: renamed, overlayBytes: 0 }, 0, 'base image missing@abc was changed');
     expect(judged.problems.join()).toContain('missing');

@@ -22,7 +22,7 @@ const network = (hosts: Array<{ mac: string; name: string; ip: string }> = [], e
 const lease = (macAddress: string, ip: string): Lease => ({ mac: macAddress as Lease['mac'], ip: ip as Lease['ip'], expires: '' });
 
 describe('reservations', () => {
-  it('go by index, from the beginning of the range', () => {
+  it('follow the index, from the start of the range', () => {
     const { addresses, free } = planReservations(network(), [], members(3));
     expect([...addresses]).toEqual([
       ['lab-001', '10.0.0.10'],
@@ -32,7 +32,7 @@ describe('reservations', () => {
     expect(free).toBe(5);
   });
 
-  it('stay what they are, and leave others theirs', () => {
+  it('do not change, and do not affect others', () => {
     const [first, second, third] = members(3);
     const hosts = [
       { mac: mac(second), name: 'lab-002', ip: '10.0.0.10' },
@@ -43,20 +43,20 @@ describe('reservations', () => {
     expect(Object.fromEntries(addresses)).toEqual({ 'lab-001': '10.0.0.13', 'lab-002': '10.0.0.10', 'lab-003': '10.0.0.14' });
   });
 
-  it('of another network are not taken along', () => {
+  it('of another network are not kept', () => {
     const [first, second] = members(2);
     const moved = [{ ...first, address: '192.168.5.7' }, second] as MemberIdentity[];
     expect([...planReservations(network(), [], moved).addresses.values()]).toEqual(['10.0.0.11', '10.0.0.10'].reverse());
   });
 
-  it('begin elsewhere for a run that met another one, and still fill the range', () => {
+  it('start elsewhere for a run that collided with another, and still fill the range', () => {
     const hosts = [{ mac: '52:54:00:ff:ff:ff', name: 'printer', ip: '10.0.0.11' }];
     const { addresses, free } = planReservations(network(hosts), [], members(3), 6);
     expect([...addresses.values()]).toEqual(['10.0.0.13', '10.0.0.14', '10.0.0.10']);
     expect(free).toBe(4);
   });
 
-  it('say how many are lacking, and who is in the way', () => {
+  it('report how many are missing, and the conflicting entries', () => {
     const { addresses, free, conflicts } = planReservations(
       network([{ mac: 'aa:bb:cc:dd:ee:ff', name: 'lab-002', ip: '10.0.0.10' }]),
       [],
@@ -66,7 +66,7 @@ describe('reservations', () => {
     expect(conflicts.map((host) => host.name)).toEqual(['lab-002']);
   });
 
-  it('never give an address twice, nor one that somebody else has', () => {
+  it('never assign an address twice, or one in use by others', () => {
     const ip = fc.integer({ min: 8, max: 40 }).map((last) => `10.0.0.${last}`);
     const others = fc.array(fc.record({ mac: fc.constantFrom('aa:aa:aa:aa:aa:01', 'aa:aa:aa:aa:aa:02'), name: fc.constant('x'), ip }), {
       maxLength: 5,
@@ -84,14 +84,14 @@ describe('reservations', () => {
     );
   });
 
-  it('walk a mistyped range no further than a /16', () => {
+  it('iterate a mistyped range up to a /16 only', () => {
     const { free } = planReservations({ ...network(), ranges: [{ start: '10.0.0.1', end: '200.0.0.1' }] }, [], members(1));
     expect(free).toBe(65_536);
   });
 });
 
-describe('what libvirt says of networks', () => {
-  it('is read, with one entry as with many', () => {
+describe('network XML of libvirt', () => {
+  it('is parsed, with one entry and with several', () => {
     const xml = `<network connections='1'><name>default</name><ip family='ipv6' address='fd00::1'><dhcp><range start='fd00::2' end='fd00::9'/></dhcp></ip>
       <ip address='192.168.122.1' netmask='255.255.255.0'><dhcp><range start='192.168.122.2' end='192.168.122.254'><lease expiry='60'/></range>
       <host mac='52:54:00:AA:00:01' name='a' ip='192.168.122.9'/></dhcp></ip></network>`;
@@ -120,7 +120,7 @@ describe('what libvirt says of networks', () => {
 });
 
 describe('forwarded ports', () => {
-  it('stay what they are, and are never given twice', () => {
+  it('do not change, and are never assigned twice', () => {
     const [first, second, third] = members(3);
     const recorded = [first, { ...second, sshPort: 22_000 }, { ...third, sshPort: 22_002 }] as MemberIdentity[];
     expect(Object.fromEntries(planPorts(recorded, new Set([22_001, 22_002])) ?? [])).toEqual({

@@ -12,15 +12,15 @@ function member(state: DomainState['state'], reason: string): MarkedMember {
   return { index: 1, name, uuid, macs: [], domain: { name, uuid, state, reason }, overlayBytes: 1, mark };
 }
 
-describe('a guest that stands still', () => {
+describe('a guest that does not run', () => {
   it.each([
     ['paused', 'I/O error', /free some space/, ['resume']],
-    ['paused', 'starting up', /look again/, ['start']],
-    ['paused', 'by the user', /somebody paused/, ['resume']],
+    ['paused', 'starting up', /check again/, ['start']],
+    ['paused', 'by the user', /a user paused/, ['resume']],
     ['paused', 'watchdog', /watchdog/, ['resume']],
-    // libvirt's own, for a moment.
+    // A brief state of libvirt.
     ['paused', 'saving', undefined, []],
-    ['shutOff', 'crashed', /QEMU ended by itself/, ['start']],
+    ['shutOff', 'crashed', /QEMU ended unexpectedly/, ['start']],
     ['shutOff', 'failed', /could not start/, ['start']],
     ['shutOff', 'shut down', undefined, ['start']],
     ['running', 'booted', undefined, []],
@@ -33,7 +33,7 @@ describe('a guest that stands still', () => {
     expect(planPower([one], fleetId, 'start').members.flatMap((planned) => planned.steps)).toEqual(steps);
   });
 
-  it('and which libvirt has begun to start does not count as running for a spawn either', () => {
+  it('and that libvirt is starting does not count as running for a spawn either', () => {
     const subjects = ['starting up', 'booted'].map((reason, at) => ({
       ...member(at === 0 ? 'paused' : 'running', reason),
       definition: '',
@@ -41,7 +41,7 @@ describe('a guest that stands still', () => {
     expect(planSpawn(subjects, fleetId)).toMatchObject({ members: [{ steps: ['start'], why: 'starting up' }], unchanged: ['lab-001'] });
   });
 
-  it('and has crashed is kept until a person ends it', () => {
+  it('and has crashed is kept until a user stops it', () => {
     const plan = planPower([member('paused', 'guest crashed')], fleetId, 'start');
     expect(plan.members).toEqual([]);
     expect(plan.refused[0]?.hint).toContain('stop --force');

@@ -9,7 +9,7 @@ import { planSpawn, type SpawnSubject } from '../../../src/core/fleet/plan-spawn
 const fleetId = '8b0c3a52-3a0f-4c5e-9f5e-0d6f0c1b2a33';
 const otherId = '11111111-3a0f-4c5e-9f5e-0d6f0c1b2a33';
 
-/** Any world that a member can be found in: made, half made, changed, paused, taken over by somebody else. */
+/** Any state of a member: created, partly created, changed, paused, with a foreign domain. */
 const subject = (index: number): fc.Arbitrary<SpawnSubject> => {
   const identity = memberIdentity('lab', fleetId, index);
   const mark = (id: string, definition: string): MemberMark => ({
@@ -43,11 +43,11 @@ const world = fc
   .integer({ min: 1, max: 8 })
   .chain((count) => fc.tuple(...Array.from({ length: count }, (_, position) => subject(position + 1))));
 
-/** Said here in the test's own words: asking the code under test who is foreign would agree with any answer. */
+/** Independent of the code under test. */
 const isForeign = ({ domain, mark, uuid }: SpawnSubject): boolean =>
   domain !== undefined && !(domain.uuid === uuid && mark?.fleetId === fleetId);
 
-/** What the steps do to a member, as the adapters do it. */
+/** Simulates the steps for a member. */
 function apply(subjects: readonly SpawnSubject[], plan: Plan): SpawnSubject[] {
   return subjects.map((before) => {
     let member = before;
@@ -85,7 +85,7 @@ function apply(subjects: readonly SpawnSubject[], plan: Plan): SpawnSubject[] {
 const touched = (plan: Plan, name: string): boolean => plan.members.some((member) => member.name === name && member.steps.length > 0);
 
 describe('the plan of spawn', () => {
-  it('reaches the spec from any world, and then there is nothing left to do', () => {
+  it('reaches the spec from any state, and is empty afterwards', () => {
     fc.assert(
       fc.property(world, (subjects) => {
         const plan = planSpawn(subjects, fleetId);
@@ -106,7 +106,7 @@ describe('the plan of spawn', () => {
     );
   });
 
-  it('accounts for every member exactly once', () => {
+  it('contains every member exactly once', () => {
     fc.assert(
       fc.property(world, (subjects) => {
         const plan = planSpawn(subjects, fleetId);
@@ -116,7 +116,7 @@ describe('the plan of spawn', () => {
     );
   });
 
-  it('never replaces an overlay that is there', () => {
+  it('never replaces an existing overlay', () => {
     fc.assert(
       fc.property(world, (subjects) => {
         for (const { name, steps } of planSpawn(subjects, fleetId).members) {
@@ -143,7 +143,7 @@ describe('every plan', () => {
           }
           expect(touched(planPower(subjects, fleetId, 'start'), name)).toBe(false);
           expect(touched(planPower(subjects, fleetId, 'stop'), name)).toBe(false);
-          // What is only namesake keeps its domain while the member's files go; what may have the overlay open keeps all.
+          // A foreign domain of that name stays while the member's files go; if it may have the overlay open, nothing is removed.
           const { members, refused } = planTeardown(subjects, fleetId);
           const own = subjects.find((member) => member.name === name);
           if (own?.domain?.uuid === own?.uuid) expect(refused.map((item) => item.name)).toContain(name);
@@ -153,7 +153,7 @@ describe('every plan', () => {
     );
   });
 
-  it('of reset gives each member a fresh overlay and leaves on who was on', () => {
+  it('of reset gives each member a fresh overlay, and keeps running members running', () => {
     fc.assert(
       fc.property(world, (subjects) => {
         const wasOn = new Set(
@@ -170,7 +170,7 @@ describe('every plan', () => {
     );
   });
 
-  it('of teardown leaves nothing of the fleet', () => {
+  it('of teardown removes everything of the fleet', () => {
     fc.assert(
       fc.property(world, (subjects) => {
         const after = apply(subjects, planTeardown(subjects, fleetId));
@@ -190,7 +190,7 @@ describe('the plan of a rebase', () => {
     start: fc.constant('same' as const),
   });
 
-  it('gives members fresh disks and a domain that names what they stand on, and those that ran run', () => {
+  it('gives members fresh disks and domains with the new backing chain, and keeps running members running', () => {
     fc.assert(
       fc.property(world, policies, (subjects, policy) => {
         const wasOn = new Set(subjects.filter((member) => member.domain?.state === 'running').map((member) => member.name));
@@ -206,7 +206,7 @@ describe('the plan of a rebase', () => {
     );
   });
 
-  it('moves overlays that are kept under nobody who has them open', () => {
+  it('never rebases an overlay that is open', () => {
     fc.assert(
       fc.property(world, (subjects) => {
         const policy = { start: 'same' as const, wasOn: new Set<string>(), withSeeds: true, keepDrift: true };

@@ -4,7 +4,7 @@ import { judgeFleetMemory, type MemorySubject } from '../../../src/core/fleet/me
 import { readKsm, savedByKsm } from '../../../src/core/host/ksm.js';
 import { readGuestMemory, readMerged, readProportional, readStatus } from '../../../src/core/host/process-memory.js';
 
-// Of a real QEMU on Linux 6.18, shortened.
+// From a real QEMU on Linux 6.18, shortened.
 const rollup = `55d4e7072000-7ffe2c8c5000 ---p 00000000 00:00 0                          [rollup]
 Rss:               44204 kB
 Pss:               22701 kB
@@ -22,8 +22,8 @@ HugetlbPages:\t    2048 kB
 `;
 const ksmStat = 'ksm_rmap_items 76800\nksm_zero_pages 0\nksm_merging_pages 64\nksm_process_profit 1048576\n';
 
-describe('what the kernel says of a process', () => {
-  it('is read, huge pages with it', () => {
+describe('the memory of a process in /proc', () => {
+  it('is read, including huge pages', () => {
     expect(readStatus(status)).toEqual({ residentBytes: (44204 + 2048) * 1024, swapBytes: 128 * 1024 });
     expect(readProportional(rollup)).toBe((22701 + 2048) * 1024);
     expect(readMerged(ksmStat, 4096)).toBe(64 * 4096);
@@ -46,7 +46,7 @@ describe('what the kernel says of a process', () => {
     expect(readMerged(text, 4096)).toBeUndefined();
   });
 
-  it('is never a smaller number because the text was cut', () => {
+  it('is never smaller because the text is truncated', () => {
     for (let end = 0; end < rollup.length; end++)
       expect([undefined, 22701 * 1024, 24749 * 1024]).toContain(readProportional(rollup.slice(0, end)));
     for (let end = 0; end < status.length; end++) {
@@ -66,11 +66,11 @@ describe('what the kernel says of a process', () => {
   );
 });
 
-describe('what the kernel says of KSM', () => {
+describe('the state of KSM', () => {
   const files = (more: Record<string, string> = {}) =>
     new Map(Object.entries({ run: '1\n', pages_shared: '10\n', pages_sharing: '90\n', ksm_zero_pages: '5\n', full_scans: '3\n', ...more }));
 
-  it('is read: saved is what is shared beyond the first, and empty pages', () => {
+  it('is read: savings are pages shared beyond the first, and empty pages', () => {
     const ksm = readKsm(files(), 4096);
     expect(ksm).toEqual({ state: 'running', pagesShared: 10, pagesSharing: 90, zeroPages: 5, fullScans: 3, pageBytes: 4096 });
     expect(ksm && savedByKsm(ksm)).toBe(95 * 4096);
@@ -103,7 +103,7 @@ describe("a fleet's memory", () => {
     process,
   });
 
-  it('is of those who are on, each with what it was really given', () => {
+  it('covers running members, each with its actual memory', () => {
     const { members, fleet } = judgeFleetMemory(
       [
         subject('a', 'running', { guestBytes: 100, memory: known }),
@@ -126,7 +126,7 @@ describe("a fleet's memory", () => {
     });
   });
 
-  it('counts those who could be read alone, and says of each kind of the others why, once', () => {
+  it('counts only readable members, and explains each kind of the others once', () => {
     const unread = (why: 'denied' | 'ended' | 'not supported') => ({ guestBytes: 100, memory: { unread: why } });
     const { members, fleet } = judgeFleetMemory(
       [
@@ -142,14 +142,14 @@ describe("a fleet's memory", () => {
     expect(fleet).toMatchObject({ on: 6, read: 1, guestBytes: 600, residentBytes: 47, proportionalBytes: 20, mergedBytes: 5 });
     expect(members.get('b')).toMatchObject({ residentBytes: 7, proportionalBytes: null, mergedBytes: null });
     expect(fleet.notes).toEqual([
-      expect.stringMatching(/^2 members: .*Ask as root$/),
+      expect.stringMatching(/^2 members: .*Run the command as root$/),
       expect.stringMatching(/^1 member: no QEMU process/),
       expect.stringMatching(/^1 member: ended/),
       expect.stringMatching(/^1 member: this kernel/),
     ]);
   });
 
-  it('of nobody is unknown and not nothing', () => {
+  it('without readable members is unknown, not zero', () => {
     expect(judgeFleetMemory([subject('a', 'running')], 100).fleet).toMatchObject({
       on: 1,
       read: 0,

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { composeSaveHead, parseSaveHead, parseSaveHeader, saveHeaderBytes } from '../../../src/core/image/save-file.js';
 
-/** As libvirt writes it: XML and cookie as strings of C, and room behind them. */
+/** As libvirt writes it: XML and cookie as NUL-terminated strings, and padding. */
 function saved({ xml = '<domain/>', cookie = '<cookie/>', room = 64, words = {} as Record<number, number> } = {}): Buffer {
   const text = Buffer.from(`${xml}\0`);
   const data = Buffer.concat([text, Buffer.from(cookie === '' ? '' : `${cookie}\0`), Buffer.alloc(room)]);
@@ -15,7 +15,7 @@ function saved({ xml = '<domain/>', cookie = '<cookie/>', room = 64, words = {} 
 
 const parse = (file: Buffer) => parseSaveHead('golden.save', file, file.length);
 
-describe('the head of a save file', () => {
+describe('the header of a save file', () => {
   it('is read', () => {
     const head = parse(saved({ xml: '<domain>gölden</domain>' }));
     expect(head).toMatchObject({ xml: '<domain>gölden</domain>', wasRunning: true });
@@ -31,38 +31,38 @@ describe('the head of a save file', () => {
     expect(written).toHaveLength(head.streamOffset);
     const other = Buffer.concat([written, file.subarray(head.streamOffset)]);
     expect(parse(other)).toEqual({ ...head, xml, cookieOffset: xml.length + 1 });
-    // And back: not a byte differs from what libvirt wrote.
+    // And back, byte for byte as libvirt wrote it.
     expect(composeSaveHead(parse(other), '<domain/>')).toEqual(file.subarray(0, head.streamOffset));
   });
 
-  it('has room for so long an XML', () => {
+  it('has limited space for the XML', () => {
     const head = parse(saved({ room: 10 }));
     expect(() => composeSaveHead(head, `<domain/>${'x'.repeat(10)}`)).not.toThrow();
     expect(() => composeSaveHead(head, `<domain/>${'x'.repeat(11)}`)).toThrow(/1 bytes longer/);
   });
 
   it.each([
-    ['another file', Buffer.alloc(4096), /not a file that libvirt saved/],
-    ['one that is empty', Buffer.alloc(0), /not a file that libvirt saved/],
+    ['another file', Buffer.alloc(4096), /not a libvirt save file/],
+    ['one that is empty', Buffer.alloc(0), /not a libvirt save file/],
     ['one that was cut in its header', saved().subarray(0, 60), /too short/],
     ['one without its memory', saved().subarray(0, saveHeaderBytes + 83), /ends before the memory/],
-    ['one that was not finished', Buffer.concat([Buffer.from('LibvirtQemudPart'), saved().subarray(16)]), /not written to its end/],
+    ['one that was not finished', Buffer.concat([Buffer.from('LibvirtQemudPart'), saved().subarray(16)]), /is incomplete/],
     ['a newer version', saved({ words: { 16: 3 } }), /version 3/],
     ['another byte order', saved({ words: { 16: 0x02000000 } }), /version 33554432/],
     ['gzip', saved({ words: { 28: 1 } }), /compressed \(gzip\)/],
     ['a format of the future', saved({ words: { 28: 9 } }), /compressed \(format 9\)/],
-    ['words that nobody knows', saved({ words: { 40: 1 } }), /words in its head/],
-    ['no data', saved({ words: { 20: 0, 32: 0 } }), /makes no sense/],
-    ['data beyond all measure', saved({ words: { 20: 0xffffffff } }), /makes no sense/],
-    ['a cookie outside of the data', saved({ words: { 32: 4000 } }), /makes no sense/],
-    ['a cookie within the XML', saved({ words: { 32: 4 } }), /no domain in its head/],
-    ['a cookie behind a gap', saved({ words: { 32: 12 } }), /no domain in its head/],
-    ['no XML', saved({ xml: '' }), /no domain in its head/],
+    ['unknown fields', saved({ words: { 40: 1 } }), /unknown fields in its header/],
+    ['no data', saved({ words: { 20: 0, 32: 0 } }), /inconsistent header/],
+    ['data beyond all measure', saved({ words: { 20: 0xffffffff } }), /inconsistent header/],
+    ['a cookie outside of the data', saved({ words: { 32: 4000 } }), /inconsistent header/],
+    ['a cookie within the XML', saved({ words: { 32: 4 } }), /no domain in its header/],
+    ['a cookie behind a gap', saved({ words: { 32: 12 } }), /no domain in its header/],
+    ['no XML', saved({ xml: '' }), /no domain in its header/],
   ])('is refused: %s', (_what, file, message) => {
     expect(() => parse(file)).toThrow(message);
   });
 
-  it('is refused or read, whatever is in it, and never by an error of another kind', () => {
+  it('is refused or read for any content, without other errors', () => {
     const word = fc.record({ offset: fc.integer({ min: 0, max: 30 }), value: fc.nat({ max: 0xffffffff }) });
     fc.assert(
       fc.property(fc.array(word, { maxLength: 4 }), fc.nat({ max: 220 }), (changes, length) => {

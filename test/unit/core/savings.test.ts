@@ -26,7 +26,7 @@ const usage = (fleet: string, ...sizes: number[]) => ({
 });
 
 describe('savings', () => {
-  it('puts the base itself on our side of the account', () => {
+  it('subtract the base image', () => {
     const report = reportFleet(usage('lab', 12, 112));
     expect(report.overlays).toEqual({ allocatedBytes: 124 * KiB, driftBytes: 100 * KiB, checkpointBytes: 0, strayBytes: 0 });
     expect(report.fullCopies).toEqual({ allocatedBytes: 2000 * KiB, virtualBytes: 20_000 * KiB });
@@ -34,7 +34,7 @@ describe('savings', () => {
     expect(report.perMember.map((member) => member.name)).toEqual(['lab-002', 'lab-001']);
   });
 
-  it('takes what was frozen neither for drift nor for nothing', () => {
+  it('count checkpoints neither as drift nor as free', () => {
     const { members, ...rest } = usage('lab', 112);
     const frozen = reportFleet({
       ...rest,
@@ -44,19 +44,19 @@ describe('savings', () => {
     expect(frozen.saved).toEqual(reportFleet(usage('lab', 112)).saved);
   });
 
-  it('is honest when there is nothing to save', () => {
+  it('are correct when nothing is saved', () => {
     expect(reportFleet(usage('lab', 12)).saved.bytes).toBe(-12 * KiB);
     expect(reportFleet(usage('lab', 5000)).saved).toEqual({ bytes: -5000 * KiB, percent: -500 });
     expect(reportFleet(usage('lab')).saved).toEqual({ bytes: -1000 * KiB, percent: 0 });
   });
 
-  it('counts a shared base once', () => {
+  it('count a shared base image once', () => {
     const total = totalSavings([reportFleet(usage('web', 12, 12)), reportFleet(usage('db', 12))]);
     expect(total).toMatchObject({ members: 3, bases: 1, baseBytes: 1000 * KiB });
     expect(total.saved.bytes).toBe((3000 - 1000 - 36) * KiB);
   });
 
-  it('counts a layer that base images share once', () => {
+  it('count a shared layer once', () => {
     const files = [{ path: '/b2', allocatedBytes: 50 * KiB }, ...baseFiles];
     const layered = { ...usage('db', 12), base: { ...base, path: '/b2', allocatedBytes: 1050 * KiB }, baseFiles: files };
     const total = totalSavings([reportFleet(usage('web', 12)), reportFleet(layered)]);
@@ -65,7 +65,7 @@ describe('savings', () => {
 });
 
 describe('the histogram of drift', () => {
-  it('puts every member into one bin', () => {
+  it('counts every member in one bin', () => {
     const bins = driftHistogram([0, 65_535, 65_536, 10_000_000]);
     expect(bins[0]).toEqual({ fromBytes: 0, toBytes: 65_536, count: 2 });
     expect(bins[1]).toMatchObject({ fromBytes: 65_536, toBytes: 131_072, count: 1 });

@@ -31,7 +31,7 @@ const render = (sources: Partial<SeedSources> = {}, instanceId = 'lab-003-123456
 const userData = (text: string) => render({ userData: { text, origin: 'mine.hbs' } });
 
 describe('the built-in seed', () => {
-  it('says who the member is, and who may log in', () => {
+  it('sets the identity of the member, and the keys that can log in', () => {
     const { files, hasHostKey } = render();
     expect(parse(files['meta-data'] ?? '')).toEqual({ 'instance-id': 'lab-003-12345678', 'local-hostname': 'lab-003' });
     expect(files['user-data']).toMatch(/^#cloud-config\n/);
@@ -44,7 +44,7 @@ describe('the built-in seed', () => {
     expect(hasHostKey).toBe(true);
   });
 
-  it('is the same for the same member and life, and another for another', () => {
+  it('is the same for the same member and instance-id, and differs otherwise', () => {
     expect(render().digest).toBe(render().digest);
     expect(render({}, 'lab-003-ffffffff').digest).not.toBe(render().digest);
     expect(newInstanceId(member, 'abcdefgh-1')).toBe('lab-003-abcdefgh');
@@ -54,8 +54,8 @@ describe('the built-in seed', () => {
   });
 });
 
-describe('a seed template of somebody’s own', () => {
-  it('quotes whatever is in a value', () => {
+describe('a custom seed template', () => {
+  it('quotes any value', () => {
     const { files, hasHostKey } = userData('#cloud-config\nrole: {{json vars.role}}\npassword: {{json secrets.password}}\n');
     expect(parse(files['user-data'] ?? '')).toEqual({ role: 'a: b # c', password: 'hunter2 "quoted"\nline' });
     expect(hasHostKey).toBe(false);
@@ -72,10 +72,14 @@ describe('a seed template of somebody’s own', () => {
       /user-data of lab-003 \(mine.hbs\) is not YAML/,
     ],
     ['with an alias that is a password', { userData: { text: '#cloud-config\na: *hunter2secret', origin: 'mine.hbs' } }, /is not YAML/],
-    ['with a password for a first line', { userData: { text: 'hunter2', origin: 'mine.hbs' } }, /no kind/],
+    ['with a password for a first line', { userData: { text: 'hunter2', origin: 'mine.hbs' } }, /in no format/],
     ['with a key twice', { userData: { text: '#cloud-config\na: 1\na: 2\n', origin: 'mine.hbs' } }, /is not YAML/],
     ['that is a list', { userData: { text: '#cloud-config\n- a\n', origin: 'mine.hbs' } }, /is not YAML that cloud-init can read/],
-    ['of no kind that cloud-init knows', { userData: { text: 'packages: [vim]\n', origin: 'mine.hbs' } }, /no kind that cloud-init knows/],
+    [
+      'in no format that cloud-init knows',
+      { userData: { text: 'packages: [vim]\n', origin: 'mine.hbs' } },
+      /in no format that cloud-init knows/,
+    ],
     ['with an unknown variable', { userData: { text: '#cloud-config\na: {{nmae}}', origin: 'mine.hbs' } }, /cannot be rendered/],
     ['without an instance-id', { metaData: { text: 'local-hostname: x', origin: 'mine.hbs' } }, /no usable instance-id/],
     [
@@ -85,7 +89,7 @@ describe('a seed template of somebody’s own', () => {
     ],
     ['with a network-config that is no mapping', { networkConfig: { text: 'dhcp', origin: 'net.hbs' } }, /network-config of lab-003/],
   ];
-  it.each(refused)('%s is refused, and no secret is told', (_what, sources, message) => {
+  it.each(refused)('%s is refused, without revealing a secret', (_what, sources, message) => {
     let error: unknown;
     try {
       render(sources);
@@ -99,7 +103,7 @@ describe('a seed template of somebody’s own', () => {
     expect([said, ...details, hint].join()).not.toContain('hunter2');
   });
 
-  it('is shown with its secrets covered', () => {
+  it('is shown with masked secrets', () => {
     const text = `${read('user-data')}password: {{json secrets.password}}\ncert: |\n{{indent 2 secrets.password}}\n`;
     const sources = { ...builtIn, userData: { text, origin: 'mine.hbs' } };
     const shown = coverHostKey(compileSeed(record, sources, coveredValues(secrets))(member, 'lab-003-12345678')).files['user-data'] ?? '';

@@ -9,7 +9,7 @@ const members = [1, 2, 3, 5, 17].map((index) => memberIdentity('lab', id, index)
 const pick = (...words: string[]): number[] => selectMembers('lab', members, words).map((member) => member.index);
 
 describe('selection', () => {
-  it('takes numbers, ranges and names, each member once, in order', () => {
+  it('accepts numbers, ranges and names, each member once, in order', () => {
     expect(pick()).toEqual([1, 2, 3, 5, 17]);
     expect(pick('2-3,17')).toEqual([2, 3, 17]);
     expect(pick('17', 'lab-002', '1-3')).toEqual([1, 2, 3, 17]);
@@ -19,7 +19,7 @@ describe('selection', () => {
     [['4'], /no member 4/],
     [['1-6'], /no member 4, 6/],
     [['web-001'], /no member web-001/],
-    [['3-1'], /backwards/],
+    [['3-1'], /is reversed/],
     [[','], /empty/],
   ])('refuses %j', (words, message) => {
     expect(() => pick(...words)).toThrow(message);
@@ -53,10 +53,10 @@ describe('targets', () => {
     ['lab lab-003', ['lab:lab-003']],
     ['lab 7', ['lab:7']],
     ['7', ['7']],
-    // The exact name of a fleet wins over a member of another one.
+    // The exact name of a fleet takes precedence over a member of another one.
     ['web-001', ['web-001']],
     ['web-002', ['web:web-002']],
-    // Nothing is known of these: the verb tells that they are not there.
+    // Unknown names: the command reports that they do not exist.
     ['nosuch-003', ['nosuch-003']],
     ['nosuch nosuch-003', ['nosuch:nosuch-003']],
     ['lab lab-web', ['lab', 'lab-web']],
@@ -71,15 +71,15 @@ describe('targets', () => {
     ]);
   });
 
-  it('are refused where they are ambiguous, and never taken for all members', () => {
-    expect(() => parseTargets([], known)).toThrow('Which fleet?');
+  it('are refused if ambiguous, and never mean all members', () => {
+    expect(() => parseTargets([], known)).toThrow('No fleet given');
     expect(() => targets('lab web 3')).toThrow(expect.objectContaining({ hint: expect.stringContaining('lab-001') }));
     expect(() => parseTargets(['lab'], known, ['web'])).toThrow('not both');
     for (const word of ['', ',', ',,', '1..10', '1:10', 'lab_003', '*', '../x'])
       expect(() => parseTargets(['lab', word], known), word).toThrow(/is not a fleet name/);
   });
 
-  it('are whole fleets for verbs that know no members', () => {
+  it('are whole fleets for commands without member selection', () => {
     expect(() => assertWhole('rebase', parseTargets(['lab-003'], known))).toThrow(/whole fleets/);
     assertWhole('rebase', parseTargets(['lab', 'web'], known));
   });

@@ -35,7 +35,7 @@ function take(xml: string, levels: readonly SnapshotLevel[], name: string, nvram
   return { journal: snapshotJournalSchema.parse(journal), xml: journal.xmlAfter, levels: journal.after };
 }
 
-describe('levels that stand on each other', () => {
+describe('layered snapshot levels', () => {
   const nvram = { path: '/nvram/web', exists: true };
   const one = take(original, [], 'one', nvram);
   // A disk that was attached between the two.
@@ -43,7 +43,7 @@ describe('levels that stand on each other', () => {
   const two = take(withSecond, one.levels, 'two', nvram);
   const level = (position: number): SnapshotLevel => two.levels[position] as SnapshotLevel;
 
-  it('each have an overlay on what is below', () => {
+  it('each have an overlay on the level below', () => {
     expect(one.journal.create).toEqual([{ path: '/s/1-one/vda.qcow2', backing: { path: '/vm/a.qcow2', format: 'qcow2' } }]);
     expect(two.journal.create).toEqual([
       { path: '/s/2-two/vda.qcow2', backing: { path: '/s/1-one/vda.qcow2', format: 'qcow2' } },
@@ -53,7 +53,7 @@ describe('levels that stand on each other', () => {
     expect(two.journal.saveNvram).toEqual({ from: '/nvram/web', to: '/s/2-two/nvram' });
   });
 
-  it('are rolled back to with other files, so that one definition turns all disks over', () => {
+  it('are rolled back to with new files, so that one definition switches all disks', () => {
     const journal = snapshotJournalSchema.parse(planRollback(given(two.xml, two.levels), level(1)));
     expect(journal.create.map(({ path }) => path)).toEqual(['/s/2-two/vda.2.qcow2', '/s/2-two/vdb.2.qcow2']);
     expect(journal.remove).toEqual(['/s/2-two/vda.qcow2', '/s/2-two/vdb.qcow2']);
@@ -64,7 +64,7 @@ describe('levels that stand on each other', () => {
     expect(again.create[0]?.path).toBe('/s/2-two/vda.3.qcow2');
   });
 
-  it('go with a rollback to an older one, and a disk that came since is what it was', () => {
+  it('are removed by a rollback to an older one, and a disk added since is restored', () => {
     const journal = snapshotJournalSchema.parse(planRollback(given(two.xml, two.levels), level(0)));
     expect(journal.after.map(({ name }) => name)).toEqual(['one']);
     expect(journal.remove.sort()).toEqual(['/s/1-one/vda.qcow2', '/s/2-two/nvram', '/s/2-two/vda.qcow2', '/s/2-two/vdb.qcow2']);
@@ -75,7 +75,7 @@ describe('levels that stand on each other', () => {
     expect(sideOf(two.xml, journal.switched)).toBe('before');
   });
 
-  it('are dropped from the top, to the letter', () => {
+  it('are dropped from the top, exactly', () => {
     const first = snapshotJournalSchema.parse(planDrop(given(two.xml, two.levels), level(1)));
     expect(first.xmlAfter).toBe(withSecond);
     const second = planDrop(given(first.xmlAfter, first.after), first.after[0] as SnapshotLevel);
@@ -84,7 +84,7 @@ describe('levels that stand on each other', () => {
     expect(second.create).toEqual([]);
   });
 
-  it('are committed into what is below, and the firmware keeps its variables', () => {
+  it('are committed into the level below, and the firmware keeps its variables', () => {
     const journal = snapshotJournalSchema.parse(planCommit(given(two.xml, two.levels), level(1)));
     expect(journal.merge).toEqual([
       { overlay: '/s/2-two/vda.qcow2', into: { path: '/s/1-one/vda.qcow2', format: 'qcow2' } },
@@ -107,7 +107,7 @@ describe('levels that stand on each other', () => {
   });
 });
 
-it('keeps no copy of firmware variables that are not there', () => {
+it('keeps no copy of missing firmware variables', () => {
   const { journal, levels, xml } = take(original, [], 'one', { path: '/nvram/web', exists: false });
   expect(journal.saveNvram).toBeUndefined();
   expect(planDrop(given(xml, levels), levels[0] as SnapshotLevel).restoreNvram).toBeUndefined();

@@ -25,7 +25,7 @@ const expected: Record<string, Expected> = {
   'seclabel-numa': { disks: { vda: 'raw', vdb: 'qcow2' } },
   'shared-transient': { disks: { vda: 'qcow2' }, problems: [/vdb is <shareable>/, /vdc is <transient>/] },
   'terraform-volume': { disks: { vdb: 'qcow2' }, problems: [/sda is of type "volume".*vol-path/] },
-  // libvirt does not say where, but keeps them.
+  // libvirt keeps them, but does not say where.
   'uefi-autoselect': { disks: { vda: 'qcow2' }, nvram: '/own' },
   'uefi-nvram-oneline': { disks: { vda: 'qcow2', vdb: 'raw' }, nvram: '/var/lib/libvirt/qemu/nvram/compact_VARS.fd' },
   'uefi-secure-boot-tpm': { disks: { sda: 'qcow2' }, notes: [/TPM/], nvram: '/var/lib/libvirt/qemu/nvram/win11_VARS.fd' },
@@ -35,7 +35,7 @@ const expected: Record<string, Expected> = {
   virtiofs: { disks: { vda: 'qcow2' }, notes: [/directories of the host/] },
 };
 
-/** A domain with its covered disks taken out of what is compared. */
+/** A domain without its covered disks, for comparison. */
 function apartFrom(xml: string, targets: readonly string[]): string {
   const root = parseXml(xml, 'it');
   for (const disk of elements(element(root, 'devices'), 'disk')) {
@@ -71,14 +71,14 @@ describe.each(domainFixtures)('a snapshot of $name', ({ name, xml }) => {
   });
   const back = judged.disks.map(({ target, element: disk }) => ({ target, element: printXml(disk) }));
 
-  it('covers its writable files, and says what else there is', () => {
+  it('covers its writable files, and reports the rest', () => {
     expect(Object.fromEntries(judged.disks.map(({ target, image }) => [target, image.format]))).toEqual(wanted.disks);
     expect(judged.problems).toEqual((wanted.problems ?? []).map((problem) => expect.stringMatching(problem)));
     expect(judged.notes).toEqual((wanted.notes ?? []).map((note) => expect.stringMatching(note)));
     expect(nvramOf(root, '/own').path).toBe(wanted.nvram);
   });
 
-  it('changes the driver type, source and backingStore of its disks alone', () => {
+  it('changes only the driver type, source and backingStore of its disks', () => {
     const edited = switchDisks(xml, switched);
     const targets = Object.keys(wanted.disks);
     expect(apartFrom(edited, targets)).toBe(apartFrom(xml, targets));
@@ -87,18 +87,18 @@ describe.each(domainFixtures)('a snapshot of $name', ({ name, xml }) => {
     for (const disk of elements(element(parseXml(edited, 'it'), 'devices'), 'disk')) {
       if (!targets.includes(attribute(element(disk, 'target'), 'dev') ?? '')) continue;
       expect(attribute(element(disk, 'driver'), 'type')).toBe('qcow2');
-      // Down to an end that nobody has to probe for.
+      // Terminated, so that nothing is probed.
       let link = element(disk, 'backingStore');
       while (attribute(link, 'type') !== undefined) link = element(link, 'backingStore');
       expect(link).toBeDefined();
     }
   });
 
-  it('leaves nothing of itself when its disks are put back', () => {
+  it('leaves no trace when its disks are restored', () => {
     expect(switchDisks(switchDisks(xml, switched), back)).toBe(printXml(parseXml(xml, 'it')));
   });
 
-  it('keeps what was edited in between', () => {
+  it('keeps edits made in between', () => {
     const edited = switchDisks(xml, switched).replace(/<memory[^<]*<\/memory>/, '<memory unit="MiB">77</memory>');
     expect(switchDisks(edited, back)).toBe(
       printXml(parseXml(xml, 'it')).replace(/<memory[^<]*<\/memory>/, '<memory unit="MiB">77</memory>'),
@@ -114,7 +114,7 @@ describe('the chain of an overlay', () => {
   const fixture = (name: string) => parseXml(domainFixtures.find((domain) => domain.name === name)?.xml ?? '', name);
   const disk = (name: string, position = 0) => judgeDisks(fixture(name)).disks[position];
 
-  it('keeps the chain that the XML spells out, one link further down', () => {
+  it('keeps the chain in the XML, one link further down', () => {
     const kcli = disk('kcli-backed');
     expect(kcli).toMatchObject({ isEnded: true, spelled: [{ path: '/var/lib/libvirt/images/centos9stream.qcow2', format: 'qcow2' }] });
     if (kcli === undefined) return;
@@ -135,7 +135,7 @@ describe('the chain of an overlay', () => {
   });
 });
 
-describe('a domain that somebody else changed', () => {
+describe('a domain that was changed by others', () => {
   const xml = domainFixtures.find(({ name }) => name === 'nova-openstack')?.xml ?? '';
   const switched = judgeDisks(parseXml(xml, 'it')).disks.map(({ target, image, element: disk }) => ({
     target,
@@ -145,18 +145,20 @@ describe('a domain that somebody else changed', () => {
   }));
   const recorded = new Map(switched.map(({ target, to }) => [target, to]));
 
-  it('is on neither side where its disks are mixed', () => {
+  it('is on neither side if its disks are mixed', () => {
     const mixed = switchDisks(xml, switched.slice(0, 1));
     expect(sideOf(mixed, switched)).toBe('elsewhere');
     expect(strayDisks(mixed, recorded)).toEqual([expect.stringContaining('disk vdb is /opt/stack')]);
   });
 
-  it('is stray where a disk is gone, is of another format, or is raw by mistake', () => {
+  it('is stray if a disk is missing, has another format, or is raw by mistake', () => {
     const edited = switchDisks(xml, switched);
     expect(strayDisks(edited, recorded)).toEqual([]);
-    expect(strayDisks(edited.replace('dev="vda"', 'dev="vdz"'), recorded)).toEqual([expect.stringContaining('vda is not in its XML')]);
+    expect(strayDisks(edited.replace('dev="vda"', 'dev="vdz"'), recorded)).toEqual([
+      expect.stringContaining('vda is no longer in its XML'),
+    ]);
     expect(strayDisks(edited.replace('type="qcow2"', 'type="raw"'), recorded)).toHaveLength(1);
-    expect(() => switchDisks(xml.replace('dev="vda"', 'dev="vdz"'), switched)).toThrow(/no disk vda/);
+    expect(() => switchDisks(xml.replace('dev="vda"', 'dev="vdz"'), switched)).toThrow(/no longer has a disk vda/);
   });
 
   it('names every image, chains included', () => {

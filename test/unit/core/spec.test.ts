@@ -25,17 +25,17 @@ describe('a fleet file', () => {
   it.each([
     [{ ...fleet, count: 0 }, /^count: /],
     [{ ...fleet, name: '../x' }, /^name: is not a name/],
-    [{ ...fleet, memory: 'lots' }, /^memory: is not an amount of memory/],
+    [{ ...fleet, memory: 'lots' }, /^memory: is not a memory size/],
     [{ ...fleet, network: 'user;rm' }, /^network: is not a network/],
     [{ ...fleet, variables: { a: 'x\u0007' } }, /^variables\.a: has a control character/],
     [{ ...fleet, variables: { 'a b': 1 } }, /^variables\.a b: /],
     [{ ...fleet, sise: 1 }, /sise/],
-    [{ fleets: [fleet, { ...fleet }] }, /^fleets\[1\]\.name: lab is the name of fleets\[0\] already/],
+    [{ fleets: [fleet, { ...fleet }] }, /^fleets\[1\]\.name: lab is already the name of fleets\[0\]/],
     [{ fleets: [] }, /^fleets: /],
     [null, /the document/],
     ['text', /the document/],
     [[], /the document/],
-  ])('names the place of what is wrong in %j', (document, message) => {
+  ])('reports the position of the problem in %j', (document, message) => {
     expect(details(document)).toMatch(message);
   });
 
@@ -50,7 +50,7 @@ describe('values', () => {
     expect(['512', '512MiB', '2GiB', '2g', '1 GB'].map(parseMemoryMiB)).toEqual([512, 512, 2048, 2048, 1024]);
     expect(['', 'x', '1PiB', '-1', '1.5GiB'].map(parseMemoryMiB)).toEqual([undefined, undefined, undefined, undefined, undefined]);
     expect(() => parseFlagValues({ memory: '2' })).toThrow(CowherdError);
-    // A fault is told of the flag that was typed, not of the fleet file's key.
+    // Errors name the flag, not the key of the fleet file.
     const bad = { memory: '2', rootSize: 'x', sshUser: '', disks: [{ size: '1MiB' }, { size: 'much', name: '/' }] };
     expect(() => parseFlagValues(bad, 'doctor')).toThrow(
       expect.objectContaining({

@@ -18,7 +18,7 @@ describe('a suggestion for a mistyped word', () => {
     expect(closestTo(word, commands)).toBe(meant);
   });
 
-  it('is none where there is nothing to choose from', () => {
+  it('is undefined without candidates', () => {
     expect(closestTo('spawn', [])).toBeUndefined();
   });
 });

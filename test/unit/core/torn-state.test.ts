@@ -47,7 +47,7 @@ const base = {
 };
 const snapshots: SnapshotRecord = { version: 1, name: 'web', uuid: id, levels: [] };
 
-/** What a power cut may leave of a file: its beginning, or its length in zeros. Every one of them is tried. */
+/** What a power failure may leave of a file: its beginning, or zeros of its length. All are tried. */
 describe('a torn state file', () => {
   it.each([
     ['fleet.json', fleetRecordSchema, record],
@@ -71,7 +71,7 @@ describe('a torn state file', () => {
     }
   });
 
-  it('operation.log loses the one whose line is torn, and makes nobody done who is not', () => {
+  it('operation.log loses the member of the torn line, and marks no other as done', () => {
     const done = [1, 2, 17, 117];
     const text = done.map(operationLogLine).join('');
     for (let length = 0; length <= text.length; length++) {

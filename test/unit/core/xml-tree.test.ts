@@ -29,7 +29,7 @@ const document = `<domain type="kvm" xmlns:qemu="http://libvirt.org/schemas/doma
 `;
 
 describe('an XML document that is edited', () => {
-  it('is written as it was where nothing is changed', () => {
+  it('is unchanged without edits', () => {
     expect(printXml(parseXml(document, 'it'))).toBe(document);
     expect(
       printXml(
@@ -41,7 +41,7 @@ describe('an XML document that is edited', () => {
     ).toBe(document);
   });
 
-  it('reads attributes and texts with their entities resolved', () => {
+  it('reads attributes and text with entities resolved', () => {
     const root = parseXml(document, 'it');
     expect(innerText(element(root, 'name'))).toBe('a&b');
     const note = element(root, 'metadata', 'app:note');
@@ -51,7 +51,7 @@ describe('an XML document that is edited', () => {
     expect(elements(element(root, 'devices'), 'disk').map((disk) => attribute(disk, 'type'))).toEqual(['file', 'block']);
   });
 
-  it('changes what is asked for and leaves the rest', () => {
+  it('changes only what is requested', () => {
     const root = parseXml(document, 'it');
     const devices = element(root, 'devices');
     const [first, second] = elements(devices, 'disk');

@@ -13,7 +13,7 @@ const shown = (raw: boolean, work: (lines: LabelledLines, push: (name: string, t
 };
 
 describe('lines of many guests', () => {
-  it('are whole, behind the name of their member, however the text is cut', () => {
+  it('are complete and follow the name of their member, however the text is split', () => {
     const printed = shown(false, (lines, push) => {
       push('a', 'one\ntw');
       push('bcd', 'x');
@@ -26,7 +26,7 @@ describe('lines of many guests', () => {
     expect(printed).toEqual(['a   | one', 'a   | two', 'a   | three', 'bcd | x']);
   });
 
-  it('cannot overwrite a name, nor steer the terminal, unless that is asked for', () => {
+  it('cannot overwrite a name or control the terminal, unless requested', () => {
     const hostile = 'ok\rbcd | forged\n\u001b[2Jgone\u001b]0;title';
     const ending = (lines: LabelledLines, push: (name: string, text: string) => void): void => {
       push('a', hostile);
@@ -37,7 +37,7 @@ describe('lines of many guests', () => {
     expect(shown(true, ending)[2]).toBe('a   | \u001b[2Jgone\u001b]0;title\u0007end');
   });
 
-  it('are cut where a guest never ends one: nothing piles up', () => {
+  it('are split if a guest never ends one, so that memory is bounded', () => {
     const printed = shown(false, (_lines, push) => {
       for (let round = 0; round < 100; round++) push('a', 'x'.repeat(1024));
     });
@@ -64,7 +64,7 @@ describe('grouped output', () => {
     members,
   });
 
-  it('shows what is the same once, with the members that it is of', () => {
+  it('shows identical output once, with its members', () => {
     const off = (index: number) =>
       member(index, '', { via: null, exitCode: null, error: { code: 'GUEST_UNREACHABLE', message: `lab-00${index} is off` } });
     const text = renderGrouped(

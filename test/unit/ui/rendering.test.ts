@@ -12,7 +12,7 @@ import type { ReadyStage } from '../../../src/core/guest/stages.js';
 
 const lines = (text: string): string[] => text.split('\n');
 
-describe('lengths of time', () => {
+describe('durations', () => {
   it.each([
     [0, '0 s'],
     [1642.3463989999991, '1.6 s'],
@@ -21,23 +21,23 @@ describe('lengths of time', () => {
     [119_600, '2 min'],
     [200_000, '3 min 20 s'],
     [7_500_000, '2 h 5 min'],
-  ])('of %d ms are told for people', (ms, text) => expect(formatDuration(ms)).toBe(text));
+  ])('of %d ms are formatted for display', (ms, text) => expect(formatDuration(ms)).toBe(text));
 
-  it('tick like a clock while they pass', () => expect([33, 725, 3723].map(elapsed)).toEqual(['0:33', '12:05', '1:02:03']));
+  it('are shown like a clock while they run', () => expect([33, 725, 3723].map(elapsed)).toEqual(['0:33', '12:05', '1:02:03']));
 });
 
 describe('text on a terminal', () => {
-  it('is wrapped between words, below what it begins with', () => {
+  it('is wrapped between words, and indented below its prefix', () => {
     const text = '  → Their overlays are worth nothing without it. First: cowherd teardown lab';
     expect(wrap(text, 40)).toBe('  → Their overlays are worth nothing\n    without it. First: cowherd teardown\n    lab');
     expect(wrap(text, undefined)).toBe(text);
   });
 
-  it('keeps words that are longer than the terminal is wide', () => {
+  it('keeps words that are wider than the terminal', () => {
     expect(lines(wrap(`see ${'x'.repeat(50)} there`, 30))).toEqual(['see', 'x'.repeat(50), 'there']);
   });
 
-  it('takes no narrower column than can be read', () => expect(wrap('a long line of words', 10)).toBe('a long line of words'));
+  it('is not wrapped to an unreadably narrow column', () => expect(wrap('a long line of words', 10)).toBe('a long line of words'));
 });
 
 describe('a table', () => {
@@ -51,11 +51,11 @@ describe('a table', () => {
     { title: 'REASON', value: (row: (typeof rows)[number]) => row.why },
   ];
 
-  it('shows everything where it is not on a terminal', () => {
+  it('shows everything if it is not on a terminal', () => {
     expect(lines(table(rows, columns))[1]).toBe('a-fleet-with-a-long-name-001   1 MiB  it does not answer and nothing is known of it');
   });
 
-  it('wraps its last column, shortens names, and leaves columns out, in this order', () => {
+  it('wraps its last column, shortens names, and omits columns, in this order', () => {
     expect(lines(table(rows, columns, 70)).slice(0, 3)).toEqual([
       'MEMBER                         DRIFT  REASON',
       'a-fleet-with-a-long-name-001   1 MiB  it does not answer and nothing',
@@ -81,7 +81,7 @@ describe('bars', () => {
   });
   const four = ['lab-003', 'lab-004', 'lab-005', 'lab-006'];
 
-  it('tell how long is waited, and which members for what', () => {
+  it('show the waiting time, and which members wait for what', () => {
     const work = new Work(wait(0, 0, []), 0);
     work.update(
       wait(2, 0, [
@@ -113,21 +113,21 @@ describe('bars', () => {
     for (const width of [20, 40, 80]) expect(displayWidth(renderBars([work], width, 1000))).toBeLessThan(width);
   });
 
-  it('are cut where they are too long, colors and all', () => {
+  it('are cut if they are too long, including colors', () => {
     vi.stubEnv('FORCE_COLOR', '1');
     const line = forStream(renderBars([new Work(wait(2, 4, [['ssh', four]]), 0)], 44, 0), { isTTY: true } as NodeJS.WriteStream);
     vi.unstubAllEnvs();
     expect(line).toBe('███░░░░░░░ waiting 2/6\u001b[31m · 4 failed\u001b[39m · 0:00 ·…');
   });
 
-  it('count batch after batch together, with what failed', () => {
+  it('count all batches together, including failures', () => {
     const step = (done: number, total: number, failed = 0) => ({ kind: 'stage' as const, stage: 'start' as const, done, total, failed });
     const work = new Work(step(1, 1), 0);
     for (const event of [step(1, 3), step(1, 3, 1), step(2, 3, 1), step(1, 1)]) work.update(event, 0);
     expect(renderBars([work], 80, 0)).toContain('starting 4/5 · 1 failed');
   });
 
-  it('stand in the order in which a member comes to them', () => {
+  it('are in the order in which a member reaches them', () => {
     const works = (['wait', 'overlay', 'stop'] as const).map((stage) => new Work({ kind: 'stage', stage, done: 1, total: 1 }, 0));
     expect(lines(renderBars(works, 80, 0)).map((line) => line.replace(/█+ /, ''))).toEqual([
       'stopping 1/1',
@@ -147,7 +147,7 @@ describe('members that failed', () => {
     };
   };
 
-  it('for one reason are told in one line with one hint, whatever differs only by the member', () => {
+  it('for one reason share one line and one hint if only the member differs', () => {
     const all = [1, 2, 3, 4, 7].map((number) =>
       failed(number, `NAME did not come up within 2 s: no lease for 52:54:00:00:00:0${number} (10.0.0.${number})`, 'See cowherd logs NAME'),
     );
@@ -157,7 +157,7 @@ describe('members that failed', () => {
     ]);
   });
 
-  it('for different reasons stay apart, and share a hint that is the same', () => {
+  it('for different reasons have separate lines, and share an identical hint', () => {
     expect(
       renderFailures([
         failed(1, 'no disk'),
@@ -176,7 +176,7 @@ describe('members that failed', () => {
     ]);
   });
 
-  it('show what each of a few has said, once where it is the same', () => {
+  it('show the output of each of a few, identical output once', () => {
     expect(renderFailures([1, 2].map((number) => failed(number, 'a', 'Look.', [`console of lab-00${number} is empty`])))[1]).toBe(
       '      console of lab-001 is empty',
     );
@@ -186,13 +186,13 @@ describe('members that failed', () => {
     ]);
   });
 
-  it('are few lines, however many they are', () => {
+  it('take few lines, however many they are', () => {
     const all = Array.from({ length: 1000 }, (_, position) => failed(position, `reason ${position}`));
     expect(renderFailures(all)).toHaveLength(22);
   });
 });
 
-describe('the result of a verb', () => {
+describe('the result of a command', () => {
   const member = (index: number, outcome: string, more: object = {}) => ({ index, name: `lab-00${index}`, outcome, ...more });
   const outcome = (verb: string, counts: object, members: object[]): Outcome =>
     ({
@@ -205,14 +205,14 @@ describe('the result of a verb', () => {
     }) as unknown as Outcome;
   const first = (result: Outcome): string | undefined => lines(renderOutcome(result))[0];
 
-  it('says what happened, and what those that failed failed at', () => {
+  it('says what happened, and at which step members failed', () => {
     const refused = [4, 5, 6].map((index) => member(index, 'failed', { step: 'start', error: { code: 'X', message: 'no' } }));
     expect(
       first(outcome('reset', { reset: 3, started: 3, failed: 3 }, [1, 2, 3].map((index) => member(index, 'reset')).concat(refused))),
     ).toBe('lab: 3 reset, 3 failed to start in 4.1 s');
   });
 
-  it('counts members as what they have become, though they were not ready in time', () => {
+  it('counts members by their outcome, even if they were not ready in time', () => {
     const late = member(2, 'failed', { became: 'created', step: 'wait', error: { code: 'X', message: 'no' } });
     expect(first(outcome('spawn', { created: 1, started: 2, failed: 1 }, [member(1, 'created'), late]))).toBe(
       'lab: 2 created, 2 started, 1 not ready in time in 4.1 s',
@@ -224,7 +224,7 @@ describe('colors', () => {
   const terminal = { isTTY: true } as NodeJS.WriteStream;
   afterEach(() => void vi.unstubAllEnvs());
 
-  it('come from what cowherd paints, never from a text', () => {
+  it('come only from cowherd, never from the text', () => {
     vi.stubEnv('FORCE_COLOR', '1');
     const painted = paint('bad', 'a\u001b[32mb');
     expect(forStream(painted, terminal)).toBe('\u001b[31ma\\x1b[32mb\u001b[39m');

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { DisplayStream, displayText, escapeUnsafe, excerpt, excerptLines, guestText } from '../../../../src/core/guest/text.js';
 import { shownOutputs } from '../../../fixtures/exec.js';
 
-/** Pieces that terminals obey, and pieces that complete them. */
+/** Parts of terminal sequences. */
 const hostile = fc
   .array(
     fc.oneof(
@@ -45,7 +45,7 @@ const hostile = fc
 const obeyed = /(?![\n\t])\p{Cc}|\p{Bidi_Control}|[\u2028\u2029]/u;
 
 describe('text of a guest on a terminal', () => {
-  it('never has a character that a terminal obeys', () => {
+  it('never has a terminal control character', () => {
     fc.assert(
       fc.property(hostile, (text) => {
         expect(displayText(text)).not.toMatch(obeyed);
@@ -57,7 +57,7 @@ describe('text of a guest on a terminal', () => {
     );
   });
 
-  it('keeps plain text as it is', () => {
+  it('keeps plain text unchanged', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'grapheme' }), (text) => {
         fc.pre(!obeyed.test(text));
@@ -66,7 +66,7 @@ describe('text of a guest on a terminal', () => {
     );
   });
 
-  it('loses colors, titles and cursor movements, and shows what is left of broken ones', () => {
+  it('loses colors, titles and cursor movements, and shows the rest of broken sequences', () => {
     expect(displayText('\u001b[0;32m  OK  \u001b[0m started\r\n')).toBe('  OK   started\n');
     expect(displayText('a\u001b]0;owned\u0007b\u001b]8;;http://x\u001b\\c')).toBe('abc');
     expect(displayText('\u001b[6n')).toBe('');
@@ -74,7 +74,7 @@ describe('text of a guest on a terminal', () => {
     expect(displayText('50 %\rover')).toBe('50 %\\x0dover');
   });
 
-  it('is the same in one piece and in many', () => {
+  it('is the same in one chunk and in several', () => {
     fc.assert(
       fc.property(fc.array(hostile, { maxLength: 6 }), (pieces) => {
         const stream = new DisplayStream();
@@ -88,7 +88,7 @@ describe('text of a guest on a terminal', () => {
     expect(stream.end()).toBe('\\x1b]0;x');
   });
 
-  it('takes linear time, whatever it is made of', () => {
+  it('takes linear time for any input', () => {
     for (const piece of ['\u001b', '\u001b[', '\u001b]', '\u001b]x', '\u001b[1;', '\r', '\u001bP', '\u009b'])
       expect(displayText(piece.repeat(1_000_000 / piece.length))).not.toMatch(obeyed);
   }, 20_000);
