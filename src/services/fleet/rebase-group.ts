@@ -18,7 +18,7 @@ import { refuseForeignDisks } from './reset/foreign-disks.js';
 import { freshDisks, memberDisksOf, nvramOf, verifiedBases } from './reset/fresh-disks.js';
 import { withoutAdditions } from './spawn/additions.js';
 
-/** The record of a fleet all of whose members stand on a base image. */
+/** The record with all members based on one image. */
 export function movedTo(record: FleetRecord, { name, digest }: Pick<BaseImage, 'name' | 'digest'>): FleetRecord {
   return { ...record, base: { name, digest }, members: record.members.map(({ base: _, ...member }) => member) };
 }
@@ -31,9 +31,9 @@ interface GroupOptions extends WorkOptions {
   fleet: string;
   isResumed: boolean;
   isCanary: boolean;
-  /** Moved by a run that was interrupted. */
+  /** Members that an interrupted run already moved. */
   done: ReadonlySet<number>;
-  /** Nothing was changed before it. */
+  /** Whether nothing was changed before this group. */
   isFirst: boolean;
 }
 
@@ -96,12 +96,12 @@ export function policyOf({ spec }: FleetRecord, observed: readonly MarkedMember[
 
 export function settingsOf(operation: Operation): NonNullable<Operation['rebase']> {
   if (operation.rebase === undefined)
-    throw new CowherdError('STATE_DAMAGED', 'operation.json of a rebase does not say how', { hint: 'Remove it, and rebase again.' });
+    throw new CowherdError('STATE_DAMAGED', 'operation.json of a rebase has no settings', { hint: 'Remove it and rebase again.' });
   return operation.rebase;
 }
 
 export function recordOf(operation: Operation): FleetRecord {
   if (operation.record === undefined)
-    throw new CowherdError('STATE_DAMAGED', 'operation.json of a rebase does not say where to', { hint: 'Remove it, and rebase again.' });
+    throw new CowherdError('STATE_DAMAGED', 'operation.json of a rebase has no target', { hint: 'Remove it and rebase again.' });
   return operation.record;
 }

@@ -7,7 +7,7 @@ export async function isDomainOn(ports: Ports, { domain }: SnapshotContext): Pro
   return isOn((await ports.hypervisor.listDomains()).find(({ uuid }) => uuid === domain.uuid));
 }
 
-/** Asks a guest to shut down, and waits. @throws NOT_STOPPED, INTERRUPTED */
+/** Shuts a guest down and waits. @throws NOT_STOPPED, INTERRUPTED */
 export async function shutDown(ports: Ports, sight: SnapshotContext, options: SnapshotOptions): Promise<void> {
   if (!(await isDomainOn(ports, sight))) return;
   const { handle, domain } = sight;

@@ -139,7 +139,7 @@ describe('promote, export, prune and compact', () => {
     expect(await refusal()).toBe('BASE_REFUSED');
     expect((await lab.cowherd('compact', fleet, '2', '--json')).json).toMatchObject({
       counts: { failed: 1 },
-      members: [{ error: { code: 'BASE_REFUSED', message: expect.stringContaining('does not have its own disks') } }],
+      members: [{ error: { code: 'BASE_REFUSED', message: expect.stringContaining('no longer uses its own disks') } }],
     });
     await lab.ok('teardown', fleet, '2', '--yes');
     await rm(lab.overlay(fleet, second()).replace('.qcow2', '.s'), { force: true });

@@ -192,7 +192,7 @@ describe('checkpoints', () => {
     const { exitCode, json } = await lab.answer('checkpoint', fleet);
     expect([exitCode, ...json.members.map((row: any) => row.error.message)]).toEqual([
       4,
-      expect.stringContaining('it is off'),
+      expect.stringContaining('it is stopped'),
       expect.stringContaining('it is paused'),
     ]);
     for (const words of [

@@ -218,7 +218,7 @@ describe('instant clones', () => {
     await writeFile(path, JSON.stringify({ ...record, warm: { ...record.warm, libvirt: '1.2.3' } }));
     const { notes } = await lab.ok('reset', fleet, '3');
     await writeFile(path, text);
-    expect.soft(notes.join()).toMatch(/clones were booted: .*1\.2\.3/);
+    expect.soft(notes.join()).toMatch(/clones were booted instead of restored: .*1\.2\.3/);
     const [booted, ...others] = [
       ...(await run(`${fleet} 3`, identity)),
       ...(await run(golden, identity)),

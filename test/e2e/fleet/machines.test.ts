@@ -148,9 +148,9 @@ describe('members with more to them', () => {
       expect(exitCode).toBe(2);
       return `${json.error.message} ${(json.error.details ?? []).join(' ')}`;
     };
-    expect(await refusal('--nvram', golden, '--firmware', 'uefi')).toContain('no NVRAM');
+    expect(await refusal('--nvram', golden, '--firmware', 'uefi')).toContain('is not the NVRAM');
     const vars = join(lab.scratch, 'vars.fd');
-    expect(await refusal('--nvram', vars)).toContain('belongs to UEFI');
+    expect(await refusal('--nvram', vars)).toContain('requires UEFI');
     expect(await refusal('--disk', '1GiB,colour=red')).toContain('cannot be read');
     expect(await refusal('--disk', '0')).toContain('is not a size');
     expect(await refusal('--disk', '1GiB,name=root')).toContain('first disk');

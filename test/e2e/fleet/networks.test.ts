@@ -89,9 +89,9 @@ describe('a network', () => {
     const fleet = lab.fleet('bridge');
     const bridge = `cwtb${lab.id}`;
     const { exitCode, json } = await lab.answer('spawn', fleet, ...on(`bridge=${bridge}`, 1));
-    expect([exitCode, json.error.message]).toEqual([3, `there is no bridge ${bridge} on this host; nothing was changed`]);
+    expect([exitCode, json.error.message]).toEqual([3, `bridge ${bridge} not found on this host; nothing was changed`]);
     expect([(await domains()).filter((name) => name.startsWith(fleet)), (await lab.answer('status', fleet)).exitCode]).toEqual([[], 5]);
-    const command = /make it: (.*)$/.exec(json.error.hint)?.[1] ?? '';
+    const command = /create it: (.*)$/.exec(json.error.hint)?.[1] ?? '';
     try {
       await execa('bash', ['-c', command.replaceAll('sudo ', '')]);
       expect((await lab.ok('spawn', fleet, ...on(`bridge=${bridge}`, 1))).counts).toMatchObject({ created: 1, started: 1 });

@@ -474,7 +474,7 @@ describe('the verbs, one by one', () => {
     const run = (await readFile('/sys/kernel/mm/ksm/run', 'utf8').catch(() => undefined))?.trim();
     expect(checks.find((check: { name: string }) => check.name === 'ksm')).toMatchObject({
       status: 'ok',
-      message: expect.stringMatching(run === undefined ? /^not there/ : run === '1' ? /^on: saves / : /^off: /),
+      message: expect.stringMatching(run === undefined ? /^not available/ : run === '1' ? /^on: saves / : /^off: /),
       ...(run === undefined ? {} : { hint: expect.stringMatching(/sudo tee \/sys\/kernel\/mm\/ksm\/run.*by timing|by timing.*sudo tee/) }),
     });
     await chmod(lab.store, 0o700);

@@ -88,7 +88,7 @@ describe('Linux guests', () => {
     // Two that take the same address are told of.
     await lab.ok('exec', fleet, '7-8', '--', `ip addr flush dev eth0; ip addr add ${network.address(99)}/24 dev eth0`);
     const doubled = (await lab.ok('status', fleet)).members;
-    expect(doubled[6].problems).toEqual([`has the address ${network.address(99)}, as ${fleet}-008 has`]);
+    expect(doubled[6].problems).toEqual([`has the same address ${network.address(99)} as ${fleet}-008`]);
     expect(doubled[0].problems).toEqual([]);
 
     const inventory = (format: string) => lab.cowherd('inventory', fleet, '1-6', '--format', format).then(({ stdout }) => stdout);
@@ -287,7 +287,7 @@ describe('Linux guests', () => {
     expect((await lab.ok('spawn', fleet)).counts).toMatchObject({ unchanged: 1 });
     const [instance] = await said(fleet, 'cat /var/log/first-boot');
     const changed = await lab.ok('spawn', fleet, '--var', 'role=web');
-    expect(changed.notes.join()).toContain('until their next start');
+    expect(changed.notes.join()).toContain('at their next start');
     await lab.ok('stop', fleet);
     await lab.ok('start', fleet, '--wait', 'cloud-init');
     expect(await said(fleet, 'cat /root/told /var/log/first-boot')).toEqual([`s3cr3t-w0rd db\n${instance}`]);

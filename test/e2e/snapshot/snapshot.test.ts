@@ -359,7 +359,7 @@ describe('snapshot', () => {
     expect((await takeSnapshot(host, { domain: domain.name, trustChain: true, diffOnly: true })).diff).toContain('<format type="raw"/>');
     await execa('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', 'raw', '-b', second.path, image]);
     await domain.redefine((await domain.xml()).replace(/(<source file='[^']*header.qcow2'[^>]*>)/, '$1<backingStore/>'));
-    await expectRefusal(/spells out another chain \(none\) than the headers of its files/);
+    await expectRefusal(/backing chain in its XML \(none\) differs from the headers of its files/);
     await domain.redefine(before);
 
     // libvirt's own snapshots, and disks of others.
@@ -372,7 +372,7 @@ describe('snapshot', () => {
     const other = `${lab.fleet('foreign')}-sharer`;
     await lab.defineForeign(other);
     await virsh('attach-disk', other, first.path, 'vda', '--subdriver', 'qcow2', '--config');
-    await expectRefusal(new RegExp(`is a disk of the domain ${other} too`));
+    await expectRefusal(new RegExp(`is also a disk of domain ${other}`));
     await virsh('undefine', other);
     await domain.redefine(before);
 
@@ -427,7 +427,7 @@ describe('snapshot', () => {
 
     await domain.redefine(original);
     expect((await list(domain))?.problems).toEqual([expect.stringContaining(`disk vda is ${path} (raw), not the overlay`)]);
-    await expectAllRefused(7, 'not on the overlays');
+    await expectAllRefused(7, 'no longer uses the overlays');
     expect(await domain.xml()).toBe(original);
     await domain.redefine(overlaid);
     expect((await list(domain))?.problems).toEqual([]);
@@ -440,7 +440,7 @@ describe('snapshot', () => {
     expect(await domain.xml()).toBe(overlaid);
 
     await virsh('undefine', domain.name);
-    expect((await list(domain))?.problems).toContain('the domain is gone');
+    expect((await list(domain))?.problems).toContain('the domain does not exist');
     expect(await refused('drop', domain.name)).toMatchObject({
       exitCode: 5,
       all: expect.stringContaining('of its snapshots are in'),

@@ -62,7 +62,7 @@ describe('what is wrong with a fleet file', () => {
   });
 
   it('is told with its place where it is not YAML', async () => {
-    expect((await said('name: lab\nbase: [g\n')).message).toMatch(/^lab\.yaml:3:1: not YAML that can be read: /);
+    expect((await said('name: lab\nbase: [g\n')).message).toMatch(/^lab\.yaml:3:1: invalid YAML: /);
   });
 
   it('is at most twenty lines', async () => {
