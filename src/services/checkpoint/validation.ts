@@ -62,8 +62,8 @@ async function standingOf(
   }
   const isRunning = isOn(domain);
   const machine = await machineOf(ports, name, isRunning);
-  const sight = { fleetId: fleet.id, index, base: baseOf(fleet, member), holds, ...machine, ...host };
-  const judged = judgeCheckpoint(record, { ...sight, qemu: isRunning ? await ports.monitor.version(name) : undefined });
+  const current = { fleetId: fleet.id, index, base: baseOf(fleet, member), holds, ...machine, ...host };
+  const judged = judgeCheckpoint(record, { ...current, qemu: isRunning ? await ports.monitor.version(name) : undefined });
   return judged.kind === 'broken' ? judged : { ...judged, record };
 }
 

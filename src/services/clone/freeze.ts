@@ -17,8 +17,8 @@ import { sha256, type TemplateSource } from '../fleet/spawn/definitions.js';
 import type { SpawnOptions } from '../fleet/spawn/options.js';
 import { withSnapshotLock } from '../snapshot/access.js';
 import { memoryDifferences } from './plan.js';
-import { assertAlone, assertCloneable, assertFreezable, assertUnused, type GoldenSelf } from './preflight.js';
-import { dropMemory, findGolden, goOn, isSaved } from './source-vm.js';
+import { assertAlone, assertCloneable, assertFreezable, assertUnused, type SourceIdentity } from './preflight.js';
+import { dropMemory, findSource, isSaved, resumeSource } from './source-vm.js';
 
 /** A running VM, frozen in a moment: its disk as a base image, and its memory beside it. */
 export interface FrozenDomain {
@@ -44,7 +44,7 @@ export async function freezeDomain(ports: Ports, options: FreezeOptions): Promis
   assertAlone(options);
   const { fleet, fromRunning = '' } = options;
   const begun = await ports.memory.readFreeze(fleet);
-  const domain = await findGolden(ports, fromRunning).catch((error: unknown) => {
+  const domain = await findSource(ports, fromRunning).catch((error: unknown) => {
     // Disk and memory are in the store: the source VM is no longer needed.
     if (begun?.taken !== undefined && reportOf(error).code === 'DOMAIN_NOT_FOUND') return undefined;
     throw error;
@@ -58,7 +58,7 @@ export async function freezeDomain(ports: Ports, options: FreezeOptions): Promis
       domain.uuid,
       async () => {
         // Read its state again: it may have been frozen or resumed while this run waited for the lock.
-        const now = await findGolden(ports, domain.uuid);
+        const now = await findSource(ports, domain.uuid);
         return new Freezing(ports, options, now, begun?.uuid === now.uuid ? begun : undefined).freeze();
       },
       domain.name,
@@ -99,7 +99,7 @@ class Freezing {
     const note = found === undefined ? await this.#stop() : undefined;
     try {
       const taken = found ?? (await this.#take(note));
-      if (!keepFrozen) await this.#goOn();
+      if (!keepFrozen) await this.#resumeSource();
       const base = await this.#recorded(taken);
       const { xml } = await ports.memory.read(ports.memory.path(base));
       const { template, spec, notes } = templateFromDomain(name, xml);
@@ -134,7 +134,7 @@ class Freezing {
       (await memoryDifferences(ports, image)).length === 0;
     if (!isWhole) {
       // The source VM is needed again: fail if it does not exist.
-      if (this.domain === undefined) await findGolden(ports, begun.uuid);
+      if (this.domain === undefined) await findSource(ports, begun.uuid);
       return undefined;
     }
     options.onProgress?.({ kind: 'note', text: `Reusing disk and memory of ${begun.domain} from the interrupted run` });
@@ -152,9 +152,9 @@ class Freezing {
   /** Saves the source VM with libvirt, unless a killed run already did. */
   async #stop(): Promise<Freeze> {
     const { ports, options, begun } = this;
-    const domain = this.#golden();
+    const domain = this.#source();
     const isFrozen = begun !== undefined && !isOn(domain) && (await isSaved(ports, domain));
-    const self: GoldenSelf = isFrozen ? begun : await assertFreezable(ports, options, domain);
+    const self: SourceIdentity = isFrozen ? begun : await assertFreezable(ports, options, domain);
     const note = noteOf(ports, options, domain, self);
     await ports.memory.beginFreeze(options.fleet, note);
     if (isFrozen) return note;
@@ -174,7 +174,7 @@ class Freezing {
 
   async #take(note: Freeze | undefined): Promise<Taken> {
     const { ports, options } = this;
-    const { name } = this.#golden();
+    const { name } = this.#source();
     if (note === undefined) throw new Error('no freeze was recorded');
     const versions = await ports.hypervisor.versions();
     const file = ports.memory.managedSave(name);
@@ -237,13 +237,13 @@ class Freezing {
     return base;
   }
 
-  #golden(): DomainState {
+  #source(): DomainState {
     if (this.domain === undefined) throw new Error('no source VM');
     return this.domain;
   }
 
-  async #goOn(): Promise<void> {
-    if (this.#isOurs && this.domain !== undefined) await goOn(this.ports, this.domain, this.options.onProgress);
+  async #resumeSource(): Promise<void> {
+    if (this.#isOurs && this.domain !== undefined) await resumeSource(this.ports, this.domain, this.options.onProgress);
   }
 
   /** Failures of the undo are reported as notes: the original error is more important. */
@@ -251,7 +251,7 @@ class Freezing {
     const { ports, options } = this;
     const tell = (failure: unknown): void => options.onProgress?.({ kind: 'note', text: reportOf(failure).message });
     // Also with --keep-frozen: no fleet was created.
-    const isSourceResumed = await this.#goOn().then(
+    const isSourceResumed = await this.#resumeSource().then(
       () => true,
       (failure: unknown) => {
         tell(failure);
@@ -269,7 +269,7 @@ class Freezing {
   }
 }
 
-function noteOf(ports: Pick<Ports, 'clock'>, options: FreezeOptions, domain: DomainState, self: GoldenSelf): Freeze {
+function noteOf(ports: Pick<Ports, 'clock'>, options: FreezeOptions, domain: DomainState, self: SourceIdentity): Freeze {
   const { count, keepFrozen = false, start = true, wait, timeoutMs, concurrency, bootConcurrency } = options;
   return {
     version: 1,

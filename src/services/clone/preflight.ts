@@ -52,14 +52,18 @@ export function assertAlone({ fleet, base, fromDomain, template, nvram, seedFile
 }
 
 /** Facts that the source VM's agent reported before the freeze. */
-export type GoldenSelf = Pick<Freeze, 'addresses' | 'hostKeyTypes' | 'memoryMiB'>;
+export type SourceIdentity = Pick<Freeze, 'addresses' | 'hostKeyTypes' | 'memoryMiB'>;
 
 /** Checks that the source VM can be cloned and that there is enough space. @returns the identity that its clones must not keep
  * @throws PREFLIGHT_FAILED, NOT_SUPPORTED, FOREIGN_DOMAIN
  */
-export async function assertFreezable(ports: Ports, options: SpawnOptions & { count: number }, domain: DomainState): Promise<GoldenSelf> {
+export async function assertFreezable(
+  ports: Ports,
+  options: SpawnOptions & { count: number },
+  domain: DomainState,
+): Promise<SourceIdentity> {
   const { name, state, reason } = domain;
-  const handle = domainRef(domain);
+  const ref = domainRef(domain);
   if (state !== 'running') {
     throw new CowherdError('PREFLIGHT_FAILED', `Domain ${name} is not running (${state === 'shutOff' ? 'off' : state}: ${reason})`, {
       hint: `Start it and wait until it is ready. To create a fleet from a VM that is shut off: --from-domain ${name}`,
@@ -70,11 +74,11 @@ export async function assertFreezable(ports: Ports, options: SpawnOptions & { co
       hint: `Make it persistent: virsh dumpxml ${virshWord(domain)} --migratable > FILE; virsh define FILE`,
     });
   }
-  const xml = await ports.domains.running(handle);
+  const xml = await ports.domains.running(ref);
   if (xml === undefined)
     throw new CowherdError('DOMAIN_NOT_FOUND', `Domain ${name} was removed meanwhile`, { hint: 'List the domains: virsh list --all' });
   const memoryMiB = await assertFleet(ports, options, name, xml);
-  const self = await readIdentityReport(ports, handle, { timeoutMs: agentMs }).catch((error: unknown) => {
+  const self = await readIdentityReport(ports, ref, { timeoutMs: agentMs }).catch((error: unknown) => {
     const { code, message } = reportOf(error);
     throw new CowherdError('PREFLIGHT_FAILED', `Cannot give clones of ${name} their own identity: ${message}`, {
       details: [code],
@@ -167,9 +171,9 @@ export async function assertWarm(ports: Ports, recorded: FleetRecord, fromRunnin
   const hint = 'Choose another name for a fleet of clones.';
   if (recorded.spec.warm === undefined)
     throw new CowherdError('BAD_USAGE', `Fleet ${recorded.name} exists and is not a fleet of clones`, { hint });
-  const golden = (await ports.bases.get(recorded.base))?.warm?.domain;
-  if (golden === undefined || golden === fromRunning) return;
-  const uuidOf = (await ports.hypervisor.listDomains()).find(({ name }) => name === golden)?.uuid;
+  const source = (await ports.bases.get(recorded.base))?.warm?.domain;
+  if (source === undefined || source === fromRunning) return;
+  const uuidOf = (await ports.hypervisor.listDomains()).find(({ name }) => name === source)?.uuid;
   if (uuidOf === fromRunning) return;
-  throw new CowherdError('BAD_USAGE', `Members of ${recorded.name} are clones of ${golden}, not of ${fromRunning}`, { hint });
+  throw new CowherdError('BAD_USAGE', `Members of ${recorded.name} are clones of ${source}, not of ${fromRunning}`, { hint });
 }

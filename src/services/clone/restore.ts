@@ -25,7 +25,7 @@ const deafClients: ReadonlySet<string> = new Set(['udhcpc', 'dhclient']);
 const bootMs = 300_000;
 
 /** Clones that a killed run left incomplete may still be duplicates of the source VM: remove them, so that they are created again. */
-export async function discardHalfMade(ports: Ports, record: FleetRecord, { operation, done }: Unfinished): Promise<void> {
+export async function discardIncomplete(ports: Ports, record: FleetRecord, { operation, done }: Unfinished): Promise<void> {
   const pending = record.spec.warm === undefined ? new Set() : await ports.fleets.listIdentityPending(record.name);
   const half = record.members.filter(({ index, name }) => operation.targets.includes(index) && !done.has(index) && pending.has(name));
   if (half.length === 0) return;

@@ -15,7 +15,7 @@ import { assertUnused } from './preflight.js';
 const clockMs = 30_000;
 
 /** @param word name or UUID @throws DOMAIN_NOT_FOUND */
-export async function findGolden(ports: Pick<Ports, 'hypervisor'>, word: string): Promise<DomainState> {
+export async function findSource(ports: Pick<Ports, 'hypervisor'>, word: string): Promise<DomainState> {
   const domains = await ports.hypervisor.listDomains();
   const found = domains.find(({ name }) => name === word) ?? domains.find(({ uuid }) => uuid === word.toLowerCase());
   if (found !== undefined) return found;
@@ -30,16 +30,15 @@ export async function isSaved(ports: Pick<Ports, 'hypervisor'>, { name }: Domain
 
 /** Resumes the source VM from its managed save and sets its clock. If it was shut off meanwhile, it stays off.
  */
-export async function goOn(ports: Ports, domain: DomainState, onProgress?: ProgressListener): Promise<void> {
+export async function resumeSource(ports: Ports, domain: DomainState, onProgress?: ProgressListener): Promise<void> {
   const now = (await ports.hypervisor.listDomains()).find(({ uuid }) => uuid === domain.uuid);
   if (now === undefined || isOn(now) || !(await isSaved(ports, now))) return;
-  const handle = domainRef(now);
-  await ports.hypervisor.start(handle, await ports.disks.allocatedBytes(ports.memory.managedSave(now.name)));
+  const ref = domainRef(now);
+  await ports.hypervisor.start(ref, await ports.disks.allocatedBytes(ports.memory.managedSave(now.name)));
   const deadline = ports.clock.monotonic() + clockMs;
   const fix = { clock: true, entropy: false, renew: false };
-  await retryUntilAnswered(ports.clock, deadline, () => reidentifyGuest(ports, handle, fix, { timeoutMs: clockMs })).catch(
-    (error: unknown) =>
-      onProgress?.({ kind: 'note', text: `The clock of ${now.name} is behind by the time it was frozen: ${reportOf(error).message}` }),
+  await retryUntilAnswered(ports.clock, deadline, () => reidentifyGuest(ports, ref, fix, { timeoutMs: clockMs })).catch((error: unknown) =>
+    onProgress?.({ kind: 'note', text: `The clock of ${now.name} is behind by the time it was frozen: ${reportOf(error).message}` }),
   );
 }
 
@@ -54,13 +53,13 @@ export function dropMemory(ports: Pick<Ports, 'bases' | 'memory'>, { name, diges
 /** Undoes a freeze without a fleet: resumes the source VM and removes what was copied from it. @returns notes for the user */
 export async function abandonFreeze(ports: Ports, fleet: string, begun: Freeze): Promise<string[]> {
   const { domain, uuid, taken } = begun;
-  const golden = await findGolden(ports, uuid).catch((error: unknown) => {
+  const source = await findSource(ports, uuid).catch((error: unknown) => {
     if (reportOf(error).code !== 'DOMAIN_NOT_FOUND') throw error;
   });
   const notes: string[] = [];
-  if (golden !== undefined) {
-    await withSnapshotLock(ports, uuid, () => goOn(ports, golden), domain);
-    if (isOn(await findGolden(ports, uuid))) notes.push(`${domain} was resumed`);
+  if (source !== undefined) {
+    await withSnapshotLock(ports, uuid, () => resumeSource(ports, source), domain);
+    if (isOn(await findSource(ports, uuid))) notes.push(`${domain} was resumed`);
   }
   if (taken !== undefined) {
     try {

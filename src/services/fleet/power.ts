@@ -136,7 +136,7 @@ function shutdownBy(ports: Ports, { timeoutMs, force, signal }: PowerOptions): (
     }
     return shutDownGuest(ports, {
       name,
-      handle: name,
+      ref: name,
       isOn: async () => isOn((await states.get()).get(name)),
       force: force === true,
       timeoutMs,

@@ -52,7 +52,7 @@ export async function moveGroup(ports: Ports, operation: Operation, group: reado
       observed.filter(({ index }) => !options.done.has(index)),
     ];
     const wanted = await refuseForeignDisks(ports, record, others, planRebase(others, record.id, policy));
-    const joint = joined(keepDrift ? await withoutFrozen(ports, record, wanted) : wanted, planPower(moved, record.id, 'start'));
+    const joint = mergePlans(keepDrift ? await withoutFrozen(ports, record, wanted) : wanted, planPower(moved, record.id, 'start'));
     const rendered = await definitionsOf(ports, record, members, imageOf, options.signal);
     const { plan, definitions } = await withoutAdditions(ports, record, observed, joint, rendered, undefined, options.signal);
     const disks = memberDisksOf(record, members);
@@ -82,7 +82,7 @@ export async function moveGroup(ports: Ports, operation: Operation, group: reado
   return outcome;
 }
 
-export function joined(one: Plan, other: Plan): Plan {
+export function mergePlans(one: Plan, other: Plan): Plan {
   return {
     members: [...one.members, ...other.members],
     unchanged: [...one.unchanged, ...other.unchanged],

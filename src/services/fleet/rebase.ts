@@ -26,7 +26,7 @@ import {
   type WorkOptions,
   withFleetLock,
 } from './access.js';
-import { joined, movedTo, moveGroup, movingOf, policyOf, recordOf, settingsOf } from './rebase-group.js';
+import { mergePlans, movedTo, moveGroup, movingOf, policyOf, recordOf, settingsOf } from './rebase-group.js';
 import { recordAsFound } from './reset/backing-check.js';
 import { refuseForeignDisks } from './reset/foreign-disks.js';
 import { verifiedBases } from './reset/fresh-disks.js';
@@ -134,7 +134,7 @@ async function shown(
   const { canaries, keepDrift } = settingsOf(operation);
   const policy = { ...policyOf(record, observed, operation), keepDrift };
   const [first, others] = [true, false].map((isCanary) => observed.filter(({ index }) => canaries.includes(index) === isCanary));
-  const planned = joined(planRebase(first ?? [], record.id, { ...policy, start: 'all' }), planRebase(others ?? [], record.id, policy));
+  const planned = mergePlans(planRebase(first ?? [], record.id, { ...policy, start: 'all' }), planRebase(others ?? [], record.id, policy));
   const wanted = await refuseForeignDisks(ports, record, observed, planned);
   const plan = keepDrift ? await withoutFrozen(ports, record, wanted) : wanted;
   const before = byName(observed);
@@ -170,7 +170,7 @@ export async function finishRebase(
   const areCanariesGood = [...done].some((index) => !canaries.includes(index));
   const first = areCanariesGood ? left.filter((index) => canaries.includes(index)) : canaries;
   const rest = left.filter((index) => !canaries.includes(index));
-  const groups = [first, ...chunked(rest, batch)].filter((group) => group.length > 0);
+  const groups = [first, ...batches(rest, batch)].filter((group) => group.length > 0);
   // The interrupted run had moved all members: only the record and the outcome are left.
   if (groups.length === 0) {
     await ports.fleets.write(await recordAsFound(ports, current, [target], done));
@@ -224,6 +224,6 @@ async function leftOver(ports: Ports, operation: Operation, indexes: readonly nu
   });
 }
 
-function chunked<T>(items: readonly T[], size: number): T[][] {
+function batches<T>(items: readonly T[], size: number): T[][] {
   return Array.from({ length: Math.ceil(items.length / size) }, (_, position) => items.slice(position * size, (position + 1) * size));
 }

@@ -15,7 +15,7 @@ export interface ShutdownRequest {
   /** For messages. */
   name: string;
   /** Name or UUID for libvirt. */
-  handle: string;
+  ref: string;
   isOn: () => Promise<boolean>;
   /** Force the guest off if it does not shut down in time. */
   force: boolean;
@@ -38,25 +38,25 @@ async function within(clock: Ports['clock'], call: Promise<void>, milliseconds: 
 
 /** @throws NOT_STOPPED, INTERRUPTED; in both cases the guest may still shut down */
 export async function shutDownGuest(ports: Pick<Ports, 'hypervisor' | 'clock'>, request: ShutdownRequest): Promise<void> {
-  const { name, handle, isOn, force, timeoutMs = defaultShutdownMs, signal } = request;
+  const { name, ref, isOn, force, timeoutMs = defaultShutdownMs, signal } = request;
   const deadline = ports.clock.monotonic() + timeoutMs;
   let asked: number | undefined;
   while (await isOn()) {
     if (isAborted(signal)) {
       throw new CowherdError('INTERRUPTED', `Interrupted while ${name} was shutting down`, {
-        hint: `It may still shut down. To start it again: virsh start ${shellWord(handle)}`,
+        hint: `It may still shut down. To start it again: virsh start ${shellWord(ref)}`,
       });
     }
     if (asked === undefined || ports.clock.monotonic() - asked >= askAgainMs) {
       const isFirst = asked === undefined;
       asked = ports.clock.monotonic();
-      await within(ports.clock, ports.hypervisor.shutdown(handle), deadline - asked, signal).catch((error: unknown) => {
+      await within(ports.clock, ports.hypervisor.shutdown(ref), deadline - asked, signal).catch((error: unknown) => {
         // With force, a guest that cannot be asked is treated like one that ignores the request.
         if (!force && isFirst) throw error;
       });
     }
     if (ports.clock.monotonic() >= deadline) {
-      if (force) return ports.hypervisor.destroy(handle);
+      if (force) return ports.hypervisor.destroy(ref);
       throw new CowherdError('NOT_STOPPED', `${name} did not shut down within ${formatDuration(timeoutMs)}`, {
         hint: 'It may be booting or ignore the power button, and may still shut down. Allow more time with --timeout, or force it off with --force.',
       });

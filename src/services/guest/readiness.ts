@@ -112,12 +112,12 @@ export async function waitForReadiness(
   const queue = new WaitingList(watch.wait.stages, members, onProgress);
   await Promise.all(
     members.map(async (member) => {
-      const sight = new ReadinessProbe(ports, watch, endpoints, probes, member, started.has(member.name));
+      const probe = new ReadinessProbe(ports, watch, endpoints, probes, member, started.has(member.name));
       for (const stage of watch.wait.stages) {
         queue.moveTo(stage, member);
-        const lack = await reach(ports, sight, stage, deadline, signal);
+        const lack = await reach(ports, probe, stage, deadline, signal);
         if (lack === undefined) continue;
-        stuck.push({ member, sight, stage, ...lack });
+        stuck.push({ member, probe, stage, ...lack });
         if (!isAborted(signal)) queue.giveUp();
         return;
       }
@@ -179,12 +179,12 @@ class WaitingList {
 }
 
 async function explain(
-  { member: { name }, sight, stage, why, final }: Stuck,
+  { member: { name }, probe, stage, why, final }: Stuck,
   domain: DomainState | undefined,
   timeoutMs: number,
 ): Promise<Late> {
   if (final !== undefined) return { stage, error: final };
-  const line = await sight.lastLine();
+  const line = await probe.lastLine();
   const fleet = name.replace(/-\d+$/, '');
   const isOff = domain !== undefined && !isOn(domain);
   return {
@@ -208,14 +208,14 @@ interface Lack {
 
 interface Stuck extends Lack {
   member: MemberIdentity;
-  sight: ReadinessProbe;
+  probe: ReadinessProbe;
   stage: ReadyStage;
 }
 
 /** @returns undefined once the stage is reached */
 async function reach(
   { clock }: Pick<Ports, 'clock'>,
-  sight: ReadinessProbe,
+  probe: ReadinessProbe,
   stage: ReadyStage,
   deadline: number,
   signal: AbortSignal | undefined,
@@ -223,7 +223,7 @@ async function reach(
   for (let wait = pause.first; ; wait = Math.min(pause.most, wait * pause.growth)) {
     let why: string;
     try {
-      const seen = await sight.look(stage, Math.max(1, deadline - clock.monotonic()), signal);
+      const seen = await probe.look(stage, Math.max(1, deadline - clock.monotonic()), signal);
       if (seen.done) return undefined;
       why = seen.why;
     } catch (error) {

@@ -32,14 +32,14 @@ export interface SnapshotOptions {
 export interface SnapshotContext {
   domain: DomainState;
   /** Reference for libvirt: the name, or the UUID if virsh would misread the name. */
-  handle: string;
+  ref: string;
   xml: string;
   levels: SnapshotLevel[];
   journal: SnapshotJournal | undefined;
 }
 
 /** Runs work on a domain while no other run of cowherd changes its snapshots. @throws DOMAIN_NOT_FOUND, LOCKED, STATE_DAMAGED */
-export async function withSnapshots<T>(ports: Ports, word: string, work: (sight: SnapshotContext) => Promise<T>): Promise<T> {
+export async function withSnapshots<T>(ports: Ports, word: string, work: (context: SnapshotContext) => Promise<T>): Promise<T> {
   const { uuid, name } = await findDomain(ports, word);
   return withSnapshotLock(
     ports,
@@ -47,11 +47,11 @@ export async function withSnapshots<T>(ports: Ports, word: string, work: (sight:
     async () => {
       // Read again: the domain may have been removed or started during the wait for the lock.
       const domain = await findDomain(ports, uuid);
-      const handle = domainRef(domain);
-      const xml = await ports.domains.definition(handle);
+      const ref = domainRef(domain);
+      const xml = await ports.domains.definition(ref);
       if (xml === undefined) throw await notFound(ports, word);
       const levels = (await ports.snapshots.read(uuid))?.levels ?? [];
-      return work({ domain, handle, xml, levels, journal: await ports.snapshots.journal(uuid) });
+      return work({ domain, ref, xml, levels, journal: await ports.snapshots.journal(uuid) });
     },
     name,
   );

@@ -12,7 +12,7 @@ interface Question {
   images: readonly string[];
   /** The domain of the operation and its disks that the operation handles. */
   domain: DomainState;
-  handle: string;
+  ref: string;
   targets: ReadonlySet<string>;
   /** Overlays that may use the images, because the operation handles them. */
   ours: readonly string[];
@@ -89,8 +89,8 @@ class Search {
   }
 
   async #ownOtherDisks(): Promise<void> {
-    const { domain, handle, targets } = this.#question;
-    const xml = (await this.#ports.hypervisor.readXml([handle])).get(handle);
+    const { domain, ref, targets } = this.#question;
+    const xml = (await this.#ports.hypervisor.readXml([ref])).get(ref);
     if (xml === undefined) return;
     for (const { path, target } of imagesNamedIn(xml, `The XML of ${domain.name}`).heads)
       if (!targets.has(target)) await this.#walk(path, `another disk of ${domain.name} (${target})`, new Set());

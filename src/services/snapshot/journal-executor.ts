@@ -12,35 +12,41 @@ import { isDomainOn, shutDown } from './shut-down.js';
  * @param assertUnused called again right before images are merged
  * @returns whether the domain was started again
  */
-export async function carryOut(
+export async function execute(
   ports: Ports,
-  sight: SnapshotContext,
+  context: SnapshotContext,
   planned: SnapshotJournal,
   options: SnapshotOptions,
   assertUnused: () => Promise<void>,
 ): Promise<boolean> {
-  const run = new Run(ports, sight, planned, options, assertUnused);
+  const run = new Run(ports, context, planned, options, assertUnused);
   return run.execute();
 }
 
 class Run {
   readonly #ports: Ports;
   readonly #assertUnused: () => Promise<void>;
-  readonly #sight: SnapshotContext;
+  readonly #context: SnapshotContext;
   readonly #options: SnapshotOptions;
   #journal: SnapshotJournal;
 
-  constructor(ports: Ports, sight: SnapshotContext, journal: SnapshotJournal, options: SnapshotOptions, assertUnused: () => Promise<void>) {
+  constructor(
+    ports: Ports,
+    context: SnapshotContext,
+    journal: SnapshotJournal,
+    options: SnapshotOptions,
+    assertUnused: () => Promise<void>,
+  ) {
     this.#ports = ports;
     this.#assertUnused = assertUnused;
-    this.#sight = sight;
+    this.#context = context;
     this.#options = options;
-    this.#journal = { ...journal, wasRunning: journal.wasRunning || isOn(sight.domain) };
+    this.#journal = { ...journal, wasRunning: journal.wasRunning || isOn(context.domain) };
   }
 
   async execute(): Promise<boolean> {
     if (this.#journal.isCleared === true) return this.#finish();
-    if (sideOf(this.#sight.xml, this.#journal.switched) === 'after') {
+    if (sideOf(this.#context.xml, this.#journal.switched) === 'after') {
       if (await this.#isOn()) await this.#assertRunsSwitched();
     } else {
       try {
@@ -125,20 +131,20 @@ class Run {
 
   async #switchDomain(): Promise<void> {
     const { hypervisor, domains } = this.#ports;
-    const { handle, domain } = this.#sight;
+    const { ref, domain } = this.#context;
     const { switched } = this.#journal;
     // Keep other changes that were made to the definition meanwhile.
-    const current = await domains.definition(handle);
+    const current = await domains.definition(ref);
     if (current === undefined || sideOf(current, switched) !== 'before') {
       throw new CowherdError('DOMAIN_CHANGED', `The disks of ${domain.name} were changed by another program meanwhile`, {
         hint: `See its definition: virsh dumpxml --inactive ${virshWord(domain)}`,
       });
     }
     await this.#assertOff();
-    await hypervisor.define({ name: handle, xml: switchDisks(current, switched) });
+    await hypervisor.define({ name: ref, xml: switchDisks(current, switched) });
     try {
       if (await this.#isOn()) await this.#assertRunsSwitched();
-      const defined = await domains.definition(handle);
+      const defined = await domains.definition(ref);
       if (defined === undefined || sideOf(defined, switched) !== 'after') {
         throw new CowherdError('DOMAIN_CHANGED', `libvirt did not define the disks of ${domain.name} as requested`, {
           hint: 'Please report it with the output of "virsh dumpxml --inactive".',
@@ -146,7 +152,7 @@ class Run {
       }
     } catch (error) {
       // The domain was started with the old disks at the same moment: restore the old definition.
-      await hypervisor.define({ name: handle, xml: current }).catch(() => undefined);
+      await hypervisor.define({ name: ref, xml: current }).catch(() => undefined);
       throw error;
     }
   }
@@ -159,7 +165,7 @@ class Run {
       await this.#stop();
       await disks.replaceContent(restoreNvram.from, restoreNvram.to);
     }
-    await snapshots.write({ version: 1, name: this.#sight.domain.name, uuid, levels: after });
+    await snapshots.write({ version: 1, name: this.#context.domain.name, uuid, levels: after });
     const kept = new Set(after.flatMap((level) => [level.nvram?.copy, ...level.disks.map(({ overlay }) => overlay)]));
     await snapshots.remove(
       uuid,
@@ -174,7 +180,7 @@ class Run {
     if (isMerging)
       return this.#unfinished(error, 'The domain stays stopped on its overlays, which are complete; the backing images are partly merged');
     try {
-      const xml = await domains.definition(this.#sight.handle);
+      const xml = await domains.definition(this.#context.ref);
       if (xml !== undefined && sideOf(xml, switched) === 'after')
         return this.#unfinished(error, 'The domain was switched; the cleanup is not complete');
       await snapshots.remove(uuid, [...create.map(({ path }) => path), ...(saveNvram === undefined ? [] : [saveNvram.to])]);
@@ -191,7 +197,7 @@ class Run {
     if (!(error instanceof CowherdError)) return error;
     return new CowherdError(error.code, error.message, {
       details: [...error.details, `${state}.`, ...(error.hint === undefined ? [] : [error.hint])],
-      hint: `Finish it: cowherd snapshot ${this.#journal.verb} ${this.#sight.domain.name}`,
+      hint: `Finish it: cowherd snapshot ${this.#journal.verb} ${this.#context.domain.name}`,
       cause: error,
     });
   }
@@ -202,12 +208,12 @@ class Run {
   }
 
   async #isOn(): Promise<boolean> {
-    return isDomainOn(this.#ports, this.#sight);
+    return isDomainOn(this.#ports, this.#context);
   }
 
   async #assertOff(): Promise<void> {
     if (await this.#isOn()) {
-      throw new CowherdError('DOMAIN_CHANGED', `${this.#sight.domain.name} was started by another program meanwhile`, {
+      throw new CowherdError('DOMAIN_CHANGED', `${this.#context.domain.name} was started by another program meanwhile`, {
         hint: 'Shut it down and keep it off, then run the same command again.',
       });
     }
@@ -215,8 +221,8 @@ class Run {
 
   /** If the domain was started at the same moment, it may use the old files, which must not be removed. */
   async #assertRunsSwitched(): Promise<void> {
-    const { handle, domain } = this.#sight;
-    const running = await this.#ports.domains.running(handle);
+    const { ref, domain } = this.#context;
+    const running = await this.#ports.domains.running(ref);
     if (running !== undefined && sideOf(running, this.#journal.switched) === 'after') return;
     throw new CowherdError(
       'DOMAIN_CHANGED',
@@ -228,20 +234,20 @@ class Run {
   }
 
   async #stop(): Promise<void> {
-    await shutDown(this.#ports, this.#sight, this.#options);
+    await shutDown(this.#ports, this.#context, this.#options);
   }
 
   async #startAgain(): Promise<boolean> {
     if (this.#options.start === false || !this.#journal.wasRunning || (await this.#isOn())) return false;
-    this.#options.onProgress?.({ kind: 'note', text: `Starting ${this.#sight.domain.name}` });
+    this.#options.onProgress?.({ kind: 'note', text: `Starting ${this.#context.domain.name}` });
     try {
-      await this.#ports.hypervisor.start(this.#sight.handle);
+      await this.#ports.hypervisor.start(this.#context.ref);
     } catch (error) {
       const { verb, level } = this.#journal;
       const { code, message, details = [] } = reportOf(error);
       throw new CowherdError(error instanceof CowherdError ? error.code : 'TOOL_FAILED', message, {
         details: [...details, ...(code === 'BUG' ? [] : [`The domain is stopped. snapshot ${verb} of ${levelName(level)} is complete.`])],
-        hint: `Start it: virsh start ${virshWord(this.#sight.domain)}`,
+        hint: `Start it: virsh start ${virshWord(this.#context.domain)}`,
         cause: error,
       });
     }

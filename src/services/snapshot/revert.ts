@@ -22,8 +22,8 @@ export interface DropOptions extends BackOptions {
 
 /** Restores the state of a snapshot. It is kept; newer snapshots are removed. */
 export function rollbackSnapshot(ports: Ports, options: BackOptions): Promise<SnapshotOutcome> {
-  return runVerb(ports, 'rollback', options, async (sight) => {
-    const { domain, levels } = assertTaken(ports, sight);
+  return runVerb(ports, 'rollback', options, async (context) => {
+    const { domain, levels } = assertTaken(ports, context);
     const chosen = findLevel(domain.name, levels, options.snapshot);
     await assertImages(
       ports,
@@ -31,14 +31,14 @@ export function rollbackSnapshot(ports: Ports, options: BackOptions): Promise<Sn
       upTo(levels, chosen),
       levels.filter(({ number }) => number < chosen.number),
     );
-    assertNvram(ports, sight, 'rollback', chosen);
+    assertNvram(ports, context, 'rollback', chosen);
     const newer = levels.filter(({ number }) => number > chosen.number);
     const also =
       newer.length === 0
         ? ''
         : ` The newer ${newer.length === 1 ? 'snapshot' : 'snapshots'} ${newer.map(levelName).join(', ')} will be removed.`;
     return {
-      journal: planRollback(circumstances(ports, sight), chosen),
+      journal: planRollback(circumstances(ports, context), chosen),
       notes: nvramNotes(chosen),
       loss: `Roll ${domain.name} back to snapshot ${levelName(chosen)}? Changes since ${moment(chosen)} will be lost.${also}`,
     };
@@ -47,15 +47,15 @@ export function rollbackSnapshot(ports: Ports, options: BackOptions): Promise<Sn
 
 /** Restores the state of the newest snapshot and removes the snapshot. */
 export function dropSnapshot(ports: Ports, options: DropOptions): Promise<SnapshotOutcome> {
-  return runVerb(ports, 'drop', options, async (sight) => {
-    const { domain, levels } = assertTaken(ports, sight);
+  return runVerb(ports, 'drop', options, async (context) => {
+    const { domain, levels } = assertTaken(ports, context);
     const newest = newestOnly('drop', domain.name, levels, options.snapshot);
     const lower = levels.filter(({ number }) => number < newest.number);
     if (options.acceptChanged !== true) await assertImages(ports, domain.name, levels, lower);
-    else await assertThere(ports, sight, newest);
-    assertNvram(ports, sight, 'drop', newest);
+    else await assertThere(ports, context, newest);
+    assertNvram(ports, context, 'drop', newest);
     return {
-      journal: planDrop(circumstances(ports, sight), newest),
+      journal: planDrop(circumstances(ports, context), newest),
       notes: nvramNotes(newest),
       loss: `Drop snapshot ${levelName(newest)} of ${domain.name}? It returns to ${below(levels)}, and changes since ${moment(newest)} will be lost.`,
     };
@@ -64,13 +64,13 @@ export function dropSnapshot(ports: Ports, options: DropOptions): Promise<Snapsh
 
 /** Merges the newest snapshot into its backing files: the domain keeps its state, the snapshot is removed. */
 export function commitSnapshot(ports: Ports, options: BackOptions): Promise<SnapshotOutcome> {
-  return runVerb(ports, 'commit', options, async (sight) => {
-    const { domain, levels } = assertTaken(ports, sight);
+  return runVerb(ports, 'commit', options, async (context) => {
+    const { domain, levels } = assertTaken(ports, context);
     const newest = newestOnly('commit', domain.name, levels, options.snapshot);
     await assertImages(ports, domain.name, levels, levels);
-    const notes = await assertRoom(ports, sight, newest);
+    const notes = await assertRoom(ports, context, newest);
     return {
-      journal: planCommit(circumstances(ports, sight), newest),
+      journal: planCommit(circumstances(ports, context), newest),
       notes,
       loss: `Commit snapshot ${levelName(newest)} of ${domain.name} into ${below(levels)}? The state of ${moment(newest)} will be lost.`,
     };
@@ -78,10 +78,10 @@ export function commitSnapshot(ports: Ports, options: BackOptions): Promise<Snap
 }
 
 /** @throws SNAPSHOT_NOT_FOUND, DOMAIN_CHANGED */
-function assertTaken(ports: Ports, sight: SnapshotContext): SnapshotContext {
-  if (sight.levels.length === 0) findLevel(sight.domain.name, [], undefined);
-  assertOnOverlays(sight, ports.snapshots.directory(sight.domain.uuid));
-  return sight;
+function assertTaken(ports: Ports, context: SnapshotContext): SnapshotContext {
+  if (context.levels.length === 0) findLevel(context.domain.name, [], undefined);
+  assertOnOverlays(context, ports.snapshots.directory(context.domain.uuid));
+  return context;
 }
 
 /** Changed backing files are accepted, missing ones are not. @throws PREFLIGHT_FAILED */
@@ -128,15 +128,15 @@ async function assertRoom(ports: Ports, { domain }: SnapshotContext, { disks }: 
   return notes;
 }
 
-function circumstances(ports: Ports, sight: SnapshotContext) {
-  const { domain, xml, levels } = sight;
+function circumstances(ports: Ports, context: SnapshotContext) {
+  const { domain, xml, levels } = context;
   return {
     domain: domain.name,
     uuid: domain.uuid,
     xml,
     levels,
     files: ports.snapshots.files(domain.uuid),
-    wasRunning: isRunning(sight),
+    wasRunning: isRunning(context),
     now: ports.clock.now(),
   };
 }

@@ -21,15 +21,15 @@ export interface TakeOptions extends SnapshotOptions {
  */
 export function takeSnapshot(ports: Ports, options: TakeOptions): Promise<SnapshotOutcome> {
   if (options.name !== undefined) assertSnapshotName(options.name);
-  return runVerb(ports, 'take', { ...options, snapshot: options.name }, (sight) => plan(ports, sight, options));
+  return runVerb(ports, 'take', { ...options, snapshot: options.name }, (context) => plan(ports, context, options));
 }
 
-async function plan(ports: Ports, sight: SnapshotContext, options: TakeOptions): Promise<Planned> {
-  const { domain, handle, xml, levels } = sight;
+async function plan(ports: Ports, context: SnapshotContext, options: TakeOptions): Promise<Planned> {
+  const { domain, ref, xml, levels } = context;
   const { uuid } = domain;
-  await assertNoMember(ports, handle, domain.name);
+  await assertNoMember(ports, ref, domain.name);
   if (levels.length > 0) {
-    assertOnOverlays(sight, ports.snapshots.directory(uuid));
+    assertOnOverlays(context, ports.snapshots.directory(uuid));
     await assertImages(ports, domain.name, levels, levels);
   }
   const name = options.name ?? defaultSnapshotName(ports.clock.now());
@@ -44,7 +44,7 @@ async function plan(ports: Ports, sight: SnapshotContext, options: TakeOptions):
     if (!own) problems.push(...(await belongings(ports, domain, disk.target, disk.image.path)));
     covered.push({
       ...disk,
-      below: await readChain(ports, disk, { isOn: isRunning(sight), trustChain: options.trustChain === true }, problems),
+      below: await readChain(ports, disk, { isOn: isRunning(context), trustChain: options.trustChain === true }, problems),
     });
   }
   const nvram = nvramOf(root, ports.domains.nvramPath(domain.name));
@@ -61,7 +61,7 @@ async function plan(ports: Ports, sight: SnapshotContext, options: TakeOptions):
     xml,
     levels,
     files,
-    wasRunning: isRunning(sight),
+    wasRunning: isRunning(context),
     now: ports.clock.now(),
     name,
     disks: covered,
@@ -75,8 +75,8 @@ async function plan(ports: Ports, sight: SnapshotContext, options: TakeOptions):
 }
 
 /** @throws NOT_SUPPORTED */
-async function assertNoMember(ports: Ports, handle: string, name: string): Promise<void> {
-  const mark = (await ports.hypervisor.readMarks([handle])).get(handle);
+async function assertNoMember(ports: Ports, ref: string, name: string): Promise<void> {
+  const mark = (await ports.hypervisor.readMarks([ref])).get(ref);
   if (mark === undefined) return;
   throw new CowherdError('NOT_SUPPORTED', `${name} is a member of fleet ${mark.fleet} and already uses an overlay`, {
     hint: `Reset it to its base image: cowherd reset ${mark.fleet} ${mark.index}`,

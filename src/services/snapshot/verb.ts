@@ -8,7 +8,7 @@ import { assertWork } from '../fleet/access.js';
 import { assertReachable } from '../preflight/reachability.js';
 import { isRunning, obstacles, refuse, type SnapshotContext, type SnapshotOptions, withSnapshots } from './access.js';
 import { assertUnused, findUsers } from './image-users.js';
-import { carryOut } from './journal-executor.js';
+import { execute } from './journal-executor.js';
 
 /** The result of a verb, or of its dry run. */
 export interface SnapshotOutcome {
@@ -45,40 +45,40 @@ export function runVerb(
   ports: Ports,
   verb: SnapshotVerb,
   options: SnapshotOptions & { snapshot?: string | undefined },
-  plan: (sight: SnapshotContext) => Promise<Planned>,
+  plan: (context: SnapshotContext) => Promise<Planned>,
 ): Promise<SnapshotOutcome> {
-  return withSnapshots(ports, options.domain, async (sight) => {
+  return withSnapshots(ports, options.domain, async (context) => {
     assertWork(options);
     const began = ports.clock.monotonic();
-    const interrupted = continueInterrupted(sight, verb, options.snapshot);
-    refuse(verb, sight.domain.name, await obstacles(ports, sight, options.force === true || options.diffOnly === true));
-    const { journal, notes, loss } = interrupted ?? (await plan(sight));
-    const assertUnused = (): Promise<void> => assertNoOtherUsers(ports, sight, journal);
+    const interrupted = continueInterrupted(context, verb, options.snapshot);
+    refuse(verb, context.domain.name, await obstacles(ports, context, options.force === true || options.diffOnly === true));
+    const { journal, notes, loss } = interrupted ?? (await plan(context));
+    const assertUnused = (): Promise<void> => assertNoOtherUsers(ports, context, journal);
     // If only the start is left, no checks are needed.
     if (journal.isCleared !== true) await assertUnused();
-    if (journal.isCleared !== true) await assertInReach(ports, sight, journal);
-    const sharing = journal.isCleared === true ? [] : await otherUsers(ports, sight, journal);
+    if (journal.isCleared !== true) await assertInReach(ports, context, journal);
+    const sharing = journal.isCleared === true ? [] : await otherUsers(ports, context, journal);
     const outcome = (isDone: boolean, startedAgain: boolean): SnapshotOutcome => ({
-      domain: sight.domain.name,
-      uuid: sight.domain.uuid,
+      domain: context.domain.name,
+      uuid: context.domain.uuid,
       verb,
       snapshot: journal.level,
       isResumed: interrupted !== undefined,
       isDone,
-      diff: diffDomains(sight.domain.name, journal.xmlBefore, journal.xmlAfter),
+      diff: diffDomains(context.domain.name, journal.xmlBefore, journal.xmlAfter),
       disks: journal.switched.map(({ target, from, to }) => ({ target, from: from.path, to: to.path })),
-      snapshots: (isDone ? journal.after : sight.levels).map(({ name }) => name),
+      snapshots: (isDone ? journal.after : context.levels).map(({ name }) => name),
       notes: [...notes, ...sharing],
-      wasRunning: journal.wasRunning || isRunning(sight),
+      wasRunning: journal.wasRunning || isRunning(context),
       startedAgain,
       seconds: (ports.clock.monotonic() - began) / 1000,
     });
     if (options.diffOnly === true) return outcome(false, false);
     const start = sharing.length === 0 ? options.start : false;
-    const shutdown = isRunning(sight) ? [shutdownNotice(sight.domain.name, start !== false)] : [];
+    const shutdown = isRunning(context) ? [shutdownNotice(context.domain.name, start !== false)] : [];
     if (loss !== undefined) await options.approve?.([loss, ...shutdown, ...sharing].join(' '), true);
     else if (shutdown.length > 0) await options.approve?.([...shutdown, 'Continue?'].join(' '), false);
-    return outcome(true, await carryOut(ports, sight, journal, { ...options, start }, assertUnused));
+    return outcome(true, await execute(ports, context, journal, { ...options, start }, assertUnused));
   });
 }
 
@@ -121,13 +121,13 @@ function continueInterrupted(
 }
 
 /** Other users of images that the domain returns to: they are reported, and the domain is not started. */
-async function otherUsers(ports: Ports, { handle, domain, levels }: SnapshotContext, journal: SnapshotJournal): Promise<string[]> {
+async function otherUsers(ports: Ports, { ref, domain, levels }: SnapshotContext, journal: SnapshotJournal): Promise<string[]> {
   const fresh = new Set(journal.create.map(({ path }) => path));
   const images = journal.switched.map(({ to }) => to.path).filter((path) => !fresh.has(path));
   if (images.length === 0 || journal.merge.length > 0) return [];
   const targets = new Set(journal.switched.map(({ target }) => target));
   const ours = [...journal.remove, ...fresh, ...levels.flatMap((level) => level.disks.map(({ overlay }) => overlay))];
-  const users = await findUsers(ports, { images, domain, handle, targets, ours });
+  const users = await findUsers(ports, { images, domain, ref, targets, ours });
   return users.length === 0
     ? []
     : [
@@ -147,7 +147,7 @@ async function assertInReach(ports: Ports, { xml }: SnapshotContext, { switched,
 }
 
 /** Images to write or remove must have no other users. @throws IMAGE_IN_USE */
-async function assertNoOtherUsers(ports: Ports, { handle, domain, levels }: SnapshotContext, journal: SnapshotJournal): Promise<void> {
+async function assertNoOtherUsers(ports: Ports, { ref, domain, levels }: SnapshotContext, journal: SnapshotJournal): Promise<void> {
   const images = [...journal.merge.map(({ into }) => into.path), ...journal.remove.filter((path) => path.endsWith('.qcow2'))];
   if (images.length === 0) return;
   const targets = new Set(journal.switched.map(({ target }) => target));
@@ -157,5 +157,5 @@ async function assertNoOtherUsers(ports: Ports, { handle, domain, levels }: Snap
     ...journal.create.map(({ path }) => path),
     ...levels.flatMap((level) => level.disks.map(({ overlay }) => overlay)),
   ];
-  await assertUnused(ports, { images, domain, handle, targets, ours });
+  await assertUnused(ports, { images, domain, ref, targets, ours });
 }

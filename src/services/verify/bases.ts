@@ -18,8 +18,8 @@ export interface Examined {
 }
 
 /** A temporary file of a killed run. */
-export function leftover(entry: StoreEntry, hint: string, mend: () => Promise<void>): FixableFinding {
-  return fixable('leftover', entry.path, 'left by a run that was killed', { hint, bytes: entry.bytes, mend });
+export function leftover(entry: StoreEntry, hint: string, fix: () => Promise<void>): FixableFinding {
+  return fixable('leftover', entry.path, 'left by a run that was killed', { hint, bytes: entry.bytes, fix });
 }
 
 /** Examines base images: records, files and seals. Changes nothing. */
@@ -58,9 +58,9 @@ export async function examineBases(ports: Ports): Promise<Examined> {
     const recorded = entries.filter(({ path, role }) => role !== 'image' || isRecorded(path));
     findings.push(...modeFindings(ports, recorded));
     if (entries.length === 0) {
-      const mend = async (): Promise<void> => void (await ports.survey.removeEmpty('bases', name));
+      const fix = async (): Promise<void> => void (await ports.survey.removeEmpty('bases', name));
       findings.push(
-        fixable('leftover', `${ports.fleets.root}/bases/${name}`, 'a directory without a base image', { hint: sweepHint, mend }),
+        fixable('leftover', `${ports.fleets.root}/bases/${name}`, 'a directory without a base image', { hint: sweepHint, fix }),
       );
     }
   }
@@ -81,10 +81,10 @@ export async function examineBases(ports: Ports): Promise<Examined> {
 /** One finding per file: a single fix repairs all its permissions. */
 function modeFindings(ports: Pick<Ports, 'survey'>, entries: readonly StoreEntry[]): FixableFinding[] {
   const isWritable = ({ role, mode }: StoreEntry): boolean => role === 'image' && (mode & 0o222) !== 0;
-  const mend = (entry: StoreEntry) => ({ mend: () => ports.survey.protect(entry) });
+  const fix = (entry: StoreEntry) => ({ fix: () => ports.survey.protect(entry) });
   const writable = entries.filter(isWritable).map((entry) => {
     const hint = 'Remove the write permission: cowherd verify --fix';
-    return fixable('damaged', entry.path, 'the base image is writable', { hint, ...mend(entry) });
+    return fixable('damaged', entry.path, 'the base image is writable', { hint, ...fix(entry) });
   });
   const others = entries.filter((entry) => !isWritable(entry));
   const closed = others
@@ -93,7 +93,7 @@ function modeFindings(ports: Pick<Ports, 'survey'>, entries: readonly StoreEntry
       const hint = 'Grant read permission: cowherd verify --fix';
       return fixable('mismatch', entry.path, "QEMU's user cannot read this base image, so guests cannot start from it", {
         hint,
-        ...mend(entry),
+        ...fix(entry),
       });
     });
   return [...writable, ...closed, ...exposures(ports, others, 'cowherd verify --fix')];

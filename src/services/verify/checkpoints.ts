@@ -19,8 +19,8 @@ export async function examineCheckpoints(ports: Ports, record: FleetRecord, memb
       const bytes = [...strays.values()].reduce((sum, of) => sum + of, 0);
       const message = `its disk contains a checkpoint without a record: ${[...strays.keys()].join(', ')}`;
       const hint = `cowherd stopped waiting for a checkpoint that QEMU finished later. Remove it: cowherd verify ${record.name} --fix`;
-      const mend = async (): Promise<void> => void (await dropStrays(ports, record, member));
-      findings.push(fixable('leftover', name, message, { hint, bytes, mend }));
+      const fix = async (): Promise<void> => void (await dropStrays(ports, record, member));
+      findings.push(fixable('leftover', name, message, { hint, bytes, fix }));
     } catch (error) {
       // The disk of a running guest belongs to QEMU's user and may be unreadable.
       if (isDenied(error)) continue;

@@ -3,16 +3,16 @@ import type { Ports, StoreEntry } from '../../ports/index.js';
 
 /** A finding, with its fix if that loses no data. */
 export interface FixableFinding extends Finding {
-  mend?: (() => Promise<void>) | undefined;
+  fix?: (() => Promise<void>) | undefined;
 }
 
 export function fixable(
   kind: FindingKind,
   what: string,
   message: string,
-  { hint, bytes = 0, mend }: { hint: string; bytes?: number; mend?: () => Promise<void> },
+  { hint, bytes = 0, fix }: { hint: string; bytes?: number; fix?: () => Promise<void> },
 ): FixableFinding {
-  return { kind, what, message, hint, bytes, fleet: null, fixable: mend !== undefined, fixed: false, mend };
+  return { kind, what, message, hint, bytes, fleet: null, fixable: fix !== undefined, fixed: false, fix };
 }
 
 /** Files with guest data or secrets that others than their owner and QEMU can read. */
@@ -23,7 +23,7 @@ export function exposures({ survey }: Pick<Ports, 'survey'>, entries: readonly S
       const mode = entry.mode.toString(8).padStart(4, '0');
       return fixable('exposed', entry.path, `readable by other users than its owner and QEMU (mode ${mode})`, {
         hint: `Restrict its permissions: ${fixCommand}`,
-        mend: () => survey.protect(entry),
+        fix: () => survey.protect(entry),
       });
     });
 }

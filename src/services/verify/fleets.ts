@@ -61,8 +61,8 @@ export async function examineFleet(ports: Ports, inventory: LibvirtInventory, fl
     .filter(({ role }) => role === 'leftover')
     .map((entry) => {
       const hint = `Remove it: cowherd verify ${fleet} --fix`;
-      const mend = (): Promise<void> => ports.survey.remove('fleets', entry);
-      return fixable('leftover', entry.path, 'left by a run that was killed', { hint, bytes: entry.bytes, mend });
+      const fix = (): Promise<void> => ports.survey.remove('fleets', entry);
+      return fixable('leftover', entry.path, 'left by a run that was killed', { hint, bytes: entry.bytes, fix });
     });
   const of =
     record === undefined
@@ -103,7 +103,7 @@ async function withoutRecord(
   return [
     fixable('leftover', `${ports.fleets.root}/fleets/${fleet}`, 'a directory without a fleet', {
       hint,
-      mend: async () => void (await ports.survey.removeEmpty('fleets', fleet)),
+      fix: async () => void (await ports.survey.removeEmpty('fleets', fleet)),
     }),
   ];
 }

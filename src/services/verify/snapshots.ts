@@ -44,11 +44,11 @@ async function withoutRecord(ports: Ports, uuid: string, entries: readonly Store
     const bytes = held.reduce((total, entry) => total + entry.bytes, 0);
     return [fixable('orphan', directory, `${held.length} files of snapshots without a record`, { hint, bytes })];
   }
-  const mend = async (): Promise<void> => {
+  const fix = async (): Promise<void> => {
     for (const entry of entries) await ports.survey.remove('snapshots', entry);
     await ports.survey.removeEmpty('snapshots', uuid);
   };
-  return [fixable('leftover', directory, 'a directory without a snapshot', { hint: sweepHint, mend })];
+  return [fixable('leftover', directory, 'a directory without a snapshot', { hint: sweepHint, fix })];
 }
 
 function examineListing(ports: Ports, listing: SnapshotListing, entries: readonly StoreEntry[]): FixableFinding[] {

@@ -82,7 +82,7 @@ class StoreVerification {
 
   result(): Omit<Verification, 'seconds'> {
     const findings = this.#found
-      .map(({ mend: _mend, ...finding }) => finding)
+      .map(({ fix: _fix, ...finding }) => finding)
       .sort((a, b) => (a.fleet ?? '').localeCompare(b.fleet ?? '') || a.kind.localeCompare(b.kind) || a.what.localeCompare(b.what));
     const fixed = findings.filter((finding) => finding.fixed).length;
     return { findings, fixed, busy: this.#busy.sort(), unknown: this.#unknown.sort(), looked: this.#looked };
@@ -100,8 +100,8 @@ class StoreVerification {
       this.#looked.members += seen.members;
       this.#unknown.push(...seen.unknown);
       // Read the inventory again: domains may have changed meanwhile.
-      await this.#settle(seen.findings, `fleet ${fleet}`, (mend) =>
-        withFleetLock(ports, fleet, async () => mend((await examineFleet(ports, await readInventory(ports), fleet, deep)).findings)),
+      await this.#settle(seen.findings, `fleet ${fleet}`, (fix) =>
+        withFleetLock(ports, fleet, async () => fix((await examineFleet(ports, await readInventory(ports), fleet, deep)).findings)),
       );
       onProgress?.({ kind: 'stage', stage: 'verify', done: ++done, total: names.length });
     };
@@ -113,8 +113,8 @@ class StoreVerification {
     const { findings, count, unknown } = await examineBases(ports);
     this.#looked.bases = count;
     this.#unknown.push(...unknown);
-    await this.#settle(findings, 'base images', (mend) =>
-      ports.bases.locked(async () => mend((await examineBases(ports)).findings), {
+    await this.#settle(findings, 'base images', (fix) =>
+      ports.bases.locked(async () => fix((await examineBases(ports)).findings), {
         signal: options.signal,
         waitSeconds: baseLockSeconds,
         keepLeftovers: true,
@@ -130,9 +130,9 @@ class StoreVerification {
     this.#unknown.push(...unknown);
     for (const { uuid, domain, findings } of directories) {
       this.#throwIfInterrupted();
-      await this.#settle(findings, `snapshots of ${domain}`, (mend) =>
+      await this.#settle(findings, `snapshots of ${domain}`, (fix) =>
         withSnapshotLock(ports, uuid, async () =>
-          mend((await examineSnapshots(ports, uuid)).directories.flatMap((directory) => directory.findings)),
+          fix((await examineSnapshots(ports, uuid)).directories.flatMap((directory) => directory.findings)),
         ),
       );
     }
@@ -150,18 +150,18 @@ class StoreVerification {
           await survey.remove('probes', entry);
         }),
       );
-    await this.#settle(findings, 'probes', (mend) => mend(findings));
+    await this.#settle(findings, 'probes', (fix) => fix(findings));
   }
 
   /** @param underLock examines again under the lock and passes the findings to the fix */
   async #settle(
     seen: readonly FixableFinding[],
     what: string,
-    underLock: (mend: (found: readonly FixableFinding[]) => Promise<void>) => Promise<void>,
+    underLock: (fix: (found: readonly FixableFinding[]) => Promise<void>) => Promise<void>,
   ): Promise<void> {
     if (seen.length === 0) return;
     try {
-      await underLock((found) => this.#mend(found));
+      await underLock((found) => this.#fix(found));
     } catch (error) {
       this.#throwIfInterrupted();
       const code = error instanceof CowherdError ? error.code : undefined;
@@ -172,11 +172,11 @@ class StoreVerification {
     }
   }
 
-  async #mend(found: readonly FixableFinding[]): Promise<void> {
+  async #fix(found: readonly FixableFinding[]): Promise<void> {
     for (const one of found) {
-      if (this.options.fix === true && one.mend !== undefined) {
+      if (this.options.fix === true && one.fix !== undefined) {
         try {
-          await one.mend();
+          await one.fix();
           one.fixed = true;
         } catch (error) {
           const { message, hint = one.hint } = reportOf(error);

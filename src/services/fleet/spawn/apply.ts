@@ -67,7 +67,7 @@ async function attemptSpawn(
 
   const watch = await beginWait(ports, record, options.wait);
   const cloner = await Cloner.open(ports, record, plan, definitions, options);
-  const run = await carryOut(ports, options, context, attempt, cloner);
+  const run = await runAttempt(ports, options, context, attempt, cloner);
   const [failed] = failedStarts(run);
   if (failed !== undefined && context.isLast !== true && !isAborted(options.signal)) {
     const again = await chooseAgain(ports, record, accelerator, failed, options);
@@ -86,7 +86,7 @@ async function attemptSpawn(
 }
 
 /** Writes the intent and runs the steps: the first change. */
-async function carryOut(
+async function runAttempt(
   ports: Ports,
   options: SpawnOptions,
   context: SpawnContext & { contention: Contention },

@@ -11,7 +11,7 @@ import type { AcceleratorChoice } from '../../../core/host/cpu.js';
 import type { Ports } from '../../../ports/index.js';
 import { withChains } from '../../base/chains.js';
 import { verifiedWarmBase, withClones } from '../../clone/plan.js';
-import { discardHalfMade } from '../../clone/restore.js';
+import { discardIncomplete } from '../../clone/restore.js';
 import { composeSecrets, instanceIds, renderSeeds, seedLack } from '../../guest/seeds.js';
 import { chooseOrReplace } from '../../host/accelerator.js';
 import { type Check, checkDisk, checkMachine, checkMemory, checkNetwork, checkReach } from '../../preflight/checks.js';
@@ -50,7 +50,7 @@ export async function planAttempt(ports: Ports, options: SpawnOptions, context: 
   const { platform, accelerator, notes } = await chooseOrReplace(ports, context.record, options);
   await verifiedWarmBase(ports, context.record);
   const unfinished = options.dryRun === true ? undefined : await ports.fleets.unfinished(options.fleet);
-  if (unfinished !== undefined) await discardHalfMade(ports, context.record, unfinished);
+  if (unfinished !== undefined) await discardIncomplete(ports, context.record, unfinished);
   const observed = await observeWithMarks(ports, context.record);
   assertNoForeign(context.record, observed);
   assertNetworkMayChange(context.recorded, context.record, observed);

@@ -11,7 +11,7 @@ import { readNvram } from './inputs.js';
 import type { SpawnOptions } from './options.js';
 
 /** A foreign domain as the source of a fleet. */
-export interface GoldenDomain {
+export interface SourceDomain {
   template: TemplateSource;
   /** The image of its first disk. */
   base: { path: string; format: 'qcow2' | 'raw'; name: string };
@@ -23,7 +23,7 @@ export interface GoldenDomain {
 /** Reads a domain and imports its further disks as base images. The domain is not changed.
  * @throws BAD_USAGE for conflicting options; PREFLIGHT_FAILED unless it is shut off; NOT_SUPPORTED
  */
-export async function goldenDomain(ports: Ports, options: SpawnOptions): Promise<GoldenDomain | undefined> {
+export async function readSourceDomain(ports: Ports, options: SpawnOptions): Promise<SourceDomain | undefined> {
   if (options.fromDomain === undefined) return undefined;
   assertAlone(options);
   // The domain's name, even if its UUID was given.
@@ -43,13 +43,13 @@ export async function goldenDomain(ports: Ports, options: SpawnOptions): Promise
     base: { path: first.path, format: first.format, name: baseName },
     spec: { ...spec, disks: further },
     // If libvirt chose the firmware, the XML does not contain the path of its NVRAM.
-    nvram: await readGoldenNvram(ports, spec.firmware === 'uefi' ? (nvram ?? ports.domains.nvramPath(name)) : undefined, notes),
+    nvram: await readSourceNvram(ports, spec.firmware === 'uefi' ? (nvram ?? ports.domains.nvramPath(name)) : undefined, notes),
     notes: notes.map((note) => `${name}: ${note}`),
   };
 }
 
 /** A UEFI domain that never started has no NVRAM yet, and neither have its members. */
-async function readGoldenNvram(ports: Ports, path: string | undefined, notes: string[]): Promise<GoldenDomain['nvram']> {
+async function readSourceNvram(ports: Ports, path: string | undefined, notes: string[]): Promise<SourceDomain['nvram']> {
   try {
     return await readNvram(ports, path);
   } catch (error) {

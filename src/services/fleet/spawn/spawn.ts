@@ -9,7 +9,7 @@ import { domainSpecSchema } from '../../../core/spec/spec.js';
 import type { Ports } from '../../../ports/index.js';
 import { freezeDomain } from '../../clone/freeze.js';
 import { assertAlone, assertFreezable, assertWarm } from '../../clone/preflight.js';
-import { findGolden } from '../../clone/source-vm.js';
+import { findSource } from '../../clone/source-vm.js';
 import { assertWaitable } from '../../guest/readiness.js';
 import { loadSeedSources } from '../../guest/seeds.js';
 import { assertChecks, checkDisk, checkStore } from '../../preflight/checks.js';
@@ -21,7 +21,7 @@ import { assertNothingUnfinished, assertWork, withFleetLock } from '../access.js
 import { applySpawn } from './apply.js';
 import { resolveBase } from './base-input.js';
 import { loadTemplate } from './definitions.js';
-import { type GoldenDomain, goldenDomain } from './from-domain.js';
+import { readSourceDomain, type SourceDomain } from './from-domain.js';
 import { assertCount, composeRecord, readNvram } from './inputs.js';
 import type { SpawnOptions } from './options.js';
 
@@ -55,15 +55,15 @@ export async function spawnLocked(ports: Ports, asked: SpawnOptions): Promise<Ou
     else if (asked.dryRun === true) return dryClones(ports, { ...asked, count: asked.count ?? 0 }, began);
     else return spawnFrozen(ports, asked, began);
   }
-  const golden = await goldenDomain(ports, asked);
-  const options = golden === undefined ? asked : withGolden(asked, golden, recorded);
+  const source = await readSourceDomain(ports, asked);
+  const options = source === undefined ? asked : withSource(asked, source, recorded);
   const { base, notes } = await resolveBase(ports, options, recorded);
   const importSeconds = (ports.clock.monotonic() - began) / 1000;
   const template =
-    golden?.template ??
+    source?.template ??
     (await loadTemplate(ports, recorded, options.template ?? (recorded === undefined ? asked.defaults?.template : undefined)));
   const seeds = await loadSeedSources(ports, recorded, options.seedFiles);
-  const nvram = golden?.nvram ?? (await readNvram(ports, options.nvram));
+  const nvram = source?.nvram ?? (await readNvram(ports, options.nvram));
   const sources = {
     ...seeds.digests,
     ...(template.digest === undefined ? {} : { template: template.digest }),
@@ -79,7 +79,7 @@ export async function spawnLocked(ports: Ports, asked: SpawnOptions): Promise<Ou
     seedSources: seeds.sources,
     began,
     importSeconds,
-    notes: [...notes, ...(golden?.notes ?? []), ...early],
+    notes: [...notes, ...(source?.notes ?? []), ...early],
   });
 }
 
@@ -128,30 +128,30 @@ async function assertNoOtherFreeze(ports: Ports, { fleet, fromRunning }: SpawnOp
 async function dryClones(ports: Ports, options: SpawnOptions & { count: number }, began: number): Promise<Outcome> {
   const { fleet, count, fromRunning = '' } = options;
   assertAlone(options);
-  const golden = await findGolden(ports, fromRunning);
-  await assertFreezable(ports, options, golden);
+  const source = await findSource(ports, fromRunning);
+  await assertFreezable(ports, options, source);
   const members = growMembers(fleet, randomUUID(), [], count);
   const plan: Plan = {
     members: members.map(({ index, name }) => ({
       index,
       name,
       steps: ['overlay', 'define', 'restore'],
-      why: `no domain, clone of ${golden.name}`,
+      why: `no domain, clone of ${source.name}`,
       atNextStart: false,
     })),
     unchanged: [],
     refused: [],
   };
-  const base = { name: golden.name, digest: '' };
-  const notes = [`${golden.name} would be paused while its disk is read; a dry run does not pause it`];
+  const base = { name: source.name, digest: '' };
+  const notes = [`${source.name} would be paused while its disk is read; a dry run does not pause it`];
   const outcome = { ...emptyOutcome(ports, { verb: 'spawn', fleet, base, members, plan, began, notes }), plan };
   return withForeseen(outcome, foresee(await earlyChecks(ports), options.force === true));
 }
 
 /** Values from the domain are overridden by options, and in an existing fleet by its record. */
-function withGolden(
+function withSource(
   options: SpawnOptions,
-  { base, spec }: GoldenDomain,
+  { base, spec }: SourceDomain,
   recorded: FleetRecord | undefined,
 ): SpawnOptions & { baseName: string } {
   const given = Object.fromEntries(Object.entries(options.spec ?? {}).filter(([, value]) => value !== undefined));
