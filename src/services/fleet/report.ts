@@ -76,8 +76,8 @@ async function presentBase(ports: Pick<Ports, 'bases'>, ref: BaseRef): Promise<B
 }
 
 function missing(ref: BaseRef): never {
-  throw new CowherdError('BASE_CHANGED', `Base image ${formatBaseRef(ref)} is not in the store any more`, {
-    hint: `Bring back the file with sha256 ${ref.digest}: cowherd base add FILE --name ${ref.name}`,
+  throw new CowherdError('BASE_CHANGED', `Base image ${formatBaseRef(ref)} is no longer in the store`, {
+    hint: `Import the file with sha256 ${ref.digest} again: cowherd base add FILE --name ${ref.name}`,
   });
 }
 
