@@ -86,7 +86,7 @@ export async function loadSeedSources(
     if (record === undefined || digest === undefined) return undefined;
     const text = await ports.fleets.readSource(record.name, kind, digest);
     if (text === undefined || sha256(text) !== digest) {
-      throw new CowherdError('STATE_DAMAGED', `The ${kind} of fleet ${record.name} is ${text === undefined ? 'gone' : 'not what it was'}`, {
+      throw new CowherdError('STATE_DAMAGED', `The ${kind} of fleet ${record.name} ${text === undefined ? 'is missing' : 'has changed'}`, {
         hint: `Provide it again: cowherd spawn ${record.name} ${flagOf[kind]} FILE`,
       });
     }

@@ -111,7 +111,7 @@ class Search {
     if (this.#seen.has(path)) return;
     this.#seen.add(path);
     for (const below of await this.#below(path)) {
-      if (this.#images.has(await this.#ports.disks.identity(below))) this.#users.add(`file ${path}, whose backing file it is`);
+      if (this.#images.has(await this.#ports.disks.identity(below))) this.#users.add(`file ${path}, which uses it as backing file`);
     }
   }
 

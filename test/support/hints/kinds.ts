@@ -134,9 +134,9 @@ export const hintKinds: HintKind[] = [
   },
   { kind: 'config files', says: /looks like a fleet file|^It may set …/, tests: e2e('cli/config'), how: 'told' },
   { kind: 'a store whose path ssh cannot take', says: /^Go to the store by a link/, tests: e2e('host/odd-store'), how: 'followed' },
-  { kind: 'define members anew: spawn', says: /Redefine it/, tests: e2e('fleet/rebase'), how: 'missing' },
+  { kind: 'redefine members: spawn', says: /Redefine it/, tests: e2e('fleet/rebase'), how: 'missing' },
   {
-    kind: 'make what is missing: spawn',
+    kind: 'create what is missing: spawn',
     says: /(makes|creates) (what is missing|missing domains)|Run "cowherd spawn" again/,
     tests: e2e('fleet/verify', 'fleet/verbs'),
     how: 'followed',
