@@ -71,7 +71,7 @@ describe('a kernel that tells of memory', () => {
     [{ run: '0', pages_shared: '0', pages_sharing: '0' }, /^off: no pages are merged$/, /echo 1 .*by timing/],
     [
       { run: '0', pages_shared: '1', pages_sharing: '9' },
-      /^off: merges nothing more, and still saves [\d.]+ [KM]iB now \(10 pages kept as 1\)$/,
+      /^off: no new merges, still saves [\d.]+ [KM]iB now \(10 pages kept as 1\)$/,
       /echo 1 /,
     ],
     [{ run: '2', pages_shared: '0', pages_sharing: '0' }, /^off: /, /echo 1 /],

@@ -138,7 +138,7 @@ describe('spawn --from-domain', () => {
     } finally {
       await redefine(xml);
     }
-    expect(await refusal(2, '--network', 'none')).toContain('--network cannot go with --from-domain');
+    expect(await refusal(2, '--network', 'none')).toContain('--network cannot be used with --from-domain');
     await virsh('start', source);
     expect(await refusal(3)).toContain(`virsh shutdown ${source}`);
     await virsh('destroy', source);

@@ -68,7 +68,7 @@ describe('a question', () => {
     expect((await lab.cowherd('snapshot', 'take', domain.name, '--print-diff')).exitCode).toBe(0);
 
     const no = await answered('n', 'snapshot', 'take', domain.name, '--name', 'one', '--no-start');
-    expect(no.screen).toContain(`${domain.name} is running: it will be shut down and stays off. Go on? [y/N]`);
+    expect(no.screen).toContain(`${domain.name} is running: it will be shut down and stay off. Continue? [y/N]`);
     expect([no.exitCode, no.screen.trimEnd().endsWith('\nCanceled.')]).toEqual([3, true]);
     expect(await virsh('domid', domain.name)).toBe(id);
     const yes = await answered('y', 'snapshot', 'take', domain.name, '--name', 'one');

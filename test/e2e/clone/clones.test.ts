@@ -293,7 +293,7 @@ describe('instant clones', () => {
     // After the undo, nothing is left of it.
     await mkdir(lab.path('fleets', `${begun}-b`));
     await copyFile(lab.path('fleets', begun, 'freeze.json'), lab.path('fleets', `${begun}-b`, 'freeze.json'));
-    expect((await lab.ok('teardown', `${begun}-b`, '--yes')).notes).toEqual([`${goldenName} goes on`]);
+    expect((await lab.ok('teardown', `${begun}-b`, '--yes')).notes).toEqual([`${goldenName} was resumed`]);
     expect(await readdir(lab.path('fleets'))).not.toContain(`${begun}-b`);
     // --no-start was given then, but not now.
     expect((await lab.ok('resume', begun)).counts).toMatchObject({ created: 2, started: 0, failed: 0 });

@@ -48,7 +48,7 @@ describe('a network', () => {
 
     // A full network is refused, and nothing is left behind.
     const late = await labs[1].cowherd('spawn', labs[1].fleet('late'), ...on(`network=${network.name}`, 1), '--json');
-    expect([late.exitCode, late.json.error.message]).toEqual([3, expect.stringContaining('has 0 free addresses, and 1 are needed')]);
+    expect([late.exitCode, late.json.error.message]).toEqual([3, expect.stringContaining('has 0 free addresses; 1 are needed')]);
 
     for (const { lab, fleet } of fleets) {
       expect(addresses(await lab.ok('status', fleet))).toEqual(addresses(runs[fleets.findIndex((entry) => entry.fleet === fleet)]?.json));

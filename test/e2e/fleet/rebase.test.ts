@@ -66,7 +66,7 @@ describe('rebase', () => {
     const { exitCode, json } = await lab.cowherd('rebase', fleet, '--base', 'broken', '--wait', 'console=^OK', '--timeout', '4s', '--json');
     expect(exitCode).toBe(4);
     expect(json.counts).toMatchObject({ failed: 1, unchanged: 3 });
-    expect(json.notes.join()).toContain('a canary failed: members 2-4 were not touched');
+    expect(json.notes.join()).toContain('a canary failed: members 2-4 were not changed');
     expect(await bases(fleet)).toEqual(['broken', 'one', 'one', 'one']);
     expect((await uptime()).match(/^Id:.*/m)?.[0]).toBe(before.match(/^Id:.*/m)?.[0]);
     // Each member keeps its base image: a reset does not move it, and both images are in use.
@@ -101,7 +101,7 @@ describe('rebase', () => {
     expect((await lab.cowherd('start', fleet, '2')).exitCode).toBe(3);
     const { exitCode, json } = await lab.cowherd('resume', fleet, '--json');
     expect(exitCode).toBe(4);
-    expect(json.notes.join()).toContain('members 2-3 were not touched');
+    expect(json.notes.join()).toContain('members 2-3 were not changed');
     expect(json.members[0]).toMatchObject({ outcome: 'failed', step: 'wait' });
     expect(json.members.map((member: { outcome: string }) => member.outcome)).toEqual(['failed', 'unchanged', 'unchanged']);
     expect(await bases(fleet)).toEqual(['broken', 'one', 'one']);
@@ -114,7 +114,7 @@ describe('rebase', () => {
     for (const verb of ['start', 'spawn']) {
       const refused = await lab.cowherd(verb, fleet, '--json');
       expect(refused.exitCode).toBe(4);
-      expect(refused.json.members[1].error.message).toMatch(/its overlay stands on .*\/bases\/one\/.*, not on broken@/);
+      expect(refused.json.members[1].error.message).toMatch(/its overlay is based on .*\/bases\/one\/.*, not on broken@/);
     }
     await writeFile(path, record);
     await lab.ok('teardown', fleet, '--yes');

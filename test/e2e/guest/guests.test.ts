@@ -66,7 +66,7 @@ describe('Linux guests', () => {
     // There is no room for a ninth: one clear error, and nothing changes.
     const full = await lab.cowherd('spawn', fleet, '--count', '9', '--json');
     expect(full.exitCode).toBe(3);
-    expect(full.json.error.message).toMatch(/has 0 free addresses, and 1 are needed; nothing was changed/);
+    expect(full.json.error.message).toMatch(/has 0 free addresses; 1 are needed; nothing was changed/);
     expect((await lab.ok('status', fleet)).members).toHaveLength(8);
 
     // Four begin again, and are who they were; the others go on.
@@ -226,7 +226,7 @@ describe('Linux guests', () => {
     expect((await said(fleet, 'hostname'))[1]).toBe(`${fleet}-002`);
     await lab.ok('stop', fleet, '1');
     const off = await lab.cowherd('exec', fleet, '--json', '--', 'true');
-    expect(off.json.members.map((row: Row) => row.error?.message ?? row.via)).toEqual([`${fleet}-001 is off`, 'ssh']);
+    expect(off.json.members.map((row: Row) => row.error?.message ?? row.via)).toEqual([`${fleet}-001 is not running`, 'ssh']);
     await lab.ok('teardown', fleet, '--yes');
   });
 

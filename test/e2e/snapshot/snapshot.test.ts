@@ -332,7 +332,7 @@ describe('snapshot', () => {
     await mkdir(lab.path('bases'), { recursive: true });
     await copyFile(second.path, lab.path('bases', 'x.raw'));
     await withDisk(diskXml({ path: lab.path('bases', 'x.raw'), format: 'raw' }, 'vdc'));
-    await expectRefusal(/vdc is a file of cowherd's store/);
+    await expectRefusal(/vdc is in cowherd's store/);
     await rm(lab.path('bases'), { recursive: true });
 
     // Headers: encrypted, not closed cleanly, a chain without a format, and one that differs from the XML.
@@ -435,7 +435,9 @@ describe('snapshot', () => {
     // The original was changed: its overlays may be inconsistent, and only drop is left.
     const { atime, mtime } = await stat(path);
     await utimes(path, atime, new Date(mtime.getTime() + 1000));
-    expect((await list(domain))?.problems).toEqual([expect.stringContaining(`${path}, under disk vda of 1 (a): modification time`)]);
+    expect((await list(domain))?.problems).toEqual([
+      expect.stringContaining(`${path}, backing file of disk vda in 1 (a): modification time`),
+    ]);
     await expectAllRefused(7, 'modification time');
     expect(await domain.xml()).toBe(overlaid);
 

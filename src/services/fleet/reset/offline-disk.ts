@@ -41,7 +41,7 @@ export function assertOwnDisk(ports: Pick<Ports, 'fleets'>, record: FleetRecord,
   const strange = paths.filter((path) => xml === undefined || !hasDisk(xml, path));
   if (strange.length > 0) {
     throw new CowherdError('BASE_REFUSED', `Domain ${name} no longer uses its own disks`, {
-      details: strange.map((path) => `missing disk: ${path}`),
+      details: strange.map((path) => `not attached: ${path}`),
       hint: foreignDiskHint(ports, record, member, xml ?? ''),
     });
   }
