@@ -66,7 +66,7 @@ describe('snapshot', () => {
     const asked = await lab.cowherd('snapshot', 'rollback', domain.name, '--json');
     expect(asked).toMatchObject({
       exitCode: 3,
-      json: { error: { code: 'CONFIRMATION_NEEDED', details: [expect.stringContaining('is lost')] } },
+      json: { error: { code: 'CONFIRMATION_NEEDED', details: [expect.stringContaining('will be lost')] } },
     });
     expect(await domain.boots()).toBe(2);
     await lab.ok('snapshot', 'rollback', domain.name, '--yes');
