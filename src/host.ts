@@ -35,21 +35,21 @@ import { assertWithin, limits } from './core/limits.js';
 import type { Ports } from './ports/index.js';
 
 export interface HostOptions {
-  /** libvirt connection URI; chosen by what this user may use when left out. */
+  /** libvirt connection URI; default: chosen by this user's permissions. */
   connect?: string | undefined;
-  /** The store's directory; follows the connection when left out. */
+  /** The store's directory; default: depends on the connection. */
   store?: string | undefined;
-  /** Connections to libvirt, hence calls at once (default 8). */
+  /** Number of connections to libvirt and of concurrent calls (default 8). */
   sessions?: number | undefined;
-  /** Longest wait for one answer of libvirt, in milliseconds (default: COWHERD_LIBVIRT_TIMEOUT, else 120 s). */
+  /** Time limit for a call to libvirt, in milliseconds (default: COWHERD_LIBVIRT_TIMEOUT, otherwise 120 s). */
   timeoutMs?: number | undefined;
-  /** What is done with it, e.g. `base add`: told to other runs that find something locked. */
+  /** The verb, e.g. `base add`: shown to other runs that wait for a lock. */
   verb?: string | undefined;
-  /** How long to wait for what another run has locked, in milliseconds (default: not at all for fleets, 10 minutes for base images). */
+  /** Maximum wait for locks of other runs, in milliseconds (default: none for fleets, 10 minutes for base images). */
   lockTimeoutMs?: number | undefined;
-  /** Aborting it ends a wait for a lock. */
+  /** Cancels a wait for a lock. */
   signal?: AbortSignal | undefined;
-  /** Called with a sentence for people when a wait for a lock begins. */
+  /** Called with a message when a wait for a lock starts. */
   onLockWait?: ((text: string) => void) | undefined;
 }
 
@@ -58,7 +58,7 @@ export interface Host extends Ports {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** Wires the real adapters for one host and one connection. The only place that knows them all. */
+/** Connects the adapters to the ports for one host and one connection. */
 export async function openHost(options: HostOptions = {}): Promise<Host> {
   assertWithin({ sessions: [options.sessions, limits.concurrency], timeoutMs: [options.timeoutMs, limits.timeoutMs] });
   assertWithin({ lockTimeoutMs: [options.lockTimeoutMs, limits.timeoutMs] });

@@ -1,5 +1,4 @@
-/**
- * cowherd as a library: a fleet as an object for test suites, and the same services that the commands use.
+/** cowherd as a library: a fleet as an object for test suites, and the services that the commands use.
  *
  * ```ts
  * import { spawnFleet } from 'cowherd';

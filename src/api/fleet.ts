@@ -15,59 +15,57 @@ import { type CopyOutcome, type CopyRequest, copy } from '../services/guest/copy
 import { type ExecOptions, type ExecOutcome, exec } from '../services/guest/exec.js';
 import { inventory } from '../services/guest/inventory.js';
 
-/** A fleet as an object, for test suites: it is torn down when it goes out of scope. */
+/** A fleet as an object for test suites: it is removed when it goes out of scope. */
 
 export interface FleetOptions extends HostOptions, Omit<SpawnOptions, 'fleet' | 'wait' | 'dryRun'> {
-  /** Left out, it is a random name, so that two suites never meet. */
+  /** Default: a random name, so that suites do not conflict. */
   name?: string | undefined;
-  /** As `--wait`: `agent`, `ssh`, `agent,ssh`, `console=REGEX`, …; left out, nothing is waited for. */
+  /** As `--wait`: `agent`, `ssh`, `agent,ssh`, `console=REGEX`, …; default: do not wait. */
   wait?: string | undefined;
-  /** Leave the fleet as it is when it goes out of scope: it must have a name then. */
+  /** Keep the fleet when it goes out of scope; requires a name. */
   keep?: boolean | undefined;
 }
 
-/** Where a member is, for whoever speaks to it. */
+/** Identity and address of a member. */
 export interface FleetMember {
   index: number;
   name: string;
   uuid: string;
   mac: string;
-  /** Reachable from this host; null where nothing leads to it. */
+  /** Address as seen from this host; null if it cannot be reached. */
   host: string | null;
-  /** Of its sshd, at host. */
+  /** Port of its sshd at `host`. */
   sshPort: number | null;
 }
 
-/**
- * Makes a fleet and waits for it.
+/** Creates a fleet and waits for it.
  *
  * ```ts
  * await using fleet = await spawnFleet({ base: 'golden.qcow2', count: 3, spec: { seed: 'nocloud' }, wait: 'agent' });
  * const { members } = await fleet.exec(['hostname']);
  * ```
- * @throws PARTIAL where a member could not be made or did not get ready, with the reasons in its details. What was made by this
- * call is taken down again.
+ * @throws PARTIAL if a member could not be created or did not become ready; the details have the reasons. Everything that this call created
+ * is removed.
  */
 export async function spawnFleet(options: FleetOptions): Promise<Fleet> {
   const { name, wait, keep = false, connect, store, sessions, timeoutMs, ...rest } = options;
   if (keep && name === undefined)
-    throw new CowherdError('BAD_USAGE', 'A fleet that is kept needs a name', { hint: 'Give it one: { name: "lab", keep: true }.' });
+    throw new CowherdError('BAD_USAGE', 'keep requires a name', { hint: 'Add a name: { name: "lab", keep: true }.' });
   const host = await openHost({ connect, store, sessions });
   const fleet = name ?? `t-${randomBytes(5).toString('hex')}`;
   try {
     const isNew = !(await host.fleets.list()).includes(fleet);
-    // It would go with its disks when this one goes out of scope.
+    // The existing fleet would be removed with its disks when this object goes out of scope.
     if (!isNew && !keep) {
-      throw new CowherdError('BAD_USAGE', `There is a fleet ${fleet} already, and it would be torn down in the end`, {
-        hint: 'Leave out the name, choose another one, or say keep: true.',
+      throw new CowherdError('BAD_USAGE', `Fleet ${fleet} already exists and would be removed at the end`, {
+        hint: 'Omit the name, choose another one, or set keep: true.',
       });
     }
     try {
       const outcome = assertOutcome('spawn', await spawn(host, { ...rest, fleet, timeoutMs, wait: waitFor(wait) }));
       return new Fleet(host, fleet, outcome, keep, await membersOf(host, fleet, outcome.members));
     } catch (error) {
-      // The reason is what the caller must hear, not that what is left could not be removed either.
-      // A fleet that is locked is being made by somebody else.
+      // Report the original error, even if the cleanup also fails. A locked fleet is being created by another process.
       const isOurs = !(error instanceof CowherdError && error.code === 'LOCKED') && (await host.fleets.list()).includes(fleet);
       if (!keep && isOurs) await teardown(host, { fleet }).catch(() => undefined);
       throw error;
@@ -82,7 +80,7 @@ export class Fleet implements AsyncDisposable {
   /** For calls that have no method here. */
   readonly host: Host;
   readonly name: string;
-  /** What spawn did. */
+  /** The outcome of spawn. */
   readonly outcome: Outcome;
   readonly members: readonly FleetMember[];
   readonly #keep: boolean;
@@ -97,9 +95,8 @@ export class Fleet implements AsyncDisposable {
     this.#keep = keep;
   }
 
-  /**
-   * Runs a program in all members, or in some.
-   * @returns what each said; a non-zero exit code is an answer
+  /** Runs a program in all or some members.
+   * @returns the output of each member; a non-zero exit code is not an error
    */
   exec(command: readonly string[] | string, options: Omit<ExecOptions, 'fleet' | 'command'> = {}): Promise<ExecOutcome> {
     return exec(this.host, { ...options, fleet: this.name, command: typeof command === 'string' ? [command] : command });
@@ -115,12 +112,12 @@ export class Fleet implements AsyncDisposable {
     return assertCopy(await copy(this.host, { ...options, source: `${this.name}:${remote}`, destination: directory }));
   }
 
-  /** Freezes members, memory and disk, for `reset({ warm: true })`: between tests, ready guests in a second. */
+  /** Takes a checkpoint of memory and disk for `reset({ warm: true })`, which takes about a second. */
   async checkpoint({ wait, ...options }: Omit<CheckpointOptions, 'fleet' | 'wait'> & { wait?: string } = {}): Promise<Outcome> {
     return assertOutcome('checkpoint', await checkpoint(this.host, { ...options, fleet: this.name, wait: waitFor(wait) }));
   }
 
-  /** Puts members back to clean. @param wait as `--wait` @throws PARTIAL */
+  /** Resets members. @param wait as `--wait` @throws PARTIAL */
   async reset({ wait, ...options }: Omit<ResetOptions, 'fleet' | 'wait'> & { wait?: string } = {}): Promise<Outcome> {
     return assertOutcome('reset', await reset(this.host, { ...options, fleet: this.name, wait: waitFor(wait) }));
   }
@@ -139,7 +136,7 @@ export class Fleet implements AsyncDisposable {
     return status(this.host, this.name, options);
   }
 
-  /** Takes the fleet down, unless it is kept, and closes the connection. The base image stays in the store. Twice is once. */
+  /** Removes the fleet, unless it is kept, and closes the connection. The base image stays in the store. Idempotent. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#isOver) return;
     this.#isOver = true;

@@ -18,19 +18,19 @@ export interface ImportResult {
   warning?: string;
 }
 
-/** What an import would come to. */
+/** The predicted result of an import. */
 export interface ImportPreview extends ImportResult {
-  /** False for an image that would be flattened: only the import itself shows what that gives. */
+  /** False for an image that would be flattened: its digest is only known after the import. */
   isDigestKnown: boolean;
 }
 
 export interface PromotionRequest {
-  /** The disk of a member that is off. */
+  /** The disk of a stopped member. */
   overlay: string;
-  /** What it stands on, with its seals compared. */
+  /** Its base image, with the seals compared. */
   base: BaseImage;
   name: string;
-  /** Stand on that base image, with only what differs from it. */
+  /** Store only the differences, with that base image as backing file. */
   layered: boolean;
   promotedFrom: NonNullable<BaseRecord['promotedFrom']>;
   onProgress?: ((progress: ImportProgress) => void) | undefined;
@@ -47,11 +47,11 @@ export interface ExportRequest {
 
 export interface BaseLockOptions {
   signal?: AbortSignal | undefined;
-  /** Told which process is waited for. */
+  /** Reports the process that holds the lock. */
   onProgress?: ProgressListener | undefined;
-  /** How long to wait for another run; ten minutes where it is left out. For other programs it is seconds. */
+  /** Maximum wait for another run; default ten minutes. For other programs it is a few seconds. */
   waitSeconds?: number | undefined;
-  /** Leave what killed runs left, which is removed otherwise. */
+  /** Keep leftovers of killed runs, which are removed otherwise. */
   keepLeftovers?: boolean | undefined;
 }
 
@@ -59,29 +59,32 @@ export interface BaseStore {
   list(): Promise<{ bases: BaseImage[]; damaged: Array<{ path: string; reason: string }> }>;
   /** @param ref `name`, `name@digest12` or a digest of at least 12 digits; @throws BASE_NOT_FOUND */
   find(ref: string): Promise<BaseImage>;
-  /** The one that a record means; undefined where it is gone. */
+  /** The image that a record refers to; undefined if it is missing. */
   get(ref: BaseRef): Promise<BaseImage | undefined>;
   import(request: ImportRequest): Promise<ImportResult>;
-  /** What {@link import} would come to, with nothing written. @throws as it would */
+  /** Predicts the result of {@link import} without writing anything. @throws the same errors */
   preview(request: ImportRequest): Promise<ImportPreview>;
-  /** Makes a base image of a member's disk. */
+  /** Creates a base image from a member's disk. */
   promote(request: PromotionRequest): Promise<ImportResult>;
-  /** Writes it with all that is below it to one file outside the store. @returns bytes on disk; @throws BAD_USAGE where it exists */
+  /**
+   * Merges an image and its backing images into one file outside the store.
+   * @returns bytes on disk;
+   * @throws BAD_USAGE if the file exists
+   */
   export(request: ExportRequest): Promise<number>;
-  /** What the file looks like now; undefined where it is gone. */
+  /** The current seal of the file; undefined if it is missing. */
   seal(base: BaseLayer): Promise<Seal | undefined>;
-  /** Takes the file as it is now for what was imported: only where its digest was compared. Under the lock. */
+  /** Records the current seal of the file. Only after its digest was compared, and under the lock. */
   reseal(base: BaseImage): Promise<void>;
-  /** Whether its mode lets anybody write to the file, root apart. */
+  /** Whether the mode allows any user other than root to write to the file. */
   isWritable(path: string): Promise<boolean>;
-  /** Reads the whole file again. @returns its sha256 */
+  /** Reads the whole file. @returns its sha256 */
   digest(base: BaseLayer, onProgress?: (progress: ImportProgress) => void, signal?: AbortSignal): Promise<string>;
   remove(base: BaseImage): Promise<void>;
-  /** Removes what runs that were killed have left. Under the lock. */
+  /** Removes leftovers of killed runs. Under the lock. */
   sweep(): Promise<void>;
-  /**
-   * Runs while no base image is imported or removed: lets a fleet bind itself to one, or one be removed, without a race.
-   * @throws LOCKED, naming the holder, after a while
+  /** Runs work while no other run imports or removes base images, so that a fleet can start to use one, or one can be removed, without a race.
+   * @throws LOCKED, naming the holder, when the wait is over
    */
   locked<T>(work: () => Promise<T>, options?: BaseLockOptions): Promise<T>;
 }

@@ -1,49 +1,46 @@
 import type { CheckpointRecord } from '../core/snapshot/checkpoint.js';
 
-/** Memory and disk of one moment, inside a member's overlays. */
+/** Checkpoints: memory and disk of the same moment, stored in a member's overlays. */
 
-/** A snapshot as it lies in an image. */
+/** A snapshot inside an image. */
 export interface HeldSnapshot {
-  /** Of all that it holds: disk, memory, devices. */
+  /** Digest of its whole content: disk, memory, devices. */
   digest: string;
-  /** Bytes of memory and devices; 0 in images that have the disk alone. */
+  /** Bytes of memory and devices; 0 in images with disk data only. */
   stateBytes: number;
 }
 
 export interface CheckpointStore {
-  /** @returns undefined where there is none; @throws STATE_DAMAGED */
+  /** @returns undefined if there is none; @throws STATE_DAMAGED */
   read(fleet: string, member: string): Promise<CheckpointRecord | undefined>;
-  /** Of all members that have one, by name; those that cannot be read are left out. */
+  /** Checkpoints by member name; unreadable records are skipped. */
   list(fleet: string): Promise<Map<string, CheckpointRecord>>;
   write(fleet: string, member: string, record: CheckpointRecord): Promise<void>;
-  /** What it is of stays in the overlay until that is replaced. */
+  /** Removes only the record: the snapshot stays in the overlay until that is replaced. */
   forget(fleet: string, member: string): Promise<void>;
-  /** The snapshots in an image that are cowherd's; it may be open elsewhere. Empty where it cannot be read as a qcow2 image. */
+  /** cowherd's snapshots in an image, which may be in use. Empty if it is not a readable qcow2 image. */
   snapshots(path: string): Promise<Array<{ name: string; stateBytes: number }>>;
   /** Their names. */
   tags(path: string): Promise<string[]>;
-  /** Whether the disk as it is now has memory hanging on it: so a load leaves it, and it would outlive its snapshot. */
+  /** Whether the active disk state refers to saved memory: a load leaves it like that, and the memory would outlive its snapshot. */
   hasLooseState(path: string): Promise<boolean>;
-  /**
-   * Reads all that a snapshot holds.
-   * @param like a digest that the result is to be compared with: it is made in the same way
-   * @returns undefined where there is none of that name, or not all of it
+  /** Reads the whole content of a snapshot.
+   * @param like a digest to compare the result with: the same algorithm is used
+   * @returns undefined if there is no such snapshot or it is incomplete
    */
   held(path: string, tag: string, signal?: AbortSignal, like?: string): Promise<HeldSnapshot | undefined>;
 }
 
-/**
- * QEMU's own monitor, behind libvirt's back: a running guest is saved into its disks and put back to that moment, in the same process.
- * Disks are named by their files.
+/** QEMU's monitor, bypassing libvirt: saves a running guest into its disks and restores it in the same process. Disks are identified by their files.
  */
 export interface Monitor {
-  /** Freezes the guest while it is saved. @param memoryBytes of the guest, for how long that may take */
+  /** Saves the guest, which is paused meanwhile. @param memoryBytes memory of the guest, for the time limit */
   save(domain: string, tag: string, disks: readonly string[], memoryBytes: number): Promise<void>;
-  /** A guest that ran runs on from there; one that was paused stays so. */
+  /** Restores a snapshot. A running guest continues from there; a paused one stays paused. */
   load(domain: string, tag: string, disks: readonly string[], memoryBytes: number): Promise<void>;
-  /** Waits until what an earlier run has asked for is over, and forgets how it ended. */
+  /** Waits for jobs of an earlier run and discards their results. */
   settle(domain: string, memoryBytes: number): Promise<void>;
   drop(domain: string, tag: string, disks: readonly string[]): Promise<void>;
-  /** Version of the process that runs the guest, with its package's. */
+  /** Version of the QEMU process and its package. */
   version(domain: string): Promise<string>;
 }

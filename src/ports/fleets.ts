@@ -12,7 +12,7 @@ export interface FleetLock {
 export interface ConsolePiece {
   text: GuestText;
   nextByte: number;
-  /** Another one for each log: a start begins a new one, which may be as long as the last one was. */
+  /** Identifies the log: every start creates a new one, which may be as long as the last one. */
   life?: string;
 }
 
@@ -20,75 +20,72 @@ export interface FleetStore {
   readonly root: string;
   /** Names of all fleets that have a directory. */
   list(): Promise<string[]>;
-  /** @returns undefined where there is none; @throws STATE_DAMAGED */
+  /** @returns undefined if there is none; @throws STATE_DAMAGED */
   read(fleet: string): Promise<FleetRecord | undefined>;
   write(record: FleetRecord): Promise<void>;
   /** @throws LOCKED, naming the holder */
   lock(fleet: string): Promise<FleetLock>;
-  /** Which process holds the lock on the fleet now; undefined where none does. */
+  /** The process that holds the lock on the fleet; undefined if it is not locked. */
   holder(fleet: string): Promise<LockHolder | undefined>;
-  /** The fleet's own template of a kind with that sha256; undefined where it is gone. */
+  /** The fleet's own template of a kind with that sha256; undefined if it is missing. */
   readSource(fleet: string, kind: SourceKind, digest: string): Promise<string | undefined>;
   writeSource(fleet: string, kind: SourceKind, digest: string, source: string): Promise<void>;
   files(fleet: string, member: string): MemberFiles;
-  /** Bytes on disk of every disk of the fleet, by its stem: the member's name, and behind a dot that of a further disk. One pass, no process. */
+  /** Bytes on disk of every disk of the fleet, by file stem: the member's name, for further disks followed by a dot and the disk's name. */
   overlaySizes(fleet: string): Promise<Map<string, number>>;
-  /** What the header of a member's disk names as its backing file; undefined where it names none, or is not there. */
+  /** The backing file in the header of a member's disk; undefined if it has none or does not exist. */
   backingFile(fleet: string, stem: string): Promise<string | undefined>;
-  /** A path for a file that lives for a moment, in the directory where the overlays are. */
+  /** Path for a temporary file in the directory of the overlays. */
   scratchPath(fleet: string): Promise<string>;
-  /**
-   * Writes fresh overlays beside where they will be, and syncs them all at once: after it, putting each in place is one rename,
-   * and a full disk has been found out before anything was given up.
+  /** Writes fresh overlays next to their final paths and syncs all of them: placing one is then a single rename, and a full disk is detected before anything is discarded.
    */
   stageOverlays(fleet: string, stems: readonly string[], image: Buffer): Promise<void>;
-  /** Names of members whose disk is the golden VM's still: no guest may boot from it. */
+  /** Names of members whose disk still has the source VM's identity: no guest may boot from it. */
   listIdentityPending(fleet: string): Promise<Set<string>>;
-  /** Before a clone's fresh disk is put in place. */
+  /** Called before a clone's fresh disk is placed. */
   markIdentityPending(fleet: string, member: string): Promise<void>;
-  /** Synced: its disk is its own from then on. What is gone is fine. */
+  /** Removes the identity-pending mark, with a sync. Not an error if it does not exist. */
   markMade(fleet: string, member: string): Promise<void>;
-  /** Renames a staged overlay over what is there. */
+  /** Replaces the overlay with the staged one by a rename. */
   placeOverlay(fleet: string, stem: string): Promise<void>;
-  /** Keeps the NVRAM that members of UEFI begin with. */
+  /** Stores the initial NVRAM of members with UEFI. */
   writeGoldenNvram(fleet: string, digest: string, bytes: Buffer): Promise<void>;
-  /** Gives a member a fresh NVRAM: a copy of the golden one with that digest, else none, and libvirt makes one at the next start. */
+  /** Resets a member's NVRAM: to a copy of the initial one with that digest, or to none, and libvirt creates one at the next start. */
   placeNvram(fleet: string, member: string, digest: string | undefined): Promise<void>;
-  /** Bytes on disk that an overlay of these bytes takes; writes one and removes it. */
+  /** Bytes on disk of an overlay with this content; writes a temporary file. */
   measureOverlay(fleet: string, image: Buffer): Promise<number>;
-  /** Makes ready what a start needs: an empty console log that libvirt's log daemon appends to and this user can read. */
+  /** Prepares a start: creates an empty console log that virtlogd appends to and this user can read. */
   prepareStart(fleet: string, member: string): Promise<void>;
-  /**
-   * The console log from an offset on, at most 64 KiB of it; a negative offset counts from the end. A character that is not complete yet is left for the next call.
-   * @param life of the log that the offset is in: where the member has a new log, that is read from its beginning
+  /** Reads at most 64 KiB of the console log from an offset; a negative offset counts from the end. An incomplete character is left for the next call.
+   * @param life identifies the log that the offset belongs to: a new log is read from its beginning
    */
   readConsole(fleet: string, member: string, fromByte: number, life?: string): Promise<ConsolePiece>;
-  /** Removes what belongs to a member; what is gone already is fine. */
+  /** Removes the files of a member; missing ones are not an error. */
   removeMemberFiles(fleet: string, member: string, stems: readonly string[]): Promise<void>;
-  /** Removes the fleet's directory. @returns paths in it that are not cowherd's, and therefore stay */
+  /** Removes the fleet's directory. @returns paths of unknown files, which are kept */
   removeFleet(fleet: string): Promise<string[]>;
   beginOperation(fleet: string, operation: Operation): Promise<void>;
-  /** Notes that a member is done. */
+  /** Records that a member is done. */
   markDone(fleet: string, index: number): Promise<void>;
   endOperation(fleet: string): Promise<void>;
   /** @throws STATE_DAMAGED */
   unfinished(fleet: string): Promise<Unfinished | undefined>;
 }
 
-/** A file beside a member's overlay that is to take its place. */
+/** A file that will replace a member's overlay. */
 export interface OverlayCopy {
   readonly path: string;
   /** Bytes on disk of the overlay and, once it is synced, of the copy. */
   sizes(): Promise<{ overlay: number; copy: number }>;
-  /** Renames it over the overlay. @throws STORE_FAILED where that is not the file any more that was there in the beginning */
+  /** Renames it over the overlay. @throws STORE_FAILED if the overlay was replaced meanwhile */
   place(): Promise<void>;
-  /** Removes it, if it is still there. */
+  /** Removes it if it still exists. */
   discard(): Promise<void>;
 }
 
 export interface OverlayStore {
-  /** Removes the copies that an interrupted run left. Only under the fleet's lock. */
+  /** Removes copies that an interrupted run left. Only under the fleet's lock. */
   sweep(fleet: string): Promise<void>;
-  /** Makes an empty file that only this user reads. */
+  /** Creates an empty file that only this user can read. */
   beginCopy(fleet: string, stem: string): Promise<OverlayCopy>;
 }

@@ -3,7 +3,7 @@ import type { BaseImage } from '../core/image/base.js';
 export interface ImageInfo {
   format: string;
   virtualBytes: number;
-  /** As its header names it; undefined where it stands on nothing. */
+  /** Backing file in its header; undefined if it has none. */
   backing?: { path: string; format: string };
   /** Names of internal snapshots and dirty bitmaps: a copy of the disk would lose them. */
   extras: string[];
@@ -16,9 +16,9 @@ export interface ImageFile {
 
 export interface ConvertRequest {
   source: ImageFile;
-  /** A new file; one that is there is overwritten, and keeps its mode. */
+  /** An existing file is overwritten and keeps its mode. */
   target: ImageFile;
-  /** Write an overlay on this image, with only what differs from it. Left out: everything, in one file. */
+  /** Write an overlay with only the differences from this image; default: one standalone file. */
   backing?: ImageFile | undefined;
   compress?: boolean | undefined;
   onProgress?: ((percent: number) => void) | undefined;
@@ -27,29 +27,27 @@ export interface ConvertRequest {
 
 export interface ImageTool {
   version(): Promise<string>;
-  /** @param isInUse a guest may write to it meanwhile */
+  /** @param isInUse whether a guest may write to it meanwhile */
   info(path: string, format: 'qcow2' | 'raw', isInUse?: boolean): Promise<ImageInfo>;
-  /** @throws BASE_REFUSED where it is corrupt; @returns a warning where clusters are leaked */
+  /** @throws BASE_REFUSED if it is corrupt; @returns a warning if clusters are leaked */
   check(path: string, signal?: AbortSignal): Promise<string | undefined>;
-  /** The bytes of a fresh, empty overlay on a base image. @param virtualBytes its size for the guest; left out, as large as that */
+  /** The bytes of a fresh, empty overlay on a base image. @param virtualBytes virtual size; default: that of the base image */
   freshOverlay(base: BaseImage, scratchPath: string, virtualBytes?: number): Promise<Buffer>;
-  /** Makes a qcow2 image larger that nobody has open; one that is as large already stays as it is. In place. */
+  /** Enlarges a qcow2 image that is not in use; does nothing if it is already as large. In place. */
   grow(path: string, virtualBytes: number): Promise<void>;
-  /** The bytes of a blank qcow2 disk. @param virtualBytes its size for the guest */
+  /** The bytes of a blank qcow2 disk. @param virtualBytes virtual size */
   blankDisk(virtualBytes: number, scratchPath: string): Promise<Buffer>;
-  /**
-   * Makes an overlay stand on another base image, with what the guest sees unchanged: what the two differ in is copied into it.
-   * In place; nobody may have it open. One that stands there already stays as it is.
+  /** Rebases an overlay onto another base image without changing its content: the differences are copied into it. In place; it must not be in use. Does nothing if it is already based on that image.
    */
   rebase(overlay: string, base: BaseImage, signal?: AbortSignal): Promise<void>;
-  /** Has an overlay name another path as its backing file, which must be the same image: nothing is read or copied. In place. */
+  /** Changes the path of an overlay's backing file to another path of the same image; no data is read or copied. In place. */
   repoint(overlay: string, base: Pick<BaseImage, 'path' | 'format'>): Promise<void>;
-  /** Removes an internal snapshot of an image that nobody has open; one that is not there is fine. In place. */
+  /** Removes an internal snapshot of an image that is not in use; not an error if it does not exist. In place. */
   dropSnapshot(path: string, tag: string): Promise<void>;
-  /** Copies the disk that an image and everything below it make. */
+  /** Copies the content of an image with its backing chain. */
   convert(request: ConvertRequest): Promise<void>;
-  /** The most bytes that a flattened qcow2 copy of an image can take. */
+  /** Maximum size of a flattened qcow2 copy of an image, in bytes. */
   measure(image: ImageFile): Promise<number>;
-  /** Whether a guest would see the same disk in both, to its last byte and its size. */
+  /** Whether both have the same guest-visible content and size. */
   isSameDisk(one: ImageFile, other: ImageFile, signal?: AbortSignal): Promise<boolean>;
 }

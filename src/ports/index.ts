@@ -10,9 +10,7 @@ import type { MemoryStore } from './memory.js';
 import type { DiskFiles, ForeignDomains, OverlayTool, SnapshotStore } from './snapshot.js';
 import type { StoreSurvey } from './survey.js';
 
-/**
- * The few calls that the services need from the outside. An instance belongs to one host and one connection. Every call may
- * fail with a CowherdError; what is already as asked is success.
+/** Interfaces that the services need from outside. An instance belongs to one host and one connection. Every call may fail with a CowherdError; calls are idempotent.
  */
 
 export type * from './bases.js';
@@ -26,10 +24,10 @@ export type * from './memory.js';
 export type * from './snapshot.js';
 export type * from './survey.js';
 
-/** Templates that come with cowherd. */
+/** Built-in templates. */
 export type BuiltInTemplate = 'domain' | 'user-data' | 'meta-data' | 'fix-up';
 
-/** Everything that services may use; put together in host.ts. */
+/** All ports of the services; assembled in host.ts. */
 export interface Ports {
   hypervisor: Hypervisor;
   networks: Networks;
@@ -52,12 +50,12 @@ export interface Ports {
   machine: Machine;
   accelerator: AcceleratorProbe;
   clock: Clock;
-  /** Reads a file that the person named. @throws FILE_NOT_FOUND */
+  /** Reads a file that the user named. @throws FILE_NOT_FOUND */
   readFile(path: string): Promise<string>;
   readBytes(path: string): Promise<Buffer>;
-  /** What a guest left in a disk image, read without booting it; undefined where it cannot be read. Never throws. */
+  /** Inspects guest files in a disk image without booting it; undefined if it cannot be read. Never throws. */
   inspectGuestFiles(path: string, format: 'qcow2' | 'raw', options?: { backing?: readonly ImageFile[] }): Promise<GuestFacts | undefined>;
-  /** Writes a file that the person named. @throws BAD_USAGE where it exists */
+  /** Writes a file that the user named. @throws BAD_USAGE if it exists */
   writeNewFile(path: string, text: string): Promise<void>;
   builtInTemplate(name: BuiltInTemplate): Promise<string>;
 }

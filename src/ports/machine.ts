@@ -9,7 +9,7 @@ export interface Clock {
   monotonic(): number;
   /** Wall clock. */
   now(): Date;
-  /** Resolves after the time or at once on abort; never rejects. */
+  /** Resolves after the time, or at once on abort; never rejects. */
   sleep(milliseconds: number, signal?: AbortSignal): Promise<void>;
 }
 
@@ -18,7 +18,7 @@ export interface DiskSpace {
   freeBytes: number;
 }
 
-/** A path that QEMU's user has to get to: a directory or a file that libvirt gives to it, or a file that it must be able to read as it is. */
+/** A path that QEMU's user must reach. pass: libvirt sets its owner. read: it must be readable as it is. */
 export interface ReachTarget {
   path: string;
   needs: 'pass' | 'read';
@@ -26,56 +26,56 @@ export interface ReachTarget {
 
 export interface QemuProcess {
   pid: number;
-  /** Ticks since boot: tells it from a later process with the same pid. */
+  /** Start time in ticks since boot, to detect a later process with the same pid. */
   startTicks: number;
   /** ms since the epoch. */
   startedAt: number;
-  /** What its command line gives the guest. */
+  /** Guest memory from its command line. */
   guestBytes: number | undefined;
 }
 
-/** Facts about the machine that cowherd runs on. */
+/** Facts about this host. */
 export interface Machine {
   memory(): Promise<{ totalBytes: number; availableBytes: number }>;
-  /** Of the file system that holds the nearest existing ancestor of the path. */
+  /** Space on the file system of the path, or of its nearest existing parent. */
   diskSpace(path: string): Promise<DiskSpace>;
-  /** Running QEMU processes, by domain UUID; what is not visible is left out. */
+  /** Running QEMU processes by domain UUID, as far as they are visible. */
   qemuProcesses(): Promise<Map<string, QemuProcess>>;
-  /** What they take, by pid; few at a time, since it costs the kernel a walk through all their pages. */
+  /** Memory use by pid; reads only a few at a time, since the kernel walks all their page tables. */
   processMemory(processes: readonly QemuProcess[]): Promise<Map<number, ProcessMemory>>;
-  /** absent: the kernel has none, or does not show it here. */
+  /** absent: the kernel has no KSM or does not show it. */
   ksm(): Promise<Ksm | 'absent' | 'unreadable'>;
-  /** All that keeps a user from these files and directories. What is not there yet is no obstacle, and neither is what has an ACL. */
+  /** Obstacles for a user on the way to these files and directories. Missing paths and paths with an ACL are no obstacles. */
   obstaclesFor(user: { uid: number; gid: number }, targets: readonly ReachTarget[]): Promise<PathObstacle[]>;
-  /** What keeps this user from writing into a directory, or from making it; undefined where nothing does. */
+  /** Why this user cannot write to a directory or create it; undefined if it can. */
   writeObstacle(directory: string): Promise<{ reason: string; isReadOnly: boolean } | undefined>;
-  /** Files of a directory that belong to another user than it does; undefined where it is not there, or not to be seen. */
+  /** Files of a directory with another owner than the directory; undefined if it is missing or not visible. */
   strangersIn(directory: string): Promise<{ owner: string; files: string[] } | undefined>;
   isRoot(): boolean;
   userName(): string;
   groups(): Promise<string[]>;
-  /** Who may open /dev/kvm; undefined where there is none. */
+  /** Mode and group of /dev/kvm; undefined if it does not exist. */
   kvmDevice(): Promise<{ mode: number; group: string } | undefined>;
-  /** What stands behind the name of a network interface of this host. */
+  /** The kind of a network interface of this host. */
   linkKind(name: string): Promise<'bridge' | 'other' | 'absent'>;
-  /** Whether nothing of this host listens on a TCP port of 127.0.0.1. */
+  /** Whether no process listens on a TCP port of 127.0.0.1. */
   isPortFree(port: number): Promise<boolean>;
-  /** Limits of the running libvirt daemon where they can be seen. */
+  /** Limits of the running libvirt daemon, as far as they are visible. */
   libvirtdLimits(): Promise<{ openFiles?: number; maxClients?: number; maxWorkers?: number }>;
 }
 
-/** Finds out which accelerator and which CPU guests really run with here. */
+/** Finds the accelerator and CPU that guests can use on this host. */
 export interface AcceleratorProbe {
   /**
-   * @param options.fresh probe again even if an answer is remembered, and forget what was refuted
-   * @param options.onProbe called before a probe runs: it may take some seconds
-   * @param options.isKept whether the store remembers the answer (true when left out); else only this process does
-   * @throws ACCELERATOR_FAILED where nothing runs guests with the CPU that is asked for
+   * @param options.fresh ignore cached and refuted results
+   * @param options.onProbe called before a probe, which may take some seconds
+   * @param options.isKept whether to cache the result in the store (default) or only in this process
+   * @throws ACCELERATOR_FAILED if no accelerator can run guests with the requested CPU
    */
   choose(
     question: AcceleratorQuestion,
     options?: { fresh?: boolean; onProbe?: () => void; signal?: AbortSignal | undefined; isKept?: boolean },
   ): Promise<AcceleratorAnswer>;
-  /** A guest did not start so: the remembered answer is dropped, and probes are not believed about this choice. */
+  /** Records that a guest did not start with this choice: drops the cached result and ignores probes for it. */
   refute(question: AcceleratorQuestion, choice: AcceleratorChoice, why: string, options?: { isKept?: boolean }): Promise<void>;
 }

@@ -4,65 +4,65 @@ import type { SaveHead } from '../core/image/save-file.js';
 import type { ImportProgress } from '../core/progress.js';
 import type { DiskSpec } from '../core/spec/spec.js';
 
-/** The calls that have to do with the memory of golden VMs, which clones go on from. */
+/** Ports for the saved memory of source VMs, from which clones are restored. */
 
-/** A copy of a saved memory that one member after another is restored from: each needs a head of its own alone. */
+/** A copy of a saved memory from which members are restored one after another: only its header differs between members. */
 export interface MemorySlot {
   readonly path: string;
-  /** Makes it the memory of this domain. */
+  /** Rewrites the header for this domain. */
   become(xml: string): Promise<void>;
   discard(): Promise<void>;
 }
 
-/** Which spawn froze a running VM: on disk from before it is frozen until the spawn's own intent is. */
+/** The spawn that froze a running VM. Written before the freeze, removed when the spawn's own intent is written. */
 export interface Freeze {
   version: 1;
-  /** Name and UUID of the golden VM. */
+  /** Name and UUID of the source VM. */
   domain: string;
   uuid: string;
   startedAt: string;
-  /** What the spawn was asked for besides. */
+  /** Other options of the spawn. */
   count: number;
   keepFrozen: boolean;
   start: boolean;
-  /** As --wait says it. */
+  /** Value of --wait. */
   wait?: string | undefined;
   timeoutMs?: number | undefined;
   concurrency?: number | undefined;
   bootConcurrency?: number | undefined;
-  /** What the golden VM's cards had, and what kinds of host keys it had, when it was asked. */
+  /** Addresses of the source VM's network cards and its types of host keys. */
   addresses: string[];
   hostKeyTypes: string[];
-  /** How much it had, which is what libvirt writes. */
+  /** Its memory size, the amount that libvirt writes. */
   memoryMiB: number;
-  /** Disks and memory of one moment that are in the store: from here on nothing is frozen again. */
-  taken?: { base: BaseRef; disks: DiskSpec[]; facts: MemoryFacts /** Base images that came in for it. */; imported: BaseRef[] } | undefined;
+  /** Disks and memory that were copied to the store: once set, the VM is not frozen again. */
+  taken?: { base: BaseRef; disks: DiskSpec[]; facts: MemoryFacts /** Base images imported for it. */; imported: BaseRef[] } | undefined;
 }
 
 export type MemoryFacts = Omit<WarmMemory, 'digest' | 'seal' | 'allocatedBytes' | 'bytes'>;
 
 export interface MemoryStore {
-  /** Where libvirt keeps the memory of a domain by a managed save. */
+  /** Path of libvirt's managed save of a domain. */
   managedSave(domain: string): string;
-  /** @throws STORE_FAILED; BASE_REFUSED where it is not a save file of a kind that is known */
+  /** @throws STORE_FAILED; BASE_REFUSED if it is not a supported save file */
   read(path: string): Promise<SaveHead>;
-  /** Puts a copy of a saved memory beside the base image that it belongs to, synced. Under the lock on base images, as the two that follow. */
+  /** Copies a saved memory next to its base image, with a sync. Like the next two, only under the lock on base images. */
   take(base: BaseImage, file: string): Promise<void>;
-  /** Reads what was taken, and records it together with its base image. */
+  /** Reads the copied memory and records it with its base image. */
   record(base: BaseImage, facts: MemoryFacts, signal?: AbortSignal): Promise<BaseImage>;
-  /** Takes a memory away again, and what is recorded of it. */
+  /** Removes a memory and its record. */
   drop(base: BaseImage): Promise<void>;
-  /** Of a memory that was moved or copied, and has the content that was frozen: another file is that from now on. */
+  /** Records the current file as the memory, after it was moved or copied and its content was compared. */
   reseal(base: BaseImage): Promise<void>;
   path(base: Pick<BaseImage, 'name' | 'digest'>): string;
-  /** What the file looks like now; undefined where it is gone. */
+  /** The current seal of the file; undefined if it is missing. */
   seal(base: Pick<BaseImage, 'name' | 'digest'>): Promise<Seal | undefined>;
-  /** Reads all of it. @returns its sha256 */
+  /** Reads the whole memory. @returns its sha256 */
   digest(base: BaseImage, onProgress?: (progress: ImportProgress) => void, signal?: AbortSignal): Promise<string>;
-  /** Copies it into a fleet's directory; what a run that was killed leaves goes at the end of the next operation. */
+  /** Copies it into a fleet's directory. Leftovers of a killed run are removed at the end of the next operation. */
   openSlot(fleet: string, base: BaseImage): Promise<MemorySlot>;
   readFreeze(fleet: string): Promise<Freeze | undefined>;
   beginFreeze(fleet: string, freeze: Freeze): Promise<void>;
-  /** What is gone already is fine. */
+  /** Not an error if it does not exist. */
   endFreeze(fleet: string): Promise<void>;
 }

@@ -3,9 +3,9 @@ import type { Qcow2Header } from '../core/image/qcow2-header.js';
 import type { SnapshotFiles } from '../core/snapshot/plan.js';
 import type { DiskFormat, ImageRef, SnapshotJournal, SnapshotRecord } from '../core/snapshot/snapshot.js';
 
-/** The calls that have to do with snapshots of domains that cowherd did not make. */
+/** Ports for snapshots of foreign domains. */
 
-/** What libvirt keeps of domains beside their XML; names of domains. */
+/** Domains with state in libvirt besides their XML, by name. */
 export interface ManagedState {
   transient: ReadonlySet<string>;
   managedSave: ReadonlySet<string>;
@@ -15,52 +15,50 @@ export interface ManagedState {
 }
 
 export interface ForeignDomains {
-  /** The XML as it is defined, with the passwords in it: what can be defined again without a loss. Undefined where it is gone. */
+  /** The XML definition including passwords, so that it can be defined again without loss. Undefined if the domain does not exist. */
   definition(domain: string): Promise<string | undefined>;
-  /** The XML of a running domain as it runs, which may differ from the definition. Undefined where it is gone. */
+  /** The live XML of a running domain, which may differ from the definition. Undefined if the domain does not exist. */
   running(domain: string): Promise<string | undefined>;
-  /** Where libvirt keeps the firmware's variables of a domain whose definition does not say. */
+  /** Path of libvirt's NVRAM for a domain whose definition does not contain it. */
   nvramPath(name: string): string;
   managedState(): Promise<ManagedState>;
 }
 
-/** Image files wherever they are. */
+/** Image files inside and outside the store. */
 export interface DiskFiles {
-  /** Follows symbolic links. Undefined where there is no file. */
+  /** Follows symbolic links. Undefined if there is no file. */
   seal(path: string): Promise<Seal | undefined>;
-  /** Without symbolic links on the way; the path itself where it leads nowhere. */
+  /** The path without symbolic links; unchanged if it does not exist. */
   realPath(path: string): Promise<string>;
-  /** Undefined where there is no file. */
+  /** Undefined if there is no file. */
   allocatedBytes(path: string): Promise<number | undefined>;
-  /** What a qcow2 file says of itself. @throws FILE_NOT_FOUND, BASE_REFUSED where it is none */
+  /** Reads the header of a qcow2 file. @throws FILE_NOT_FOUND, BASE_REFUSED if it is not qcow2 */
   qcow2Header(path: string): Promise<Qcow2Header>;
-  /**
-   * The files that the first bytes may mean as the backing file, whatever the file is called; for finding out who stands on an
-   * image. A relative name counts from the directory of the path as it is given, and from that without symbolic links.
-   * @returns none where there is no backing file, or it is none of this host's
-   * @throws FILE_NOT_FOUND where it cannot be read; BASE_REFUSED where nobody can tell what it means
+  /** Possible backing files according to the header, regardless of the file name; for finding the users of an image. A relative name is resolved from the directory of the given path and of its real path.
+   * @returns none if there is no backing file or it is not on this host
+   * @throws FILE_NOT_FOUND if it cannot be read; BASE_REFUSED if the header is ambiguous
    */
   backingFiles(path: string): Promise<string[]>;
-  /** The same for every path of one file, hard links too; the path itself where there is none. */
+  /** Equal for all paths of one file, including hard links; the path itself if there is no file. */
   identity(path: string): Promise<string>;
-  /** Why this user cannot read or write a file, {@link isNotThere} included; undefined where nothing keeps them. */
+  /** Why this user cannot read or write a file, including {@link isNotThere}; undefined if it can. */
   obstacle(path: string, access: 'read' | 'write'): Promise<string | undefined>;
-  /** Files of a directory, with those below it where that is asked for. */
+  /** Files of a directory. @param isDeep include subdirectories */
   filesIn(directory: string, isDeep: boolean): Promise<string[]>;
-  /** Puts a file's content in place of another one's, whole or not at all, with the owner and mode of what is replaced. */
+  /** Replaces a file's content atomically with that of another file; owner and mode are kept. */
   replaceContent(from: string, to: string): Promise<void>;
-  /** Has the content written to the disk. */
+  /** Syncs the file to disk. */
   sync(path: string): Promise<void>;
 }
 
-/** qemu-img, for overlays outside of fleets. */
+/** qemu-img for overlays outside of fleets. */
 export interface OverlayTool {
-  /** An empty overlay, written to the disk. What is there already is written over. */
+  /** Creates an empty overlay with a sync; an existing file is overwritten. */
   create(path: string, backing: ImageRef, signal?: AbortSignal): Promise<void>;
-  /** What an image says of its backing file. @throws BASE_REFUSED where it keeps its data elsewhere */
+  /** The backing file in an image's header. @throws BASE_REFUSED if its data is in an external file */
   backing(image: ImageRef): Promise<{ path: string; format: string | undefined } | undefined>;
   virtualBytes(path: string, format: DiskFormat): Promise<number>;
-  /** Writes what an overlay holds into what it stands on; the overlay stays as it is, so that it may be done again. */
+  /** Commits an overlay into its backing file. The overlay is not changed, so that this can be repeated. */
   commit(overlay: string, onProgress: (percent: number) => void, signal?: AbortSignal): Promise<void>;
 }
 
@@ -69,21 +67,21 @@ export interface SnapshotStore {
   list(): Promise<string[]>;
   /** @throws STATE_DAMAGED */
   read(uuid: string): Promise<SnapshotRecord | undefined>;
-  /** Removes the record of a domain without a level. */
+  /** A record without levels is removed. */
   write(record: SnapshotRecord): Promise<void>;
   /** @throws LOCKED, naming the holder */
   lock(uuid: string, name: string): Promise<{ release(): Promise<void> }>;
   directory(uuid: string): string;
   files(uuid: string): SnapshotFiles;
-  /** Makes the directory that a file will be in. */
+  /** Creates the parent directory of a file. */
   makeRoom(path: string): Promise<void>;
-  /** Copies a small file into the store, for nobody else to read. */
+  /** Copies a small file into the store, readable by this user only. */
   keep(from: string, to: string): Promise<void>;
-  /** Removes files of the directory, and directories that get empty by it. */
+  /** Removes files of the directory, and directories that become empty. */
   remove(uuid: string, paths: readonly string[]): Promise<void>;
   /** @throws STATE_DAMAGED */
   journal(uuid: string): Promise<SnapshotJournal | undefined>;
-  /** On the disk when it returns. */
+  /** Synced when it returns. */
   writeJournal(journal: SnapshotJournal): Promise<void>;
   endJournal(uuid: string): Promise<void>;
 }

@@ -65,13 +65,13 @@ describe('the memory that a kernel reports', () => {
   });
 
   it.each([
-    [undefined, /^not there/, undefined],
+    [undefined, /^not available/, undefined],
     [{}, /cannot be read/, undefined],
     [{ run: '1', pages_shared: 'x', pages_sharing: '1' }, /cannot be read/, undefined],
-    [{ run: '0', pages_shared: '0', pages_sharing: '0' }, /^off: nothing of guests is merged$/, /echo 1 .*by timing/],
+    [{ run: '0', pages_shared: '0', pages_sharing: '0' }, /^off: no pages are merged$/, /echo 1 .*by timing/],
     [
       { run: '0', pages_shared: '1', pages_sharing: '9' },
-      /^off: merges nothing more, and still saves [\d.]+ [KM]iB now \(10 pages kept as 1\)$/,
+      /^off: no new merges, still saves [\d.]+ [KM]iB now \(10 pages kept as 1\)$/,
       /echo 1 /,
     ],
     [{ run: '2', pages_shared: '0', pages_sharing: '0' }, /^off: /, /echo 1 /],

@@ -84,7 +84,7 @@ export async function unleash(lab: Lab, storm: Storm, goldens: readonly [string,
       if (storm.killedPercent === 0 && open.length > 0) result.outrages.push(`verify: ${JSON.stringify(open)}`);
     } else if (exitCode === 4 && storm.killedPercent > 0 && stdout.includes('it has no domain')) {
       // What a killed teardown has taken is there no more, and that is told.
-    } else if (exitCode === 7 && stdout.includes('is not in the store any more')) {
+    } else if (exitCode === 7 && stdout.includes('is no longer in the store')) {
       // Between the import of a base image and the intent that binds it, somebody has removed it: nothing stood on it.
     } else if (!decent.has(exitCode ?? -1)) {
       result.outrages.push(`${args.join(' ')} exited ${exitCode}\n${stdout}\n${stderr}`);

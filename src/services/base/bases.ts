@@ -19,15 +19,15 @@ export interface BaseListing {
   path: string;
   /** Files that it is made of: 1 unless it is layered. */
   depth: number;
-  /** Of a layered one: what is below it, nearest first. */
+  /** Backing images of a layered image, nearest first. */
   layers: string[];
-  /** The member whose disk it was made of, and what that stood on. */
+  /** The member whose disk was promoted, and the base image of that disk. */
   promotedFrom: { fleet: string; member: string; base: string } | null;
-  /** Of a warm base: the memory that clones go on from, and whose it was. */
+  /** Of a warm base: the memory that clones resume from, and its source domain. */
   memory: { domain: string; takenAt: string; memoryMiB: number; allocatedBytes: number } | null;
-  /** Fleets that stand on it. */
+  /** Fleets based on it. */
   fleets: string[];
-  /** What differs from the record; empty for an untouched image. */
+  /** Differences from the record; empty for an unchanged image. */
   problems: string[];
 }
 
@@ -37,7 +37,7 @@ export async function listBases(ports: Ports): Promise<{ bases: BaseListing[]; d
   return { bases: await Promise.all(bases.map((base) => describeBase(ports, base, users))), damaged: [...damaged, ...unreadable] };
 }
 
-/** Brings an image into the store without making a fleet on it. Also mends a base image that was touched: by the original file. */
+/** Imports an image into the store. Importing the original file again also repairs a base image whose file was changed. */
 export async function addBase(
   ports: Ports,
   request: Omit<ImportRequest, 'onProgress'>,
@@ -52,7 +52,7 @@ export async function addBase(
       }),
     { signal, onProgress },
   );
-  // The image is in; that nobody can say who uses it is no reason to call that a failure.
+  // The import succeeded: it does not fail because the users of the image cannot be listed.
   const { users } = await baseUsers(ports).catch(() => ({ users: new Map<string, string[]>() }));
   return {
     ...(await describeBase(ports, base, users)),
@@ -62,7 +62,7 @@ export async function addBase(
   };
 }
 
-/** What its members would have in common and should not; nothing where the image cannot be read without booting it. */
+/** State that its members would share but should not; empty if the image cannot be inspected without booting it. */
 export async function hygieneWarningsOf(
   ports: Pick<Ports, 'inspectGuestFiles'>,
   { path, format, backing }: BaseImage,
@@ -113,14 +113,14 @@ function memoryOf({ warm }: BaseImage): BaseListing['memory'] {
   return { domain, takenAt, memoryMiB, allocatedBytes };
 }
 
-/** Bytes on disk of an image without what is below it, and of the memory beside it. */
+/** Bytes on disk of an image and its memory, without its backing images. */
 export function ownBytes({ allocatedBytes, warm }: BaseImage): number {
   return allocatedBytes + (warm?.allocatedBytes ?? 0);
 }
 
 /**
- * @param except a fleet that is being taken down itself
- * @throws BASE_IN_USE, naming the fleets or the layered images on it; BASE_NOT_FOUND
+ * @param except a fleet that is being removed
+ * @throws BASE_IN_USE, naming the fleets or layered images based on it; BASE_NOT_FOUND
  */
 export function removeBase(
   ports: Ports,
@@ -135,25 +135,25 @@ export function removeBase(
     if (namesakes.length > 1) {
       throw new CowherdError('BAD_USAGE', `${ref} has ${namesakes.length} imports`, {
         details: namesakes.map((other) => `${formatBaseRef(other)}, imported ${other.importedAt}`),
-        hint: `Say which: cowherd base remove ${formatBaseRef(namesakes[0] ?? base)}`,
+        hint: `Name one: cowherd base remove ${formatBaseRef(namesakes[0] ?? base)}`,
       });
     }
     const children = childrenOf(bases, base).map(formatBaseRef);
     if (children.length > 0) {
-      throw new CowherdError('BASE_IN_USE', `Base image ${formatBaseRef(base)} is what ${children.join(', ')} stands on`, {
-        hint: `A layered image is worth nothing without what is below it. First: ${children.map((child) => `cowherd base remove ${child}`).join('; ')}`,
+      throw new CowherdError('BASE_IN_USE', `Base image ${formatBaseRef(base)} is the backing file of ${children.join(', ')}`, {
+        hint: `Layered images are unusable without their backing file. Remove them first: ${children.map((child) => `cowherd base remove ${child}`).join('; ')}`,
       });
     }
     const fleets = (users.get(baseKey(base)) ?? []).filter((fleet) => fleet !== except);
     if (fleets.length > 0) {
       throw new CowherdError('BASE_IN_USE', `Base image ${formatBaseRef(base)} is in use by ${fleets.join(', ')}`, {
-        hint: `Their overlays are worth nothing without it. Move them to another base image first: ${fleets.map((fleet) => `cowherd rebase ${fleet} --base OTHER`).join('; ')}. Or give them up: ${fleets.map((fleet) => `cowherd teardown ${fleet}`).join('; ')}`,
+        hint: `Their overlays are unusable without it. Rebase them first: ${fleets.map((fleet) => `cowherd rebase ${fleet} --base OTHER`).join('; ')}. Or remove them: ${fleets.map((fleet) => `cowherd teardown ${fleet}`).join('; ')}`,
       });
     }
     const strangers = domains.get(baseKey(base)) ?? [];
     if (strangers.length > 0) {
-      throw new CowherdError('BASE_IN_USE', `Base image ${formatBaseRef(base)} is what disks of ${strangers.join(', ')} stand on`, {
-        hint: 'These domains are not of any fleet. Give their disks a content of their own first (qemu-img convert), or remove them.',
+      throw new CowherdError('BASE_IN_USE', `Base image ${formatBaseRef(base)} is in use by the domains ${strangers.join(', ')}`, {
+        hint: 'These domains belong to no fleet. Make their disks independent first (qemu-img convert), or remove the domains.',
       });
     }
     await ports.bases.remove(base);

@@ -10,10 +10,8 @@ import { byName, memberOf } from '../run/run-plan.js';
 
 const xmlBatch = 200;
 
-/**
- * Defines anew those that are to start or get a fresh disk, and whose domain does not say any more what that stands on: after
- * "virsh blockpull" the chain is ended in the definition as well, and the guest would see an empty disk.
- * @param definitions of members that are defined anyway
+/** Redefines members that start or get a fresh disk if their domain no longer lists the backing chain: "virsh blockpull" also ends the chain in the definition, and the guest would see an empty disk.
+ * @param definitions of members that are redefined in any case
  */
 export async function withChains(
   ports: Pick<Ports, 'hypervisor' | 'fleets' | 'domains'>,
@@ -23,19 +21,19 @@ export async function withChains(
   imageOf: BaseLookup,
   definitions: ReadonlyMap<string, MemberDefinition> = new Map(),
 ): Promise<{ plan: Plan; definitions: Map<string, MemberDefinition> }> {
-  const mended = new Map(definitions);
+  const repaired = new Map(definitions);
   const known = byName(members);
   const asked = plan.members.filter(needsChain).map(({ name }) => name);
   const defined = new Set<string>();
   for (let from = 0; from < asked.length; from += xmlBatch) {
-    // Those that cannot be read are refused elsewhere.
+    // Domains that cannot be read are refused elsewhere.
     const documents = await ports.hypervisor.readXml(asked.slice(from, from + xmlBatch), new Map());
     for (const [name, xml] of documents) {
       const lost = chainsOf(ports, record, memberOf(known, name), imageOf).filter(({ path, base }) => hasLostChain(xml, path, base));
       if (lost.length === 0) continue;
       const whole = await ports.domains.definition(name);
       if (whole === undefined) continue;
-      mended.set(name, { definition: '', xml: lost.reduce((text, { path, base }) => withChain(text, path, base), whole) });
+      repaired.set(name, { definition: '', xml: lost.reduce((text, { path, base }) => withChain(text, path, base), whole) });
       defined.add(name);
     }
   }
@@ -43,7 +41,7 @@ export async function withChains(
     ...member,
     steps: [...member.steps.filter((step) => step !== 'start'), 'define', ...member.steps.filter((step) => step === 'start')],
   });
-  return { plan: { ...plan, members: plan.members.map((one) => (defined.has(one.name) ? withDefine(one) : one)) }, definitions: mended };
+  return { plan: { ...plan, members: plan.members.map((one) => (defined.has(one.name) ? withDefine(one) : one)) }, definitions: repaired };
 }
 
 function needsChain({ steps }: MemberPlan): boolean {

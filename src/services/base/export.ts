@@ -21,15 +21,15 @@ export interface ExportedBase {
   virtualBytes: number;
   /** On disk. */
   allocatedBytes: number;
-  /** Files of the store that went into it. */
+  /** Files of the store that were merged. */
   layers: number;
 }
 
-/** Writes a base image to one file that stands on nothing. @throws BAD_USAGE where the file exists; BASE_CHANGED, PREFLIGHT_FAILED */
+/** Writes a base image to one standalone file. @throws BAD_USAGE if the file exists; BASE_CHANGED, PREFLIGHT_FAILED */
 export async function exportBase(ports: Ports, options: ExportOptions): Promise<ExportedBase> {
   const { format = 'qcow2', compress = false, signal, onProgress } = options;
   if (compress && format === 'raw')
-    throw new CowherdError('BAD_USAGE', 'A raw file cannot be compressed', { hint: 'Leave out --compress, or write qcow2.' });
+    throw new CowherdError('BAD_USAGE', 'A raw file cannot be compressed', { hint: 'Omit --compress, or use --format qcow2.' });
   const base = await ports.bases.find(options.base);
   await assertSeals(ports, base);
   const file = resolve(options.file);

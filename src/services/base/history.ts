@@ -7,16 +7,16 @@ export interface BaseHistory {
   damaged: Array<{ path: string; reason: string }>;
 }
 
-/** @param ref only the trees in which an image of that name is. @throws BASE_NOT_FOUND */
+/** @param ref show only the trees that contain an image of that name @throws BASE_NOT_FOUND */
 export async function history(ports: Pick<Ports, 'bases'>, ref?: string): Promise<BaseHistory> {
   const { bases, damaged } = await ports.bases.list();
   const images = baseHistory(bases);
   if (ref === undefined) return { images, damaged };
   const chosen = historyOf(images, ref);
   if (chosen.length === 0) {
-    throw new CowherdError('BASE_NOT_FOUND', `No base image ${JSON.stringify(ref)} is in the store, nor was one made of it`, {
+    throw new CowherdError('BASE_NOT_FOUND', `No base image ${JSON.stringify(ref)}, and none based on it, in the store`, {
       details: damaged.map(({ path, reason }) => `${path}: ${reason}`),
-      hint: '"cowherd base history" shows all.',
+      hint: 'List all base images: cowherd base history',
     });
   }
   return { images: chosen, damaged };

@@ -12,7 +12,7 @@ import type { Ports } from '../../ports/index.js';
 import { assertNothingUnfinished, assertWork, observeWithMarks, verifiedBase, type WorkOptions, withFleetLock } from '../fleet/access.js';
 import { type FoundMember, findMember } from '../fleet/members.js';
 import { start, stop } from '../fleet/power.js';
-import { assertCopyable, assertOwnDisk, assertResting, runningError } from '../fleet/reset/offline-disk.js';
+import { assertCopyable, assertOffline, assertOwnDisk, runningError } from '../fleet/reset/offline-disk.js';
 import { assertRoom } from '../preflight/disk-space.js';
 import { type BaseListing, describeBase, hygieneWarningsOf } from './bases.js';
 import { baseUsers } from './users.js';
@@ -22,11 +22,11 @@ export interface PromoteOptions extends WorkOptions {
   member: readonly string[];
   /** Name of the new base image. */
   as: string;
-  /** Keep only what differs from the base image it was made on, and stand on that. */
+  /** Store only the differences from the member's base image, with that as backing file. */
   layered?: boolean | undefined;
-  /** Shut the member down first where it runs, and start it again at the end. */
+  /** If the member is running, shut it down first and start it again at the end. */
   stop?: boolean | undefined;
-  /** How long its guest may take to shut down. */
+  /** Time limit for the guest's shutdown. */
   timeoutMs?: number | undefined;
 }
 
@@ -36,20 +36,18 @@ export interface Promotion extends BaseListing {
   notes: string[];
 }
 
-/**
- * Makes a new base image of a member's disk. The one below it is only read.
- * @throws NOT_OFF where the member is not off, BASE_REFUSED where its disk is not what cowherd made, PREFLIGHT_FAILED without room
+/** Creates a base image from a member's disk. Its backing file is only read. @throws NOT_OFF if the member is not shut off, BASE_REFUSED if its disk is not the one cowherd created, PREFLIGHT_FAILED without enough space
  */
 export async function promote(ports: Ports, options: PromoteOptions): Promise<Promotion> {
   assertName('base', options.as);
   assertWork(options);
   const found = await findMember(ports, options.member);
-  // All that can be known is known before a guest is shut down for it.
+  // Run all checks before the guest is shut down.
   const { member } = await assertPromotable(ports, found, options);
   const isStopped = options.stop === true && isOn(member.domain);
   if (isStopped) await shutDown(ports, found, options);
   try {
-    const promotion = await withFleetLock(ports, found.record.name, () => promoteResting(ports, options));
+    const promotion = await withFleetLock(ports, found.record.name, () => promoteOffline(ports, options));
     return isStopped ? { ...promotion, notes: [...promotion.notes, ...(await startAgain(ports, found))] } : promotion;
   } catch (error) {
     if (isStopped) await startAgain(ports, found);
@@ -63,35 +61,35 @@ interface Promotable extends FoundMember {
   base: BaseImage;
 }
 
-/** What holds for a member that runs, too. */
+/** The checks that also apply to a running member. */
 async function assertPromotable(ports: Ports, { record, member: named }: FoundMember, options: PromoteOptions): Promise<Promotable> {
   await assertNothingUnfinished(ports, record.name, () => false);
   const base = await verifiedBase(ports, baseOf(record, named));
   const depth = layersOf(base).length + 1;
   if (options.layered === true && depth > maxLayers) {
-    throw new CowherdError('BAD_USAGE', `${formatBaseRef(base)} has ${depth - 1} layers already, and ${maxLayers} are the most`, {
-      hint: 'Leave out --layered: the new image is then one file that stands on nothing.',
+    throw new CowherdError('BAD_USAGE', `${formatBaseRef(base)} already has ${depth - 1} layers; the maximum is ${maxLayers}`, {
+      hint: 'Omit --layered: the new image is then one standalone file.',
     });
   }
   const [member] = await observeWithMarks(ports, { ...record, members: [named] });
   if (member === undefined) throw new Error(`${named.name} was not observed`);
   const overlay = assertOwnDisk(ports, record, member, (await ports.hypervisor.readXml([member.name])).get(member.name));
-  if (options.stop !== true && isOn(member.domain)) throw runningError(record, member, ', or let promote do it: --stop');
+  if (options.stop !== true && isOn(member.domain)) throw runningError(record, member, ', or use --stop');
   await assertCopyable(ports, record, member, { overlay, base });
   return { record, member, overlay, base };
 }
 
-async function promoteResting(ports: Ports, options: PromoteOptions): Promise<Promotion> {
+async function promoteOffline(ports: Ports, options: PromoteOptions): Promise<Promotion> {
   const { signal, onProgress, layered = false } = options;
-  // Again: the fleet is locked only now.
+  // Check again: the fleet is locked only now.
   const { record, member, overlay, base } = await assertPromotable(ports, await findMember(ports, options.member), options);
   const { index, name } = member;
   if ((await ports.hypervisor.listSaved()).has(name)) {
-    throw new CowherdError('NOT_OFF', `${name} is off with its memory saved: what its guest had not written yet is not on its disk`, {
-      hint: `Let it shut down: cowherd start ${record.name} ${index}; cowherd stop ${record.name} ${index}`,
+    throw new CowherdError('NOT_OFF', `${name} is stopped with saved memory: its disk lacks the data that the guest had not written yet`, {
+      hint: `Start it and shut it down: cowherd start ${record.name} ${index}; cowherd stop ${record.name} ${index}`,
     });
   }
-  await assertResting(ports, record, member, { overlay, base, signal });
+  await assertOffline(ports, record, member, { overlay, base, signal });
   const {
     base: promoted,
     how,
@@ -118,7 +116,7 @@ async function promoteResting(ports: Ports, options: PromoteOptions): Promise<Pr
       ...(warning === undefined ? [] : [warning]),
       ...(record.spec.disks.length === 0
         ? []
-        : [`only the first disk of ${name} was promoted, not ${record.spec.disks.map((disk) => disk.name).join(', ')}`]),
+        : [`only the first disk of ${name} was promoted, without ${record.spec.disks.map((disk) => disk.name).join(', ')}`]),
     ],
   };
 }
@@ -129,13 +127,13 @@ async function shutDown(ports: Ports, { record, member }: FoundMember, { timeout
   const error = members[0]?.error;
   if (error !== undefined) {
     throw new CowherdError('NOT_STOPPED', error.message, {
-      hint: `End it by force, if you must: cowherd stop ${record.name} ${member.index} --force`,
+      hint: `Force it off, if necessary: cowherd stop ${record.name} ${member.index} --force`,
     });
   }
   if (operation.interrupted) throw new CowherdError('INTERRUPTED', `Interrupted while ${member.name} was shutting down`);
 }
 
-/** Also after Ctrl-C: it ran when we came. @returns what to tell */
+/** Also after Ctrl-C: the member was running before. @returns notes for the user */
 async function startAgain(ports: Ports, { record, member }: FoundMember): Promise<string[]> {
   try {
     const { members } = await start(ports, { fleet: record.name, members: [member.name] });

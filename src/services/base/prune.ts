@@ -6,7 +6,7 @@ import { ownBytes } from './bases.js';
 import { verifiedUsers } from './users.js';
 
 export interface PruneOptions extends Pick<WorkOptions, 'signal' | 'onProgress'> {
-  /** Remove; without it, only tell. */
+  /** Remove the images; without it, only list them. */
   remove: boolean;
   keepNewest?: boolean | undefined;
 }
@@ -14,15 +14,13 @@ export interface PruneOptions extends Pick<WorkOptions, 'signal' | 'onProgress'>
 export interface PruneResult {
   dryRun: boolean;
   images: Array<{ ref: string; name: string; digest: string; importedAt: string; allocatedBytes: number }>;
-  /** Given back, or what would be. */
+  /** Bytes freed, or that would be freed. */
   freedBytes: number;
-  /** Base images that stay. */
+  /** Number of base images kept. */
   kept: number;
 }
 
-/**
- * Removes base images that no fleet, unfinished operation, domain or layered image stands on.
- * @throws BASE_IN_USE where that cannot be told of all of them
+/** Removes base images that no fleet, unfinished operation, domain or layered image uses. @throws BASE_IN_USE if that cannot be determined for all of them
  */
 export function pruneBases(ports: Ports, { remove, keepNewest = false, ...options }: PruneOptions): Promise<PruneResult> {
   const run = async (): Promise<PruneResult> => {
@@ -42,6 +40,6 @@ export function pruneBases(ports: Ports, { remove, keepNewest = false, ...option
       kept: bases.length - unreferenced.length,
     };
   };
-  // A look needs no lock: it would wait for an import of gigabytes.
+  // Listing takes no lock: it would wait for long imports.
   return remove ? ports.bases.locked(run, options) : run();
 }

@@ -29,10 +29,10 @@ import { runningError } from '../fleet/reset/offline-disk.js';
 import { isAborted } from '../run/member-executor.js';
 import { reseal } from './reseal.js';
 
-/** A store that is elsewhere now: overlays, domains and seals of base images name places and files that are no more. */
+/** Repairs a store that was moved: overlays, domains and seals of base images still refer to the old paths and files. */
 
 export interface RelocateOptions extends WorkOptions {
-  /** Left out, all fleets of the store. */
+  /** Default: all fleets of the store. */
   fleet?: string | undefined;
 }
 
@@ -45,7 +45,7 @@ export interface MemberRelocation {
 }
 
 export interface Relocation {
-  /** NAME@DIGEST of base images that are other files now, with the content that was imported. */
+  /** NAME@DIGEST of base images whose files were replaced, with unchanged content. */
   resealed: string[];
   counts: Record<MemberRelocation['outcome'], number>;
   members: MemberRelocation[];
@@ -53,11 +53,8 @@ export interface Relocation {
   interrupted: boolean;
 }
 
-/**
- * Makes what names an old place name the new one: of members that are off, overlays (their headers only) and domains. Base images
- * that were copied are read whole, and believed if their content is what was imported. May be run again where it was interrupted. A
- * verb that is unfinished stays so: `resume` needs the names that are mended here.
- * @throws BASE_CHANGED where a content differs: nothing was changed then
+/** Replaces old paths in the overlays (headers only) and domains of members that are stopped. Base images that were copied are read in full and accepted if their content is unchanged. Can be run again after an interruption. An unfinished operation stays unfinished: `resume` needs the paths that are repaired here.
+ * @throws BASE_CHANGED if the content of an image differs; nothing was changed then
  */
 export async function relocate(ports: Ports, options: RelocateOptions = {}): Promise<Relocation> {
   assertWork(options);
@@ -71,7 +68,7 @@ export async function relocate(ports: Ports, options: RelocateOptions = {}): Pro
     try {
       members.push(...(await withFleetLock(ports, name, () => relocateFleet(ports, name, options))));
     } catch (error) {
-      // One fleet that cannot be done does not keep the others from it.
+      // A failing fleet does not prevent the others.
       if (fleet !== undefined || !(error instanceof CowherdError) || error.code === 'INTERRUPTED') throw error;
       members.push({ fleet: name, index: 0, name, outcome: 'failed', error: reportOf(error) });
     }
@@ -83,10 +80,10 @@ export async function relocate(ports: Ports, options: RelocateOptions = {}): Pro
 }
 
 async function relocateFleet(ports: Ports, fleet: string, options: RelocateOptions): Promise<MemberRelocation[]> {
-  // What is being taken down needs no new names.
+  // A fleet that is being removed needs no new paths.
   await assertNothingUnfinished(ports, fleet, ({ operation }) => operation.verb !== 'teardown');
   const operation = (await ports.fleets.unfinished(fleet))?.operation;
-  // Members of an interrupted spawn may be known from its intent alone.
+  // The intent may be the only record of the members of an interrupted spawn.
   const record = (operation?.verb === 'spawn' ? operation.record : undefined) ?? (await loadFleet(ports, fleet));
   const candidates = operation?.record === undefined ? [] : basesOf(operation.record);
   const imageOf = await verifiedBases(ports, record, candidates);
@@ -113,7 +110,7 @@ async function relocateFleet(ports: Ports, fleet: string, options: RelocateOptio
 }
 
 class FleetRelocation {
-  /** Rendered for all members on a base image when the first one needs it. */
+  /** By base image: definitions of all members, rendered when first needed. */
   readonly #definitions = new Map<string, ReturnType<typeof definitionsOf>>();
 
   constructor(
@@ -121,9 +118,9 @@ class FleetRelocation {
     private readonly record: FleetRecord,
     private readonly imageOf: BaseLookup,
     private readonly documents: ReadonlyMap<string, string>,
-    /** What is unfinished. */
+    /** The unfinished operation. */
     private readonly operation: Operation | undefined,
-    /** Base images that an unfinished rebase may have brought a member to. */
+    /** Base images that an unfinished rebase may have moved a member to. */
     private readonly candidates: readonly BaseRef[],
   ) {}
 
@@ -140,8 +137,8 @@ class FleetRelocation {
     if (moved.length === 0 && !isDomainMoved) return 'unchanged';
     if (isOn(domain)) throw runningError(record, member);
     if ((await ports.hypervisor.listSaved()).has(name)) {
-      throw new CowherdError('NOT_OFF', `${name} is off with its memory saved, and what was saved names the old place`, {
-        hint: `If you need nothing of that memory: virsh managedsave-remove ${name}`,
+      throw new CowherdError('NOT_OFF', `${name} is stopped with saved memory, which refers to the old path`, {
+        hint: `If you do not need the saved memory: virsh managedsave-remove ${name}`,
       });
     }
     for (const { path, base } of moved) await ports.images.repoint(path, base);
@@ -151,7 +148,7 @@ class FleetRelocation {
       const current = this.documents.get(domain?.uuid ?? '') ?? '';
       const added = additionsIn(current, member, record.name, [xml]);
       if (added.length > 0) {
-        throw new CowherdError('DOMAIN_CHANGED', `${name} would be defined without ${added.map(({ what }) => what).join(', ')}`, {
+        throw new CowherdError('DOMAIN_CHANGED', `Redefining ${name} would lose ${added.map(({ what }) => what).join(', ')}`, {
           hint: additionsHint(name, added),
         });
       }
@@ -160,7 +157,7 @@ class FleetRelocation {
     return 'relocated';
   }
 
-  /** What a member stands on may differ from what is recorded as long as a rebase is unfinished. */
+  /** While a rebase is unfinished, a member's base image may differ from the recorded one. */
   #definitionsOn({ name, digest }: BaseRef): ReturnType<typeof definitionsOf> {
     const { ports, record } = this;
     const base = { name, digest };
@@ -172,7 +169,7 @@ class FleetRelocation {
     return definitions;
   }
 
-  /** What each overlay stands on, and whether it names that at another place. @throws BASE_REFUSED where it is another one */
+  /** The base image of each overlay, and whether the overlay refers to it by an old path. @throws BASE_REFUSED if it is another image */
   async #overlays(member: MarkedMember): Promise<Array<{ stem: string; path: string; base: BaseImage; isMoved: boolean }>> {
     const { ports, record } = this;
     const overlays: Array<{ stem: string; path: string; base: BaseImage; isMoved: boolean }> = [];
@@ -183,11 +180,11 @@ class FleetRelocation {
       const path = ports.fleets.files(record.name, member.name).disk(stem);
       const images = [origin.base, ...(stem === member.name ? this.candidates : [])].map((ref) => this.imageOf(ref));
       const there = await this.#firstAt(named, images);
-      // The name of an image's file says its content, and the content that it has now was compared.
+      // The file name contains the digest, and the content of that image was verified above.
       const base = there ?? images.find(({ name, digest, format }) => named.endsWith(`/bases/${name}/${shortDigest(digest)}.${format}`));
       if (base === undefined) {
-        throw new CowherdError('BASE_REFUSED', `${path} stands on ${named}, not on ${formatBaseRef(origin.base)}`, {
-          hint: `A reset gives ${member.name} a fresh disk, and gives up what it holds.`,
+        throw new CowherdError('BASE_REFUSED', `${path} is based on ${named}, not on ${formatBaseRef(origin.base)}`, {
+          hint: `A reset gives ${member.name} a fresh disk and discards its changes.`,
         });
       }
       overlays.push({ stem, path, base, isMoved: there === undefined });
@@ -200,21 +197,21 @@ class FleetRelocation {
     return undefined;
   }
 
-  /** Whether the domain has the same disks at another place. @throws BASE_REFUSED where it has others */
+  /** Whether the domain refers to its disks by an old path. @throws BASE_REFUSED if it has other disks */
   async #isDomainMoved({ name, ...member }: MarkedMember, xml: string): Promise<boolean> {
     const { ports, record } = this;
     const { disk } = ports.fleets.files(record.name, name);
     const { heads } = imagesPrintedIn(xml);
     let isMoved = false;
-    // A spawn that adds a disk may have been interrupted before it told the domain.
+    // A spawn that adds a disk may have been interrupted before it attached the disk to the domain.
     const isAdded = (stem: string): boolean => stem !== name && this.operation?.verb === 'spawn';
     for (const { stem } of memberDisks(record, { ...member, name })) {
       if (hasDisk(xml, disk(stem))) continue;
       const elsewhere = heads.find((head) => head.endsWith(`/fleets/${record.name}/overlays/${stem}.qcow2`));
       if (elsewhere === undefined && isAdded(stem)) continue;
       if (elsewhere === undefined) {
-        throw new CowherdError('BASE_REFUSED', `The domain of ${name} does not have its own disks any more`, {
-          details: [`it has ${heads.join(', ') || 'none'}`],
+        throw new CowherdError('BASE_REFUSED', `Domain ${name} no longer uses its own disks`, {
+          details: [`its disks: ${heads.join(', ') || 'none'}`],
           hint: foreignDiskHint(ports, record, { ...member, name }, xml),
         });
       }

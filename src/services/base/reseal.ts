@@ -4,15 +4,15 @@ import type { Ports } from '../../ports/index.js';
 import { memoryDifferences } from '../clone/plan.js';
 import type { WorkOptions } from '../fleet/access.js';
 
-/** Files of base images that are others now: a copied or restored file has another inode and time. */
+/** Seals base images whose files were replaced: a copied or restored file has another inode and mtime. */
 
-/** All are read before any is sealed. @returns NAME@DIGEST of those that were @throws BASE_CHANGED */
+/** Reads all of them before it seals any. @returns NAME@DIGEST of the sealed images @throws BASE_CHANGED */
 export async function reseal(ports: Ports, { signal, onProgress }: WorkOptions): Promise<string[]> {
   const { bases } = await ports.bases.list();
   const moved: BaseImage[] = [];
   for (const base of bases) {
     const seal = await ports.bases.seal(base);
-    // One that is gone is told by whatever stands on it.
+    // A missing image is reported by its users.
     if (seal === undefined || sealDifferences(base.seal, seal).length === 0) continue;
     const digest = await ports.bases.digest(
       base,
@@ -20,9 +20,9 @@ export async function reseal(ports: Ports, { signal, onProgress }: WorkOptions):
       signal,
     );
     if (digest !== base.digest) {
-      throw new CowherdError('BASE_CHANGED', `Base image ${formatBaseRef(base)} is not what was imported: its content differs`, {
+      throw new CowherdError('BASE_CHANGED', `Base image ${formatBaseRef(base)} has changed: its content differs from the import`, {
         details: [base.path],
-        hint: 'Every overlay on it may be corrupt. Bring back the original file, then run this again.',
+        hint: 'Every overlay on it may be corrupt. Restore the original file, then run this command again.',
       });
     }
     moved.push(base);
@@ -30,14 +30,14 @@ export async function reseal(ports: Ports, { signal, onProgress }: WorkOptions):
   const memories = await movedMemories(ports, bases, { signal, onProgress });
   for (const base of moved) await ports.bases.reseal(base);
   for (const { name, digest } of memories) {
-    // As it is recorded now: its image may just have been sealed again.
+    // Read the record again: the image may just have been resealed.
     const base = await ports.bases.get({ name, digest });
     if (base !== undefined) await ports.memory.reseal(base);
   }
   return [...new Set([...moved, ...memories].map(formatBaseRef))];
 }
 
-/** Memories of warm bases that are other files now. One that is gone is told by whatever goes on from it. */
+/** Warm bases whose memory file was replaced. A missing file is reported by the fleets that need it. */
 async function movedMemories(ports: Ports, bases: readonly BaseImage[], { signal, onProgress }: WorkOptions): Promise<BaseImage[]> {
   const moved: BaseImage[] = [];
   for (const base of bases) {
@@ -47,9 +47,9 @@ async function movedMemories(ports: Ports, bases: readonly BaseImage[], { signal
     const tell = (progress: { doneBytes: number; totalBytes: number }): void =>
       onProgress?.({ kind: 'bytes', what: `reading ${path}`, ...progress });
     if ((await ports.memory.digest(base, tell, signal)) !== base.warm.digest) {
-      throw new CowherdError('BASE_CHANGED', `The memory of ${formatBaseRef(base)} is not what was frozen: its content differs`, {
+      throw new CowherdError('BASE_CHANGED', `The memory of ${formatBaseRef(base)} has changed since it was frozen`, {
         details: [path],
-        hint: 'Bring back the file as it was, then run this again.',
+        hint: 'Restore the original file, then run this command again.',
       });
     }
     moved.push(base);

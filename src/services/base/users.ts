@@ -8,16 +8,16 @@ import { baseKey } from '../../core/image/base-chain.js';
 import { domainSpecSchema } from '../../core/spec/spec.js';
 import type { Ports } from '../../ports/index.js';
 
-/** Who stands on which base image. */
+/** Users of base images. */
 
 export interface BaseUsers {
-  /** Names of fleets by the key of what they stand on. */
+  /** Fleet names by base image key. */
   users: Map<string, string[]>;
-  /** Fleets whose state cannot be read: they may stand on anything. */
+  /** Fleets whose state cannot be read: they may use any base image. */
   unreadable: Array<{ path: string; reason: string }>;
 }
 
-/** Which fleets of this store stand on which base image: what records, unfinished operations and domains say. */
+/** The fleets that use each base image, from records, unfinished operations and domains. */
 export async function baseUsers(ports: Ports): Promise<BaseUsers> {
   const users = new Map<string, Set<string>>();
   const unreadable: BaseUsers['unreadable'] = [];
@@ -40,7 +40,7 @@ export async function baseUsers(ports: Ports): Promise<BaseUsers> {
   }
   const domains = await ports.hypervisor.listDomains();
   const marks = await ports.hypervisor.readMarks(domains.map((domain) => domain.uuid));
-  // Domains whose fleet's record is lost count, too; those of another store stand on files of their own.
+  // Domains whose fleet record is lost also count. Domains of another store use that store's files.
   const documents = await ports.hypervisor.readXml([...marks].filter(([, mark]) => !recorded.has(mark.fleetId)).map(([uuid]) => uuid));
   for (const [uuid, mark] of marks)
     if (documents.get(uuid)?.includes(printedAttribute(`${ports.fleets.root}/`)))
@@ -48,7 +48,7 @@ export async function baseUsers(ports: Ports): Promise<BaseUsers> {
   return { users: new Map([...users].map(([key, fleets]) => [key, [...fleets].sort()])), unreadable };
 }
 
-/** What a member whose record is lost stands on: of its further disks, its spec says it. */
+/** Base images of a member without a fleet record. Those of its further disks are in its spec. */
 function basesOfMark({ fleet, baseName, baseDigest, spec }: MemberMark, unreadable: BaseUsers['unreadable']): BaseRef[] {
   const own = { name: baseName, digest: baseDigest };
   try {
@@ -59,7 +59,7 @@ function basesOfMark({ fleet, baseName, baseDigest, spec }: MemberMark, unreadab
   }
 }
 
-/** Domains that are not of any fleet, by the key of the base image that a disk of theirs stands on, however far below. */
+/** Domains that belong to no fleet, by the key of each base image in the backing chains of their disks. */
 async function foreignUsers(ports: Ports, bases: readonly BaseImage[]): Promise<Map<string, string[]>> {
   const { disks, hypervisor } = ports;
   const keys = new Map(await Promise.all(bases.map(async (base) => [await disks.identity(base.path), baseKey(base)] as const)));
@@ -78,7 +78,7 @@ async function foreignUsers(ports: Ports, bases: readonly BaseImage[]): Promise<
       seen.add(identity);
       const key = keys.get(identity);
       if (key !== undefined) found.add(key);
-      // A device, a file that is not there, or one that may not be read: a base image is neither.
+      // A device, a missing file or an unreadable one: none of them is a base image.
       queue.push(...(await disks.backingFiles(path).catch(() => [])));
     }
     for (const key of found) {
@@ -90,21 +90,21 @@ async function foreignUsers(ports: Ports, bases: readonly BaseImage[]): Promise<
   return users;
 }
 
-/** For verbs that remove. @throws BASE_IN_USE where a fleet or a base image cannot be read: it may stand on anything */
+/** For verbs that remove images. @throws BASE_IN_USE if a fleet or base image cannot be read: it may use any image */
 export async function verifiedUsers(
   ports: Ports,
 ): Promise<{ bases: BaseImage[]; users: BaseUsers['users']; domains: Map<string, string[]> }> {
   const [{ bases, damaged }, { users, unreadable }] = [await ports.bases.list(), await baseUsers(ports)];
   if (unreadable.length > 0) {
-    throw new CowherdError('BASE_IN_USE', 'It cannot be told whether a base image is in use', {
+    throw new CowherdError('BASE_IN_USE', 'Cannot determine which base images are in use: some fleets cannot be read', {
       details: unreadable.map(({ path, reason }) => `${path}: ${reason}`),
-      hint: 'Mend or tear down these fleets first.',
+      hint: 'Repair or remove these fleets first.',
     });
   }
   if (damaged.length > 0) {
-    throw new CowherdError('BASE_IN_USE', 'It cannot be told which base images stand on others', {
+    throw new CowherdError('BASE_IN_USE', 'Cannot determine which base images are in use: some records are damaged', {
       details: damaged.map(({ path, reason }) => `${path}: ${reason}`),
-      hint: 'Mend these first: import the image again, or remove its two files where nothing of it is needed.',
+      hint: 'Repair these first: import the image again, or remove its two files if nothing needs them.',
     });
   }
   return { bases, users, domains: await foreignUsers(ports, bases) };

@@ -5,21 +5,19 @@ import type { Ports } from '../../ports/index.js';
 import { memoryDifferences } from '../clone/plan.js';
 import type { WorkOptions } from '../fleet/access.js';
 
-/** Whether base images still are what was imported: all of them is read again. */
+/** Verifies the full content of base images. */
 
 export interface VerifiedBase {
   name: string;
   digest: string;
   path: string;
-  /** Those below it, whose content was read as well. */
+  /** Its backing images, also verified. */
   layers: string[];
-  /** What qemu-img check remarks without calling it corrupt, and files that may be written to. */
+  /** Warnings of qemu-img check that are not corruption, and writable files. */
   warning?: string;
 }
 
-/**
- * Reads the whole image again, with all that is below it.
- * @throws BASE_CHANGED where content or seal of a layer is not as recorded; BASE_REFUSED where it is corrupt
+/** Reads the whole image and all its backing images. @throws BASE_CHANGED if content or seal of a layer differs from the record; BASE_REFUSED if it is corrupt
  */
 export async function verifyBase(ports: Ports, ref: string, options: WorkOptions): Promise<VerifiedBase> {
   const base = await ports.bases.find(ref);
@@ -42,18 +40,18 @@ async function assertMemory(ports: Pick<Ports, 'memory'>, base: BaseImage, { sig
   if (digest === base.warm.digest && differences.length === 0) return;
   throw new CowherdError(
     'BASE_CHANGED',
-    `The memory of ${formatBaseRef(base)} is not what was frozen: ${differences.join(', ') || 'its content'}`,
+    `The memory of ${formatBaseRef(base)} has changed since it was frozen: ${differences.join(', ') || 'its content differs'}`,
     {
       details: [path, `recorded sha256 ${base.warm.digest}`, ...(digest === undefined ? [] : [`on disk  sha256 ${digest}`])],
-      hint: 'No clones are made of it. Bring back the file as it was, with its times; or freeze the golden VM again for a new fleet.',
+      hint: 'No clones can be created from it. Restore the original file with its timestamps, or freeze the source VM again for a new fleet.',
     },
   );
 }
 
-/** Its content is sound, and nothing but care keeps it so. */
+/** Files of an intact image that are writable. */
 async function writableWarnings(ports: Pick<Ports, 'bases'>, base: BaseImage): Promise<string[]> {
   const writable = await Promise.all(layersOf(base).map(async ({ path }) => ((await ports.bases.isWritable(path)) ? [path] : [])));
-  return writable.flat().map((path) => `it may be written to: chmod a-w ${path}`);
+  return writable.flat().map((path) => `writable, protect it: chmod a-w ${path}`);
 }
 
 async function assertContent(ports: Pick<Ports, 'bases'>, layer: BaseLayer, { signal, onProgress }: WorkOptions): Promise<void> {
@@ -61,7 +59,7 @@ async function assertContent(ports: Pick<Ports, 'bases'>, layer: BaseLayer, { si
   const differences = sealDifferences(layer.seal, await ports.bases.seal(layer));
   const bringBack = bringBackHint(layer);
   if (differences.includes(goneDifference)) {
-    throw new CowherdError('BASE_CHANGED', `Base image ${ref} is gone`, { details: [layer.path], hint: bringBack });
+    throw new CowherdError('BASE_CHANGED', `Base image ${ref} is missing`, { details: [layer.path], hint: bringBack });
   }
   const digest = await ports.bases.digest(
     layer,
@@ -75,9 +73,9 @@ async function assertContent(ports: Pick<Ports, 'bases'>, layer: BaseLayer, { si
     });
   }
   if (differences.length > 0) {
-    throw new CowherdError('BASE_CHANGED', `Base image ${ref} was touched, but its content is as it was: ${differences.join(', ')}`, {
+    throw new CowherdError('BASE_CHANGED', `The file of base image ${ref} was changed, but not its content: ${differences.join(', ')}`, {
       details: [layer.path],
-      hint: `Import the original file again to seal it anew: cowherd base add FILE --name ${layer.name}`,
+      hint: `Import the original file again to reseal it: cowherd base add FILE --name ${layer.name}`,
     });
   }
 }

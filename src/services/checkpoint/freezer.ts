@@ -11,7 +11,7 @@ import { machineOf } from './validation.js';
 
 const pingSeconds = 2;
 
-/** Freezes members of one fleet under one tag, and gives what was frozen up. */
+/** Takes and removes the checkpoints of one fleet's members under one tag. */
 export class Freezer {
   readonly #host: Promise<{ libvirt: string; hypervisor: string }>;
 
@@ -21,7 +21,7 @@ export class Freezer {
     private readonly tag: string,
   ) {
     this.#host = ports.hypervisor.versions();
-    // Asked for again by whoever needs it.
+    // A failure is reported where the versions are needed.
     this.#host.catch(() => undefined);
   }
 
@@ -30,7 +30,7 @@ export class Freezer {
     const { name } = member;
     const paths = diskPaths(ports, record, member);
     await ports.monitor.settle(name, memoryBytesOf(record));
-    // Of a run that was killed between this and the record.
+    // Left by a run that was killed before it wrote the record.
     if ((await this.#tags(paths)).has(tag)) await ports.monitor.drop(name, tag, paths);
     const agent = await ports.agent.command(name, { execute: 'guest-ping' }, pingSeconds).then(
       () => true,
@@ -46,7 +46,7 @@ export class Freezer {
     await dropStrays(ports, record, member);
   }
 
-  /** Reads what was saved, and notes it. */
+  /** Reads the saved snapshot back and writes the record. */
   async #record(
     member: MarkedMember,
     { agent, before, signal }: { agent: boolean; before: ReadonlyMap<string, number>; signal: AbortSignal | undefined },
@@ -82,7 +82,7 @@ export class Freezer {
     });
   }
 
-  /** What was saved and is not noted is of no use. Of a run that was interrupted, "resume" sees to it. */
+  /** Drops a snapshot without a record. After an interruption, "resume" does that. */
   async #withoutRecord(error: unknown, member: MarkedMember): Promise<unknown> {
     const { ports, record, tag } = this;
     if (!(error instanceof CowherdError) || error.code === 'INTERRUPTED') return error;
@@ -94,10 +94,10 @@ export class Freezer {
   async forget(member: MarkedMember): Promise<void> {
     const { ports, record } = this;
     const paths = diskPaths(ports, record, member);
-    // Before the snapshot: a record without one would be a broken checkpoint.
+    // Remove the record first: a record without its snapshot is a broken checkpoint.
     await ports.checkpoints.forget(record.name, member.name);
     const isRunning = isOn(member.domain);
-    // QEMU takes memory off the disk when it has saved it, and not when it has loaded it. Of a guest that is off, "compact" does.
+    // QEMU clears the VM state from the disk after saving it, but not after loading it. For a stopped guest, "compact" frees it.
     const [first = ''] = paths;
     if (isRunning) await ports.monitor.settle(member.name, memoryBytesOf(record));
     if (isRunning && (await ports.checkpoints.hasLooseState(first)))
@@ -115,14 +115,14 @@ export class Freezer {
   }
 }
 
-/** QEMU goes on with what it was asked for when it answers again. */
+/** QEMU completes a pending request when it responds again. */
 function mayBeSaved(error: CowherdError, fleet: string): CowherdError {
   const { code, message, details, hint } = error;
   return new CowherdError(code, message, {
     details: [
       ...details,
-      'an earlier checkpoint of it stays as it is',
-      `when it answers again it may save the guest yet: the next checkpoint or warm reset drops that, and so does "cowherd verify ${fleet} --fix"`,
+      'an earlier checkpoint is unchanged',
+      `QEMU may still save the guest when it responds again: the next checkpoint or warm reset removes that snapshot, and so does "cowherd verify ${fleet} --fix"`,
     ],
     ...(hint === undefined ? {} : { hint }),
     cause: error,
@@ -130,7 +130,7 @@ function mayBeSaved(error: CowherdError, fleet: string): CowherdError {
 }
 
 function unreadable(member: MemberIdentity['name'], tag: string): CowherdError {
-  return new CowherdError('STORE_FAILED', `The checkpoint ${tag} of ${member} cannot be read back from its disks`, {
-    hint: `Is the disk full, or has somebody else written to it? Snapshots called ${tagPrefix}… are cowherd's.`,
+  return new CowherdError('STORE_FAILED', `Checkpoint ${tag} of ${member} cannot be read back from its disks`, {
+    hint: `Is the disk full, or did another program change it? Snapshots named ${tagPrefix}… belong to cowherd.`,
   });
 }

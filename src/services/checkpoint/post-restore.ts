@@ -7,7 +7,7 @@ import { reidentifyGuest } from '../guest/reidentify.js';
 import { isAborted } from '../run/member-executor.js';
 import type { MemberStanding } from './validation.js';
 
-/** What guests need to hear when they were put back to another time: they cannot know that it passed. */
+/** Updates guests after a restore: they do not know that time has passed. */
 
 export interface PostRestoreOptions {
   hook?: string | undefined;
@@ -15,7 +15,7 @@ export interface PostRestoreOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** The agent's channel is taken up anew within a second or two; a guest of many gigabytes takes longer. */
+/** The agent's channel reconnects within a second or two; a guest with many gigabytes takes longer. */
 const defaultMs = 60_000;
 const pauseMs = 250;
 
@@ -23,7 +23,7 @@ export class PostRestoreFixup {
   private constructor(
     private readonly ports: Ports,
     private readonly options: PostRestoreOptions,
-    /** MACs that hold a lease now; undefined where nobody can say. */
+    /** MACs that hold a lease now; undefined if unknown. */
     private readonly leased: ReadonlySet<string> | undefined,
     private readonly hasDhcp: boolean,
   ) {}
@@ -37,13 +37,17 @@ export class PostRestoreFixup {
     return new PostRestoreFixup(ports, options, new Set(held), true);
   }
 
-  /** @throws NOT_READY, GUEST_UNREACHABLE where an agent that answered when it was frozen does not any more */
+  /** @throws NOT_READY, GUEST_UNREACHABLE if the agent answered at the checkpoint but does not answer now */
   async settle(member: MemberIdentity, standing: MemberStanding | undefined): Promise<void> {
     if (standing === undefined || !('record' in standing) || !standing.record.agent) {
       if (this.options.hook !== undefined) {
-        throw new CowherdError('GUEST_UNREACHABLE', `${member.name} had no agent when it was frozen: nothing can be run in it`, {
-          hint: 'Leave out --hook, or put qemu-guest-agent into the base image.',
-        });
+        throw new CowherdError(
+          'GUEST_UNREACHABLE',
+          `The guest agent of ${member.name} did not answer when the checkpoint was taken, so the hook cannot run`,
+          {
+            hint: 'Omit --hook, or install qemu-guest-agent in the base image.',
+          },
+        );
       }
       return;
     }
@@ -54,8 +58,8 @@ export class PostRestoreFixup {
     const renew = this.hasDhcp && (this.leased === undefined || member.macs.some((mac) => !this.leased?.has(mac)));
     for (;;) {
       try {
-        // libvirt closes the agent's channel and opens it again when it hears that the guest was put back, and that may be in the midst
-        // of a call. All of this may be done twice; a hook may not.
+        // libvirt reconnects the agent's channel when it learns of the restore, possibly during a call. These steps are idempotent; a hook
+        // is not.
         await reidentifyGuest(this.ports, member.name, { clock: true, entropy: true, renew }, left());
         break;
       } catch (error) {

@@ -5,15 +5,15 @@ import { isOn, type ObservedMember } from '../../core/fleet/observation.js';
 import type { FleetRecord } from '../../core/fleet/record.js';
 import type { Ports } from '../../ports/index.js';
 
-/**
- * Snapshots of cowherd's inside a member's disks that its record does not name. QEMU finishes what it was asked for also when cowherd
- * has given up waiting: no job of these can be cancelled, and while one runs the monitor does not answer. The disks themselves say
- * what became of it, so they are looked at, and no journal has to be kept for a guest that may hang for ever.
+/** Snapshots in a member's disks that cowherd created but that its record does not name. QEMU completes a save even after cowherd stopped waiting: the job cannot be cancelled, and the monitor does not answer meanwhile. The disks show the result, so no journal is needed for a guest that may hang forever.
  */
 
 type StrayPorts = Pick<Ports, 'checkpoints' | 'fleets'>;
 
-/** Bytes of memory that each holds, by tag. @throws STATE_DAMAGED where the record cannot be read: then nothing is a stray for certain */
+/**
+ * Bytes of memory in each stray snapshot, by tag.
+ * @throws STATE_DAMAGED if the record cannot be read and strays cannot be told from the checkpoint
+ */
 export async function findStrays(ports: StrayPorts, record: FleetRecord, member: MemberIdentity): Promise<Map<string, number>> {
   const strays = new Map<string, number>();
   for (const path of diskPaths(ports, record, member))
@@ -24,14 +24,14 @@ export async function findStrays(ports: StrayPorts, record: FleetRecord, member:
   return strays;
 }
 
-/** Drops them, through QEMU where the member is on. @returns their tags */
+/** Removes stray snapshots, through QEMU if the member is running. @returns their tags */
 export async function dropStrays(
   ports: StrayPorts & Pick<Ports, 'monitor' | 'images'>,
   record: FleetRecord,
   member: ObservedMember,
   isRunning = isOn(member.domain),
 ): Promise<string[]> {
-  // A save that is still under way shows in the disks when it is done.
+  // A pending save appears in the disks when it is complete.
   if (isRunning) await ports.monitor.settle(member.name, memoryBytesOf(record));
   const tags = [...(await findStrays(ports, record, member)).keys()];
   const paths = diskPaths(ports, record, member);
@@ -42,8 +42,7 @@ export async function dropStrays(
   return tags;
 }
 
-/**
- * For a member that is about to start. One whose record cannot be read starts all the same: nothing of it is dropped then.
+/** Removes stray snapshots before a member starts. If its record cannot be read, it starts with all its snapshots.
  * @param off names of members whose disks are not in use
  */
 export function withoutStrays(
@@ -59,7 +58,7 @@ export function withoutStrays(
   };
 }
 
-/** Files of all disks of a member, the first one first. */
+/** Paths of all disks of a member, the root disk first. */
 export function diskPaths(ports: Pick<Ports, 'fleets'>, record: FleetRecord, member: Pick<MemberIdentity, 'name'>): string[] {
   const { disk } = ports.fleets.files(record.name, member.name);
   return memberDisks(record, member).map(({ stem }) => disk(stem));

@@ -21,19 +21,17 @@ import { Freezer } from './freezer.js';
 
 export interface CheckpointOptions extends WorkOptions {
   fleet: string;
-  /** Names, numbers or ranges; all members where there are none. */
+  /** Names, numbers or ranges; default: all members. */
   members?: readonly string[] | undefined;
-  /** What members must have reached before they are frozen. */
+  /** The readiness stage to wait for before the checkpoint. */
   wait?: WaitFor | undefined;
   timeoutMs?: number | undefined;
-  /** Give the checkpoints up instead, and the space that they take. */
+  /** Remove the checkpoints instead and free their space. */
   drop?: boolean | undefined;
   dryRun?: boolean | undefined;
 }
 
-/**
- * Freezes running members: memory and disk of one moment, kept inside their overlays, for a warm reset to put them back to.
- * An earlier checkpoint goes when the new one is whole.
+/** Takes a checkpoint of running members: memory and disk of the same moment, stored in their overlays for a warm reset. An earlier checkpoint is removed when the new one is complete.
  */
 export async function checkpoint(ports: Ports, options: CheckpointOptions): Promise<Outcome> {
   assertWork(options);
@@ -67,7 +65,7 @@ async function begin(ports: Ports, options: CheckpointOptions): Promise<Outcome>
   return finishCheckpoint(ports, operation, new Set(), { ...options, isResumed: false });
 }
 
-/** Does what is left of a checkpoint whose intent is written. The fleet is locked. */
+/** Completes a checkpoint whose intent is written. The fleet is locked. */
 export async function finishCheckpoint(
   ports: Ports,
   operation: Operation,
@@ -83,7 +81,7 @@ export async function finishCheckpoint(
     const observed = await observeWithMarks(ports, { ...record, members: left });
     const able = await planCheckpoint(ports, record, observed, drop);
     const plan = await withoutLate(ports, record, able, observed, options);
-    // Of the memory, what is not zero is written, and nobody knows it beforehand.
+    // Only memory that is not zero is written, but its size is not known beforehand.
     const bytes = drop ? 0 : plan.members.length * record.spec.memoryMiB * 2 ** 20;
     if (bytes > 0) await assertRoom(ports, ports.fleets.root, bytes, `The memory of ${plan.members.length} members of ${record.name}`);
     return { record, observed, plan };
@@ -125,29 +123,33 @@ async function planCheckpoint(ports: Ports, record: FleetRecord, observed: reado
     const { domain, index, name } = member;
     const start = `cowherd start ${record.name} ${index}`;
     if (domain === undefined)
-      plan.refused.push({ name, reason: 'it has no domain', hint: `Run "cowherd spawn ${record.name}" again: it makes what is missing.` });
+      plan.refused.push({
+        name,
+        reason: 'it has no domain',
+        hint: `Run "cowherd spawn ${record.name}" again: it creates missing domains.`,
+      });
     else if (isForeign(member, record.id)) plan.refused.push(foreignReason(member));
     else if (closed.has(name))
       plan.refused.push({
         name,
-        reason: `${ports.machine.userName()} may not read its disk ${closed.get(name)}, which belongs to QEMU's user as long as it runs`,
+        reason: `${ports.machine.userName()} cannot read its disk ${closed.get(name)}, which belongs to QEMU's user while the domain is running`,
         hint: `Run it as root: sudo cowherd checkpoint ${record.name} ${index}${drop ? ' --drop' : ''} --store ${shellWord(ports.fleets.root)} --connect ${ports.hypervisor.uri}`,
       });
-    else if (drop) plan.members.push({ index, name, steps: ['forget'], why: 'its checkpoint is given up', atNextStart: false });
+    else if (drop) plan.members.push({ index, name, steps: ['forget'], why: 'its checkpoint is removed', atNextStart: false });
     else if (!isOn(domain))
       plan.refused.push({
         name,
-        reason: 'it is off, and a checkpoint is of a guest that is ready',
+        reason: 'it is stopped; a checkpoint needs a running guest',
         hint: `Start it: ${start} --wait agent`,
       });
     else if (domain.state !== 'running')
-      plan.refused.push({ name, reason: `it is ${domain.state} (${domain.reason})`, hint: `Let it go on first: ${start}` });
+      plan.refused.push({ name, reason: `it is ${domain.state} (${domain.reason})`, hint: `Resume it first: ${start}` });
     else plan.members.push({ index, name, steps: ['checkpoint'], why: 'running', atNextStart: false });
   }
   return drop ? plan : refuseMisplaced(ports, record, observed, await refuseForeignDisks(ports, record, observed, plan));
 }
 
-/** A checkpoint is read back from the disk. Paths of those that this user may not read, by member name. */
+/** Disks that this user cannot read, by member name: a checkpoint is read back from the disk. */
 async function closedDisks(
   { machine, disks, fleets }: Pick<Ports, 'machine' | 'disks' | 'fleets'>,
   record: FleetRecord,
@@ -164,7 +166,7 @@ async function closedDisks(
   return closed;
 }
 
-/** Nobody is frozen half-way to what was asked for. */
+/** The plan without members that do not reach the requested stage in time. */
 async function withoutLate(
   ports: Ports,
   record: FleetRecord,
@@ -180,7 +182,7 @@ async function withoutLate(
   const refused = [...late].map(([name, { error }]) => ({
     name,
     reason: `it is not ready: ${error.message}`,
-    hint: error.hint ?? 'Give it longer with --timeout.',
+    hint: error.hint ?? 'Allow more time with --timeout.',
   }));
   return { ...plan, members: plan.members.filter(({ name }) => !late.has(name)), refused: [...plan.refused, ...refused] };
 }

@@ -7,35 +7,35 @@ import { baseOf, type FleetRecord } from '../../core/fleet/record.js';
 import { assertHeld, type CheckpointRecord, type CheckpointStanding, judgeCheckpoint, machineIn } from '../../core/snapshot/checkpoint.js';
 import type { Ports } from '../../ports/index.js';
 
-/** Whether what members were frozen with is still what it was, and theirs. */
+/** Validation of checkpoints: whether they are intact and belong to their members. */
 
 export type WarmPorts = Pick<Ports, 'checkpoints' | 'monitor' | 'hypervisor' | 'domains' | 'fleets'>;
 
 export type MemberStanding =
   | { kind: 'none' }
   | { kind: 'broken'; why: string }
-  /** It could not be looked at. */
+  /** It could not be examined. */
   | { kind: 'unknown'; error: CowherdError }
   | (Exclude<CheckpointStanding, { kind: 'broken' }> & { record: CheckpointRecord });
 
-const looksAtOnce = 16;
+const checkConcurrency = 16;
 const broken: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['STATE_DAMAGED', 'STORE_FAILED', 'DOMAIN_CHANGED']);
-/** What is the matter with the host, the store or this run, and not with one member. */
-const ofAll: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['CONNECTION_FAILED', 'TOOL_MISSING', 'INTERRUPTED']);
+/** Errors of the host, the store or this run rather than of one member. */
+const globalErrors: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['CONNECTION_FAILED', 'TOOL_MISSING', 'INTERRUPTED']);
 
-/** @returns of each member, by name */
+/** @returns the standing of each member's checkpoint, by name */
 export async function checkpointStandings(
   ports: WarmPorts,
   record: FleetRecord,
   members: readonly MarkedMember[],
 ): Promise<Map<string, MemberStanding>> {
   const host = await ports.hypervisor.versions();
-  const limit = pLimit(looksAtOnce);
+  const limit = pLimit(checkConcurrency);
   const standings = await Promise.all(
     members.map((member) =>
       limit(async () => {
         const standing = await standingOf(ports, record, member, host).catch((error: unknown): MemberStanding => {
-          if (!(error instanceof CowherdError) || ofAll.has(error.code)) throw error;
+          if (!(error instanceof CowherdError) || globalErrors.has(error.code)) throw error;
           return broken.has(error.code) ? { kind: 'broken', why: error.message } : { kind: 'unknown', error };
         });
         return [member.name, standing] as const;
@@ -62,13 +62,12 @@ async function standingOf(
   }
   const isRunning = isOn(domain);
   const machine = await machineOf(ports, name, isRunning);
-  const sight = { fleetId: fleet.id, index, base: baseOf(fleet, member), holds, ...machine, ...host };
-  const judged = judgeCheckpoint(record, { ...sight, qemu: isRunning ? await ports.monitor.version(name) : undefined });
+  const current = { fleetId: fleet.id, index, base: baseOf(fleet, member), holds, ...machine, ...host };
+  const judged = judgeCheckpoint(record, { ...current, qemu: isRunning ? await ports.monitor.version(name) : undefined });
   return judged.kind === 'broken' ? judged : { ...judged, record };
 }
 
-/**
- * Reads all that was frozen, and compares it. Costs some 0.6 seconds of a core for each GiB, and is done once for each reset.
+/** Reads a checkpoint in full and compares its digest. Costs about 0.6 CPU seconds per GiB, once per reset.
  * @throws IMAGE_CHANGED
  */
 export async function assertWhole(
@@ -83,7 +82,7 @@ export async function assertWhole(
     assertHeld(record, fleet.name, stem, (await ports.checkpoints.held(disk(stem), record.tag, signal, digest))?.digest);
 }
 
-/** @param isRunning whether it is about the machine that runs now, or the one that would be started */
+/** @param isRunning whether to read the running machine or the one that the next start would create */
 export async function machineOf(
   ports: Pick<Ports, 'domains'>,
   name: string,
@@ -91,18 +90,18 @@ export async function machineOf(
 ): Promise<{ machine: string; definition: string }> {
   const xml = await (isRunning ? ports.domains.running(name) : ports.domains.definition(name));
   if (xml === undefined)
-    throw new CowherdError('DOMAIN_NOT_FOUND', `Domain ${name} went away meanwhile`, { hint: 'Look again: cowherd list' });
+    throw new CowherdError('DOMAIN_NOT_FOUND', `Domain ${name} was removed meanwhile`, { hint: 'List the fleets: cowherd list' });
   return machineIn(name, xml);
 }
 
-/** Refuses members with a checkpoint: what is frozen in an overlay stays on the base image that it was frozen on. */
+/** Refuses members with a checkpoint: a checkpoint in an overlay depends on the base image it was taken on. */
 export async function withoutFrozen(ports: Pick<Ports, 'checkpoints'>, record: FleetRecord, plan: Plan): Promise<Plan> {
   const checkpoints = await ports.checkpoints.list(record.name);
   const isFrozen = ({ name }: { name: string }): boolean => checkpoints.has(name);
   const refused = plan.members.filter(isFrozen).map(({ name, index }) => ({
     name,
-    reason: 'its overlay holds a checkpoint, which stands on the old base image',
-    hint: `Give it up first: cowherd checkpoint ${record.name} ${index} --drop`,
+    reason: 'its overlay contains a checkpoint, which is based on the old base image',
+    hint: `Remove the checkpoint first: cowherd checkpoint ${record.name} ${index} --drop`,
   }));
   return { ...plan, members: plan.members.filter((member) => !isFrozen(member)), refused: [...plan.refused, ...refused] };
 }

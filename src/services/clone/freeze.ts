@@ -17,8 +17,8 @@ import { sha256, type TemplateSource } from '../fleet/spawn/definitions.js';
 import type { SpawnOptions } from '../fleet/spawn/options.js';
 import { withSnapshotLock } from '../snapshot/access.js';
 import { memoryDifferences } from './plan.js';
-import { assertAlone, assertCloneable, assertFreezable, assertUnused, type GoldenSelf } from './preflight.js';
-import { dropMemory, findGolden, goOn, isSaved } from './source-vm.js';
+import { assertAlone, assertCloneable, assertFreezable, assertUnused, type SourceIdentity } from './preflight.js';
+import { dropMemory, findSource, isSaved, resumeSource } from './source-vm.js';
 
 /** A running VM, frozen in a moment: its disk as a base image, and its memory beside it. */
 export interface FrozenDomain {
@@ -28,60 +28,58 @@ export interface FrozenDomain {
   /** sha256 of the memory. */
   warm: string;
   notes: string[];
-  /** Where nothing comes of it: the golden VM goes on, and what was taken for it goes. */
+  /** Undoes the freeze: resumes the source VM and removes what was copied from it. */
   giveUp(): Promise<void>;
 }
 
-/** What is in the store once the golden VM may go on. */
+/** What is in the store once the source VM may resume. */
 type Taken = NonNullable<Freeze['taken']> & { image: BaseImage };
 
 type FreezeOptions = SpawnOptions & { count: number };
 
-/**
- * Freezes a running VM for a new fleet. libvirt itself keeps its memory while its disk is read (a managed save), so whatever ends this
- * run, the next start of that domain goes on where it was. Of a run that was killed, what it had taken already is used.
+/** Freezes a running VM for a new fleet. libvirt keeps its memory while its disk is read (a managed save): even if this run is killed, the next start of the domain resumes it. What a killed run already copied is reused.
  * @throws BAD_USAGE, DOMAIN_NOT_FOUND, PREFLIGHT_FAILED, NOT_SUPPORTED: nothing was changed
  */
 export async function freezeDomain(ports: Ports, options: FreezeOptions): Promise<FrozenDomain> {
   assertAlone(options);
   const { fleet, fromRunning = '' } = options;
   const begun = await ports.memory.readFreeze(fleet);
-  const domain = await findGolden(ports, fromRunning).catch((error: unknown) => {
-    // All of it is in the store: the golden VM is not needed any more.
+  const domain = await findSource(ports, fromRunning).catch((error: unknown) => {
+    // Disk and memory are in the store: the source VM is no longer needed.
     if (begun?.taken !== undefined && reportOf(error).code === 'DOMAIN_NOT_FOUND') return undefined;
     throw error;
   });
   if (domain === undefined) return new Freezing(ports, options, undefined, begun).freeze();
   const mark = (await ports.hypervisor.readMarks([domainRef(domain)])).get(domainRef(domain));
-  // Nobody else freezes it, or changes its disks, at the same time.
+  // The lock keeps other runs from freezing it or changing its disks.
   const work = (): Promise<FrozenDomain> =>
     withSnapshotLock(
       ports,
       domain.uuid,
       async () => {
-        // Once more: it may have been frozen, or have gone on, while we waited for the lock.
-        const now = await findGolden(ports, domain.uuid);
+        // Read its state again: it may have been frozen or resumed while this run waited for the lock.
+        const now = await findSource(ports, domain.uuid);
         return new Freezing(ports, options, now, begun?.uuid === now.uuid ? begun : undefined).freeze();
       },
       domain.name,
     );
   if (mark === undefined || !(await ports.fleets.list()).includes(mark.fleet)) return work();
   if (mark.fleet === fleet) {
-    throw new CowherdError('BAD_USAGE', `${domain.name} is a member of fleet ${fleet} itself`, {
+    throw new CowherdError('BAD_USAGE', `${domain.name} is a member of fleet ${fleet}`, {
       hint: 'Choose another name for the new fleet.',
     });
   }
-  // Nobody resets it while it is read.
+  // The fleet lock prevents a reset while it is read.
   return withFleetLock(ports, mark.fleet, work);
 }
 
 class Freezing {
-  /** What this run brought into the store and must take away where nothing comes of it, the last first. */
+  /** Steps that undo what this run added to the store, run in reverse order. */
   readonly #undo: (() => Promise<unknown>)[] = [];
   readonly #imported: BaseImage[] = [];
-  /** Whether the memory that libvirt keeps of the golden VM is this spawn's to go on from: somebody else's is left alone. */
+  /** Whether the managed save of the source VM was made for this spawn. Another one is left alone. */
   #isOurs: boolean;
-  /** Whether disk and memory were in the store when this run began: they stay, whatever becomes of it. */
+  /** Whether disk and memory were already in the store when this run began: then they are kept in any case. */
   #isResumed = false;
 
   constructor(
@@ -101,17 +99,17 @@ class Freezing {
     const note = found === undefined ? await this.#stop() : undefined;
     try {
       const taken = found ?? (await this.#take(note));
-      if (!keepFrozen) await this.#goOn();
+      if (!keepFrozen) await this.#resumeSource();
       const base = await this.#recorded(taken);
       const { xml } = await ports.memory.read(ports.memory.path(base));
       const { template, spec, notes } = templateFromDomain(name, xml);
       return {
         base,
-        template: { text: template, origin: `made of running domain ${name}`, digest: sha256(template) },
+        template: { text: template, origin: `created from running domain ${name}`, digest: sha256(template) },
         spec: { ...spec, disks: taken.disks },
         warm: base.warm?.digest ?? '',
         notes: [
-          `${formatBaseRef(base)} frozen from ${name}, which ${keepFrozen ? 'stays frozen: "virsh start" lets it go on' : 'goes on'}`,
+          `${formatBaseRef(base)} frozen from ${name}, which ${keepFrozen ? 'stays frozen: "virsh start" resumes it' : 'was resumed'}`,
           ...notes.map((text) => `${name}: ${text}`),
         ],
         giveUp: () => this.#giveUp(),
@@ -122,7 +120,7 @@ class Freezing {
     }
   }
 
-  /** Of a run that was killed after it: used, as long as nothing of it was changed or removed since. */
+  /** What a killed run already copied, if it is unchanged. */
   async #takenBefore(): Promise<Taken | undefined> {
     const { ports, options, begun } = this;
     if (begun?.taken === undefined) return undefined;
@@ -135,39 +133,39 @@ class Freezing {
       )) &&
       (await memoryDifferences(ports, image)).length === 0;
     if (!isWhole) {
-      // The next lines ask for it.
-      if (this.domain === undefined) await findGolden(ports, begun.uuid);
+      // The source VM is needed again: fail if it does not exist.
+      if (this.domain === undefined) await findSource(ports, begun.uuid);
       return undefined;
     }
-    options.onProgress?.({ kind: 'note', text: `${begun.domain} was frozen already: that is gone on with` });
+    options.onProgress?.({ kind: 'note', text: `Reusing disk and memory of ${begun.domain} from the interrupted run` });
     this.#isResumed = true;
     return { ...begun.taken, image };
   }
 
-  /** One that is recorded already is not vouched for anew: its seal was compared. */
+  /** Records the memory, unless it is already recorded and its seal was compared. */
   async #recorded({ image, facts }: Taken): Promise<BaseImage> {
     const { ports, options } = this;
     if (image.warm !== undefined) return image;
     return ports.bases.locked(() => ports.memory.record(image, facts, options.signal), options);
   }
 
-  /** Has libvirt save it, unless a run that was killed did. */
+  /** Saves the source VM with libvirt, unless a killed run already did. */
   async #stop(): Promise<Freeze> {
     const { ports, options, begun } = this;
-    const domain = this.#golden();
+    const domain = this.#source();
     const isFrozen = begun !== undefined && !isOn(domain) && (await isSaved(ports, domain));
-    const self: GoldenSelf = isFrozen ? begun : await assertFreezable(ports, options, domain);
+    const self: SourceIdentity = isFrozen ? begun : await assertFreezable(ports, options, domain);
     const note = noteOf(ports, options, domain, self);
     await ports.memory.beginFreeze(options.fleet, note);
     if (isFrozen) return note;
     try {
-      // It is not to stand still while another run imports an image.
+      // Wait for other imports before the VM is paused.
       await ports.bases.locked(async () => undefined, options);
-      options.onProgress?.({ kind: 'note', text: `freezing ${domain.name}: it stands still while its disk is read` });
+      options.onProgress?.({ kind: 'note', text: `Freezing ${domain.name}: it is paused while its disk is read` });
       await ports.hypervisor.saveManaged(domainRef(domain), note.memoryMiB * 2 ** 20);
       this.#isOurs = true;
     } catch (error) {
-      // Where nobody answered it may be saved yet: resume looks again.
+      // If libvirt did not answer, the save may still complete: resume checks again.
       if (!['TOOL_TIMEOUT', 'CONNECTION_FAILED'].includes(reportOf(error).code)) await this.#giveUp();
       throw error;
     }
@@ -176,8 +174,8 @@ class Freezing {
 
   async #take(note: Freeze | undefined): Promise<Taken> {
     const { ports, options } = this;
-    const { name } = this.#golden();
-    if (note === undefined) throw new Error('nothing notes the freeze');
+    const { name } = this.#source();
+    if (note === undefined) throw new Error('no freeze was recorded');
     const versions = await ports.hypervisor.versions();
     const file = ports.memory.managedSave(name);
     const saved = await ports.disks.seal(file);
@@ -189,7 +187,7 @@ class Freezing {
     for (const [position, { target, path, format }] of disks.entries())
       images.push(await this.#import(path, format, position === 0 ? baseName : `${baseName.slice(0, 34)}-${target}`));
     const [image] = images;
-    if (image === undefined) throw new Error('a template was made of a domain without disks');
+    if (image === undefined) throw new Error('a template was created from a domain without disks');
     const further = disks.slice(1).map(({ target, bus }, position): DiskSpec => {
       const { name: base, digest } = images[position + 1] ?? image;
       return { name: target, bus, base: { name: base, digest } };
@@ -207,20 +205,20 @@ class Freezing {
     const imported = this.#imported.map((base) => ({ name: base.name, digest: base.digest }));
     const taken = { base: { name: image.name, digest: image.digest }, disks: further, facts, imported };
     return ports.bases.locked(async () => {
-      // Nobody stands on it yet: it may have been removed since.
+      // It has no users yet and may have been removed meanwhile.
       const there = await ports.bases.get(image);
       if (there === undefined)
         throw new CowherdError('BASE_CHANGED', `Base image ${formatBaseRef(image)} was removed by another run`, {
-          hint: 'Run this again.',
+          hint: 'Run this command again.',
         });
       await assertUnused(ports, there, options.fleet);
       this.#undo.push(() => dropMemory(ports, there));
       await ports.memory.take(there, file);
-      // Of another moment than the disks, if somebody let it go on and it was saved again meanwhile.
+      // If it was resumed and saved again meanwhile, its memory does not match the disks.
       const now = await ports.disks.seal(file);
       if (saved === undefined || now === undefined || sealDifferences(saved, now).length > 0) {
-        throw new CowherdError('BASE_CHANGED', `${name} went on while its disk was read`, {
-          hint: 'Somebody started it, or saved it anew: its memory and its disk are not of one moment. Run this again.',
+        throw new CowherdError('BASE_CHANGED', `${name} was resumed while its disk was read`, {
+          hint: 'It was started, or saved again, so its memory and its disk do not match. Run this command again.',
         });
       }
       await ports.memory.beginFreeze(options.fleet, { ...note, taken });
@@ -239,21 +237,21 @@ class Freezing {
     return base;
   }
 
-  #golden(): DomainState {
-    if (this.domain === undefined) throw new Error('there is no golden VM');
+  #source(): DomainState {
+    if (this.domain === undefined) throw new Error('no source VM');
     return this.domain;
   }
 
-  async #goOn(): Promise<void> {
-    if (this.#isOurs && this.domain !== undefined) await goOn(this.ports, this.domain, this.options.onProgress);
+  async #resumeSource(): Promise<void> {
+    if (this.#isOurs && this.domain !== undefined) await resumeSource(this.ports, this.domain, this.options.onProgress);
   }
 
-  /** The error before it is what people must hear; what cannot be taken back is told as a note. */
+  /** Failures of the undo are reported as notes: the original error is more important. */
   async #giveUp(): Promise<void> {
     const { ports, options } = this;
     const tell = (failure: unknown): void => options.onProgress?.({ kind: 'note', text: reportOf(failure).message });
-    // Also one that was to stay frozen: nothing came of it.
-    const goesOn = await this.#goOn().then(
+    // Also with --keep-frozen: no fleet was created.
+    const isSourceResumed = await this.#resumeSource().then(
       () => true,
       (failure: unknown) => {
         tell(failure);
@@ -261,17 +259,17 @@ class Freezing {
       },
     );
     if (this.#isResumed) {
-      const text = `disk and memory of ${this.begun?.domain} are kept: "cowherd resume ${options.fleet}" uses them, "cowherd teardown ${options.fleet}" gives them up`;
+      const text = `disk and memory of ${this.begun?.domain} are kept: "cowherd resume ${options.fleet}" uses them, "cowherd teardown ${options.fleet}" removes them`;
       options.onProgress?.({ kind: 'note', text });
       return;
     }
     for (const undo of this.#undo.splice(0).reverse()) await undo().catch(tell);
-    // As long as the golden VM does not go on, resume is to see to it.
-    if (goesOn) await ports.memory.endFreeze(options.fleet).catch(tell);
+    // If the source VM was not resumed, keep the note: "cowherd resume" tries again.
+    if (isSourceResumed) await ports.memory.endFreeze(options.fleet).catch(tell);
   }
 }
 
-function noteOf(ports: Pick<Ports, 'clock'>, options: FreezeOptions, domain: DomainState, self: GoldenSelf): Freeze {
+function noteOf(ports: Pick<Ports, 'clock'>, options: FreezeOptions, domain: DomainState, self: SourceIdentity): Freeze {
   const { count, keepFrozen = false, start = true, wait, timeoutMs, concurrency, bootConcurrency } = options;
   return {
     version: 1,

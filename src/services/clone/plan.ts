@@ -7,37 +7,33 @@ import { baseKey } from '../../core/image/base-chain.js';
 import type { Ports } from '../../ports/index.js';
 import { byName } from '../run/run-plan.js';
 
-/** Who is to go on from a memory, and from which. */
+/** Which members resume from the memory of a warm base. */
 
-/** What differs between the record of a warm base's memory and its file. */
+/** Differences between the record of a warm base's memory and its file. */
 export async function memoryDifferences(ports: Pick<Ports, 'memory'>, base: BaseImage): Promise<string[]> {
   return base.warm === undefined ? [] : sealDifferences(base.warm.seal, await ports.memory.seal(base));
 }
 
-/**
- * The warm base of a fleet, with the seal of its memory compared; undefined for a fleet whose members boot.
+/** The warm base of a fleet, with the seal of its memory compared; undefined for fleets that boot.
  * @throws BASE_CHANGED
  */
 export async function verifiedWarmBase(ports: Pick<Ports, 'memory' | 'bases'>, record: FleetRecord): Promise<BaseImage | undefined> {
   if (record.spec.warm === undefined) return undefined;
   const base = await ports.bases.get(record.base);
   const isKnown = base?.warm?.digest === record.spec.warm;
-  const differences = base === undefined || !isKnown ? ['it is not in the record any more'] : await memoryDifferences(ports, base);
+  const differences = base === undefined || !isKnown ? ['it is no longer in the record'] : await memoryDifferences(ports, base);
   if (base !== undefined && differences.length === 0) return base;
   throw new CowherdError(
     'BASE_CHANGED',
-    `The memory that members of ${record.name} go on from is not what was frozen: ${differences.join(', ')}; nothing was changed`,
+    `The memory that members of ${record.name} resume from has changed: ${differences.join(', ')}; nothing was changed`,
     {
       details: [ports.memory.path(record.base)],
-      hint: `"cowherd base verify ${formatBaseRef(record.base)}" compares its content. Bring back the file as it was, or freeze the golden VM again for a new fleet: cowherd spawn NEW --from-running DOMAIN`,
+      hint: `"cowherd base verify ${formatBaseRef(record.base)}" compares its content. Restore the original file, or freeze the source VM again for a new fleet: cowherd spawn NEW --from-running DOMAIN`,
     },
   );
 }
 
-/**
- * The plan with the starts of those who get a fresh disk turned into going on from the memory. Such a disk is that of the golden VM in
- * the moment when it was frozen: booted from it, a guest would be a second golden VM, and so those are refused that have one already
- * and were not made themselves.
+/** Turns the start of members that get a fresh disk into a restore of the memory. A fresh disk is the source VM's disk at the moment of the freeze: booted from it, a guest would be a duplicate of the source VM. Members that already have such a disk and no identity of their own are refused.
  * @param options.replaces whether an overlay step gives a fresh disk in place of a used one, as a reset does
  */
 export function withClones(
@@ -53,7 +49,7 @@ export function withClones(
     const member = members.get(planned.name);
     const { steps } = planned;
     if (member === undefined || baseKey(baseOf(record, member)) !== baseKey(record.base)) return [planned];
-    // One that lacks a further disk alone has a first one that has moved on: that memory is not of it any more.
+    // If only a further disk is missing, the root disk was already written to and the memory no longer matches it.
     const isGivenDisk = steps.includes('overlay') && (replaces || member.overlayBytes === undefined);
     const isUntouched = member.isIdentityPending === true && isFresh(member, record);
     if (isGivenDisk || isUntouched) {
@@ -74,35 +70,35 @@ export function withClones(
   };
 }
 
-/** Refuses to boot them, or to let them go on: a start makes no clones. */
+/** Refuses to boot or resume duplicates: a start creates no clones. */
 export function refuseDuplicates(plan: Plan, observed: readonly ObservedMember[], record: FleetRecord): Plan {
   if (record.spec.warm === undefined) return plan;
   const members = byName(observed);
-  const doubles = plan.members.flatMap(({ name }) => members.get(name) ?? []).filter((member) => isDuplicate(member, record));
+  const duplicates = plan.members.flatMap(({ name }) => members.get(name) ?? []).filter((member) => isDuplicate(member, record));
   return {
     ...plan,
-    members: plan.members.filter(({ name }) => !doubles.some((member) => member.name === name)),
-    refused: [...plan.refused, ...doubles.map((member) => asDuplicate(member, record))],
+    members: plan.members.filter(({ name }) => !duplicates.some((member) => member.name === name)),
+    refused: [...plan.refused, ...duplicates.map((member) => asDuplicate(member, record))],
   };
 }
 
-/** A disk that nothing was written to counts too, whatever has become of the note that says so. */
+/** An unwritten disk also counts, even without the identity-pending mark. */
 function isDuplicate(member: ObservedMember, record: FleetRecord): boolean {
   return member.isIdentityPending === true || isFresh(member, record);
 }
 
-/** Why such a member is neither started nor counted, and what to do. */
+/** Why such a member is neither started nor counted as unchanged, and what to do. */
 export function asDuplicate({ name, index, domain }: ObservedMember, record: FleetRecord): Plan['refused'][number] {
   return {
     name,
     reason: isOn(domain)
-      ? "it was not made itself: it is the golden VM's double"
-      : "it was not made itself: booted from its disk, it would be the golden VM's double",
-    hint: `Have it go on from the golden VM's memory again: cowherd reset ${record.name} ${index} --start all`,
+      ? 'its identity was not regenerated: it is still a duplicate of the source VM'
+      : 'its identity was not regenerated: booted from its disk, it would be a duplicate of the source VM',
+    hint: `Restore it from the source VM's memory again: cowherd reset ${record.name} ${index} --start all`,
   };
 }
 
-/** Whether a member that is off has a disk that nothing was written to yet. */
+/** Whether a stopped member's disk was never written to. */
 function isFresh({ domain, overlayBytes }: ObservedMember, { freshOverlayBytes }: FleetRecord): boolean {
   return !isOn(domain) && domain?.reason !== 'saved' && overlayBytes !== undefined && overlayBytes <= freshOverlayBytes;
 }

@@ -15,12 +15,12 @@ import { readIdentityReport } from '../guest/reidentify.js';
 import { assertChecks, checkMemory } from '../preflight/checks.js';
 import { assertRoom } from '../preflight/disk-space.js';
 
-/** Whether clones can be made of a VM that runs. What can be known beforehand is, so that it is not frozen for nothing. */
+/** Whether a running VM can be cloned. All checks run before it is frozen. */
 
-/** How long the golden VM's agent may take to answer. */
+/** Time limit for an answer of the source VM's agent. */
 const agentMs = 30_000;
 
-/** @throws BAD_USAGE: a clone is what the running VM is */
+/** @throws BAD_USAGE for options that a clone takes from the running VM */
 export function assertAlone({ fleet, base, fromDomain, template, nvram, seedFiles = {}, secrets, spec = {} }: SpawnOptions): void {
   const given = Object.entries({
     '--base': base,
@@ -46,54 +46,56 @@ export function assertAlone({ fleet, base, fromDomain, template, nvram, seedFile
     '--network-config': seedFiles.networkConfig,
   }).flatMap(([flag, value]) => (value === undefined ? [] : [flag]));
   if (given.length === 0) return;
-  throw new CowherdError('BAD_USAGE', `${given.join(', ')} cannot go with --from-running: a clone is what the running VM is`, {
-    hint: `Leave it out; or make fleet ${fleet} of a VM that is shut off: --from-domain.`,
+  throw new CowherdError('BAD_USAGE', `${given.join(', ')} cannot be used with --from-running: clones take it from the running VM`, {
+    hint: `Omit it, or create fleet ${fleet} from a VM that is shut off: --from-domain.`,
   });
 }
 
-/** What a golden VM said of itself before it was frozen. */
-export type GoldenSelf = Pick<Freeze, 'addresses' | 'hostKeyTypes' | 'memoryMiB'>;
+/** Facts that the source VM's agent reported before the freeze. */
+export type SourceIdentity = Pick<Freeze, 'addresses' | 'hostKeyTypes' | 'memoryMiB'>;
 
-/**
- * What a clone must be able to do the golden VM must be, and there must be room.
- * @returns what of itself its clones must not have
+/** Checks that the source VM can be cloned and that there is enough space. @returns the identity that its clones must not keep
  * @throws PREFLIGHT_FAILED, NOT_SUPPORTED, FOREIGN_DOMAIN
  */
-export async function assertFreezable(ports: Ports, options: SpawnOptions & { count: number }, domain: DomainState): Promise<GoldenSelf> {
+export async function assertFreezable(
+  ports: Ports,
+  options: SpawnOptions & { count: number },
+  domain: DomainState,
+): Promise<SourceIdentity> {
   const { name, state, reason } = domain;
-  const handle = domainRef(domain);
+  const ref = domainRef(domain);
   if (state !== 'running') {
-    throw new CowherdError('PREFLIGHT_FAILED', `Domain ${name} does not run (${state === 'shutOff' ? 'off' : state}: ${reason})`, {
-      hint: `Start it, and wait until it is ready. A fleet of one that is shut off: --from-domain ${name}`,
+    throw new CowherdError('PREFLIGHT_FAILED', `Domain ${name} is not running (${state === 'shutOff' ? 'off' : state}: ${reason})`, {
+      hint: `Start it and wait until it is ready. To create a fleet from a VM that is shut off: --from-domain ${name}`,
     });
   }
   if ((await ports.domains.managedState()).transient.has(name)) {
-    throw new CowherdError('NOT_SUPPORTED', `Domain ${name} is transient: libvirt could not keep its memory`, {
-      hint: `Make it lasting: virsh dumpxml ${virshWord(domain)} --migratable > FILE; virsh define FILE`,
+    throw new CowherdError('NOT_SUPPORTED', `Domain ${name} is transient: libvirt cannot save its memory`, {
+      hint: `Make it persistent: virsh dumpxml ${virshWord(domain)} --migratable > FILE; virsh define FILE`,
     });
   }
-  const xml = await ports.domains.running(handle);
+  const xml = await ports.domains.running(ref);
   if (xml === undefined)
-    throw new CowherdError('DOMAIN_NOT_FOUND', `Domain ${name} went away meanwhile`, { hint: 'See "virsh list --all".' });
+    throw new CowherdError('DOMAIN_NOT_FOUND', `Domain ${name} was removed meanwhile`, { hint: 'List the domains: virsh list --all' });
   const memoryMiB = await assertFleet(ports, options, name, xml);
-  const self = await readIdentityReport(ports, handle, { timeoutMs: agentMs }).catch((error: unknown) => {
+  const self = await readIdentityReport(ports, ref, { timeoutMs: agentMs }).catch((error: unknown) => {
     const { code, message } = reportOf(error);
-    throw new CowherdError('PREFLIGHT_FAILED', `Clones of ${name} could not be made themselves: ${message}`, {
+    throw new CowherdError('PREFLIGHT_FAILED', `Cannot give clones of ${name} their own identity: ${message}`, {
       details: [code],
-      hint: 'Its guest agent must answer and may run /bin/sh: clones get a name, keys and addresses of their own by it.',
+      hint: 'Its guest agent must answer and be allowed to run /bin/sh: it sets the name, keys and addresses of the clones.',
     });
   });
   const [address] = self.staticAddresses;
   if (address !== undefined) {
-    throw new CowherdError('NOT_SUPPORTED', `${name} has the address ${address} by its own settings, and every clone would have it`, {
-      hint: 'Have it get its address by DHCP, and try again.',
+    throw new CowherdError('NOT_SUPPORTED', `${name} has the static address ${address}, which every clone would share`, {
+      hint: 'Switch it to DHCP and try again.',
     });
   }
   const hostKeyTypes = [...new Set(self.hostKeys.map((key) => key.split(' ')[0] ?? ''))];
   return { addresses: self.cardAddresses, hostKeyTypes, memoryMiB };
 }
 
-/** What the spawn would refuse once the VM is frozen. @returns its memory in MiB */
+/** Checks that the spawn would otherwise fail after the freeze. @returns the VM's memory in MiB */
 async function assertFleet(
   ports: Ports,
   { fleet, count, wait, start, force }: SpawnOptions & { count: number },
@@ -107,7 +109,7 @@ async function assertFleet(
   const taken = new Set((await ports.hypervisor.listDomains()).map((domain) => domain.name));
   const foreign = growMembers(fleet, '', [], count).find((member) => taken.has(member.name));
   if (foreign !== undefined) {
-    throw new CowherdError('FOREIGN_DOMAIN', `A domain named ${foreign.name} exists that is not of fleet ${fleet}; nothing was changed`, {
+    throw new CowherdError('FOREIGN_DOMAIN', `Domain ${foreign.name} exists and does not belong to fleet ${fleet}; nothing was changed`, {
       hint: `Choose another fleet name, or rename that domain: virsh domrename ${foreign.name} NEW`,
     });
   }
@@ -129,24 +131,24 @@ export function assertCloneable(
   { template, spec, nvram }: { template: string; spec: { tpm?: boolean; firmware?: string }; nvram: string | undefined },
 ): void {
   const refuse = (reason: string, hint: string): never => {
-    throw new CowherdError('NOT_SUPPORTED', `No clones can be made of ${name}: ${reason}`, { hint });
+    throw new CowherdError('NOT_SUPPORTED', `Cannot clone ${name}: ${reason}`, { hint });
   };
-  if (spec.tpm === true) refuse("its TPM's state would be every clone's", 'Take the TPM out of it, or use --from-domain.');
+  if (spec.tpm === true) refuse('all clones would share the state of its TPM', 'Remove the TPM from it, or use --from-domain.');
   if (spec.firmware === 'uefi' || nvram !== undefined) refuse('it has UEFI variables', 'Use --from-domain for machines with UEFI.');
-  // The memory of others holds the MAC that they had when they were made, and they take it again at the guest's next reboot.
+  // Other models keep their initial MAC in device memory and use it again at the guest's next reboot.
   const card = nicsOf(name, xml).find(({ model }) => !model.startsWith('virtio'));
   if (card !== undefined)
-    refuse(`its network card ${card.mac} is of model ${card.model || 'unknown'}`, 'Give it one of model virtio, or use --from-domain.');
-  // Of what is left in it: the members' own disks are variables.
+    refuse(`its network card ${card.mac} has the model ${card.model || 'unknown'}`, 'Change the model to virtio, or use --from-domain.');
+  // The members' own disks are variables in the template: any other file of the store is in use by a fleet.
   if (decodeEntities(template).includes(`${ports.fleets.root}/`)) {
     refuse(
-      'it has a cloud-init seed, or another file, of a fleet',
-      `Take it out while it runs: virsh detach-disk ${name} TARGET --live --config`,
+      'it has a cloud-init seed or another file of a fleet',
+      `Detach it while the domain is running: virsh detach-disk ${name} TARGET --live --config`,
     );
   }
 }
 
-/** Another moment of the same disk would become what other fleets go on from, or are to. */
+/** Recording new memory for this disk would replace the memory that another fleet resumes from. @throws BASE_IN_USE */
 export async function assertUnused(ports: Ports, base: BaseImage, fleet: string): Promise<void> {
   for (const name of (await ports.fleets.list()).filter((one) => one !== fleet)) {
     const records = [
@@ -158,20 +160,20 @@ export async function assertUnused(ports: Ports, base: BaseImage, fleet: string)
     );
     const begun = await ports.memory.readFreeze(name).catch(() => undefined);
     if (!isRecorded && begun?.taken?.base.digest !== base.digest) continue;
-    throw new CowherdError('BASE_IN_USE', `Fleet ${name} goes on from an earlier memory with the same disk, ${formatBaseRef(base)}`, {
-      hint: `Grow that fleet (cowherd spawn ${name} --count N), or have the golden VM write something to its disk.`,
+    throw new CowherdError('BASE_IN_USE', `Fleet ${name} uses an earlier memory of the same disk, ${formatBaseRef(base)}`, {
+      hint: `Grow that fleet (cowherd spawn ${name} --count N), or let the source VM write to its disk first.`,
     });
   }
 }
 
-/** For a fleet that exists its first freeze counts. @throws BAD_USAGE where it is not one of clones, or of another VM's */
+/** An existing fleet keeps its first freeze. @throws BAD_USAGE if it is not a fleet of clones, or of another VM */
 export async function assertWarm(ports: Ports, recorded: FleetRecord, fromRunning: string): Promise<void> {
   const hint = 'Choose another name for a fleet of clones.';
   if (recorded.spec.warm === undefined)
-    throw new CowherdError('BAD_USAGE', `Fleet ${recorded.name} exists, and its members boot`, { hint });
-  const golden = (await ports.bases.get(recorded.base))?.warm?.domain;
-  if (golden === undefined || golden === fromRunning) return;
-  const uuidOf = (await ports.hypervisor.listDomains()).find(({ name }) => name === golden)?.uuid;
+    throw new CowherdError('BAD_USAGE', `Fleet ${recorded.name} exists and is not a fleet of clones`, { hint });
+  const source = (await ports.bases.get(recorded.base))?.warm?.domain;
+  if (source === undefined || source === fromRunning) return;
+  const uuidOf = (await ports.hypervisor.listDomains()).find(({ name }) => name === source)?.uuid;
   if (uuidOf === fromRunning) return;
-  throw new CowherdError('BAD_USAGE', `Members of ${recorded.name} are clones of ${golden}, not of ${fromRunning}`, { hint });
+  throw new CowherdError('BAD_USAGE', `Members of ${recorded.name} are clones of ${source}, not of ${fromRunning}`, { hint });
 }

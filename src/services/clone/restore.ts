@@ -11,23 +11,23 @@ import type { BaseImage } from '../../core/image/base.js';
 import type { MemorySlot, Ports } from '../../ports/index.js';
 import { defaultBootConcurrency, observeWithMarks, type WorkOptions } from '../fleet/access.js';
 import { makeHostKeys } from '../guest/host-keys.js';
-import { reidentifyGuest, untilHeard } from '../guest/reidentify.js';
+import { reidentifyGuest, retryUntilAnswered } from '../guest/reidentify.js';
 import { assertRoom } from '../preflight/disk-space.js';
 import { verifiedWarmBase } from './plan.js';
 
-/** Members that go on from the memory of a golden VM instead of booting. */
+/** Members that resume from the memory of a source VM instead of booting. */
 
-/** How long one clone may take to become itself. Emulated, on a busy host, a guest's agent may be slow. */
+/** Time limit for giving a clone its identity. On a busy host, the agent of an emulated guest is slow. */
 const fixUpMs = 180_000;
-/** DHCP clients that do not look whether there is a link. */
+/** DHCP clients that ignore link changes. */
 const deafClients: ReadonlySet<string> = new Set(['udhcpc', 'dhclient']);
-/** How much longer where it boots first. */
+/** Additional time if the clone boots first. */
 const bootMs = 300_000;
 
-/** Clones that a run which was killed left half done may be the golden VM's doubles still: they are made anew. */
-export async function discardHalfMade(ports: Ports, record: FleetRecord, { operation, done }: Unfinished): Promise<void> {
-  const unmade = record.spec.warm === undefined ? new Set() : await ports.fleets.listIdentityPending(record.name);
-  const half = record.members.filter(({ index, name }) => operation.targets.includes(index) && !done.has(index) && unmade.has(name));
+/** Clones that a killed run left incomplete may still be duplicates of the source VM: remove them, so that they are created again. */
+export async function discardIncomplete(ports: Ports, record: FleetRecord, { operation, done }: Unfinished): Promise<void> {
+  const pending = record.spec.warm === undefined ? new Set() : await ports.fleets.listIdentityPending(record.name);
+  const half = record.members.filter(({ index, name }) => operation.targets.includes(index) && !done.has(index) && pending.has(name));
   if (half.length === 0) return;
   for (const member of await observeWithMarks(ports, { ...record, members: half })) {
     if (isForeign(member, record.id)) continue;
@@ -41,7 +41,7 @@ function discardDisks(ports: Pick<Ports, 'fleets'>, record: FleetRecord, member:
   return ports.fleets.removeMemberFiles(record.name, member.name, stems);
 }
 
-/** Makes clones. To be closed. */
+/** Creates clones. Must be closed. */
 export class Cloner {
   readonly #ports: Ports;
   readonly #record: FleetRecord;
@@ -51,7 +51,7 @@ export class Cloner {
   readonly #idle: MemorySlot[] = [];
   readonly #slots: MemorySlot[] = [];
   readonly #isCold: boolean;
-  /** What members go without, for people. */
+  /** Limitations of the clones, as notes for the user. */
   readonly notes = new Set<string>();
 
   private constructor(
@@ -69,9 +69,9 @@ export class Cloner {
   }
 
   /**
-   * @param definitions of the members that are made
-   * @returns undefined where the plan makes no clones
-   * @throws BASE_CHANGED, PREFLIGHT_FAILED without room for the copies
+   * @param definitions of the members to create
+   * @returns undefined if the plan creates no clones
+   * @throws BASE_CHANGED, PREFLIGHT_FAILED without space for the copies
    */
   static async open(
     ports: Ports,
@@ -88,28 +88,26 @@ export class Cloner {
     const why =
       now.libvirt === libvirt && now.hypervisor === hypervisor
         ? undefined
-        : `clones were booted: their memory was frozen with libvirt ${libvirt} and ${hypervisor}, and these are ${now.libvirt} and ${now.hypervisor}`;
+        : `clones were booted instead of restored: the memory was saved with libvirt ${libvirt} and ${hypervisor}, and this host has ${now.libvirt} and ${now.hypervisor}`;
     const copies = why === undefined ? Math.min(count, bootConcurrency) : 0;
-    await assertRoom(ports, ports.fleets.root, copies * bytes, 'The copies of the memory that clones go on from');
+    await assertRoom(ports, ports.fleets.root, copies * bytes, 'Copying the memory for the clones');
     return new Cloner(ports, { record, base, definitions, why }, signal);
   }
 
-  /**
-   * Brings a member up from the golden VM's memory, as itself. One that does not become itself is ended, and its disk goes: it would be
-   * the golden VM's double.
+  /** Restores a member from the source VM's memory and gives it its own identity. If that fails, the member is forced off and its disk removed: it would be a duplicate of the source VM.
    */
   readonly clone = async (member: MemberIdentity): Promise<void> => {
     await this.#ports.fleets.prepareStart(this.#record.name, member.name);
     try {
       await this.#bringUp(member);
-      await this.#makeItself(member);
+      await this.#regenerateIdentity(member);
     } catch (error) {
       await this.#end(member, error);
       throw error;
     }
   };
 
-  /** Where that fails too, the note that it was not made itself stays: nobody starts it then. */
+  /** If the cleanup fails, the identity-pending mark stays and the member is not started. */
   async #end(member: MemberIdentity, cause: unknown): Promise<void> {
     try {
       await this.#ports.hypervisor.destroy(member.name);
@@ -117,8 +115,8 @@ export class Cloner {
     } catch (error) {
       const { message, details = [] } = reportOf(cause);
       throw new CowherdError('NOT_READY', message, {
-        details: [...details, `and it could not be ended: ${reportOf(error).message}`],
-        hint: `It is the golden VM's double. End it: virsh destroy ${member.name}; then: cowherd reset ${this.#record.name} ${member.index} --start all`,
+        details: [...details, `and it could not be forced off: ${reportOf(error).message}`],
+        hint: `It is a duplicate of the source VM. Force it off: virsh destroy ${member.name}; then: cowherd reset ${this.#record.name} ${member.index} --start all`,
         cause,
       });
     }
@@ -128,7 +126,7 @@ export class Cloner {
     for (const slot of this.#slots.splice(0)) await slot.discard();
   }
 
-  /** It does not run, or has no link, before it is itself: nobody hears it speak with the golden VM's address. */
+  /** Until a clone has its own identity, it is paused or has no link: it must not use the source VM's addresses on the network. */
   async #bringUp(member: MemberIdentity): Promise<void> {
     const { hypervisor } = this.#ports;
     if (this.#isCold) await hypervisor.startPaused(member.name);
@@ -143,7 +141,7 @@ export class Cloner {
     if (xml === undefined) throw new Error(`no definition of ${member.name} was prepared`);
     await slot.become(xml);
     await this.#ports.hypervisor.restorePaused(member.name, slot.path, this.#base.warm?.bytes ?? 0);
-    // After a restore that failed libvirt may be about to read it still.
+    // A slot is reused only after a successful restore: after a failure, libvirt may still read it.
     this.#idle.push(slot);
   }
 
@@ -153,17 +151,17 @@ export class Cloner {
     return slot;
   }
 
-  /** Those that the golden VM's owner had put down stay so. */
+  /** Changes only the links that were up in the source VM. */
   async #setLinks(member: MemberIdentity, isUp: boolean): Promise<void> {
     for (const card of this.#cards(member).filter((one) => one.isUp)) await this.#ports.hypervisor.setLink(member.name, card.to, isUp);
   }
 
-  /** The golden VM's cards, and which MACs the member's have. A member has a MAC also where its domain has no card. */
+  /** Maps the MACs of the source VM's cards to the member's. A member has a MAC even if its domain has no card. */
   #cards({ macs }: MemberIdentity): { from: string; to: string; isUp: boolean }[] {
     return (this.#base.warm?.cards ?? []).map(({ mac, isUp }, position) => ({ from: mac, to: macs[position] ?? '', isUp }));
   }
 
-  async #makeItself(member: MemberIdentity): Promise<void> {
+  async #regenerateIdentity(member: MemberIdentity): Promise<void> {
     const { clock, seeds } = this.#ports;
     const deadline = clock.monotonic() + (this.#isCold ? bootMs : 0) + fixUpMs;
     const left = (): { timeoutMs: number; signal: AbortSignal | undefined } => ({
@@ -174,7 +172,7 @@ export class Cloner {
     const identity = {
       hostname: member.name,
       machineId: member.uuid.replaceAll('-', ''),
-      // A guest that booted has them already; its settings may name the golden VM's.
+      // A booted guest already has these MACs, but its settings may name the source VM's.
       macs: cards.map(({ from, to }) => ({ from, to })),
       hostKeys: 'renew' as const,
       newHostKeys: await makeHostKeys(this.#base.warm?.hostKeyTypes ?? []),
@@ -182,14 +180,14 @@ export class Cloner {
     };
     const renew = cards.length > 0;
     const fix = { clock: true, entropy: true, renew, identity };
-    const self = await untilHeard(clock, deadline, () => reidentifyGuest(this.#ports, member.name, fix, left()), this.#signal);
+    const self = await retryUntilAnswered(clock, deadline, () => reidentifyGuest(this.#ports, member.name, fix, left()), this.#signal);
     await seeds.learnHost(this.#record.name, member.name, self.hostKeys);
-    // Cards without a link are not worth a note: they were unplugged above.
+    // No notes about missing links: they were set down above.
     for (const note of self.notes) this.notes.add(`in clones: ${note}`);
     await this.#setLinks(member, true);
-    // Others ask again by themselves when there is a link.
-    const mustBeAsked = self.dhcpClients.some((client) => deafClients.has(client));
-    if (renew && mustBeAsked) await reidentifyGuest(this.#ports, member.name, { clock: false, entropy: false, renew }, left());
+    // Other clients renew by themselves when the link is up.
+    const mustRenew = self.dhcpClients.some((client) => deafClients.has(client));
+    if (renew && mustRenew) await reidentifyGuest(this.#ports, member.name, { clock: false, entropy: false, renew }, left());
     await this.#ports.fleets.markMade(this.#record.name, member.name);
   }
 }

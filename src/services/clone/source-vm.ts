@@ -5,22 +5,22 @@ import { type BaseImage, formatBaseRef } from '../../core/image/base.js';
 import type { ProgressListener } from '../../core/progress.js';
 import type { Freeze, Ports } from '../../ports/index.js';
 import { removeBase } from '../base/bases.js';
-import { reidentifyGuest, untilHeard } from '../guest/reidentify.js';
+import { reidentifyGuest, retryUntilAnswered } from '../guest/reidentify.js';
 import { withSnapshotLock } from '../snapshot/access.js';
 import { assertUnused } from './preflight.js';
 
-/** The VM that clones are made of, while it is frozen and after. */
+/** The source VM of clones, while it is frozen and after. */
 
-/** How long its agent may take for the clock. */
+/** Time limit for setting the clock by its agent. */
 const clockMs = 30_000;
 
 /** @param word name or UUID @throws DOMAIN_NOT_FOUND */
-export async function findGolden(ports: Pick<Ports, 'hypervisor'>, word: string): Promise<DomainState> {
+export async function findSource(ports: Pick<Ports, 'hypervisor'>, word: string): Promise<DomainState> {
   const domains = await ports.hypervisor.listDomains();
   const found = domains.find(({ name }) => name === word) ?? domains.find(({ uuid }) => uuid === word.toLowerCase());
   if (found !== undefined) return found;
-  throw new CowherdError('DOMAIN_NOT_FOUND', `There is no domain ${word} at ${ports.hypervisor.uri}`, {
-    hint: `See which there are: virsh -c ${ports.hypervisor.uri} list`,
+  throw new CowherdError('DOMAIN_NOT_FOUND', `Domain ${word} not found at ${ports.hypervisor.uri}`, {
+    hint: `List the running domains: virsh -c ${ports.hypervisor.uri} list`,
   });
 }
 
@@ -28,22 +28,21 @@ export async function isSaved(ports: Pick<Ports, 'hypervisor'>, { name }: Domain
   return (await ports.hypervisor.listSaved()).has(name);
 }
 
-/**
- * Lets it go on from the memory that libvirt keeps of it, with the time put right. One that somebody switched off stays off.
+/** Resumes the source VM from its managed save and sets its clock. If it was shut off meanwhile, it stays off.
  */
-export async function goOn(ports: Ports, domain: DomainState, onProgress?: ProgressListener): Promise<void> {
+export async function resumeSource(ports: Ports, domain: DomainState, onProgress?: ProgressListener): Promise<void> {
   const now = (await ports.hypervisor.listDomains()).find(({ uuid }) => uuid === domain.uuid);
   if (now === undefined || isOn(now) || !(await isSaved(ports, now))) return;
-  const handle = domainRef(now);
-  await ports.hypervisor.start(handle, await ports.disks.allocatedBytes(ports.memory.managedSave(now.name)));
+  const ref = domainRef(now);
+  await ports.hypervisor.start(ref, await ports.disks.allocatedBytes(ports.memory.managedSave(now.name)));
   const deadline = ports.clock.monotonic() + clockMs;
   const fix = { clock: true, entropy: false, renew: false };
-  await untilHeard(ports.clock, deadline, () => reidentifyGuest(ports, handle, fix, { timeoutMs: clockMs })).catch((error: unknown) =>
-    onProgress?.({ kind: 'note', text: `the clock of ${now.name} is late by the time that it stood still: ${reportOf(error).message}` }),
+  await retryUntilAnswered(ports.clock, deadline, () => reidentifyGuest(ports, ref, fix, { timeoutMs: clockMs })).catch((error: unknown) =>
+    onProgress?.({ kind: 'note', text: `The clock of ${now.name} is behind by the time it was frozen: ${reportOf(error).message}` }),
   );
 }
 
-/** Takes the memory away that lies beside a base image, with what is recorded of it by now. */
+/** Removes the memory of a base image and its record. */
 export function dropMemory(ports: Pick<Ports, 'bases' | 'memory'>, { name, digest }: BaseImage): Promise<void> {
   return ports.bases.locked(async () => {
     const image = await ports.bases.get({ name, digest });
@@ -51,16 +50,16 @@ export function dropMemory(ports: Pick<Ports, 'bases' | 'memory'>, { name, diges
   });
 }
 
-/** Takes a freeze back of which no fleet has come: the golden VM goes on, and what was taken for it goes. @returns what was done, for people */
+/** Undoes a freeze without a fleet: resumes the source VM and removes what was copied from it. @returns notes for the user */
 export async function abandonFreeze(ports: Ports, fleet: string, begun: Freeze): Promise<string[]> {
   const { domain, uuid, taken } = begun;
-  const golden = await findGolden(ports, uuid).catch((error: unknown) => {
+  const source = await findSource(ports, uuid).catch((error: unknown) => {
     if (reportOf(error).code !== 'DOMAIN_NOT_FOUND') throw error;
   });
   const notes: string[] = [];
-  if (golden !== undefined) {
-    await withSnapshotLock(ports, uuid, () => goOn(ports, golden), domain);
-    if (isOn(await findGolden(ports, uuid))) notes.push(`${domain} goes on`);
+  if (source !== undefined) {
+    await withSnapshotLock(ports, uuid, () => resumeSource(ports, source), domain);
+    if (isOn(await findSource(ports, uuid))) notes.push(`${domain} was resumed`);
   }
   if (taken !== undefined) {
     try {

@@ -12,21 +12,21 @@ import { assertName } from '../../core/names.js';
 import type { ProgressListener } from '../../core/progress.js';
 import type { Ports } from '../../ports/index.js';
 
-/** Options that every long verb takes. */
+/** Options of every long-running verb. */
 export interface WorkOptions {
-  /** Aborting it is Ctrl-C: take up nothing new, finish what runs, report. */
+  /** Aborted by Ctrl-C: start nothing new, finish running steps, report. */
   signal?: AbortSignal | undefined;
   onProgress?: ProgressListener | undefined;
   concurrency?: number | undefined;
   bootConcurrency?: number | undefined;
-  /** Called when all is done but waiting for the guests. */
+  /** Called when only the wait for the guests is left. */
   onWaiting?: (() => void) | undefined;
 }
 
 export const defaultConcurrency = 16;
 export const defaultBootConcurrency = 8;
 
-/** Values that come by the library are checked by nothing else. @throws BAD_USAGE */
+/** The only check for values that are passed through the API. @throws BAD_USAGE */
 export function assertWork({ concurrency, bootConcurrency, timeoutMs }: WorkOptions & { timeoutMs?: number | undefined }): void {
   assertWithin({
     concurrency: [concurrency, limits.concurrency],
@@ -45,15 +45,15 @@ export async function loadFleet(ports: Pick<Ports, 'fleets' | 'memory'>, fleet: 
     const unfinished = await ports.fleets.unfinished(fleet);
     const holder = await ports.fleets.holder(fleet);
     if (holder !== undefined) {
-      throw new CowherdError('FLEET_NOT_FOUND', `Fleet ${fleet} is not there yet, and is locked by ${describeHolder(holder)}`, {
-        hint: 'Wait until it is done.',
+      throw new CowherdError('FLEET_NOT_FOUND', `Fleet ${fleet} is still being created: it is locked by ${describeHolder(holder)}`, {
+        hint: 'Wait until that is done.',
       });
     }
     const freeze = await ports.memory.readFreeze(fleet);
     if (freeze !== undefined) {
-      throw new CowherdError('FLEET_NOT_FOUND', `Fleet ${fleet} is not there yet: its spawn from ${freeze.domain} was interrupted`, {
-        details: [`it began ${freeze.startedAt}`],
-        hint: `Finish it: cowherd resume ${fleet}. Or take it back: cowherd teardown ${fleet}`,
+      throw new CowherdError('FLEET_NOT_FOUND', `Fleet ${fleet} does not exist yet: its spawn from ${freeze.domain} was interrupted`, {
+        details: [`it started at ${freeze.startedAt}`],
+        hint: `Finish it: cowherd resume ${fleet}. Or undo it: cowherd teardown ${fleet}`,
       });
     }
     throw new CowherdError('FLEET_NOT_FOUND', `Fleet ${fleet} has a directory but no fleet.json`, {
@@ -64,11 +64,11 @@ export async function loadFleet(ports: Pick<Ports, 'fleets' | 'memory'>, fleet: 
           : `Rebuild it from the domains: cowherd status ${fleet} --recover${unfinished === undefined ? '' : `. Then: cowherd resume ${fleet}`}`,
     });
   }
-  throw new CowherdError('FLEET_NOT_FOUND', `There is no fleet ${fleet} in ${ports.fleets.root}`, {
+  throw new CowherdError('FLEET_NOT_FOUND', `Fleet ${fleet} not found in ${ports.fleets.root}`, {
     hint:
       known.length === 0
-        ? `Make one: cowherd spawn ${fleet} --base golden.qcow2 --count 10. If its state was lost: cowherd status ${fleet} --recover`
-        : `There are ${known.slice(0, 10).join(', ')}. If its state was lost: cowherd status ${fleet} --recover`,
+        ? `Create it: cowherd spawn ${fleet} --base golden.qcow2 --count 10. If its state was lost: cowherd status ${fleet} --recover`
+        : `Existing fleets: ${known.slice(0, 10).join(', ')}. If its state was lost: cowherd status ${fleet} --recover`,
   });
 }
 
@@ -83,7 +83,7 @@ export async function withFleetLock<T>(ports: Pick<Ports, 'fleets'>, fleet: stri
   }
 }
 
-/** @throws UNFINISHED_OPERATION unless nothing is unfinished, or what is may be superseded */
+/** @throws UNFINISHED_OPERATION if an operation is unfinished and may not be superseded */
 export async function assertNothingUnfinished(
   ports: Pick<Ports, 'fleets'>,
   fleet: string,
@@ -96,20 +96,20 @@ export async function assertNothingUnfinished(
     'UNFINISHED_OPERATION',
     `A ${verb} of fleet ${fleet} was interrupted: ${unfinished.done.size} of ${targets.length} members are done`,
     {
-      details: [`it began ${startedAt}`],
+      details: [`it started at ${startedAt}`],
       hint: `Finish it first: cowherd resume ${fleet}`,
     },
   );
 }
 
-/** Looks at libvirt and the disk now; nothing is remembered between looks. */
+/** Reads the current state from libvirt and the disk; nothing is cached. */
 export async function observeFleet(ports: Pick<Ports, 'hypervisor' | 'fleets'>, record: FleetRecord): Promise<ObservedMember[]> {
-  const [domains, sizes, unmade] = await Promise.all([
+  const [domains, sizes, pending] = await Promise.all([
     ports.hypervisor.listDomains(),
     ports.fleets.overlaySizes(record.name),
     record.spec.warm === undefined ? undefined : ports.fleets.listIdentityPending(record.name),
   ]);
-  return observeMembers(record, domains, sizes, unmade);
+  return observeMembers(record, domains, sizes, pending);
 }
 
 /** As {@link observeFleet}, with the mark in each domain's metadata: for verbs that change something. */
@@ -121,12 +121,12 @@ export async function observeWithMarks(ports: Pick<Ports, 'hypervisor' | 'fleets
   return members.map((member) => ({ ...member, mark: marks.get(member.name), unread: failed.get(member.name) }));
 }
 
-/** The base image of a record, with the seals of all its layers compared. @throws BASE_CHANGED where one is gone or differs */
+/** The base image of a record, with the seals of all its layers compared. @throws BASE_CHANGED if one is missing or differs */
 export async function verifiedBase(ports: Pick<Ports, 'bases'>, ref: BaseRef): Promise<BaseImage> {
   const base = await ports.bases.get(ref);
   if (base === undefined) {
-    throw new CowherdError('BASE_CHANGED', `Base image ${formatBaseRef(ref)} is not in the store any more`, {
-      hint: `Bring back the file with sha256 ${ref.digest}: cowherd base add FILE --name ${ref.name}`,
+    throw new CowherdError('BASE_CHANGED', `Base image ${formatBaseRef(ref)} is no longer in the store`, {
+      hint: `Import the file with sha256 ${ref.digest} again: cowherd base add FILE --name ${ref.name}`,
     });
   }
   await assertSeals(ports, base);
@@ -138,11 +138,13 @@ export async function assertSeals(ports: Pick<Ports, 'bases'>, base: BaseImage):
   for (const layer of layersOf(base)) assertSeal(layer, await ports.bases.seal(layer));
 }
 
-/** What differs between the records of a base image's layers and their files; a layer below is named. */
+/** Differences between the records of a base image's layers and their files, prefixed with the layer. */
 export async function chainDifferences(ports: Pick<Ports, 'bases'>, base: BaseImage): Promise<string[]> {
   const differencesOf = async (layer: BaseLayer): Promise<string[]> => sealDifferences(layer.seal, await ports.bases.seal(layer));
   const below = await Promise.all(
-    base.backing.map(async (layer) => (await differencesOf(layer)).map((difference) => `${formatBaseRef(layer)} below it: ${difference}`)),
+    base.backing.map(async (layer) =>
+      (await differencesOf(layer)).map((difference) => `its backing image ${formatBaseRef(layer)}: ${difference}`),
+    ),
   );
   return [...(await differencesOf(base)), ...below.flat()];
 }

@@ -20,21 +20,21 @@ import {
   type WorkOptions,
   withFleetLock,
 } from './access.js';
-import { assertOwnDisk, assertResting, runningError } from './reset/offline-disk.js';
+import { assertOffline, assertOwnDisk, runningError } from './reset/offline-disk.js';
 
-/** Reading and writing one disk is what it costs: more at once gain little, and need room for a copy each. */
+/** Limited by disk I/O: more at once gain little, and each needs space for a copy. */
 export const defaultCompactConcurrency = 2;
 
 export interface CompactOptions extends WorkOptions {
   fleet: string;
-  /** Names, numbers or ranges; all where left out. A member that runs is left out then, and a failure where it was named. */
+  /** Names, numbers or ranges; default: all. A running member is skipped by default, and fails if it was named. */
   members?: readonly string[] | undefined;
 }
 
 export interface MemberCompaction {
   index: number;
   name: string;
-  /** unchanged: a copy would be no smaller. skipped: it runs. */
+  /** unchanged: a copy would be no smaller. skipped: it is running. */
   outcome: 'compacted' | 'unchanged' | 'skipped' | 'failed' | 'cancelled';
   /** Bytes on disk. */
   beforeBytes: number;
@@ -51,9 +51,7 @@ export interface CompactOutcome {
   members: MemberCompaction[];
 }
 
-/**
- * Gives back what overlays hold for nothing: blocks that the guest trimmed or overwrote with zeros. A copy without them is made
- * beside the overlay, compared with it as a guest would see both, and put in its place if it is smaller.
+/** Frees blocks of overlays that the guest trimmed or overwrote with zeros. Copies the overlay without them, compares the guest-visible content of both, and replaces the overlay if the copy is smaller.
  */
 export function compact(ports: Ports, options: CompactOptions): Promise<CompactOutcome> {
   return withFleetLock(ports, options.fleet, async () => {
@@ -64,12 +62,12 @@ export function compact(ports: Ports, options: CompactOptions): Promise<CompactO
     const words = options.members ?? [];
     const chosen = await observeWithMarks(ports, { ...record, members: selectMembers(record.name, record.members, words) });
     await ports.overlayFiles.sweep(record.name);
-    const resting = chosen.filter((member) => !isOn(member.domain));
+    const offline = chosen.filter((member) => !isOn(member.domain));
     const concurrency = options.concurrency ?? defaultCompactConcurrency;
-    await assertRoomForCopies(ports, record.name, resting, concurrency);
+    await assertRoomForCopies(ports, record.name, offline, concurrency);
 
     const unread = new Map<string, CowherdError>();
-    const names = resting.map((member) => member.name);
+    const names = offline.map((member) => member.name);
     const work = new Compaction(ports, record, await ports.hypervisor.readXml(names, unread), unread, options);
     const limit = pLimit(concurrency);
     let done = 0;
@@ -95,7 +93,7 @@ export function compact(ports: Ports, options: CompactOptions): Promise<CompactO
   });
 }
 
-/** At worst a copy is as large as its overlay, and as many are made at once as are worked on. */
+/** In the worst case a copy is as large as its overlay; `concurrency` copies exist at the same time. */
 function assertRoomForCopies(ports: Ports, fleet: string, members: readonly MarkedMember[], concurrency: number): Promise<void> {
   const largest = members.map((member) => member.overlayBytes ?? 0).sort((a, b) => b - a);
   const bytes = largest.slice(0, concurrency).reduce((sum, size) => sum + size, 0);
@@ -113,7 +111,7 @@ class Compaction {
     private readonly options: CompactOptions,
   ) {}
 
-  /** Never throws: one member that cannot be done does not keep the others from it. */
+  /** Never throws: a failing member does not prevent the others. */
   async settle(member: MarkedMember, isNamed: boolean): Promise<MemberCompaction> {
     const { index, name, overlayBytes: beforeBytes = 0 } = member;
     const result = { index, name, beforeBytes, afterBytes: beforeBytes };
@@ -132,13 +130,13 @@ class Compaction {
     }
   }
 
-  /** @returns bytes on disk that were given back */
+  /** @returns bytes freed on disk */
   async #shrink(member: MarkedMember, { stem, origin }: MemberDisk): Promise<number> {
     const { ports, record, options } = this;
     const { signal } = options;
     const overlay = ports.fleets.files(record.name, member.name).disk(stem);
     const base = 'base' in origin ? await this.#base(origin.base) : undefined;
-    await assertResting(ports, record, member, { overlay, base, signal });
+    await assertOffline(ports, record, member, { overlay, base, signal });
     if ((member.overlayBytes ?? 0) <= record.freshOverlayBytes) return 0;
     const copy = await ports.overlayFiles.beginCopy(record.name, stem);
     try {
@@ -148,11 +146,11 @@ class Compaction {
       const sizes = await copy.sizes();
       if (sizes.copy >= sizes.overlay) return 0;
       if (!(await ports.images.isSameDisk(source, target, signal))) {
-        throw new CowherdError('TOOL_FAILED', `The smaller copy of ${overlay} is not the same disk; the overlay is left as it is`, {
-          hint: 'qemu-img convert has failed without saying so. Please report it, with "qemu-img --version".',
+        throw new CowherdError('TOOL_FAILED', `The compacted copy of ${overlay} has other content; the overlay is unchanged`, {
+          hint: 'qemu-img convert has failed without an error. Please report it with the output of "qemu-img --version".',
         });
       }
-      // Whoever started it by hand meanwhile would write to a file that is gone.
+      // If the member was started meanwhile, it would keep writing to the replaced file.
       const [now] = await observeFleet(ports, { ...record, members: [member] });
       if (isOn(now?.domain)) throw runningError(record, member);
       await copy.place();
@@ -162,7 +160,7 @@ class Compaction {
     }
   }
 
-  /** Its seals are compared once, however many members stand on it. */
+  /** The seals are compared once per base image. */
   #base(ref: BaseRef): Promise<BaseImage> {
     const base = this.#bases.get(baseKey(ref)) ?? verifiedBase(this.ports, ref);
     this.#bases.set(baseKey(ref), base);

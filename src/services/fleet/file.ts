@@ -8,20 +8,16 @@ import type { Ports } from '../../ports/index.js';
 
 /**
  * Reads a fleet file, YAML or JSON. Paths in it are relative to it.
- * @throws FILE_NOT_FOUND, BAD_USAGE where it is not a text file of a sane size, BAD_SPEC
+ * @throws FILE_NOT_FOUND, BAD_USAGE if it is not a text file or too large, BAD_SPEC
  */
 export async function readFleetFile(ports: Pick<Ports, 'readFile'>, path: string): Promise<FleetInput[]> {
   const text = await ports.readFile(path);
   const yaml = readYaml(text);
   if (yaml.problem !== undefined) {
     const { at, reason } = yaml.problem;
-    throw new CowherdError(
-      'BAD_SPEC',
-      `${path}${at === undefined ? '' : `:${at.line}:${at.column}`}: not YAML that can be read: ${reason}`,
-      {
-        hint: 'Check the indentation and the quotes there; write values out instead of using many aliases.',
-      },
-    );
+    throw new CowherdError('BAD_SPEC', `${path}${at === undefined ? '' : `:${at.line}:${at.column}`}: invalid YAML: ${reason}`, {
+      hint: 'Check the indentation and the quotes at that place, and use fewer aliases.',
+    });
   }
   const from = dirname(resolve(path));
   return parseFleetFile(yaml.value, path, yaml.locate).map((fleet) => ({

@@ -6,7 +6,7 @@ import { selectMembers } from '../../core/fleet/selection.js';
 import type { Ports } from '../../ports/index.js';
 import { loadFleet } from './access.js';
 
-/** Finding the members that a person means, for verbs that work inside guests. */
+/** Finds the member that was named, for verbs that work inside guests. */
 
 export interface FoundMember {
   record: FleetRecord;
@@ -21,7 +21,7 @@ export async function findMember(ports: Pick<Ports, 'fleets' | 'memory'>, words:
   const [first, second] = words;
   const byName = /^(.+)-\d+$/.exec(first ?? '');
   if (first === undefined || words.length > 2 || (second === undefined && byName === null)) {
-    throw new CowherdError('BAD_USAGE', first === undefined ? 'Which member?' : `${words.join(' ')} is not the name of a member`, {
+    throw new CowherdError('BAD_USAGE', first === undefined ? 'No member given' : `${words.join(' ')} is not the name of a member`, {
       hint: 'Name one: lab-003, or lab 3.',
     });
   }
@@ -29,24 +29,26 @@ export async function findMember(ports: Pick<Ports, 'fleets' | 'memory'>, words:
   const chosen = selectMembers(record.name, record.members, [second ?? first]);
   const [member] = chosen;
   if (member === undefined || chosen.length > 1)
-    throw new CowherdError('BAD_USAGE', `${second} are ${chosen.length} members, and this is about one`, {
+    throw new CowherdError('BAD_USAGE', `${second} selects ${chosen.length} members; this command takes one`, {
       hint: `Name one, e.g. ${first}-001.`,
     });
   return { record, member };
 }
 
-/** Domains of a fleet's members that are on, by name; only those that carry the member's UUID. */
-export async function membersThatAreOn(ports: Pick<Ports, 'hypervisor'>, record: FleetRecord): Promise<Map<string, DomainState>> {
+/** Running domains of a fleet's members, by name; only those with the member's UUID. */
+export async function runningMembers(ports: Pick<Ports, 'hypervisor'>, record: FleetRecord): Promise<Map<string, DomainState>> {
   const uuids = new Map(record.members.map((member) => [member.name, member.uuid]));
   const domains = await ports.hypervisor.listDomains();
   return new Map(domains.filter((domain) => uuids.get(domain.name) === domain.uuid && isOn(domain)).map((domain) => [domain.name, domain]));
 }
 
 export function offError({ name }: Pick<MemberIdentity, 'name'>): CowherdError {
-  return new CowherdError('GUEST_UNREACHABLE', `${name} is off`, { hint: `Start it: cowherd start ${name.replace(/-\d+$/, '')} ${name}` });
+  return new CowherdError('GUEST_UNREACHABLE', `${name} is not running`, {
+    hint: `Start it: cowherd start ${name.replace(/-\d+$/, '')} ${name}`,
+  });
 }
 
-/** @throws GUEST_UNREACHABLE where it is off */
+/** @throws GUEST_UNREACHABLE if it is stopped */
 export async function assertOn(ports: Pick<Ports, 'hypervisor'>, { record, member }: FoundMember): Promise<void> {
-  if (!(await membersThatAreOn(ports, record)).has(member.name)) throw offError(member);
+  if (!(await runningMembers(ports, record)).has(member.name)) throw offError(member);
 }

@@ -27,11 +27,11 @@ import { shutDownGuest, shutdownPollMs } from './shut-down.js';
 export interface PowerOptions extends WorkOptions {
   fleet: string;
   members?: readonly string[] | undefined;
-  /** stop: end the guest at once where it did not shut down in time. start: over-commit memory. */
+  /** stop: force off guests that do not shut down in time. start: overcommit memory. */
   force?: boolean | undefined;
-  /** stop: how long a guest may take to shut down. */
+  /** stop: time limit for a guest's shutdown. */
   timeoutMs?: number | undefined;
-  /** start: what those that are started must reach, within timeoutMs. */
+  /** start: the stage that started members must reach within timeoutMs. */
   wait?: WaitFor | undefined;
 }
 
@@ -39,7 +39,7 @@ export function start(ports: Ports, options: PowerOptions): Promise<Outcome> {
   return power(ports, 'start', options);
 }
 
-/** Asks guests to shut down, by their agent or by ACPI, and waits. Nothing is ended by force unless that was asked for. */
+/** Shuts down guests by their agent or ACPI, and waits. Forces them off only with `force`. */
 export function stop(ports: Ports, options: PowerOptions): Promise<Outcome> {
   return power(ports, 'stop', options);
 }
@@ -50,7 +50,7 @@ function power(ports: Ports, verb: 'start' | 'stop', options: PowerOptions): Pro
     const began = ports.clock.monotonic();
     const record = await loadFleet(ports, options.fleet);
     const chosen = selectMembers(record.name, record.members, options.members ?? []);
-    // Half way between two states a member may have disks that do not belong together.
+    // During an unfinished operation, a member's disks may not match each other.
     if (verb === 'start') await assertNothingUnfinished(ports, record.name, (unfinished) => isDoneFor(unfinished, chosen));
     const observed = await observeWithMarks(ports, { ...record, members: chosen });
     assertWaitable(record.spec, options.wait);
@@ -84,41 +84,41 @@ function power(ports: Ports, verb: 'start' | 'stop', options: PowerOptions): Pro
           journaled: false,
           definitions,
           shutdown: shutdownBy(ports, options),
-          assertGoesOn: goesOn(ports),
+          assertStaysRunning: staysRunning(ports),
           beforeStart: withoutStrays(ports, record, offNames(byName(observed))),
         },
       },
-      // Waiting for guests costs nothing: all of them may shut down at once.
+      // Waiting for guests costs nothing: all may shut down at once.
       verb === 'stop' ? { ...options, concurrency: options.concurrency ?? Math.max(1, plan.members.length) } : options,
     );
     return verb === 'start' ? startOtherwise(ports, outcome, options) : outcome;
   });
 }
 
-/** Those whose disks and domain belong together. */
+/** The plan without members whose disks and domain do not match. */
 async function startable(ports: Ports, record: FleetRecord, observed: readonly MarkedMember[], plan: Plan): Promise<Plan> {
   const placed = refuseStaleDefinitions(record, observed, await refuseMisplaced(ports, record, observed, plan));
   return refuseForeignDisks(ports, record, observed, refuseDuplicates(placed, observed, record));
 }
 
 function isDoneFor({ operation, done }: Unfinished, chosen: readonly MemberIdentity[]): boolean {
-  // Of a teardown nothing is left that could be started.
+  // A teardown leaves nothing to start.
   const isOver = (index: number): boolean => operation.verb !== 'teardown' && done.has(index);
   return chosen.every(({ index }) => !operation.targets.includes(index) || isOver(index));
 }
 
-/** What a paused guest waits for it tries again at once; where there is still no room it is paused again within that time. */
+/** A resumed guest repeats the failed I/O at once; if the disk is still full, it is paused again within this time. */
 const settleMs = 500;
 
-function goesOn(ports: Ports): (member: MemberIdentity) => Promise<void> {
+function staysRunning(ports: Ports): (member: MemberIdentity) => Promise<void> {
   const states = new CachedPoll(ports.clock, shutdownPollMs, async () => byName(await ports.hypervisor.listDomains()));
   return async ({ name }) => {
     await ports.clock.sleep(settleMs);
     const domain = (await states.get()).get(name);
     if (domain?.state !== 'paused' || domain.reason !== 'I/O error') return;
     const why = (await ports.hypervisor.readDiskErrors([name])).get(name);
-    throw new CowherdError('STORE_FAILED', `${name} was paused again at once by an I/O error${why === undefined ? '' : ` (${why})`}`, {
-      hint: why?.includes('no space') === false ? 'Its disk fails: see "dmesg".' : fullDiskHint,
+    throw new CowherdError('STORE_FAILED', `${name} was paused again immediately by an I/O error${why === undefined ? '' : ` (${why})`}`, {
+      hint: why?.includes('no space') === false ? 'The disk fails: see "dmesg".' : fullDiskHint,
     });
   };
 }
@@ -126,17 +126,17 @@ function goesOn(ports: Ports): (member: MemberIdentity) => Promise<void> {
 function shutdownBy(ports: Ports, { timeoutMs, force, signal }: PowerOptions): (member: MemberIdentity) => Promise<void> {
   const states = new CachedPoll(ports.clock, shutdownPollMs, async () => byName(await ports.hypervisor.listDomains()));
   return async ({ name }) => {
-    // Nothing in it runs that could hear the power button.
+    // A paused guest cannot react to a shutdown request.
     const domain = (await states.get()).get(name);
     if (domain?.state === 'paused' && resumable.has(domain.reason)) {
       if (force === true) return ports.hypervisor.destroy(name);
-      throw new CowherdError('NOT_STOPPED', `${name} is paused (${domain.reason}), and cannot shut down`, {
-        hint: `Let it go on first (cowherd start ${name.replace(/-\d+$/, '')}), or end it: --force`,
+      throw new CowherdError('NOT_STOPPED', `${name} is paused (${domain.reason}) and cannot shut down`, {
+        hint: `Resume it first (cowherd start ${name.replace(/-\d+$/, '')}), or force it off: --force`,
       });
     }
     return shutDownGuest(ports, {
       name,
-      handle: name,
+      ref: name,
       isOn: async () => isOn((await states.get()).get(name)),
       force: force === true,
       timeoutMs,

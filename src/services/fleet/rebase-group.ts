@@ -18,7 +18,7 @@ import { refuseForeignDisks } from './reset/foreign-disks.js';
 import { freshDisks, memberDisksOf, nvramOf, verifiedBases } from './reset/fresh-disks.js';
 import { withoutAdditions } from './spawn/additions.js';
 
-/** The record of a fleet all of whose members stand on a base image. */
+/** The record with all members based on one image. */
 export function movedTo(record: FleetRecord, { name, digest }: Pick<BaseImage, 'name' | 'digest'>): FleetRecord {
   return { ...record, base: { name, digest }, members: record.members.map(({ base: _, ...member }) => member) };
 }
@@ -31,9 +31,9 @@ interface GroupOptions extends WorkOptions {
   fleet: string;
   isResumed: boolean;
   isCanary: boolean;
-  /** Moved by a run that was interrupted. */
+  /** Members that an interrupted run already moved. */
   done: ReadonlySet<number>;
-  /** Nothing was changed before it. */
+  /** Whether nothing was changed before this group. */
   isFirst: boolean;
 }
 
@@ -52,7 +52,7 @@ export async function moveGroup(ports: Ports, operation: Operation, group: reado
       observed.filter(({ index }) => !options.done.has(index)),
     ];
     const wanted = await refuseForeignDisks(ports, record, others, planRebase(others, record.id, policy));
-    const joint = joined(keepDrift ? await withoutFrozen(ports, record, wanted) : wanted, planPower(moved, record.id, 'start'));
+    const joint = mergePlans(keepDrift ? await withoutFrozen(ports, record, wanted) : wanted, planPower(moved, record.id, 'start'));
     const rendered = await definitionsOf(ports, record, members, imageOf, options.signal);
     const { plan, definitions } = await withoutAdditions(ports, record, observed, joint, rendered, undefined, options.signal);
     const disks = memberDisksOf(record, members);
@@ -82,7 +82,7 @@ export async function moveGroup(ports: Ports, operation: Operation, group: reado
   return outcome;
 }
 
-export function joined(one: Plan, other: Plan): Plan {
+export function mergePlans(one: Plan, other: Plan): Plan {
   return {
     members: [...one.members, ...other.members],
     unchanged: [...one.unchanged, ...other.unchanged],
@@ -96,12 +96,12 @@ export function policyOf({ spec }: FleetRecord, observed: readonly MarkedMember[
 
 export function settingsOf(operation: Operation): NonNullable<Operation['rebase']> {
   if (operation.rebase === undefined)
-    throw new CowherdError('STATE_DAMAGED', 'operation.json of a rebase does not say how', { hint: 'Remove it, and rebase again.' });
+    throw new CowherdError('STATE_DAMAGED', 'operation.json of a rebase has no settings', { hint: 'Remove it and rebase again.' });
   return operation.rebase;
 }
 
 export function recordOf(operation: Operation): FleetRecord {
   if (operation.record === undefined)
-    throw new CowherdError('STATE_DAMAGED', 'operation.json of a rebase does not say where to', { hint: 'Remove it, and rebase again.' });
+    throw new CowherdError('STATE_DAMAGED', 'operation.json of a rebase has no target', { hint: 'Remove it and rebase again.' });
   return operation.record;
 }

@@ -26,7 +26,7 @@ import {
   type WorkOptions,
   withFleetLock,
 } from './access.js';
-import { joined, movedTo, moveGroup, movingOf, policyOf, recordOf, settingsOf } from './rebase-group.js';
+import { mergePlans, movedTo, moveGroup, movingOf, policyOf, recordOf, settingsOf } from './rebase-group.js';
 import { recordAsFound } from './reset/backing-check.js';
 import { refuseForeignDisks } from './reset/foreign-disks.js';
 import { verifiedBases } from './reset/fresh-disks.js';
@@ -37,24 +37,22 @@ export interface RebaseOptions extends WorkOptions {
   fleet: string;
   /** A base image of the store, or a file. */
   base: string;
-  /** How many members go first, and must hold before the others follow; 1 when left out, 0 for none. */
+  /** Number of members to move first; the others follow if these become ready. Default 1; 0 for none. */
   canary?: number | undefined;
-  /** How many of the others are moved at the same time; 16 when left out. */
+  /** Number of other members to move at the same time; default 16. */
   batch?: number | undefined;
-  /** Keep what the guests wrote: of members that are off, the overlay itself is moved. */
+  /** Keep the guests' changes: overlays of stopped members are rebased in place. */
   keepDrift?: boolean | undefined;
-  /** What members must reach, the canaries above all. */
+  /** The stage that members must reach, the canaries in particular. */
   wait?: WaitFor | undefined;
-  /** How long each group is waited for. */
+  /** Time limit for each group. */
   timeoutMs?: number | undefined;
   dryRun?: boolean | undefined;
 }
 
 export const defaultBatch = 16;
 
-/**
- * Moves a fleet to another base image: some canaries first, and where these hold, the rest in batches. Members are reset onto
- * it, or keep their drift. A canary that fails stops it, and the rest is as it was.
+/** Moves a fleet to another base image: first some canaries, then the rest in batches. Members are reset onto the image, or keep their drift. If a canary fails, the other members are not changed.
  */
 export async function rebase(ports: Ports, options: RebaseOptions): Promise<Outcome> {
   assertWork(options);
@@ -75,16 +73,16 @@ async function begin(ports: Ports, options: RebaseOptions): Promise<Outcome> {
   if (recorded.spec.warm !== undefined) {
     throw new CowherdError(
       'NOT_SUPPORTED',
-      `Members of fleet ${recorded.name} go on from a memory, which belongs to the disk that they stand on`,
+      `Cannot rebase fleet ${recorded.name}: its members resume from a memory that belongs to their base image`,
       {
-        hint: 'Make a new fleet of a VM that runs on the newer disk: cowherd spawn NEW --from-running DOMAIN',
+        hint: 'Create a new fleet from a VM that runs on the newer disk: cowherd spawn NEW --from-running DOMAIN',
       },
     );
   }
   assertWaitable(recorded.spec, options.wait);
   const target = await targetOf(ports, options);
   const record = movedTo(recorded, target);
-  // Also those whose overlay is there already and whose domain does not know yet.
+  // Also members whose overlay was moved but whose domain was not redefined yet.
   const observed = (await observeWithMarks(ports, recorded)).filter(
     (member) =>
       baseOf(recorded, member).digest !== target.digest || (member.mark !== undefined && member.mark.baseDigest !== target.digest),
@@ -108,7 +106,7 @@ async function begin(ports: Ports, options: RebaseOptions): Promise<Outcome> {
     await verifiedBases(ports, recorded);
     return shown(ports, operation, record, observed, began);
   }
-  // The new base image counts as in use from here on.
+  // From here on the new base image counts as in use.
   await ports.bases.locked(async () => {
     const imageOf = await verifiedBases(ports, recorded, [record.base]);
     if (options.keepDrift !== true) await assertNoneEnlarged(ports, { ...recorded, members: movingOf(recorded, movers) }, imageOf);
@@ -125,7 +123,7 @@ async function targetOf(ports: Ports, options: RebaseOptions): Promise<BaseImage
   return base;
 }
 
-/** What would be done, or that nothing is to be done. */
+/** The plan as a dry-run outcome, or a note that there is nothing to do. */
 async function shown(
   ports: Ports,
   operation: Operation,
@@ -136,19 +134,19 @@ async function shown(
   const { canaries, keepDrift } = settingsOf(operation);
   const policy = { ...policyOf(record, observed, operation), keepDrift };
   const [first, others] = [true, false].map((isCanary) => observed.filter(({ index }) => canaries.includes(index) === isCanary));
-  const planned = joined(planRebase(first ?? [], record.id, { ...policy, start: 'all' }), planRebase(others ?? [], record.id, policy));
+  const planned = mergePlans(planRebase(first ?? [], record.id, { ...policy, start: 'all' }), planRebase(others ?? [], record.id, policy));
   const wanted = await refuseForeignDisks(ports, record, observed, planned);
   const plan = keepDrift ? await withoutFrozen(ports, record, wanted) : wanted;
   const before = byName(observed);
   const outcome = dryOutcome(ports, { verb: 'rebase', id: operation.id, record, plan, before, doneAs: () => 'rebased', began });
   if (observed.length === 0) {
     const { plan: _, ...nothing } = outcome;
-    return { ...nothing, notes: [`every member stands on ${formatBaseRef(record.base)} already`] };
+    return { ...nothing, notes: [`every member is already based on ${formatBaseRef(record.base)}`] };
   }
   return canaries.length === 0 ? outcome : { ...outcome, notes: [`members ${formatIndexes(canaries)} go first, as canaries`] };
 }
 
-/** Does what is left of a rebase whose intent is written. The fleet is locked. */
+/** Completes a rebase whose intent is written. The fleet is locked. */
 export async function finishRebase(
   ports: Ports,
   operation: Operation,
@@ -159,7 +157,7 @@ export async function finishRebase(
   const { fleet } = options;
   const { canaries, batch } = settingsOf(operation);
   const target = recordOf(operation).base;
-  // Before anything is changed: without it nobody could say afterwards who stands where.
+  // Read the record before any change: without it, the base image of each member would be unknown afterwards.
   let current = await loadFleet(ports, fleet);
   const left = operation.targets.filter((index) => !done.has(index));
   const outcomes: Outcome[] = [];
@@ -168,12 +166,12 @@ export async function finishRebase(
     return { ...merged, notes: [...merged.notes, ...notes] };
   };
 
-  // Whether they held is not known as long as nobody followed: those that are done are waited for again.
-  const isHeld = [...done].some((index) => !canaries.includes(index));
-  const first = isHeld ? left.filter((index) => canaries.includes(index)) : canaries;
+  // The canaries are known to be good once another member was moved. Until then, wait for finished canaries again.
+  const areCanariesGood = [...done].some((index) => !canaries.includes(index));
+  const first = areCanariesGood ? left.filter((index) => canaries.includes(index)) : canaries;
   const rest = left.filter((index) => !canaries.includes(index));
-  const groups = [first, ...chunked(rest, batch)].filter((group) => group.length > 0);
-  // Killed with all of it done but the end: what is left is to say so.
+  const groups = [first, ...batches(rest, batch)].filter((group) => group.length > 0);
+  // The interrupted run had moved all members: only the record and the outcome are left.
   if (groups.length === 0) {
     await ports.fleets.write(await recordAsFound(ports, current, [target], done));
     outcomes.push(await leftOver(ports, operation, operation.targets, 'unchanged'));
@@ -185,7 +183,7 @@ export async function finishRebase(
     const batchOptions = { ...options, onProgress: progress.listener, done, isCanary, isFirst: position === 0 && done.size === 0 };
     const outcome = await moveGroup(ports, operation, group, batchOptions);
     outcomes.push(outcome);
-    // From here on the record says where each of them stands, also one that was given up half way.
+    // From here on the record has the actual base image of each member, including those that failed.
     current = await recordAsFound(ports, current, [target], new Set([...done, ...group]));
     await ports.fleets.write(current);
     const untouched = groups.slice(position + 1).flat();
@@ -199,7 +197,7 @@ export async function finishRebase(
       await ports.fleets.endOperation(fleet);
       const what = isCanary ? 'a canary failed' : 'a whole batch failed';
       return total([
-        `${what}: members ${formatIndexes(untouched)} were not touched. Mend ${formatBaseRef(target)} or its guests and rebase again, or go back with --base`,
+        `${what}: members ${formatIndexes(untouched)} were not changed. Fix ${formatBaseRef(target)} or its guests and rebase again, or return to the old image with --base`,
       ]);
     }
   }
@@ -207,7 +205,7 @@ export async function finishRebase(
   return total();
 }
 
-/** Members that nothing was done to, as a part of the outcome. */
+/** The part of the outcome for members that were not changed. */
 async function leftOver(ports: Ports, operation: Operation, indexes: readonly number[], as: 'cancelled' | 'unchanged'): Promise<Outcome> {
   const record = recordOf(operation);
   const members = record.members.filter((member) => indexes.includes(member.index));
@@ -226,6 +224,6 @@ async function leftOver(ports: Ports, operation: Operation, indexes: readonly nu
   });
 }
 
-function chunked<T>(items: readonly T[], size: number): T[][] {
+function batches<T>(items: readonly T[], size: number): T[][] {
   return Array.from({ length: Math.ceil(items.length / size) }, (_, position) => items.slice(position * size, (position + 1) * size));
 }

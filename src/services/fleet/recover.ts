@@ -11,30 +11,24 @@ import { withFleetLock } from './access.js';
 import { recordAsFound } from './reset/backing-check.js';
 import { freshDisks, verifiedBases } from './reset/fresh-disks.js';
 
-/**
- * Rebuilds fleet.json from what the domains themselves say. Only domains are believed whose UUID follows from their mark and
- * whose disk is the member's overlay in this store.
+/** Rebuilds fleet.json from the metadata of the domains. Only domains count whose UUID matches their mark and whose disk is the member's overlay in this store.
  * @returns the record that was written
- * @throws FLEET_NOT_FOUND where no domain says that it belongs to the fleet; BAD_USAGE where nothing is lost
+ * @throws FLEET_NOT_FOUND if no domain belongs to the fleet; BAD_USAGE if fleet.json is intact
  */
 export function recoverFleet(ports: Ports, fleet: string): Promise<FleetRecord> {
   return withFleetLock(ports, fleet, async () => {
     const existing = await ports.fleets.read(fleet).catch(() => undefined);
     if (existing !== undefined) {
-      throw new CowherdError('BAD_USAGE', `Nothing of fleet ${fleet} is lost: its fleet.json is whole`, {
-        hint: `See "cowherd status ${fleet}".`,
+      throw new CowherdError('BAD_USAGE', `Fleet ${fleet} does not need recovery: its fleet.json is intact`, {
+        hint: `See its state: cowherd status ${fleet}`,
       });
     }
     const { marks, documents } = await believableMarks(ports, fleet);
     const first = marks[0];
     if (first === undefined) {
-      throw new CowherdError(
-        'FLEET_NOT_FOUND',
-        `No domain at ${ports.hypervisor.uri} says that it belongs to fleet ${fleet} in ${ports.fleets.root}`,
-        {
-          hint: 'Is it another connection (--connect) or another store (--store)?',
-        },
-      );
+      throw new CowherdError('FLEET_NOT_FOUND', `No domain at ${ports.hypervisor.uri} belongs to fleet ${fleet} in ${ports.fleets.root}`, {
+        hint: 'Check the connection (--connect) and the store (--store).',
+      });
     }
     const base = commonBase(marks);
     const bases = new Map(marks.map((mark) => [mark.index, baseOfMark(mark)]));
@@ -43,9 +37,9 @@ export function recoverFleet(ports: Ports, fleet: string): Promise<FleetRecord> 
       fleet,
       "the spec in a domain's metadata",
       first.spec,
-      'Its domains were edited by hand. Make the fleet anew.',
+      'Its domains were edited by hand. Recreate the fleet.',
     );
-    // A member whose domain is gone is still one while its overlay is there.
+    // An overlay without a domain also counts as a member.
     const overlays = [...(await ports.fleets.overlaySizes(fleet)).keys()].map((stem) => Number(/^[^.]*-(\d+)$/.exec(stem)?.[1]));
     const indexes = new Set([...marks.map((mark) => mark.index), ...overlays.filter((index) => index > 0)]);
     const record: FleetRecord = {
@@ -66,7 +60,7 @@ export function recoverFleet(ports: Ports, fleet: string): Promise<FleetRecord> 
           return { ...recovered(member, documents.get(member.uuid)), ...(isOther ? { base: own } : {}) };
         }),
     };
-    // A member whose domain is gone says by its overlay where it stands.
+    // The base image of a member without a domain is read from its overlay.
     const found = await recordAsFound(ports, record, [...bases.values()]);
     const fresh = await freshDisks(ports, found, found.members, await verifiedBases(ports, found));
     const whole = { ...found, freshOverlayBytes: fresh.bytesPerMember };
@@ -75,7 +69,7 @@ export function recoverFleet(ports: Ports, fleet: string): Promise<FleetRecord> 
   });
 }
 
-/** What the domains are defined with, where they agree: else the next spawn chooses anew. */
+/** The accelerator of the domains, if they agree; otherwise the next spawn chooses one. */
 function recoveredAccelerator({ virtType, cpu }: DomainSpec, documents: Iterable<string>): Pick<FleetRecord, 'accelerator'> {
   const [first, ...others] = virtType === 'auto' ? [...documents].map((xml) => choiceIn(xml, cpu)) : [];
   return first !== undefined && others.every((other) => other !== undefined && isSameChoice(other, first)) ? { accelerator: first } : {};
@@ -85,7 +79,7 @@ function baseOfMark({ baseName, baseDigest }: MemberMark): BaseRef {
   return { name: baseName, digest: baseDigest };
 }
 
-/** What most members stand on: in the middle of a rebase they do not agree. */
+/** The base image of most members: during a rebase they differ. */
 function commonBase(marks: readonly MemberMark[]): BaseRef {
   const counts = new Map<string, { base: BaseRef; members: number }>();
   for (const mark of marks) {
@@ -98,7 +92,7 @@ function commonBase(marks: readonly MemberMark[]): BaseRef {
   return most.base;
 }
 
-/** With the port that its domain forwards; a reserved address is known to the network, and found there by the next spawn. */
+/** Adds the port that its domain forwards. A reserved address is read from the network by the next spawn. */
 function recovered(member: MemberIdentity, xml: string | undefined): FleetRecord['members'][number] {
   const [sshPort] = forwardedPortsIn(xml ?? '');
   const { index, name, uuid, macs } = member;
@@ -120,9 +114,9 @@ async function believableMarks(ports: Ports, fleet: string): Promise<{ marks: Me
   }
   const ids = new Set(believable.map((mark) => mark.fleetId));
   if (ids.size > 1) {
-    throw new CowherdError('STATE_DAMAGED', `Domains of ${ids.size} different fleets call themselves ${fleet}`, {
+    throw new CowherdError('STATE_DAMAGED', `Domains of ${ids.size} different fleets use the name ${fleet}`, {
       details: believable.map((mark) => `index ${mark.index}: fleet id ${mark.fleetId}`).slice(0, 10),
-      hint: 'Undefine those that do not belong to it, then try again.',
+      hint: 'Undefine those that do not belong to the fleet, then try again.',
     });
   }
   return { marks: believable, documents };

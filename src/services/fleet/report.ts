@@ -10,7 +10,7 @@ import type { DiskSpace } from '../../ports/machine.js';
 import { findStrays } from '../checkpoint/strays.js';
 import { loadFleet } from './access.js';
 
-/** Savings and drift of one fleet, from the sizes of its files. No process per overlay, and nothing asked of libvirt. */
+/** Savings and drift of one fleet, from its file sizes: runs no process per overlay and does not query libvirt. */
 export async function report(ports: Ports, fleet: string): Promise<FleetReport> {
   const record = await loadFleet(ports, fleet);
   const images = new Map<string, BaseImage>();
@@ -22,7 +22,7 @@ export async function report(ports: Ports, fleet: string): Promise<FleetReport> 
   const strays = await strayBytes(ports, record);
   const { path, digest, virtualBytes } = base;
   const files = new Map([...images.values()].flatMap(layersOf).map(({ path: file, allocatedBytes }) => [file, allocatedBytes]));
-  // What clones go on from is a cost of theirs, as the base image is.
+  // The memory that clones resume from counts like the base image.
   for (const image of images.values()) if (image.warm !== undefined) files.set(ports.memory.path(image), image.warm.allocatedBytes);
   return reportFleet({
     fleet,
@@ -55,7 +55,7 @@ export async function report(ports: Ports, fleet: string): Promise<FleetReport> 
 
 const overlaysAtOnce = 16;
 
-/** Of each member that has some, from the headers of its disks. One that cannot be looked at does not hide the others. */
+/** Bytes of stray snapshots by member, from the headers of its disks. Unreadable disks are skipped. */
 async function strayBytes(ports: Ports, record: FleetRecord): Promise<Map<string, number>> {
   const limit = pLimit(overlaysAtOnce);
   const found = new Map<string, number>();
@@ -76,15 +76,15 @@ async function presentBase(ports: Pick<Ports, 'bases'>, ref: BaseRef): Promise<B
 }
 
 function missing(ref: BaseRef): never {
-  throw new CowherdError('BASE_CHANGED', `Base image ${formatBaseRef(ref)} is not in the store any more`, {
-    hint: `Bring back the file with sha256 ${ref.digest}: cowherd base add FILE --name ${ref.name}`,
+  throw new CowherdError('BASE_CHANGED', `Base image ${formatBaseRef(ref)} is no longer in the store`, {
+    hint: `Import the file with sha256 ${ref.digest} again: cowherd base add FILE --name ${ref.name}`,
   });
 }
 
 export interface StoreReport {
   fleets: FleetReport[];
   total: Savings & { bases: number; baseBytes: number };
-  /** Fleets that cannot be accounted for, and why. */
+  /** Fleets whose report failed, and why. */
   failed: Array<{ fleet: string; error: ErrorReport }>;
   disk: DiskReport;
 }
@@ -98,7 +98,7 @@ export async function reportDisk({ machine, fleets }: Pick<Ports, 'machine' | 'f
   return { path: fleets.root, ...(await machine.diskSpace(fleets.root)) };
 }
 
-/** All fleets, or those named; a base image that several share is counted once. */
+/** All fleets, or the named ones. A shared base image is counted once. */
 export async function reportAll(ports: Ports, fleets?: readonly string[]): Promise<StoreReport> {
   const reports: FleetReport[] = [];
   const failed: StoreReport['failed'] = [];

@@ -18,9 +18,7 @@ export interface ResumeOptions extends WorkOptions {
   force?: boolean | undefined;
 }
 
-/**
- * Finishes the operation of a fleet that was interrupted, by Ctrl-C or a crash.
- * @returns where nothing is unfinished, an outcome of the verb `resume` without members
+/** Completes an operation that was interrupted by Ctrl-C or a crash. @returns an outcome of the verb `resume` without members if nothing is unfinished
  * @throws FLEET_NOT_FOUND
  */
 export async function resume(ports: Ports, options: ResumeOptions): Promise<Outcome> {
@@ -29,17 +27,17 @@ export async function resume(ports: Ports, options: ResumeOptions): Promise<Outc
   assertName('fleet', fleet);
   const unfinished = await ports.fleets.unfinished(fleet);
   if (unfinished?.operation.verb === 'spawn') {
-    // Spawn converges by itself; its intent holds what the fleet is to be.
+    // Spawn converges; its intent contains the target record.
     const { start, wasOn } = unfinished.operation;
     return spawn(ports, { ...options, ...(start === 'same' ? { redefine: { starting: wasOn } } : { start: start !== 'none' }) });
   }
   const freeze = unfinished === undefined ? await ports.memory.readFreeze(fleet) : undefined;
-  // It was killed before its own intent was written: the golden VM goes on, and the fleet is made.
-  if (freeze !== undefined) return spawn(ports, { ...options, ...askedOf(freeze) });
+  // The spawn was killed before it wrote its intent: resume the source VM and create the fleet.
+  if (freeze !== undefined) return spawn(ports, { ...options, ...spawnOptionsOf(freeze) });
   return withFleetLock(ports, fleet, async () => {
     const current = await ports.fleets.unfinished(fleet);
     if (current === undefined) {
-      // What a run that was killed at its very end has left.
+      // Clean up after a run that was killed at its very end.
       await ports.fleets.endOperation(fleet);
       return nothingToResume(ports, fleet);
     }
@@ -49,8 +47,8 @@ export async function resume(ports: Ports, options: ResumeOptions): Promise<Outc
     if (operation.verb === 'checkpoint') return finishCheckpoint(ports, operation, done, { ...options, isResumed: true });
     if (operation.verb === 'rebase') return finishRebase(ports, operation, done, { ...options, isResumed: true });
     if (operation.verb === 'teardown') return finishTeardown(ports, operation, done, { ...options, isResumed: true });
-    throw new CowherdError('LOCKED', `Another run of cowherd worked on fleet ${fleet} meanwhile`, {
-      hint: `Look again: cowherd status ${fleet}`,
+    throw new CowherdError('LOCKED', `Another run of cowherd changed fleet ${fleet} meanwhile`, {
+      hint: `See its state: cowherd status ${fleet}`,
     });
   });
 }
@@ -58,13 +56,13 @@ export async function resume(ports: Ports, options: ResumeOptions): Promise<Outc
 async function nothingToResume(ports: Ports, fleet: string): Promise<Outcome> {
   const began = ports.clock.monotonic();
   const { base } = await loadFleet(ports, fleet);
-  return emptyOutcome(ports, { verb: 'resume', fleet, base, began, notes: ['nothing was unfinished'] });
+  return emptyOutcome(ports, { verb: 'resume', fleet, base, began, notes: ['nothing to resume'] });
 }
 
-/** What the spawn of a freeze was asked for. */
-function askedOf({ uuid, count, keepFrozen, start, wait, timeoutMs, concurrency, bootConcurrency }: Freeze): Partial<SpawnOptions> {
+/** The options of the spawn that started a freeze. */
+function spawnOptionsOf({ uuid, count, keepFrozen, start, wait, timeoutMs, concurrency, bootConcurrency }: Freeze): Partial<SpawnOptions> {
   return {
-    // Its name may be another by now.
+    // The domain may have been renamed.
     fromRunning: uuid,
     ...{ count, keepFrozen, start, timeoutMs },
     ...(wait === undefined ? {} : { wait: parseWaitFor(wait) }),

@@ -4,30 +4,30 @@ import { shellWord } from '../../core/quoting.js';
 import type { Ports } from '../../ports/index.js';
 import { isAborted } from '../run/member-executor.js';
 
-/** Guests are asked to shut down, by their agent or the power button, and waited for. */
+/** Shuts down guests by their agent or the power button, and waits for them. */
 
 export const defaultShutdownMs = 60_000;
-/** A guest that is still booting loses what it is asked. */
+/** A guest that is still booting ignores the request. */
 const askAgainMs = 10_000;
 export const shutdownPollMs = 250;
 
 export interface ShutdownRequest {
   /** For messages. */
   name: string;
-  /** What libvirt is to be told. */
-  handle: string;
+  /** Name or UUID for libvirt. */
+  ref: string;
   isOn: () => Promise<boolean>;
-  /** End the guest at once where it did not shut down in time. */
+  /** Force the guest off if it does not shut down in time. */
   force: boolean;
   timeoutMs: number | undefined;
   signal: AbortSignal | undefined;
 }
 
-/** Waits for a call, and no longer than that: a QEMU that hangs keeps libvirt from answering. */
+/** Waits for a call with a time limit: libvirt does not answer if QEMU hangs. */
 async function within(clock: Ports['clock'], call: Promise<void>, milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
   const enough = new AbortController();
   const signals = signal === undefined ? enough.signal : AbortSignal.any([signal, enough.signal]);
-  // Should it fail after that, nothing waits for it any more.
+  // Ignore a failure after the time limit.
   call.catch(() => undefined);
   try {
     await Promise.race([call, clock.sleep(milliseconds, signals)]);
@@ -36,29 +36,29 @@ async function within(clock: Ports['clock'], call: Promise<void>, milliseconds: 
   }
 }
 
-/** @throws NOT_STOPPED, INTERRUPTED; in both cases the guest may still go off */
+/** @throws NOT_STOPPED, INTERRUPTED; in both cases the guest may still shut down */
 export async function shutDownGuest(ports: Pick<Ports, 'hypervisor' | 'clock'>, request: ShutdownRequest): Promise<void> {
-  const { name, handle, isOn, force, timeoutMs = defaultShutdownMs, signal } = request;
+  const { name, ref, isOn, force, timeoutMs = defaultShutdownMs, signal } = request;
   const deadline = ports.clock.monotonic() + timeoutMs;
   let asked: number | undefined;
   while (await isOn()) {
     if (isAborted(signal)) {
       throw new CowherdError('INTERRUPTED', `Interrupted while ${name} was shutting down`, {
-        hint: `It has been asked, and may still go off. If it does: virsh start ${shellWord(handle)}`,
+        hint: `It may still shut down. To start it again: virsh start ${shellWord(ref)}`,
       });
     }
     if (asked === undefined || ports.clock.monotonic() - asked >= askAgainMs) {
       const isFirst = asked === undefined;
       asked = ports.clock.monotonic();
-      await within(ports.clock, ports.hypervisor.shutdown(handle), deadline - asked, signal).catch((error: unknown) => {
-        // One that cannot even be asked is waited for like one that does not listen, if force is allowed.
+      await within(ports.clock, ports.hypervisor.shutdown(ref), deadline - asked, signal).catch((error: unknown) => {
+        // With force, a guest that cannot be asked is treated like one that ignores the request.
         if (!force && isFirst) throw error;
       });
     }
     if (ports.clock.monotonic() >= deadline) {
-      if (force) return ports.hypervisor.destroy(handle);
+      if (force) return ports.hypervisor.destroy(ref);
       throw new CowherdError('NOT_STOPPED', `${name} did not shut down within ${formatDuration(timeoutMs)}`, {
-        hint: 'It may be booting, or ignore the power button, and it may still go off. Give it longer with --timeout, or end it with --force.',
+        hint: 'It may be booting or ignore the power button, and may still shut down. Allow more time with --timeout, or force it off with --force.',
       });
     }
     await ports.clock.sleep(shutdownPollMs, signal);

@@ -3,17 +3,17 @@ import type { MemberState } from '../../core/fleet/observation.js';
 import { selectMembers } from '../../core/fleet/selection.js';
 import type { FleetStatus, FleetSummary, MemberStatus } from './status.js';
 
-/** Which members and fleets a listing shows. */
+/** Filters for the members and fleets of a listing. */
 
 export interface MemberFilter {
-  /** Names, numbers and ranges; all where there are none. */
+  /** Names, numbers and ranges; default: all. */
   members?: readonly string[];
-  /** Only members with which something is wrong. */
+  /** Only members with problems. */
   problems?: boolean;
   states?: ReadonlySet<MemberState> | undefined;
 }
 
-/** A status with only some of its members; what it says of the fleet stays that of all. @throws MEMBER_NOT_FOUND, BAD_USAGE */
+/** A status with only some of its members; counts stay those of the whole fleet. @throws MEMBER_NOT_FOUND, BAD_USAGE */
 export function filterStatus(whole: FleetStatus, { members = [], problems = false, states }: MemberFilter): FleetStatus {
   const chosen = new Set(selectNames(whole, members));
   const isShown = (member: MemberStatus): boolean =>
@@ -26,7 +26,7 @@ function selectNames({ fleet, members }: FleetStatus, words: readonly string[]):
   return selectMembers(fleet, identities, words).map(({ name }) => name);
 }
 
-/** Fleets with members in one of the states; of those, with problems, where something is wrong with the fleet or with a member. */
+/** Fleets with members in one of the states; with `problems`, only fleets with a problem of their own or of a member. */
 export function filterFleets(fleets: readonly FleetSummary[], { problems = false, states }: Omit<MemberFilter, 'members'>): FleetSummary[] {
   const has = ({ counts }: FleetSummary, wanted: Iterable<MemberState>): boolean => [...wanted].some((state) => (counts?.[state] ?? 0) > 0);
   return fleets.filter((fleet) => {

@@ -16,56 +16,54 @@ export interface MemberStatus {
   name: string;
   uuid: string;
   mac: string;
-  /** Where it is on its network: as its agent says, else as is reserved or leased. */
+  /** Address on its network: reported by the agent, otherwise reserved or leased. */
   address: string | null;
-  /** Of 127.0.0.1, forwarded to its port 22. */
+  /** Port of 127.0.0.1 that is forwarded to its port 22. */
   sshPort: number | null;
   state: MemberState;
-  /** libvirt's word for why the domain is as it is. */
+  /** libvirt's reason for the state. */
   reason: string;
   overlayBytes: number;
   driftBytes: number;
-  /** When its memory and disk were frozen, for "reset --warm"; null where they were not. */
+  /** Time of the checkpoint for "reset --warm"; null without one. */
   checkpointAt: string | null;
-  /** Seconds since QEMU started; null where it is off or not visible. */
+  /** Seconds since QEMU started; null if it is stopped or not visible. */
   uptimeSeconds: number | null;
-  /** What its QEMU takes, where that was asked for; null where it is off. */
+  /** Memory use of its QEMU, if requested; null if it is stopped. */
   memory?: MemberMemory | null;
-  /** NAME@DIGEST of what its first disk stands on. */
+  /** NAME@DIGEST of the base image of its root disk. */
   base: string;
-  /** A newer base image of its line is in the store, or under other members. */
+  /** Whether the store or other members have a newer base image of its lineage. */
   outdated: boolean;
   problems: string[];
-  /** What to do about a guest that went off or was paused by nobody's wish. */
+  /** What to do about a guest that stopped or was paused unexpectedly. */
   hint: string | null;
 }
 
 export interface FleetStatus {
   fleet: string;
   base: { name: string; digest: string; problem: string | null };
-  /** NAME@DIGEST of the newest base image that members could stand on, where some do not; `cowherd rebase` moves them. */
+  /** NAME@DIGEST of the newest base image, if some members are based on an older one; `cowherd rebase` moves them. */
   newerBase: string | null;
   counts: Record<MemberState, number>;
-  /**
-   * An operation that was begun and not ended. pid: the run that is at it; null where it was interrupted. lockedBy: what has the fleet
-   * locked, in words.
+  /** An unfinished operation. pid: the run that performs it; null if it was interrupted. lockedBy: a description of the lock holder.
    */
   unfinished?: { verb: string; startedAt: string; done: number; total: number; pid: number | null; lockedBy: string | null };
-  /** What has the fleet locked now, where something has: a run of cowherd as a rule, whose verb is under way. */
+  /** The current holder of the fleet's lock, usually a run of cowherd. */
   lock?: LockStatus;
-  /** What the members take together, where that was asked for. */
+  /** Memory use of all members, if requested. */
   memory?: FleetMemory;
   members: MemberStatus[];
 }
 
 export interface StatusOptions {
-  /** Read what each member's QEMU takes: costs the kernel a walk through its pages. */
+  /** Read the memory use of each QEMU: the kernel walks its page tables for that. */
   memory?: boolean;
 }
 
-/** Looks at libvirt and the disk. One broken member, or a broken base, never hides the others. */
+/** Reads the state from libvirt and the disk. A broken member or base image never hides the others. */
 export async function status(ports: Ports, fleet: string, options: StatusOptions = {}): Promise<FleetStatus> {
-  // A spawn that has not written its record yet says in its intent what it makes.
+  // Until a spawn has written its record, the record is in its intent.
   const record = (await intended(ports, fleet)) ?? (await loadFleet(ports, fleet));
   const holder = await ports.fleets.holder(fleet);
   const [observed, processes, problems, unfinished, newest, checkpoints] = await Promise.all([
@@ -93,7 +91,7 @@ export async function status(ports: Ports, fleet: string, options: StatusOptions
     const changed = [baseOf(record, member), ...record.spec.disks.flatMap((disk) => disk.base ?? [])].some(isBroken);
     const { index, name, uuid, macs, sshPort, state, reason, overlayBytes, driftBytes, problems, hint } = judgeMember(
       member,
-      // What was frozen is no drift.
+      // A checkpoint does not count as drift.
       record.freshOverlayBytes + (checkpoints.get(member.name)?.allocatedBytes ?? 0),
       changed ? 'base changed' : undefined,
     );
@@ -131,7 +129,7 @@ export async function status(ports: Ports, fleet: string, options: StatusOptions
   };
 }
 
-/** How long libvirt may take to ask QEMUs about their disks: a listing does not wait for one that hangs. */
+/** Time limit for reading disk errors: a listing does not wait for a QEMU that hangs. */
 const diskErrorsMs = 2_000;
 
 async function readDiskErrors({ hypervisor, clock }: Ports, uuids: readonly string[]): Promise<ReadonlyMap<string, string>> {
@@ -154,14 +152,14 @@ async function readMemory(
   const read = await machine.processMemory(theirs);
   const subjects = observed.map(({ name, uuid, domain }) => {
     const process = processes.get(uuid);
-    // A domain with the member's name and another UUID is somebody else's.
+    // A domain with the member's name but another UUID is foreign.
     const state = domain?.uuid === uuid ? domain.state : undefined;
     return { name, state, process: process && { guestBytes: process.guestBytes, memory: read.get(process.pid) } };
   });
   return judgeFleetMemory(subjects, spec.memoryMiB * 1024 ** 2);
 }
 
-/** The latest import of those that members stand on, and of the fleet's base image's name. */
+/** The latest import among the base images of the members and those with the name of the fleet's base image. */
 async function newestBase(ports: Ports, record: FleetRecord): Promise<BaseImage | undefined> {
   const inUse = await Promise.all(basesOf({ ...record, spec: { ...record.spec, disks: [] } }).map((ref) => ports.bases.get(ref)));
   const namesake = await ports.bases.find(record.base.name).catch(() => undefined);
@@ -174,7 +172,7 @@ async function intended(ports: Ports, fleet: string): Promise<FleetRecord | unde
   return (await ports.fleets.unfinished(fleet).catch(() => undefined))?.operation.record;
 }
 
-/** A damaged operation.json must not hide the members: it is told as an operation of which nothing is known. */
+/** A damaged operation.json must not hide the members: it is reported as an unknown operation. */
 async function readUnfinished(ports: Ports, fleet: string, holder: LockHolder | undefined): Promise<FleetStatus['unfinished']> {
   const pid = holder?.kind === 'run' ? (holder.pid ?? null) : null;
   const lockedBy = holder === undefined ? null : describeHolder(holder);
@@ -188,11 +186,11 @@ async function readUnfinished(ports: Ports, fleet: string, holder: LockHolder | 
   }
 }
 
-/** What is wrong with a base image, as words; null where nothing is. */
+/** The problem of a base image in words; null without one. */
 async function baseProblem(ports: Ports, ref: BaseRef): Promise<string | null> {
   try {
     const base = await ports.bases.get(ref);
-    if (base === undefined) return `base image ${formatBaseRef(ref)} is not in the store any more`;
+    if (base === undefined) return `base image ${formatBaseRef(ref)} is no longer in the store`;
     const differences = await chainDifferences(ports, base);
     return differences.length === 0 ? null : `base image ${formatBaseRef(ref)} has changed: ${differences.join(', ')}`;
   } catch (error) {
@@ -207,13 +205,13 @@ export interface FleetSummary {
   counts: Record<MemberState, number> | null;
   overlayBytes: number;
   unfinished: string | null;
-  /** The verb of the run of cowherd that is at work on it now. */
+  /** The verb of the run of cowherd that has it locked now. */
   running: string | null;
-  /** Why the fleet cannot be told more about. */
+  /** Why the state of the fleet cannot be read. */
   problem: string | null;
 }
 
-/** All fleets of the store, also those that are damaged. */
+/** All fleets of the store, including damaged ones. */
 export async function listFleets(ports: Ports): Promise<FleetSummary[]> {
   const summaries: FleetSummary[] = [];
   for (const fleet of await ports.fleets.list()) {
@@ -231,7 +229,7 @@ export async function listFleets(ports: Ports): Promise<FleetSummary[]> {
         problem: base.problem,
       });
     } catch (error) {
-      // Without libvirt nothing can be told of any fleet: that is the answer then, once.
+      // Without libvirt no fleet can be read: fail once instead of per fleet.
       if (error instanceof CowherdError && ['CONNECTION_FAILED', 'TOOL_MISSING', 'TOOL_TIMEOUT'].includes(error.code)) throw error;
       const { message } = reportOf(error);
       summaries.push({ fleet, members: 0, base: '', counts: null, overlayBytes: 0, unfinished: null, running: null, problem: message });

@@ -4,9 +4,7 @@ import type { Ports } from '../../ports/index.js';
 import { loadFleet } from './access.js';
 import { readFleetFile } from './file.js';
 
-/**
- * The fleets and members that the words behind a verb name, or a fleet file. With several, all of them are looked up before a verb
- * changes the first one: a mistyped word is no reason to do half of it.
+/** Resolves the targets of a verb: words, or the fleets of a fleet file. If there are several, all are looked up before the first one is changed, so that a mistyped name changes nothing.
  * @throws BAD_USAGE, FLEET_NOT_FOUND, MEMBER_NOT_FOUND
  */
 export async function findTargets(
@@ -25,7 +23,7 @@ export async function findTargets(
   return targets;
 }
 
-/** All fleets of the store, also those that are damaged. */
+/** All fleets of the store, including damaged ones. */
 export async function allFleets({ fleets }: Pick<Ports, 'fleets'>): Promise<Target[]> {
   return (await fleets.list()).map((fleet) => ({ fleet, members: [] }));
 }

@@ -19,18 +19,18 @@ import { Releasing, releaseAddresses } from './spawn/reservations.js';
 
 export interface TeardownOptions extends WorkOptions {
   fleet: string;
-  /** Names, numbers or ranges; the whole fleet where there are none. */
+  /** Names, numbers or ranges; default: the whole fleet. */
   members?: readonly string[] | undefined;
-  /** Remove the base image too, if no other fleet stands on it. */
+  /** Also remove the base image if no other fleet uses it. */
   withBase?: boolean | undefined;
   dryRun?: boolean | undefined;
 }
 
-/** Takes members down: domains with all that libvirt keeps of them, overlays, logs, and for a whole fleet its state. Nothing else. */
+/** Removes members: their domains with all of libvirt's state, overlays and logs; for a whole fleet also its record. */
 export async function teardown(ports: Ports, options: TeardownOptions): Promise<Outcome> {
   const { fleet } = options;
   assertWork(options);
-  // Taking all of it down makes whatever was under way pointless.
+  // Removing the whole fleet supersedes any unfinished operation.
   const supersedes = (): boolean => options.members === undefined || options.members.length === 0;
   if (options.dryRun === true) {
     await assertNothingUnfinished(ports, fleet, supersedes);
@@ -44,15 +44,15 @@ export async function teardown(ports: Ports, options: TeardownOptions): Promise<
 
 async function begin(ports: Ports, options: TeardownOptions): Promise<Outcome> {
   const began = ports.clock.monotonic();
-  const freeze = await loneFreeze(ports, options.fleet);
-  if (freeze !== undefined) return takeBackFreeze(ports, options, freeze, began);
-  const record = await meantFleet(ports, options.fleet);
+  const freeze = await freezeWithoutFleet(ports, options.fleet);
+  if (freeze !== undefined) return undoFreeze(ports, options, freeze, began);
+  const record = await intendedRecord(ports, options.fleet);
   const wholeFleet = options.members === undefined || options.members.length === 0;
   const chosen = selectMembers(record.name, record.members, options.members ?? []);
   const operation = newOperation(ports, 'teardown', {
     targets: chosen.map((member) => member.index),
     start: 'none',
-    // The members of an interrupted spawn are known from its intent alone.
+    // The intent may be the only record of the members of an interrupted spawn.
     record,
     wholeFleet,
     withBase: options.withBase === true,
@@ -71,27 +71,25 @@ async function begin(ports: Ports, options: TeardownOptions): Promise<Outcome> {
     });
   }
   const supersedes = (await ports.fleets.unfinished(record.name)) !== undefined;
-  // libvirt must answer before the intent is written: without it nothing could be done, and the fleet would be blocked.
+  // Check that libvirt answers before the intent is written: otherwise the fleet would be blocked without any progress.
   await ports.hypervisor.listDomains();
   const journaled = await beginIfRoom(ports, record.name, operation);
   return finishTeardown(ports, operation, new Set(), { ...options, isResumed: supersedes, journaled });
 }
 
-/** Of a spawn that was killed before it had a fleet. */
-export async function loneFreeze({ fleets, memory }: Ports, fleet: string): Promise<Freeze | undefined> {
+/** The freeze of a spawn that was killed before the fleet existed. */
+export async function freezeWithoutFleet({ fleets, memory }: Ports, fleet: string): Promise<Freeze | undefined> {
   assertName('fleet', fleet);
   if ((await fleets.read(fleet)) !== undefined || (await fleets.unfinished(fleet)) !== undefined) return undefined;
   return memory.readFreeze(fleet);
 }
 
-async function takeBackFreeze(ports: Ports, { fleet, dryRun }: TeardownOptions, freeze: Freeze, began: number): Promise<Outcome> {
-  const notes = dryRun === true ? [`${freeze.domain} would go on, if it is frozen still`] : await abandonFreeze(ports, fleet, freeze);
+async function undoFreeze(ports: Ports, { fleet, dryRun }: TeardownOptions, freeze: Freeze, began: number): Promise<Outcome> {
+  const notes = dryRun === true ? [`${freeze.domain} would be resumed if it is still frozen`] : await abandonFreeze(ports, fleet, freeze);
   return emptyOutcome(ports, { verb: 'teardown', fleet, base: freeze.taken?.base ?? { name: freeze.domain, digest: '' }, began, notes });
 }
 
-/**
- * A teardown is what frees a full disk: where there is no room even for its intent, it goes on without. The record stays until
- * the end, so that the same command again finishes what was interrupted.
+/** A teardown frees space on a full disk: if there is no space even for its intent, it continues without. The record is removed last, so that the same command completes an interrupted teardown.
  */
 async function beginIfRoom({ fleets }: Pick<Ports, 'fleets'>, fleet: string, operation: Operation): Promise<boolean> {
   try {
@@ -103,16 +101,16 @@ async function beginIfRoom({ fleets }: Pick<Ports, 'fleets'>, fleet: string, ope
   }
 }
 
-/** The record, or what an interrupted spawn meant it to be. */
-export async function meantFleet(ports: Ports, fleet: string): Promise<FleetRecord> {
+/** The record, or the intended record of an interrupted spawn. */
+export async function intendedRecord(ports: Ports, fleet: string): Promise<FleetRecord> {
   const operation = (await ports.fleets.unfinished(fleet))?.operation;
   if (operation?.record === undefined) return loadFleet(ports, fleet);
-  // What an interrupted rebase meant is not where its members stand.
+  // The intent of an interrupted rebase is not the actual base image of each member.
   if (operation.verb === 'rebase') return recordAsFound(ports, await loadFleet(ports, fleet), basesOf(operation.record));
   return operation.record;
 }
 
-/** Does what is left of a teardown whose intent is written. The fleet is locked. */
+/** Completes a teardown whose intent is written. The fleet is locked. */
 export async function finishTeardown(
   ports: Ports,
   operation: Operation,
@@ -151,9 +149,9 @@ export async function finishTeardown(
   const freedBytes = observed.reduce((sum, member) => sum + (gone.has(member.index) ? (member.overlayBytes ?? 0) : 0), 0);
   const namesakes = observed
     .filter((member) => member.unread === undefined && isForeign(member, record.id))
-    .map((member) => `left alone: the domain ${member.domain?.name} is not of this fleet`);
+    .map((member) => `skipped: domain ${member.domain?.name} does not belong to this fleet`);
   if (!isComplete(run)) return { ...outcome, freedBytes };
-  // While the operation is still known: what fails here is done again by resume.
+  // Before the intent is removed: if this fails, resume repeats it.
   await releaseAddresses(
     ports,
     record,
@@ -176,7 +174,7 @@ async function keepRest(ports: Ports, record: FleetRecord, remaining: FleetRecor
 
 async function removeRest(ports: Ports, record: FleetRecord, operation: Operation, options: WorkOptions): Promise<string[]> {
   const notes: string[] = [];
-  // While the fleet's own state still says that this is to be done.
+  // Before the fleet's record is removed: if this fails, it is repeated.
   if (operation.withBase) {
     for (const ref of basesOf(record)) {
       try {

@@ -7,23 +7,23 @@ import type { OutputListener } from '../../ports/guest.js';
 import type { Ports, RemoteResult } from '../../ports/index.js';
 import { isAborted } from '../run/member-executor.js';
 
-/** Runs one program in one guest by its agent, and waits for its end. */
+/** Runs a program in a guest by its agent and waits for it to exit. */
 
 export interface AgentExecOptions {
-  /** For its standard input. */
+  /** Standard input. */
   input?: string | Uint8Array | undefined;
-  /** Called once, when the program has ended: an agent hands its output over then. */
+  /** Called once when the program has exited: the agent returns its output only then. */
   onOutput?: OutputListener | undefined;
   timeoutMs: number;
   /** Kept of each stream. */
   keepBytes: number;
   signal?: AbortSignal | undefined;
-  /** What it is called in messages; its path when left out. */
+  /** Name for messages; default: its path. */
   title?: string;
 }
 
 const callSeconds = 10;
-/** The first look at a program that runs comes soon, later ones less often: milliseconds. */
+/** Poll interval with back-off, in milliseconds. */
 const pollMs = { first: 50, most: 1_000, growth: 1.5 };
 
 /** @throws GUEST_UNREACHABLE, GUEST_REFUSED, TOOL_TIMEOUT, INTERRUPTED */
@@ -34,14 +34,14 @@ export async function execByAgent(
   { input, onOutput, timeoutMs, keepBytes, signal, title = argv[0] ?? '' }: AgentExecOptions,
 ): Promise<RemoteResult> {
   const deadline = clock.monotonic() + timeoutMs;
-  // One call never takes much longer than the caller is ready to wait.
+  // Limit each call to the remaining time.
   const call = (command: object): Promise<unknown> =>
     agent.command(domain, command, Math.min(callSeconds, Math.max(0, deadline - clock.monotonic()) / 1000));
   let pid: number;
   try {
     pid = parseExecBegun(domain, await call(execCommand(argv, input)));
   } catch (error) {
-    // As a shell says it, and as it comes by ssh.
+    // Report it like a shell, and like ssh.
     if (error instanceof AgentRefusal && error.reason === 'program not started') return notFound(argv[0] ?? '', onOutput);
     throw error;
   }
@@ -55,10 +55,10 @@ export async function execByAgent(
       for (const stream of ['stdout', 'stderr'] as const) if (kept[stream] !== '') onOutput?.(stream, kept[stream]);
       return { exitCode, ...kept, truncated };
     }
-    if (isAborted(signal)) throw new CowherdError('INTERRUPTED', `Interrupted while ${title} ran in ${domain}; it goes on there`);
+    if (isAborted(signal)) throw new CowherdError('INTERRUPTED', `Interrupted while ${title} was running in ${domain}; it continues there`);
     if (clock.monotonic() >= deadline) {
-      throw new CowherdError('TOOL_TIMEOUT', `${title} did not end in ${domain} within ${formatDuration(timeoutMs)}`, {
-        hint: 'It may go on in the guest. Give it longer with --timeout.',
+      throw new CowherdError('TOOL_TIMEOUT', `${title} did not finish in ${domain} within ${formatDuration(timeoutMs)}`, {
+        hint: 'It may still be running in the guest. Allow more time with --timeout.',
       });
     }
     await clock.sleep(pause, signal);

@@ -6,13 +6,13 @@ import { baseName } from '../../core/guest/copy.js';
 import type { Ports } from '../../ports/index.js';
 import { isAborted } from '../run/member-executor.js';
 
-/** Files by way of the guest agent: no network is needed, and nothing of it is fast. */
+/** Copies files by the guest agent: needs no network, but is slow. */
 
-/** Raw bytes per message. libvirt takes messages of some megabytes; a small one keeps the session free for others. */
+/** Raw bytes per message. libvirt accepts some megabytes; small messages leave the session free for others. */
 const chunkBytes = 64 * 1024;
 const maxBytes = 64 * 1024 * 1024;
 const callSeconds = 30;
-/** To give a handle back: also after the time is over, since the guest has few of them. */
+/** For closing a handle, even after the deadline: a guest has few of them. */
 const closeSeconds = 5;
 
 type CopyPorts = Pick<Ports, 'agent' | 'files' | 'clock'>;
@@ -30,14 +30,14 @@ export async function copyByAgent(
     if (isAborted(signal)) throw new CowherdError('INTERRUPTED', `Interrupted while copying ${direction} ${name}`);
     if (ports.clock.monotonic() >= deadline) {
       throw new CowherdError('TOOL_TIMEOUT', `Copying ${direction} ${name} took longer than ${formatDuration(timeoutMs)}`, {
-        hint: 'Give it longer with --timeout, or use ssh: --via ssh.',
+        hint: 'Allow more time with --timeout, or use ssh: --via ssh.',
       });
     }
     return ports.agent.command(name, { execute, arguments: args }, Math.min(callSeconds, (deadline - ports.clock.monotonic()) / 1000));
   };
   if (direction === 'to') {
     const bytes = await ports.files.read(local, maxBytes);
-    // A path that ends like a directory is where the file goes in.
+    // A path with a trailing slash is a directory.
     const path = remote.endsWith('/') ? `${remote}${baseName(local)}` : remote;
     await withFile(ports, name, call, { path, mode: 'w' }, (handle) => writeAll(name, call, handle, { path, bytes }));
     return;
@@ -47,7 +47,7 @@ export async function copyByAgent(
   await ports.files.write(target, bytes);
 }
 
-/** The handle is given back whatever happens. */
+/** Always closes the handle. */
 async function withFile<T>(
   { agent }: CopyPorts,
   name: string,
@@ -64,7 +64,7 @@ async function withFile<T>(
     await close().catch(() => undefined);
     throw error;
   }
-  // Of a file that was written, an error here may be the first word of a full disk.
+  // After writing, an error here may be the first sign of a full disk.
   await close().catch((error: unknown) => {
     if (file.mode === 'w') throw error;
   });
@@ -76,12 +76,12 @@ async function writeAll(name: string, call: Call, handle: number, { path, bytes 
     const chunk = bytes.subarray(at, at + chunkBytes);
     const count = parseFileWritten(name, await call('guest-file-write', { handle, 'buf-b64': chunk.toString('base64') }));
     if (count !== chunk.length) {
-      throw new CowherdError('GUEST_REFUSED', `${name} took ${count} of ${chunk.length} bytes of ${path}`, {
-        hint: `See whether its disk is full: cowherd exec ${name.replace(/-\d+$/, '')} ${name} -- df -h`,
+      throw new CowherdError('GUEST_REFUSED', `${name} wrote only ${count} of ${chunk.length} bytes of ${path}`, {
+        hint: `Check whether its disk is full: cowherd exec ${name.replace(/-\d+$/, '')} ${name} -- df -h`,
       });
     }
   }
-  // qemu-ga writes when it is told to: a full disk shows here.
+  // qemu-ga buffers writes: a full disk is reported here.
   await call('guest-file-flush', { handle });
 }
 
@@ -93,7 +93,7 @@ async function readAll(name: string, call: Call, handle: number, remote: string)
     chunks.push(bytes);
     length += bytes.length;
     if (length > maxBytes) {
-      throw new CowherdError('BAD_USAGE', `${remote} of ${name} is larger than the agent is good for (${maxBytes / 1024 ** 2} MiB)`, {
+      throw new CowherdError('BAD_USAGE', `${remote} of ${name} is larger than the agent's limit of ${maxBytes / 1024 ** 2} MiB`, {
         hint: 'Use ssh: --via ssh.',
       });
     }

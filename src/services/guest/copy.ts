@@ -7,7 +7,7 @@ import type { Target } from '../../core/fleet/targets.js';
 import { baseName, type CopyPlan, planCopy } from '../../core/guest/copy.js';
 import type { Ports } from '../../ports/index.js';
 import { assertWork, defaultConcurrency, loadFleet, type WorkOptions } from '../fleet/access.js';
-import { membersThatAreOn, offError } from '../fleet/members.js';
+import { offError, runningMembers } from '../fleet/members.js';
 import { findTargets } from '../fleet/targets.js';
 import { isAborted } from '../run/member-executor.js';
 import { copyByAgent } from './agent-files.js';
@@ -17,13 +17,13 @@ import type { Transport } from './run.js';
 export interface CopyRequest extends WorkOptions {
   source: string;
   destination: string;
-  /** A fleet file that names the fleets; the side in the guests is then `:/path`. */
+  /** A fleet file that names the fleets; the path in the guests is then `:/path`. */
   file?: string | undefined;
-  /** Of a whole fleet, only these. */
+  /** Only these members of the fleet. */
   members?: readonly string[] | undefined;
   recursive?: boolean | undefined;
   via?: Transport | undefined;
-  /** For each member. */
+  /** Per member. */
   timeoutMs?: number | undefined;
 }
 
@@ -32,7 +32,7 @@ export interface MemberCopy {
   name: string;
   via: 'agent' | 'ssh' | null;
   ok: boolean;
-  /** Where it was written, or fetched to. */
+  /** The path that was written. */
   path: string;
   error?: ErrorReport;
 }
@@ -48,12 +48,12 @@ export interface CopyOutcome {
 export const defaultCopyMs = 10 * 60_000;
 const bannerMs = 3_000;
 
-/** Copies a file into guests, or fetches it from them: from a whole fleet into a directory of this host, one directory per member. */
+/** Copies a file into guests or from them. From a whole fleet, it copies into one directory per member. */
 export async function copy(ports: Ports, request: CopyRequest): Promise<CopyOutcome> {
   const [outcome, ...others] = await copyInFleets(ports, request);
   if (outcome === undefined || others.length > 0) {
-    throw new CowherdError('BAD_USAGE', 'Several fleets are named, and this is about one', {
-      hint: 'Call copyInFleets, or copy for each of them.',
+    throw new CowherdError('BAD_USAGE', 'Several fleets given, but this function copies for one', {
+      hint: 'Call copyInFleets, or copy once per fleet.',
     });
   }
   return outcome;
@@ -66,7 +66,7 @@ export async function copyInFleets(ports: Ports, request: CopyRequest): Promise<
   const targets = await targetsOf(ports, plan, request);
   await assertLocal(ports, plan, request.recursive === true);
   const [only] = targets;
-  // One member that is named by itself: its file goes where it was asked for.
+  // A single member that was named: copy directly to the given path.
   const isDirect = targets.length === 1 && only?.members.length === 1 && only.members[0] === plan.target;
   const fleets = await Promise.all(
     targets.map(async ({ fleet, members }) => {
@@ -79,7 +79,7 @@ export async function copyInFleets(ports: Ports, request: CopyRequest): Promise<
   let done = 0;
   return Promise.all(
     fleets.map(async ({ record, chosen }): Promise<CopyOutcome> => {
-      const running = await membersThatAreOn(ports, record);
+      const running = await runningMembers(ports, record);
       const endpoints = new Endpoints(ports, record);
       const members = await Promise.all(
         chosen.map((member) =>
@@ -101,19 +101,19 @@ interface CopyPlace {
   plan: CopyPlan;
   endpoints: Endpoints;
   member: MemberIdentity;
-  /** Not into a directory of the member's name. */
+  /** Copy without a directory of the member's name. */
   isDirect: boolean;
   isOn: boolean;
 }
 
-/** A failure is a result. */
+/** Never throws: failures are results. */
 async function copyMember(ports: Ports, { plan, endpoints, member, isDirect, isOn }: CopyPlace, request: CopyRequest): Promise<MemberCopy> {
   const { index, name } = member;
   const isFetched = plan.direction === 'from';
   const local = !isDirect && isFetched ? join(plan.local, name, baseName(plan.remote)) : plan.local;
   const path = isFetched ? local : plan.remote;
   try {
-    if (isAborted(request.signal)) throw new CowherdError('INTERRUPTED', `Interrupted before ${name} had its turn`);
+    if (isAborted(request.signal)) throw new CowherdError('INTERRUPTED', `Interrupted before copying for ${name}`);
     if (!isOn) throw offError(member);
     if (!isDirect && isFetched) await ports.files.makeDirectory(join(plan.local, name));
     return { index, name, via: await copyOne(ports, endpoints, member, { ...plan, local }, request), ok: true, path };
@@ -128,7 +128,7 @@ async function targetsOf(ports: Ports, { target }: CopyPlan, { members = [], fil
   const [only, ...others] = targets;
   if (members.length === 0 || only === undefined) return targets;
   if (others.length === 0 && only.members.length === 0) return [{ ...only, members: [...members] }];
-  throw new CowherdError('BAD_USAGE', 'Members are chosen of one fleet at a time', {
+  throw new CowherdError('BAD_USAGE', 'Members can be selected in one fleet only', {
     hint: `Name them in full: ${only.fleet}-001,${only.fleet}-002:/path`,
   });
 }
@@ -137,9 +137,9 @@ async function targetsOf(ports: Ports, { target }: CopyPlan, { members = [], fil
 async function assertLocal(ports: Pick<Ports, 'files'>, { direction, local }: CopyPlan, recursive: boolean): Promise<void> {
   if (direction === 'from') return;
   const kind = await ports.files.kind(local);
-  if (kind === 'missing') throw new CowherdError('FILE_NOT_FOUND', `There is no file ${local}`, { hint: 'Check the path.' });
+  if (kind === 'missing') throw new CowherdError('FILE_NOT_FOUND', `File ${local} not found`, { hint: 'Check the path.' });
   if (kind === 'directory' && !recursive)
-    throw new CowherdError('BAD_USAGE', `${local} is a directory`, { hint: 'Add --recursive to copy all of it.' });
+    throw new CowherdError('BAD_USAGE', `${local} is a directory`, { hint: 'Add --recursive to copy the directory.' });
 }
 
 async function copyOne(
@@ -155,15 +155,15 @@ async function copyOne(
     return 'ssh';
   }
   if (recursive) {
-    throw new CowherdError('GUEST_UNREACHABLE', `The agent of ${member.name} takes single files only, and its ssh does not answer`, {
-      hint: 'Copy a tar file, or make ssh work: cowherd exec can start sshd.',
+    throw new CowherdError('GUEST_UNREACHABLE', `The agent of ${member.name} can only copy single files, and its sshd does not answer`, {
+      hint: 'Copy a tar file, or start sshd in the guest with cowherd exec.',
     });
   }
   await copyByAgent(ports, member, { direction, local, remote }, { timeoutMs, signal });
   return 'agent';
 }
 
-/** ssh where it answers: it is made for large files. */
+/** ssh if it answers, since it handles large files; otherwise the agent. */
 async function bestWay(ports: Ports, endpoints: Endpoints, member: MemberIdentity): Promise<'agent' | 'ssh'> {
   const where = await endpoints.host(member);
   if (where === undefined) return 'agent';

@@ -6,21 +6,21 @@ import type { Target } from '../../core/fleet/targets.js';
 import { type GuestText, guestText } from '../../core/guest/text.js';
 import type { Ports } from '../../ports/index.js';
 import { assertWork, defaultConcurrency, loadFleet, type WorkOptions } from '../fleet/access.js';
-import { membersThatAreOn, offError } from '../fleet/members.js';
+import { offError, runningMembers } from '../fleet/members.js';
 import { isAborted } from '../run/member-executor.js';
 import { Endpoints } from './endpoints.js';
 import { type GuestRunResult, runInGuest, type Transport } from './run.js';
 
 export interface ExecOptions extends WorkOptions {
   fleet: string;
-  /** Names, numbers or ranges; all members where there are none. */
+  /** Names, numbers or ranges; default: all members. */
   members?: readonly string[] | undefined;
-  /** A program and its arguments; a single word is a line for the guest's shell. */
+  /** A program and its arguments; a single word is a command line for the guest's shell. */
   command: readonly string[];
   via?: Transport | undefined;
-  /** For each member. */
+  /** Per member. */
   timeoutMs?: number | undefined;
-  /** For the standard input of each, at most 1 MiB by ssh, and 64 KiB by an agent. */
+  /** Standard input for each member: at most 1 MiB by ssh, 64 KiB by an agent. */
   input?: Uint8Array | undefined;
 }
 
@@ -28,12 +28,12 @@ export interface MemberExec {
   index: number;
   name: string;
   via: 'agent' | 'ssh' | null;
-  /** null where it did not run, or how it ended is not known. */
+  /** null if it did not run or its exit code is not known. */
   exitCode: number | null;
-  /** A guest wrote it: see {@link GuestText}. */
+  /** Guest output: see {@link GuestText}. */
   stdout: GuestText;
   stderr: GuestText;
-  /** Output beyond what is kept was dropped. */
+  /** Output beyond the limit was dropped. */
   truncated: boolean;
   error?: ErrorReport;
 }
@@ -47,22 +47,22 @@ export interface ExecOutcome {
 }
 
 export const defaultExecMs = 60_000;
-/** Kept of one member's output, and of all together: bytes of each stream. */
-const keptOfOne = 1024 * 1024;
-const keptOfAll = 64 * 1024 * 1024;
+/** Output limits per member and in total: bytes of each stream. */
+const maxBytesPerMember = 1024 * 1024;
+const maxBytesInTotal = 64 * 1024 * 1024;
 
-/** Runs a command in many guests at once. One that fails, or cannot be reached, does not keep the others from it. */
+/** Runs a command in many guests at once. A failing or unreachable guest does not stop the others. */
 export async function exec(ports: Ports, options: ExecOptions): Promise<ExecOutcome> {
   const [outcome] = await execInFleets(ports, { ...options, targets: [{ fleet: options.fleet, members: [...(options.members ?? [])] }] });
-  if (outcome === undefined) throw new Error('one fleet was named, and there is no outcome');
+  if (outcome === undefined) throw new Error('one fleet was given, but there is no outcome');
   return outcome;
 }
 
 export interface FleetsExecOptions extends Omit<ExecOptions, 'fleet' | 'members'> {
   targets: readonly Target[];
-  /** Called before anything runs, with the names of all members that were chosen. */
+  /** Called before anything runs, with the names of all selected members. */
   onChosen?: ((names: readonly string[]) => void) | undefined;
-  /** Called as output comes: by ssh piece by piece, by an agent when the command has ended. */
+  /** Called with output: by ssh as it arrives, by an agent when the command has exited. */
   onOutput?: ((name: string, stream: 'stdout' | 'stderr', text: GuestText) => void) | undefined;
   /** Called when a member is done. */
   onDone?: ((member: MemberExec) => void) | undefined;
@@ -72,7 +72,7 @@ export interface FleetsExecOptions extends Omit<ExecOptions, 'fleet' | 'members'
 export async function execInFleets(ports: Ports, options: FleetsExecOptions): Promise<ExecOutcome[]> {
   const { command, targets, signal } = options;
   if (command.length === 0 || command[0] === '') {
-    throw new CowherdError('BAD_USAGE', 'No command given', { hint: 'Put it after two hyphens: cowherd exec lab -- uname -a' });
+    throw new CowherdError('BAD_USAGE', 'No command given', { hint: 'Add it after --, for example: cowherd exec lab -- uname -a' });
   }
   assertWork(options);
   const fleets = await Promise.all(
@@ -84,11 +84,11 @@ export async function execInFleets(ports: Ports, options: FleetsExecOptions): Pr
   const total = fleets.reduce((sum, { chosen }) => sum + chosen.length, 0);
   options.onChosen?.(fleets.flatMap(({ chosen }) => chosen.map(({ name }) => name)));
   const limit = pLimit(options.concurrency ?? defaultConcurrency);
-  const keepBytes = Math.min(keptOfOne, Math.floor(keptOfAll / Math.max(1, total)));
+  const keepBytes = Math.min(maxBytesPerMember, Math.floor(maxBytesInTotal / Math.max(1, total)));
   let done = 0;
   return Promise.all(
     fleets.map(async ({ record, chosen }): Promise<ExecOutcome> => {
-      const running = await membersThatAreOn(ports, record);
+      const running = await runningMembers(ports, record);
       const endpoints = new Endpoints(ports, record);
       const members = await Promise.all(
         chosen.map((member) =>
@@ -114,12 +114,12 @@ interface Place {
   keepBytes: number;
 }
 
-/** A failure is a result. */
+/** Never throws: failures are results. */
 async function execInMember(ports: Ports, { endpoints, member, isOn, keepBytes }: Place, options: FleetsExecOptions): Promise<MemberExec> {
   const { index, name } = member;
   const { signal, onOutput, via = 'auto', timeoutMs = defaultExecMs, input } = options;
   try {
-    if (isAborted(signal)) throw new CowherdError('INTERRUPTED', `Interrupted before it ran in ${name}`);
+    if (isAborted(signal)) throw new CowherdError('INTERRUPTED', `Interrupted before the command ran in ${name}`);
     if (!isOn) throw offError(member);
     const result = await runInGuest(ports, endpoints, member, commandOf(options.command), {
       ...{ via, timeoutMs, keepBytes, signal, input },
@@ -132,7 +132,7 @@ async function execInMember(ports: Ports, { endpoints, member, isOn, keepBytes }
   }
 }
 
-/** One word is what people type at a prompt; several are a program and its arguments, which no shell gets to see. */
+/** A single word runs in a shell; several words are a program and its arguments, without a shell. */
 export function commandOf(words: readonly string[]): string[] {
   const [only = ''] = words;
   return words.length === 1 && /[^\w@%+=:,./-]/.test(only) ? ['sh', '-c', only] : [...words];

@@ -2,13 +2,13 @@ import { generateKeyPair, randomBytes } from 'node:crypto';
 import { promisify } from 'node:util';
 import { deriveSshKey, ecdsaPublicKey, rsaPublicKey, type SshKeyPair } from '../../core/guest/ssh-keys.js';
 
-/** New ssh host keys for a guest, made here: an RSA key takes seconds of an emulated CPU, and a tenth of that of a real one. */
+/** Generates ssh host keys on the host: an RSA key takes seconds on an emulated CPU, a tenth of that on a real one. */
 
 const makePair = promisify(generateKeyPair);
-/** As ssh-keygen makes them. */
+/** Default of ssh-keygen. */
 const rsaBits = 3072;
 
-/** @returns a key of each type that is known here; the guest makes others itself */
+/** @returns a key of each supported type; the guest generates the others itself */
 export async function makeHostKeys(types: readonly string[]): Promise<SshKeyPair[]> {
   const keys = await Promise.all([...new Set(types)].map(makeHostKey));
   return keys.filter((key) => key !== undefined);

@@ -4,16 +4,16 @@ import { parseIpv4 } from '../../core/guest/values.js';
 import { isSshConfigValue } from '../../core/quoting.js';
 import type { Ports, SshFiles } from '../../ports/index.js';
 import { loadFleet } from '../fleet/access.js';
-import { membersThatAreOn } from '../fleet/members.js';
+import { runningMembers } from '../fleet/members.js';
 import { Endpoints, sshPort } from './endpoints.js';
 
-/** How long all agents together may take to tell their addresses, in milliseconds. */
+/** Time limit for the addresses of all agents together, in milliseconds. */
 const agentsMs = 2_000;
 
-/** Where each member can be reached, and with which key. */
+/** Address and ssh key of each member. */
 export async function inventory(ports: Ports, fleet: string, words: readonly string[] = []): Promise<Inventory> {
   const record = await loadFleet(ports, fleet);
-  const running = await membersThatAreOn(ports, record);
+  const running = await runningMembers(ports, record);
   const endpoints = new Endpoints(ports, record);
   const enough = new AbortController();
   const isOver = ports.clock.sleep(agentsMs, enough.signal);
@@ -21,7 +21,7 @@ export async function inventory(ports: Ports, fleet: string, words: readonly str
     selectMembers(record.name, record.members, words).map(async (member): Promise<InventoryMember> => {
       const address = parseIpv4(member.address);
       const reserved = address === undefined ? undefined : { host: address, port: sshPort };
-      // Guests that are off, or that hang, have nothing to say; a forwarded port is known without them.
+      // Stopped or hanging guests cannot answer; a forwarded port is known without them.
       const isAsked = running.has(member.name) || member.sshPort !== undefined;
       const where = isAsked ? await Promise.race([endpoints.host(member), isOver.then(() => reserved)]) : reserved;
       const files = await endpoints.sshFiles(member);

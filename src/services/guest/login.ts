@@ -3,7 +3,7 @@ import { assertOn, findMember } from '../fleet/members.js';
 import { Endpoints } from './endpoints.js';
 import { commandOf } from './exec.js';
 
-/** Gives the terminal to ssh. @param command empty for a login shell @returns ssh's exit code, which is the command's */
+/** Runs ssh on the terminal. @param command empty for a login shell @returns the exit code of ssh or the command */
 export async function login(ports: Ports, words: readonly string[], command: readonly string[]): Promise<number> {
   const found = await findMember(ports, words);
   await assertOn(ports, found);
@@ -11,7 +11,7 @@ export async function login(ports: Ports, words: readonly string[], command: rea
   return ports.remote.interactive(endpoint, command.length === 0 ? [] : commandOf(command));
 }
 
-/** Gives the terminal to the member's serial console, until Ctrl-]. @returns virsh's exit code */
+/** Connects the terminal to the member's serial console until Ctrl-]. @returns virsh's exit code */
 export async function openConsole(ports: Ports, words: readonly string[]): Promise<number> {
   const found = await findMember(ports, words);
   await assertOn(ports, found);

@@ -7,41 +7,41 @@ import { loadFleet } from '../fleet/access.js';
 import { isAborted } from '../run/member-executor.js';
 
 const followMs = 300;
-/** libvirt's log daemon keeps 2 MiB by default; without it a guest may write until the disk is full. */
-const mostBytes = 64 * 1024 * 1024;
-/** Where the last lines are looked for. */
+/** virtlogd keeps 2 MiB by default; without it, a console log has no limit. */
+const maxBytes = 64 * 1024 * 1024;
+/** The part of a log that --tail reads. */
 const tailBytes = 1024 * 1024;
 
 export interface LogsOptions {
   targets: readonly Target[];
-  /** Only so many lines of each member's log, of its last MiB, to begin with. */
+  /** Start with this number of lines, from the last MiB of each member's log. */
   tail?: number | undefined;
-  /** Continue until the signal is aborted. */
+  /** Follow the logs until the signal is aborted. */
   follow?: boolean | undefined;
   signal?: AbortSignal | undefined;
-  /** Called before anything is read, with the names of all members that were chosen. */
+  /** Called before anything is read, with the names of all selected members. */
   onChosen?: ((names: readonly string[]) => void) | undefined;
   onText: (name: string, text: GuestText) => void;
-  /** Called when all of a member's log was read; not where it is followed. */
+  /** Called when a member's log was read to its end, unless it is followed. */
   onEnd?: ((name: string) => void) | undefined;
 }
 
 export interface LogsResult {
   member: string;
   bytes: number;
-  /** There is more than what was read: 64 MiB, of all members together. */
+  /** The limit of 64 MiB for all members together was reached. */
   truncated: boolean;
 }
 
 interface Log {
   fleet: string;
   name: string;
-  /** Where to go on, and in which log. */
+  /** Read position, and the log that it belongs to. */
   at: number;
   life?: string | undefined;
 }
 
-/** The serial consoles of members since their last start: one member after the other, and then, where they are followed, all at once. */
+/** Serial console logs since the last start: one member after the other, then, with follow, all at once. */
 export async function logs(ports: Ports, options: LogsOptions): Promise<LogsResult[]> {
   const { targets, tail, follow = false, signal, onText, onEnd } = options;
   assertWithin({ tail: [tail, limits.tailLines] });
@@ -51,7 +51,7 @@ export async function logs(ports: Ports, options: LogsOptions): Promise<LogsResu
     chosen.push(...selectMembers(record.name, record.members, members).map(({ name }) => ({ fleet, name, at: 0 })));
   }
   options.onChosen?.(chosen.map(({ name }) => name));
-  const most = Math.floor(mostBytes / Math.max(1, chosen.length));
+  const most = Math.floor(maxBytes / Math.max(1, chosen.length));
   const results: LogsResult[] = [];
   for (const log of chosen) {
     if (isAborted(signal)) break;
@@ -72,7 +72,7 @@ export async function logs(ports: Ports, options: LogsOptions): Promise<LogsResu
   return results;
 }
 
-/** @returns whether it came to the end */
+/** @returns whether the end was reached */
 async function readOn(
   { fleets }: Pick<Ports, 'fleets'>,
   log: Log,

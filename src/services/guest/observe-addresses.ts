@@ -4,12 +4,10 @@ import { parseNetwork } from '../../core/spec/spec.js';
 import type { Ports } from '../../ports/index.js';
 import { Endpoints } from './endpoints.js';
 
-/** How long all agents together may take to tell their addresses, in milliseconds: a listing must not hang on guests. */
+/** Time limit for the addresses of all agents together, in milliseconds: a listing must not hang. */
 const agentsMs = 2_000;
 
-/**
- * The address of each member on its network, by name: what its agent says, else its lease, else what is reserved for it. With
- * user networking every guest has the same one, which says nothing: there are none then.
+/** The address of each member on its network, by name: reported by its agent, otherwise leased or reserved. Empty for user networking, where every guest has the same address.
  */
 export async function observeAddresses(
   ports: Ports,
@@ -38,7 +36,7 @@ export async function observeAddresses(
   return addresses;
 }
 
-/** Members that share an address, as problems for people, by name. */
+/** Members that share an address: their problems in words, by name. */
 export function sharedAddresses(addresses: ReadonlyMap<string, string>): Map<string, string[]> {
   const owners = new Map<string, string[]>();
   for (const [name, address] of addresses) owners.set(address, [...(owners.get(address) ?? []), name]);
@@ -47,7 +45,7 @@ export function sharedAddresses(addresses: ReadonlyMap<string, string>): Map<str
     if (names.length < 2) continue;
     for (const name of names) {
       const others = names.filter((other) => other !== name);
-      problems.set(name, [`has the address ${address}, as ${others.slice(0, 3).join(', ')} ${others.length > 1 ? 'have' : 'has'}`]);
+      problems.set(name, [`has the same address ${address} as ${others.slice(0, 3).join(', ')}`]);
     }
   }
   return problems;

@@ -8,26 +8,26 @@ import type { Ports } from '../../ports/index.js';
 import type { Endpoints } from './endpoints.js';
 import { cloudInitState } from './run.js';
 
-/** How much of a console is kept to match lines that come in pieces, and to quote its last line. */
+/** Console text to keep for matching partial lines and for quoting the last line. */
 const keptCharacters = 8 * 1024;
 const bannerMs = 3_000;
 const pingSeconds = 2;
 
-/** What is known before members are started. */
+/** State before members are started. */
 export interface Watch {
   record: FleetRecord;
   wait: WaitFor;
-  /** When leases end, by MAC: one that is the same later is of the time before. */
+  /** Expiry times of leases by MAC: an unchanged lease is from before the start. */
   leases: ReadonlyMap<string, string>;
 }
 
 export interface Seen {
   done: boolean;
-  /** What is lacking. */
+  /** What is missing. */
   why: string;
 }
 
-/** What can be seen of one member. */
+/** Checks the readiness of one member. */
 export class ReadinessProbe {
   readonly #ports: Ports;
   readonly #watch: Watch;
@@ -47,13 +47,13 @@ export class ReadinessProbe {
     this.#isFresh = isFresh;
   }
 
-  /** The last line that its console shows, as a message may quote it. */
+  /** The last line of its console, for messages. */
   async lastLine(): Promise<string | undefined> {
     while (await this.#readConsole()) if (this.#nextByte > 64 * 1024 * 1024) break;
     return excerptLines(this.#console, 1)[0];
   }
 
-  /** @param withinMs how long the look itself may take */
+  /** @param withinMs time limit for the check itself */
   async look(stage: ReadyStage, withinMs: number, signal?: AbortSignal): Promise<Seen> {
     switch (stage) {
       case 'running':
@@ -78,10 +78,10 @@ export class ReadinessProbe {
       if (pattern?.test(this.#console)) return { done: true, why: '' };
       this.#console = this.#console.slice(-keptCharacters);
     } while (await this.#readConsole());
-    return { done: false, why: `its console does not show ${pattern}` };
+    return { done: false, why: `its console output does not match ${pattern}` };
   }
 
-  /** @returns whether there was more */
+  /** @returns whether there was new output */
   async #readConsole(): Promise<boolean> {
     const { text, nextByte } = await this.#ports.fleets.readConsole(this.#watch.record.name, this.#member.name, this.#nextByte);
     this.#nextByte = nextByte;
@@ -94,15 +94,15 @@ export class ReadinessProbe {
     const lease = await this.#endpoints.lease(this.#member);
     if (lease !== undefined && !(this.#isFresh && this.#watch.leases.get(lease.mac) === lease.expires)) return { done: true, why: '' };
     if (parseNetwork(this.#watch.record.spec.network).kind === 'network' && this.#member.address !== undefined)
-      return { done: false, why: `it has not asked for its address ${this.#member.address} by DHCP` };
+      return { done: false, why: `it has not requested its address ${this.#member.address} by DHCP` };
     const address = await this.#endpoints.agentAddress(this.#member);
     return address === undefined ? { done: false, why: 'its network card has no IPv4 address' } : { done: true, why: '' };
   }
 
   async #lookForSsh(): Promise<Seen> {
     const where = await this.#endpoints.host(this.#member);
-    if (where === undefined) return { done: false, why: 'no address of it is known' };
+    if (where === undefined) return { done: false, why: 'its address is not known' };
     const isUp = await this.#probes(() => this.#ports.remote.answers(where.host, where.port, bannerMs));
-    return isUp ? { done: true, why: '' } : { done: false, why: `no sshd answers at ${where.host} port ${where.port}` };
+    return isUp ? { done: true, why: '' } : { done: false, why: `no answer from sshd at ${where.host} port ${where.port}` };
   }
 }

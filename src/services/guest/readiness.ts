@@ -15,16 +15,18 @@ import { isAborted, type RunResult } from '../run/member-executor.js';
 import { Endpoints } from './endpoints.js';
 import { ReadinessProbe, type Watch } from './readiness-probe.js';
 
-/** Waiting until guests are ready, stage by stage: all members at once, one deadline, and one that is stuck never fails the others. */
+/**
+ * Waits until guests are ready, stage by stage: all members at once with one deadline. A member that is stuck does not affect the others.
+ */
 
 export const defaultWaitMs = 300_000;
 
-/** Time between two looks at one member, in milliseconds: longer the longer it takes, so that waiting costs next to nothing. */
+/** Poll interval per member with back-off, in milliseconds. */
 const pause = { first: 250, most: 2_000, growth: 1.15 };
-/** A console is a local file: looking costs nothing. */
+/** A console log is a local file, so polling is cheap. */
 const consolePauseMs = 200;
-/** Connections to guests that are tried at once. */
-const probesAtOnce = 32;
+/** Concurrent connection attempts to guests. */
+const probeConcurrency = 32;
 
 export interface Late {
   stage: ReadyStage;
@@ -39,23 +41,23 @@ export interface Waiting {
 
 export const notWaited: Waiting = { late: new Map(), stages: [] };
 
-/** @throws BAD_USAGE where members of such a fleet can never get there */
+/** @throws BAD_USAGE if members of such a fleet can never reach the stage */
 export function assertWaitable(spec: DomainSpec, wait: WaitFor | undefined): void {
   const { kind } = parseNetwork(spec.network);
   const needs = (stage: ReadyStage): boolean => wait?.stages.includes(stage) === true;
   if (kind === 'none' && needs('address')) {
-    throw new CowherdError('BAD_USAGE', `Members with network none have no address to wait for`, {
-      hint: 'Choose a network (--network user --forward-ssh, or network=default), or wait for agent or console=REGEX.',
+    throw new CowherdError('BAD_USAGE', 'Members with --network none have no address to wait for', {
+      hint: 'Use a network (--network user --forward-ssh, or network=default), or wait for agent or console=REGEX.',
     });
   }
   if (kind === 'user' && !spec.forwardSsh && needs('ssh')) {
-    throw new CowherdError('BAD_USAGE', 'Nothing leads to the ssh of members with user networking', {
-      hint: 'Add --forward-ssh, which gives each a port of 127.0.0.1, or wait for agent.',
+    throw new CowherdError('BAD_USAGE', 'Members with user networking cannot be reached by ssh without a forwarded port', {
+      hint: 'Add --forward-ssh to forward a port of 127.0.0.1 to each member, or wait for agent.',
     });
   }
 }
 
-/** To be called before members are started. */
+/** Must be called before members are started. */
 export async function beginWait(
   ports: Pick<Ports, 'networks'>,
   record: FleetRecord,
@@ -67,7 +69,7 @@ export async function beginWait(
   return { record, wait, leases: new Map(leases.map(({ mac, expires }) => [mac, expires])) };
 }
 
-/** Waits for all members that a run has started or that ran before it. */
+/** Waits for all members that were started by a run or were running before it. */
 export async function waitAfter(
   ports: Ports,
   watch: Watch | undefined,
@@ -92,8 +94,8 @@ export async function waitAfter(
 }
 
 /**
- * @param started names of members that were started after the watch began: what is left of their former life does not count
- * @returns for each member that did not get there, where it is stuck and why
+ * @param started names of members that were started after the watch began: their earlier leases do not count
+ * @returns the stage and reason of each member that did not become ready
  */
 export async function waitForReadiness(
   ports: Ports,
@@ -105,17 +107,17 @@ export async function waitForReadiness(
 ): Promise<Map<string, Late>> {
   const deadline = ports.clock.monotonic() + timeoutMs;
   const endpoints = new Endpoints(ports, watch.record);
-  const probes = pLimit(probesAtOnce);
+  const probes = pLimit(probeConcurrency);
   const stuck: Stuck[] = [];
   const queue = new WaitingList(watch.wait.stages, members, onProgress);
   await Promise.all(
     members.map(async (member) => {
-      const sight = new ReadinessProbe(ports, watch, endpoints, probes, member, started.has(member.name));
+      const probe = new ReadinessProbe(ports, watch, endpoints, probes, member, started.has(member.name));
       for (const stage of watch.wait.stages) {
         queue.moveTo(stage, member);
-        const lack = await reach(ports, sight, stage, deadline, signal);
+        const lack = await reach(ports, probe, stage, deadline, signal);
         if (lack === undefined) continue;
-        stuck.push({ member, sight, stage, ...lack });
+        stuck.push({ member, probe, stage, ...lack });
         if (!isAborted(signal)) queue.giveUp();
         return;
       }
@@ -123,7 +125,7 @@ export async function waitForReadiness(
     }),
   );
   if (stuck.length === 0 || isAborted(signal)) return new Map();
-  // One that went off will never be ready, and no stage says so.
+  // A member that stopped will never be ready, but no stage detects that.
   const domains = new Map((await ports.hypervisor.listDomains().catch(() => [])).map((domain) => [domain.name, domain]));
   const late = await Promise.all(
     stuck.map(async (one): Promise<[string, Late]> => [one.member.name, await explain(one, domains.get(one.member.name), timeoutMs)]),
@@ -131,7 +133,7 @@ export async function waitForReadiness(
   return new Map(late);
 }
 
-/** Tells which members have not reached which stage. */
+/** Reports the members that wait for each stage. */
 class WaitingList {
   readonly #pending: Map<ReadyStage, Set<string>>;
   readonly #total: number;
@@ -154,7 +156,7 @@ class WaitingList {
     this.#tell();
   }
 
-  /** It stays in the list: it is stuck at its stage. */
+  /** The member stays in the list at its stage. */
   giveUp(): void {
     this.#failed++;
     this.#tell();
@@ -177,22 +179,22 @@ class WaitingList {
 }
 
 async function explain(
-  { member: { name }, sight, stage, why, final }: Stuck,
+  { member: { name }, probe, stage, why, final }: Stuck,
   domain: DomainState | undefined,
   timeoutMs: number,
 ): Promise<Late> {
   if (final !== undefined) return { stage, error: final };
-  const line = await sight.lastLine();
+  const line = await probe.lastLine();
   const fleet = name.replace(/-\d+$/, '');
   const isOff = domain !== undefined && !isOn(domain);
   return {
     stage,
     error: new CowherdError(
       'NOT_READY',
-      `${name} did not reach stage ${stage} within ${formatDuration(timeoutMs)}: ${isOff ? `it is off (${domain.reason})` : why}`,
+      `${name} did not reach stage ${stage} within ${formatDuration(timeoutMs)}: ${isOff ? `it is stopped (${domain.reason})` : why}`,
       {
-        details: [line === undefined ? 'its console is empty' : `the last line of its console: ${line}`],
-        hint: `Give it longer with --timeout, or read what it says: cowherd logs ${name}, cowherd status ${fleet}`,
+        details: [line === undefined ? 'its console is empty' : `last line of its console: ${line}`],
+        hint: `Allow more time with --timeout, or see its output: cowherd logs ${name}, cowherd status ${fleet}`,
       },
     ),
   };
@@ -200,20 +202,20 @@ async function explain(
 
 interface Lack {
   why: string;
-  /** It will never get there. */
+  /** The stage can never be reached. */
   final?: CowherdError;
 }
 
 interface Stuck extends Lack {
   member: MemberIdentity;
-  sight: ReadinessProbe;
+  probe: ReadinessProbe;
   stage: ReadyStage;
 }
 
 /** @returns undefined once the stage is reached */
 async function reach(
   { clock }: Pick<Ports, 'clock'>,
-  sight: ReadinessProbe,
+  probe: ReadinessProbe,
   stage: ReadyStage,
   deadline: number,
   signal: AbortSignal | undefined,
@@ -221,7 +223,7 @@ async function reach(
   for (let wait = pause.first; ; wait = Math.min(pause.most, wait * pause.growth)) {
     let why: string;
     try {
-      const seen = await sight.look(stage, Math.max(1, deadline - clock.monotonic()), signal);
+      const seen = await probe.look(stage, Math.max(1, deadline - clock.monotonic()), signal);
       if (seen.done) return undefined;
       why = seen.why;
     } catch (error) {

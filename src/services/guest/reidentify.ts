@@ -12,7 +12,7 @@ import { execByAgent } from './agent-exec.js';
 export type { GuestIdentityReport } from '../../core/guest/identity-report.js';
 export type { GuestIdentity, Reidentification } from '../../core/guest/reidentify.js';
 
-/** Puts a guest right whose memory was put back to a moment, or is that of another VM: one program, run by its agent. */
+/** Updates a guest whose memory was restored or cloned, with one script that its agent runs. */
 
 export type ReidentifyPorts = Pick<Ports, 'agent' | 'clock' | 'builtInTemplate'>;
 
@@ -22,14 +22,13 @@ export interface ReidentifyOptions {
 }
 
 const entropyBytes = 512;
-/** Of a clock that was just set: milliseconds. Busybox sets and tells whole seconds. */
+/** Tolerance for a clock that was just set, in milliseconds: Busybox uses whole seconds. */
 const clockSlackMs = 3_000;
 const keepBytes = 64 * 1024;
 const nothing: Reidentification = { clock: false, entropy: false, renew: false };
 
-/**
- * @returns who the guest says that it is afterwards
- * @throws NOT_READY where it did not become what it should be, or its hook failed; BAD_SPEC before anything is sent;
+/** @returns the identity that the guest reports afterwards
+ * @throws NOT_READY if its identity was not changed or its hook failed; BAD_SPEC before anything is sent;
  *   GUEST_UNREACHABLE, GUEST_REFUSED, TOOL_TIMEOUT, INTERRUPTED
  */
 export async function reidentifyGuest(
@@ -43,15 +42,15 @@ export async function reidentifyGuest(
   const { self, hookCode } = account;
   const still = fix.identity === undefined ? [] : whatIsStillGolden(account, fix.identity);
   if (still.length > 0) {
-    throw new CowherdError('NOT_READY', `${domain} is not itself yet; still the golden VM's: ${still.join('; ')}`, {
-      details: [...self.notes, ...self.withoutLink.map((device) => `${device} has no link, and no address`), ...excerptLines(stderr)],
-      hint: 'Until it is, keep it off networks that the golden VM or its other clones are on. A cold start makes it itself for certain.',
+    throw new CowherdError('NOT_READY', `${domain} still has parts of the source VM's identity: ${still.join('; ')}`, {
+      details: [...self.notes, ...self.withoutLink.map((device) => `${device} has no link and no address`), ...excerptLines(stderr)],
+      hint: 'Do not connect it to networks of the source VM or its other clones. A cold start always gives it its own identity.',
     });
   }
   if (fix.hook !== undefined && fix.hook !== '' && hookCode !== 0) {
-    throw new CowherdError('NOT_READY', `The hook ended in ${domain} with exit code ${hookCode ?? 'unknown'}`, {
+    throw new CowherdError('NOT_READY', `The hook failed in ${domain} with exit code ${hookCode ?? 'unknown'}`, {
       details: excerptLines(stderr),
-      hint: 'The guest is itself; what the hook should have done is not done.',
+      hint: 'The guest itself is ready; only the hook is incomplete.',
     });
   }
   if (!fix.clock) return self;
@@ -61,15 +60,15 @@ export async function reidentifyGuest(
   return { ...self, notes: [...self.notes, `the clock is ${formatDuration(off + clockSlackMs)} ${way} the host's`] };
 }
 
-/** Asks a guest who it is; changes nothing. @throws as {@link reidentifyGuest} */
+/** Reads a guest's identity; changes nothing. @throws as {@link reidentifyGuest} */
 export async function readIdentityReport(ports: ReidentifyPorts, domain: string, options: ReidentifyOptions): Promise<GuestIdentityReport> {
   return (await ask(ports, domain, nothing, options)).account.self;
 }
 
 const agentPauseMs = 300;
 
-/** An agent that has just gone on may not answer at once, and one that boots takes its time. @param deadline on the monotonic clock */
-export async function untilHeard<T>(clock: Clock, deadline: number, work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+/** Retries until the agent answers: after a resume or during a boot it takes some time. @param deadline on the monotonic clock */
+export async function retryUntilAnswered<T>(clock: Clock, deadline: number, work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
   for (;;) {
     try {
       return await work();
@@ -94,12 +93,12 @@ async function ask(
     timeoutMs,
     keepBytes,
     signal,
-    title: 'the fix-up',
+    title: 'the fix-up script',
   });
   if (exitCode !== 0) {
-    throw new CowherdError('NOT_READY', `The fix-up failed in ${domain} with exit code ${exitCode}`, {
+    throw new CowherdError('NOT_READY', `The fix-up script failed in ${domain} with exit code ${exitCode}`, {
       details: excerptLines(stderr),
-      hint: 'The guest needs /bin/sh, and an agent that runs as root and may run programs. It may be put right in part only.',
+      hint: 'The guest needs /bin/sh and an agent that runs as root and may run programs. The guest may be updated only in part.',
     });
   }
   return { account: parseIdentityReport(domain, stdout), stderr };

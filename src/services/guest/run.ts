@@ -8,10 +8,10 @@ import type { Ports, RemoteResult } from '../../ports/index.js';
 import { execByAgent } from './agent-exec.js';
 import type { EndpointPorts, Endpoints } from './endpoints.js';
 
-/** Runs one program in one guest, by its agent or by ssh. */
+/** Runs a program in a guest, by its agent or by ssh. */
 
 export const transports = ['auto', 'agent', 'ssh'] as const;
-/** auto: the agent where one answers, else ssh. */
+/** auto: the agent if it answers, otherwise ssh. */
 export type Transport = (typeof transports)[number];
 
 export interface GuestRunOptions {
@@ -20,9 +20,9 @@ export interface GuestRunOptions {
   /** Kept of each stream. */
   keepBytes: number;
   signal?: AbortSignal | undefined;
-  /** For the program's standard input. */
+  /** Standard input of the program. */
   input?: Uint8Array | undefined;
-  /** Called with what is kept: by ssh as it comes, by an agent when the program has ended. */
+  /** Called with output within the limit: by ssh as it arrives, by an agent when the program has exited. */
   onOutput?: OutputListener | undefined;
 }
 
@@ -33,8 +33,8 @@ export interface GuestRunResult extends RemoteResult {
 }
 
 const pingSeconds = 2;
-/** An agent reads its messages whole, and one of a megabyte keeps that of an emulated guest busy for longer than libvirt waits. */
-const mostByAgent = 64 * 1024;
+/** An agent reads a message as a whole: one megabyte takes the agent of an emulated guest longer than libvirt waits. */
+const maxAgentBytes = 64 * 1024;
 
 /** @throws GUEST_UNREACHABLE, GUEST_REFUSED, TOOL_TIMEOUT, INTERRUPTED */
 export async function runInGuest(
@@ -44,11 +44,11 @@ export async function runInGuest(
   argv: readonly string[],
   options: GuestRunOptions,
 ): Promise<GuestRunResult> {
-  if (options.via !== 'ssh' && (options.input?.length ?? 0) > mostByAgent) return runLargeInput(ports, endpoints, member, argv, options);
+  if (options.via !== 'ssh' && (options.input?.length ?? 0) > maxAgentBytes) return runLargeInput(ports, endpoints, member, argv, options);
   if (options.via === 'ssh') return { ...(await runBySsh(ports, endpoints, member, argv, options)), via: 'ssh' };
   if (options.via === 'agent') return { ...(await execByAgent(ports, member.name, argv, options)), via: 'agent' };
   try {
-    // Asked by itself: when the call that runs the program fails, nobody knows whether it ran.
+    // Ping first: if the call that runs the program fails, it is unknown whether it ran.
     await ports.agent.command(member.name, { execute: 'guest-ping' }, pingSeconds);
   } catch (error) {
     if (!(error instanceof CowherdError) || error.code !== 'GUEST_UNREACHABLE') throw error;
@@ -59,14 +59,14 @@ export async function runInGuest(
   try {
     return { ...(await execByAgent(ports, member.name, argv, options)), via: 'agent' };
   } catch (error) {
-    // Some distributions let their agents run nothing: it certainly did not run.
+    // Some distributions forbid agents to run programs: it did not run.
     const isForbidden = error instanceof AgentRefusal && error.reason === 'forbidden';
     if (!isForbidden || (await endpoints.host(member)) === undefined) throw error;
     return { ...(await runBySsh(ports, endpoints, member, argv, options)), via: 'ssh' };
   }
 }
 
-/** By ssh, which takes input of any size. @throws GUEST_UNREACHABLE */
+/** Runs the program by ssh, because the input is too large for an agent. @throws GUEST_UNREACHABLE */
 async function runLargeInput(
   ports: GuestRunPorts,
   endpoints: Endpoints,
@@ -76,8 +76,8 @@ async function runLargeInput(
 ): Promise<GuestRunResult> {
   if (options.via === 'auto' && (await endpoints.host(member)) !== undefined)
     return { ...(await runBySsh(ports, endpoints, member, argv, options)), via: 'ssh' };
-  throw new CowherdError('GUEST_UNREACHABLE', `The input is larger than the 64 KiB that the agent of ${member.name} takes`, {
-    hint: `Copy it into the guest as a file first: cowherd cp FILE ${member.name}:/tmp/. Where ssh works, --via ssh takes up to 1 MiB.`,
+  throw new CowherdError('GUEST_UNREACHABLE', `The input is larger than 64 KiB, the limit of the agent of ${member.name}`, {
+    hint: `Copy it into the guest as a file first: cowherd cp FILE ${member.name}:/tmp/. If ssh works, --via ssh accepts up to 1 MiB.`,
   });
 }
 
@@ -97,21 +97,19 @@ async function runBySsh(
 }
 
 function stillRunning({ name }: Pick<MemberIdentity, 'name'>, argv: readonly string[], timeoutMs: number): CowherdError {
-  return new CowherdError('TOOL_TIMEOUT', `${argv[0]} did not end in ${name} within ${formatDuration(timeoutMs)}`, {
-    hint: 'It may go on in the guest. Give it longer with --timeout.',
+  return new CowherdError('TOOL_TIMEOUT', `${argv[0]} did not finish in ${name} within ${formatDuration(timeoutMs)}`, {
+    hint: 'It may still be running in the guest. Allow more time with --timeout.',
   });
 }
 
-/**
- * cloud-init itself is asked once it has left a result. Asked before, it is a Python program that takes many seconds of an
- * emulated guest's time from the very work that is waited for.
+/** Runs "cloud-init status" only when a result exists: it is a Python program that would slow down an emulated guest for many seconds.
  */
 const askCloudInit = `d=/run/cloud-init
 [ ! -d $d ] || [ -e $d/result.json ] || [ -e $d/disabled ] || { echo status: running; exit; }
 exec cloud-init status`;
 const askCloudInitMs = 120_000;
 
-/** Whether a member's cloud-init is through. @throws NOT_READY where it never will be */
+/** Whether a member's cloud-init has finished. @throws NOT_READY if it never will */
 export async function cloudInitState(
   ports: GuestRunPorts,
   endpoints: Endpoints,
@@ -132,9 +130,9 @@ export async function cloudInitState(
   if (result.exitCode === 127) throw noCloudInit(member);
   const { state, details } = parseCloudInitStatus(result.stdout);
   if (state === 'error') {
-    throw new CowherdError('NOT_READY', `cloud-init ended with errors in ${member.name}`, {
+    throw new CowherdError('NOT_READY', `cloud-init finished with errors in ${member.name}`, {
       details,
-      hint: `See them: cowherd exec ${member.name.replace(/-\d+$/, '')} ${member.index} -- cloud-init status --long`,
+      hint: `See the errors: cowherd exec ${member.name.replace(/-\d+$/, '')} ${member.index} -- cloud-init status --long`,
     });
   }
   return {
@@ -144,7 +142,7 @@ export async function cloudInitState(
 }
 
 function noCloudInit({ name }: MemberIdentity): CowherdError {
-  return new CowherdError('NOT_READY', `There is no cloud-init in ${name}`, {
-    hint: 'Wait for agent or ssh instead, or put cloud-init into the base image.',
+  return new CowherdError('NOT_READY', `cloud-init not found in ${name}`, {
+    hint: 'Wait for agent or ssh instead, or install cloud-init in the base image.',
   });
 }

@@ -18,21 +18,21 @@ import type { PlacedSeed, Ports } from '../../ports/index.js';
 import { builtInOrigin, sha256 } from '../fleet/spawn/definitions.js';
 import { paced } from '../run/pace.js';
 
-/** What goes into the members' seeds, and which of them need to be written. */
+/** Contents of the members' seeds, and which of them must be written. */
 
 type SeedKind = Exclude<SourceKind, 'template'>;
 
-/** Paths of templates that the person named. */
+/** Paths of templates that the user named. */
 export type SeedFiles = Partial<Record<SeedKind, string | undefined>>;
 
-/** The templates of a fleet's seeds, with those to be kept under their digests. */
+/** The templates of a fleet's seeds, with the digests of its own ones. */
 export interface LoadedSeeds {
   sources: SeedSources;
-  /** Of those that are the fleet's own. */
+  /** Digests of the fleet's own templates. */
   digests: Partial<Record<SeedKind, string>>;
 }
 
-/** Reads .pub files. @returns undefined where none is named, so that recorded keys stay */
+/** Reads .pub files. @returns undefined if none is given, so that recorded keys stay */
 export async function readPublicKeys(ports: Pick<Ports, 'readFile'>, paths: readonly string[] | undefined): Promise<string[] | undefined> {
   if (paths === undefined || paths.length === 0) return undefined;
   const keys: string[] = [];
@@ -40,10 +40,10 @@ export async function readPublicKeys(ports: Pick<Ports, 'readFile'>, paths: read
     const lines = (await ports.readFile(path)).split(/\r?\n/).filter((line) => line.trim() !== '' && !line.startsWith('#'));
     const wrong = lines.length === 0 || lines.some((line) => !isPublicKey(line));
     if (wrong) {
-      throw new CowherdError('BAD_USAGE', `${path} is not a file of public keys`, {
+      throw new CowherdError('BAD_USAGE', `${path} does not contain ssh public keys`, {
         hint: lines.some((line) => line.includes('PRIVATE KEY'))
-          ? `That is the private key: name ${path}.pub.`
-          : 'Name the .pub file that ssh-keygen made.',
+          ? `That is the private key. Use ${path}.pub.`
+          : 'Use the .pub file that ssh-keygen created.',
       });
     }
     keys.push(...lines);
@@ -51,7 +51,7 @@ export async function readPublicKeys(ports: Pick<Ports, 'readFile'>, paths: read
   return keys;
 }
 
-/** Values that begin with @ are read from the file that they name, without its last line break. */
+/** Values that start with @ are read from the named file, without the final line break. */
 export async function readSecretValues(
   ports: Pick<Ports, 'readFile'>,
   words: Readonly<Record<string, string>> | undefined,
@@ -65,7 +65,7 @@ export async function readSecretValues(
 
 type SeedPorts = Pick<Ports, 'readFile' | 'fleets' | 'builtInTemplate'>;
 
-/** @param files new templates; else the fleet's own ones, else the built-in ones */
+/** @param files new templates; default: the fleet's own, otherwise the built-in ones */
 export async function loadSeedSources(
   ports: SeedPorts,
   record: Pick<FleetRecord, 'name' | 'spec'> | undefined,
@@ -86,8 +86,8 @@ export async function loadSeedSources(
     if (record === undefined || digest === undefined) return undefined;
     const text = await ports.fleets.readSource(record.name, kind, digest);
     if (text === undefined || sha256(text) !== digest) {
-      throw new CowherdError('STATE_DAMAGED', `The ${kind} of fleet ${record.name} is ${text === undefined ? 'gone' : 'not what it was'}`, {
-        hint: `Name it again: cowherd spawn ${record.name} ${flagOf[kind]} FILE`,
+      throw new CowherdError('STATE_DAMAGED', `The ${kind} of fleet ${record.name} ${text === undefined ? 'is missing' : 'has changed'}`, {
+        hint: `Provide it again: cowherd spawn ${record.name} ${flagOf[kind]} FILE`,
       });
     }
     digests[kind] = digest;
@@ -98,7 +98,7 @@ export async function loadSeedSources(
     origin: builtInOrigin,
   });
   if (files.userData !== undefined && files.userDataRaw !== undefined) {
-    throw new CowherdError('BAD_USAGE', 'userData and userDataRaw both say what the user-data is', { hint: 'Leave one of them out.' });
+    throw new CowherdError('BAD_USAGE', 'userData and userDataRaw cannot be used together', { hint: 'Omit one of them.' });
   }
   const raw = await own('userDataRaw');
   const sources = {
@@ -116,10 +116,9 @@ const flagOf: Record<SeedKind, string> = {
   networkConfig: '--network-config',
 };
 
-/**
- * The fleet's secrets with values added; made where the fleet has never had any. Nothing is written.
- * @param recorded the fleet as it is; undefined for a new one
- * @throws STATE_DAMAGED where they are lost: with new ones nobody could log in to the members that there are
+/** The fleet's secrets with values added; generated if the fleet has none yet. Nothing is written.
+ * @param recorded the existing fleet; undefined for a new one
+ * @throws STATE_DAMAGED if they are lost: with new ones, logins to existing members would fail
  */
 export async function composeSecrets(
   ports: Pick<Ports, 'seeds'>,
@@ -129,16 +128,15 @@ export async function composeSecrets(
 ): Promise<FleetSecrets> {
   const kept = await ports.seeds.readSecrets(recorded.name);
   if (kept === undefined && !isNew && recorded.spec.seed === 'nocloud') {
-    throw new CowherdError('STATE_DAMAGED', `The secrets of fleet ${recorded.name} are gone (secrets.json)`, {
-      hint: `Its ssh keys follow from them. Restore the file; or begin anew: cowherd spawn ${recorded.name} --seed none, then --seed nocloud, then a reset.`,
+    throw new CowherdError('STATE_DAMAGED', `The secrets of fleet ${recorded.name} are missing (secrets.json)`, {
+      hint: `Its ssh keys are derived from them. Restore the file, or start over: cowherd spawn ${recorded.name} --seed none, then --seed nocloud, then a reset.`,
     });
   }
   return { key: kept?.key ?? randomBytes(32), values: { ...kept?.values, ...values } };
 }
 
-/**
- * Seeds of members.
- * @param instanceOf which instance-id each is to have
+/** Renders the seeds of members.
+ * @param instanceOf the instance-id of each member
  * @throws BAD_TEMPLATE, INTERRUPTED
  */
 export async function renderSeeds(
@@ -159,26 +157,24 @@ export async function renderSeeds(
   return seeds;
 }
 
-/** The instance-id that is in place, unless a new instance begins. */
+/** The existing instance-id, unless a new instance starts. */
 export function instanceIds(
   placed: ReadonlyMap<string, PlacedSeed>,
   token: string,
-  beginsAnew: (member: MemberIdentity) => boolean,
+  isNewInstance: (member: MemberIdentity) => boolean,
 ): (member: MemberIdentity) => string {
-  return (member) => (beginsAnew(member) ? undefined : placed.get(member.name)?.instanceId) ?? newInstanceId(member, token);
+  return (member) => (isNewInstance(member) ? undefined : placed.get(member.name)?.instanceId) ?? newInstanceId(member, token);
 }
 
-/** Why a member's seed must be written, as words for people; undefined where it is as it should be. */
+/** Why a member's seed must be written, in words; undefined if it is up to date. */
 export function seedLack(seed: Seed | undefined, placed: PlacedSeed | undefined): string | undefined {
   if (seed === undefined) return undefined;
   if (placed === undefined) return 'no seed';
   return placed.digest === seed.digest ? undefined : 'seed changed';
 }
 
-/**
- * Writes what ssh needs to log in to the members: the fleet's key, and the host keys that their seeds tell them. Without seeds there
- * are none: what the guests make for themselves is learned then.
- * @param later members that read a seed at their next start for the first time
+/** Writes the ssh files for logins to the members: the fleet's key and the host keys from their seeds. Without seeds, the guests' own host keys are learned later.
+ * @param later members that read their first seed at their next start
  */
 export async function writeSshFiles(
   ports: Pick<Ports, 'seeds'>,

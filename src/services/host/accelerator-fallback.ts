@@ -5,16 +5,13 @@ import type { SpawnOptions } from '../fleet/spawn/options.js';
 import { spawnLocked } from '../fleet/spawn/spawn.js';
 import { chooseAgain, definedChoice } from './accelerator.js';
 
-/** Whether a member did not start for want of the accelerator or the CPU. */
+/** Whether a member did not start because of the accelerator or the CPU. */
 function isRefused({ step, error }: MemberOutcome): boolean {
   return step === 'start' && error?.code === 'ACCELERATOR_FAILED';
 }
 
-/**
- * Starts those that a verb did not start for want of the accelerator or the CPU, with something else that works, which all members of the
- * fleet are defined with. A spawn that is journaled does it, so that resume finishes it after a kill. The fleet is locked, and nothing
- * of it is unfinished.
- * @returns the verb's outcome, with what has become of those members
+/** Starts members that did not start because of the accelerator or the CPU with one that works, and redefines all members of the fleet with it. A journaled spawn does it, so that resume can complete it. The fleet is locked and has no unfinished operation.
+ * @returns the verb's outcome, updated for those members
  */
 export async function startOtherwise(
   ports: Ports,
@@ -24,7 +21,7 @@ export async function startOtherwise(
   const refused = outcome.members.filter(isRefused);
   const [first] = refused;
   if (first?.error === undefined || outcome.operation.interrupted) return outcome;
-  // Another verb's intent says more of the fleet than this one could.
+  // Do not replace the intent of an unfinished operation.
   if ((await ports.fleets.unfinished(options.fleet)) !== undefined) return outcome;
   const began = ports.clock.monotonic();
   const record = await loadFleet(ports, options.fleet);
@@ -38,10 +35,10 @@ export async function startOtherwise(
   return merged(outcome, started, again.note, ports.clock.monotonic() - began);
 }
 
-/** The second outcome tells of the members that the first one could not start; of all others the first one does. */
+/** Takes the result of members that the first run could not start from the second outcome. */
 function merged(outcome: Outcome, started: Outcome, note: string, ms: number): Outcome {
   const later = new Map(started.members.map((member) => [member.name, member]));
-  // What a member has become is the verb's word for those of its members that did start.
+  // The members that started later get the verb's usual outcome.
   const word: MemberOutcomeKind = outcome.operation.verb === 'reset' ? 'reset' : 'started';
   const members = outcome.members.map((member): MemberOutcome => {
     const now = isRefused(member) ? later.get(member.name) : undefined;

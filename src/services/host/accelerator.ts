@@ -10,12 +10,12 @@ import type { Ports } from '../../ports/index.js';
 import type { WorkOptions } from '../fleet/access.js';
 import type { Performer, RunResult } from '../run/member-executor.js';
 
-/** Which accelerator and CPU the members of a fleet run with. */
+/** Chooses the accelerator and CPU of a fleet's members. */
 
 type AcceleratorPorts = Pick<Ports, 'hypervisor' | 'accelerator'>;
 type Asked = Pick<FleetRecord, 'spec' | 'accelerator'>;
 
-/** What its members run with. A fleet that has chosen once stays with that. */
+/** The platform of a fleet's members. A fleet keeps its first choice. */
 export async function choosePlatform(ports: AcceleratorPorts, asked: Asked, work: WorkOptions = {}): Promise<Platform> {
   return platformFor(ports, (await chosen(ports, asked, work)).choice);
 }
@@ -28,11 +28,11 @@ async function chosen(
   const { virtType, cpu } = spec;
   if (virtType !== 'auto') return { choice: { virtType, cpu: cpu ?? defaultCpu(virtType) } };
   if (accelerator !== undefined) return { choice: accelerator };
-  const onProbe = (): void => onProgress?.({ kind: 'note', text: 'running probe guests, once, to see whether KVM works' });
+  const onProbe = (): void => onProgress?.({ kind: 'note', text: 'Running probe guests once to check whether KVM works' });
   return ports.accelerator.choose(questionOf(spec), { onProbe, signal });
 }
 
-/** @throws NOT_SUPPORTED where guests cannot have that CPU */
+/** @throws NOT_SUPPORTED if guests cannot have that CPU */
 async function platformFor({ hypervisor }: AcceleratorPorts, choice: AcceleratorChoice): Promise<Platform> {
   const platform = await hypervisor.platform(choice.virtType);
   assertCpu(choice, platform.arch, platform.cpus ?? { modes: [], models: [] });
@@ -41,19 +41,19 @@ async function platformFor({ hypervisor }: AcceleratorPorts, choice: Accelerator
 
 export interface ChosenPlatform {
   platform: Platform;
-  /** For the record: only what was chosen, not what was asked for. */
+  /** For the record: only an automatic choice, not an explicit one. */
   accelerator: AcceleratorChoice | undefined;
   notes: string[];
 }
 
-/** As {@link choosePlatform}, for a verb that can define the members anew: where KVM is gone, something else is chosen. */
+/** As {@link choosePlatform}, for a verb that can redefine the members: if KVM is no longer available, another accelerator is chosen. */
 export async function chooseOrReplace(ports: AcceleratorPorts, asked: Asked, work: WorkOptions): Promise<ChosenPlatform> {
   const { spec } = asked;
   const { choice, unproven } = await chosen(ports, asked, work);
   if (spec.virtType !== 'auto') return { platform: await platformFor(ports, choice), accelerator: undefined, notes: [] };
   if (unproven !== undefined) {
-    // Chosen again by the next spawn: the fleet must not stay with what a full disk has decided.
-    const note = `nothing is known of KVM, and members are emulated until the next spawn: ${unproven}`;
+    // Do not record it: the next spawn chooses again, since the probe failed for another reason, such as a full disk.
+    const note = `KVM could not be probed, so members are emulated until the next spawn: ${unproven}`;
     return { platform: await platformFor(ports, choice), accelerator: undefined, notes: [note] };
   }
   try {
@@ -63,19 +63,19 @@ export async function chooseOrReplace(ports: AcceleratorPorts, asked: Asked, wor
     const why = reportOf(error).message;
     await ports.accelerator.refute(questionOf(spec), choice, why);
     const { choice: other } = await chosen(ports, { spec }, work);
-    const note = `members cannot run under ${formatChoice(choice)} any more (${why}): all of them are defined for ${formatChoice(other)} now`;
+    const note = `members can no longer run under ${formatChoice(choice)} (${why}): all were redefined for ${formatChoice(other)}`;
     return { platform: await platformFor(ports, other), accelerator: other, notes: [note] };
   }
 }
 
-/** A member that did not start for want of the accelerator or the CPU. */
+/** A member that did not start because of the accelerator or the CPU. */
 export interface FailedStart {
   name: string;
   /** The error's message. */
   text: string;
 }
 
-/** Stops a run at the first start that the accelerator or the CPU prevents: the other members would fail alike. */
+/** Stops a run at the first start that the accelerator or the CPU prevents: the other members would fail too. */
 export function stoppingAtRefusal(performer: Performer<MemberIdentity>, refusal: AbortController): Performer<MemberIdentity> {
   return {
     ...performer,
@@ -95,10 +95,8 @@ export function failedStarts({ results }: RunResult): FailedStart[] {
   );
 }
 
-/**
- * After a member did not start with what was chosen: forgets that it works, and chooses again. Emulation is the last resort, and what
- * was asked for explicitly is never replaced.
- * @returns undefined where there is nothing else
+/** After a member did not start with the chosen accelerator: drops the cached result and chooses again. Emulation is the last resort; an explicit choice is never replaced.
+ * @returns undefined if there is no alternative
  */
 export async function chooseAgain(
   ports: AcceleratorPorts,
@@ -115,11 +113,11 @@ export async function chooseAgain(
     work.onProgress?.({ kind: 'note', text: `${name} did not start under ${formatChoice(failed)}: probing again` });
   const answer = await ports.accelerator.choose(question, { onProbe, signal: work.signal }).catch(() => undefined);
   if (answer === undefined || isSameChoice(answer.choice, failed)) return undefined;
-  const note = `${name} did not start under ${formatChoice(failed)} (${why}): the remembered answer was dropped, and all members are defined for ${formatChoice(answer.choice)} now`;
+  const note = `${name} did not start under ${formatChoice(failed)} (${why}): the cached probe result was dropped and all members were redefined for ${formatChoice(answer.choice)}`;
   return { choice: answer.choice, note };
 }
 
-/** What a member was defined with. */
+/** The accelerator and CPU in a member's definition. */
 export async function definedChoice(
   ports: Pick<Ports, 'hypervisor'>,
   { spec, accelerator }: Asked,
@@ -129,7 +127,7 @@ export async function definedChoice(
   return choiceIn((await ports.hypervisor.readXml([name])).get(name) ?? '', spec.cpu);
 }
 
-/** What a fleet has chosen counts until another accelerator or CPU is asked for; also `auto` again means to choose again. */
+/** The recorded choice, unless an accelerator or CPU is given; an explicit `auto` also means to choose again. */
 export function keptAccelerator(recorded: FleetRecord | undefined, given: GivenSpec | undefined): Pick<FleetRecord, 'accelerator'> {
   if (recorded?.accelerator === undefined || given?.virtType !== undefined || given?.cpu !== undefined) return {};
   return { accelerator: recorded.accelerator };

@@ -1,17 +1,17 @@
 import { type SettingName, type Settings, type Source, settingNames } from '../../core/host/settings.js';
 import { defaultDomainSpec } from '../../core/spec/spec.js';
 
-/** A default as it is in force. */
+/** The effective value of a setting. */
 export interface EffectiveSetting {
   name: SettingName;
-  /** Null where there is none. */
+  /** Null if it has none. */
   value: string | string[] | null;
   source: Source['kind'];
-  /** The variable or the file; null for flags and what is built in. */
+  /** The variable or file; null for flags and built-in values. */
   from: string | null;
 }
 
-/** @param given what flags say */
+/** @param given values of flags */
 export function effectiveSettings(
   given: { connect?: string | undefined; store?: string | undefined },
   settings: Settings,

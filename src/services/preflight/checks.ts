@@ -8,7 +8,7 @@ import type { Ports } from '../../ports/index.js';
 import type { ReachTarget } from '../../ports/machine.js';
 import { obstaclesOfQemu, placeOf } from './reachability.js';
 
-/** The named checks that spawn makes before it changes anything; doctor prints them, too. */
+/** The checks that spawn makes before it changes anything; doctor also prints them. */
 export interface Check {
   name: string;
   status: 'ok' | 'warning' | 'failed';
@@ -20,16 +20,15 @@ export interface Check {
 const MiB = 1024 ** 2;
 const GiB = 1024 ** 3;
 
-/** What should stay free on the store's file system: 5 % of a small one; that share of a large one would be more than any run needs. */
+/** Space that should stay free on the store's file system: 5 %, between 1 and 10 GiB. */
 function leastFreeBytes(totalBytes: number): number {
   return Math.max(GiB, Math.min(totalBytes * 0.05, 10 * GiB));
 }
-/** Allowance for what QEMU itself takes beside the guest's memory. */
+/** Allowance for QEMU's own memory besides the guest's. */
 const overheadMiB = 32;
 
-/**
- * Whether this user can write the store, and QEMU can reach it.
- * @param targets files and directories below it that guests need, of what is there already
+/** Checks that this user can write to the store and that QEMU can reach it.
+ * @param targets existing files and directories in it that guests need
  */
 export async function checkStore(
   ports: Pick<Ports, 'hypervisor' | 'machine' | 'fleets'>,
@@ -47,21 +46,21 @@ export async function checkStore(
           status: 'failed',
           message: obstacle.reason,
           hint: obstacle.isReadOnly
-            ? 'Remount it (sudo mount -o remount,rw MOUNTPOINT; "dmesg" tells why, if an error made it so), or keep the store elsewhere with --store DIR.'
+            ? 'Remount it (sudo mount -o remount,rw MOUNTPOINT; "dmesg" shows whether an error caused it), or keep the store elsewhere with --store DIR.'
             : `Make it yours: ${await makeStoreCommand({ hypervisor, machine }, root)}`,
         },
   );
   return [...checks, await checkReach(ports, [{ path: root, needs: 'pass' }, ...targets])];
 }
 
-/** Whether QEMU, which runs as a user of its own, gets to files and directories. */
+/** Checks that QEMU, which runs as its own user, can reach files and directories. */
 export async function checkReach(ports: Pick<Ports, 'hypervisor' | 'machine' | 'fleets'>, targets: readonly ReachTarget[]): Promise<Check> {
   const name = 'store reachable by QEMU';
   return attempt(name, async () => {
     const user = await ports.hypervisor.qemuUser();
     if (user === undefined) return ok(name, 'QEMU runs as you');
     const obstacles = await obstaclesOfQemu(ports, targets);
-    if (obstacles.length === 0) return ok(name, `uid ${user.uid} may use every file and directory of ${ports.fleets.root}`);
+    if (obstacles.length === 0) return ok(name, `uid ${user.uid} can reach all of ${ports.fleets.root}`);
     return {
       name,
       status: 'failed',
@@ -71,7 +70,7 @@ export async function checkReach(ports: Pick<Ports, 'hypervisor' | 'machine' | '
   });
 }
 
-/** With QEMU's group for all that comes into it: this user could not give a base image to that group later. */
+/** With QEMU's group and setgid: this user could not change the group of a base image later. */
 async function makeStoreCommand({ hypervisor, machine }: Pick<Ports, 'hypervisor' | 'machine'>, root: string): Promise<string> {
   const qemu = await hypervisor.qemuUser().catch(() => undefined);
   const rights = qemu === undefined ? '-m 0755' : `-m 2755 -g ${qemu.gid}`;
@@ -82,7 +81,7 @@ export interface Demand {
   /** Members that will be started. */
   starting: number;
   memoryMiB: number;
-  /** Overlays that will be made. */
+  /** Overlays that will be created. */
   creating: number;
   virtualBytes: number;
 }
@@ -98,7 +97,7 @@ export async function checkDisk({ machine, fleets }: Pick<Ports, 'machine' | 'fl
           name: 'free disk',
           status: 'failed',
           message: `only ${free} in ${fleets.root}, less than ${prettyBytes(least, { binary: true })}`,
-          hint: 'Free some space ("cowherd report" shows who uses it), or keep the store elsewhere with --store DIR.',
+          hint: 'Free some space ("cowherd report" shows its use), or keep the store elsewhere with --store DIR.',
         }
       : ok('free disk', free),
   ];
@@ -109,8 +108,8 @@ export async function checkDisk({ machine, fleets }: Pick<Ports, 'machine' | 'fl
         ? {
             name: 'disk growth',
             status: 'warning',
-            message: `${demand.creating} overlays could grow to ${prettyBytes(worst, { binary: true })}, and there is ${prettyBytes(freeBytes, { binary: true })}`,
-            hint: 'That is the worst case: every guest filling its disk. Watch "cowherd report"; a full disk pauses the guests.',
+            message: `${demand.creating} overlays could grow to ${prettyBytes(worst, { binary: true })}, but only ${prettyBytes(freeBytes, { binary: true })} are free`,
+            hint: 'That is the worst case, when every guest fills its disk. Watch "cowherd report"; a full disk pauses the guests.',
           }
         : ok('disk growth', `even full, ${demand.creating} overlays fit (${prettyBytes(worst, { binary: true })})`),
     );
@@ -131,12 +130,12 @@ export async function checkMemory({ machine }: Pick<Ports, 'machine'>, demand?: 
   return {
     name: 'memory',
     status: 'failed',
-    message: `${sum}, and only ${available} are available`,
-    hint: `${fitting} of them fit. Start fewer, give each less (--memory), or go on with --force.`,
+    message: `${sum}, but only ${available} are available`,
+    hint: `${fitting} of them fit. Start fewer, reduce --memory, or continue with --force.`,
   };
 }
 
-/** Whether what members are made of is installed here. */
+/** Checks that the host has the firmware and TPM emulation that members need. */
 export function checkMachine({ firmware, tpm }: DomainSpec, { hasUefi, hasTpm }: Platform): Check[] {
   const checks: Check[] = [];
   if (firmware === 'uefi')
@@ -146,7 +145,7 @@ export function checkMachine({ firmware, tpm }: DomainSpec, { hasUefi, hasTpm }:
         : {
             name: 'firmware',
             status: 'failed',
-            message: 'libvirt finds no UEFI firmware',
+            message: 'libvirt found no UEFI firmware',
             hint: 'On Debian and Ubuntu: sudo apt-get install ovmf',
           },
     );
@@ -178,7 +177,7 @@ export async function checkNetwork(
       return {
         name: 'network',
         status: 'warning',
-        message: 'an ordinary user reaches a bridge only through qemu-bridge-helper',
+        message: 'a session connection can use a bridge only through qemu-bridge-helper',
         hint: 'Use --network user, or the system connection.',
       };
     }
@@ -198,13 +197,13 @@ export async function checkNetwork(
     return {
       name: 'network',
       status: 'failed',
-      message: `there is no network ${source}`,
-      hint: `See "virsh -c ${hypervisor.uri} net-list --all".`,
+      message: `network ${source} not found`,
+      hint: `List the networks: virsh -c ${hypervisor.uri} net-list --all`,
     };
   });
 }
 
-/** libvirt looks for a bridge when a guest starts, and not before. */
+/** libvirt checks a bridge only when a guest starts. */
 async function bridgeLack(machine: Pick<Ports['machine'], 'linkKind'>, bridge: string): Promise<Check | undefined> {
   const kind = await machine.linkKind(bridge);
   if (kind === 'bridge') return undefined;
@@ -213,20 +212,20 @@ async function bridgeLack(machine: Pick<Ports['machine'], 'linkKind'>, bridge: s
     return {
       name: 'network',
       status: 'warning',
-      message: `${bridge} is no Linux bridge: members start on it only by a template of your own`,
-      hint: 'See which bridges there are with "ip -br link show type bridge".',
+      message: `${bridge} is not a Linux bridge: members can use it only with a custom template`,
+      hint: 'List the bridges: ip -br link show type bridge',
     };
   }
   return {
     name: 'network',
     status: 'failed',
-    message: `there is no bridge ${bridge} on this host`,
-    hint: `See which there are with "ip -br link show type bridge", or make it: sudo ip link add name ${word} type bridge && sudo ip link set ${word} up`,
+    message: `bridge ${bridge} not found on this host`,
+    hint: `List the bridges with "ip -br link show type bridge", or create it: sudo ip link add name ${word} type bridge && sudo ip link set ${word} up`,
   };
 }
 
 /**
- * @param force let failures pass as warnings
+ * @param force treat failures as warnings
  * @returns the warnings, as notes
  * @throws PREFLIGHT_FAILED, every failed check in the details
  */
@@ -240,7 +239,7 @@ export function assertChecks(checks: readonly Check[], force: boolean): string[]
       {
         details:
           only === undefined ? failed.map(({ name, message, hint }) => `${name}: ${message}${hint === undefined ? '' : ` - ${hint}`}`) : [],
-        hint: only?.hint ?? 'Mend these, or go on all the same with --force. "cowherd doctor" shows all checks.',
+        hint: only?.hint ?? 'Fix these, or continue anyway with --force. "cowherd doctor" shows all checks.',
       },
     );
   }

@@ -15,18 +15,18 @@ import {
 import { storeTargets } from './reachability.js';
 
 export interface DoctorOptions {
-  /** Connections that cowherd opens at most. */
+  /** Maximum number of connections that cowherd opens. */
   sessions: number;
-  /** Number and size of the guests that are meant to run; 0 to leave that out. */
+  /** Number and size of the planned guests; 0 to skip that check. */
   count: number;
   memoryMiB: number;
   virtualBytes: number;
   network: string;
-  /** Run the accelerator probe even if its answer is remembered. */
+  /** Run the accelerator probe even if its result is cached. */
   fresh: boolean;
 }
 
-/** All preflight checks, each by itself: one that fails does not keep the others from being made. */
+/** Runs all preflight checks independently of each other. */
 export async function doctor(ports: Ports, options: DoctorOptions): Promise<Check[]> {
   const { count, memoryMiB, virtualBytes, network } = options;
   assertWithin({ count: [count, { ...limits.members, min: 0 }], memoryMiB: [memoryMiB, limits.memoryMiB] });

@@ -5,9 +5,9 @@ import { defaultDomainSpec } from '../../core/spec/spec.js';
 import type { Ports } from '../../ports/index.js';
 import { attempt, type Check, ok } from './checks.js';
 
-/** The checks that doctor alone makes: whether this host has what fleets need. */
+/** Checks of the host that only doctor makes. */
 
-/** File descriptors that libvirtd keeps per running domain: monitor, agent, console, log. */
+/** File descriptors that libvirtd needs per running domain: monitor, agent, console, log. */
 const descriptorsPerDomain = 8;
 
 export async function checkTools({ hypervisor, images }: Pick<Ports, 'hypervisor' | 'images'>): Promise<Check[]> {
@@ -27,7 +27,7 @@ export async function checkTools({ hypervisor, images }: Pick<Ports, 'hypervisor
   ];
 }
 
-/** What seeds and logins need; fleets without them do not. */
+/** Optional tools for seeds and logins. */
 export async function checkGuestTools({ seeds, remote }: Pick<Ports, 'seeds' | 'remote'>): Promise<Check[]> {
   const optional = async (name: string, look: () => Promise<string>): Promise<Check> => {
     const check = await attempt(name, async () => ok(name, await look()));
@@ -36,25 +36,25 @@ export async function checkGuestTools({ seeds, remote }: Pick<Ports, 'seeds' | '
   return [await optional('seed images', () => seeds.tool()), await optional('ssh', () => remote.version())];
 }
 
-/** libvirt's own network: whether members could be on it. Nothing starts it but a person. */
+/** Checks libvirt's default network. It is not started automatically. */
 export async function checkDefaultNetwork({ hypervisor, networks }: Pick<Ports, 'hypervisor' | 'networks'>): Promise<Check[]> {
   if (!hypervisor.isSystem) return [];
   const name = 'network default';
   const check = await attempt(name, async () => {
     const { exists, active } = await networks.state('default');
-    if (active) return ok(name, 'active: --network network=default gives each member an address');
-    if (!exists) return ok(name, 'there is none; --network user needs none');
+    if (active) return ok(name, 'active: members can use --network network=default');
+    if (!exists) return ok(name, 'not defined; --network user does not need it');
     return {
       name,
       status: 'warning',
-      message: 'defined and not active: --network network=default would not work',
+      message: 'not active: members cannot use --network network=default',
       hint: 'To start it: cowherd doctor --start-network default (or virsh net-start default; virsh net-autostart default keeps it).',
     };
   });
   return [check.status === 'failed' ? { ...check, status: 'warning' } : check];
 }
 
-/** Where /dev/kvm is closed to libvirt's users, libvirt asks QEMU for all its abilities again at every call. */
+/** If QEMU's user cannot open /dev/kvm, libvirt probes QEMU's capabilities again at every call. */
 export async function checkKvmDevice({ machine }: Pick<Ports, 'machine'>): Promise<Check[]> {
   const name = '/dev/kvm';
   const device = await machine.kvmDevice();
@@ -67,48 +67,48 @@ export async function checkKvmDevice({ machine }: Pick<Ports, 'machine'>): Promi
       : {
           name,
           status: 'warning',
-          message: `group ${device.group}, mode ${mode}: QEMU's user cannot open it, and libvirt takes seconds for every call`,
+          message: `group ${device.group}, mode ${mode}: QEMU's user cannot open it, so every libvirt call takes seconds`,
           hint: 'sudo chgrp kvm /dev/kvm && sudo chmod 660 /dev/kvm, then restart libvirtd',
         },
   ];
 }
 
-/** Whether the kernel merges what guests have in common. Never more than a hint: fleets do without, and it is a trade. */
+/** Reports whether the kernel merges identical pages of guests. Never a warning: KSM is optional and has drawbacks. */
 export async function checkKsm({ machine }: Pick<Ports, 'machine'>): Promise<Check> {
   const name = 'ksm';
   const ksm = await machine.ksm();
-  if (ksm === 'absent') return ok(name, 'not there: the kernel was built without it, or does not show it here; nothing is merged');
-  if (ksm === 'unreadable') return ok(name, '/sys/kernel/mm/ksm cannot be read, so nothing is known of it');
+  if (ksm === 'absent') return ok(name, 'not available in this kernel; nothing is merged');
+  if (ksm === 'unreadable') return ok(name, 'unknown: /sys/kernel/mm/ksm cannot be read');
   const { state, pagesShared, pagesSharing, zeroPages, fullScans } = ksm;
   const saved = prettyBytes(savedByKsm(ksm), { binary: true });
   const empty = zeroPages === 0 ? '' : `, ${zeroPages} empty ones dropped`;
   const figures = `saves ${saved} now (${pagesShared + pagesSharing} pages kept as ${pagesShared}${empty})`;
-  const caution = 'a guest can find out by timing what others hold, so only where all guests may know of each other';
+  const caution = 'a guest can infer the memory of others by timing, so use it only if all guests trust each other';
   if (state === 'running')
     return {
       ...ok(name, `on: ${figures}, after ${fullScans} full scans`),
-      hint: `Merged pages are a side channel: ${caution}. To turn it off and give all back: echo 2 | sudo tee /sys/kernel/mm/ksm/run`,
+      hint: `Merged pages are a side channel: ${caution}. To turn it off and unmerge all pages: echo 2 | sudo tee /sys/kernel/mm/ksm/run`,
     };
   return {
-    ...ok(name, pagesSharing + zeroPages > 0 ? `off: merges nothing more, and still ${figures}` : 'off: nothing of guests is merged'),
-    hint: `To let the kernel merge equal pages of guests, for some CPU: echo 1 | sudo tee /sys/kernel/mm/ksm/run. Beware: ${caution}.`,
+    ...ok(name, pagesSharing + zeroPages > 0 ? `off: no new merges, still ${figures}` : 'off: no pages are merged'),
+    hint: `To let the kernel merge equal pages of guests, at some CPU cost: echo 1 | sudo tee /sys/kernel/mm/ksm/run. Note: ${caution}.`,
   };
 }
 
 const swtpmCa = '/var/lib/swtpm-localca';
 
-/** swtpm runs as a user of its own, who must read and write the certificates of its authority: what root made there stops all. */
+/** swtpm's user must be able to read and write its certificate authority: files that root created there break it. */
 export async function checkTpmFiles({ hypervisor, machine }: Pick<Ports, 'hypervisor' | 'machine'>): Promise<Check[]> {
   if (!hypervisor.isSystem) return [];
   const found = await machine.strangersIn(swtpmCa);
   if (found === undefined) return [];
   const name = 'tpm certificates';
-  if (found.files.length === 0) return [ok(name, `${swtpmCa} is all ${found.owner}'s`)];
+  if (found.files.length === 0) return [ok(name, `all files in ${swtpmCa} belong to ${found.owner}`)];
   return [
     {
       name,
       status: 'warning',
-      message: `${found.files.slice(0, 3).join(', ')} in ${swtpmCa} ${found.files.length === 1 ? 'is' : 'are'} not ${found.owner}'s, as the directory is: no emulated TPM can be made`,
+      message: `${found.files.slice(0, 3).join(', ')} in ${swtpmCa} ${found.files.length === 1 ? 'does' : 'do'} not belong to ${found.owner}: no TPM can be emulated`,
       hint: `sudo chown -R ${found.owner} ${swtpmCa}`,
     },
   ];
@@ -116,21 +116,21 @@ export async function checkTpmFiles({ hypervisor, machine }: Pick<Ports, 'hyperv
 
 export async function checkUser({ hypervisor, machine }: Pick<Ports, 'hypervisor' | 'machine'>): Promise<Check> {
   const who = machine.userName();
-  if (machine.isRoot()) return ok('user', `${who}, who may do everything`);
+  if (machine.isRoot()) return ok('user', `${who} (root)`);
   const groups = await machine.groups();
   const inGroup = groups.includes('libvirt');
   if (hypervisor.isSystem) return ok('user', `${who}${inGroup ? ', in the group libvirt' : ''}`);
-  return ok('user', `${who}, with a libvirt of their own${inGroup ? '' : ` (to use the system's: sudo usermod -aG libvirt ${who})`}`);
+  return ok('user', `${who}, with the session daemon${inGroup ? '' : ` (to use the system daemon: sudo usermod -aG libvirt ${who})`}`);
 }
 
-/** What a fleet gets that asks for no accelerator and no CPU, and why. */
+/** The default accelerator and CPU of a fleet, and why. */
 export async function checkAccelerator({ accelerator }: Pick<Ports, 'accelerator'>, fresh: boolean): Promise<Check> {
   const name = 'accelerator';
   return attempt(name, async () => {
     const answer = await accelerator.choose(questionOf(defaultDomainSpec), { fresh });
     const message = formatAnswer(answer);
     if (answer.unproven !== undefined)
-      return { name, status: 'failed', message, hint: 'Mend what kept the probe guest from running, then look again: cowherd doctor' };
+      return { name, status: 'failed', message, hint: 'Fix what kept the probe guest from running, then check again: cowherd doctor' };
     if (answer.rejected.length === 0) return ok(name, message);
     const again = '"cowherd doctor --fresh" probes again.';
     return {
@@ -139,8 +139,8 @@ export async function checkAccelerator({ accelerator }: Pick<Ports, 'accelerator
       message,
       hint:
         answer.choice.virtType === 'kvm'
-          ? `Guests see fewer features of the CPU than this host has. ${again}`
-          : `Guests run, but slowly. For KVM the CPU, the BIOS setting, the module and /dev/kvm (group kvm, mode 0660) must be there. ${again}`,
+          ? `Guests do not see all CPU features of this host. ${again}`
+          : `Guests run, but slowly. KVM needs CPU support, the BIOS setting, the kernel module and /dev/kvm (group kvm, mode 0660). ${again}`,
     };
   });
 }
@@ -150,20 +150,20 @@ export async function checkDaemonLimits(
   sessions: number,
   domains: number,
 ): Promise<Check[]> {
-  if (!hypervisor.isSystem) return [ok('libvirtd limits', "a daemon of your own, with libvirt's defaults")];
+  if (!hypervisor.isSystem) return [ok('libvirtd limits', "session daemon with libvirt's defaults")];
   const { openFiles, maxClients, maxWorkers } = await machine.libvirtdLimits();
   const checks: Check[] = [
     maxClients !== undefined && maxClients < sessions + 4
       ? {
           name: 'libvirtd limits',
           status: 'warning',
-          message: `max_clients is ${maxClients}, and cowherd uses up to ${sessions} connections`,
+          message: `max_clients is ${maxClients}, but cowherd uses up to ${sessions} connections`,
           hint: 'Raise max_clients in /etc/libvirt/libvirtd.conf.',
         }
       : ok('libvirtd limits', `up to ${maxClients} clients and ${maxWorkers} workers`),
   ];
   if (openFiles === undefined) {
-    checks.push(ok('open files', 'the limit of libvirtd cannot be seen from here'));
+    checks.push(ok('open files', 'the limit of libvirtd is not visible'));
   } else {
     const needed = 256 + domains * descriptorsPerDomain;
     checks.push(
@@ -171,7 +171,7 @@ export async function checkDaemonLimits(
         ? {
             name: 'open files',
             status: 'warning',
-            message: `libvirtd may open ${openFiles} files, and ${domains} domains need about ${needed}`,
+            message: `libvirtd may open ${openFiles} files, but ${domains} domains need about ${needed}`,
             hint: 'Raise LimitNOFILE of libvirtd.service, or ulimit -n before starting it.',
           }
         : ok('open files', `libvirtd may open ${openFiles}`),

@@ -6,17 +6,17 @@ import { layersOf } from '../../core/image/base-chain.js';
 import type { Ports } from '../../ports/index.js';
 import type { ReachTarget } from '../../ports/machine.js';
 
-/** Whether QEMU, which runs as a user of its own, gets to the files that a guest needs. Asked before anything is stopped. */
+/** Checks that QEMU, which runs as its own user, can reach the files of a guest, before anything is stopped. */
 
 type ReachPorts = Pick<Ports, 'hypervisor' | 'machine' | 'fleets'>;
 
-/** Where the files of a fleet's members are, of which some may not be there yet. */
+/** Paths of a fleet's member files, some of which may not exist yet. */
 export function fleetTargets({ fleets }: Pick<Ports, 'fleets'>, fleet: string): ReachTarget[] {
   const { overlay, seed, nvram } = fleets.files(fleet, 'member');
   return [overlay, seed, nvram].map((path) => ({ path, needs: 'pass' }));
 }
 
-/** All of the store that guests need. What cannot be read says so elsewhere. */
+/** All paths of the store that guests need. Unreadable records are reported elsewhere. */
 export async function storeTargets(ports: Pick<Ports, 'fleets' | 'bases'>): Promise<ReachTarget[]> {
   const fleets = await ports.fleets.list().catch(() => []);
   const { bases } = await ports.bases.list().catch(() => ({ bases: [] }));
@@ -27,19 +27,19 @@ export async function storeTargets(ports: Pick<Ports, 'fleets' | 'bases'>): Prom
   ];
 }
 
-/** Base images, whose owner libvirt leaves alone. */
+/** Base images: libvirt does not change their owner. */
 export function baseTargets(record: FleetRecord, imageOf: BaseLookup): ReachTarget[] {
   const images = basesOf(record).map((ref) => imageOf(ref));
   return images.flatMap((image) => layersOf(image).map(({ path }): ReachTarget => ({ path, needs: 'read' })));
 }
 
-/** @returns what is in the way of QEMU's user; nothing where it is this user */
+/** @returns obstacles for QEMU's user; none if QEMU runs as this user */
 export async function obstaclesOfQemu({ hypervisor, machine }: ReachPorts, targets: readonly ReachTarget[]): Promise<PathObstacle[]> {
   const user = await hypervisor.qemuUser();
   return user === undefined ? [] : machine.obstaclesFor(user, targets);
 }
 
-/** @throws PREFLIGHT_FAILED, naming every component that keeps QEMU out, and the command that lets it in */
+/** @throws PREFLIGHT_FAILED with every blocking path component and the command that fixes it */
 export async function assertReachable(ports: ReachPorts, targets: readonly ReachTarget[]): Promise<void> {
   const [first, ...others] = await obstaclesOfQemu(ports, targets);
   if (first === undefined) return;

@@ -2,10 +2,10 @@ import type { ProgressEvent, ProgressListener } from '../../core/progress.js';
 
 type StageEvent = Extract<ProgressEvent, { kind: 'stage' }>;
 
-/** Steps that every member takes. */
+/** Steps of every member. */
 const common: ReadonlySet<string> = new Set(['overlay', 'rebase', 'define']);
 
-/** Progress of work that goes batch by batch: steps that every member takes are told of all members, not of one batch. */
+/** Progress of work in batches: counts the steps of every member over all batches. */
 export class BatchProgress {
   readonly #onProgress: ProgressListener | undefined;
   readonly #total: number;
@@ -18,7 +18,7 @@ export class BatchProgress {
     this.#total = total;
   }
 
-  /** To be called before each batch. */
+  /** Must be called before each batch. */
   next(): void {
     for (const [stage, { done, failed = 0 }] of this.#latest) this.#earlier.set(stage, { done, failed });
   }

@@ -1,6 +1,6 @@
 import type { Clock } from '../../ports/machine.js';
 
-/** One look at the host that serves all members that ask at about that moment. */
+/** A poll of the host whose result is shared by all members for a short time. */
 export class CachedPoll<T> {
   readonly #clock: Clock;
   readonly #forMs: number;
@@ -8,7 +8,7 @@ export class CachedPoll<T> {
   #seen: Promise<T> | undefined;
   #takenAt = 0;
 
-  /** @param forMs how long an answer serves */
+  /** @param forMs cache time of a result */
   constructor(clock: Clock, forMs: number, look: () => Promise<T>) {
     this.#clock = clock;
     this.#forMs = forMs;
@@ -20,7 +20,7 @@ export class CachedPoll<T> {
     if (this.#seen === undefined || now - this.#takenAt >= this.#forMs) {
       this.#takenAt = now;
       const earlier = this.#seen;
-      // One look that fails says nothing about the guests: what was seen last holds until the next.
+      // If a poll fails, keep the last result until the next one.
       this.#seen = this.#look().catch((error: unknown) => earlier ?? Promise.reject(error));
     }
     return this.#seen;

@@ -2,13 +2,12 @@ import type { ReadyStage } from '../../core/guest/stages.js';
 import type { ProgressEvent, ProgressListener } from '../../core/progress.js';
 import type { WorkOptions } from '../fleet/access.js';
 
-/** The options of one fleet's work, made from those of all. */
+/** Derives the options for one fleet from the options for all. */
 export type Share = <W extends WorkOptions>(work: W) => W;
 
-/**
- * Runs the work of several fleets one after the other; the next begins as soon as the previous one only waits for its guests.
+/** Runs the work of several fleets in order; the next one starts as soon as the previous one only waits for its guests.
  * @param onSettled called in the order of the subjects
- * @param isLast whether no further one may begin after this result
+ * @param isLast whether to stop after this result
  */
 export async function inTurn<S, T>(
   subjects: readonly S[],
@@ -31,7 +30,7 @@ export async function inTurn<S, T>(
       return result;
     });
     told = Promise.all([told, settled]).then(([, result]) => onSettled(subject, result));
-    // A failure is thrown at the end: until then the others go on.
+    // A failure is thrown at the end: the others continue until then.
     told.catch(() => undefined);
     await Promise.race([settled, waiting]);
   }
@@ -40,7 +39,7 @@ export async function inTurn<S, T>(
 
 type StageEvent = Extract<ProgressEvent, { kind: 'stage' }>;
 
-/** One count of each stage for several fleets that are worked on at the same time. */
+/** Sums the progress of each stage over several concurrent fleets. */
 export class SummedProgress {
   readonly #counts = new Map<string, Map<symbol, StageEvent>>();
 

@@ -6,19 +6,19 @@ import type { StageTime } from '../../core/fleet/operation.js';
 import type { ProgressListener } from '../../core/progress.js';
 import type { Clock } from '../../ports/machine.js';
 
-/** How the steps of a plan are carried out: many members at once, each member's steps in order, one failure never stopping the others. */
+/** Executes the steps of a plan: many members at once, the steps of each in order. A failing member does not stop the others. */
 
 export interface MemberWork<M extends MemberIdentity = MemberIdentity> {
   member: M;
   steps: readonly StepName[];
-  /** Done before the others begin; counted with them. */
+  /** Steps that are already done; counted with the others. */
   earlier?: readonly StepName[];
 }
 
 export interface RunOptions {
-  /** Members that are worked on at the same time. */
+  /** Members in progress at the same time. */
   concurrency: number;
-  /** Of these, how many may be starting. */
+  /** Number of these that may be starting. */
   bootConcurrency: number;
   clock: Clock;
   signal?: AbortSignal | undefined;
@@ -42,12 +42,10 @@ export interface Performer<M extends MemberIdentity> {
   finish(member: M): Promise<void>;
 }
 
-/** What takes all the CPU time that there is. */
+/** Steps that are bound by CPU time. */
 const booting: ReadonlySet<StepName> = new Set<StepName>(['start', 'restore', 'startPaused', 'checkpoint', 'restoreCheckpoint']);
 
-/**
- * Runs the work. Cancellation stops taking up members and steps; what runs is finished.
- * A member holds its place until it is done, so at most `concurrency` members are ever between two states.
+/** Runs the work. After cancellation no new members or steps start, but running steps finish. At most `concurrency` members are in an intermediate state at any time.
  */
 export async function runMembers<M extends MemberIdentity>(
   work: readonly MemberWork<M>[],
@@ -60,7 +58,7 @@ export async function runMembers<M extends MemberIdentity>(
 
   const runMember = async ({ member, steps }: MemberWork<M>): Promise<MemberResult> => {
     for (const step of steps) {
-      // Asked inside the boot limiter again: a start may wait there for long.
+      // Check for cancellation inside the boot limiter: a start may wait there for long.
       const perform = async (): Promise<'done' | 'cancelled'> => {
         if (isAborted(options.signal)) return 'cancelled';
         await watch.time(step, () => performer.step(step, member));
@@ -89,17 +87,17 @@ function isInterruption(error: unknown): boolean {
   return error instanceof CowherdError && error.code === 'INTERRUPTED';
 }
 
-/** Whether every member was carried through, well or badly; an operation with cancelled members is left for resume. */
+/** Whether every member was processed, successfully or not. An operation with cancelled members is left for resume. */
 export function isComplete({ results }: RunResult): boolean {
   return results.every((result) => result.kind !== 'cancelled');
 }
 
-/** A function, since the answer changes while one looks. */
+/** A function, so that TypeScript does not narrow `aborted`. */
 export function isAborted(signal: AbortSignal | undefined): boolean {
   return signal?.aborted === true;
 }
 
-/** Times each stage from its first begin to its last end, and tells progress. */
+/** Measures each stage from its first start to its last end, and reports progress. */
 class StageWatch {
   readonly #options: RunOptions;
   readonly #stages = new Map<StepName, { total: number; done: number; failed: number; began: number; ended: number }>();

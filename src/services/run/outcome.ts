@@ -17,19 +17,19 @@ export interface OutcomeParts {
   before: ReadonlyMap<string, ObservedMember>;
   seconds: number;
   interrupted: boolean;
-  /** What a member whose steps are all done has become. */
+  /** The outcome of a member whose steps are all done. */
   doneAs: (name: string, steps: readonly string[]) => MemberOutcomeKind;
-  /** Members whose steps are all done, and that did not become ready in time. */
+  /** Members whose steps are all done but that did not become ready in time. */
   late?: ReadonlyMap<string, { stage: ReadyStage; error: unknown }>;
   notes?: string[];
   freedBytes?: number;
 }
 
-/** Puts the results of all members, and those that needed or were allowed nothing, into one document. */
+/** Combines the results of all members, including unchanged and refused ones. */
 export function composeOutcome(parts: OutcomeParts): Outcome {
   const { record, plan, run, before } = parts;
   const plans = new Map(plan.members.map((member) => [member.name, member]));
-  // Addresses are given after the members were looked at.
+  // Addresses are allocated after the members were observed.
   const recorded = new Map(record.members.map((member) => [member.name, member]));
   const describe = ({ index, name, uuid, macs }: MemberIdentity, state: MemberState, outcome: MemberOutcomeKind): MemberOutcome => ({
     index,
@@ -93,7 +93,7 @@ function begins(step: string): boolean {
   return step === 'start' || step === 'restore' || step === 'resume';
 }
 
-/** `started` counts every start, also of members that were created or reset before it. */
+/** `started` counts every start, including members that were created or reset before it. */
 export function countOutcomes(members: readonly MemberOutcome[], started: ReadonlySet<string>): Outcome['counts'] {
   const counts: Outcome['counts'] = { created: 0, unchanged: 0, started: 0, failed: 0 };
   for (const { outcome } of members) if (outcome !== 'started') counts[outcome] = (counts[outcome] ?? 0) + 1;

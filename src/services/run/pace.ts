@@ -1,12 +1,10 @@
 import { setImmediate } from 'node:timers/promises';
 import { CowherdError } from '../../core/errors.js';
 
-/** How long a loop may compute, in milliseconds, before the process looks at signals again. */
+/** Time slice of a loop, in milliseconds, before the process handles signals. */
 const stretchMs = 50;
 
-/**
- * For loops that compute something for each of thousands of members: awaited once per member, it now and then lets the event loop
- * turn, which is when a Ctrl-C is seen.
+/** For CPU-bound loops over thousands of members: awaited once per member, it yields to the event loop from time to time, so that Ctrl-C is handled.
  * @throws INTERRUPTED
  */
 export function paced(signal: AbortSignal | undefined): () => Promise<void> {
@@ -21,6 +19,6 @@ export function paced(signal: AbortSignal | undefined): () => Promise<void> {
 
 function interrupted(): CowherdError {
   return new CowherdError('INTERRUPTED', 'Interrupted while planning', {
-    hint: 'Run the same command again. If something is unfinished, it says how to go on.',
+    hint: 'Run the same command again. If an operation is unfinished, it shows how to continue.',
   });
 }

@@ -13,7 +13,7 @@ import { isAborted, isComplete, type RunResult, runMembers } from './member-exec
 import { composeOutcome, type OutcomeParts } from './outcome.js';
 import { type StepContext, stepPerformer } from './steps.js';
 
-/** What reset, teardown, start and stop share: run a plan over members that exist, and tell the outcome. */
+/** Shared by reset, teardown, start and stop: executes a plan on existing members and composes the outcome. */
 
 export interface PlannedRun {
   verb: string;
@@ -23,11 +23,11 @@ export interface PlannedRun {
   before: ReadonlyMap<string, ObservedMember>;
   doneAs: OutcomeParts['doneAs'];
   context: Omit<StepContext, 'fleet'>;
-  /** Called when every member was carried through, before anybody is waited for. */
+  /** Called when every member was processed, before the wait for guests. */
   onComplete?: () => Promise<void>;
-  /** What those that are started are waited for. */
+  /** The stages to wait for in started members. */
   watch?: Watch | undefined;
-  /** clock.monotonic() when the verb began. */
+  /** clock.monotonic() at the start of the verb. */
   began: number;
 }
 
@@ -53,12 +53,12 @@ export async function executePlan(
   return { run, outcome: outcomeOf(ports, change, { ...run, stages: [...run.stages, ...stages] }, options, late) };
 }
 
-/** The outcome of a plan that is only shown. */
+/** The outcome of a dry run. */
 export function dryOutcome(ports: Pick<Ports, 'clock'>, change: Omit<PlannedRun, 'context'>): Outcome {
   return { ...outcomeOf(ports, change, { results: [], stages: [] }, {}), plan: change.plan };
 }
 
-/** The outcome of what changes no members. */
+/** The outcome of an operation that changes no members. */
 export function emptyOutcome(
   ports: Pick<Ports, 'clock'>,
   {
@@ -131,14 +131,12 @@ export function byName<M extends { name: string }>(members: readonly M[]): Map<s
   return new Map(members.map((member) => [member.name, member]));
 }
 
-/** Names of those that are off: the only ones whose memory may have been saved. */
+/** Names of stopped members: only these may have saved memory. */
 export function offNames(members: ReadonlyMap<string, ObservedMember>): Set<string> {
   return new Set([...members].filter(([, { domain }]) => domain !== undefined && !isOn(domain)).map(([name]) => name));
 }
 
-/**
- * Runs what comes between the intent and the first change. Where it fails on a first run, the intent is taken back: nothing has
- * happened. Of a resumed operation it stays, since much may have.
+/** Runs the preparation between the intent and the first change. If it fails in a new operation, the intent is removed, since nothing was changed. In a resumed operation it stays.
  */
 export async function prepared<T>(ports: Pick<Ports, 'fleets'>, fleet: string, isResumed: boolean, work: () => Promise<T>): Promise<T> {
   try {
@@ -151,6 +149,6 @@ export async function prepared<T>(ports: Pick<Ports, 'fleets'>, fleet: string, i
 
 export function memberOf<M extends MemberIdentity>(members: ReadonlyMap<string, M>, name: string): M {
   const member = members.get(name);
-  if (member === undefined) throw new Error(`${name} is in the plan and not among the members`);
+  if (member === undefined) throw new Error(`${name} is in the plan but not among the members`);
   return member;
 }

@@ -10,35 +10,35 @@ import type { FreshDisks } from '../fleet/reset/fresh-disks.js';
 import { assertRoom } from '../preflight/disk-space.js';
 import type { Performer } from './member-executor.js';
 
-/** What each step does to the world. Every one may be run twice; overlays are staged before. */
+/** Implements each step. All steps are idempotent; overlays are staged before. */
 
 export interface StepContext {
   fleet: string;
-  /** Names of members whose domain is off: it may have saved memory. */
+  /** Names of stopped members, whose domain may have saved memory. */
   off?: ReadonlySet<string>;
-  /** What an overlay step puts in place, by member name. */
+  /** Disks that an overlay step places, by member name. */
   disks?: ReadonlyMap<string, readonly MemberDisk[]>;
-  /** Of members with UEFI: what their NVRAM begins as; undefined digest for the firmware's own. */
+  /** Initial NVRAM of members with UEFI; digest undefined for the firmware's default. */
   nvram?: { digest: string | undefined } | undefined;
-  /** Whether a fresh disk is that of a golden VM in the moment when it was frozen. */
+  /** Whether a fresh disk is a copy of a frozen source VM. */
   isOfClones?: boolean;
-  /** Needed by plans with define steps. */
+  /** Required by plans with define steps. */
   definitions?: ReadonlyMap<string, MemberDefinition>;
-  /** How large a grow step makes first disks. */
+  /** Size of root disks after a grow step. */
   rootBytes?: number | undefined;
-  /** What a rebase step moves overlays to. */
+  /** Target base image of a rebase step. */
   rebaseTo?: BaseImage;
-  /** What has to be done to a member that is off before it starts. */
+  /** Runs before a stopped member starts. */
   beforeStart?: (member: MemberIdentity) => Promise<void>;
-  /** Whether a guest that was paused stays so no longer; throws where it does. */
-  assertGoesOn?: (member: MemberIdentity) => Promise<void>;
-  /** What a shutdown waits for, and what it does when that does not come. */
+  /** Throws if a resumed guest is paused again. */
+  assertStaysRunning?: (member: MemberIdentity) => Promise<void>;
+  /** Shuts a member down and waits for it. */
   shutdown?: (member: MemberIdentity) => Promise<void>;
-  /** Which files of disks an unlink step removes. */
+  /** Disk files that an unlink step removes. */
   stemsOf?: (member: MemberIdentity) => string[];
-  /** Steps of a verb of its own. */
+  /** Steps that are specific to a verb. */
   perform?: Partial<Record<StepName, (member: MemberIdentity) => Promise<void>>>;
-  /** Whether done members are written to the operation's log. */
+  /** Whether to write finished members to the operation's log. */
   journaled: boolean;
 }
 
@@ -52,35 +52,35 @@ export function stepPerformer(
   const perform: Partial<Record<StepName, (member: MemberIdentity) => Promise<void>>> = {
     stop: ({ name }) => hypervisor.destroy(name),
     overlay: async ({ name }) => {
-      // Saved memory belongs to the disk that goes: restored onto a fresh one it would corrupt it.
+      // Saved memory belongs to the old disk: restored with a fresh one, it would corrupt it.
       const disks = needed(context.disks?.get(name), `fresh disk for ${name}`);
-      // A further disk that is added leaves the guest what it is.
+      // Adding a further disk does not reset the guest.
       const isFresh = disks.some(({ stem }) => stem === name);
       if (isFresh && context.off?.has(name)) await hypervisor.forgetSavedState(name);
-      // What libvirt knows of snapshots in the disk that goes is of no use, and in the way of the next one.
+      // libvirt's records of snapshots in the old disk are obsolete and would block new ones.
       if (isFresh) {
         snapshotted ??= hypervisor.listSnapshotted();
         if ((await snapshotted).has(name)) await hypervisor.forgetSnapshots(name);
       }
-      // Before the disks: where it cannot be given, they stay.
+      // Place the NVRAM first: if that fails, the disks stay.
       if (isFresh && context.nvram !== undefined) await fleets.placeNvram(fleet, name, context.nvram.digest);
-      // It goes with the overlay that holds it.
+      // The checkpoint is in the overlay that is replaced.
       if (isFresh) await checkpoints.forget(fleet, name);
-      // Until it has become itself nobody may boot from it.
+      // The guest must not boot until it has its own identity.
       if (isFresh && context.isOfClones === true) await fleets.markIdentityPending(fleet, name);
       for (const { stem } of disks) await fleets.placeOverlay(fleet, stem);
-      // With its disk go the keys that it made for itself.
+      // The guest's own host keys are lost with the old disk.
       if (isFresh) await seeds.forgetLearnedHost(fleet, name);
     },
     define: async ({ name }) => {
       const { xml } = needed(context.definitions?.get(name), `definition of ${name}`);
       await hypervisor.define({ name, xml });
     },
-    // In place: until its last write the overlay is whole on the old base image, and after it on the new one.
+    // In place: the overlay stays valid on the old base image until the last write, which switches it to the new one.
     rebase: ({ name }) => images.rebase(fleets.files(fleet, name).overlay, needed(context.rebaseTo, 'base image to move to')),
     grow: async ({ name }) => {
       const bytes = needed(context.rootBytes, `size of the disk of ${name}`);
-      // A checkpoint within the disk would make it small again.
+      // Restoring an older checkpoint would shrink the disk again.
       await checkpoints.forget(fleet, name);
       const { overlay } = fleets.files(fleet, name);
       if ((await hypervisor.stateOf(name)).state !== 'shutOff') await hypervisor.growDisk(name, overlay, bytes);
@@ -89,7 +89,7 @@ export function stepPerformer(
     seed: ({ name }) => seeds.place(fleet, name),
     resume: async (member) => {
       await hypervisor.resume(member.name);
-      await context.assertGoesOn?.(member);
+      await context.assertStaysRunning?.(member);
     },
     start: async (member) => {
       const { name } = member;
@@ -115,10 +115,9 @@ function needed<T>(value: T | undefined, what: string): T {
   return value;
 }
 
-/**
- * Writes the seeds and the fresh disks that a plan will put in place.
- * @param disks by member name, which of its disks
- * @param seeds of the fleet's members, by name
+/** Writes the seeds and fresh disks that a plan will place.
+ * @param disks the disks to create, by member name
+ * @param seeds by member name
  */
 export async function stagePlanned(
   ports: Pick<Ports, 'fleets' | 'seeds' | 'machine'>,
@@ -128,10 +127,10 @@ export async function stagePlanned(
   seeds: ReadonlyMap<string, Seed>,
 ): Promise<void> {
   const seeding = new Set(plan.members.filter((member) => member.steps.includes('seed')).map((member) => member.name));
-  // Before the overlays, whose sync covers both.
+  // Stage the seeds first: the sync of the overlays covers both.
   await ports.seeds.stage(fleet, new Map([...seeds].filter(([name]) => seeding.has(name))));
   const planned = plan.members.filter((member) => member.steps.includes('overlay')).flatMap((member) => disks.get(member.name) ?? []);
-  // By file, since most of them are the same.
+  // Group by content, since most disks are identical.
   const kinds = new Map<Buffer, string[]>();
   for (const disk of planned) {
     const image = fresh.imageOf(disk);
@@ -140,15 +139,15 @@ export async function stagePlanned(
     else stems.push(disk.stem);
   }
   for (const [image, stems] of kinds) await ports.fleets.stageOverlays(fleet, stems, image);
-  // What is written while members change: nobody is stopped for a run that cannot note what it did.
+  // Check the space for journal, logs and NVRAM before any member is stopped.
   const perMember = marginBytesPerMember + (spec.firmware === 'uefi' ? nvramBytes : 0);
   const bytes = marginBytes + plan.members.length * perMember;
-  if (plan.members.length > 0) await assertRoom(ports, ports.fleets.root, bytes, 'What is kept of the members beside their disks');
+  if (plan.members.length > 0) await assertRoom(ports, ports.fleets.root, bytes, 'Writing logs and state of the members');
 }
 
-/** The journal, the log of seeds, the record. */
+/** Journal, log of seeds and record. */
 const marginBytes = 64 * 1024;
-/** A line in each of two logs, and a console log, whose file may need a block. */
+/** A line in each of two logs, and a block for the console log. */
 const marginBytesPerMember = 4096;
-/** Of OVMF, which is the largest in use. */
+/** Size of OVMF's NVRAM, the largest in use. */
 const nvramBytes = 540 * 1024;

@@ -7,52 +7,51 @@ import { expectedDisks, levelName, type SnapshotJournal, type SnapshotLevel, typ
 import { strayDisks } from '../../core/snapshot/xml.js';
 import type { Ports } from '../../ports/index.js';
 
-/** Options that every verb takes which changes a domain. */
+/** Options of every verb that changes a domain. */
 export interface SnapshotOptions {
   /** Name or UUID. */
   domain: string;
-  /** How long the guest may take to shut down. */
+  /** Time limit for the guest's shutdown. */
   timeoutMs?: number | undefined;
-  /** End the guest where it did not shut down in time. */
+  /** Force the guest off if it does not shut down in time. */
   force?: boolean | undefined;
-  /** Start it again if it ran; the default. */
+  /** Start the domain again if it was running; the default. */
   start?: boolean | undefined;
-  /** Say what would change in the XML, and change nothing. */
+  /** Show the changes to the XML without making them. */
   diffOnly?: boolean | undefined;
-  /**
-   * Asked after all checks and before the first change.
-   * @param isLoss whether something is lost for good; else a running domain would be shut down
-   * @throws CANCELED where the answer is no, CONFIRMATION_NEEDED where there is no terminal
+  /** Called after all checks and before the first change.
+   * @param isLoss whether data is lost; otherwise a running domain would be shut down
+   * @throws CANCELED if the answer is no, CONFIRMATION_NEEDED without a terminal
    */
   approve?: ((question: string, isLoss: boolean) => Promise<void>) | undefined;
   signal?: AbortSignal | undefined;
   onProgress?: ProgressListener | undefined;
 }
 
-/** A domain with its snapshots, as they are under the lock. */
+/** A domain with its snapshots, read under the lock. */
 export interface SnapshotContext {
   domain: DomainState;
-  /** What libvirt is to be told: the name, or the UUID where virsh would take the name for something else. */
-  handle: string;
+  /** Reference for libvirt: the name, or the UUID if virsh would misread the name. */
+  ref: string;
   xml: string;
   levels: SnapshotLevel[];
   journal: SnapshotJournal | undefined;
 }
 
 /** Runs work on a domain while no other run of cowherd changes its snapshots. @throws DOMAIN_NOT_FOUND, LOCKED, STATE_DAMAGED */
-export async function withSnapshots<T>(ports: Ports, word: string, work: (sight: SnapshotContext) => Promise<T>): Promise<T> {
+export async function withSnapshots<T>(ports: Ports, word: string, work: (context: SnapshotContext) => Promise<T>): Promise<T> {
   const { uuid, name } = await findDomain(ports, word);
   return withSnapshotLock(
     ports,
     uuid,
     async () => {
-      // Once more: it may have gone, or been started, while we waited for the lock.
+      // Read again: the domain may have been removed or started during the wait for the lock.
       const domain = await findDomain(ports, uuid);
-      const handle = domainRef(domain);
-      const xml = await ports.domains.definition(handle);
+      const ref = domainRef(domain);
+      const xml = await ports.domains.definition(ref);
       if (xml === undefined) throw await notFound(ports, word);
       const levels = (await ports.snapshots.read(uuid))?.levels ?? [];
-      return work({ domain, handle, xml, levels, journal: await ports.snapshots.journal(uuid) });
+      return work({ domain, ref, xml, levels, journal: await ports.snapshots.journal(uuid) });
     },
     name,
   );
@@ -81,75 +80,81 @@ async function notFound(ports: Ports, word: string): Promise<CowherdError> {
     const record = await ports.snapshots.read(uuid).catch(() => undefined);
     if (record === undefined || (record.name !== word && uuid !== word)) continue;
     details.push(
-      `${record.levels.length} of its snapshots are in ${ports.snapshots.directory(uuid)}; they need its XML with the UUID ${uuid}`,
+      `${record.levels.length} of its snapshots are in ${ports.snapshots.directory(uuid)}; they require a domain with the UUID ${uuid}`,
     );
   }
-  return new CowherdError('DOMAIN_NOT_FOUND', `There is no domain ${JSON.stringify(word)}`, {
+  return new CowherdError('DOMAIN_NOT_FOUND', `Domain ${JSON.stringify(word)} not found`, {
     details,
     hint:
-      details.length > 0 ? 'Define it again as it was, or remove that directory when nothing of it is needed.' : 'See "virsh list --all".',
+      details.length > 0
+        ? 'Define the domain again with its old XML, or remove that directory if you do not need the snapshots.'
+        : 'List the domains: virsh list --all',
   });
 }
 
-/** What keeps any verb from working on a domain. @returns one line each */
+/** Problems that prevent all verbs on a domain, one line each. */
 export async function obstacles(ports: Ports, { domain }: SnapshotContext, force: boolean): Promise<string[]> {
   const { transient, managedSave, snapshots, checkpoints } = await ports.domains.managedState();
   const problems: string[] = [];
-  if (transient.has(domain.name))
-    problems.push('it is transient: it has no definition that could be changed (virsh define makes it lasting)');
+  if (transient.has(domain.name)) problems.push('it is transient and has no definition to change (virsh define makes it persistent)');
   if (managedSave.has(domain.name))
-    problems.push('it has a managed save, whose memory belongs to the disks as they are: start it, or virsh managedsave-remove');
+    problems.push('it has a managed save that belongs to its current disks: start it, or run virsh managedsave-remove');
   if (snapshots.has(domain.name))
     problems.push(
-      'it has snapshots of libvirt, which would put its old disks back: virsh snapshot-list shows them, snapshot-delete merges or removes them',
+      'it has snapshots of libvirt, which refer to its current disks: virsh snapshot-list shows them, snapshot-delete merges or removes them',
     );
   if (checkpoints.has(domain.name))
-    problems.push('it has checkpoints of libvirt, whose bitmaps are in the disks as they are: virsh checkpoint-delete');
+    problems.push('it has checkpoints of libvirt with bitmaps in its current disks: virsh checkpoint-delete');
   if (domain.state === 'paused' && !force)
-    problems.push(`it is paused (${domain.reason}) and cannot shut down: virsh resume, or --force ends it`);
+    problems.push(`it is paused (${domain.reason}) and cannot shut down: run virsh resume, or use --force`);
   if (domain.state === 'other') problems.push(`its state is "${domain.reason}"`);
   return problems;
 }
 
 export function refuse(verb: SnapshotVerb, name: string, problems: readonly string[]): void {
   if (problems.length === 0) return;
-  throw new CowherdError('PREFLIGHT_FAILED', `snapshot ${verb} of ${name} is refused; nothing was changed`, {
-    details: [...problems],
-    hint: 'docs/snapshots.md says which domains snapshots work with, and why.',
-  });
+  throw new CowherdError(
+    'PREFLIGHT_FAILED',
+    `Cannot ${verb === 'rollback' ? 'roll back' : verb} snapshot of ${name}; nothing was changed`,
+    {
+      details: [...problems],
+      hint: 'See docs/snapshots.md for the supported domains.',
+    },
+  );
 }
 
-/** @throws DOMAIN_CHANGED where the domain does not use the overlays that the record says */
+/** @throws DOMAIN_CHANGED if the domain does not use the recorded overlays */
 export function assertOnOverlays({ domain, xml, levels }: SnapshotContext, directory: string): void {
   const stray = strayDisks(xml, expectedDisks(levels));
   if (stray.length === 0) return;
-  throw new CowherdError('DOMAIN_CHANGED', `${domain.name} is not on the overlays of its newest snapshot any more; nothing was changed`, {
+  throw new CowherdError('DOMAIN_CHANGED', `${domain.name} no longer uses the overlays of its newest snapshot; nothing was changed`, {
     details: stray,
-    // As long as another of its disks is on a file in there, removing it would destroy that disk.
-    hint: `Put the overlay back with "virsh edit ${virshWord(domain)}" (driver type qcow2), or attach again what was detached.${
-      xml.includes(directory) ? '' : ` If nothing of the snapshots is needed any more, remove ${directory}.`
+    // If another of its disks is in that directory, removing it would destroy that disk.
+    hint: `Restore the overlay with "virsh edit ${virshWord(domain)}" (driver type qcow2), or attach the detached disk again.${
+      xml.includes(directory) ? '' : ` If you do not need the snapshots, remove ${directory}.`
     }`,
   });
 }
 
-/** @returns in words, which backing files are not what they were when the snapshots were taken */
+/** @returns backing files that have changed since the snapshots were taken, in words */
 export async function changedImages(ports: Pick<Ports, 'disks'>, levels: readonly SnapshotLevel[]): Promise<string[]> {
   const changed: string[] = [];
   for (const level of levels) {
     for (const { target, backing, seal } of level.disks) {
       const differences = sealDifferences(seal, await ports.disks.seal(backing.path));
-      if (differences.length > 0) changed.push(`${backing.path}, under disk ${target} of ${levelName(level)}: ${differences.join(', ')}`);
+      if (differences.length > 0)
+        changed.push(`${backing.path}, backing file of disk ${target} in ${levelName(level)}: ${differences.join(', ')}`);
     }
   }
   return changed;
 }
 
-/** @returns in words, which overlays are gone */
+/** @returns missing overlays, in words */
 export async function missingOverlays(ports: Pick<Ports, 'disks'>, levels: readonly SnapshotLevel[]): Promise<string[]> {
   const missing: string[] = [];
   for (const level of levels)
     for (const { overlay } of level.disks)
-      if ((await ports.disks.seal(overlay)) === undefined) missing.push(`${overlay}, an overlay of ${levelName(level)}, is gone`);
+      if ((await ports.disks.seal(overlay)) === undefined) missing.push(`${overlay}, an overlay of ${levelName(level)}, is missing`);
   return missing;
 }
 
@@ -162,13 +167,13 @@ export async function assertImages(
 ): Promise<void> {
   const changed = [...(await changedImages(ports, sound)), ...(await missingOverlays(ports, needed))];
   if (changed.length === 0) return;
-  throw new CowherdError('IMAGE_CHANGED', `Files under the snapshots of ${name} are not what they were; nothing was changed`, {
+  throw new CowherdError('IMAGE_CHANGED', `Files of the snapshots of ${name} have changed; nothing was changed`, {
     details: changed,
-    hint: `What stands on a changed file is suspect. Bring back the file as it was; or give up what was written since: cowherd snapshot drop ${name} --accept-changed`,
+    hint: `Overlays on a changed file may be inconsistent. Restore the original file, or discard the changes since then: cowherd snapshot drop ${name} --accept-changed`,
   });
 }
 
-/** Whether it is off, or was stopped for the verb. */
+/** Whether the domain is running. */
 export function isRunning({ domain }: SnapshotContext): boolean {
   return isOn(domain);
 }

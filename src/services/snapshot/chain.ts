@@ -5,9 +5,8 @@ import type { Ports } from '../../ports/index.js';
 
 const maxLinks = 64;
 
-/**
- * What a disk's image stands on, link by link, as the headers say; each is opened in the format that the one above records.
- * @param problems what keeps the disk from being covered is added to it
+/** The backing chain of a disk's image, from the headers. Each image is opened in the format that the image above it records.
+ * @param problems receives the reasons why the disk is not supported
  */
 export async function readChain(
   ports: Ports,
@@ -24,7 +23,7 @@ export async function readChain(
       return below;
     }
     if (found !== undefined && depth >= maxLinks) {
-      refuse(`its chain has more than ${maxLinks} files, or goes in a circle`);
+      refuse(`its backing chain has more than ${maxLinks} files or a loop`);
       return below;
     }
     if (found !== undefined) below.push(found);
@@ -33,19 +32,19 @@ export async function readChain(
   const spelled = disk.spelled;
   const isAsSpelled = spelled.every(({ path, format }, position) => below[position]?.path === path && below[position]?.format === format);
   if (!isAsSpelled || (disk.isEnded && spelled.length !== below.length)) {
-    refuse(`its XML spells out another chain (${words(spelled)}) than the headers of its files (${words(below)})`);
+    refuse(`the backing chain in its XML (${words(spelled)}) differs from the headers of its files (${words(below)})`);
   }
   return below;
 }
 
-/** @returns the next link; undefined at the end; a text where it cannot be used */
+/** @returns the next image; undefined at the end; a text if it cannot be used */
 async function readLink(ports: Ports, image: ImageRef, mustBeClean: boolean, trustChain: boolean): Promise<ImageRef | string | undefined> {
   const { path, format } = image;
   const obstacle = await ports.disks.obstacle(path, 'read');
   if (obstacle !== undefined) return `${path}: ${obstacle}`;
   if (format === 'raw') return undefined;
   try {
-    // Before qemu-img opens it: opening follows the names in the header.
+    // Check the header before qemu-img opens the file and follows the paths in it.
     const header = await ports.disks.qcow2Header(path);
     if (header.encrypted) return `${path} is encrypted`;
     if (header.corrupt) return `${path} is marked corrupt: see "qemu-img check"`;
@@ -53,11 +52,11 @@ async function readLink(ports: Ports, image: ImageRef, mustBeClean: boolean, tru
     if (header.dirty && mustBeClean) return `${path} was not closed cleanly: run "qemu-img check -r all" on it`;
     const below = await ports.overlays.backing(image);
     if (below === undefined) return undefined;
-    if (!below.path.startsWith('/')) return `${path} has a backing file that is no local file: ${below.path}`;
+    if (!below.path.startsWith('/')) return `the backing file of ${path} is not a local file: ${below.path}`;
     if (below.format === 'qcow2' || below.format === 'raw') return { path: below.path, format: below.format };
     if (below.format !== undefined) return `${below.path} is in the format ${below.format}, not qcow2 or raw`;
     if (!trustChain) {
-      return `${path} does not record the format of its backing file ${below.path}. Record it (qemu-img rebase -u -b ${below.path} -F qcow2|raw), or, if no guest could write to that file, go by its first bytes with --trust-chain`;
+      return `${path} does not record the format of its backing file ${below.path}. Record it (qemu-img rebase -u -b ${below.path} -F qcow2|raw), or, if no guest could write to that file, detect its format with --trust-chain`;
     }
     return { path: below.path, format: await firstBytes(ports, below.path) };
   } catch (error) {

@@ -5,35 +5,35 @@ import type { DomainState } from '../../core/fleet/observation.js';
 import { isNotThere } from '../../core/snapshot/snapshot.js';
 import type { Ports } from '../../ports/index.js';
 
-/** Who else stands on an image: domains, by their XML and by the headers of their disks; files of the store, and beside the image. */
+/** Finds other users of an image: domains, by their XML and the headers of their disks; files of the store and of the image's directory. */
 
 interface Question {
-  /** Images that are to be written or removed. */
+  /** Images to write or remove. */
   images: readonly string[];
-  /** The domain that does so, and the disks of it that are seen to. */
+  /** The domain of the operation and its disks that the operation handles. */
   domain: DomainState;
-  handle: string;
+  ref: string;
   targets: ReadonlySet<string>;
-  /** Overlays that may stand on them, since they are seen to, too. */
+  /** Overlays that may use the images, because the operation handles them. */
   ours: readonly string[];
 }
 
-/** @throws IMAGE_IN_USE, naming everyone */
+/** @throws IMAGE_IN_USE, naming all users */
 export async function assertUnused(ports: Ports, question: Question): Promise<void> {
   const users = await findUsers(ports, question);
   if (users.length === 0) return;
-  throw new CowherdError('IMAGE_IN_USE', `${question.images[0]} is used by others than ${question.domain.name}; nothing was changed`, {
+  throw new CowherdError('IMAGE_IN_USE', `${question.images[0]} is in use by others than ${question.domain.name}; nothing was changed`, {
     details: users,
-    hint: 'Their content would become garbage. Give each a disk of its own first (qemu-img convert), or remove them.',
+    hint: 'Their content would be corrupted. Make their disks independent first (qemu-img convert), or remove them.',
   });
 }
 
-/** @returns who else stands on the images, in words */
+/** @returns other users of the images, in words */
 export function findUsers(ports: Ports, question: Question): Promise<string[]> {
   return new Search(ports, question).run();
 }
 
-/** Names of other domains that have an image as a disk of their own. */
+/** Names of other domains that use an image as a disk. */
 export async function domainsWithDisk(ports: Ports, domain: DomainState, path: string): Promise<string[]> {
   const identity = await ports.disks.identity(path);
   const found: string[] = [];
@@ -47,7 +47,7 @@ export async function domainsWithDisk(ports: Ports, domain: DomainState, path: s
 /** XML by name. */
 async function otherDomains(ports: Ports, { uuid }: DomainState): Promise<Map<string, string>> {
   const others = (await ports.hypervisor.listDomains()).filter((other) => other.uuid !== uuid);
-  // By UUID: virsh takes a name that is a number for the id of a running domain.
+  // By UUID: virsh reads a numeric name as the id of a running domain.
   const documents = await ports.hypervisor.readXml(others.map((other) => other.uuid));
   return new Map(
     others.flatMap((other) => [documents.get(other.uuid)].flatMap((xml) => (xml === undefined ? [] : [[other.name, xml] as const]))),
@@ -59,7 +59,7 @@ class Search {
   readonly #question: Question;
   readonly #users = new Set<string>();
   readonly #seen = new Set<string>();
-  /** By what they are, whatever they are called. */
+  /** File identities. */
   #images = new Set<string>();
   #ours = new Set<string>();
 
@@ -89,14 +89,14 @@ class Search {
   }
 
   async #ownOtherDisks(): Promise<void> {
-    const { domain, handle, targets } = this.#question;
-    const xml = (await this.#ports.hypervisor.readXml([handle])).get(handle);
+    const { domain, ref, targets } = this.#question;
+    const xml = (await this.#ports.hypervisor.readXml([ref])).get(ref);
     if (xml === undefined) return;
     for (const { path, target } of imagesNamedIn(xml, `The XML of ${domain.name}`).heads)
-      if (!targets.has(target)) await this.#walk(path, `disk ${target} of ${domain.name} itself`, new Set());
+      if (!targets.has(target)) await this.#walk(path, `another disk of ${domain.name} (${target})`, new Set());
   }
 
-  /** Down the chain of a domain's disk, as the headers say, whatever its XML spells out. */
+  /** Follows the backing chain of a domain's disk by the headers, not by its XML. */
   async #walk(path: string, user: string, visited: Set<string>): Promise<void> {
     const identity = await this.#ports.disks.identity(path);
     if (visited.has(identity)) return;
@@ -105,13 +105,13 @@ class Search {
     for (const below of await this.#below(path)) await this.#walk(below, user, visited);
   }
 
-  /** A file that may stand on one of the images without being anybody's disk. */
+  /** Checks a file that may be based on one of the images without being a disk of a domain. */
   async #look(path: string): Promise<void> {
-    // By its name: a relative backing file is looked for beside that.
+    // By path, since relative backing files are resolved from it.
     if (this.#seen.has(path)) return;
     this.#seen.add(path);
     for (const below of await this.#below(path)) {
-      if (this.#images.has(await this.#ports.disks.identity(below))) this.#users.add(`file ${path}, whose backing file it is`);
+      if (this.#images.has(await this.#ports.disks.identity(below))) this.#users.add(`file ${path}, which uses it as backing file`);
     }
   }
 
@@ -121,10 +121,10 @@ class Search {
     try {
       return await this.#ports.disks.backingFiles(path);
     } catch {
-      // Gone while we looked: others make and remove disks all the time.
+      // Removed meanwhile by another program.
       if ((await this.#ports.disks.obstacle(path, 'read')) === isNotThere) return [];
-      // What cannot be read may stand on anything.
-      this.#users.add(`file ${path} cannot be read: nobody can tell what it stands on`);
+      // An unreadable file may use any image.
+      this.#users.add(`file ${path} cannot be read: its backing file is unknown`);
       return [];
     }
   }

@@ -8,49 +8,52 @@ import type { Ports } from '../../ports/index.js';
 import type { SnapshotContext, SnapshotOptions } from './access.js';
 import { isDomainOn, shutDown } from './shut-down.js';
 
-/**
- * Carries out what a journal says, from wherever an earlier run left it: the journal on disk, the domain off, new files made
- * and synced, one definition that turns the domain over, and then what is not needed any more. A failure before the definition
- * is undone, unless images were being merged; what is left after it, the same verb finishes.
- * @param assertUnused asked once more right before images are merged
+/** Executes a journal, also one that an earlier run left: writes the journal, stops the domain, creates and syncs new files, switches the domain with one definition, then removes unneeded files. A failure before the switch is undone, unless images were being merged. After the switch, the same verb completes it.
+ * @param assertUnused called again right before images are merged
  * @returns whether the domain was started again
  */
-export async function carryOut(
+export async function execute(
   ports: Ports,
-  sight: SnapshotContext,
+  context: SnapshotContext,
   planned: SnapshotJournal,
   options: SnapshotOptions,
   assertUnused: () => Promise<void>,
 ): Promise<boolean> {
-  const run = new Run(ports, sight, planned, options, assertUnused);
-  return run.toTheEnd();
+  const run = new Run(ports, context, planned, options, assertUnused);
+  return run.execute();
 }
 
 class Run {
   readonly #ports: Ports;
   readonly #assertUnused: () => Promise<void>;
-  readonly #sight: SnapshotContext;
+  readonly #context: SnapshotContext;
   readonly #options: SnapshotOptions;
   #journal: SnapshotJournal;
 
-  constructor(ports: Ports, sight: SnapshotContext, journal: SnapshotJournal, options: SnapshotOptions, assertUnused: () => Promise<void>) {
+  constructor(
+    ports: Ports,
+    context: SnapshotContext,
+    journal: SnapshotJournal,
+    options: SnapshotOptions,
+    assertUnused: () => Promise<void>,
+  ) {
     this.#ports = ports;
     this.#assertUnused = assertUnused;
-    this.#sight = sight;
+    this.#context = context;
     this.#options = options;
-    this.#journal = { ...journal, wasRunning: journal.wasRunning || isOn(sight.domain) };
+    this.#journal = { ...journal, wasRunning: journal.wasRunning || isOn(context.domain) };
   }
 
-  async toTheEnd(): Promise<boolean> {
+  async execute(): Promise<boolean> {
     if (this.#journal.isCleared === true) return this.#finish();
-    if (sideOf(this.#sight.xml, this.#journal.switched) === 'after') {
-      if (await this.#isOn()) await this.#assertRunsTurnedOver();
+    if (sideOf(this.#context.xml, this.#journal.switched) === 'after') {
+      if (await this.#isOn()) await this.#assertRunsSwitched();
     } else {
       try {
         await this.#write(this.#journal);
         await this.#stop();
         await this.#prepare();
-        await this.#turnOver();
+        await this.#switchDomain();
       } catch (error) {
         throw await this.#afterFailure(error);
       }
@@ -58,7 +61,7 @@ class Run {
     try {
       await this.#clearUp();
     } catch (error) {
-      throw this.#unfinished(error, 'The domain is turned over; the rest is left to do');
+      throw this.#unfinished(error, 'The domain was switched; the cleanup is not complete');
     }
     return this.#finish();
   }
@@ -67,12 +70,12 @@ class Run {
     try {
       return await this.#startAgain();
     } finally {
-      // Only now: without it the same verb, given again after a crash, would be taken for another one.
+      // Remove the journal last: without it, repeating the verb after a crash would start a new operation.
       await this.#ports.snapshots.endJournal(this.#journal.uuid);
     }
   }
 
-  /** Everything that the turned domain will need, on the disk. */
+  /** Creates all files that the switched domain needs. */
   async #prepare(): Promise<void> {
     const { snapshots, overlays } = this.#ports;
     const { create, saveNvram, merge } = this.#journal;
@@ -86,20 +89,20 @@ class Run {
       await snapshots.keep(saveNvram.from, saveNvram.to);
     }
     if (merge.length === 0) return;
-    // Somebody may have come to stand on it since it was asked.
+    // Check again: a new user may have appeared meanwhile.
     await this.#assertUnused();
     const wasMerging = this.#journal.isMerging;
     await this.#write({ ...this.#journal, isMerging: true });
     for (const [position, { overlay, into }] of merge.entries()) {
       await this.#merge(overlay, into.path).catch(async (error: unknown) => {
-        // Nothing was written where QEMU did not even get at it.
+        // If QEMU could not open the image, nothing was written.
         if (position === 0 && !wasMerging && error instanceof OpenElsewhere) await this.#write({ ...this.#journal, isMerging: false });
         throw error;
       });
     }
   }
 
-  /** What the new overlays stand on, now that nobody writes to it any more. */
+  /** Records the seals of the new overlays' backing files; the domain is stopped. */
   async #sealBacking(): Promise<void> {
     const [taken, ...lower] = [...this.#journal.after].reverse();
     if (taken === undefined) return;
@@ -110,7 +113,7 @@ class Run {
           throw new CowherdError('PREFLIGHT_FAILED', `${path} was not closed cleanly`, { hint: `Run "qemu-img check -r all ${path}".` });
         }
         const seal = await this.#ports.disks.seal(path);
-        if (seal === undefined) throw new CowherdError('FILE_NOT_FOUND', `${path} is gone`, { hint: 'Bring it back.' });
+        if (seal === undefined) throw new CowherdError('FILE_NOT_FOUND', `${path} is missing`, { hint: 'Restore the file.' });
         return { ...disk, seal };
       }),
     );
@@ -126,30 +129,30 @@ class Run {
     await disks.sync(into);
   }
 
-  async #turnOver(): Promise<void> {
+  async #switchDomain(): Promise<void> {
     const { hypervisor, domains } = this.#ports;
-    const { handle, domain } = this.#sight;
+    const { ref, domain } = this.#context;
     const { switched } = this.#journal;
-    // What a person has edited in the meantime is kept.
-    const current = await domains.definition(handle);
+    // Keep other changes that were made to the definition meanwhile.
+    const current = await domains.definition(ref);
     if (current === undefined || sideOf(current, switched) !== 'before') {
-      throw new CowherdError('DOMAIN_CHANGED', `The disks of ${domain.name} were changed by somebody else meanwhile`, {
-        hint: `Look at it with "virsh dumpxml --inactive ${virshWord(domain)}".`,
+      throw new CowherdError('DOMAIN_CHANGED', `The disks of ${domain.name} were changed by another program meanwhile`, {
+        hint: `See its definition: virsh dumpxml --inactive ${virshWord(domain)}`,
       });
     }
     await this.#assertOff();
-    await hypervisor.define({ name: handle, xml: switchDisks(current, switched) });
+    await hypervisor.define({ name: ref, xml: switchDisks(current, switched) });
     try {
-      if (await this.#isOn()) await this.#assertRunsTurnedOver();
-      const defined = await domains.definition(handle);
+      if (await this.#isOn()) await this.#assertRunsSwitched();
+      const defined = await domains.definition(ref);
       if (defined === undefined || sideOf(defined, switched) !== 'after') {
-        throw new CowherdError('DOMAIN_CHANGED', `libvirt did not take over the disks of ${domain.name} as they were given`, {
+        throw new CowherdError('DOMAIN_CHANGED', `libvirt did not define the disks of ${domain.name} as requested`, {
           hint: 'Please report it with the output of "virsh dumpxml --inactive".',
         });
       }
     } catch (error) {
-      // It was started on the old disks in the very moment: they are what counts.
-      await hypervisor.define({ name: handle, xml: current }).catch(() => undefined);
+      // The domain was started with the old disks at the same moment: restore the old definition.
+      await hypervisor.define({ name: ref, xml: current }).catch(() => undefined);
       throw error;
     }
   }
@@ -158,11 +161,11 @@ class Run {
     const { disks, snapshots } = this.#ports;
     const { uuid, after, restoreNvram, remove } = this.#journal;
     if (restoreNvram !== undefined && (await disks.seal(restoreNvram.from)) !== undefined) {
-      // A domain that somebody started since writes to it.
+      // A domain that was started meanwhile would write to the NVRAM.
       await this.#stop();
       await disks.replaceContent(restoreNvram.from, restoreNvram.to);
     }
-    await snapshots.write({ version: 1, name: this.#sight.domain.name, uuid, levels: after });
+    await snapshots.write({ version: 1, name: this.#context.domain.name, uuid, levels: after });
     const kept = new Set(after.flatMap((level) => [level.nvram?.copy, ...level.disks.map(({ overlay }) => overlay)]));
     await snapshots.remove(
       uuid,
@@ -175,17 +178,17 @@ class Run {
     const { domains, snapshots } = this.#ports;
     const { isMerging, switched, create, saveNvram, uuid } = this.#journal;
     if (isMerging)
-      return this.#unfinished(error, 'It stays off and on its overlays, which hold everything; the images below are partly merged');
+      return this.#unfinished(error, 'The domain stays stopped on its overlays, which are complete; the backing images are partly merged');
     try {
-      const xml = await domains.definition(this.#sight.handle);
+      const xml = await domains.definition(this.#context.ref);
       if (xml !== undefined && sideOf(xml, switched) === 'after')
-        return this.#unfinished(error, 'The domain is turned over; the rest is left to do');
+        return this.#unfinished(error, 'The domain was switched; the cleanup is not complete');
       await snapshots.remove(uuid, [...create.map(({ path }) => path), ...(saveNvram === undefined ? [] : [saveNvram.to])]);
       await snapshots.endJournal(uuid);
     } catch (second) {
       return this.#unfinished(error, `It could not be undone: ${reportOf(second).message}`);
     }
-    // What it failed of is what the person is to hear of, not that it is off now.
+    // Report the original error; a failed start is only a note.
     await this.#startAgain().catch((second: unknown) => this.#options.onProgress?.({ kind: 'note', text: reportOf(second).message }));
     return error;
   }
@@ -194,7 +197,7 @@ class Run {
     if (!(error instanceof CowherdError)) return error;
     return new CowherdError(error.code, error.message, {
       details: [...error.details, `${state}.`, ...(error.hint === undefined ? [] : [error.hint])],
-      hint: `Finish it with: cowherd snapshot ${this.#journal.verb} ${this.#sight.domain.name}`,
+      hint: `Finish it: cowherd snapshot ${this.#journal.verb} ${this.#context.domain.name}`,
       cause: error,
     });
   }
@@ -205,49 +208,46 @@ class Run {
   }
 
   async #isOn(): Promise<boolean> {
-    return isDomainOn(this.#ports, this.#sight);
+    return isDomainOn(this.#ports, this.#context);
   }
 
   async #assertOff(): Promise<void> {
     if (await this.#isOn()) {
-      throw new CowherdError('DOMAIN_CHANGED', `${this.#sight.domain.name} was started by somebody else meanwhile`, {
-        hint: 'Keep it off until the verb is done, then run it again.',
+      throw new CowherdError('DOMAIN_CHANGED', `${this.#context.domain.name} was started by another program meanwhile`, {
+        hint: 'Shut it down and keep it off, then run the same command again.',
       });
     }
   }
 
-  /** Started in the very moment it may run on the files that it was defined with before, and those must not go. */
-  async #assertRunsTurnedOver(): Promise<void> {
-    const { handle, domain } = this.#sight;
-    const running = await this.#ports.domains.running(handle);
+  /** If the domain was started at the same moment, it may use the old files, which must not be removed. */
+  async #assertRunsSwitched(): Promise<void> {
+    const { ref, domain } = this.#context;
+    const running = await this.#ports.domains.running(ref);
     if (running !== undefined && sideOf(running, this.#journal.switched) === 'after') return;
     throw new CowherdError(
       'DOMAIN_CHANGED',
-      `${domain.name} was started by somebody else meanwhile, on other disks than its definition has`,
+      `${domain.name} was started by another program meanwhile, with other disks than in its definition`,
       {
-        hint: `Shut it down, put the disks that it ran on back with "virsh edit ${virshWord(domain)}", and run this again.`,
+        hint: `Shut it down, put the disks that it was using back into its definition with "virsh edit ${virshWord(domain)}", and run the same command again.`,
       },
     );
   }
 
   async #stop(): Promise<void> {
-    await shutDown(this.#ports, this.#sight, this.#options);
+    await shutDown(this.#ports, this.#context, this.#options);
   }
 
   async #startAgain(): Promise<boolean> {
     if (this.#options.start === false || !this.#journal.wasRunning || (await this.#isOn())) return false;
-    this.#options.onProgress?.({ kind: 'note', text: `Starting ${this.#sight.domain.name}` });
+    this.#options.onProgress?.({ kind: 'note', text: `Starting ${this.#context.domain.name}` });
     try {
-      await this.#ports.hypervisor.start(this.#sight.handle);
+      await this.#ports.hypervisor.start(this.#context.ref);
     } catch (error) {
       const { verb, level } = this.#journal;
       const { code, message, details = [] } = reportOf(error);
       throw new CowherdError(error instanceof CowherdError ? error.code : 'TOOL_FAILED', message, {
-        details: [
-          ...details,
-          ...(code === 'BUG' ? [] : [`The domain is off. snapshot ${verb} of ${levelName(level)} is not left half done.`]),
-        ],
-        hint: `Start it with "virsh start ${virshWord(this.#sight.domain)}".`,
+        details: [...details, ...(code === 'BUG' ? [] : [`The domain is stopped. snapshot ${verb} of ${levelName(level)} is complete.`])],
+        hint: `Start it: virsh start ${virshWord(this.#context.domain)}`,
         cause: error,
       });
     }

@@ -19,7 +19,7 @@ export interface SnapshotListing {
   domain: string;
   uuid: string;
   state: DomainState['state'] | 'gone';
-  /** The lowest first. */
+  /** Oldest first. */
   levels: Array<{
     number: number;
     name: string;
@@ -28,13 +28,13 @@ export interface SnapshotListing {
     hasNvram: boolean;
     disks: Array<{
       target: string;
-      overlay: string /** Bytes on disk: what was written since. */;
+      overlay: string /** Bytes on disk: the changes since the snapshot. */;
       overlayBytes: number;
       backing: string;
       format: string;
     }>;
   }>;
-  /** A verb that was interrupted, and which way the domain boots now. */
+  /** An interrupted verb, and the disks that the domain uses now. */
   unfinished?: {
     verb: SnapshotVerb;
     snapshot: string;
@@ -42,7 +42,7 @@ export interface SnapshotListing {
     boots: 'as before it' | 'as after it' | 'neither way';
     finishWith: string;
   };
-  /** What keeps the verbs from working on it. */
+  /** Problems that prevent verbs on it. */
   problems: string[];
   notes: string[];
 }
@@ -52,9 +52,8 @@ export interface SnapshotLists {
   damaged: Array<{ path: string; reason: string }>;
 }
 
-/**
- * The snapshots of one domain or of all, as they are on the disk and in libvirt. Changes nothing, and takes no lock.
- * @param only look at no directory but that of this UUID
+/** The snapshots of one domain or of all, as stored on disk and in libvirt. Changes nothing and takes no lock.
+ * @param only read only the directory of this UUID
  */
 export async function listSnapshots(ports: Ports, word: string | undefined, only?: string): Promise<SnapshotLists> {
   const byUuid = new Map((await ports.hypervisor.listDomains()).map((domain) => [domain.uuid, domain]));
@@ -68,7 +67,7 @@ export async function listSnapshots(ports: Ports, word: string | undefined, only
       const name = domain?.name ?? record?.name ?? journal?.domain ?? uuid;
       if (word === undefined || [uuid, name].includes(word)) domains.push(await describe(ports, { uuid, name, domain, record, journal }));
     } catch (error) {
-      // One record that cannot be read does not hide the others.
+      // An unreadable record does not hide the others.
       damaged.push({ path: ports.snapshots.directory(uuid), reason: reportOf(error).message });
     }
   }
@@ -78,8 +77,8 @@ export async function listSnapshots(ports: Ports, word: string | undefined, only
     damaged.length === 0 &&
     ![...byUuid.values()].some(({ name, uuid }) => [name, uuid].includes(word))
   ) {
-    throw new CowherdError('DOMAIN_NOT_FOUND', `There is no domain ${JSON.stringify(word)}, and no snapshot of one`, {
-      hint: 'See "virsh list --all".',
+    throw new CowherdError('DOMAIN_NOT_FOUND', `No domain ${JSON.stringify(word)} and no snapshots of such a domain found`, {
+      hint: 'List the domains: virsh list --all',
     });
   }
   return { domains: domains.sort((a, b) => a.domain.localeCompare(b.domain)), damaged };
@@ -98,15 +97,15 @@ async function describe(ports: Ports, { uuid, name, domain, record, journal }: F
   const xml = domain === undefined ? undefined : await ports.domains.definition(domainRef(domain));
   const problems: string[] = [];
   const notes: string[] = [];
-  if (xml === undefined) problems.push('the domain is gone');
-  // While a verb is unfinished the domain may be on either side of it.
+  if (xml === undefined) problems.push('the domain does not exist');
+  // During an unfinished verb, the domain may use the old or the new disks.
   else if (journal === undefined) problems.push(...strayDisks(xml, expectedDisks(levels)), ...(await ownObstacles(ports, name)));
-  // So may the files: a commit has written into what the overlays stand on.
+  // The same applies to the files: a commit writes to the backing files.
   if (journal === undefined) problems.push(...(await changedImages(ports, levels)), ...(await missingOverlays(ports, levels)));
   if (xml !== undefined && levels.length > 0) {
     const covered = expectedDisks(levels);
     for (const { target } of judgeDisks(parseXml(xml, `The XML of ${name}`)).disks)
-      if (!covered.has(target)) notes.push(`disk ${target} was attached since, and is not covered`);
+      if (!covered.has(target)) notes.push(`disk ${target} was attached later and is not part of the snapshots`);
   }
   return {
     domain: name,
@@ -144,8 +143,8 @@ async function describeLevel(
 async function ownObstacles(ports: Ports, name: string): Promise<string[]> {
   const { managedSave, snapshots } = await ports.domains.managedState();
   return [
-    ...(managedSave.has(name) ? ['it has a managed save: no verb touches its disks'] : []),
-    ...(snapshots.has(name) ? ["it has libvirt's own snapshots: no verb touches its disks"] : []),
+    ...(managedSave.has(name) ? ['it has a managed save: snapshot commands refuse to change its disks'] : []),
+    ...(snapshots.has(name) ? ['it has snapshots of libvirt: snapshot commands refuse to change its disks'] : []),
   ];
 }
 

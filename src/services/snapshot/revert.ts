@@ -8,22 +8,22 @@ import { assertRoom as assertFreeRoom } from '../preflight/disk-space.js';
 import { assertImages, assertOnOverlays, isRunning, refuse, type SnapshotContext, type SnapshotOptions } from './access.js';
 import { runVerb, type SnapshotOutcome } from './verb.js';
 
-/** The three ways back from a snapshot. */
+/** The verbs that revert or merge a snapshot. */
 
 export interface BackOptions extends SnapshotOptions {
-  /** Name or number; the newest when left out. */
+  /** Name or number; default: the newest. */
   snapshot?: string | undefined;
 }
 
 export interface DropOptions extends BackOptions {
-  /** Go back to the images below as they are, although they were changed since the take. */
+  /** Return to the backing images even if they have changed since the snapshot. */
   acceptChanged?: boolean | undefined;
 }
 
-/** Back to what was when the snapshot was taken; it stays, and those above it go. */
+/** Restores the state of a snapshot. It is kept; newer snapshots are removed. */
 export function rollbackSnapshot(ports: Ports, options: BackOptions): Promise<SnapshotOutcome> {
-  return runVerb(ports, 'rollback', options, async (sight) => {
-    const { domain, levels } = assertTaken(ports, sight);
+  return runVerb(ports, 'rollback', options, async (context) => {
+    const { domain, levels } = assertTaken(ports, context);
     const chosen = findLevel(domain.name, levels, options.snapshot);
     await assertImages(
       ports,
@@ -31,60 +31,60 @@ export function rollbackSnapshot(ports: Ports, options: BackOptions): Promise<Sn
       upTo(levels, chosen),
       levels.filter(({ number }) => number < chosen.number),
     );
-    assertNvram(ports, sight, 'rollback', chosen);
+    assertNvram(ports, context, 'rollback', chosen);
     const newer = levels.filter(({ number }) => number > chosen.number);
     const also =
       newer.length === 0
         ? ''
-        : ` The newer ${newer.length === 1 ? 'snapshot' : 'snapshots'} ${newer.map(levelName).join(', ')} go with it.`;
+        : ` The newer ${newer.length === 1 ? 'snapshot' : 'snapshots'} ${newer.map(levelName).join(', ')} will be removed.`;
     return {
-      journal: planRollback(circumstances(ports, sight), chosen),
+      journal: planRollback(circumstances(ports, context), chosen),
       notes: nvramNotes(chosen),
-      loss: `Roll ${domain.name} back to snapshot ${levelName(chosen)}? What it has written since ${moment(chosen)} is lost.${also}`,
+      loss: `Roll ${domain.name} back to snapshot ${levelName(chosen)}? Changes since ${moment(chosen)} will be lost.${also}`,
     };
   });
 }
 
-/** Back to what was when the newest snapshot was taken, and off its overlays. */
+/** Restores the state of the newest snapshot and removes the snapshot. */
 export function dropSnapshot(ports: Ports, options: DropOptions): Promise<SnapshotOutcome> {
-  return runVerb(ports, 'drop', options, async (sight) => {
-    const { domain, levels } = assertTaken(ports, sight);
+  return runVerb(ports, 'drop', options, async (context) => {
+    const { domain, levels } = assertTaken(ports, context);
     const newest = newestOnly('drop', domain.name, levels, options.snapshot);
     const lower = levels.filter(({ number }) => number < newest.number);
     if (options.acceptChanged !== true) await assertImages(ports, domain.name, levels, lower);
-    else await assertThere(ports, sight, newest);
-    assertNvram(ports, sight, 'drop', newest);
+    else await assertThere(ports, context, newest);
+    assertNvram(ports, context, 'drop', newest);
     return {
-      journal: planDrop(circumstances(ports, sight), newest),
+      journal: planDrop(circumstances(ports, context), newest),
       notes: nvramNotes(newest),
-      loss: `Drop snapshot ${levelName(newest)} of ${domain.name}? It goes back to ${below(levels)}, and what it has written since ${moment(newest)} is lost.`,
+      loss: `Drop snapshot ${levelName(newest)} of ${domain.name}? It returns to ${below(levels)}, and changes since ${moment(newest)} will be lost.`,
     };
   });
 }
 
-/** What was written since the newest snapshot goes into what that stands on: the domain goes on as it is, the way back is gone. */
+/** Merges the newest snapshot into its backing files: the domain keeps its state, the snapshot is removed. */
 export function commitSnapshot(ports: Ports, options: BackOptions): Promise<SnapshotOutcome> {
-  return runVerb(ports, 'commit', options, async (sight) => {
-    const { domain, levels } = assertTaken(ports, sight);
+  return runVerb(ports, 'commit', options, async (context) => {
+    const { domain, levels } = assertTaken(ports, context);
     const newest = newestOnly('commit', domain.name, levels, options.snapshot);
     await assertImages(ports, domain.name, levels, levels);
-    const notes = await assertRoom(ports, sight, newest);
+    const notes = await assertRoom(ports, context, newest);
     return {
-      journal: planCommit(circumstances(ports, sight), newest),
+      journal: planCommit(circumstances(ports, context), newest),
       notes,
-      loss: `Commit snapshot ${levelName(newest)} of ${domain.name} into ${below(levels)}? What was there ${moment(newest)} is lost: there is no way back to it.`,
+      loss: `Commit snapshot ${levelName(newest)} of ${domain.name} into ${below(levels)}? The state of ${moment(newest)} will be lost.`,
     };
   });
 }
 
 /** @throws SNAPSHOT_NOT_FOUND, DOMAIN_CHANGED */
-function assertTaken(ports: Ports, sight: SnapshotContext): SnapshotContext {
-  if (sight.levels.length === 0) findLevel(sight.domain.name, [], undefined);
-  assertOnOverlays(sight, ports.snapshots.directory(sight.domain.uuid));
-  return sight;
+function assertTaken(ports: Ports, context: SnapshotContext): SnapshotContext {
+  if (context.levels.length === 0) findLevel(context.domain.name, [], undefined);
+  assertOnOverlays(context, ports.snapshots.directory(context.domain.uuid));
+  return context;
 }
 
-/** Changed is one thing, gone another. @throws PREFLIGHT_FAILED */
+/** Changed backing files are accepted, missing ones are not. @throws PREFLIGHT_FAILED */
 async function assertThere(ports: Ports, { domain }: SnapshotContext, { disks }: SnapshotLevel): Promise<void> {
   const obstacles = await Promise.all(
     disks.map(async ({ backing }) => ({ backing, why: await ports.disks.obstacle(backing.path, 'read') })),
@@ -93,15 +93,15 @@ async function assertThere(ports: Ports, { domain }: SnapshotContext, { disks }:
   refuse('drop', domain.name, problems);
 }
 
-/** Firmware variables go back to where they came from, and nowhere else. @throws PREFLIGHT_FAILED */
+/** The NVRAM is restored only to its original path. @throws PREFLIGHT_FAILED */
 function assertNvram(ports: Ports, { xml, domain }: SnapshotContext, verb: 'rollback' | 'drop', { nvram }: SnapshotLevel): void {
   if (nvram?.copy === undefined) return;
   const { path } = nvramOf(parseXml(xml, `The XML of ${domain.name}`), ports.domains.nvramPath(domain.name));
   if (path !== nvram.path)
-    refuse(verb, domain.name, [`its NVRAM was ${nvram.path} and is ${path ?? 'none'} now: put it back with virsh edit`]);
+    refuse(verb, domain.name, [`its NVRAM changed from ${nvram.path} to ${path ?? 'none'}: restore it with virsh edit`]);
 }
 
-/** Sizes and rights that a merge needs. @throws PREFLIGHT_FAILED @returns what grows */
+/** Checks sizes and permissions for a merge. @throws PREFLIGHT_FAILED @returns notes about disks that grow */
 async function assertRoom(ports: Ports, { domain }: SnapshotContext, { disks }: SnapshotLevel): Promise<string[]> {
   const problems: string[] = [];
   const notes: string[] = [];
@@ -112,7 +112,7 @@ async function assertRoom(ports: Ports, { domain }: SnapshotContext, { disks }: 
       await ports.overlays.virtualBytes(overlay, 'qcow2'),
       await ports.overlays.virtualBytes(backing.path, backing.format),
     ];
-    if (above < below) problems.push(`the overlay of ${target} was made smaller (${above} bytes) than what it stands on (${below})`);
+    if (above < below) problems.push(`the overlay of ${target} (${above} bytes) is smaller than its backing file (${below})`);
     if (above > below) notes.push(`disk ${target} was enlarged: ${backing.path} grows from ${below} to ${above} bytes`);
   }
   refuse('commit', domain.name, problems);
@@ -120,7 +120,7 @@ async function assertRoom(ports: Ports, { domain }: SnapshotContext, { disks }: 
   for (const { overlay, backing } of disks) {
     const directory = dirname(backing.path);
     const [above, below] = [await ports.disks.allocatedBytes(overlay), await ports.disks.allocatedBytes(backing.path)];
-    // What is allocated there already is written over.
+    // Blocks that are already allocated are overwritten.
     const unallocated = Math.max(0, (await ports.overlays.virtualBytes(overlay, 'qcow2')) - (below ?? 0));
     needed.set(directory, (needed.get(directory) ?? 0) + Math.min(above ?? 0, unallocated));
   }
@@ -128,15 +128,15 @@ async function assertRoom(ports: Ports, { domain }: SnapshotContext, { disks }: 
   return notes;
 }
 
-function circumstances(ports: Ports, sight: SnapshotContext) {
-  const { domain, xml, levels } = sight;
+function circumstances(ports: Ports, context: SnapshotContext) {
+  const { domain, xml, levels } = context;
   return {
     domain: domain.name,
     uuid: domain.uuid,
     xml,
     levels,
     files: ports.snapshots.files(domain.uuid),
-    wasRunning: isRunning(sight),
+    wasRunning: isRunning(context),
     now: ports.clock.now(),
   };
 }
@@ -146,7 +146,9 @@ function upTo(levels: readonly SnapshotLevel[], chosen: SnapshotLevel): Snapshot
 }
 
 function nvramNotes({ nvram }: SnapshotLevel): string[] {
-  return nvram !== undefined && nvram.copy === undefined ? [`its NVRAM ${nvram.path} had no file at the take and stays as it is`] : [];
+  return nvram !== undefined && nvram.copy === undefined
+    ? [`its NVRAM ${nvram.path} did not exist when the snapshot was taken and is not changed`]
+    : [];
 }
 
 function below(levels: readonly SnapshotLevel[]): string {

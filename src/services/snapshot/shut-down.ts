@@ -7,11 +7,11 @@ export async function isDomainOn(ports: Ports, { domain }: SnapshotContext): Pro
   return isOn((await ports.hypervisor.listDomains()).find(({ uuid }) => uuid === domain.uuid));
 }
 
-/** Asks a guest to shut down, and waits. @throws NOT_STOPPED, INTERRUPTED */
-export async function shutDown(ports: Ports, sight: SnapshotContext, options: SnapshotOptions): Promise<void> {
-  if (!(await isDomainOn(ports, sight))) return;
-  const { handle, domain } = sight;
+/** Shuts a guest down and waits. @throws NOT_STOPPED, INTERRUPTED */
+export async function shutDown(ports: Ports, context: SnapshotContext, options: SnapshotOptions): Promise<void> {
+  if (!(await isDomainOn(ports, context))) return;
+  const { ref, domain } = context;
   const { force = false, timeoutMs, signal, onProgress } = options;
   onProgress?.({ kind: 'note', text: `Shutting down ${domain.name}` });
-  await shutDownGuest(ports, { name: domain.name, handle, isOn: () => isDomainOn(ports, sight), force, timeoutMs, signal });
+  await shutDownGuest(ports, { name: domain.name, ref, isOn: () => isDomainOn(ports, context), force, timeoutMs, signal });
 }

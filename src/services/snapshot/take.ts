@@ -12,30 +12,29 @@ import { type Planned, runVerb, type SnapshotOutcome } from './verb.js';
 
 export interface TakeOptions extends SnapshotOptions {
   name?: string | undefined;
-  /** Accept a backing file whose format nobody recorded, by its first bytes. */
+  /** Detect the format of backing files that have none recorded. */
   trustChain?: boolean | undefined;
 }
 
-/**
- * Shuts the domain down, puts an overlay on each of its writable disks, and starts it again on these.
- * @throws NOT_SUPPORTED for a fleet's member, PREFLIGHT_FAILED with all that stands in the way
+/** Shuts the domain down, creates an overlay on each of its writable disks, and starts it again on these.
+ * @throws NOT_SUPPORTED for a fleet's member, PREFLIGHT_FAILED with all obstacles
  */
 export function takeSnapshot(ports: Ports, options: TakeOptions): Promise<SnapshotOutcome> {
   if (options.name !== undefined) assertSnapshotName(options.name);
-  return runVerb(ports, 'take', { ...options, snapshot: options.name }, (sight) => plan(ports, sight, options));
+  return runVerb(ports, 'take', { ...options, snapshot: options.name }, (context) => plan(ports, context, options));
 }
 
-async function plan(ports: Ports, sight: SnapshotContext, options: TakeOptions): Promise<Planned> {
-  const { domain, handle, xml, levels } = sight;
+async function plan(ports: Ports, context: SnapshotContext, options: TakeOptions): Promise<Planned> {
+  const { domain, ref, xml, levels } = context;
   const { uuid } = domain;
-  await assertNoMember(ports, handle, domain.name);
+  await assertNoMember(ports, ref, domain.name);
   if (levels.length > 0) {
-    assertOnOverlays(sight, ports.snapshots.directory(uuid));
+    assertOnOverlays(context, ports.snapshots.directory(uuid));
     await assertImages(ports, domain.name, levels, levels);
   }
   const name = options.name ?? defaultSnapshotName(ports.clock.now());
   if (levels.some((level) => level.name === name)) {
-    throw new CowherdError('BAD_USAGE', `${domain.name} has a snapshot ${name} already`, { hint: 'Choose another --name.' });
+    throw new CowherdError('BAD_USAGE', `${domain.name} already has a snapshot ${name}`, { hint: 'Choose another --name.' });
   }
   const root = parseXml(xml, `The XML of ${domain.name}`);
   const { disks, problems, notes } = judgeDisks(root);
@@ -45,7 +44,7 @@ async function plan(ports: Ports, sight: SnapshotContext, options: TakeOptions):
     if (!own) problems.push(...(await belongings(ports, domain, disk.target, disk.image.path)));
     covered.push({
       ...disk,
-      below: await readChain(ports, disk, { isOn: isRunning(sight), trustChain: options.trustChain === true }, problems),
+      below: await readChain(ports, disk, { isOn: isRunning(context), trustChain: options.trustChain === true }, problems),
     });
   }
   const nvram = nvramOf(root, ports.domains.nvramPath(domain.name));
@@ -62,33 +61,33 @@ async function plan(ports: Ports, sight: SnapshotContext, options: TakeOptions):
     xml,
     levels,
     files,
-    wasRunning: isRunning(sight),
+    wasRunning: isRunning(context),
     now: ports.clock.now(),
     name,
     disks: covered,
     nvram: seen,
   });
   for (const { path } of journal.create)
-    if ((await ports.disks.seal(path)) !== undefined) problems.push(`${path} is in the way, and no record says whose it is`);
+    if ((await ports.disks.seal(path)) !== undefined) problems.push(`${path} exists but is in no record`);
   refuse('take', domain.name, problems);
-  if (seen?.exists === false) notes.push('its NVRAM has no file yet: a rollback will not touch it');
+  if (seen?.exists === false) notes.push('its NVRAM does not exist yet: a rollback will not change it');
   return { journal, notes };
 }
 
 /** @throws NOT_SUPPORTED */
-async function assertNoMember(ports: Ports, handle: string, name: string): Promise<void> {
-  const mark = (await ports.hypervisor.readMarks([handle])).get(handle);
+async function assertNoMember(ports: Ports, ref: string, name: string): Promise<void> {
+  const mark = (await ports.hypervisor.readMarks([ref])).get(ref);
   if (mark === undefined) return;
-  throw new CowherdError('NOT_SUPPORTED', `${name} is a member of the fleet ${mark.fleet}: it stands on an overlay already`, {
-    hint: `Back to its base image: cowherd reset ${mark.fleet} ${mark.index}`,
+  throw new CowherdError('NOT_SUPPORTED', `${name} is a member of fleet ${mark.fleet} and already uses an overlay`, {
+    hint: `Reset it to its base image: cowherd reset ${mark.fleet} ${mark.index}`,
   });
 }
 
 async function belongings(ports: Ports, domain: DomainState, target: string, path: string): Promise<string[]> {
   const problems: string[] = [];
   const [real, store] = [await ports.disks.realPath(path), await ports.disks.realPath(ports.fleets.root)];
-  if (real.startsWith(`${store}/`)) problems.push(`disk ${target} is a file of cowherd's store: ${path}`);
+  if (real.startsWith(`${store}/`)) problems.push(`disk ${target} is in cowherd's store: ${path}`);
   for (const other of await domainsWithDisk(ports, domain, path))
-    problems.push(`disk ${target} is a disk of the domain ${other} too: ${path}`);
+    problems.push(`disk ${target} is also a disk of domain ${other}: ${path}`);
   return problems;
 }

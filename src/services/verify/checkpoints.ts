@@ -6,25 +6,25 @@ import type { Ports } from '../../ports/index.js';
 import { dropStrays, findStrays } from '../checkpoint/strays.js';
 import { type FixableFinding, fixable } from './fixable-finding.js';
 
-/** What members' disks hold of checkpoints against what is recorded of them. */
+/** Compares the checkpoints in members' disks with their records. */
 export async function examineCheckpoints(ports: Ports, record: FleetRecord, members: readonly MarkedMember[]): Promise<FixableFinding[]> {
   const findings: FixableFinding[] = [];
   for (const member of members) {
     const { name, index } = member;
-    // That is told already, and what another domain may have open is left alone.
+    // Already reported; files that another domain may have open are not read.
     if (member.unread !== undefined || isForeign(member, record.id) || member.overlayBytes === undefined) continue;
     try {
       const strays = await findStrays(ports, record, member);
       if (strays.size === 0) continue;
       const bytes = [...strays.values()].reduce((sum, of) => sum + of, 0);
-      const message = `its disk holds a checkpoint that no record mentions: ${[...strays.keys()].join(', ')}`;
+      const message = `its disk contains a checkpoint without a record: ${[...strays.keys()].join(', ')}`;
       const hint = `cowherd stopped waiting for a checkpoint that QEMU finished later. Remove it: cowherd verify ${record.name} --fix`;
-      const mend = async (): Promise<void> => void (await dropStrays(ports, record, member));
-      findings.push(fixable('leftover', name, message, { hint, bytes, mend }));
+      const fix = async (): Promise<void> => void (await dropStrays(ports, record, member));
+      findings.push(fixable('leftover', name, message, { hint, bytes, fix }));
     } catch (error) {
-      // The disk of a guest that runs is QEMU's user's: a user who may not read it learns nothing of it.
+      // The disk of a running guest belongs to QEMU's user and may be unreadable.
       if (isDenied(error)) continue;
-      const hint = `Give it up, or take it anew: cowherd checkpoint ${record.name} ${index} --drop`;
+      const hint = `Remove it, then take a new one: cowherd checkpoint ${record.name} ${index} --drop`;
       findings.push(fixable('damaged', name, reportOf(error).message, { hint }));
     }
   }

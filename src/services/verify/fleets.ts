@@ -20,15 +20,15 @@ import { domainsNaming, type LibvirtInventory } from './libvirt-inventory.js';
 export interface FleetFindings {
   findings: FixableFinding[];
   members: number;
-  /** Files that cowherd did not make. */
+  /** Files that cowherd did not create. */
   unknown: string[];
 }
 
-/** Names of all fleets that the store has a directory of, or a domain says that it is a member of. */
+/** Names of all fleets with a directory in the store or with domains. */
 export async function fleetNames(ports: Ports, inventory: LibvirtInventory): Promise<string[]> {
   const marked = domainsNaming(inventory, ports.fleets.root)
     .flatMap(({ uuid }) => inventory.marks.get(uuid)?.fleet ?? [])
-    // A mark is what somebody wrote: it chooses no path.
+    // Marks are untrusted: accept only valid names for paths.
     .filter((name) => namePattern.test(name));
   return [...new Set([...(await ports.survey.owners('fleets')), ...marked])].sort();
 }
@@ -42,15 +42,15 @@ export async function examineFleet(ports: Ports, inventory: LibvirtInventory, fl
   try {
     record = await ports.fleets.read(fleet);
     const unfinished = await ports.fleets.unfinished(fleet);
-    // Between two states, nothing has to agree.
+    // During an unfinished operation, inconsistencies are normal.
     if (unfinished !== undefined) {
       const { verb, targets, startedAt } = unfinished.operation;
-      const message = `a ${verb} was interrupted, with ${unfinished.done.size} of ${targets.length} members done; it began ${startedAt}`;
+      const message = `a ${verb} was interrupted, with ${unfinished.done.size} of ${targets.length} members done; it started at ${startedAt}`;
       return only(fixable('unfinished', fleet, message, { hint: `Finish it: cowherd resume ${fleet}` }));
     }
     const freeze = record === undefined ? await ports.memory.readFreeze(fleet) : undefined;
     if (freeze !== undefined) {
-      const message = `a spawn from ${freeze.domain} was interrupted while that was frozen; it began ${freeze.startedAt}`;
+      const message = `a spawn from ${freeze.domain} was interrupted while that was frozen; it started at ${freeze.startedAt}`;
       return only(fixable('unfinished', fleet, message, { hint: `Finish it: cowherd resume ${fleet}` }));
     }
   } catch (error) {
@@ -60,9 +60,9 @@ export async function examineFleet(ports: Ports, inventory: LibvirtInventory, fl
   const leftovers = entries
     .filter(({ role }) => role === 'leftover')
     .map((entry) => {
-      const hint = `It can go: cowherd verify ${fleet} --fix`;
-      const mend = (): Promise<void> => ports.survey.remove('fleets', entry);
-      return fixable('leftover', entry.path, 'a run that was killed left it', { hint, bytes: entry.bytes, mend });
+      const hint = `Remove it: cowherd verify ${fleet} --fix`;
+      const fix = (): Promise<void> => ports.survey.remove('fleets', entry);
+      return fixable('leftover', entry.path, 'left by a run that was killed', { hint, bytes: entry.bytes, fix });
     });
   const of =
     record === undefined
@@ -84,12 +84,12 @@ async function withoutRecord(
   );
   const held = entries.filter(({ role }) => role !== 'leftover' && role !== 'unknown');
   if (own.length > 0) {
-    const hint = `Rebuild it from them: cowherd status ${fleet} --recover`;
-    return [fixable('missing', fleet, `fleet.json is gone, and ${own.length} domains say that they are members`, { hint })];
+    const hint = `Rebuild it from the domains: cowherd status ${fleet} --recover`;
+    return [fixable('missing', fleet, `fleet.json is missing, but ${own.length} domains are members of this fleet`, { hint })];
   }
   if (held.length > 0) {
     const bytes = held.reduce((sum, entry) => sum + entry.bytes, 0);
-    const hint = 'Nothing knows them any more. Look whether you need something of it, then remove the directory.';
+    const hint = 'They are unused. Check whether you need them, then remove the directory.';
     return [
       fixable('orphan', `${ports.fleets.root}/fleets/${fleet}`, `${held.length} files of a fleet without fleet.json or domains`, {
         hint,
@@ -99,11 +99,11 @@ async function withoutRecord(
   }
   const isNothing = !(await ports.survey.owners('fleets')).includes(fleet);
   if (isNothing || entries.some(({ role }) => role === 'unknown')) return [];
-  const hint = `It can go: cowherd verify ${fleet} --fix`;
+  const hint = `Remove it: cowherd verify ${fleet} --fix`;
   return [
     fixable('leftover', `${ports.fleets.root}/fleets/${fleet}`, 'a directory without a fleet', {
       hint,
-      mend: async () => void (await ports.survey.removeEmpty('fleets', fleet)),
+      fix: async () => void (await ports.survey.removeEmpty('fleets', fleet)),
     }),
   ];
 }
@@ -160,9 +160,9 @@ class Examination {
         'missing',
         name,
         problems.join(', '),
-        `"cowherd spawn ${record.name}" makes what is missing; a reset gives it fresh disks.`,
+        `"cowherd spawn ${record.name}" creates what is missing; a reset creates fresh disks.`,
       );
-    else if (problems.length > 0) this.#note('damaged', name, problems.join(', '), `cowherd status ${record.name} says more.`);
+    else if (problems.length > 0) this.#note('damaged', name, problems.join(', '), `For details: cowherd status ${record.name}`);
     if (domain === undefined) return;
     if (member.isIdentityPending === true && isOn(domain)) {
       const { reason, hint } = asDuplicate(member, record);
@@ -172,20 +172,20 @@ class Examination {
     const { disk } = ports.fleets.files(record.name, name);
     const strange = memberDisks(record, member).filter(({ stem }) => !hasDisk(xml, disk(stem)));
     if (strange.length > 0) {
-      const lacks = `its domain does not have ${strange.map(({ stem }) => disk(stem)).join(', ')}`;
+      const lacks = `its domain does not use ${strange.map(({ stem }) => disk(stem)).join(', ')}`;
       this.#note('mismatch', name, lacks, foreignDiskHint(ports, record, member, xml));
     } else if (member.mark !== undefined && member.mark.baseDigest !== baseOf(record, member).digest) {
-      const hint = `Define it anew: cowherd spawn ${record.name} --no-start`;
-      this.#note('mismatch', name, `its domain names another base image than it is to stand on (member ${index})`, hint);
+      const hint = `Redefine it: cowherd spawn ${record.name} --no-start`;
+      this.#note('mismatch', name, `its domain names another base image than its record (member ${index})`, hint);
     }
   }
 
-  /** Whether they changed is told once, with the base images. */
+  /** Missing base images only: changed ones are reported once, by examineBases. */
   async #judgeBases(): Promise<void> {
-    const isThere = async (ref: BaseRef): Promise<boolean> => (await this.ports.bases.get(ref).catch(() => undefined)) !== undefined;
+    const exists = async (ref: BaseRef): Promise<boolean> => (await this.ports.bases.get(ref).catch(() => undefined)) !== undefined;
     for (const ref of basesOf(this.record)) {
-      if (await isThere(ref)) continue;
-      const hint = `Every overlay on it is worth nothing without it. Bring back the file with sha256 ${ref.digest}: cowherd base add FILE --name ${ref.name}`;
+      if (await exists(ref)) continue;
+      const hint = `Every overlay based on it is unusable. Import the file with sha256 ${ref.digest} again: cowherd base add FILE --name ${ref.name}`;
       this.#note('missing', formatBaseRef(ref), 'the base image is not in the store', hint);
     }
   }
@@ -196,7 +196,7 @@ class Examination {
     const placed = await ports.seeds.observe(record.name);
     const without = record.members.filter(({ name }) => !placed.has(name)).map(({ name }) => name);
     if (without.length > 0)
-      this.#note('missing', record.name, `no seed for ${without.join(', ')}`, `"cowherd spawn ${record.name}" makes what is missing.`);
+      this.#note('missing', record.name, `no seed for ${without.join(', ')}`, `"cowherd spawn ${record.name}" creates what is missing.`);
   }
 
   #judgeFiles(entries: readonly StoreEntry[]): void {
@@ -205,26 +205,32 @@ class Examination {
     const stems = new Set(record.members.flatMap((member) => memberDisks(record, member).map(({ stem }) => stem)));
     for (const { path, role, stem, bytes } of entries) {
       if (role === 'disk' && !stems.has(stem))
-        this.#note('orphan', path, 'the disk of no member', 'Look whether you need something of it, then remove the file.', bytes);
-      if (role === 'companion' && !names.has(stem)) this.#note('orphan', path, 'it goes with no member', 'It can be removed.', bytes);
+        this.#note('orphan', path, 'a disk that belongs to no member', 'Check whether you need it, then remove the file.', bytes);
+      if (role === 'companion' && !names.has(stem))
+        this.#note('orphan', path, 'a file that belongs to no member', 'It can be removed.', bytes);
     }
   }
 
-  /** Those that say that they are of this fleet, and those that have its disks and do not say so. */
+  /** Domains with this fleet's mark that are no members, and other domains that use its disks. */
   #judgeOtherDomains(members: readonly MarkedMember[]): void {
     const { record, inventory, ports } = this;
     const known = new Set(members.map(({ domain }) => domain?.uuid));
     for (const { name, uuid } of inventory.domains) {
       if (known.has(uuid) || inventory.marks.get(uuid)?.fleetId !== record.id) continue;
-      this.#note('orphan', name, `a domain that says it is of ${record.name}, and is no member`, 'If nothing needs it: virsh undefine it.');
+      this.#note(
+        'orphan',
+        name,
+        `a domain with the metadata of fleet ${record.name} that is not a member`,
+        'If you do not need it, remove it with "virsh undefine".',
+      );
     }
     for (const { name, uuid } of domainsNaming(inventory, `${ports.fleets.root}/fleets/${record.name}/overlays`)) {
       if (known.has(uuid) || inventory.marks.get(uuid)?.fleetId === record.id) continue;
       this.#note(
         'mismatch',
         name,
-        `a domain that is not of ${record.name} has a disk of it`,
-        'Two domains must not write to one disk: detach it from that one.',
+        `a domain outside fleet ${record.name} uses one of its disks`,
+        'Two domains must not write to the same disk: detach it from that domain.',
       );
     }
   }
@@ -237,7 +243,7 @@ class Examination {
       try {
         const warning = await ports.images.check(path);
         if (warning !== undefined)
-          this.#note('damaged', member.name, warning, `cowherd compact ${record.name} ${member.index} writes it anew.`);
+          this.#note('damaged', member.name, warning, `cowherd compact ${record.name} ${member.index} rewrites it.`);
       } catch (error) {
         const { message, hint = '' } = reportOf(error);
         if (error instanceof OpenElsewhere) this.#note('inUse', member.name, `its disk could not be read: ${message}`, hint);

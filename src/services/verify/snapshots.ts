@@ -4,14 +4,12 @@ import { type Examined, leftover, sweepHint } from './bases.js';
 import { exposures, type FixableFinding, fixable } from './fixable-finding.js';
 
 export interface ExaminedSnapshots extends Omit<Examined, 'findings'> {
-  /** One entry for each directory of snapshots; the domain's name, where it is known. */
+  /** One entry per directory of snapshots; the domain's name, if known. */
   directories: Array<{ uuid: string; domain: string; findings: FixableFinding[] }>;
 }
 
-/**
- * Snapshots of domains that cowherd did not make: their records, their files, and the domains. Changes nothing; what it finds may be
- * mended under the lock of that domain's snapshots.
- * @param only the UUID of one of them
+/** Examines snapshots of foreign domains: records, files and domains. Changes nothing; findings may be fixed under the lock of that domain's snapshots.
+ * @param only examine only this UUID
  */
 export async function examineSnapshots(ports: Ports, only?: string): Promise<ExaminedSnapshots> {
   const uuids = only === undefined ? await ports.survey.owners('snapshots') : [only];
@@ -24,7 +22,7 @@ export async function examineSnapshots(ports: Ports, only?: string): Promise<Exa
     unknown.push(...entries.filter(({ role }) => role === 'unknown').map(({ path }) => path));
     const listing = domains.find((listed) => listed.uuid === uuid);
     const reason = damaged.find(({ path }) => path === directory)?.reason;
-    const hint = 'It says which files are what: cowherd leaves the domain alone until it can be read.';
+    const hint = 'The record describes the files: cowherd does not change the domain until it can be read.';
     const findings =
       reason !== undefined
         ? [fixable('damaged', directory, reason, { hint })]
@@ -38,26 +36,26 @@ export async function examineSnapshots(ports: Ports, only?: string): Promise<Exa
 
 async function withoutRecord(ports: Ports, uuid: string, entries: readonly StoreEntry[]): Promise<FixableFinding[]> {
   const directory = ports.snapshots.directory(uuid);
-  // Gone since it was listed.
+  // Removed meanwhile.
   if (!(await ports.survey.owners('snapshots')).includes(uuid)) return [];
   const held = entries.filter(({ role }) => role !== 'leftover');
   if (held.length > 0) {
-    const hint = 'Look whether a domain has one of them as a disk; where none has, remove the directory.';
+    const hint = 'If no domain uses one of them as a disk, remove the directory.';
     const bytes = held.reduce((total, entry) => total + entry.bytes, 0);
     return [fixable('orphan', directory, `${held.length} files of snapshots without a record`, { hint, bytes })];
   }
-  const mend = async (): Promise<void> => {
+  const fix = async (): Promise<void> => {
     for (const entry of entries) await ports.survey.remove('snapshots', entry);
     await ports.survey.removeEmpty('snapshots', uuid);
   };
-  return [fixable('leftover', directory, 'a directory without a snapshot', { hint: sweepHint, mend })];
+  return [fixable('leftover', directory, 'a directory without a snapshot', { hint: sweepHint, fix })];
 }
 
 function examineListing(ports: Ports, listing: SnapshotListing, entries: readonly StoreEntry[]): FixableFinding[] {
   const { uuid, domain, problems, unfinished, levels, state } = listing;
-  // Between two states, nothing has to agree.
+  // During an unfinished operation, inconsistencies are normal.
   if (unfinished !== undefined) {
-    const message = `a snapshot ${unfinished.verb} was interrupted: it boots ${unfinished.boots}`;
+    const message = `a snapshot ${unfinished.verb} was interrupted: the domain boots ${unfinished.boots}`;
     return [fixable('unfinished', domain, message, { hint: `Finish it: ${unfinished.finishWith}` })];
   }
   const findings = entries
@@ -68,14 +66,14 @@ function examineListing(ports: Ports, listing: SnapshotListing, entries: readonl
     const hint =
       state === 'gone'
         ? `Its snapshots are in ${ports.snapshots.directory(uuid)}. Define the domain again, or remove them.`
-        : `cowherd snapshot list ${domain} says more.`;
+        : `For details: cowherd snapshot list ${domain}`;
     findings.push(fixable(state === 'gone' ? 'orphan' : 'mismatch', domain, problems.join(', '), { hint }));
   }
   const recorded = new Set(levels.flatMap((level) => level.disks.map((disk) => disk.overlay)));
   for (const { path, bytes, role } of entries)
     if (role === 'disk' && !recorded.has(path)) {
-      const hint = 'If the domain does not have it as a disk, it can be removed.';
-      findings.push(fixable('orphan', path, `an overlay of no snapshot of ${domain}`, { hint, bytes }));
+      const hint = 'If the domain does not use it as a disk, it can be removed.';
+      findings.push(fixable('orphan', path, `an overlay that belongs to no snapshot of ${domain}`, { hint, bytes }));
     }
   return findings;
 }

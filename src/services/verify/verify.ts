@@ -13,35 +13,33 @@ import { type LibvirtInventory, readInventory } from './libvirt-inventory.js';
 import { examineSnapshots } from './snapshots.js';
 
 export interface VerifyOptions extends WorkOptions {
-  /** One fleet; left out, all of the store. */
+  /** One fleet; default: the whole store. */
   fleet?: string | undefined;
-  /** Mend what can be mended without losing anything. */
+  /** Fix findings if that loses no data. */
   fix?: boolean | undefined;
-  /** Read base images, and the overlays of members that are off, as a whole. */
+  /** Read base images, and overlays of stopped members, in full. */
   deep?: boolean | undefined;
 }
 
 export interface Verification {
-  /** What is amiss; what is `fixed` is not any more. */
+  /** Problems found; those with `fixed` are resolved. */
   findings: Finding[];
   fixed: number;
-  /** Where not all agreed, and another run was at work: nothing can be said of it now. */
+  /** Not checked: locked by another run. */
   busy: string[];
-  /** Files in cowherd's directories that it did not make, and leaves alone. */
+  /** Files in cowherd's directories that it did not create and does not change. */
   unknown: string[];
   looked: { fleets: number; members: number; bases: number; snapshots: number };
   seconds: number;
 }
 
-const fleetsAtOnce = 4;
-/** How long another import or removal of base images is waited for. */
+const fleetConcurrency = 4;
+/** Wait time for another import or removal of base images. */
 const baseLockSeconds = 2;
-/** A probe is done within seconds, and whoever made it removes its disk. */
+/** Probes take seconds and remove their disk: older ones were killed. */
 const probeAgeMs = 10 * 60_000;
 
-/**
- * Compares the store, libvirt and what was meant. Where all is well it takes no lock; where something is found it looks again under
- * the lock, so that a verb which is under way is not taken for a fault.
+/** Compares the records, the store and libvirt. Takes no lock unless there are findings: then it checks again under the lock, so that a running verb is not reported.
  * @throws FLEET_NOT_FOUND
  */
 export async function verifyStore(ports: Ports, options: VerifyOptions = {}): Promise<Verification> {
@@ -62,9 +60,13 @@ async function fleetsToLookAt(ports: Ports, inventory: LibvirtInventory, fleet: 
   const known = await fleetNames(ports, inventory);
   if (fleet === undefined) return known;
   if (known.includes(fleet)) return [fleet];
-  throw new CowherdError('FLEET_NOT_FOUND', `There is no fleet ${fleet} in ${ports.fleets.root}, and no domain says that it is of it`, {
-    hint: known.length === 0 ? 'The store has none.' : `There are ${known.slice(0, 10).join(', ')}.`,
-  });
+  throw new CowherdError(
+    'FLEET_NOT_FOUND',
+    `Fleet ${fleet} not found: neither a directory in ${ports.fleets.root} nor a domain of it exists`,
+    {
+      hint: known.length === 0 ? 'The store has no fleets.' : `Existing fleets: ${known.slice(0, 10).join(', ')}`,
+    },
+  );
 }
 
 class StoreVerification {
@@ -80,7 +82,7 @@ class StoreVerification {
 
   result(): Omit<Verification, 'seconds'> {
     const findings = this.#found
-      .map(({ mend: _mend, ...finding }) => finding)
+      .map(({ fix: _fix, ...finding }) => finding)
       .sort((a, b) => (a.fleet ?? '').localeCompare(b.fleet ?? '') || a.kind.localeCompare(b.kind) || a.what.localeCompare(b.what));
     const fixed = findings.filter((finding) => finding.fixed).length;
     return { findings, fixed, busy: this.#busy.sort(), unknown: this.#unknown.sort(), looked: this.#looked };
@@ -89,7 +91,7 @@ class StoreVerification {
   async fleets(inventory: LibvirtInventory, names: readonly string[]): Promise<void> {
     const { ports } = this;
     const { deep = false, onProgress } = this.options;
-    const limit = pLimit(fleetsAtOnce);
+    const limit = pLimit(fleetConcurrency);
     let done = 0;
     const look = async (fleet: string): Promise<void> => {
       this.#throwIfInterrupted();
@@ -97,9 +99,9 @@ class StoreVerification {
       this.#looked.fleets++;
       this.#looked.members += seen.members;
       this.#unknown.push(...seen.unknown);
-      // At libvirt, too: domains have come and gone since.
-      await this.#settle(seen.findings, `fleet ${fleet}`, (mend) =>
-        withFleetLock(ports, fleet, async () => mend((await examineFleet(ports, await readInventory(ports), fleet, deep)).findings)),
+      // Read the inventory again: domains may have changed meanwhile.
+      await this.#settle(seen.findings, `fleet ${fleet}`, (fix) =>
+        withFleetLock(ports, fleet, async () => fix((await examineFleet(ports, await readInventory(ports), fleet, deep)).findings)),
       );
       onProgress?.({ kind: 'stage', stage: 'verify', done: ++done, total: names.length });
     };
@@ -111,8 +113,8 @@ class StoreVerification {
     const { findings, count, unknown } = await examineBases(ports);
     this.#looked.bases = count;
     this.#unknown.push(...unknown);
-    await this.#settle(findings, 'base images', (mend) =>
-      ports.bases.locked(async () => mend((await examineBases(ports)).findings), {
+    await this.#settle(findings, 'base images', (fix) =>
+      ports.bases.locked(async () => fix((await examineBases(ports)).findings), {
         signal: options.signal,
         waitSeconds: baseLockSeconds,
         keepLeftovers: true,
@@ -128,15 +130,15 @@ class StoreVerification {
     this.#unknown.push(...unknown);
     for (const { uuid, domain, findings } of directories) {
       this.#throwIfInterrupted();
-      await this.#settle(findings, `snapshots of ${domain}`, (mend) =>
+      await this.#settle(findings, `snapshots of ${domain}`, (fix) =>
         withSnapshotLock(ports, uuid, async () =>
-          mend((await examineSnapshots(ports, uuid)).directories.flatMap((directory) => directory.findings)),
+          fix((await examineSnapshots(ports, uuid)).directories.flatMap((directory) => directory.findings)),
         ),
       );
     }
   }
 
-  /** Probe guests that a killed run left: one may burn a core for ever. */
+  /** Probe guests that a killed run left: one may use a CPU core forever. */
   async probes(): Promise<void> {
     const { clock, survey, hypervisor } = this.ports;
     const oldest = clock.now().getTime() - probeAgeMs;
@@ -148,37 +150,37 @@ class StoreVerification {
           await survey.remove('probes', entry);
         }),
       );
-    await this.#settle(findings, 'probes', (mend) => mend(findings));
+    await this.#settle(findings, 'probes', (fix) => fix(findings));
   }
 
-  /** @param underLock gives what is found under the lock to what mends it */
+  /** @param underLock examines again under the lock and passes the findings to the fix */
   async #settle(
     seen: readonly FixableFinding[],
     what: string,
-    underLock: (mend: (found: readonly FixableFinding[]) => Promise<void>) => Promise<void>,
+    underLock: (fix: (found: readonly FixableFinding[]) => Promise<void>) => Promise<void>,
   ): Promise<void> {
     if (seen.length === 0) return;
     try {
-      await underLock((found) => this.#mend(found));
+      await underLock((found) => this.#fix(found));
     } catch (error) {
       this.#throwIfInterrupted();
       const code = error instanceof CowherdError ? error.code : undefined;
       if (code === 'LOCKED' || code === 'INTERRUPTED') this.#busy.push(what);
-      // Somebody who may only read here is told what can be seen.
+      // Without write permission, report the findings without a lock.
       else if (code === 'STORE_FAILED' && this.options.fix !== true) this.#found.push(...seen);
       else throw error;
     }
   }
 
-  async #mend(found: readonly FixableFinding[]): Promise<void> {
+  async #fix(found: readonly FixableFinding[]): Promise<void> {
     for (const one of found) {
-      if (this.options.fix === true && one.mend !== undefined) {
+      if (this.options.fix === true && one.fix !== undefined) {
         try {
-          await one.mend();
+          await one.fix();
           one.fixed = true;
         } catch (error) {
           const { message, hint = one.hint } = reportOf(error);
-          one.message += `; it could not be mended: ${message}`;
+          one.message += `; it could not be fixed: ${message}`;
           one.hint = hint;
         }
       }
@@ -188,11 +190,11 @@ class StoreVerification {
 
   #throwIfInterrupted(): void {
     if (isAborted(this.options.signal))
-      throw new CowherdError('INTERRUPTED', 'Interrupted while looking', { hint: 'Nothing was lost: run it again.' });
+      throw new CowherdError('INTERRUPTED', 'Interrupted while checking', { hint: 'No data was lost. Run the same command again.' });
   }
 }
 
-/** 4 something is amiss; 6 where nothing else is, and something could not be judged; 0 nothing amiss, or all of it fixed. */
+/** 4 if there are unfixed findings; 6 if there are none but something could not be checked; otherwise 0. */
 export function exitCodeOfVerification({ findings, busy }: Verification): number {
   if (findings.some((finding) => !finding.fixed)) return 4;
   return busy.length > 0 ? 6 : 0;

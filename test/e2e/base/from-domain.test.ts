@@ -8,7 +8,7 @@ import { domainFixtures, forThisHost } from '../../fixtures/domains.js';
 import { renderAsMember } from '../../fixtures/members.js';
 import { Lab, uri, virsh } from '../../support/lab.js';
 
-/** Undefined for those that no fleet can be made of. */
+/** Undefined for domains that cannot become a fleet. */
 function asMember(xml: string, fleet: string): ReturnType<typeof renderAsMember> | undefined {
   try {
     return renderAsMember('source', xml, fleet);
@@ -18,23 +18,23 @@ function asMember(xml: string, fleet: string): ReturnType<typeof renderAsMember>
   }
 }
 
-/** A fleet of a domain that cowherd did not make. */
+/** A fleet from a foreign domain. */
 describe('spawn --from-domain', () => {
   let lab: Lab;
   let source: string;
   let images: string;
   beforeAll(async () => {
     lab = await Lab.open();
-    // With a tail, so that the lab knows it for its own.
+    // With a suffix, so that the lab recognizes it.
     source = `${lab.fleet('source')}-vm`;
-    // Where QEMU's user may pass through.
+    // In a directory that QEMU's user can reach.
     images = lab.path('source');
     await mkdir(images, { recursive: true });
     const golden = await lab.golden('golden.qcow2');
     await execa('cp', [golden, join(images, 'root.qcow2')]);
     await execa('qemu-img', ['create', '-q', '-f', 'raw', join(images, 'data.raw'), '8M']);
     await execa('qemu-io', ['-f', 'raw', '-c', 'write -P 66 1M 1M', join(images, 'data.raw')]);
-    // As people make them.
+    // As created by users.
     await execa('virt-install', [
       ...['--connect', uri, '--name', source, '--memory', '16', '--vcpus', '1', '--virt-type', 'qemu', '--import', '--noreboot'],
       ...['--disk', `path=${join(images, 'root.qcow2')},format=qcow2`, '--disk', `path=${join(images, 'data.raw')},format=raw,bus=scsi`],
@@ -52,7 +52,7 @@ describe('spawn --from-domain', () => {
       ),
     );
 
-  it('makes five of a domain of virt-install, each with its own disks, name and addresses', async () => {
+  it('creates five members from a domain of virt-install, each with its own disks, name and addresses', async () => {
     const fleet = lab.fleet('five');
     const [before, xml] = [await digests(), await virsh('dumpxml', '--inactive', source)];
     const outcome = await lab.ok('spawn', fleet, '--from-domain', source, '--count', '5', '--wait', 'console=^OK');
@@ -60,7 +60,7 @@ describe('spawn --from-domain', () => {
     const documents = await Promise.all([1, 2, 3, 4, 5].map((index) => virsh('dumpxml', '--inactive', `${fleet}-00${index}`)));
     const macs = documents.flatMap((document) => [...document.matchAll(/<mac address='([^']+)'/g)].map((match) => match[1]));
     expect(new Set(macs).size).toBe(10);
-    // All else is as it was in the domain: the video card, the controllers, the second interface.
+    // Everything else is as in the domain: the video card, the controllers, the second interface.
     for (const part of ["<model type='vga'", "<graphics type='vnc'", "<controller type='scsi'", "bus='ide'"]) {
       expect(xml.includes(part)).toBe(documents[0]?.includes(part));
     }
@@ -68,16 +68,16 @@ describe('spawn --from-domain', () => {
     for (const index of [1, 5]) {
       const member = `${fleet}-00${index}`;
       expect((await lab.marker(fleet, member))?.boots).toBe(1);
-      // What was on the second disk is there, on an overlay.
+      // The content of the second disk is there, on an overlay.
       const second = lab.overlay(fleet, `${member}.sda`);
       const { stdout } = await execa('qemu-io', ['-f', 'qcow2', '-c', 'read -P 66 1M 1M', second]);
       expect(stdout).not.toContain('verification failed');
     }
-    // The domain itself is as it was.
+    // The domain is unchanged.
     expect(await digests()).toEqual(before);
     expect(await virsh('dumpxml', '--inactive', source)).toBe(xml);
 
-    // Again: nothing to do. Grown: the domain is not needed for it.
+    // A second spawn has nothing to do. Growing the fleet does not need the domain.
     expect((await lab.ok('spawn', fleet, '--from-domain', source, '--count', '5', '--no-start')).counts.unchanged).toBe(5);
     await execa('qemu-io', ['-f', 'qcow2', '-c', 'write -P 1 0 1M', lab.overlay(fleet, `${fleet}-002.sda`)]);
     expect((await lab.ok('reset', fleet, '--start', 'none')).counts.reset).toBe(5);
@@ -89,7 +89,7 @@ describe('spawn --from-domain', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('makes domains that libvirt takes, of those that tools and people write', async () => {
+  it('creates domains that libvirt accepts from the XML of other tools', async () => {
     const fleet = lab.fleet('real');
     let made = 0;
     for (const { name, xml } of domainFixtures) {
@@ -105,7 +105,7 @@ describe('spawn --from-domain', () => {
     expect(made).toBe(15);
   });
 
-  it('is not confused by braces, and refuses what cannot be shared', async () => {
+  it('preserves braces, and refuses devices that cannot be shared', async () => {
     const fleet = lab.fleet('odd');
     const xml = await virsh('dumpxml', '--inactive', source);
     const path = join(lab.scratch, 'odd.xml');
@@ -138,7 +138,7 @@ describe('spawn --from-domain', () => {
     } finally {
       await redefine(xml);
     }
-    expect(await refusal(2, '--network', 'none')).toContain('--network cannot go with --from-domain');
+    expect(await refusal(2, '--network', 'none')).toContain('--network cannot be used with --from-domain');
     await virsh('start', source);
     expect(await refusal(3)).toContain(`virsh shutdown ${source}`);
     await virsh('destroy', source);

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { guest, Lab, virsh } from '../../support/lab.js';
 
-/** A golden image's life: a member is promoted, and the fleet moves onto what it has become. */
+/** The lineage of a golden image: a member is promoted, and the fleet is rebased onto the new image. */
 describe('the lineage of a golden image', () => {
   let lab: Lab;
   let golden: string;
@@ -31,7 +31,7 @@ describe('the lineage of a golden image', () => {
       Array(10).fill('second'),
     );
     await lab.ok('stop', fleet, '--timeout', '1s', '--force');
-    // The base image holds the first boot of the member that it was made of.
+    // The base image contains the first boot of the promoted member.
     for (const index of ['001', '010']) expect(await boots(index)).toBe(2);
 
     await lab.ok('promote', `${fleet}-005`, '--as', 'third', '--layered');
@@ -42,14 +42,14 @@ describe('the lineage of a golden image', () => {
     expect(xml.match(/<backingStore type='file'>/g)).toHaveLength(2);
     expect(xml.indexOf('/bases/third/')).toBeLessThan(xml.indexOf('/bases/second/'));
     await lab.ok('stop', fleet, '--timeout', '1s', '--force');
-    // The canaries were started; the others, which were off, have only what the layers hold.
+    // The canaries were started; the others, which were stopped, have only the content of the layers.
     for (const index of ['001', '002']) expect(await boots(index)).toBe(3);
     expect(await boots('010')).toBe(2);
 
-    // Both layers are in use, and the first one is as it was.
+    // Both layers are in use, and the first one is unchanged.
     for (const name of ['third', 'second']) expect((await lab.cowherd('base', 'remove', name)).exitCode).toBe(3);
     expect(await sha256(first.path)).toBe(first.digest);
-    // A fleet of its own on a layered base image, reset and reported.
+    // Another fleet on a layered base image, reset and reported.
     const other = lab.fleet('layered');
     await lab.ok('spawn', other, '--base', 'third', '--count', '2', ...guest, '--wait', 'console=^OK');
     await lab.ok('reset', other, '--wait', 'console=^OK');

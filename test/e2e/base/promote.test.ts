@@ -8,7 +8,7 @@ import { guest, Lab, until, virsh } from '../../support/lab.js';
 
 const ready = ['--wait', 'console=^OK'];
 
-/** From a member's disk to a base image and to a file, and overlays made small again, on real domains. */
+/** Promotes, exports, prunes and compacts disks of real domains. */
 describe('promote, export, prune and compact', () => {
   let lab: Lab;
   let golden: string;
@@ -28,14 +28,14 @@ describe('promote, export, prune and compact', () => {
 
   beforeAll(async () => {
     lab = await Lab.open();
-    // Large enough for a copy of it to be caught in the middle.
+    // Large enough to interrupt a copy of it.
     golden = await lab.golden('golden.qcow2', { ending: 'power-button', filledMiB: 48 });
     fleet = lab.fleet('lab');
     await lab.ok('spawn', fleet, '--base', golden, '--count', '2', ...guest, ...ready);
   });
   afterAll(() => lab.close());
 
-  it('refuses while the member runs, and says how', async () => {
+  it('refuses a running member, with a hint', async () => {
     const refused = await lab.cowherd('promote', first(), '--as', 'next', '--json');
     expect(refused.exitCode).toBe(3);
     expect(refused.json.error).toMatchObject({ code: 'NOT_OFF', hint: expect.stringContaining(`cowherd stop ${fleet} 1`) });
@@ -44,21 +44,21 @@ describe('promote, export, prune and compact', () => {
     expect(await base('next')).toBeUndefined();
   });
 
-  it('shuts no member down for what it refuses in the end', async () => {
+  it('does not shut a member down if the promotion will be refused', async () => {
     const started = async (): Promise<string> => readFile(`/run/libvirt/qemu/${first()}.pid`, 'utf8');
     const before = await started();
     const refused = async (): Promise<any> => (await lab.answer('promote', first(), '--as', 'next', '--stop')).json.error;
     await lab.ok('checkpoint', fleet, '1');
     expect(await refused()).toMatchObject({ code: 'BASE_REFUSED', hint: expect.stringContaining(`cowherd checkpoint ${fleet} 1 --drop`) });
     await lab.ok('checkpoint', fleet, '1', '--drop');
-    // And one of somebody else's.
+    // And a foreign domain.
     await virsh('snapshot-create-as', first(), 'own');
     expect(await refused()).toMatchObject({ code: 'BASE_REFUSED', hint: expect.stringContaining('virsh snapshot-delete') });
     await virsh('snapshot-delete', first(), 'own');
     expect(await started()).toBe(before);
   });
 
-  it('makes a base image of a disk: the member starts again, and a fleet on the new image goes on from there', async () => {
+  it('creates a base image from a disk: the member starts again, and a fleet on the new image has its content', async () => {
     const before = await sha256((await base('golden')).path);
     const promoted = await lab.ok('promote', first(), '--as', 'next', '--stop');
     expect(promoted).toMatchObject({ name: 'next', how: 'flattened', depth: 1, promotedFrom: { fleet, member: first() } });
@@ -73,17 +73,17 @@ describe('promote, export, prune and compact', () => {
     await lab.ok('stop', child);
     expect((await lab.marker(child, `${child}-001`))?.boots).toBe(2);
     await lab.ok('stop', fleet);
-    // The one that was started again has booted twice on its own disk; the other one once.
+    // The restarted member has booted twice on its own disk; the other one once.
     expect((await lab.marker(fleet, first()))?.boots).toBe(2);
     expect((await lab.marker(fleet, second()))?.boots).toBe(1);
 
-    // Members are reset to what they were made on: the new image has changed nothing for them.
+    // Members are reset to their own base image: the new image does not affect them.
     const inUse = await lab.cowherd('base', 'remove', 'next', '--json');
     expect(inUse.json.error).toMatchObject({ code: 'BASE_IN_USE', message: expect.stringContaining(child) });
     await lab.ok('teardown', child, '--yes');
   });
 
-  it('an exported image boots alone', async () => {
+  it('an exported image boots standalone', async () => {
     const file = join(lab.scratch, 'alone.qcow2');
     expect(await lab.ok('base', 'export', 'next', file)).toMatchObject({ format: 'qcow2', layers: 1 });
     expect((await lab.cowherd('base', 'export', 'next', file)).exitCode).toBe(2);
@@ -98,7 +98,7 @@ describe('promote, export, prune and compact', () => {
     );
     await virsh('create', xml);
     const boots = async (): Promise<number | undefined> => {
-      // The guest has it open: a look only.
+      // The guest has it open: read only.
       const raw = join(lab.scratch, 'alone.raw');
       await execa('qemu-img', ['dd', '-U', '-f', 'qcow2', '-O', 'raw', 'bs=512', 'skip=1', 'count=2', `if=${file}`, `of=${raw}`]);
       return readBootMarker((await readFile(raw)).subarray(0, 512))?.boots;
@@ -108,7 +108,7 @@ describe('promote, export, prune and compact', () => {
     await rm(file);
   });
 
-  it('promotes as a layer, which keeps what is below it', async () => {
+  it('promotes as a layer, whose backing image cannot be removed', async () => {
     const promoted = await lab.ok('promote', fleet, '1', '--as', 'layer', '--layered');
     const { ref } = await base('golden');
     expect(promoted).toMatchObject({ how: 'layered', depth: 2, layers: [ref] });
@@ -130,7 +130,7 @@ describe('promote, export, prune and compact', () => {
     expect((await lab.cowherd('base', 'history', 'nonesuch')).exitCode).toBe(5);
   });
 
-  it('refuses a disk that is not what cowherd made, and a member that is not ours', async () => {
+  it('refuses a disk that cowherd did not create, and a foreign member', async () => {
     const refusal = async (): Promise<string> => {
       const { json } = await lab.cowherd('promote', second(), '--as', 'bad', '--json');
       return json.error?.code ?? 'done';
@@ -139,12 +139,12 @@ describe('promote, export, prune and compact', () => {
     expect(await refusal()).toBe('BASE_REFUSED');
     expect((await lab.cowherd('compact', fleet, '2', '--json')).json).toMatchObject({
       counts: { failed: 1 },
-      members: [{ error: { code: 'BASE_REFUSED', message: expect.stringContaining('does not have its own disks') } }],
+      members: [{ error: { code: 'BASE_REFUSED', message: expect.stringContaining('no longer uses its own disks') } }],
     });
     await lab.ok('teardown', fleet, '2', '--yes');
     await rm(lab.overlay(fleet, second()).replace('.qcow2', '.s'), { force: true });
     await lab.ok('spawn', fleet, '--count', '2', ...ready);
-    // Its memory is saved: the disk alone is a machine whose plug was pulled.
+    // With saved memory, the disk alone is inconsistent, as after a power failure.
     await virsh('managedsave', second());
     expect(await refusal()).toBe('NOT_OFF');
     await virsh('managedsave-remove', second());
@@ -159,7 +159,7 @@ describe('promote, export, prune and compact', () => {
     expect(await base('bad')).toBeUndefined();
   });
 
-  it('after a kill -9 nothing is half there, and promoting again works', async () => {
+  it('after a kill -9 nothing is incomplete, and promoting again works', async () => {
     await lab.ok('stop', fleet, '1');
     const interrupted = lab.begin('promote', first(), '--as', 'killed');
     await until('a partial file', async () => (await partials()).length > 0);
@@ -178,7 +178,7 @@ describe('promote, export, prune and compact', () => {
     await lab.ok('base', 'remove', 'killed');
   });
 
-  it('compacts overlays of members that are off, and the guest finds its disk as it was', async () => {
+  it('compacts overlays of stopped members without changing their content', async () => {
     const path = lab.overlay(fleet, first());
     await io(path, 'write -P 0x11 52M 10M', 'write -P 0 52M 9M', 'write -P 0 8M 8M', 'write -P 0x22 16M 24M');
     const copy = join(lab.scratch, 'before.qcow2');
@@ -192,7 +192,7 @@ describe('promote, export, prune and compact', () => {
     expect(await partials()).toHaveLength(1);
     await execa('qemu-img', ['compare', path, copy]);
 
-    // The other member runs: left out, and a failure where it is named.
+    // The other member is running: skipped, or a failure if it is named.
     const result = await lab.ok('compact', fleet);
     expect(result.counts).toMatchObject({ compacted: 1, skipped: 1, failed: 0 });
     expect(result.members[0]).toMatchObject({ name: first(), outcome: 'compacted' });
@@ -208,12 +208,12 @@ describe('promote, export, prune and compact', () => {
     await lab.ok('start', fleet, '1', ...ready);
     await lab.ok('stop', fleet, '1');
     expect((await lab.marker(fleet, first()))?.boots).toBe(before + 1);
-    // What a crash leaves does not keep a fleet's directory.
+    // Leftovers of a crash do not keep a fleet's directory.
     await writeFile(lab.path('fleets', fleet, 'overlays', '.compact-0123456789ab.qcow2'), 'torn');
     expect((await lab.ok('teardown', fleet, '--yes')).notes).toEqual([]);
   });
 
-  it('prunes only what nothing stands on, after a look', async () => {
+  it('prunes only unused images, and lists them first', async () => {
     const child = lab.fleet('kept');
     await lab.ok('spawn', child, '--base', 'next', '--count', '1', ...guest);
     const dry = await lab.ok('base', 'prune');
@@ -221,7 +221,7 @@ describe('promote, export, prune and compact', () => {
     expect(dry.images.map(({ name }: { name: string }) => name)).toEqual(['layer', 'golden']);
     expect((await lab.ok('base', 'prune', '--keep-newest')).images).toEqual([]);
     expect(await bases()).toHaveLength(3);
-    // A fleet that cannot be read may stand on any of them.
+    // A fleet that cannot be read may use any of them.
     const record = lab.path('fleets', child, 'fleet.json');
     const text = await readFile(record, 'utf8');
     await writeFile(record, '{');

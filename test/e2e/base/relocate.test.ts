@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Answer, guest, Lab, virsh } from '../../support/lab.js';
 import { longIt } from '../../support/long.js';
 
-/** A store that was moved or copied is whole again after `base relocate`, with what the guests wrote. */
+/** `base relocate` repairs a store that was moved or copied, and keeps the guests' changes. */
 describe('base relocate', () => {
   let lab: Lab;
   let elsewhere: string;
@@ -38,18 +38,18 @@ describe('base relocate', () => {
     await lab.close();
   });
 
-  /** Runs cowherd on the store's other place. */
+  /** Runs cowherd on the store's new location. */
   async function there(...args: string[]): Promise<Answer['json']> {
     return (await lab.cowherd(...args, '--store', elsewhere, '--json')).json;
   }
 
-  it('mends a store that was moved', async () => {
+  it('repairs a store that was moved', async () => {
     await rename(lab.store, elsewhere);
     const broken = await there('verify');
     expect(broken.findings.some(({ hint }: { hint: string }) => hint.includes('base relocate'))).toBe(true);
     expect((await there('start', fleet, '1')).counts.failed).toBe(1);
 
-    // The third runs on, with its files open where they were.
+    // The third keeps running with its files open.
     const first = await there('base', 'relocate');
     expect(first).toMatchObject({ resealed: [], counts: { relocated: 3, failed: 1, unchanged: 0 } });
     expect(first.members.find(({ name }: { name: string }) => name === `${fleet}-003`).error).toMatchObject({ code: 'NOT_OFF' });
@@ -62,13 +62,13 @@ describe('base relocate', () => {
     await there('stop', layered, '--timeout', '1s', '--force');
     await rename(elsewhere, lab.store);
     await lab.ok('base', 'relocate');
-    // What the guests had written is there: their second boot, and on the layer the one that was promoted, and two more.
+    // The guests' changes are kept: their second boot, and on the layer the promoted one and two more.
     expect((await lab.marker(fleet, `${fleet}-001`))?.boots).toBe(2);
     expect((await lab.marker(fleet, `${fleet}-003`))?.boots).toBe(2);
     expect((await lab.marker(layered, `${layered}-001`))?.boots).toBe(3);
   });
 
-  longIt('mends a store that was moved while a verb was unfinished, and resume finishes it', async () => {
+  longIt('repairs a store that was moved while a verb was unfinished, and resume completes it', async () => {
     const newer = await lab.golden('newer.qcow2', { filledMiB: 1 });
     const names = [1, 2, 3].map((index) => `${fleet}-00${index}`);
     const verbs: Array<[string[], Record<string, string>]> = [
@@ -98,7 +98,7 @@ describe('base relocate', () => {
     await lab.ok('teardown', fleet, '4', '--yes');
   });
 
-  it('leaves the guests of the original alone, whatever is done to a copy of the store', async () => {
+  it('does not affect the guests of the original store when a copy is changed', async () => {
     await lab.ok('start', fleet, '1');
     await execa('cp', ['-a', lab.store, elsewhere]);
     for (const args of [
@@ -114,7 +114,7 @@ describe('base relocate', () => {
     await lab.ok('stop', fleet, '--timeout', '1s', '--force');
   });
 
-  it('takes a copy for the same base image where its content is', async () => {
+  it('accepts a copied base image if its content is the same', async () => {
     const { path, ref } = (await lab.ok('base', 'list')).bases.find(({ name }: { name: string }) => name === 'golden');
     await execa('cp', ['--sparse=always', path, `${path}.copy`]);
     await rename(`${path}.copy`, path);
@@ -127,7 +127,7 @@ describe('base relocate', () => {
     await lab.ok('stop', fleet, '--timeout', '1s', '--force');
   });
 
-  it('refuses another content, and changes nothing', async () => {
+  it('refuses changed content, and changes nothing', async () => {
     const { path } = (await lab.ok('base', 'list')).bases.find(({ name }: { name: string }) => name === 'upper');
     const record = path.replace(/\.qcow2$/, '.json');
     const before = await readFile(record, 'utf8');

@@ -23,15 +23,13 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { follow } from '../../support/hints/follow.js';
 import { domains, guest, Lab, TestNetwork, virsh } from '../../support/lab.js';
 
-/**
- * Somebody went behind cowherd's back. For each way: what every verb answers, that none of them changes anything else, and that
- * what the hint says mends it.
+/** Changes to the store and domains behind cowherd's back. For each: the answer of every verb, that none of them changes anything else, and that following the hint fixes it.
  */
 describe('tampering', () => {
   let lab: Lab;
   let golden: string;
   let other: string;
-  /** The first member runs, the others are off. */
+  /** The first member is running, the others are stopped. */
   let fleet: string;
   let sibling: string;
   beforeAll(async () => {
@@ -52,7 +50,7 @@ describe('tampering', () => {
   const state = (...parts: string[]): string => lab.path('fleets', fleet, ...parts);
   const imagePath = async (base: string): Promise<string> => (await lab.ok('base', 'inspect', base)).path;
 
-  /** Content, kind and mode of each file, and each domain with its state and definition; not what a running guest writes. */
+  /** Content, kind and mode of each file, and each domain with its state and definition, except for disks of running guests. */
   async function world(): Promise<Map<string, string>> {
     const seen = new Map<string, string>();
     for (const file of (await readdir(lab.store, { recursive: true })).sort()) {
@@ -66,7 +64,7 @@ describe('tampering', () => {
         : 'no file';
       seen.set(file, `${content} ${stats.ino} ${stats.mode}`);
     }
-    // One virsh for all of them: a process for each would be most of what this file takes.
+    // One virsh for all of them: one process each would dominate the run time of this file.
     const ours = (await domains()).filter((domain) => domain.includes(`-${lab.id}-`));
     const asked = ours.flatMap((domain) => [`echo == ${domain}`, `domid ${domain}`, `dumpxml --inactive ${domain}`]);
     for (const part of (await virsh(asked.join('; '))).split('== ')) seen.set(part.slice(0, part.indexOf('\n')), part);
@@ -82,7 +80,7 @@ describe('tampering', () => {
     return { got: [exitCode, error?.code].filter((part) => part !== undefined).join(' '), hint: error?.hint ?? '', json };
   };
 
-  /** Asks verbs that must leave everything as it is. */
+  /** Runs verbs that must not change anything. */
   async function expectRefusals(what: string, expected: Record<string, Expected>): Promise<void> {
     const before = await world();
     const got: Record<string, Expected> = {};
@@ -154,7 +152,7 @@ describe('tampering', () => {
     await expectRefusals(what, expected);
     const { base, counts } = await lab.ok('status', fleet);
     expect([base.problem, counts.broken]).toEqual([expect.stringMatching(/\w/), 3]);
-    // What the hint says mends it, and the member that runs was never touched.
+    // Following the hint fixes it, and the running member was not affected.
     const [, options = ''] = /cowherd base add FILE (--name \w+)/.exec((await answer('start', fleet, '2')).hint) ?? [];
     expect(options).toBe('--name golden');
     if ((await stat(image).catch(() => undefined))?.isDirectory() === true) {
@@ -167,17 +165,17 @@ describe('tampering', () => {
     expect((await lab.ok('status', fleet)).counts).toMatchObject({ running: 1, shutOff: 2 });
   });
 
-  it('of a base image: what its seal cannot tell, a look at its content does', async () => {
+  it('of a base image: changes that its seal does not show are found by reading its content', async () => {
     const image = await imagePath('golden');
     const { mtimeNs } = await stat(image, { bigint: true });
     await overwrite(image, 300_000, 'Z');
     await execa('touch', ['-d', `@${mtimeNs / 10n ** 9n}.${String(mtimeNs % 10n ** 9n).padStart(9, '0')}`, image]);
     expect((await lab.ok('status', fleet)).base.problem).toBeNull();
     expect((await answer('base', 'verify', 'golden')).got).toBe('7 BASE_CHANGED');
-    // The same file would be taken for the one that is there: its content must be brought back by hand.
+    // An import of the same file would find an existing image: its content must be restored by hand.
     await rm(image);
     await lab.ok('base', 'add', golden, '--name', 'golden');
-    // Who owns it, and may write to it, changes nothing; that it may be written to is told.
+    // Its owner does not matter; a warning says that it is writable.
     await chmod(image, 0o666);
     await chown(image, 1, 1);
     expect((await lab.ok('base', 'verify', 'golden')).warning).toContain(`chmod a-w ${image}`);
@@ -185,7 +183,7 @@ describe('tampering', () => {
     expect(await lab.ok('base', 'verify', 'golden')).not.toHaveProperty('warning');
   });
 
-  it('of what a layered base image stands on', async () => {
+  it('of the backing image of a layered base image', async () => {
     const child = lab.fleet('l');
     await lab.ok('start', fleet, '3', '--wait', 'console=^OK');
     await lab.ok('stop', fleet, '3');
@@ -271,13 +269,13 @@ describe('tampering', () => {
       await lab.ok('stop', fleet, '2');
       expect((await lab.marker(fleet, name(2)))?.boots).toBe(1);
     }
-    // Nobody else was given anything.
+    // No other member was changed.
     const mine = (key: string): boolean => key.includes(`${name(2)}`) || key.endsWith('placed.log') || key.endsWith('known_hosts');
     const others = (all: Map<string, string>): object => Object.fromEntries([...all].filter(([key]) => !mine(key)));
     expect(others(await world())).toEqual(others(before));
   });
 
-  it('of an overlay: a snapshot is put in, which a copy would lose', async () => {
+  it('of an overlay: it gets a snapshot, which a copy would lose', async () => {
     await execa('qemu-img', ['snapshot', '-c', 'mine', overlay(2)]);
     await expectRefusals('snapshot', { 'promote F 2 --as new': '7 BASE_REFUSED', 'compact F 2': '4 BASE_REFUSED' });
     await follow(lab, (await answer('promote', fleet, '2', '--as', 'new')).hint);
@@ -330,14 +328,14 @@ describe('tampering', () => {
     const path = state('fleet.json');
     const text = await readFile(path, 'utf8');
     const record = JSON.parse(text);
-    // One that is left out is nobody's business any more; a spawn of as many finds it again.
+    // A member missing from the record is ignored; a spawn with the same count finds it again.
     await writeFile(path, JSON.stringify({ ...record, members: record.members.slice(0, 2) }));
     const before = await world();
     await lab.ok('reset', fleet, '2', '--start', 'none');
     expect((await world()).get(relative(lab.store, overlay(3)))).toBe(before.get(relative(lab.store, overlay(3))));
     await lab.ok('spawn', fleet, '--count', '3', '--no-start');
     expect((await lab.ok('status', fleet)).counts).toMatchObject({ running: 1, shutOff: 2 });
-    // Another digest: what the members do not stand on starts nobody.
+    // Another digest: members with another base image do not start.
     const { ref, digest } = await lab.ok('base', 'inspect', 'other');
     await writeFile(path, JSON.stringify({ ...record, base: { name: ref.split('@')[0], digest } }));
     await expectRefusals('other base image', {
@@ -362,7 +360,7 @@ describe('tampering', () => {
   });
 
   it('of a journal: it is of another fleet', async () => {
-    // What an interrupted verb of the sibling left, brought here.
+    // The intent of an interrupted verb of another fleet, copied here.
     for (const verb of ['reset', 'teardown']) {
       const killed = await lab.faulty(
         { KILL_ON: verb === 'reset' ? '^rename .*qcow2.new' : '^virsh undefine', KILL_AT: '1' },
@@ -417,7 +415,7 @@ describe('tampering', () => {
       'promote F 2 --as new': promote,
       'compact F 2': promote.replace(/^\d/, '4'),
     });
-    // Another disk: of another member, and of nobody.
+    // Another disk: of another member, and of none.
     for (const disk of [overlay(3), golden]) {
       await define(xml.replace(overlay(2), disk));
       await expectRefusals(`disk ${basename(disk)}`, verbs('4 REFUSED', '7 BASE_REFUSED', '4 REFUSED'));
@@ -427,7 +425,7 @@ describe('tampering', () => {
       await lab.ok('stop', fleet, '2-3');
       expect(await virsh('dumpxml', '--inactive', name(2))).toContain(overlay(2));
     }
-    // The mark is gone, it was renamed, it has another UUID.
+    // The mark was removed; it was renamed; it has another UUID.
     await virsh('metadata', name(2), 'urn:cowherd:domain:1', '--remove');
     await expectRefusals('mark', {
       ...verbs('4 REFUSED', '7 FOREIGN_DOMAIN', '4 REFUSED'),
@@ -478,7 +476,7 @@ describe('tampering', () => {
     await lab.ok('teardown', wired, '--yes');
   });
 
-  it('and the fleet can be taken down on a base image that is gone', async () => {
+  it('and the fleet can be removed without its base image', async () => {
     await rm(await imagePath('golden'));
     await lab.ok('stop', fleet, '1', '--timeout', '1s', '--force');
     expect((await lab.ok('teardown', fleet, '--yes')).counts).toMatchObject({ removed: 3, failed: 0 });

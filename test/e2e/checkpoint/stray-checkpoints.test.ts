@@ -6,7 +6,7 @@ import { faulty } from '../../support/flaky-libvirt.js';
 import { HungQemus } from '../../support/hung.js';
 import { guest, Lab, until, virsh } from '../../support/lab.js';
 
-/** QEMU goes on saving when cowherd has given up waiting for it: what it saves then is in no record. */
+/** QEMU continues to save after cowherd stopped waiting: that snapshot has no record. */
 describe('a checkpoint that timed out', () => {
   let lab: Lab;
   let fleet: string;
@@ -27,7 +27,7 @@ describe('a checkpoint that timed out', () => {
     await lab.close();
   });
 
-  /** Has the first member's QEMU stopped when it was asked to save, and lets it go on when cowherd is gone. @returns the stray's tag */
+  /** Stops the first member's QEMU while it saves, and continues it after cowherd has exited. @returns the tag of the stray snapshot */
   const timedOut = async (): Promise<string> => {
     const before = await tags(1);
     try {
@@ -51,7 +51,7 @@ describe('a checkpoint that timed out', () => {
     } finally {
       await qemus.goOn();
     }
-    // Nothing is left to resume: the disk itself says what became of it.
+    // There is nothing to resume: the disk shows the result.
     expect((await lab.ok('resume', fleet)).operation.verb).toBe('resume');
     let stray: string | undefined;
     await until('QEMU to save it after all', async () => {
@@ -61,7 +61,7 @@ describe('a checkpoint that timed out', () => {
     return stray ?? '';
   };
 
-  it('is found, counted, and dropped while the guest runs', async () => {
+  it('is found, counted, and removed while the guest is running', async () => {
     const stray = await timedOut();
     const { findings } = (await lab.answer('verify', fleet)).json;
     expect(findings).toMatchObject([{ kind: 'leftover', what: name(1), fixable: true, hint: expect.stringContaining('verify') }]);
@@ -76,7 +76,7 @@ describe('a checkpoint that timed out', () => {
     expect((await virsh('domstate', name(1))).trim()).toBe('running');
   });
 
-  /** What such a time-out leaves, without the wait for it: QEMU's own snapshot, and its job that nothing took away. */
+  /** Creates the leftovers of such a timeout without the wait: QEMU's snapshot and its finished job. */
   const strayed = async (): Promise<string> => {
     const tag = `cowherd-${randomBytes(6).toString('hex')}`;
     const qmp = (execute: string, words = {}): Promise<string> =>
@@ -106,7 +106,7 @@ describe('a checkpoint that timed out', () => {
     expect((await lab.ok('verify', fleet)).findings).toEqual([]);
   });
 
-  it('is not told from a good one whose record cannot be read, and then nothing is dropped', async () => {
+  it('cannot be distinguished if the record is unreadable, and then nothing is removed', async () => {
     await lab.ok('checkpoint', fleet, '1');
     const path = lab.path('fleets', fleet, 'checkpoints', `${name(1)}.json`);
     await writeFile(path, '{');
@@ -115,7 +115,7 @@ describe('a checkpoint that timed out', () => {
     await lab.ok('stop', fleet, '1', '--force', '--timeout', '1s');
     await lab.ok('start', fleet, '1');
     expect(await tags(1)).toHaveLength(1);
-    // As the hint says.
+    // Follow the hint.
     await lab.ok('checkpoint', fleet, '1', '--drop');
     expect([await tags(1), (await lab.ok('verify', fleet)).findings]).toEqual([[], []]);
   });

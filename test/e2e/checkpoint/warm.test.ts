@@ -3,7 +3,7 @@ import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { guest, Lab, until, virsh } from '../../support/lab.js';
 
-/** Memory and disk frozen together, and brought back together. */
+/** Memory and disk, saved and restored together. */
 describe('checkpoints', () => {
   let lab: Lab;
   let golden: string;
@@ -15,7 +15,7 @@ describe('checkpoints', () => {
 
   const pid = async (name: string): Promise<number> => Number(await readFile(`/run/libvirt/qemu/${name}.pid`, 'utf8'));
   const memory = async (name: string): Promise<string> => (await virsh('qemu-monitor-command', name, '--hmp', 'xp /4xw 0x7e00')).trim();
-  /** Boots again without a new QEMU, and writes to its disk as it does so. */
+  /** Reboots in the same QEMU, and writes to its disk meanwhile. */
   const reboot = (name: string): Promise<string> => virsh('qemu-monitor-command', name, JSON.stringify({ execute: 'system_reset' }));
   const frozen = async (fleet: string, index: number): Promise<any> =>
     JSON.parse(await readFile(lab.path('fleets', fleet, 'checkpoints', `${fleet}-00${index}.json`), 'utf8'));
@@ -27,7 +27,7 @@ describe('checkpoints', () => {
     return fleet;
   };
 
-  it('bring back who runs, who is off and who was paused, in the same QEMU where there is one', async () => {
+  it('restore running, stopped and paused members, in the same QEMU if there is one', async () => {
     const fleet = await spawned('back', 4, '--disk', '32MiB');
     const [first = '', second = '', third = '', fourth = ''] = [1, 2, 3, 4].map((index) => `${fleet}-00${index}`);
     const taken = await lab.ok('checkpoint', fleet, '1-3');
@@ -53,7 +53,7 @@ describe('checkpoints', () => {
       ['running', true, true],
       ['running', false, true],
     ]);
-    // The guest wrote its first sectors at each boot: of the second one nothing is left.
+    // The guest writes its first sectors at each boot: nothing of the second boot is left.
     await lab.ok('stop', fleet, '--force', '--timeout', '1s');
     const boots = await Promise.all([first, second, fourth].map(async (name) => (await lab.marker(fleet, name))?.boots));
     expect(boots).toEqual([1, 1, 1]);
@@ -61,7 +61,7 @@ describe('checkpoints', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('are counted, taken anew, and given up with their space', async () => {
+  it('are counted, replaced, and removed with their space', async () => {
     const fleet = await spawned('space', 1);
     const name = `${fleet}-001`;
     const clean = await lab.ok('report', fleet);
@@ -77,7 +77,7 @@ describe('checkpoints', () => {
     expect(second.tag).not.toBe(first.tag);
     expect([(await tags(fleet, name)).includes(first.tag), (await tags(fleet, name)).includes(second.tag)]).toEqual([false, true]);
 
-    // What would lose it says so; a cold reset is told to.
+    // Verbs that would lose it refuse; a cold reset is explicit.
     await lab.ok('stop', fleet, '--force', '--timeout', '1s');
     const compacted = await lab.answer('compact', fleet, '1');
     expect(compacted.json.members[0].error.hint).toContain(`cowherd checkpoint ${fleet} 1 --drop`);
@@ -100,21 +100,21 @@ describe('checkpoints', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('are not loaded where memory and disk do not belong together', async () => {
+  it('are not loaded if memory and disk do not match', async () => {
     const fleet = await spawned('tamper', 5);
     const names = [1, 2, 3, 4, 5].map((index) => `${fleet}-00${index}`) as [string, string, string, string, string];
     await lab.ok('checkpoint', fleet);
     await lab.ok('stop', fleet, '--force', '--timeout', '1s');
     const [changed, swapped, bare] = names.map((name) => lab.overlay(fleet, name)) as [string, string, string, string];
     await writeFile(lab.path('fleets', fleet, 'checkpoints', `${names[3]}.json`), '{');
-    // And a byte of the memory, which begins with QEMU's own word.
+    // And a byte of the memory, which starts with QEMU's magic.
     const remembered = lab.overlay(fleet, names[4]);
     const bytes = await readFile(remembered);
     const memory = bytes.indexOf('QEVM');
     expect(memory).toBeGreaterThan(0);
     bytes.writeUInt8((bytes[memory + 70_000] ?? 0) ^ 1, memory + 70_000);
     await writeFile(remembered, bytes);
-    // One byte of what was frozen; the disk of another member; and the snapshot gone.
+    // One changed byte of the snapshot; the disk of another member; a missing snapshot.
     const map = JSON.parse((await execa('qemu-img', ['map', '--output=json', changed])).stdout) as Array<{
       depth: number;
       data: boolean;
@@ -140,12 +140,12 @@ describe('checkpoints', () => {
     expect(json.members[3].error.message).toContain('is damaged');
     for (const row of json.members) expect(row.error.hint).toContain(`cowherd reset ${fleet} ${row.index}`);
     expect((await lab.ok('status', fleet)).counts.shutOff).toBe(5);
-    // As the hints say.
+    // Follow the hints.
     await lab.ok('reset', fleet, '--start', 'all', '--wait', 'console=^OK');
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('bring UEFI variables and a TPM back with the machine', async () => {
+  it('restore UEFI variables and a TPM with the machine', async () => {
     const fleet = lab.fleet('uefi');
     const machine = ['--memory', '64MiB', '--network', 'none', '--firmware', 'uefi', '--tpm'];
     await lab.ok('spawn', fleet, '--base', golden, '--count', '2', ...machine);
@@ -154,7 +154,7 @@ describe('checkpoints', () => {
     await virsh('destroy', `${fleet}-002`);
     const secrets = `/var/lib/libvirt/swtpm/${(await virsh('domuuid', `${fleet}-002`)).trim()}/tpm2/tpm2-00.permall`;
     const [before, sealed] = await Promise.all([readFile(variables), readFile(secrets)]);
-    // Not what they were when it was frozen; and without its state the TPM would be another one, with keys of its own.
+    // The variables have changed since the checkpoint; without its state the TPM would be a new one with other keys.
     await rm(secrets);
     const handle = await open(variables, 'r+');
     await handle.write(Buffer.alloc(512, 0xa5), 0, 512, 256 * 1024);
@@ -170,7 +170,7 @@ describe('checkpoints', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('of another machine fall back to a cold reset, and say so', async () => {
+  it('of another machine fall back to a cold reset with a note', async () => {
     const fleet = await spawned('older', 2);
     await lab.ok('checkpoint', fleet);
     const path = lab.path('fleets', fleet, 'checkpoints', `${fleet}-001.json`);
@@ -185,14 +185,14 @@ describe('checkpoints', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('are refused of who is off, and where they could not be whole', async () => {
+  it('are refused for stopped members, and if they could not be complete', async () => {
     const fleet = await spawned('refused', 2);
     await virsh('destroy', `${fleet}-001`);
     await virsh('suspend', `${fleet}-002`);
     const { exitCode, json } = await lab.answer('checkpoint', fleet);
     expect([exitCode, ...json.members.map((row: any) => row.error.message)]).toEqual([
       4,
-      expect.stringContaining('it is off'),
+      expect.stringContaining('it is stopped'),
       expect.stringContaining('it is paused'),
     ]);
     for (const words of [
@@ -204,7 +204,7 @@ describe('checkpoints', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('bring a Linux guest back with its disk and its time, ready', async () => {
+  it('restore a Linux guest with its disk and the correct time, ready to use', async () => {
     const fleet = lab.fleet('linux');
     const linux = ['--base', inject('tinyImage'), '--memory', '128MiB', '--seed', 'nocloud'];
     await lab.ok('spawn', fleet, ...linux, '--count', '2', '--wait', 'agent');

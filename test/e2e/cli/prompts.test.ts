@@ -62,13 +62,13 @@ describe('a question', () => {
     await domain.booted();
     const id = await virsh('domid', domain.name);
     const refused = await lab.cowherd('snapshot', 'take', domain.name, '--name', 'one');
-    expect([refused.exitCode, refused.stderr]).toEqual([3, expect.stringContaining(`${domain.name} is running: it is shut down for this`)]);
+    expect([refused.exitCode, refused.stderr]).toEqual([3, expect.stringContaining(`${domain.name} is running: it will be shut down`)]);
     expect(refused.stderr).toContain('→ Add --yes, or look first with --print-diff.');
     expect((await lab.answer('snapshot', 'take', domain.name)).json.error.code).toBe('CONFIRMATION_NEEDED');
     expect((await lab.cowherd('snapshot', 'take', domain.name, '--print-diff')).exitCode).toBe(0);
 
     const no = await answered('n', 'snapshot', 'take', domain.name, '--name', 'one', '--no-start');
-    expect(no.screen).toContain(`${domain.name} is running: it is shut down for this and stays off. Go on? [y/N]`);
+    expect(no.screen).toContain(`${domain.name} is running: it will be shut down and stay off. Continue? [y/N]`);
     expect([no.exitCode, no.screen.trimEnd().endsWith('\nCanceled.')]).toEqual([3, true]);
     expect(await virsh('domid', domain.name)).toBe(id);
     const yes = await answered('y', 'snapshot', 'take', domain.name, '--name', 'one');

@@ -4,7 +4,7 @@ import { cloneScenarios } from '../../support/clone-scenarios.js';
 import { CrashMatrix } from '../../support/crash-matrix.js';
 import { domains, Lab, TestNetwork, virsh } from '../../support/lab.js';
 
-/** Instant clones: real Linux guests that go on from the memory of one that runs. */
+/** Instant clones: real Linux guests that resume from the memory of a running VM. */
 describe('instant clones', () => {
   const lab = new Lab();
   const golden = lab.fleet('gold');
@@ -29,7 +29,7 @@ describe('instant clones', () => {
     ];
     await lab.ok('spawn', golden, ...tiny, '--count', '1', '--wait', 'agent,address');
     await run(golden, 'echo of-the-golden > /run/in-memory; echo of-the-golden > /root/on-disk; echo of-the-golden > /dev/vdb; sync');
-    // dropbear makes one at the first login only.
+    // dropbear generates one only at the first login.
     await run(golden, 'dropbearkey -t ed25519 -f /etc/dropbear/dropbear_ed25519_host_key');
   });
 
@@ -47,15 +47,15 @@ describe('instant clones', () => {
     'hostname; cat /etc/machine-id /sys/class/net/eth0/address; dropbearkey -y -f /etc/dropbear/*ed25519* | grep ^ssh | cut -d " " -f 2';
   const address = "ip -4 addr show eth0 | sed -n 's/.*inet \\([0-9.]*\\).*/\\1/p'";
 
-  it('makes members of a running VM that are themselves, and lets it go on', async () => {
-    // What would be refused in the end is refused before anything is frozen.
+  it('creates members with their own identity from a running VM, and resumes the VM', async () => {
+    // All refusals happen before the freeze.
     const refusal = async (...words: string[]) => (await lab.answer('spawn', fleet, '--from-running', goldenName, ...words)).exitCode;
     expect(await refusal('--count', '5000')).toBe(3);
     expect(await refusal('--count', '1', '--memory', '64MiB')).toBe(2);
     await lab.defineForeign(`${fleet}-001`);
     expect(await refusal('--count', '1')).toBe(7);
     await virsh('undefine', `${fleet}-001`);
-    // By its own settings: every clone would have it.
+    // A static address, which every clone would share.
     await run(golden, 'kill $(cat /run/udhcpc.eth0.pid)');
     const [own = ''] = await run(golden, address);
     expect((await lab.answer('spawn', fleet, '--from-running', goldenName, '--count', '1', '--dry-run')).json.error).toMatchObject({
@@ -69,7 +69,7 @@ describe('instant clones', () => {
     expect(await readdir(lab.path('bases'))).not.toContain(goldenName);
     expect(await readdir(lab.path('fleets'))).not.toContain(fleet);
 
-    // A day late, and settings that find a card by its MAC; on the disk, for a clone that boots.
+    // The clock is a day behind, and settings match a card by its MAC; on the disk, for a clone that boots.
     await run(
       golden,
       'date -s "@$(($(date +%s) - 86400))"; mkdir -p /etc/network; cat /sys/class/net/eth0/address > /etc/network/card; sync',
@@ -89,7 +89,7 @@ describe('instant clones', () => {
     expect(Math.abs(Number((await run(golden, 'date +%s'))[0]) - Date.now() / 1000), 'its clock').toBeLessThan(60);
     expect(await run(fleet, 'cat /etc/network/card')).toEqual(outcome.members.map((member: { mac: string }) => member.mac));
 
-    // What the golden VM had in memory is there: nobody has booted.
+    // The memory of the source VM is there: no clone has booted.
     expect(await run(fleet, 'cat /run/in-memory')).toEqual(Array(3).fill('of-the-golden'));
     expect(await run(fleet, 'head -c 13 /dev/vdb; echo "$(hostname)" > /dev/vdb')).toEqual(Array(3).fill('of-the-golden'));
     expect(await run(golden, 'head -c 13 /dev/vdb')).toEqual(['of-the-golden']);
@@ -105,7 +105,7 @@ describe('instant clones', () => {
     const known = await readFile(lab.path('fleets', fleet, 'ssh', `${fleet}-002.known_hosts`), 'utf8');
     expect(known).toContain(all[2]?.[3]);
 
-    // They stay the machine that they are, and of the VM that they are clones of.
+    // They keep their machine type and their source VM.
     for (const words of [
       ['--memory', '256MiB'],
       ['--network', 'none'],
@@ -119,7 +119,7 @@ describe('instant clones', () => {
     expect(listed).toMatchObject({ memory: { domain: goldenName, memoryMiB: 128 }, fleets: [fleet], problems: [] });
   });
 
-  it('resets a member to the moment of the freeze, and no other', async () => {
+  it('resets only the given member to the moment of the freeze', async () => {
     await run(`${fleet} 2`, 'echo mine > /root/on-disk; echo mine > /run/in-memory');
     await run(`${fleet} 3`, 'echo mine > /root/on-disk');
     await lab.ok('reset', fleet, '2', '--json');
@@ -131,8 +131,8 @@ describe('instant clones', () => {
     expect(await run(`${fleet} 2`, 'head -c 13 /dev/vdb')).toEqual(['of-the-golden']);
   });
 
-  it('neither starts nor takes for whole what was not made itself', async () => {
-    // As a clone is left whose end failed.
+  it('neither starts nor accepts a member without its own identity', async () => {
+    // The state after a failed cleanup of a clone.
     const note = lab.path('fleets', fleet, 'unmade', `${fleet}-002`);
     expect(await readdir(lab.path('fleets', fleet, 'unmade'))).toEqual([]);
     await writeFile(note, '');
@@ -153,10 +153,10 @@ describe('instant clones', () => {
     await expect(readFile(note)).rejects.toMatchObject({ code: 'ENOENT' });
   });
 
-  it('makes anew what a spawn that was killed left half done', async () => {
+  it('recreates members that a killed spawn left incomplete', async () => {
     const half = `${fleet}-004`;
     const links = async () => (await virsh('domif-getlink', half, (await virsh('domiflist', half)).match(/\S{17}/)?.[0] ?? '')).trim();
-    // Up with the golden VM's identity, and not yet itself.
+    // Running with the source VM's identity.
     expect(await lab.faulty({ KILL_AT: '1', KILL_ON: '^virsh resume', KILL_LATE: '1' }, 'spawn', fleet, '--count', '4')).toMatchObject({
       signal: 'SIGKILL',
     });
@@ -167,7 +167,7 @@ describe('instant clones', () => {
     expect((await run(`${fleet} 4`, 'hostname'))[0]).toBe(half);
     expect(await links()).toMatch(/up$/);
 
-    // A reset that is killed in the middle of a clone: from its fresh disk nobody boots, and resume makes it whole.
+    // A reset killed while it clones: the fresh disk is not booted, and resume completes it.
     expect(await lab.faulty({ KILL_AT: '1', KILL_ON: '^virsh restore' }, 'reset', fleet, '4')).toMatchObject({ signal: 'SIGKILL' });
     expect((await virsh('domstate', half)).trim()).toBe('shut off');
     await lab.ok('resume', fleet);
@@ -176,7 +176,7 @@ describe('instant clones', () => {
     expect(left.filter((name) => /operation|freeze|^\.cowherd/.test(name))).toEqual([]);
   });
 
-  it('refuses a memory that was changed, with nothing changed', async () => {
+  it('refuses a changed memory, and changes nothing', async () => {
     const [base] = (await lab.ok('base', 'list', '--json')).bases.filter((one: { memory: unknown }) => one.memory !== null);
     const path = base.path.replace(/qcow2$/, 'memory');
     const { atime, mtime, size, mode } = await stat(path);
@@ -189,7 +189,7 @@ describe('instant clones', () => {
     const refused = await lab.answer('reset', fleet, '--json');
     expect.soft(refused).toMatchObject({ exitCode: 7, json: { error: { code: 'BASE_CHANGED' } } });
     expect.soft(await lab.world(fleet)).toEqual(before);
-    // With its time as it was, only its content tells.
+    // With the old mtime, only the content differs.
     await utimes(path, atime, mtime);
     expect(await lab.answer('base', 'verify', base.ref, '--json')).toMatchObject({
       exitCode: 7,
@@ -198,7 +198,7 @@ describe('instant clones', () => {
     await handle.write(original, 0, 1, size - 1);
     await handle.close();
 
-    // Copied, it is another file with the same content: sealed again.
+    // A copy is another file with the same content: it is resealed.
     await copyFile(path, `${path}.new`);
     await rename(`${path}.new`, path);
     expect((await lab.answer('reset', fleet)).exitCode).toBe(7);
@@ -208,7 +208,7 @@ describe('instant clones', () => {
     expect((await lab.answer('rebase', fleet, '--base', base.ref)).json).toMatchObject({ error: { code: 'NOT_SUPPORTED' } });
   });
 
-  it('boots members where the memory is of other versions, and makes them themselves; also of a record that was rebuilt', async () => {
+  it('boots members if the memory is from other versions, and gives them their own identity; also with a rebuilt record', async () => {
     const [base] = (await lab.ok('base', 'list')).bases.filter((one: { memory: unknown }) => one.memory !== null);
     const path = base.path.replace(/qcow2$/, 'json');
     const text = await readFile(path, 'utf8');
@@ -218,7 +218,7 @@ describe('instant clones', () => {
     await writeFile(path, JSON.stringify({ ...record, warm: { ...record.warm, libvirt: '1.2.3' } }));
     const { notes } = await lab.ok('reset', fleet, '3');
     await writeFile(path, text);
-    expect.soft(notes.join()).toMatch(/clones were booted: .*1\.2\.3/);
+    expect.soft(notes.join()).toMatch(/clones were booted instead of restored: .*1\.2\.3/);
     const [booted, ...others] = [
       ...(await run(`${fleet} 3`, identity)),
       ...(await run(golden, identity)),
@@ -230,9 +230,9 @@ describe('instant clones', () => {
     expect(await run(`${fleet} 3`, 'cat /etc/network/card')).toEqual([booted?.[2]]);
   });
 
-  it('ends a clone that does not become itself, with its disk; a golden VM that is to stay frozen does', async () => {
+  it('removes a clone that did not get its own identity, with its disk; a source VM stays frozen if requested', async () => {
     const stuck = lab.fleet('stuck');
-    // Else it has the disk that the other clones stand on.
+    // Otherwise it would use the base image of the other clones.
     await run(golden, 'date > /root/moment; sync');
     await run(golden, 'mount --bind /etc/machine-id /etc/machine-id && mount -o remount,ro,bind /etc/machine-id');
     const { exitCode, json } = await lab.answer('spawn', stuck, '--from-running', goldenName, '--keep-frozen', '--count', '1');
@@ -247,7 +247,7 @@ describe('instant clones', () => {
     await lab.ok('teardown', stuck, '--with-base', '--yes');
   });
 
-  it('is taken down with its memory, and the golden VM stays', async () => {
+  it('is removed with its memory, and the source VM stays', async () => {
     await lab.ok('teardown', fleet, '--with-base', '--yes', '--json');
     expect((await domains()).filter((name) => name.startsWith(fleet))).toEqual([]);
     const files = await readdir(lab.path('bases'), { recursive: true });
@@ -255,7 +255,7 @@ describe('instant clones', () => {
     expect((await virsh('domstate', goldenName)).trim()).toBe('running');
   });
 
-  it('loses nothing of a golden VM whose freeze was killed', async () => {
+  it('loses nothing of a source VM whose freeze was killed', async () => {
     const matrix = await CrashMatrix.open(lab);
     const { spawn } = cloneScenarios(matrix, golden, 1);
     const { expected } = await matrix.undisturbed(spawn);
@@ -266,7 +266,7 @@ describe('instant clones', () => {
     await matrix.host.close();
   });
 
-  it('tells of a freeze that was killed, and goes on with it as it was asked for', async () => {
+  it('reports a freeze that was killed, and continues it with its options', async () => {
     const begun = lab.fleet('begun');
     const uuid = (await virsh('domuuid', goldenName)).trim();
     const asked = { count: 2, keepFrozen: false, start: false };
@@ -290,12 +290,12 @@ describe('instant clones', () => {
     });
     const { findings } = (await lab.answer('verify', begun)).json;
     expect(findings).toMatchObject([{ kind: 'unfinished', hint: `Finish it: ${hint}` }]);
-    // Taken back, nothing is left of it.
+    // After the undo, nothing is left of it.
     await mkdir(lab.path('fleets', `${begun}-b`));
     await copyFile(lab.path('fleets', begun, 'freeze.json'), lab.path('fleets', `${begun}-b`, 'freeze.json'));
-    expect((await lab.ok('teardown', `${begun}-b`, '--yes')).notes).toEqual([`${goldenName} goes on`]);
+    expect((await lab.ok('teardown', `${begun}-b`, '--yes')).notes).toEqual([`${goldenName} was resumed`]);
     expect(await readdir(lab.path('fleets'))).not.toContain(`${begun}-b`);
-    // --no-start was asked for then, and not now.
+    // --no-start was given then, but not now.
     expect((await lab.ok('resume', begun)).counts).toMatchObject({ created: 2, started: 0, failed: 0 });
     expect((await virsh('domstate', `${begun}-002`)).trim()).toBe('shut off');
     expect((await lab.answer('start', begun)).exitCode).toBe(4);
@@ -303,10 +303,10 @@ describe('instant clones', () => {
     await lab.ok('teardown', begun, '--with-base', '--yes');
   });
 
-  it('keeps what was taken where a resume is refused, until it is taken back', async () => {
+  it('keeps disk and memory if a resume is refused, until they are removed', async () => {
     const kept = lab.fleet('kept');
     await run(golden, 'date > /root/moment; sync');
-    // Disk and memory are noted, and the base image's record does not know of the memory yet; the golden VM goes on.
+    // Disk and memory are noted, but the base image's record does not include the memory yet; the source VM is resumed.
     const faults = { KILL_AT: '1', KILL_ON: '^virsh start', KILL_LATE: '1' };
     const args = ['spawn', kept, '--from-running', goldenName, '--count', '1'];
     expect(await lab.faulty(faults, ...args)).toMatchObject({ signal: 'SIGKILL' });

@@ -24,7 +24,7 @@ describe('--dry-run', () => {
     const on = ['--memory', '16MiB', '--network', `network=${network.name}`];
     await lab.ok('spawn', fleet, '--base', await lab.golden('golden.qcow2'), '--count', '3', ...on);
     await lab.ok('checkpoint', fleet, '1');
-    // One of them is off.
+    // One of them is stopped.
     await lab.ok('stop', fleet, '3', '--force', '--timeout', '1s');
     newer = await lab.golden('newer.qcow2', { filledMiB: 1 });
     await lab.ok('base', 'add', newer, '--name', 'added');
@@ -41,7 +41,7 @@ describe('--dry-run', () => {
     await network.close();
   });
 
-  /** Every file of the store with its content, and all that libvirt knows of this lab's domains and its network. */
+  /** Every file of the store with its content, and libvirt's view of this lab's domains and network. */
   const world = async (): Promise<string[]> => {
     const files = await readdir(lab.store, { recursive: true });
     const stored = await Promise.all(
@@ -51,7 +51,7 @@ describe('--dry-run', () => {
           ...stats,
           isFile: stats.isFile(),
         }));
-        // A guest that runs may write to its own disk.
+        // A running guest may write to its own disk.
         const isGuests = /\/(overlays|logs)\//.test(file);
         const digest =
           isFile && !isGuests
@@ -69,7 +69,7 @@ describe('--dry-run', () => {
       `net-dumpxml ${network.name}`,
       `net-dumpxml --inactive ${network.name}`,
     ];
-    // CPU time goes on while guests run.
+    // CPU time increases while guests are running.
     const told = (await virsh(commands.join('; '))).replace(/^CPU time:.*$/gm, '');
     return [...stored.sort(), ...own, ...told.split('\n')];
   };
@@ -100,11 +100,11 @@ describe('--dry-run', () => {
     known = await world();
     expect(known).toEqual(before);
     expect([dry.exitCode, dry.json.error?.message]).toEqual([exitCode, exitCode === 3 ? expect.any(String) : undefined]);
-    // There would have been something to do.
+    // The run would have changed something.
     if (exitCode === 0) expect(dry.json.plan.members.length).toBeGreaterThan(0);
   });
 
-  it('is tried here with every verb that has it', async () => {
+  it('is tested here for every verb that has it', async () => {
     const path = fileURLToPath(new URL('../../../oclif.manifest.json', import.meta.url));
     const { commands } = JSON.parse(await readFile(path, 'utf8')) as Manifest;
     const verbs = Object.entries(commands).flatMap(([id, { flags }]) => ('dry-run' in flags ? [id] : []));

@@ -4,18 +4,18 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { domains, guest, Lab, virsh } from '../../support/lab.js';
 
-/** A dry run changes nothing, says what would change, and exits as the real run would. */
+/** A dry run changes nothing, shows what would change, and exits like the real run. */
 describe('a dry run', () => {
   let lab: Lab;
   let golden: string;
   beforeAll(async () => {
-    // Nothing is remembered of the accelerator: the store is not there at all.
+    // No accelerator result is cached: the store does not exist.
     lab = await Lab.open({ isProbed: false });
     golden = await lab.golden('golden.qcow2', { filledMiB: 1 });
   });
   afterAll(() => lab.close());
 
-  /** Every file of the store with what a change of it would change, and this lab's domains. */
+  /** Every file of the store with its size and times, and this lab's domains. */
   const world = async (): Promise<string[]> => {
     const files = await readdir(lab.store, { recursive: true }).catch(() => ['(no store)']);
     const described = await Promise.all(
@@ -27,7 +27,7 @@ describe('a dry run', () => {
     return [...described.sort(), ...(await domains()).filter((name) => name.includes(lab.id))];
   };
 
-  /** Runs a verb dry, which must change nothing, and then for real. @returns both exit codes and the dry run's document */
+  /** Runs a verb with --dry-run, which must change nothing, and then for real. @returns both exit codes and the dry run's document */
   const both = async (...args: string[]) => {
     const before = await world();
     const dry = await lab.answer(...args, '--dry-run');
@@ -50,7 +50,7 @@ describe('a dry run', () => {
       ['overlay', 'define'],
       ['overlay', 'define'],
     ]);
-    // The second time the image is there.
+    // The second time the image is in the store.
     const other = await lab.answer('spawn', lab.fleet('other'), '--base', golden, '--count', '1', ...guest, '--dry-run');
     expect(other.json.notes).toContain(`base golden@${digest.slice(0, 12)} was in the store already`);
   });
@@ -67,7 +67,7 @@ describe('a dry run', () => {
     expect([shown.exitCode, await world()]).toEqual([0, before]);
   });
 
-  it('exits as the real run does where that is refused as a whole', async () => {
+  it('exits like the real run if that is refused as a whole', async () => {
     const fleet = lab.fleet('first');
     const other = await lab.golden('other.qcow2', { filledMiB: 1 });
     await writeFile(join(lab.scratch, 'page.qcow2'), '<html></html>'.padEnd(1024));
@@ -75,7 +75,7 @@ describe('a dry run', () => {
 
     const memory = await both('spawn', fleet, '--memory', '8TiB');
     expect(memory.codes).toEqual([3, 3]);
-    // How much is free differs from one moment to the next.
+    // The free space varies.
     const withoutFree = (report: object): string => JSON.stringify(report).replace(/[\d.]+ \w+(?= (?:is|are) available)/, 'some');
     expect(withoutFree(memory.dry.refusal)).toBe(withoutFree(memory.real.error));
     expect(memory.dry.plan.members[0].why).toContain('memory 16 → 8388608 MiB');
@@ -90,7 +90,7 @@ describe('a dry run', () => {
     expect((await both('spawn', fleet, '--count', '1')).codes).toEqual([2, 2]);
   });
 
-  it('exits as the real run does where members are refused, and where something is unfinished', async () => {
+  it('exits like the real run if members are refused or an operation is unfinished', async () => {
     const fleet = lab.fleet('unlike');
     await lab.ok('spawn', fleet, '--base', golden, '--count', '2', '--no-start', ...guest);
     const foreign = `${fleet}-001`;

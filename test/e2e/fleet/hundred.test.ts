@@ -5,7 +5,7 @@ import { domains, guest, Lab } from '../../support/lab.js';
 
 const count = 100;
 
-/** The promise of the README on a hundred real guests: each is itself, reset brings each back, and nothing is left behind. */
+/** A hundred real guests: each has its own identity, reset restores each, and nothing is left behind. */
 describe('a fleet of a hundred', () => {
   let lab: Lab;
   let fleet: string;
@@ -13,7 +13,7 @@ describe('a fleet of a hundred', () => {
   let domainsBefore: string[];
   let basePath: string;
   let baseDigest: string;
-  /** Our own and people's; other tests' come and go. */
+  /** Domains of this test and of users; those of other tests are ignored. */
   const concerned = async (): Promise<string[]> =>
     (await domains()).filter((domain) => domain.includes(lab.id) || !domain.startsWith('cwt-'));
   const name = (index: number): string => `${fleet}-${String(index).padStart(3, '0')}`;
@@ -22,7 +22,7 @@ describe('a fleet of a hundred', () => {
     lab = await Lab.open();
     fleet = lab.fleet('lab');
     golden = await lab.golden('golden.qcow2', { filledMiB: 8 });
-    // A domain with a confusing name that is somebody else's.
+    // A foreign domain with a similar name.
     await lab.defineForeign(`${fleet}-101`);
     domainsBefore = await concerned();
   });
@@ -54,7 +54,7 @@ describe('a fleet of a hundred', () => {
     expect(baseDigest).toBe(sha256(await readFile(golden)));
   });
 
-  it('shows and accounts for them', async () => {
+  it('shows them in status and report', async () => {
     const status = await lab.ok('status', fleet);
     expect(status.counts).toEqual({ running: count, shutOff: 0, paused: 0, broken: 0, missing: 0 });
     expect(
@@ -70,7 +70,7 @@ describe('a fleet of a hundred', () => {
     expect(report.perMember).toHaveLength(count);
   });
 
-  /** The guest printed a number that only it knows, and wrote it to its disk: console and overlay belong together. */
+  /** The guest printed a random number and wrote it to its disk: console and overlay match. */
   const nonces = async (): Promise<Map<string, string>> => {
     const found = new Map<string, string>();
     for (let index = 1; index <= count; index++) {
@@ -80,7 +80,7 @@ describe('a fleet of a hundred', () => {
     return found;
   };
 
-  it('resets them while they run, and each boots again as who it was', async () => {
+  it('resets running members, and each boots again with its identity', async () => {
     const identities = async () =>
       (await lab.ok('status', fleet)).members.map((member: { uuid: string; mac: string }) => [member.uuid, member.mac]);
     const [before, lives] = [await identities(), await nonces()];
@@ -91,7 +91,7 @@ describe('a fleet of a hundred', () => {
     expect(new Set([...lives.values(), ...(await nonces()).values()]).size).toBe(2 * count);
   });
 
-  it('lets every guest write its own disk and no other, and nothing of its life before', async () => {
+  it('lets every guest write only its own disk, without earlier content', async () => {
     const lives = await nonces();
     await lab.ok('stop', fleet, '--timeout', '1s', '--force');
     for (let index = 1; index <= count; index++) {
@@ -100,7 +100,7 @@ describe('a fleet of a hundred', () => {
     expect(sha256(await readFile(basePath))).toBe(baseDigest);
   });
 
-  it('resets them to clean, and leaves those off that were off', async () => {
+  it('resets their disks, and leaves stopped members stopped', async () => {
     const off = await lab.ok('reset', fleet);
     expect(off.counts).toMatchObject({ reset: count, started: 0, failed: 0 });
     expect(off.freedBytes).toBeGreaterThan(count * 64 * 1024);
@@ -108,7 +108,7 @@ describe('a fleet of a hundred', () => {
     expect((await lab.ok('report', fleet)).overlays.driftBytes).toBe(0);
   });
 
-  it('tears them down and leaves all else as it was', async () => {
+  it('removes them and changes nothing else', async () => {
     const outcome = await lab.ok('teardown', fleet, '--with-base', '--yes');
     expect(outcome.counts).toMatchObject({ removed: count, failed: 0 });
     expect(await concerned()).toEqual(domainsBefore);

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { guest, Lab, until } from '../../support/lab.js';
 
-/** By SIGHUP: Node itself catches the others from its start. */
+/** Uses SIGHUP: Node handles the other signals from its start. */
 async function listensToSignals(pid: number | undefined): Promise<boolean> {
   const caught = /^SigCgt:\s+([0-9a-f]+)$/m.exec(await readFile(`/proc/${pid}/status`, 'utf8'))?.[1] ?? '0';
   return (BigInt(`0x${caught}`) & 1n) !== 0n;
@@ -38,7 +38,7 @@ describe('limits on the command line', () => {
     expect(JSON.stringify(json.error)).toContain(limit);
   });
 
-  it('ends at a signal while it computes', async () => {
+  it('ends at a signal during a computation', async () => {
     // Host keys are derived for each member: many seconds of computing.
     const run = lab.begin(...spawning(10_000, ...guest, '--seed', 'nocloud'));
     await until('cowherd to listen to signals', () => listensToSignals(run.pid));

@@ -6,8 +6,8 @@ import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { guest, Lab, until, virsh } from '../../support/lab.js';
 import { longIt } from '../../support/long.js';
 
-/** What a member is made of beside its first disk: firmware, TPM, further disks. */
-describe('members with more to them', () => {
+/** Firmware, TPM and further disks of members. */
+describe('members with UEFI, TPM and further disks', () => {
   let lab: Lab;
   let golden: string;
   beforeAll(async () => {
@@ -24,7 +24,7 @@ describe('members with more to them', () => {
   const isBlank = async (path: string): Promise<boolean> =>
     (await execa('qemu-img', ['map', '-U', '-f', 'qcow2', '--output=json', path])).stdout.includes('"data": true') === false;
 
-  it('gives each its own blank disks: made, counted, blanked by a reset, gone with it', async () => {
+  it('gives each its own blank disks: created, counted, blanked by a reset, removed with it', async () => {
     const fleet = lab.fleet('disks');
     const disks = ['--disk', '1GiB', '--disk', '64MiB,bus=scsi,name=logs', '--disk', '32MiB,bus=sata,name=data-9'];
     await lab.ok('spawn', fleet, '--base', golden, '--count', '2', ...guest, ...disks, '--seed', 'nocloud', '--wait', 'console=^OK');
@@ -36,20 +36,20 @@ describe('members with more to them', () => {
     expect(info['virtual-size']).toBe(1024 ** 3);
 
     await lab.ok('stop', fleet, '--timeout', '1s', '--force');
-    // What a guest would write there.
+    // Data of a guest.
     const before = await lab.ok('report', fleet);
     await execa('qemu-io', ['-f', 'qcow2', '-c', 'write -P 7 0 8M', disk(fleet, 1, 'data1')]);
     const after = await lab.ok('report', fleet);
     expect(after.overlays.driftBytes - before.overlays.driftBytes).toBeGreaterThan(8 * 1024 ** 2 - 1);
     expect((await lab.ok('status', fleet)).members[0].driftBytes).toBeGreaterThan(8 * 1024 ** 2);
 
-    // Of all disks what is held for nothing is given back.
+    // Unused blocks of all disks are freed.
     await execa('qemu-io', ['-f', 'qcow2', '-c', 'write -P 0 0 8M', disk(fleet, 1, 'data1')]);
     const compacted = await lab.ok('compact', fleet, '1');
     expect(compacted.freedBytes).toBeGreaterThan(7 * 1024 ** 2);
     await execa('qemu-io', ['-f', 'qcow2', '-c', 'write -P 7 0 1M', disk(fleet, 1, 'data1')]);
 
-    // One that is lost is made anew, and what is there stays.
+    // A missing disk is recreated, and existing ones are kept.
     await execa('rm', [disk(fleet, 2, 'logs')]);
     expect((await lab.ok('status', fleet)).members[1]).toMatchObject({
       state: 'broken',
@@ -64,7 +64,7 @@ describe('members with more to them', () => {
     const kept = await lab.cowherd('spawn', fleet, '--disk', '2GiB,name=data1', '--json');
     expect(kept.exitCode).toBe(2);
     expect(kept.json.error.message).toContain('data1');
-    // A lost record is rebuilt: a disk's number makes no member.
+    // A lost record is rebuilt: the number in a disk's name is not a member.
     await execa('rm', [lab.path('fleets', fleet, 'fleet.json')]);
     await lab.ok('status', fleet, '--recover');
     expect((await lab.ok('status', fleet)).members).toHaveLength(2);
@@ -77,7 +77,7 @@ describe('members with more to them', () => {
     await expect(stat(lab.path('fleets', fleet))).rejects.toThrow();
   });
 
-  it('gives each its own UEFI variables and TPM, and a reset gives them back as they were', async () => {
+  it('gives each its own UEFI variables and TPM, and a reset restores them', async () => {
     const fleet = lab.fleet('uefi');
     const vars = join(lab.scratch, 'vars.fd');
     await copyFile('/usr/share/OVMF/OVMF_VARS_4M.ms.fd', vars);
@@ -86,11 +86,11 @@ describe('members with more to them', () => {
     const nvram = (index: number): string => lab.path('fleets', fleet, 'nvram', `${fleet}-00${index}.fd`);
     const uuid = (await virsh('domuuid', `${fleet}-001`)).trim();
     const tpm = `/var/lib/libvirt/swtpm/${uuid}/tpm2/tpm2-00.permall`;
-    // The firmware writes its variables as soon as it runs.
+    // The firmware writes its variables when it starts.
     await until('a firmware that writes', async () => (await digest(nvram(1))) !== (await digest(vars)));
     expect(await virsh('dumpxml', `${fleet}-001`)).toContain('OVMF_CODE_4M.fd');
     const endorsed = await digest(tpm);
-    // A disk that is added is no reason to forget them.
+    // Adding a disk does not reset them.
     await lab.ok('stop', fleet, '2', '--timeout', '1s', '--force');
     const written = await digest(nvram(2));
     await lab.ok('spawn', fleet, '--disk', '16MiB', '--no-start').catch(() => undefined);
@@ -120,10 +120,10 @@ describe('members with more to them', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('finds its way after kill -9 between undefining and defining', async () => {
+  it('recovers from kill -9 between undefining and defining', async () => {
     const fleet = lab.fleet('tpm');
     await lab.ok('spawn', fleet, '--base', golden, '--count', '5', ...guest, '--tpm', '--wait', 'console=^OK');
-    // The third domain is undefined by then, and not defined again.
+    // The third domain is undefined at that point and not defined again.
     const faults = { KILL_ON: '^virsh define', KILL_AT: '3' };
     expect((await lab.faulty(faults, 'reset', fleet, '--concurrency', '1')).signal).toBe('SIGKILL');
     expect((await lab.ok('status', fleet)).members[2].problems).toContain('domain is missing');
@@ -142,16 +142,16 @@ describe('members with more to them', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('refuses what cannot be', async () => {
+  it('refuses impossible combinations', async () => {
     const fleet = lab.fleet('bad');
     const refusal = async (...args: string[]): Promise<string> => {
       const { exitCode, json } = await lab.cowherd('spawn', fleet, '--base', golden, '--count', '1', ...args, '--json');
       expect(exitCode).toBe(2);
       return `${json.error.message} ${(json.error.details ?? []).join(' ')}`;
     };
-    expect(await refusal('--nvram', golden, '--firmware', 'uefi')).toContain('no NVRAM');
+    expect(await refusal('--nvram', golden, '--firmware', 'uefi')).toContain('is not the NVRAM');
     const vars = join(lab.scratch, 'vars.fd');
-    expect(await refusal('--nvram', vars)).toContain('belongs to UEFI');
+    expect(await refusal('--nvram', vars)).toContain('requires UEFI');
     expect(await refusal('--disk', '1GiB,colour=red')).toContain('cannot be read');
     expect(await refusal('--disk', '0')).toContain('is not a size');
     expect(await refusal('--disk', '1GiB,name=root')).toContain('first disk');

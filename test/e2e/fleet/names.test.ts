@@ -4,7 +4,7 @@ import { Config } from '@oclif/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { domains, guest, Lab } from '../../support/lab.js';
 
-/** What somebody may take for a name. */
+/** Hostile names. */
 const hostile = [
   '..',
   '../../etc',
@@ -29,7 +29,7 @@ const hostile = [
   '',
 ];
 
-/** Words that a command needs beside the one that is tried; none of them exists. */
+/** Other required arguments of a command; none of them exists. */
 const harmless: Record<string, string> = {
   base: 'nosuch',
   domain: 'cwt-nosuch',
@@ -37,13 +37,13 @@ const harmless: Record<string, string> = {
   members: '1',
   fleet: 'cwt-nosuch',
 };
-/** Files and directories are named by people as they like, and some words are the guest's. */
+/** Arguments that are files, directories or words for the guest may have any name. */
 const free = new Set(['file', 'target', 'source', 'from', 'to', 'command', 'path', 'directory']);
 
-/** Every argument of every command is tried, also of commands that are yet to come. */
+/** Tries every argument of every command, including future commands. */
 describe('hostile names', async () => {
   const config = await Config.load(fileURLToPath(new URL('../../..', import.meta.url)));
-  // Those without --json hand the terminal over: they are tried as processes below.
+  // Commands without --json use the terminal: they are tested as processes below.
   const own = config.commands.filter(
     ({ pluginName, enableJsonFlag, id, aliases }) => pluginName === 'cowherd' && enableJsonFlag && !aliases.includes(id),
   );
@@ -55,7 +55,7 @@ describe('hostile names', async () => {
   let lab: Lab;
   beforeAll(async () => {
     lab = await Lab.open();
-    // There is something to be hurt.
+    // A fleet that could be damaged.
     await lab.ok('spawn', lab.fleet('names'), '--base', await lab.golden('golden.qcow2'), '--count', '1', ...guest, '--no-start');
   });
   afterAll(() => lab.close());

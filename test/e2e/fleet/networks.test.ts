@@ -3,7 +3,7 @@ import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { domains, Lab, TestNetwork, virsh } from '../../support/lab.js';
 
-/** Networks as they are found on real hosts: shared with other runs, with IPv6, or not there at all. */
+/** Networks of real hosts: shared with other runs, with IPv6, or missing. */
 describe('a network', () => {
   let labs: [Lab, Lab];
   let golden: string;
@@ -30,7 +30,7 @@ describe('a network', () => {
     ['that is gone when it is stopped', 2],
   ])('%s serves %d spawns at once, of two stores', async (_, spawns) => {
     const isPersistent = spawns === 4;
-    // Room for these and no more: whoever is late has to search.
+    // Just enough addresses for these: the slower run has to search.
     const network = await open(isPersistent ? 'p' : 't', 10, 9 + 2 * spawns, { isPersistent });
     const fleets = Array.from({ length: spawns }, (_, number) => number).map((number) => ({
       lab: labs[number % 2] as Lab,
@@ -46,9 +46,9 @@ describe('a network', () => {
     expect((await network.hosts()).sort()).toEqual(names);
     if (isPersistent) expect((await network.hosts('--inactive')).sort()).toEqual(names);
 
-    // What is full says so, and leaves nothing behind.
+    // A full network is refused, and nothing is left behind.
     const late = await labs[1].cowherd('spawn', labs[1].fleet('late'), ...on(`network=${network.name}`, 1), '--json');
-    expect([late.exitCode, late.json.error.message]).toEqual([3, expect.stringContaining('has 0 free addresses, and 1 are needed')]);
+    expect([late.exitCode, late.json.error.message]).toEqual([3, expect.stringContaining('has 0 free addresses; 1 are needed')]);
 
     for (const { lab, fleet } of fleets) {
       expect(addresses(await lab.ok('status', fleet))).toEqual(addresses(runs[fleets.findIndex((entry) => entry.fleet === fleet)]?.json));
@@ -59,7 +59,7 @@ describe('a network', () => {
     for (const lab of labs) expect(await readdir(lab.path('fleets'))).toEqual([]);
   });
 
-  it('with DHCP for IPv6 before that for IPv4 gives addresses, and takes back half an entry', async () => {
+  it('with DHCP for IPv6 before IPv4 gives addresses, and removes incomplete entries', async () => {
     const number = Number.parseInt(labs[0].id.slice(0, 4), 16).toString(16);
     const before = `<ip family='ipv6' address='fd43:${number}::1' prefix='64'><dhcp><range start='fd43:${number}::10' end='fd43:${number}::20'/></dhcp></ip>`;
     const network = await open('v6', 10, 17, { isPersistent: true, before });
@@ -69,7 +69,7 @@ describe('a network', () => {
     expect(addresses({ members })).toEqual([network.address(10), network.address(11)]);
     expect(await network.hosts()).toHaveLength(2);
 
-    // An entry that only one side has lost comes back there; another address of old goes.
+    // An entry that is missing in one definition is restored; an outdated address is removed.
     const [first] = members;
     const entry = (address: string) => `<host mac='${first.mac}' name='${first.name}' ip='${address}'/>`;
     const update = (verb: string, address: string, side: string) =>
@@ -84,14 +84,14 @@ describe('a network', () => {
     expect([await network.hosts(), await network.hosts('--inactive')]).toEqual([[], []]);
   });
 
-  it('of a bridge that is not there is told of before anything is made, and how to make it', async () => {
+  it('of a missing bridge is refused before anything is created, with the command to create it', async () => {
     const [lab] = labs;
     const fleet = lab.fleet('bridge');
     const bridge = `cwtb${lab.id}`;
     const { exitCode, json } = await lab.answer('spawn', fleet, ...on(`bridge=${bridge}`, 1));
-    expect([exitCode, json.error.message]).toEqual([3, `there is no bridge ${bridge} on this host; nothing was changed`]);
+    expect([exitCode, json.error.message]).toEqual([3, `bridge ${bridge} not found on this host; nothing was changed`]);
     expect([(await domains()).filter((name) => name.startsWith(fleet)), (await lab.answer('status', fleet)).exitCode]).toEqual([[], 5]);
-    const command = /make it: (.*)$/.exec(json.error.hint)?.[1] ?? '';
+    const command = /create it: (.*)$/.exec(json.error.hint)?.[1] ?? '';
     try {
       await execa('bash', ['-c', command.replaceAll('sudo ', '')]);
       expect((await lab.ok('spawn', fleet, ...on(`bridge=${bridge}`, 1))).counts).toMatchObject({ created: 1, started: 1 });

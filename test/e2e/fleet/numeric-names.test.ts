@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Host, openHost } from '../../../src/host.js';
 import { guest, Lab, uri, virsh } from '../../support/lab.js';
 
-/** virsh takes a number for the id of a running domain, although another domain has it for a name. */
+/** virsh reads a number as the id of a running domain, even if another domain has that name. */
 describe('a domain whose name is the id of a running member', () => {
   const uuid = crypto.randomUUID();
   let lab: Lab;
@@ -19,7 +19,7 @@ describe('a domain whose name is the id of a running member', () => {
     running = `${fleet}-001`;
     await lab.ok('spawn', fleet, '--base', await lab.golden('one.qcow2'), '--count', '1', ...guest);
     number = (await virsh('domid', running)).trim();
-    // Its second disk stands on a base image of the store, which no fleet uses.
+    // Its second disk is based on a base image of the store that no fleet uses.
     const { path } = await lab.ok('base', 'add', await lab.golden('two.qcow2', { filledMiB: 1 }), '--name', 'two');
     const [first, second] = [await lab.golden('first.qcow2'), join(lab.scratch, 'second.qcow2')];
     await execa('qemu-img', ['create', '-q', '-f', 'qcow2', '-b', path, '-F', 'qcow2', second]);
@@ -30,7 +30,7 @@ describe('a domain whose name is the id of a running member', () => {
     );
   });
   afterAll(async () => {
-    // Its name carries no mark of this lab.
+    // Its name does not have this lab's prefix.
     await execa('virsh', ['-c', uri, 'undefine', uuid], { reject: false });
     await host.close();
     await lab.close();
@@ -41,7 +41,7 @@ describe('a domain whose name is the id of a running member', () => {
     expect([exitCode, json.error?.code]).toEqual([3, 'BASE_IN_USE']);
   });
 
-  it('is not taken for a member of the fleet by verify', async () => {
+  it('does not count as a member of the fleet in verify', async () => {
     expect((await lab.ok('verify', fleet)).findings).toEqual([]);
   });
 
@@ -54,7 +54,7 @@ describe('a domain whose name is the id of a running member', () => {
     expect(xml.match(/<target dev='vd/g)).toHaveLength(2);
   });
 
-  it('is never stopped or looked at in place of the other, whichever way it is named', async () => {
+  it('is never stopped or read in place of the other, by name or by UUID', async () => {
     const { hypervisor, domains } = host;
     for (const call of [hypervisor.destroy(number), hypervisor.undefine(number), domains.definition(number), hypervisor.stateOf(number)])
       await expect(call).rejects.toMatchObject({ code: 'NOT_SUPPORTED' });

@@ -4,7 +4,7 @@ import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { guest, Lab, until, virsh } from '../../support/lab.js';
 
-/** A fleet moves to another base image. */
+/** Rebase of a fleet onto another base image. */
 describe('rebase', () => {
   let lab: Lab;
   let one: string;
@@ -14,7 +14,7 @@ describe('rebase', () => {
     lab = await Lab.open();
     one = await lab.golden('one.qcow2', { filledMiB: 1 });
     two = await lab.golden('two.qcow2', { filledMiB: 1 });
-    // Boots, and never says OK.
+    // Boots, but never prints OK.
     broken = await lab.golden('broken.qcow2');
     await execa('qemu-io', ['-f', 'qcow2', '-c', 'write -P 244 0 510', broken]);
     for (const image of [two, broken]) await lab.ok('base', 'add', image);
@@ -27,14 +27,14 @@ describe('rebase', () => {
     createHash('sha256')
       .update(await readFile(path))
       .digest('hex');
-  /** What the base image under the second MiB of a member's disk is; read through its overlay. */
+  /** Identifies the base image by the second MiB of a member's disk, read through its overlay. */
   async function standsOn(fleet: string, member: string, image: string): Promise<boolean> {
     const read = async (path: string): Promise<string> =>
       (await execa('qemu-io', ['-U', '-r', '-f', 'qcow2', '-c', 'read -v 1M 512', path])).stdout.split('\n').slice(0, 32).join('\n');
     return (await read(lab.overlay(fleet, member))) === (await read(image));
   }
 
-  it('moves a canary first, then the rest, and the old base image is free', async () => {
+  it('moves a canary first, then the rest, and the old base image is unused', async () => {
     const fleet = lab.fleet('five');
     await lab.ok('spawn', fleet, '--base', one, '--count', '5', ...guest, '--wait', 'console=^OK');
     await lab.ok('stop', fleet, '5', '--timeout', '1s', '--force');
@@ -58,7 +58,7 @@ describe('rebase', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('stops at a canary that fails, and goes back', async () => {
+  it('stops at a canary that fails, and can return', async () => {
     const fleet = lab.fleet('canary');
     await lab.ok('spawn', fleet, '--base', one, '--count', '4', ...guest, '--wait', 'console=^OK');
     const uptime = async (): Promise<string> => virsh('dominfo', `${fleet}-003`);
@@ -66,15 +66,15 @@ describe('rebase', () => {
     const { exitCode, json } = await lab.cowherd('rebase', fleet, '--base', 'broken', '--wait', 'console=^OK', '--timeout', '4s', '--json');
     expect(exitCode).toBe(4);
     expect(json.counts).toMatchObject({ failed: 1, unchanged: 3 });
-    expect(json.notes.join()).toContain('a canary failed: members 2-4 were not touched');
+    expect(json.notes.join()).toContain('a canary failed: members 2-4 were not changed');
     expect(await bases(fleet)).toEqual(['broken', 'one', 'one', 'one']);
     expect((await uptime()).match(/^Id:.*/m)?.[0]).toBe(before.match(/^Id:.*/m)?.[0]);
-    // Each stays on what it stands on: a reset does not move it, and both images are in use.
+    // Each member keeps its base image: a reset does not move it, and both images are in use.
     await lab.ok('reset', fleet, '1-2');
     expect(await bases(fleet)).toEqual(['broken', 'one', 'one', 'one']);
     expect(await virsh('dumpxml', '--inactive', `${fleet}-001`)).toContain('/bases/broken/');
     for (const name of ['one', 'broken']) expect((await lab.cowherd('base', 'remove', name)).exitCode).toBe(3);
-    // A record that is lost is rebuilt with both.
+    // A lost record is rebuilt with both.
     await execa('rm', [lab.path('fleets', fleet, 'fleet.json')]);
     await lab.ok('status', fleet, '--recover');
     expect(await bases(fleet)).toEqual(['broken', 'one', 'one', 'one']);
@@ -87,7 +87,7 @@ describe('rebase', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('killed while it waits for a canary, it waits for it again', async () => {
+  it('killed during the wait for a canary, it waits for it again', async () => {
     const fleet = lab.fleet('waiting');
     await lab.ok('spawn', fleet, '--base', one, '--count', '3', ...guest, '--wait', 'console=^OK');
     const run = lab.begin('rebase', fleet, '--base', 'broken', '--wait', 'console=^OK', '--timeout', '5s');
@@ -97,16 +97,16 @@ describe('rebase', () => {
     await run;
     await lab.unlocked();
     await virsh('destroy', `${fleet}-001`);
-    // What may be half way is not started.
+    // A member in an intermediate state is not started.
     expect((await lab.cowherd('start', fleet, '2')).exitCode).toBe(3);
     const { exitCode, json } = await lab.cowherd('resume', fleet, '--json');
     expect(exitCode).toBe(4);
-    expect(json.notes.join()).toContain('members 2-3 were not touched');
+    expect(json.notes.join()).toContain('members 2-3 were not changed');
     expect(json.members[0]).toMatchObject({ outcome: 'failed', step: 'wait' });
     expect(json.members.map((member: { outcome: string }) => member.outcome)).toEqual(['failed', 'unchanged', 'unchanged']);
     expect(await bases(fleet)).toEqual(['broken', 'one', 'one']);
 
-    // A record that does not say what an overlay stands on starts nothing, and defines nothing over it.
+    // If the record has another base image than an overlay, the member is neither started nor redefined.
     await lab.ok('stop', fleet, '--timeout', '1s', '--force');
     const path = lab.path('fleets', fleet, 'fleet.json');
     const record = await readFile(path, 'utf8');
@@ -114,13 +114,13 @@ describe('rebase', () => {
     for (const verb of ['start', 'spawn']) {
       const refused = await lab.cowherd(verb, fleet, '--json');
       expect(refused.exitCode).toBe(4);
-      expect(refused.json.members[1].error.message).toMatch(/its overlay stands on .*\/bases\/one\/.*, not on broken@/);
+      expect(refused.json.members[1].error.message).toMatch(/its overlay is based on .*\/bases\/one\/.*, not on broken@/);
     }
     await writeFile(path, record);
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('interrupted and taken down, it leaves those that stay on what they stand on', async () => {
+  it('interrupted and partly removed, it keeps the base images of the remaining members', async () => {
     const fleet = lab.fleet('down');
     await lab.ok('spawn', fleet, '--base', one, '--count', '3', ...guest);
     const run = lab.begin('rebase', fleet, '--base', 'two', '--wait', 'console=^NEVER');
@@ -129,7 +129,7 @@ describe('rebase', () => {
     run.kill('SIGKILL');
     await run;
     await lab.unlocked();
-    // A domain that cannot be taken down, since nobody knows whose it is now.
+    // A domain that cannot be removed, since its owner is unknown.
     await virsh('destroy', `${fleet}-003`);
     await virsh('domrename', `${fleet}-003`, `${fleet}-away`);
     expect((await lab.cowherd('teardown', fleet, '--yes')).exitCode).toBe(4);
@@ -141,7 +141,7 @@ describe('rebase', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('keeps what the guests wrote, of those that are off', async () => {
+  it('keeps the changes of stopped guests', async () => {
     const fleet = lab.fleet('drift');
     await lab.ok('spawn', fleet, '--base', one, '--count', '3', ...guest, '--wait', 'console=^OK');
     const refused = await lab.cowherd('rebase', fleet, '--base', 'two', '--keep-drift', '--canary', '0', '--json');
@@ -165,7 +165,7 @@ describe('rebase', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('killed with all of it done but the end, it is over when it is resumed', async () => {
+  it('killed just before its end, it is completed by resume', async () => {
     const fleet = lab.fleet('end');
     await lab.ok('spawn', fleet, '--base', one, '--count', '2', ...guest, '--no-start');
     const faults = { KILL_ON: '^unlink .*operation.json$', KILL_AT: '1' };
@@ -176,7 +176,7 @@ describe('rebase', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('is resumed after kill -9, in either way', async () => {
+  it('is resumed after kill -9, with and without --keep-drift', async () => {
     const fleet = lab.fleet('killed');
     for (const keep of [[], ['--keep-drift']]) {
       await lab.ok('spawn', fleet, '--base', one, '--count', '5', ...guest, '--wait', 'console=^OK');

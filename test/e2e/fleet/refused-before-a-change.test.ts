@@ -31,7 +31,7 @@ describe('a verb that fails before its first change', () => {
     expect(await unfinished(fleet)).toBeNull();
   });
 
-  it('names the flag: doctor with a disk size that is none', async () => {
+  it('names the flag: doctor with an invalid disk size', async () => {
     const { exitCode, json } = await lab.answer('doctor', '--disk', 'much');
     expect([exitCode, json.error.details, json.error.hint]).toEqual([
       2,
@@ -44,7 +44,7 @@ describe('a verb that fails before its first change', () => {
     const fleet = lab.fleet('down');
     await lab.ok('spawn', fleet, '--base', golden, '--count', '1', '--no-start', ...guest);
     await using host = await openHost({ connect: uri, store: lab.store });
-    // libvirtd that goes away at this very call cannot be had for real.
+    // A libvirtd that fails at exactly this call is simulated.
     const readXml = async (): Promise<never> => {
       throw new CowherdError('CONNECTION_FAILED', 'The connection to libvirt ended');
     };

@@ -5,7 +5,7 @@ import { type Host, openHost } from '../../../src/host.js';
 import { spawn } from '../../../src/services/fleet/spawn/spawn.js';
 import { domains, guest, Lab, uri, virsh } from '../../support/lab.js';
 
-/** A port some of whose calls are others: for what cannot be brought about at that very moment. */
+/** Replaces calls of a port, to simulate failures at an exact moment. */
 function changed<T extends object>(port: T, calls: Partial<T>): T {
   return new Proxy(port, {
     get: (target, key) => {
@@ -15,7 +15,7 @@ function changed<T extends object>(port: T, calls: Partial<T>): T {
   });
 }
 
-/** What a spawn takes back that fails late. */
+/** The undo of a spawn that fails late. */
 describe('a spawn that fails when its first domain is defined', () => {
   let lab: Lab;
   let host: Host;
@@ -31,12 +31,12 @@ describe('a spawn that fails when its first domain is defined', () => {
     await lab.close();
   });
 
-  it('undefines no domain that it did not make', async () => {
+  it('undefines no domain that it did not create', async () => {
     const member = `${fleet}-001`;
     const path = join(lab.scratch, 'member.xml');
     await writeFile(path, await virsh('dumpxml', '--inactive', member));
     await virsh('undefine', member);
-    // Somebody brings it back, after it was seen to be missing.
+    // The domain is recreated after the check that it is missing.
     const fleets = changed(host.fleets, {
       write: async (record) => {
         await host.fleets.write(record);
@@ -50,7 +50,7 @@ describe('a spawn that fails when its first domain is defined', () => {
     expect((await lab.ok('verify')).findings).toEqual([]);
   });
 
-  it('tells why it failed, and keeps its intent where the domain cannot be taken back', async () => {
+  it('reports why it failed, and keeps its intent if the domain cannot be removed', async () => {
     const other = lab.fleet('kept');
     const hypervisor = changed(host.hypervisor, {
       define: async (definition) => {

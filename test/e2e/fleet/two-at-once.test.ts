@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { guest, Lab, until } from '../../support/lab.js';
 import { unleash } from '../../support/stress.js';
 
-/** Several runs of cowherd on one store: one of them works, the others wait or are told who does. */
+/** Several runs of cowherd on one store: one works, the others wait or report its lock. */
 describe('two at once', () => {
   let lab: Lab;
   let goldens: [string, string];
@@ -13,7 +13,7 @@ describe('two at once', () => {
   });
   afterAll(() => lab.close());
 
-  it('a base image is removed or a fleet stands on it, never both', async () => {
+  it('a base image is removed or used by a fleet, never both', async () => {
     for (let attempt = 0; attempt < 3; attempt++) {
       const fleet = lab.fleet(`race${attempt}`);
       await lab.ok('base', 'add', goldens[0]);
@@ -21,7 +21,7 @@ describe('two at once', () => {
         lab.cowherd('spawn', fleet, '--base', 'golden', '--count', '2', ...guest, '--json'),
         lab.cowherd('base', 'remove', 'golden', '--json'),
       ]);
-      // Whoever came second was told.
+      // The second run got an error.
       expect([
         [0, 3],
         [5, 0],
@@ -32,7 +32,7 @@ describe('two at once', () => {
     }
   });
 
-  it('tells a verb that is under way from one that was interrupted', async () => {
+  it('distinguishes a running verb from an interrupted one', async () => {
     const fleet = lab.fleet('busy');
     const run = lab.begin('spawn', fleet, '--base', goldens[0], '--count', '20', ...guest, '--concurrency', '1', '--boot-concurrency', '1');
     const unfinished = async () => (await lab.cowherd('status', fleet, '--json')).json.unfinished;
@@ -41,16 +41,16 @@ describe('two at once', () => {
     expect((await lab.cowherd('status', fleet)).stdout).toContain(`is under way (pid ${run.pid})`);
     run.kill('SIGKILL');
     await run;
-    // What it had asked libvirt for is under way for a moment more.
+    // libvirt may still process its last call for a moment.
     await lab.unlocked();
-    // Its number is another process's by now.
+    // Its pid belongs to another process now.
     await writeFile(lab.path('fleets', `.${fleet}.lock`), `pid ${process.pid}\n`);
     expect(await unfinished()).toMatchObject({ verb: 'spawn', pid: null });
     expect((await lab.cowherd('status', fleet)).stdout).toContain(`cowherd resume ${fleet}`);
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('random verbs by three processes leave a store in which nothing is amiss', async () => {
+  it('random verbs by three processes leave a consistent store', async () => {
     const { runs, outrages } = await unleash(lab, { rounds: 24, processes: 3, seed: 7, killedPercent: 25 }, goldens);
     expect(outrages).toEqual([]);
     expect(runs).toBe(24);

@@ -21,7 +21,7 @@ describe('the verbs, one by one', () => {
   const stateOf = async (fleet: string): Promise<Record<string, string>> =>
     Object.fromEntries((await lab.ok('status', fleet)).members.map(({ index, state }: { index: number; state: string }) => [index, state]));
 
-  it('spawn shows a plan, carries it out, and has nothing to do the second time', async () => {
+  it('spawn shows a plan, executes it, and has nothing to do the second time', async () => {
     const fleet = lab.fleet('plan');
     const dry = await lab.ok('spawn', fleet, '--base', golden, '--count', '2', ...guest, '--dry-run');
     expect(dry.plan.members.map((member: { steps: string[] }) => member.steps)).toEqual([
@@ -36,7 +36,7 @@ describe('the verbs, one by one', () => {
     expect(again.counts).toEqual({ created: 0, unchanged: 2, started: 0, failed: 0 });
     expect(again.notes.join()).toContain('already');
 
-    // Grow, mend, and refuse to shrink, saying how.
+    // Grow, repair, and refuse to shrink with a hint.
     await virsh('destroy', `${fleet}-001`);
     await virsh('undefine', `${fleet}-001`);
     const grown = await lab.ok('spawn', fleet, '--count', '3');
@@ -63,7 +63,7 @@ describe('the verbs, one by one', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('reset takes members by number and leaves the others alone', async () => {
+  it('reset accepts members by number and does not change the others', async () => {
     const fleet = await spawned('some', 4, '--wait', 'console=^OK');
     await lab.ok('stop', fleet, '4');
     const pids = async (): Promise<string[]> => Promise.all([1, 2, 3].map(async (index) => virsh('domid', `${fleet}-00${index}`)));
@@ -81,7 +81,7 @@ describe('the verbs, one by one', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('stop asks by ACPI, waits, and uses force only when told', async () => {
+  it('stop uses ACPI, waits, and forces guests off only with --force', async () => {
     const fleet = await spawned('power', 2, '--wait', 'console=^OK');
     expect((await lab.ok('stop', fleet, '--timeout', '30s')).counts.stopped).toBe(2);
     const status = await lab.ok('status', fleet);
@@ -103,7 +103,7 @@ describe('the verbs, one by one', () => {
     await lab.ok('teardown', deaf, '--yes');
   });
 
-  it('waits for a line on the console, and says who is late with its last line', async () => {
+  it('waits for a line on the console, and reports late members with their last line', async () => {
     const fleet = lab.fleet('late');
     const late = await lab.cowherd(
       'spawn',
@@ -126,7 +126,7 @@ describe('the verbs, one by one', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('one broken member hides nobody, and each kind of damage is named', async () => {
+  it('one broken member does not hide the others, and each kind of damage is named', async () => {
     const fleet = await spawned('broken', 5, '--wait', 'console=^OK');
     await lab.ok('stop', fleet, '2-4');
     await unlink(lab.overlay(fleet, `${fleet}-002`));
@@ -141,7 +141,7 @@ describe('the verbs, one by one', () => {
     const start = await lab.cowherd('start', fleet, '--json');
     expect(start.exitCode).toBe(4);
     expect(start.json.counts).toMatchObject({ failed: 3, unchanged: 1, started: 1 });
-    // A garbled overlay is found before libvirt is asked to open it.
+    // A damaged overlay is found before libvirt opens it.
     expect(start.json.members[3]).toMatchObject({ outcome: 'failed', error: { message: expect.stringContaining('it is damaged') } });
     // spawn creates what is missing, reset repairs the rest.
     expect((await lab.cowherd('spawn', fleet)).exitCode).toBe(4);
@@ -151,7 +151,7 @@ describe('the verbs, one by one', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('never touches a foreign domain that has a member’s name', async () => {
+  it('never changes a foreign domain with a member’s name', async () => {
     const fleet = lab.fleet('foreign');
     await lab.defineForeign(`${fleet}-002`);
     const foreign = await virsh('dumpxml', `${fleet}-002`);
@@ -161,7 +161,7 @@ describe('the verbs, one by one', () => {
     expect((await domains()).filter((name) => name.startsWith(fleet))).toEqual([`${fleet}-002`]);
     await virsh('undefine', `${fleet}-002`);
 
-    // Somebody replaces a member by a domain of their own, with the very same UUID.
+    // A member is replaced by a foreign domain with the same UUID.
     await lab.ok('spawn', fleet, '--base', golden, '--count', '2', ...guest, '--no-start');
     const uuid = (await lab.ok('status', fleet)).members[1].uuid;
     await virsh('undefine', `${fleet}-002`);
@@ -177,7 +177,7 @@ describe('the verbs, one by one', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('takes a word that is no member for a mistake, not for "all of them"', async () => {
+  it('refuses a word that is not a member, instead of using all members', async () => {
     const fleet = await spawned('typo', 2);
     for (const word of ['', '1..2', '1:2', `${fleet}_001`, 'lab_3', 'nonesuch']) {
       const { exitCode } = await lab.answer('teardown', fleet, word, '--yes');
@@ -188,19 +188,19 @@ describe('the verbs, one by one', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('never brings together a disk and what does not belong to it', async () => {
+  it('never combines a disk with memory or a domain that does not match it', async () => {
     const fleet = await spawned('pairs', 4, '--wait', 'console=^OK');
     const disk = (index: number): string => lab.overlay(fleet, `${fleet}-00${index}`);
-    // Memory that was saved goes with the disk that it belongs to.
+    // Saved memory is removed with its disk.
     await virsh('managedsave', `${fleet}-001`);
     expect((await lab.ok('reset', fleet, '1')).counts).toMatchObject({ reset: 1, started: 0 });
     expect(await virsh('dominfo', `${fleet}-001`)).toMatch(/Managed save:\s+no/);
     await lab.ok('start', fleet, '1');
-    // A member that somebody renamed runs on its overlay still.
+    // A renamed member still runs on its overlay.
     await lab.ok('stop', fleet, '2');
     await virsh('domrename', `${fleet}-002`, `${fleet}-old`);
     await virsh('start', `${fleet}-old`);
-    // One with an external snapshot stands on its overlay as a backing file.
+    // With an external snapshot, its overlay is a backing file.
     await virsh(
       'snapshot-create-as',
       `${fleet}-003`,
@@ -226,7 +226,7 @@ describe('the verbs, one by one', () => {
     expect(torn.notes.join()).toContain('/snap');
   });
 
-  it('refuses a base image that was changed under its overlays, with exit 7', async () => {
+  it('refuses a changed base image, with exit 7', async () => {
     const fleet = lab.fleet('tamper');
     const own = await lab.golden('tamper.qcow2', { filledMiB: 1 });
     const { base } = await lab.ok('spawn', fleet, '--base', own, '--count', '2', ...guest);
@@ -256,11 +256,11 @@ describe('the verbs, one by one', () => {
     expect(status.counts.broken).toBe(2);
     expect((await lab.ok('report', fleet)).members).toBe(2);
 
-    // The original file mends it.
+    // Importing the original file repairs it.
     await lab.ok('base', 'add', own, '--name', base.name);
     await lab.ok('base', 'verify', base.name);
     expect((await lab.ok('reset', fleet)).counts.reset).toBe(2);
-    // A touch alone is found too.
+    // A changed mtime is also found.
     await utimes(path, new Date(0), new Date(0));
     expect((await lab.cowherd('reset', fleet)).exitCode).toBe(7);
     expect((await lab.ok('teardown', fleet, '--yes')).counts.removed).toBe(2);
@@ -286,7 +286,7 @@ describe('the verbs, one by one', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('refuses a template that gives a wrong domain, before anything is made', async () => {
+  it('refuses a template that renders an invalid domain, before anything is created', async () => {
     const built = await readFile(new URL('../../../templates/domain.xml.hbs', import.meta.url), 'utf8');
     const fleet = lab.fleet('template');
     const cases: Array<[string, string, RegExp]> = [
@@ -329,7 +329,7 @@ describe('the verbs, one by one', () => {
     expect((await lab.cowherd('status', fleet)).exitCode).toBe(5);
   });
 
-  it('takes a template out, renders it with variables, and uses it', async () => {
+  it('ejects a template, renders it with variables, and uses it', async () => {
     const path = join(lab.scratch, 'mine.xml.hbs');
     await lab.ok('template', 'eject', path);
     expect((await lab.cowherd('template', 'eject', path)).exitCode).toBe(2);
@@ -346,7 +346,7 @@ describe('the verbs, one by one', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('runs a lab of several fleets from a file; they share a base', async () => {
+  it('runs a lab of several fleets from a file with a shared base image', async () => {
     const [web, db] = [lab.fleet('web'), lab.fleet('db')];
     const file = join(lab.scratch, 'lab.yaml');
     await writeFile(
@@ -370,7 +370,7 @@ describe('the verbs, one by one', () => {
     expect(bad.json.error.details.join('\n')).toMatch(/fleets\[0\]\.name: [\s\S]*fleets\[0\]\.count: /);
   });
 
-  it('stands on a raw base, and on a flattened chain', async () => {
+  it('can be based on a raw image, and on a flattened chain', async () => {
     const fleet = lab.fleet('raw');
     const raw = await lab.golden('golden.raw', { format: 'raw' });
     await lab.ok('spawn', fleet, '--base', raw, '--count', '1', ...guest, '--wait', 'console=^OK');
@@ -388,7 +388,7 @@ describe('the verbs, one by one', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('refuses more memory than there is, unless forced', async () => {
+  it('refuses to use more memory than available, unless forced', async () => {
     const fleet = lab.fleet('ram');
     const { exitCode, json } = await lab.cowherd('spawn', fleet, '--base', golden, '--count', '500', '--memory', '1PiB', '--json');
     expect([exitCode, json.error.code]).toEqual([2, 'BAD_USAGE']);
@@ -425,7 +425,7 @@ describe('the verbs, one by one', () => {
     expect(offline.json.error.message).toContain('no network nonesuch');
   });
 
-  it('status --memory tells what each QEMU takes, and reads nothing of it unasked', async () => {
+  it('status --memory shows the memory use of each QEMU, and status without it does not read it', async () => {
     const fleet = await spawned('taken', 3, '--wait', 'console=^OK');
     await lab.ok('stop', fleet, '3', '--timeout', '30s');
     expect(JSON.stringify(await lab.ok('status', fleet))).not.toContain('"memory"');
@@ -434,13 +434,13 @@ describe('the verbs, one by one', () => {
     expect(memory).toMatchObject({ on: 2, read: 2, guestBytes: 2 * 16 * 1024 ** 2, notes: [] });
     for (const key of ['residentBytes', 'proportionalBytes', 'swapBytes', 'mergedBytes'])
       expect([key, memory[key]]).toEqual([key, members[0].memory[key] + members[1].memory[key]]);
-    // Held against libvirt's own word for which process it is.
+    // Compared with libvirt's pid.
     for (const member of members.slice(0, 2)) {
       const pid = (await readFile(`/run/libvirt/qemu/${member.name}.pid`, 'utf8')).trim();
       const rollup = await readFile(`/proc/${pid}/smaps_rollup`, 'utf8');
       const now = (name: string): number => Number(new RegExp(`^${name}: +(\\d+) kB`, 'm').exec(rollup)?.[1]) * 1024;
       expect(Math.abs(Math.log2(member.memory.residentBytes / now('Rss')))).toBeLessThan(0.3);
-      // Others who come and go share more or less of QEMU's own pages.
+      // Other processes share a varying part of QEMU's pages.
       expect(member.memory.proportionalBytes / now('Pss')).toBeGreaterThan(0.5);
       expect(member.memory.proportionalBytes).toBeLessThan(member.memory.residentBytes);
     }
@@ -470,11 +470,11 @@ describe('the verbs, one by one', () => {
         'open files',
       ]),
     );
-    // What the kernel says of KSM is told, and is nobody's fault.
+    // KSM is reported, but never as a problem.
     const run = (await readFile('/sys/kernel/mm/ksm/run', 'utf8').catch(() => undefined))?.trim();
     expect(checks.find((check: { name: string }) => check.name === 'ksm')).toMatchObject({
       status: 'ok',
-      message: expect.stringMatching(run === undefined ? /^not there/ : run === '1' ? /^on: saves / : /^off: /),
+      message: expect.stringMatching(run === undefined ? /^not available/ : run === '1' ? /^on: saves / : /^off: /),
       ...(run === undefined ? {} : { hint: expect.stringMatching(/sudo tee \/sys\/kernel\/mm\/ksm\/run.*by timing|by timing.*sudo tee/) }),
     });
     await chmod(lab.store, 0o700);

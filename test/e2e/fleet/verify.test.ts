@@ -13,7 +13,7 @@ interface Finding {
   fixed: boolean;
 }
 
-/** The store, libvirt and the intent are compared; each fault is found, told once, and mended where that loses nothing. */
+/** Compares the store, libvirt and the records: each fault is found, reported once, and fixed if that loses no data. */
 describe('verify', () => {
   let lab: Lab;
   let golden: string;
@@ -40,7 +40,7 @@ describe('verify', () => {
     list.map(({ kind, what }) => `${kind} ${what.replace(`${lab.store}/`, '').replaceAll(fleet, 'F')}`);
   const inFleet = (...parts: string[]): string => lab.path('fleets', fleet, ...parts);
 
-  it('finds what killed runs left, and removes that and nothing else', async () => {
+  it('finds leftovers of killed runs, and removes only these', async () => {
     const base = (await lab.ok('base', 'list')).bases[0].path;
     const leftovers = [
       inFleet('overlays', `${fleet}-001.qcow2.new`),
@@ -48,7 +48,7 @@ describe('verify', () => {
       inFleet('overlays', '.compact-0123456789ab.qcow2'),
       inFleet('seeds', `${fleet}-002.iso.new`),
       inFleet('.cowherd-99-fleet.json'),
-      // Of a run that was killed between removing its intent and its log.
+      // Left by a run that was killed between removing its intent and its log.
       inFleet('operation.log'),
       join(base, '..', '.cowherd-99-0123456789ab.json'),
       join(base, '..', '.import-99.partial'),
@@ -61,7 +61,7 @@ describe('verify', () => {
     await mkdir(lab.path('snapshots', '00000000-0000-4000-8000-000000000000'), { recursive: true });
     await chmod(base, 0o644);
     await writeFile(inFleet('NOTES.txt'), 'mine');
-    // What people call their own copies.
+    // Typical names of users' own copies.
     const copies = [
       inFleet('overlays', `${fleet}-001.qcow2.20261120`),
       inFleet('fleet.json.20261120'),
@@ -84,14 +84,14 @@ describe('verify', () => {
     for (const path of leftovers) await expect(stat(path)).rejects.toThrow();
     expect((await stat(base)).mode & 0o777).toBe(0o440);
     expect(await readFile(inFleet('NOTES.txt'), 'utf8')).toBe('mine');
-    // Neither verify nor the end of a verb takes a copy.
+    // Neither verify nor the end of a verb removes users' copies.
     await lab.ok('reset', fleet, '1');
     const { unknown } = await lab.ok('verify');
     expect(unknown).toEqual([inFleet('NOTES.txt'), ...copies].sort());
     for (const path of unknown) await rm(path);
   });
 
-  it('finds what is lost, and each hint mends it', async () => {
+  it('finds what is missing, and each hint fixes it', async () => {
     const member = `${fleet}-002`;
     await virsh('destroy', member);
     await virsh('undefine', member);
@@ -118,10 +118,10 @@ describe('verify', () => {
     expect(await findings()).toEqual([]);
   });
 
-  it('finds disks and domains of nobody, and never removes them', async () => {
+  it('finds orphaned disks and domains, and never removes them', async () => {
     const stray = inFleet('overlays', `${fleet}-009.qcow2`);
     await copyFile(lab.overlay(fleet, `${fleet}-001`), stray);
-    // A domain that was copied with its mark, and one that has a member's disk.
+    // A domain that was copied with its mark, and one that uses a member's disk.
     const copy = (await virsh('dumpxml', '--inactive', `${fleet}-001`))
       .replaceAll(`${fleet}-001`, `${fleet}-copy`)
       .replace(/<uuid>.*<\/uuid>/, '')
@@ -150,7 +150,7 @@ describe('verify', () => {
     await utimes(base.path, atime, new Date());
     expect((await findings())[0]).toMatchObject({ kind: 'damaged', what: base.ref });
     await utimes(base.path, atime, mtime);
-    // A record of the time in nanoseconds is not brought back by utimes: the import of the same content is.
+    // utimes cannot restore nanoseconds, but importing the same content updates the record.
     await lab.ok('base', 'add', golden);
     expect(await findings()).toEqual([]);
 
@@ -165,7 +165,7 @@ describe('verify', () => {
     const overlay = lab.overlay(fleet, `${fleet}-001`);
     await rename(overlay, `${overlay}.kept`);
     await copyFile(`${overlay}.kept`, overlay);
-    // A cluster table that points nowhere: only reading it all shows that.
+    // An invalid cluster table: only a full read shows it.
     await execa('dd', [`of=${overlay}`, 'bs=1', 'seek=262144', 'conv=notrunc'], { input: Buffer.alloc(8, 0x7f) });
     await rm(`${overlay}.kept`);
     expect(await findings()).toEqual([]);
@@ -174,12 +174,12 @@ describe('verify', () => {
     expect(await findings('--deep')).toEqual([]);
   });
 
-  it('does not take a snapshot verb that is under way for a fault, nor mends what it works on', async () => {
+  it('neither reports nor fixes what a running snapshot verb works on', async () => {
     const domain = await ForeignDomain.define(lab, 'busy', ['raw']);
     const uuid = (await virsh('domuuid', domain.name)).trim();
     const inDirectory = (name: string): string => lab.path('snapshots', uuid, name);
     await lab.ok('snapshot', 'take', domain.name, '--name', 'a');
-    // Of a run that was killed: nobody may take it away as long as another is at work.
+    // Left by a killed run: it must not be removed while another run holds the lock.
     await writeFile(inDirectory('.cowherd-99-snapshots.json'), 'x');
     expect((await lab.faulty({ KILL_ON: '^virsh define', KILL_AT: '1' }, 'snapshot', 'drop', domain.name, '--yes')).signal).toBe('SIGKILL');
     const journal = await readFile(inDirectory('journal.json'), 'utf8');
@@ -193,7 +193,7 @@ describe('verify', () => {
       const told = await lab.cowherd('verify');
       expect(told.stdout).toContain(`? snapshots of ${domain.name}: not judged`);
       expect(told.stdout).not.toContain('nothing amiss:');
-      // What is amiss elsewhere counts for more.
+      // Findings elsewhere take precedence.
       await rm(lab.overlay(fleet, `${fleet}-001`));
       expect((await lab.cowherd('verify')).exitCode).toBe(4);
       await stat(inDirectory('.cowherd-99-snapshots.json'));
@@ -214,7 +214,7 @@ describe('verify', () => {
     await lab.ok('snapshot', 'drop', domain.name, '--yes');
   });
 
-  it('does not take a verb that is under way for a fault', async () => {
+  it('does not report a running verb', async () => {
     const run = lab.begin('reset', fleet, '--concurrency', '1', '--boot-concurrency', '1');
     let looks = 0;
     let isOver = false;

@@ -66,7 +66,7 @@ describe('Linux guests', () => {
     // There is no room for a ninth: one clear error, and nothing changes.
     const full = await lab.cowherd('spawn', fleet, '--count', '9', '--json');
     expect(full.exitCode).toBe(3);
-    expect(full.json.error.message).toMatch(/has 0 free addresses, and 1 are needed; nothing was changed/);
+    expect(full.json.error.message).toMatch(/has 0 free addresses; 1 are needed; nothing was changed/);
     expect((await lab.ok('status', fleet)).members).toHaveLength(8);
 
     // Four begin again, and are who they were; the others go on.
@@ -88,7 +88,7 @@ describe('Linux guests', () => {
     // Two that take the same address are told of.
     await lab.ok('exec', fleet, '7-8', '--', `ip addr flush dev eth0; ip addr add ${network.address(99)}/24 dev eth0`);
     const doubled = (await lab.ok('status', fleet)).members;
-    expect(doubled[6].problems).toEqual([`has the address ${network.address(99)}, as ${fleet}-008 has`]);
+    expect(doubled[6].problems).toEqual([`has the same address ${network.address(99)} as ${fleet}-008`]);
     expect(doubled[0].problems).toEqual([]);
 
     const inventory = (format: string) => lab.cowherd('inventory', fleet, '1-6', '--format', format).then(({ stdout }) => stdout);
@@ -226,7 +226,7 @@ describe('Linux guests', () => {
     expect((await said(fleet, 'hostname'))[1]).toBe(`${fleet}-002`);
     await lab.ok('stop', fleet, '1');
     const off = await lab.cowherd('exec', fleet, '--json', '--', 'true');
-    expect(off.json.members.map((row: Row) => row.error?.message ?? row.via)).toEqual([`${fleet}-001 is off`, 'ssh']);
+    expect(off.json.members.map((row: Row) => row.error?.message ?? row.via)).toEqual([`${fleet}-001 is not running`, 'ssh']);
     await lab.ok('teardown', fleet, '--yes');
   });
 
@@ -287,7 +287,7 @@ describe('Linux guests', () => {
     expect((await lab.ok('spawn', fleet)).counts).toMatchObject({ unchanged: 1 });
     const [instance] = await said(fleet, 'cat /var/log/first-boot');
     const changed = await lab.ok('spawn', fleet, '--var', 'role=web');
-    expect(changed.notes.join()).toContain('until their next start');
+    expect(changed.notes.join()).toContain('at their next start');
     await lab.ok('stop', fleet);
     await lab.ok('start', fleet, '--wait', 'cloud-init');
     expect(await said(fleet, 'cat /root/told /var/log/first-boot')).toEqual([`s3cr3t-w0rd db\n${instance}`]);

@@ -111,7 +111,7 @@ describe('a guest that is put right', () => {
       reidentifyGuest(host, name, { clock: false, entropy: false, renew: false, identity: gone }, options),
     ).rejects.toMatchObject({
       code: 'NOT_READY',
-      message: expect.stringMatching(/golden VM's: MAC: no card has 52:54:00:00:00:01/),
+      message: expect.stringMatching(/source VM's identity: MAC: no card has 52:54:00:00:00:01/),
     });
 
     // Two lives from one memory draw the same numbers, mixed or not, for up to a minute, unless the kernel is made to take a new key.

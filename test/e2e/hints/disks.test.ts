@@ -104,7 +104,7 @@ describe('disks that other tools have worked on', () => {
     await stop(5);
     await run(lab, `qemu-img bitmap --add ${overlay(5)} mine`);
     const { message, hint } = await refusal('promote', name(5), '--as', 'copied');
-    expect(message).toContain('holds more than its disk');
+    expect(message).toContain('also contains');
     expect((await refusal('compact', fleet, '5')).hint).toBe(hint);
     await follow(lab, hint);
     await lab.ok('promote', name(5), '--as', 'copied');

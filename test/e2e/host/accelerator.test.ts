@@ -84,7 +84,7 @@ describe.skipIf(!existsSync('/dev/kvm'))('the accelerator', () => {
   }
 
   const note = expect.stringMatching(
-    /-00\d did not start under KVM with CPU host-model \(failed to set MSR 0x10a to 0x69\): the remembered answer was dropped, and all members are defined for (KVM with CPU x86-64-v2|emulation) now$/,
+    /-00\d did not start under KVM with CPU host-model \(failed to set MSR 0x10a to 0x69\): the cached probe result was dropped and all members were redefined for (KVM with CPU x86-64-v2|emulation)$/,
   );
   const spawning = (...more: string[]) => ['spawn', fleet, '--base', 'golden', '--count', '2', ...guest, ...more];
 

@@ -268,7 +268,7 @@ describe('the installed package', () => {
     const { message, hint } = closed.members[0].error;
     expect([exitCode, message, hint]).toEqual([
       4,
-      expect.stringContaining(`${user.name} may not read its disk ${store}`),
+      expect.stringContaining(`${user.name} cannot read its disk ${store}`),
       expect.stringContaining('Run it as root: sudo cowherd checkpoint'),
     ]);
     await execa('bash', ['-c', hint.replace('Run it as root: sudo cowherd', installed)]);

@@ -6,7 +6,7 @@ import { overlayElement, switchDisks } from '../../../src/core/snapshot/xml.js';
 import { domainFixtures, forThisHost } from '../../fixtures/domains.js';
 import { Lab, virsh } from '../../support/lab.js';
 
-/** libvirt itself is the judge: what it prints of a domain differs, after the edit, in the covered disks alone. */
+/** Checked against libvirt: after the edit, its XML differs only in the covered disks. */
 describe('the XML edit, as libvirt sees it', () => {
   let lab: Lab;
   beforeAll(async () => {
@@ -23,7 +23,7 @@ describe('the XML edit, as libvirt sees it', () => {
   it.each(domainFixtures)('$name', async ({ name: fixture, xml }) => {
     const name = `${lab.fleet('xml')}-${fixture}`;
     await define(forThisHost(xml, name));
-    // libvirt adds controllers at the end, and puts them in order when it reads them again.
+    // libvirt appends controllers, and sorts them when it reads the XML again.
     await define(await virsh('dumpxml', '--inactive', '--security-info', name));
     const before = await virsh('dumpxml', '--inactive', '--security-info', name);
     const { disks } = judgeDisks(parseXml(before, name));
@@ -61,7 +61,7 @@ function diskOf(xml: string, target: string): string {
   return xml.split(/(?=<disk )/).find((part) => part.includes(`<target dev='${target}'`)) ?? '';
 }
 
-/** Without the parts of some disks that may change; by text, so that it does not share the code that is judged. */
+/** The XML without the parts of disks that may change; text-based, to be independent of the code under test. */
 function masked(xml: string, targets: readonly string[]): string {
   return xml
     .split(/(?=<disk )/)

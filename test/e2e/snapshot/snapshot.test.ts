@@ -12,10 +12,10 @@ import { guest, Lab, until, uri, virsh } from '../../support/lab.js';
 
 const verbs = { take: takeSnapshot, rollback: rollbackSnapshot, drop: dropSnapshot, commit: commitSnapshot };
 
-/** Snapshots of domains that cowherd did not make, on the real libvirt. */
+/** Snapshots of foreign domains, with a real libvirt. */
 describe('snapshot', () => {
   let lab: Lab;
-  /** The same services without a process for each call. */
+  /** The same services in-process. */
   let host: Host;
   beforeAll(async () => {
     lab = await Lab.open();
@@ -38,14 +38,14 @@ describe('snapshot', () => {
   };
   const leftovers = async () => (await readdir(lab.path('snapshots')).catch(() => [])).filter((name) => !name.startsWith('.'));
 
-  it('is the recipe from beginning to end, with a raw and a qcow2 disk', async () => {
+  it('works from take to commit, with a raw and a qcow2 disk', async () => {
     const domain = await ForeignDomain.define(lab, 'recipe', ['raw', 'qcow2']);
     const [first = { path: '', format: '' }, second = { path: '', format: '' }] = domain.disks;
     expect(await domain.boot()).toBe(1);
     const asDefined = await domain.xml();
     const untouched = [await sha256(first.path), await sha256(second.path)];
 
-    // Looking changes nothing.
+    // --print-diff changes nothing.
     const look = await lab.ok('snapshot', 'take', domain.name, '--print-diff');
     expect(look).toMatchObject({ isDone: false, diff: expect.stringContaining(`-      <source file="${first.path}"/>`) });
     expect(look.diff).not.toContain('hidden12');
@@ -60,13 +60,13 @@ describe('snapshot', () => {
     expect((await stat(lab.path('snapshots', taken.uuid, 'snapshots.json'))).mode & 0o777).toBe(0o600);
     expect(await domain.xml()).toContain('hidden12');
 
-    // Destructive, and back.
+    // Change the disk and roll back.
     expect(await domain.boot()).toBe(2);
     await domain.scribble('vdb', 0x55);
     const asked = await lab.cowherd('snapshot', 'rollback', domain.name, '--json');
     expect(asked).toMatchObject({
       exitCode: 3,
-      json: { error: { code: 'CONFIRMATION_NEEDED', details: [expect.stringContaining('is lost')] } },
+      json: { error: { code: 'CONFIRMATION_NEEDED', details: [expect.stringContaining('will be lost')] } },
     });
     expect(await domain.boots()).toBe(2);
     await lab.ok('snapshot', 'rollback', domain.name, '--yes');
@@ -74,7 +74,7 @@ describe('snapshot', () => {
     expect(await areSame(await domain.disk('vdb'), second)).toBe(true);
     expect(await domain.boot()).toBe(2);
 
-    // A level on top, and both ways back from it.
+    // A second level, rolled back and dropped.
     await takeSnapshot(host, { domain: domain.name, name: 'second' });
     expect(await domain.boot()).toBe(3);
     expect((await list(domain))?.levels).toMatchObject([
@@ -94,7 +94,7 @@ describe('snapshot', () => {
     expect(await domain.boot()).toBe(3);
     expect([await sha256(first.path), await sha256(second.path)]).toEqual(untouched);
 
-    // Keep it: into the level below, then into the originals; the XML is what it was, to the letter.
+    // Commit into the level below, then into the originals; the XML is exactly the original one.
     const merged = await lab.ok('snapshot', 'commit', domain.name, '--yes');
     expect(merged.snapshots).toEqual(['clean']);
     expect([await sha256(first.path), await sha256(second.path)]).toEqual(untouched);
@@ -105,7 +105,7 @@ describe('snapshot', () => {
     expect((await marker(lab, first))?.boots).toBe(3);
     expect(await domain.holds('vdb', 0x66)).toBe(true);
 
-    // Or give it up; what a person edited in the meantime stays.
+    // Or drop it; manual edits made meanwhile are kept.
     const kept = [await sha256(first.path), await sha256(second.path)];
     await takeSnapshot(host, { domain: domain.name });
     expect(await domain.boot()).toBe(4);
@@ -123,7 +123,7 @@ describe('snapshot', () => {
     const uuid = (await virsh('domuuid', domain.name)).trim();
     await domain.start();
     const before = await domain.xml();
-    // A take that fails after the guest was shut down is undone, and the guest runs again.
+    // A take that fails after the shutdown is undone, and the guest is started again.
     const inTheWay = lab.path('snapshots', uuid, '1-a');
     await mkdir(lab.path('snapshots', uuid), { recursive: true });
     await writeFile(inTheWay, '');
@@ -149,7 +149,7 @@ describe('snapshot', () => {
     expect(await domain.boots()).toBe(3);
   });
 
-  it('leaves a guest alone that ignores the power button, unless it is forced', async () => {
+  it('does not force off a guest that ignores the power button, unless --force is given', async () => {
     const domain = await ForeignDomain.define(lab, 'deaf', ['raw'], { ending: 'halt' });
     await domain.start();
     const before = await domain.xml();
@@ -157,13 +157,13 @@ describe('snapshot', () => {
     expect(await domain.state()).toBe('running');
     expect(await domain.xml()).toBe(before);
     expect(await leftovers()).toEqual([]);
-    // Ctrl-C while it is waited for: the same.
+    // Ctrl-C during the wait: the same.
     const run = lab.begin('snapshot', 'take', domain.name, '--yes');
     await until('the journal', async () => (await leftovers()).length > 0);
     run.kill('SIGINT');
     expect((await run).exitCode).toBe(130);
     expect([await domain.state(), await domain.xml(), await leftovers()]).toEqual(['running', before, []]);
-    // A saved guest's memory belongs to the disks as they are.
+    // Saved memory belongs to the current disks.
     await virsh('managedsave', domain.name);
     expect(await refused('take', domain.name)).toMatchObject({ exitCode: 3, all: expect.stringContaining('managed save') });
     await virsh('managedsave-remove', domain.name);
@@ -182,7 +182,7 @@ describe('snapshot', () => {
     await copyFile('/usr/share/OVMF/OVMF_VARS_4M.fd', nvram);
     await verbs.take(host, { domain: domain.name, name: 'uefi' });
     expect((await list(domain))?.levels[0]?.hasNvram).toBe(true);
-    // The firmware writes to it by itself as soon as it runs.
+    // The firmware writes to it when it starts.
     await virsh('start', domain.name);
     await until('the firmware to write its variables', async () => (await sha256(nvram)) !== template);
     await domain.stop();
@@ -193,7 +193,7 @@ describe('snapshot', () => {
     await writeFile(nvram, 'changed', { flag: 'r+' });
     await verbs.drop(host, { domain: domain.name });
     expect(await sha256(nvram)).toBe(template);
-    // Commit goes on with what there is.
+    // Commit keeps the current variables.
     await verbs.take(host, { domain: domain.name });
     await writeFile(nvram, 'changed', { flag: 'r+' });
     const changed = await sha256(nvram);
@@ -201,7 +201,7 @@ describe('snapshot', () => {
     expect(await sha256(nvram)).toBe(changed);
     expect(await leftovers()).not.toContain((await virsh('domuuid', domain.name)).trim());
 
-    // Also where libvirt chooses the firmware. Older releases do not say then where its variables are.
+    // Also if libvirt chooses the firmware. Older releases do not show the path of its NVRAM then.
     await domain.redefine((await domain.xml()).replace('<os>', `<os firmware='efi'>`).replace(/<loader[\s\S]*?<\/nvram>/, ''));
     await takeSnapshot(host, { domain: domain.name });
     await copyFile('/usr/share/OVMF/OVMF_VARS_4M.fd', nvram);
@@ -210,7 +210,7 @@ describe('snapshot', () => {
     await rm(nvram);
   });
 
-  it('commits into nothing that somebody else stands on', async () => {
+  it('refuses to commit into an image with other users', async () => {
     const domain = await ForeignDomain.define(lab, 'base', ['qcow2']);
     const [{ path } = { path: '' }] = domain.disks;
     await verbs.take(host, { domain: domain.name });
@@ -218,7 +218,7 @@ describe('snapshot', () => {
     const untouched = await sha256(path);
     const sibling = async (file: string) => execa('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', 'qcow2', '-b', path, file]);
 
-    // A file beside it, under any name.
+    // A file in the same directory, under any name.
     const beside = join(lab.scratch, 'sibling.img');
     await sibling(beside);
     expect(await refused('commit', domain.name)).toMatchObject({
@@ -226,7 +226,7 @@ describe('snapshot', () => {
       code: 'IMAGE_IN_USE',
       all: expect.stringContaining(beside),
     });
-    // However the name of the backing file is written.
+    // With any spelling of the backing file's name.
     await execa('qemu-img', [
       'rebase',
       '-u',
@@ -238,7 +238,7 @@ describe('snapshot', () => {
     ]);
     expect((await refused('commit', domain.name)).all).toContain(beside);
     await rm(beside);
-    // A domain's disk elsewhere, whose XML says nothing of the chain; by a symbolic link.
+    // Another domain's disk whose XML does not contain the chain; by a symbolic link.
     const elsewhere = join(lab.scratch, 'elsewhere');
     await mkdir(elsewhere);
     await sibling(join(elsewhere, 'x.qcow2'));
@@ -247,7 +247,7 @@ describe('snapshot', () => {
     await virsh('attach-disk', other, join(elsewhere, 'x.qcow2'), 'vda', '--subdriver', 'qcow2', '--config');
     expect((await refused('commit', domain.name)).all).toContain(`domain ${other}`);
     await virsh('detach-disk', other, 'vda', '--config');
-    // By a hard link, and relatively through a link that lies beside the image.
+    // By a hard link, and by a relative path through a link in the image's directory.
     const [hard, far, near] = [join(elsewhere, 'hard.img'), join(elsewhere, 'far.qcow2'), join(dirname(path), 'near.qcow2')];
     await link(path, hard);
     await execa('qemu-img', ['create', '-q', '-f', 'qcow2', '-u', '-F', 'qcow2', '-b', basename(path), far, '64M']);
@@ -265,7 +265,7 @@ describe('snapshot', () => {
     await sibling(inStore);
     expect((await refused('commit', domain.name)).all).toContain(inStore);
     await rm(lab.path('fleets', 'x'), { recursive: true });
-    // A domain that stands on our overlay keeps it from being removed.
+    // A domain that uses our overlay prevents its removal.
     const { path: overlay } = await domain.disk('vda');
     await virsh('attach-disk', other, overlay, 'vda', '--subdriver', 'qcow2', '--config');
     expect(await refused('drop', domain.name)).toMatchObject({ exitCode: 3, all: expect.stringContaining(`domain ${other}`) });
@@ -273,20 +273,20 @@ describe('snapshot', () => {
 
     expect(await sha256(path)).toBe(untouched);
     expect(await domain.boots()).toBe(1);
-    // A domain with metadata that no parser takes hinders nobody.
+    // A domain with unparsable metadata is no problem.
     await virsh('metadata', other, 'urn:x', '--key', 'x', '--set', '<constructor/>', '--config');
-    // Enlarged in the meantime: the original grows, and that is said.
+    // Enlarged meanwhile: the original grows, with a note.
     await execa('qemu-img', ['resize', '-q', '-f', 'qcow2', overlay, '32M']);
     const { notes } = await verbs.commit(host, { domain: domain.name });
     expect(notes).toEqual([expect.stringContaining(`${path} grows from 16777216 to 33554432 bytes`)]);
     expect((await marker(lab, { path, format: 'qcow2' }))?.boots).toBe(1);
   });
 
-  it('spells out the chain of a disk that stands on another one', async () => {
+  it('writes the backing chain of a disk into the XML', async () => {
     const domain = await ForeignDomain.define(lab, 'chain', ['raw']);
     const [{ path } = { path: '' }] = domain.disks;
     const above = join(lab.scratch, 'above.qcow2');
-    // By a relative name, as tools do that were told one.
+    // With a relative name.
     await execa('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', 'raw', '-b', path.slice(lab.scratch.length + 1), above], {
       cwd: lab.scratch,
     });
@@ -308,7 +308,7 @@ describe('snapshot', () => {
     expect(await sha256(path)).toBe(untouched);
   });
 
-  it('refuses what it cannot do safely, and changes nothing', async () => {
+  it('refuses unsafe operations, and changes nothing', async () => {
     const domain = await ForeignDomain.define(lab, 'odd', ['qcow2', 'raw']);
     const [first = { path: '', format: '' }, second = { path: '', format: '' }] = domain.disks;
     const before = await domain.xml();
@@ -332,10 +332,10 @@ describe('snapshot', () => {
     await mkdir(lab.path('bases'), { recursive: true });
     await copyFile(second.path, lab.path('bases', 'x.raw'));
     await withDisk(diskXml({ path: lab.path('bases', 'x.raw'), format: 'raw' }, 'vdc'));
-    await expectRefusal(/vdc is a file of cowherd's store/);
+    await expectRefusal(/vdc is in cowherd's store/);
     await rm(lab.path('bases'), { recursive: true });
 
-    // Headers: encrypted, not closed cleanly, a chain without a format, and one that the XML tells otherwise.
+    // Headers: encrypted, not closed cleanly, a chain without a format, and one that differs from the XML.
     const image = join(lab.scratch, 'header.qcow2');
     const damage = async (offset: number, value: number) => {
       await execa('qemu-img', ['create', '-q', '-f', 'qcow2', image, '16M']);
@@ -359,7 +359,7 @@ describe('snapshot', () => {
     expect((await takeSnapshot(host, { domain: domain.name, trustChain: true, diffOnly: true })).diff).toContain('<format type="raw"/>');
     await execa('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', 'raw', '-b', second.path, image]);
     await domain.redefine((await domain.xml()).replace(/(<source file='[^']*header.qcow2'[^>]*>)/, '$1<backingStore/>'));
-    await expectRefusal(/spells out another chain \(none\) than the headers of its files/);
+    await expectRefusal(/backing chain in its XML \(none\) differs from the headers of its files/);
     await domain.redefine(before);
 
     // libvirt's own snapshots, and disks of others.
@@ -372,7 +372,7 @@ describe('snapshot', () => {
     const other = `${lab.fleet('foreign')}-sharer`;
     await lab.defineForeign(other);
     await virsh('attach-disk', other, first.path, 'vda', '--subdriver', 'qcow2', '--config');
-    await expectRefusal(new RegExp(`is a disk of the domain ${other} too`));
+    await expectRefusal(new RegExp(`is also a disk of domain ${other}`));
     await virsh('undefine', other);
     await domain.redefine(before);
 
@@ -389,7 +389,7 @@ describe('snapshot', () => {
     expect(await refused('take', lab.fleet('nobody'))).toMatchObject({ exitCode: 5, code: 'DOMAIN_NOT_FOUND' });
   });
 
-  it('killed with nothing but the start left, the same verb does no more than that', async () => {
+  it('killed just before the start, the same verb only starts the domain', async () => {
     const domain = await ForeignDomain.define(lab, 'start', ['qcow2']);
     for (const name of ['a', 'b']) await verbs.take(host, { domain: domain.name, name });
     const path = lab.path('snapshots', (await virsh('domuuid', domain.name)).trim(), 'journal.json');
@@ -411,7 +411,7 @@ describe('snapshot', () => {
     await virsh('destroy', domain.name);
   });
 
-  it('tells when somebody went behind its back, and keeps its hands off', async () => {
+  it('detects changes by other programs, and changes nothing', async () => {
     const domain = await ForeignDomain.define(lab, 'behind', ['raw']);
     const [{ path } = { path: '' }] = domain.disks;
     await domain.boot();
@@ -427,20 +427,22 @@ describe('snapshot', () => {
 
     await domain.redefine(original);
     expect((await list(domain))?.problems).toEqual([expect.stringContaining(`disk vda is ${path} (raw), not the overlay`)]);
-    await expectAllRefused(7, 'not on the overlays');
+    await expectAllRefused(7, 'no longer uses the overlays');
     expect(await domain.xml()).toBe(original);
     await domain.redefine(overlaid);
     expect((await list(domain))?.problems).toEqual([]);
 
-    // The original was touched: everything above it is suspect, and only giving it up is left.
+    // The original was changed: its overlays may be inconsistent, and only drop is left.
     const { atime, mtime } = await stat(path);
     await utimes(path, atime, new Date(mtime.getTime() + 1000));
-    expect((await list(domain))?.problems).toEqual([expect.stringContaining(`${path}, under disk vda of 1 (a): modification time`)]);
+    expect((await list(domain))?.problems).toEqual([
+      expect.stringContaining(`${path}, backing file of disk vda in 1 (a): modification time`),
+    ]);
     await expectAllRefused(7, 'modification time');
     expect(await domain.xml()).toBe(overlaid);
 
     await virsh('undefine', domain.name);
-    expect((await list(domain))?.problems).toContain('the domain is gone');
+    expect((await list(domain))?.problems).toContain('the domain does not exist');
     expect(await refused('drop', domain.name)).toMatchObject({
       exitCode: 5,
       all: expect.stringContaining('of its snapshots are in'),
@@ -451,7 +453,7 @@ describe('snapshot', () => {
     expect(await domain.boots()).toBe(1);
   });
 
-  it('believes no record of another domain', async () => {
+  it('rejects the record of another domain', async () => {
     const [mine, other] = [
       await ForeignDomain.define(lab, 'own-record', ['raw']),
       await ForeignDomain.define(lab, 'strange-record', ['raw']),
@@ -470,9 +472,9 @@ describe('snapshot', () => {
     for (const domain of [mine, other]) await dropSnapshot(host, { domain: domain.name });
   });
 
-  /** kill -9 at times that move through the verb; then what is left must boot, one way or the other, and be completed. */
+  /** kill -9 at increasing times; afterwards the domain must boot with old or new disks, and the verb must be completed. */
   describe.each(['take', 'rollback', 'drop', 'commit'] as const)('after kill -9 in a %s', (verb) => {
-    it('boots the old or the new way, and the same verb completes it', async () => {
+    it('boots with the old or the new disks, and the same verb completes it', async () => {
       const domain = await ForeignDomain.define(lab, `crash-${verb}`, ['raw', 'qcow2']);
       const uuid = (await virsh('domuuid', domain.name)).trim();
       const journal = lab.path('snapshots', uuid, 'journal.json');
@@ -501,7 +503,7 @@ describe('snapshot', () => {
         await lab.unlocked();
         const isOld = (await domain.xml()) === before;
         if (unfinished !== undefined) expect(unfinished).toMatchObject({ verb, finishWith: `cowherd snapshot ${verb} ${domain.name}` });
-        // Both disks are of one side, and the guest boots from it.
+        // Both disks are old or both are new, and the guest boots from them.
         const isWritten = verb === 'commit' || isOld;
         if (verb !== 'take')
           expect([await domain.holds('vda', round + 1), await domain.holds('vdb', round + 1)]).toEqual([isWritten, isWritten]);
@@ -516,7 +518,7 @@ describe('snapshot', () => {
         const listed = await list(domain);
         expect(listed?.problems ?? []).toEqual([]);
         expect(listed?.levels.map(({ name }) => name) ?? []).toEqual(isKept ? ['x'] : []);
-        // Nothing is left over that no record knows.
+        // No unknown files are left.
         const files = (await readdir(lab.path('snapshots', uuid), { recursive: true }).catch(() => [])).filter((file) =>
           file.endsWith('.qcow2'),
         );
@@ -526,7 +528,7 @@ describe('snapshot', () => {
             verb === 'commit',
             verb === 'commit',
           ]);
-        // What was booted the new way counts; what was booted the old way went with it, unless it was to be kept.
+        // Changes made with the new disks count; those made with the old disks are lost, unless they were to be kept.
         expect(await domain.boots()).toBe(verb === 'take' || verb === 'commit' || !isOld ? boots + 1 : boots);
         if (isKept) await dropSnapshot(host, { domain: domain.name });
         expect(await domain.xml()).toBe(asDefined);

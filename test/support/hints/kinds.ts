@@ -35,7 +35,7 @@ export const hintKinds: HintKind[] = [
   { kind: "give base images to QEMU's group", says: /Give them to QEMU's group/, tests: e2e('host/users'), how: 'followed' },
   {
     kind: 'restrict or open images: verify --fix',
-    says: /^Take (that|the) right away|Let it read the image/,
+    says: /^Restrict its permissions|^Remove the write permission|^Grant read permission/,
     tests: e2e('host/exposed', 'host/users'),
     how: 'followed',
   },
@@ -89,11 +89,11 @@ export const hintKinds: HintKind[] = [
   { kind: 'a store that was moved: base relocate', says: /Was the store moved/, tests: e2e('base/relocate'), how: 'followed' },
   {
     kind: 'a fresh disk by a reset',
-    says: /^A reset gives|Somebody changed it|^Back to its base image|A cold reset always works|cold reset always works|Save what you need from the guest/,
+    says: /^A reset gives|Another program changed it|^Reset it to its base image|A cold reset always works|cold reset always works|Save what you need from the guest/,
     tests: e2e('base/tamper', 'fleet/verify'),
     how: 'followed',
   },
-  { kind: 'smaller by compact', says: /writes it anew/, tests: e2e('hints/repairs'), how: 'followed' },
+  { kind: 'smaller by compact', says: /writes it anew|rewrites it/, tests: e2e('hints/repairs'), how: 'followed' },
   {
     kind: 'repair an image with qemu-img check',
     says: /qemu-img check -r all|with "qemu-img check"/,
@@ -110,13 +110,13 @@ export const hintKinds: HintKind[] = [
   },
   {
     kind: "the domain of another store's fleet",
-    says: /Choose another name for this fleet|Say that store/,
+    says: /Choose another name for this fleet|Say that store|Take another name for this fleet|(Say|Use) that store/,
     tests: e2e('hints/domains'),
     how: 'followed',
   },
   {
     kind: 'a domain of that name that is not of the fleet',
-    says: /domrename|Rename it, or choose another fleet name|lost the metadata|virsh undefine …$|nor what it may have open/,
+    says: /domrename|Rename it, or choose another fleet name|lost the metadata|virsh undefine …$|nor what it may have open|lost the mark|nor files that it may have open/,
     tests: e2e('base/tamper', 'fleet/verbs'),
     how: 'followed',
   },
@@ -133,23 +133,28 @@ export const hintKinds: HintKind[] = [
     how: 'followed',
   },
   { kind: 'config files', says: /looks like a fleet file|^It may set …/, tests: e2e('cli/config'), how: 'told' },
-  { kind: 'a store whose path ssh cannot take', says: /^Access the store through a link/, tests: e2e('host/odd-store'), how: 'followed' },
-  { kind: 'define members anew: spawn', says: /Define it anew/, tests: e2e('hints/repairs'), how: 'followed' },
   {
-    kind: 'make what is missing: spawn',
-    says: /(makes|creates) what is missing|Run "cowherd spawn" again/,
+    kind: 'a store whose path ssh cannot take',
+    says: /^Access the store through a link|^Go to the store by a link/,
+    tests: e2e('host/odd-store'),
+    how: 'followed',
+  },
+  { kind: 'redefine members: spawn', says: /Define it anew|Redefine it/, tests: e2e('hints/repairs'), how: 'followed' },
+  {
+    kind: 'create what is missing: spawn',
+    says: /(makes|creates) what is missing|Run "cowherd spawn" again|(makes|creates) (what is missing|missing domains)/,
     tests: e2e('fleet/verify', 'fleet/verbs'),
     how: 'followed',
   },
   {
     kind: 'orphans, and domains that are members of nothing',
-    says: /Nothing knows them any more|If nothing needs it|detach it from that one|Look whether|it can be removed|Undefine those that do not belong/,
+    says: /They are unused|If you do not need it|detach it from that domain|Check whether you need|it can be removed|If no domain uses|Undefine those that do not belong/,
     tests: e2e('fleet/verify'),
     how: 'told',
   },
   {
     kind: 'sweep what killed runs left: verify --fix',
-    says: /It can go|Remove it: cowherd verify/,
+    says: /Remove it: cowherd verify/,
     tests: e2e('fleet/verify', 'checkpoint/stray-checkpoints'),
     how: 'followed',
   },
@@ -170,13 +175,13 @@ export const hintKinds: HintKind[] = [
   },
   {
     kind: 'a base image that is in use',
-    says: /Their overlays are worth nothing|cowherd rebase … --base OTHER|^cowherd teardown …$|A layered image is worth|^cowherd base remove …$|^Say which/,
+    says: /Their overlays are unusable|cowherd rebase … --base OTHER|^cowherd teardown …$|Layered images are unusable|^cowherd base remove …$|^Name one: cowherd base/,
     tests: e2e('hints/domains', 'base/promote'),
     how: 'followed',
   },
   {
     kind: 'base images that domains of no fleet stand on',
-    says: /These domains are not of any fleet|Their content would become garbage|Writing to one link/,
+    says: /These domains are not of any fleet|Their content would become garbage|Writing to one link|These domains belong to no fleet|Their content would be corrupted|Whoever writes to one/,
     tests: e2e('base/promote'),
     how: 'told',
   },
@@ -248,14 +253,14 @@ export const hintKinds: HintKind[] = [
   // Members, guests and what they are doing.
   {
     kind: 'start, stop or let go on',
-    says: /cowherd (start|stop)|virsh (start|shutdown)|Let it go on|it may still go off|--force|Start it|Stop it|lets (it|them) go on|Shut it down|virsh start|virsh resume|started by hand|End it/,
+    says: /cowherd (start|stop)|virsh (start|shutdown)|Resume it|(may|It may) still shut down|--force|Start it|Stop it|lets (it|them) go on|Shut it down|virsh start|virsh resume|started by hand|End it/,
     tests: e2e('base/promote', 'fleet/verbs', 'faults/full-disk', 'snapshot/snapshot'),
     how: 'followed',
   },
   { kind: 'give it longer', says: /--timeout|TIMEOUT/, tests: e2e('guest/guests', 'faults/hangs'), how: 'told' },
   {
     kind: 'run it again',
-    says: /^Run (the same command|this) again|Nothing was lost|run the same command/i,
+    says: /^Run (the same command|this) again|No data was lost|run the same command/i,
     tests: e2e('cli/streams'),
     how: 'told',
   },
@@ -286,7 +291,7 @@ export const hintKinds: HintKind[] = [
   },
   {
     kind: 'snapshots of other domains',
-    says: /snapshot|overlay back|virsh edit|all of the same side|put the disks|Keep it off until|docs\/snapshots|started it, or saved|NVRAM|the original/i,
+    says: /snapshot|Restore the overlay|virsh edit|all to the new file|put the disks|keep it off|docs\/snapshots|It was started, or saved|NVRAM|the original/i,
     tests: e2e('snapshot/snapshot', 'snapshot/snapshot-xml'),
     how: 'told',
   },
@@ -294,7 +299,7 @@ export const hintKinds: HintKind[] = [
   // Files of the store that are not what they were.
   {
     kind: 'something in the way in the store',
-    says: /Restore the directory|cowherd does not (follow|change|remove)|Move it away|Look at (…|it)|in its place|directory does not exist|Check that directory|directory was renamed|Remove it|is removed|Restore|Remove it, and rebase/,
+    says: /Restore the directory|cowherd does not (follow|change|remove)|Move it away|Look at (…|it)|in its place|directory does not exist|Check that directory|directory was renamed|Remove it|is removed|Restore|Remove it, and rebase|Put the directory back|cowherd (reads and writes|changes|removes) nothing|Remove it and rebase/,
     tests: e2e('base/tamper', 'host/hostile-store'),
     how: 'followed',
   },
@@ -302,7 +307,7 @@ export const hintKinds: HintKind[] = [
   // What was asked for in a way that cannot be done.
   {
     kind: 'what to write, read or look at instead',
-    says: /^(Make|Create|List|Name|Say|Write|Use|Check|See|Try|Choose|Give|Leave|Look|Is |It (has|is|says)|There are|The (store|base|work|guest|states)|Answer|Members|Add|Quote|Run it|Fetch|Put|Letters|Six|Each|32|A |Rename|TMPDIR|Let|Some|To |Change|"cowherd|If you|Mend|qemu-img convert has|Define|Please|Correct|Disks|Start again|cowherd (status|writes)|Copy it into the guests|"…… --help"|With several fleets|Call copyInFleets|Have it|Set|format$|fleets$)/,
+    says: /^(Make|Create|List|Name|Say|Write|Use|Check|See|Try|Choose|Give|Leave|Look|Is |It (has|is|says)|There are|The (store|base|work|guest|states)|Answer|Members|Add|Quote|Run it|Fetch|Put|Letters|Six|Each|32|A |Rename|TMPDIR|Let|Some|To |Change|"cowherd|If you|Mend|qemu-img convert has|Define|Please|Correct|Disks|Start again|cowherd (status|writes)|Copy it into the guests|"…… --help"|With several fleets|Call copyInFleets|Have it|Set|format$|fleets$|Enlarge|Grow|Omit|Provide|Redefine|Repair|Run this command|Restrict|Switch|Existing|Wait|For details|The record)/,
     tests: ['test/unit/limits.test.ts', 'test/unit/hostile-fleet-files.test.ts', ...e2e('fleet/verbs', 'fleet/names')],
     how: 'reads',
   },

@@ -65,7 +65,7 @@ describe('space for a copy', () => {
     await assertRoom(ports, '/store', 2 ** 30, 'Promoting lab-003');
     await expect(assertRoom(ports, '/store', 2 ** 31, 'Promoting lab-003')).rejects.toMatchObject({
       code: 'PREFLIGHT_FAILED',
-      message: 'Promoting lab-003 may take 2 GiB, and /store has 1 GiB left; nothing was changed',
+      message: 'Promoting lab-003 may need 2 GiB, but /store has only 1 GiB free; nothing was changed',
     });
   });
 });

@@ -61,8 +61,8 @@ describe('a problem in a fleet file', () => {
     expect(details[1]).toMatch(/^lab\.yaml:3:5: unknown key "sede"/);
   });
 
-  it('is reported with its position if it is not YAML', async () => {
-    expect((await said('name: lab\nbase: [g\n')).message).toMatch(/^lab\.yaml:3:1: not YAML that can be read: /);
+  it('is told with its place where it is not YAML', async () => {
+    expect((await said('name: lab\nbase: [g\n')).message).toMatch(/^lab\.yaml:3:1: invalid YAML: /);
   });
 
   it('takes at most twenty lines', async () => {

@@ -11,22 +11,22 @@ import { baseKey } from '../../../core/image/base-chain.js';
 import type { Ports } from '../../../ports/index.js';
 import { byName } from '../../run/run-plan.js';
 
-/** What members really stand on: their overlays' headers say it, whatever was meant. */
+/** The actual base image of members, from the headers of their overlays. */
 
-type StandingPorts = Pick<Ports, 'bases' | 'fleets' | 'disks'>;
+type BackingPorts = Pick<Ports, 'bases' | 'fleets' | 'disks'>;
 
-/** Tells which of some base images a member's overlay names. */
+/** Identifies the base image of an overlay among given images. */
 class Headers {
-  readonly #ports: StandingPorts;
+  readonly #ports: BackingPorts;
   readonly #refs = new Map<string, BaseRef>();
   readonly #realPaths = new Map<string, Promise<string>>();
 
-  private constructor(ports: StandingPorts) {
+  private constructor(ports: BackingPorts) {
     this.#ports = ports;
   }
 
-  /** Images that are gone are left out: nobody can stand on them. */
-  static async among(ports: StandingPorts, refs: readonly BaseRef[]): Promise<Headers> {
+  /** Missing images are skipped: no overlay can use them. */
+  static async among(ports: BackingPorts, refs: readonly BaseRef[]): Promise<Headers> {
     const headers = new Headers(ports);
     for (const ref of refs) {
       const image = await ports.bases.get(ref).catch(() => undefined);
@@ -35,13 +35,13 @@ class Headers {
     return headers;
   }
 
-  /** @returns what it stands on, undefined where that is none of the images; and the name in its header */
+  /** @returns the base image, undefined if it is none of the given ones, and the path in the header */
   async of(fleet: string, member: string): Promise<{ base: BaseRef | undefined; named: string | undefined; refusal?: CowherdError }> {
     let named: string | undefined;
     try {
       named = await this.#ports.fleets.backingFile(fleet, member);
     } catch (error) {
-      // One that cannot be looked at is that member's trouble alone.
+      // An unreadable header is an error of that member only.
       if (!(error instanceof CowherdError)) throw error;
       return { named: undefined, base: undefined, refusal: error };
     }
@@ -56,13 +56,12 @@ class Headers {
   }
 }
 
-/**
- * The record with each member on the base image that its overlay names. Where all agree, that is the fleet's.
- * @param candidates base images that may be named beside those of the record
- * @param indexes whom to look at; the others stay as they are recorded
+/** The record with the actual base image of each member. If all agree, it becomes the fleet's base image.
+ * @param candidates possible base images besides those of the record
+ * @param indexes members to check; the others keep their recorded base image
  */
 export async function recordAsFound(
-  ports: StandingPorts,
+  ports: BackingPorts,
   record: FleetRecord,
   candidates: readonly BaseRef[],
   indexes?: ReadonlySet<number>,
@@ -84,8 +83,8 @@ export async function recordAsFound(
   };
 }
 
-/** Members whose overlay names another base image than is recorded: started, their guests would see a mixture. */
-export async function misplaced(ports: StandingPorts, record: FleetRecord, members: readonly ObservedMember[]): Promise<Misplaced[]> {
+/** Members whose overlay has another base image than recorded: their guests would see inconsistent data. */
+export async function misplaced(ports: BackingPorts, record: FleetRecord, members: readonly ObservedMember[]): Promise<Misplaced[]> {
   const headers = await Headers.among(ports, basesOf(record));
   const found = await Promise.all(
     members.map(async (member) => {
@@ -103,23 +102,23 @@ export interface Misplaced {
   name: string;
   reason: string;
   hint: string;
-  /** Nothing can be said of what it holds. */
+  /** The content of the disk is unknown. */
   isDamaged: boolean;
 }
 
 async function misplacedAs(
-  ports: StandingPorts,
+  ports: BackingPorts,
   record: FleetRecord,
   member: ObservedMember,
   { base, named, refusal }: { base: BaseRef | undefined; named: string | undefined; refusal: CowherdError | undefined },
 ): Promise<Misplaced> {
   const { name, index } = member;
   const meant = baseOf(record, member);
-  const afresh = misplacedHint(record, index, named);
+  const resetHint = misplacedHint(record, index, named);
   if (refusal !== undefined) {
-    // Who may not read it learns nothing of what is in it.
+    // Without read permission, nothing is known about its content.
     const isClosed = isDenied(refusal);
-    return { name, reason: refusal.message, hint: isClosed ? (refusal.hint ?? afresh) : afresh, isDamaged: !isClosed };
+    return { name, reason: refusal.message, hint: isClosed ? (refusal.hint ?? resetHint) : resetHint, isDamaged: !isClosed };
   }
   const { overlay } = ports.fleets.files(record.name, name);
   const image = await ports.bases.get(meant).catch(() => undefined);
@@ -128,15 +127,15 @@ async function misplacedAs(
     const isWhole = (await ports.disks.qcow2Header(overlay).catch(() => undefined))?.hasBackingFile === false;
     return isWhole && image !== undefined
       ? { name, reason: mergedReason, hint: keepOverlayHint(subject, overlay, image), isDamaged: false }
-      : { name, reason: 'its overlay names no base image: it is damaged', hint: afresh, isDamaged: true };
+      : { name, reason: 'its overlay is damaged: it has no backing file', hint: resetHint, isDamaged: true };
   }
-  const reason = `its overlay stands on ${base === undefined ? named : formatBaseRef(base)}, not on ${formatBaseRef(meant)}`;
-  // One of its layers, after a blockpull of those above: what the overlay shows is whole.
+  const reason = `its overlay is based on ${base === undefined ? named : formatBaseRef(base)}, not on ${formatBaseRef(meant)}`;
+  // The backing file is a layer of the base image, after a blockpull of the layers above: the content is complete.
   const isLayer = image?.backing.some(({ path }) => path === named) === true;
-  return { name, reason, hint: isLayer && image !== undefined ? keepOverlayHint(subject, overlay, image) : afresh, isDamaged: false };
+  return { name, reason, hint: isLayer && image !== undefined ? keepOverlayHint(subject, overlay, image) : resetHint, isDamaged: false };
 }
 
-/** Of a member's further disks, which nothing else looks at before a guest writes to them. */
+/** Checks a member's further disks, which are not checked elsewhere before the guest writes to them. */
 async function furtherRefusals({ fleets }: Pick<Ports, 'fleets'>, record: FleetRecord, member: ObservedMember): Promise<Misplaced[]> {
   for (const { stem } of memberDisks(record, member).filter(({ stem }) => stem !== member.name)) {
     try {
@@ -149,9 +148,9 @@ async function furtherRefusals({ fleets }: Pick<Ports, 'fleets'>, record: FleetR
   return [];
 }
 
-/** Refuses them. */
+/** Refuses members with an unexpected base image. */
 export async function refuseMisplaced(
-  ports: StandingPorts,
+  ports: BackingPorts,
   record: FleetRecord,
   observed: readonly MarkedMember[],
   plan: Plan,
@@ -163,11 +162,11 @@ export async function refuseMisplaced(
 }
 
 export function misplacedHint(record: Pick<FleetRecord, 'name'>, index: number, named: string | undefined): string {
-  const afresh = `A reset gives it a fresh one (cowherd reset ${record.name} ${index}), and gives up what it holds.`;
-  return named === undefined ? afresh : `Was the store moved? "cowherd base relocate" mends that. ${afresh}`;
+  const resetHint = `A reset gives it a fresh one and discards its changes: cowherd reset ${record.name} ${index}`;
+  return named === undefined ? resetHint : `Was the store moved? "cowherd base relocate" fixes that. ${resetHint}`;
 }
 
-/** Refuses members whose domain names another base image than their overlay is to stand on; defining it anew mends that. */
+/** Refuses members whose domain names another base image than recorded. Redefining the domain fixes that. */
 export function refuseStaleDefinitions(record: FleetRecord, observed: readonly MarkedMember[], plan: Plan): Plan {
   const members = byName(observed);
   const refused = plan.members.flatMap(({ name }) => {
@@ -176,17 +175,15 @@ export function refuseStaleDefinitions(record: FleetRecord, observed: readonly M
     return [
       {
         name,
-        reason: 'its domain names another base image than it is to stand on',
-        hint: `Define it anew: cowherd spawn ${record.name} --no-start`,
+        reason: 'its domain names another base image than its record',
+        hint: `Redefine it: cowherd spawn ${record.name} --no-start`,
       },
     ];
   });
   return without(plan, refused);
 }
 
-/**
- * Refuses members whose domain has the disk of another store's member of that name: a copy of a store says the same of its members as
- * the original, whose guests they are.
+/** Refuses members whose domain uses the disk of another store's member of the same name: the records of a copied store describe the guests of the original.
  */
 export async function refuseOtherStores(
   ports: Pick<Ports, 'hypervisor' | 'fleets' | 'disks'>,
@@ -211,11 +208,11 @@ export async function refuseOtherStores(
     const other = imagesPrintedIn(documents.get(name) ?? '').heads.find((head) => head !== overlay && head.endsWith(ending));
     if (other === undefined || (await ports.disks.seal(other)) === undefined) continue;
     if ((await ports.disks.realPath(other)) === (await ports.disks.realPath(overlay))) continue;
-    const reason = `its domain has the disk ${other}, of another store`;
+    const reason = `its domain uses the disk ${other} of another store`;
     refused.push({
       name,
       reason,
-      hint: `Say that store: --store ${other.slice(0, -ending.length)}. A copy of a store is removed with its directory.`,
+      hint: `Use that store: --store ${other.slice(0, -ending.length)}. To remove a copy of a store, remove its directory.`,
     });
   }
   return without(plan, refused);

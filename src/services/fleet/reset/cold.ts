@@ -29,23 +29,23 @@ export type FinishOptions = WorkOptions & Pick<ResetOptions, 'fleet' | 'wait' | 
 
 export interface ResetOptions extends WorkOptions {
   fleet: string;
-  /** Names, numbers or ranges; all members where there are none. */
+  /** Names, numbers or ranges; default: all members. */
   members?: readonly string[] | undefined;
-  /** Which members run afterwards: all, none, or those that ran (the default). */
+  /** Which members run afterwards: all, none, or those that were running (the default). */
   start?: StartPolicy | undefined;
-  /** Leave the seeds' instance-id as it is: first-boot work is not asked for again. */
+  /** Keep the seeds' instance-id: cloud-init does not repeat its first-boot steps. */
   keepInstance?: boolean | undefined;
-  /** What those that are started must reach. */
+  /** The stage that started members must reach. */
   wait?: WaitFor | undefined;
   timeoutMs?: number | undefined;
-  /** Back to the checkpoint, running and ready, instead of to a fresh disk. */
+  /** Restore the checkpoint of a running guest instead of a fresh disk. */
   warm?: boolean | undefined;
-  /** Warm: a command line that is run in each guest at the end. */
+  /** Warm: a command line to run in each guest at the end. */
   hook?: string | undefined;
   dryRun?: boolean | undefined;
 }
 
-/** Does what is left of a reset whose intent is written. The fleet is locked. */
+/** Completes a reset whose intent is written. The fleet is locked. */
 export async function finishColdReset(
   ports: Ports,
   operation: Operation,
@@ -72,8 +72,8 @@ export async function finishColdReset(
       watch,
       onComplete: () => ports.fleets.endOperation(record.name),
     },
-    // All guests are stopped before the first one starts: emulated guests that idle until their turn comes take CPU time from
-    // those that boot. Connections bound how many stops are under way.
+    // All guests are stopped before the first one starts: idle emulated guests take CPU time from booting ones. The number of connections
+    // limits concurrent stops.
     { ...options, concurrency: options.concurrency ?? Math.max(1, plan.members.length) },
   );
   await cloner?.close();
@@ -132,7 +132,7 @@ interface Planned {
 export async function planOf(ports: Ports, { record, members, observed, operation, imageOf, signal }: Planned) {
   const own = await refuseForeignDisks(ports, record, observed, planReset(observed, record.id, policyOf(record, observed, operation)));
   const wanted = await withoutEnlarged(ports, record, members, own, imageOf);
-  // Their domains are not redefined.
+  // These domains are not redefined.
   const cloned = withClones(redefines(record) ? wanted : refuseStaleDefinitions(record, observed, wanted), observed, record, {
     replaces: true,
   });
@@ -142,7 +142,7 @@ export async function planOf(ports: Ports, { record, members, observed, operatio
   return { ...(await withChains(ports, record, members, kept.plan, imageOf, kept.definitions)), rendered };
 }
 
-/** The seeds of a new life. Resumed, it is the same life: their instance-id follows from the operation. */
+/** Seeds with a new instance-id, which is derived from the operation, so that a resumed operation uses the same one. */
 export async function freshSeeds(
   ports: Ports,
   record: FleetRecord,

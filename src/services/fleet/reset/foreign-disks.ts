@@ -9,14 +9,12 @@ import type { FleetRecord } from '../../../core/fleet/record.js';
 import type { Ports } from '../../../ports/index.js';
 import { byName, memberOf } from '../../run/run-plan.js';
 
-/** Members whose domain has other disks than their own. */
+/** Members whose domain uses other disks than their own. */
 
 const xmlBatch = 200;
 
-/**
- * Refuses members whose domain has another disk by now: after an external snapshot our overlay is what that one stands on, and
- * one that was edited by hand may have somebody else's, which its guest would write to.
- * @param isAsked which of the planned members are looked at
+/** Refuses members whose domain uses another disk: after an external snapshot, cowherd's overlay is its backing file; after a manual edit, it may be the disk of another domain.
+ * @param isAsked selects the planned members to check
  */
 export async function refuseForeignDisks(
   ports: Ports,
@@ -29,7 +27,7 @@ export async function refuseForeignDisks(
   const asked = plan.members.filter(isAsked);
   const strange = new Map<string, string>();
   const failed = new Map<string, CowherdError>();
-  // In parts: nobody needs the XML of a thousand domains at once.
+  // In batches, to limit memory use.
   for (let from = 0; from < asked.length; from += xmlBatch) {
     const names = asked.slice(from, from + xmlBatch).map((member) => member.name);
     const documents = await ports.hypervisor.readXml(names, failed);
@@ -37,9 +35,9 @@ export async function refuseForeignDisks(
       const xml = documents.get(name);
       const { disk } = ports.fleets.files(record.name, name);
       const member = memberOf(members, name);
-      // A disk that was added while it ran is neither there nor in its domain yet.
+      // A disk that was added while the member was running does not exist yet, neither as file nor in the domain.
       const isOwn = (stem: string): boolean => member.missingDisks?.includes(stem) === true || hasDisk(xml ?? '', disk(stem));
-      // Undefined by a reset that was interrupted before it defined it again.
+      // An interrupted reset may have undefined the domain.
       const lacking = memberDisks(record, member).filter(({ stem }) => !isOwn(stem));
       if (xml === undefined ? redefines(record) : lacking.length === 0) continue;
       strange.set(name, foreignDiskHint(ports, record, member, xml ?? ''));
@@ -51,12 +49,12 @@ export async function refuseForeignDisks(
     refused: [
       ...plan.refused,
       ...[...failed].map(([name, error]) => unreadReason(name, error)),
-      ...[...strange].map(([name, hint]) => ({ name, reason: 'its domain does not have its own disks any more', hint })),
+      ...[...strange].map(([name, hint]) => ({ name, reason: 'its domain no longer uses its own disks', hint })),
     ],
   };
 }
 
-/** What brings such a member back to its own disks. */
+/** How to restore the member's own disks. */
 export function foreignDiskHint(ports: Pick<Ports, 'fleets'>, record: FleetRecord, member: ObservedMember, xml: string): string {
   const { name, index } = member;
   const { disk } = ports.fleets.files(record.name, name);
@@ -66,7 +64,7 @@ export function foreignDiskHint(ports: Pick<Ports, 'fleets'>, record: FleetRecor
   return foreignDiskReasonHint({ fleet: record.name, index, name, isOn: isOn(member.domain) }, paths, xml, keep);
 }
 
-/** A TPM's state is libvirt's, and goes with the domain alone. */
+/** libvirt keeps the TPM's state, and removes it only with the domain. */
 export function redefines({ spec }: Pick<FleetRecord, 'spec'>): boolean {
   return spec.tpm;
 }

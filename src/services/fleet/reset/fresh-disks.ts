@@ -6,11 +6,10 @@ import { baseKey } from '../../../core/image/base-chain.js';
 import type { Ports } from '../../../ports/index.js';
 import { verifiedBase } from '../access.js';
 
-/** What the disks of a fleet stand on, and what they are when they are fresh. */
+/** Base images and fresh disks of a fleet. */
 
-/**
- * Every base image of a fleet, compared with its seal.
- * @param further others that are asked for
+/** All base images of a fleet, with their seals compared.
+ * @param further additional base images
  * @throws BASE_CHANGED
  */
 export async function verifiedBases(
@@ -28,13 +27,13 @@ export async function verifiedBases(
 }
 
 export interface FreshDisks {
-  /** The file of a fresh disk. */
+  /** Content of a fresh disk's file. */
   imageOf(disk: MemberDisk): Buffer;
-  /** Bytes on disk that all disks of one member take when they are fresh. */
+  /** Bytes on disk of all fresh disks of one member. */
   bytesPerMember: number;
 }
 
-/** Makes one fresh file of each kind that members' disks are of: all fresh overlays on one base image are the same. */
+/** Creates one fresh file per kind of disk: all fresh overlays on one base image are identical. */
 export async function freshDisks(
   ports: Pick<Ports, 'images' | 'fleets'>,
   record: FleetRecord,
@@ -54,7 +53,7 @@ export async function freshDisks(
   }
   const fileOf = ({ origin, stem }: MemberDisk): { image: Buffer; allocatedBytes: number } => {
     const file = files.get(originKey(origin));
-    if (file === undefined) throw new Error(`no fresh file was made for ${stem}`);
+    if (file === undefined) throw new Error(`no fresh file was created for ${stem}`);
     return file;
   };
   const [first] = members;
@@ -70,12 +69,12 @@ export function memberDisksOf(record: FleetRecord, members: FleetRecord['members
   return new Map(members.map((member) => [member.name, memberDisks(record, member)]));
 }
 
-/** What a fresh NVRAM is, for members that have one. */
+/** The initial NVRAM, for members with UEFI. */
 export function nvramOf({ spec }: FleetRecord): { nvram?: { digest: string | undefined } } {
   return spec.firmware === 'uefi' ? { nvram: { digest: spec.nvram } } : {};
 }
 
-/** The largest that the disks of one member can grow to, in bytes. */
+/** Maximum size of all disks of one member, in bytes. */
 export function virtualBytesOf(record: FleetRecord, baseImage: BaseLookup): number {
   const [first] = record.members;
   if (first === undefined) return 0;

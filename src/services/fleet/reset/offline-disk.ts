@@ -12,26 +12,27 @@ import { tagPrefix } from '../../../core/snapshot/checkpoint.js';
 import type { Ports } from '../../../ports/index.js';
 import { foreignDiskHint } from './foreign-disks.js';
 
-/** Members that are off, and whose disks are those that cowherd made: what may be read as a whole, and replaced. */
+/** Checks that a member is stopped and has the disks that cowherd created, so that they can be read in full or replaced. */
 
 export function runningError(record: Pick<FleetRecord, 'name'>, { index, name }: MemberIdentity, more = ''): CowherdError {
-  return new CowherdError('NOT_OFF', `${name} is not off`, { hint: `Shut it down first: cowherd stop ${record.name} ${index}${more}` });
+  return new CowherdError('NOT_OFF', `${name} is not shut off`, {
+    hint: `Shut it down first: cowherd stop ${record.name} ${index}${more}`,
+  });
 }
 
-/**
- * The domain is the member's, and its disks are the member's.
- * @param xml the domain as it is defined
+/** Checks that the domain belongs to the member and uses the member's disks.
+ * @param xml the domain's definition
  * @returns the overlay's path
  * @throws MEMBER_NOT_FOUND, FOREIGN_DOMAIN, BASE_REFUSED
  */
 export function assertOwnDisk(ports: Pick<Ports, 'fleets'>, record: FleetRecord, member: MarkedMember, xml: string | undefined): string {
   const { name, domain, overlayBytes } = member;
-  const again = `Run "cowherd spawn ${record.name}" again: it makes what is missing.`;
+  const again = `Run "cowherd spawn ${record.name}" again: it creates what is missing.`;
   if (domain === undefined) throw new CowherdError('MEMBER_NOT_FOUND', `${name} has no domain`, { hint: again });
   if (member.unread !== undefined) throw member.unread;
   if (isForeign(member, record.id)) {
-    throw new CowherdError('FOREIGN_DOMAIN', `The domain ${domain.name} is not ${name} of this fleet, or has lost its mark`, {
-      hint: `cowherd does not touch it, nor what it may have open. "cowherd status ${record.name}" says more.`,
+    throw new CowherdError('FOREIGN_DOMAIN', `Domain ${domain.name} does not belong to this fleet or has lost its metadata`, {
+      hint: `cowherd does not change it, nor files that it may have open. For details: cowherd status ${record.name}`,
     });
   }
   const { overlay } = ports.fleets.files(record.name, name);
@@ -39,8 +40,8 @@ export function assertOwnDisk(ports: Pick<Ports, 'fleets'>, record: FleetRecord,
   const paths = memberDisks(record, member).map(({ stem }) => ports.fleets.files(record.name, name).disk(stem));
   const strange = paths.filter((path) => xml === undefined || !hasDisk(xml, path));
   if (strange.length > 0) {
-    throw new CowherdError('BASE_REFUSED', `The domain of ${name} does not have its own disks any more`, {
-      details: strange.map((path) => `it has not ${path}`),
+    throw new CowherdError('BASE_REFUSED', `Domain ${name} no longer uses its own disks`, {
+      details: strange.map((path) => `not attached: ${path}`),
       hint: foreignDiskHint(ports, record, member, xml ?? ''),
     });
   }
@@ -53,11 +54,10 @@ interface DiskCheck {
   signal?: AbortSignal | undefined;
 }
 
-/**
- * The disk is sound, stands on that base image (or on nothing) and on nothing else, and nothing has it open for writing.
+/** Checks that the member is stopped, and that its disk is intact, has the expected backing file and is not open for writing.
  * @throws NOT_OFF, BASE_REFUSED
  */
-export async function assertResting(
+export async function assertOffline(
   ports: Pick<Ports, 'images' | 'hypervisor'>,
   record: Pick<FleetRecord, 'name'>,
   member: MarkedMember,
@@ -68,8 +68,7 @@ export async function assertResting(
   await ports.images.check(disk.overlay, disk.signal);
 }
 
-/**
- * What can be said of a disk that a guest may be writing to: it stands on what it should, and holds nothing that a copy would lose.
+/** The checks that are possible while a guest writes to the disk: it has the expected backing file and nothing that a copy would lose.
  * @throws BASE_REFUSED
  */
 export async function assertCopyable(
@@ -81,7 +80,7 @@ export async function assertCopyable(
   const reset = `A reset gives the member a fresh one: cowherd reset ${record.name} ${member.index}`;
   const { backing, extras } = await ports.images.info(overlay, 'qcow2', isOn(member.domain)).catch((cause: unknown) => {
     if (!(cause instanceof CowherdError) || cause.code !== 'TOOL_FAILED') throw cause;
-    throw new CowherdError('BASE_REFUSED', `${overlay} of ${member.name} cannot be opened: it is damaged, or no overlay at all`, {
+    throw new CowherdError('BASE_REFUSED', `Overlay ${overlay} of ${member.name} cannot be opened: it is damaged or not an overlay`, {
       details: [cause.message],
       hint: reset,
       cause,
@@ -95,21 +94,21 @@ export async function assertCopyable(
     });
   }
   if (backing?.path !== base?.path || backing?.format !== base?.format) {
-    const wanted = base === undefined ? 'alone' : `on ${formatBaseRef(base)}`;
-    throw new CowherdError('BASE_REFUSED', `${overlay} of ${member.name} does not stand ${wanted}`, {
+    const wanted = base === undefined ? 'has a backing file' : `is not based on ${formatBaseRef(base)}`;
+    throw new CowherdError('BASE_REFUSED', `Overlay ${overlay} of ${member.name} ${wanted}`, {
       details: [
-        `it names ${backing === undefined ? 'no backing file' : `${backing.path} (${backing.format})`}`,
-        `not ${base?.path ?? 'none'}`,
+        `backing file: ${backing === undefined ? 'none' : `${backing.path} (${backing.format})`}`,
+        `expected: ${base?.path ?? 'none'}`,
       ],
-      hint: `Somebody changed it. ${reset}`,
+      hint: `Another program changed it. ${reset}`,
     });
   }
   if (extras.length > 0) {
     const isCheckpoint = extras.every((name) => name.includes(` ${tagPrefix}`));
     const known = isCheckpoint ? undefined : await ports.hypervisor.snapshotsOf(member.name).catch(() => undefined);
-    throw new CowherdError('BASE_REFUSED', `${overlay} of ${member.name} holds more than its disk: ${extras.slice(0, 5).join(', ')}`, {
+    throw new CowherdError('BASE_REFUSED', `Overlay ${overlay} of ${member.name} also contains ${extras.slice(0, 5).join(', ')}`, {
       hint: isCheckpoint
-        ? `A copy would lose the checkpoint. Give it up first: cowherd checkpoint ${record.name} ${member.index} --drop`
+        ? `A copy would lose the checkpoint. Remove it first: cowherd checkpoint ${record.name} ${member.index} --drop`
         : extrasHint(subject, overlay, extras, known ?? { snapshots: [], checkpoints: [] }),
     });
   }

@@ -12,9 +12,7 @@ import { type FinishOptions, finishColdReset, planOf, type ResetOptions } from '
 import { verifiedBases } from './fresh-disks.js';
 import { beginWarmReset, finishWarmReset } from './warm.js';
 
-/**
- * Puts members back to clean: a fresh overlay in place of the old one. Takes as long for a member that wrote gigabytes as for
- * one that wrote nothing. Name, UUID and MAC stay; domains are not redefined.
+/** Resets members to their base image by replacing their overlays with fresh ones. The time does not depend on how much a member wrote. Name, UUID and MAC stay; domains are not redefined.
  */
 export async function reset(ports: Ports, options: ResetOptions): Promise<Outcome> {
   const { fleet } = options;
@@ -52,7 +50,7 @@ async function beginCold(ports: Ports, options: ResetOptions): Promise<Outcome> 
   return finishColdReset(ports, operation, new Set(), { ...options, isResumed: false });
 }
 
-/** What comes after the intent was written; also what "resume" calls. @param done indexes of members that are done already */
+/** Completes a reset whose intent is written; also called by "resume". @param done indexes of finished members */
 export function finishReset(ports: Ports, operation: Operation, done: ReadonlySet<number>, options: FinishOptions): Promise<Outcome> {
   return (operation.warm === undefined ? finishColdReset : finishWarmReset)(ports, operation, done, options);
 }

@@ -21,12 +21,12 @@ import { finishColdReset, type ResetOptions } from './cold.js';
 import { refuseForeignDisks } from './foreign-disks.js';
 import { verifiedBases } from './fresh-disks.js';
 
-/** Reset to the checkpoint: memory and disk of that moment, without a boot. */
+/** Reset to the checkpoint: restores memory and disk without a boot. */
 
-/** Most of a member's time goes into waiting for its agent, which costs nothing. */
+/** Most of the time is spent waiting for agents, which costs nothing. */
 const defaultWarmConcurrency = 32;
-/** Checkpoints that are read at the same time: one is hashed while another comes from the disk. */
-const readsAtOnce = 2;
+/** Checkpoints that are verified at the same time: one is hashed while another is read from disk. */
+const verifyConcurrency = 2;
 
 type WarmOptions = WorkOptions & Pick<ResetOptions, 'fleet' | 'wait' | 'timeoutMs'>;
 
@@ -34,9 +34,13 @@ type WarmOptions = WorkOptions & Pick<ResetOptions, 'fleet' | 'wait' | 'timeoutM
 export async function beginWarmReset(ports: Ports, options: ResetOptions): Promise<Outcome> {
   const began = ports.clock.monotonic();
   if ((options.start ?? 'same') === 'none' || options.keepInstance === true) {
-    throw new CowherdError('BAD_USAGE', `${options.keepInstance === true ? '--keep-instance' : '--start none'} cannot go with --warm`, {
-      hint: 'A warm reset brings back guests that run, as they were; leave it out.',
-    });
+    throw new CowherdError(
+      'BAD_USAGE',
+      `${options.keepInstance === true ? '--keep-instance' : '--start none'} cannot be used with --warm`,
+      {
+        hint: 'A warm reset restores running guests. Omit the option.',
+      },
+    );
   }
   const record = await loadFleet(ports, options.fleet);
   assertWaitable(record.spec, options.wait);
@@ -57,7 +61,7 @@ export async function beginWarmReset(ports: Ports, options: ResetOptions): Promi
   return finishWarmReset(ports, operation, new Set(), { ...options, isResumed: false });
 }
 
-/** Does what is left of a warm reset whose intent is written, and then resets those cold that are not to be had otherwise. */
+/** Completes a warm reset whose intent is written, then cold-resets members whose checkpoint cannot be restored. */
 export async function finishWarmReset(
   ports: Ports,
   operation: Operation,
@@ -77,7 +81,7 @@ export async function finishWarmReset(
   });
   const before = byName(observed);
   const off = offNames(before);
-  const reads = pLimit(readsAtOnce);
+  const reads = pLimit(verifyConcurrency);
   const { run, outcome } = await executePlan(
     ports,
     {
@@ -92,7 +96,7 @@ export async function finishWarmReset(
         perform: {
           verify: ({ name }) => reads(() => assertWhole(ports, record, memberOf(before, name), recordOf(standings, name), options.signal)),
           startPaused: async ({ name }) => {
-            // Memory that was saved belongs to the disk that goes.
+            // Saved memory belongs to the disk that is replaced.
             if (off.has(name)) await ports.hypervisor.forgetSavedState(name);
             await ports.fleets.prepareStart(record.name, name);
             await ports.hypervisor.startPaused(name);
@@ -100,7 +104,7 @@ export async function finishWarmReset(
           restoreCheckpoint: async ({ name }) => {
             const member = memberOf(before, name);
             await ports.monitor.load(name, recordOf(standings, name).tag, diskPaths(ports, record, member), memoryBytesOf(record));
-            await assertRuns(ports, name);
+            await assertRunning(ports, name);
             await dropStrays(ports, record, member, true);
           },
           fixUp: (member) => guests.settle(member, standings.get(member.name)),
@@ -125,7 +129,7 @@ export async function finishWarmReset(
 
 function recordOf(standings: ReadonlyMap<string, MemberStanding>, name: string): CheckpointRecord {
   const standing = standings.get(name);
-  if (standing === undefined || !('record' in standing)) throw new Error(`no checkpoint of ${name} was looked at`);
+  if (standing === undefined || !('record' in standing)) throw new Error(`no checkpoint of ${name} was examined`);
   return standing.record;
 }
 
@@ -138,16 +142,16 @@ function coldNotes(cold: ReadonlyArray<{ name: string; why: string }>): string[]
   }
   return [...names].map(([why, [first = '', ...others]]) => {
     const whose = others.length === 0 ? first : `${first} and ${others.length} more`;
-    return `${whose} reset cold: ${why}. Take the checkpoint anew when they are ready: cowherd checkpoint`;
+    return `${whose} reset cold: ${why}. Take a new checkpoint when they are ready: cowherd checkpoint`;
   });
 }
 
-/** libvirt was not told of what QEMU did: its view is looked at. */
-async function assertRuns({ hypervisor }: Pick<Ports, 'hypervisor'>, name: string): Promise<void> {
+/** The restore bypassed libvirt: checks that libvirt sees the domain running. */
+async function assertRunning({ hypervisor }: Pick<Ports, 'hypervisor'>, name: string): Promise<void> {
   const { state, reason } = await hypervisor.stateOf(name);
   if (state === 'paused') return hypervisor.resume(name);
   if (state === 'running') return;
-  throw new CowherdError('NOT_READY', `${name} is ${state} (${reason}) after its memory was put back`, {
+  throw new CowherdError('NOT_READY', `${name} is ${state} (${reason}) after its memory was restored`, {
     hint: `See /var/log/libvirt/qemu/${name}.log; a cold reset always works: cowherd reset`,
   });
 }
@@ -167,14 +171,14 @@ async function planWarmReset(
     const { index, name, domain } = member;
     const standing = standings.get(name);
     const refuse = (reason: string, hint: string): void => void plan.refused.push({ name, reason, hint });
-    const coldly = `A cold reset makes it clean: cowherd reset ${record.name} ${index}`;
-    if (domain === undefined) refuse('it has no domain', `Run "cowherd spawn ${record.name}" again: it makes what is missing.`);
+    const coldHint = `A cold reset gives it a fresh disk: cowherd reset ${record.name} ${index}`;
+    if (domain === undefined) refuse('it has no domain', `Run "cowherd spawn ${record.name}" again: it creates what is missing.`);
     else if (isForeign(member, record.id)) plan.refused.push(foreignReason(member));
-    else if (standing === undefined) refuse('its overlay is missing, and its checkpoint with it', coldly);
+    else if (standing === undefined) refuse('its overlay with the checkpoint is missing', coldHint);
     else if (standing.kind === 'none')
-      refuse('it has no checkpoint', `When it is ready: cowherd checkpoint ${record.name} ${index}. ${coldly}`);
+      refuse('it has no checkpoint', `When it is ready: cowherd checkpoint ${record.name} ${index}. ${coldHint}`);
     else if (standing.kind === 'unknown') plan.refused.push(unreadReason(name, standing.error));
-    else if (standing.kind === 'broken') refuse(standing.why, `Nothing was loaded. ${coldly}`);
+    else if (standing.kind === 'broken') refuse(standing.why, `Nothing was loaded. ${coldHint}`);
     else if (standing.kind === 'outdated') cold.push({ index, name, why: standing.why });
     else {
       const steps: StepName[] = isOn(domain) ? ['verify', 'restoreCheckpoint'] : ['verify', 'startPaused', 'restoreCheckpoint'];

@@ -11,11 +11,9 @@ import { foreignDiskHint } from '../reset/foreign-disks.js';
 
 const xmlBatch = 200;
 
-/**
- * Refuses to define members anew whose domain has a disk, a network card or another device that a person has added: that would be
- * gone, and what the guest keeps there with it. A title and a description are taken over.
- * @param definitions what they are defined with
- * @param earlier what they were defined with, where the spec or the template changes
+/** Refuses to redefine members whose domain has a disk, network card or other device that was added by hand: the new definition would lose it. A title and a description are kept.
+ * @param definitions the new definitions
+ * @param earlier the previous definitions, if the spec or the template changes
  */
 export async function withoutAdditions(
   ports: Pick<Ports, 'hypervisor' | 'fleets'>,
@@ -34,7 +32,7 @@ export async function withoutAdditions(
     .filter(({ name, steps }) => steps.includes('define') && members.get(name)?.domain !== undefined)
     .map(({ name }) => name);
   for (let from = 0; from < asked.length; from += xmlBatch) {
-    // Those that cannot be read are refused elsewhere.
+    // Domains that cannot be read are refused elsewhere.
     const documents = await ports.hypervisor.readXml(asked.slice(from, from + xmlBatch), new Map());
     for (const [name, xml] of documents) {
       await pace();
@@ -62,11 +60,11 @@ function refusalOf(
   added: readonly Addition[],
 ): Plan['refused'][number] {
   const { name } = member;
-  // A snapshot of another tool: what the guest wrote since is in there.
+  // A snapshot of another tool contains the guest's later writes.
   const isOnTop = targetAbove(xml, ports.fleets.files(record.name, name).overlay) !== undefined;
   return {
     name,
-    reason: `it would be defined anew, without what was added to its domain: ${added.map(({ what }) => what).join(', ')}`,
+    reason: `redefining it would lose what was added to its domain: ${added.map(({ what }) => what).join(', ')}`,
     hint: isOnTop ? foreignDiskHint(ports, record, member, xml) : additionsHint(name, added),
   };
 }

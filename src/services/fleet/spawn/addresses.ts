@@ -6,21 +6,19 @@ import { parseNetwork } from '../../../core/spec/spec.js';
 import type { Ports } from '../../../ports/index.js';
 import type { Check } from '../../preflight/checks.js';
 
-/** Which address or port each member is to have: of a libvirt network, or forwarded ports of this host. */
+/** Allocates an address of a libvirt network, or a forwarded port of this host, to each member. */
 
 type AddressPorts = Pick<Ports, 'networks' | 'hypervisor' | 'fleets' | 'machine'>;
 
 export interface Allocation {
   record: FleetRecord;
-  /** Whether the network has room; undefined where that is no question. */
+  /** Whether the network has enough free addresses; undefined if none are needed. */
   check?: Check | undefined;
 }
 
-/**
- * Gives every member its address or port, as the spec asks; what a member has stays, unless somebody else has taken it. Nothing
- * is reserved yet.
- * @param off names of members that are off: a forwarded port in use by others can be changed for these
- * @param from how many free addresses of the network to pass over at first
+/** Allocates addresses or ports according to the spec. A member keeps what it has unless it was taken by another process. Nothing is reserved yet.
+ * @param off names of stopped members: only their forwarded ports can be changed if in use by others
+ * @param from number of free addresses of the network to skip first
  */
 export async function allocateAddresses(
   ports: AddressPorts,
@@ -39,7 +37,7 @@ export async function allocateAddresses(
     members.push(lost ? { ...member, sshPort: undefined } : member);
   }
   const taken = await takenPorts(ports, record);
-  // A port that looked free and is not is taken out, and the rest planned again; a handful of rounds covers any real host.
+  // Exclude ports that turn out to be in use and plan again; a few rounds are enough on any real host.
   for (let round = 0; round < 100; round++) {
     const planned = planPorts(members, taken);
     if (planned === undefined) break;
@@ -63,13 +61,13 @@ export async function allocateAddresses(
     'PREFLIGHT_FAILED',
     `Ports ${forwardedPorts.first}-${forwardedPorts.last} of 127.0.0.1 are all in use; nothing was changed`,
     {
-      hint: 'Tear down what is not needed, or spawn without --forward-ssh.',
+      hint: 'Remove fleets that you do not need, or spawn without --forward-ssh.',
     },
   );
 }
 
 function withMembers(record: FleetRecord, members: readonly MemberIdentity[]): FleetRecord {
-  // Left out where undefined, as in the file.
+  // Omit undefined fields, as in the file.
   const clean = members.map(({ address, sshPort, ...member }) => ({
     ...member,
     ...(address === undefined ? {} : { address }),
@@ -78,7 +76,7 @@ function withMembers(record: FleetRecord, members: readonly MemberIdentity[]): F
   return { ...record, members: clean };
 }
 
-/** Ports that other fleets of this store or other domains of this connection forward, running or not. */
+/** Ports that other fleets of this store or other domains of this connection forward, running or stopped. */
 async function takenPorts({ fleets, hypervisor }: AddressPorts, record: FleetRecord): Promise<Set<number>> {
   const taken = new Set(await portsOfOtherFleets(fleets, record.name));
   const own = new Set(record.members.map((member) => member.name));
@@ -91,7 +89,7 @@ async function takenPorts({ fleets, hypervisor }: AddressPorts, record: FleetRec
 async function portsOfOtherFleets(fleets: Ports['fleets'], except: string): Promise<number[]> {
   const found: number[] = [];
   for (const fleet of (await fleets.list()).filter((name) => name !== except)) {
-    // A fleet that cannot be read is another command's problem.
+    // Skip unreadable fleets: other commands report them.
     const records = await Promise.all([
       fleets.read(fleet).catch(() => undefined),
       fleets.unfinished(fleet).then(
@@ -104,7 +102,7 @@ async function portsOfOtherFleets(fleets: Ports['fleets'], except: string): Prom
   return found;
 }
 
-/** Asked while nobody else can bind a fleet: two runs may have chosen the same ports. @throws LOCKED */
+/** Called under the lock on base images, since two runs may have chosen the same ports. @throws LOCKED */
 export async function assertPortsStillFree({ fleets }: Pick<Ports, 'fleets'>, record: FleetRecord): Promise<void> {
   const mine = new Set(record.members.flatMap(({ sshPort }) => (sshPort === undefined ? [] : [sshPort])));
   if (mine.size === 0) return;
@@ -122,11 +120,11 @@ async function allocateReservations({ networks }: AddressPorts, record: FleetRec
     record.members.map(({ address: _a, sshPort: _p, ...member }) => member),
   );
   const { active } = await networks.state(network);
-  // That is another check's to tell.
+  // The network check reports that.
   if (!active) return { record: unreserved };
   const sides = await networks.sides(network);
   const live = sides.get('live') ?? (await networks.definition(network));
-  // What other runs have claimed is in the kept definition first. An address that both have for a member is that of the running network.
+  // Claims of other runs appear in the persistent definition first. If both definitions have an entry, the running network's counts.
   const definition = { ...live, hosts: [...(sides.get('config')?.hosts ?? []), ...live.hosts] };
   if (definition.ranges.length === 0) {
     return {
@@ -134,8 +132,8 @@ async function allocateReservations({ networks }: AddressPorts, record: FleetRec
       check: {
         name: 'addresses',
         status: 'warning',
-        message: `network ${network} has no DHCP range: its members get no address from it`,
-        hint: 'Give the network a <dhcp> range, or the members addresses by --network-config.',
+        message: `network ${network} has no DHCP range, so members get no address from it`,
+        hint: 'Add a <dhcp> range to the network, or set addresses with --network-config.',
       },
     };
   }
@@ -168,8 +166,8 @@ async function allocateReservations({ networks }: AddressPorts, record: FleetRec
         check: {
           name: 'addresses',
           status: 'failed',
-          message: `network ${network} (${ranges}) has ${free} free addresses, and ${free + missing} are needed`,
-          hint: `Widen its range (virsh net-edit ${network}, then net-destroy and net-start), or make the fleet smaller. Leases of machines that are gone count until they expire (virsh net-dhcp-leases ${network}); with dnsmasq-utils installed, teardown releases them.`,
+          message: `network ${network} (${ranges}) has ${free} free addresses; ${free + missing} are needed`,
+          hint: `Widen its range (virsh net-edit ${network}, then net-destroy and net-start), or use fewer members. Leases of removed machines count until they expire (virsh net-dhcp-leases ${network}); with dnsmasq-utils installed, teardown releases them.`,
         },
       };
 }

@@ -22,11 +22,9 @@ import { prepareSpawn } from './prepare.js';
 import { withReservations } from './reservations.js';
 import { growthNotes } from './root-size.js';
 
-/** What a spawn does once it is known what the fleet is to be. */
+/** Applies a spawn once the target record is known. */
 
-/**
- * Tries again with another accelerator or CPU where members did not start for want of it: the best that works is found in three attempts.
- * Tries again with other addresses where another run was faster.
+/** Retries with another accelerator or CPU if members did not start with the chosen one: at most three attempts. Retries with other addresses if another run took them.
  */
 export async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnContext): Promise<Outcome> {
   let contention = await Contention.of(ports, options.fleet);
@@ -65,15 +63,15 @@ async function attemptSpawn(
     ...growthNotes(plan, record.spec, await ports.checkpoints.list(record.name)),
   ];
   const redefined = plan.members.filter((member) => member.atNextStart).map((member) => member.index);
-  if (redefined.length > 0) notes.push(`members ${formatIndexes(redefined)} stay as they are until their next start`);
+  if (redefined.length > 0) notes.push(`members ${formatIndexes(redefined)} change at their next start`);
 
   const watch = await beginWait(ports, record, options.wait);
   const cloner = await Cloner.open(ports, record, plan, definitions, options);
-  const run = await carryOut(ports, options, context, attempt, cloner);
+  const run = await runAttempt(ports, options, context, attempt, cloner);
   const [failed] = failedStarts(run);
   if (failed !== undefined && context.isLast !== true && !isAborted(options.signal)) {
     const again = await chooseAgain(ports, record, accelerator, failed, options);
-    // The intent stays until the next attempt writes its own: both lead to the fleet that was asked for.
+    // The intent stays until the next attempt replaces it: both lead to the requested fleet.
     const next = { ...context, recorded: record, record, before: context.before ?? before, notes: [...context.notes, ...attempt.notes] };
     if (again !== undefined) {
       options.onProgress?.({ kind: 'note', text: again.note });
@@ -87,8 +85,8 @@ async function attemptSpawn(
   return { outcome: outcomeOf(ports, options, context, attempt, run, notes, waiting) };
 }
 
-/** Writes the intent and runs the steps: from here on the world changes. */
-async function carryOut(
+/** Writes the intent and runs the steps: the first change. */
+async function runAttempt(
   ports: Ports,
   options: SpawnOptions,
   context: SpawnContext & { contention: Contention },

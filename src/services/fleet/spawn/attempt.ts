@@ -11,7 +11,7 @@ import type { AcceleratorChoice } from '../../../core/host/cpu.js';
 import type { Ports } from '../../../ports/index.js';
 import { withChains } from '../../base/chains.js';
 import { verifiedWarmBase, withClones } from '../../clone/plan.js';
-import { discardHalfMade } from '../../clone/restore.js';
+import { discardIncomplete } from '../../clone/restore.js';
 import { composeSecrets, instanceIds, renderSeeds, seedLack } from '../../guest/seeds.js';
 import { chooseOrReplace } from '../../host/accelerator.js';
 import { type Check, checkDisk, checkMachine, checkMemory, checkNetwork, checkReach } from '../../preflight/checks.js';
@@ -30,7 +30,7 @@ import { describeChanges, earlierDefinitions, restricted } from './plan.js';
 import { withGrowth } from './root-size.js';
 import { assertNetworkMayChange, assertNoForeign } from './verify.js';
 
-/** Everything that one attempt of a spawn will do; nothing is changed yet. */
+/** The plan of one spawn attempt; nothing is changed yet. */
 export interface SpawnAttempt {
   record: FleetRecord;
   observed: MarkedMember[];
@@ -44,13 +44,13 @@ export interface SpawnAttempt {
   notes: string[];
 }
 
-/** @param from how many free addresses to pass over */
+/** @param from number of free addresses to skip */
 export async function planAttempt(ports: Ports, options: SpawnOptions, context: SpawnContext, from: number): Promise<SpawnAttempt> {
   const imageOf = await verifiedBases(ports, context.record);
   const { platform, accelerator, notes } = await chooseOrReplace(ports, context.record, options);
   await verifiedWarmBase(ports, context.record);
   const unfinished = options.dryRun === true ? undefined : await ports.fleets.unfinished(options.fleet);
-  if (unfinished !== undefined) await discardHalfMade(ports, context.record, unfinished);
+  if (unfinished !== undefined) await discardIncomplete(ports, context.record, unfinished);
   const observed = await observeWithMarks(ports, context.record);
   assertNoForeign(context.record, observed);
   assertNetworkMayChange(context.recorded, context.record, observed);
@@ -97,7 +97,7 @@ interface PlanningInput {
   placed: Placed;
 }
 
-/** The steps of each member, without those that must not be touched, and the definitions that they get. */
+/** The steps of each member, without members that must not be changed, and their definitions. */
 async function planMembers(
   ports: Ports,
   options: SpawnOptions,
@@ -114,9 +114,9 @@ async function planMembers(
   }));
   const wanted = restricted(planSpawn(subjects, record.id), options);
   const inPlace = await refuseMisplaced(ports, record, observed, wanted);
-  // Members that are redefined get their own disks by that.
-  const isLookedAt = ({ steps }: Plan['members'][number]): boolean => steps.includes('start') && !steps.includes('define');
-  const own = await refuseForeignDisks(ports, record, observed, inPlace, isLookedAt);
+  // Redefining a member restores its own disks.
+  const needsCheck = ({ steps }: Plan['members'][number]): boolean => steps.includes('start') && !steps.includes('define');
+  const own = await refuseForeignDisks(ports, record, observed, inPlace, needsCheck);
   const chained = await withChains(ports, record, record.members, withClones(own, observed, record), imageOf, rendered);
   const earlier = await earlierDefinitions(ports, context, chained.plan, imageOf, platform, options.signal);
   const kept = await withoutAdditions(ports, record, observed, chained.plan, chained.definitions, earlier, options.signal);

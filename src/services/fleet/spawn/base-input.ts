@@ -14,9 +14,7 @@ export async function resolveBase(
   const asked = options.base;
   if (asked === undefined) {
     if (recorded === undefined)
-      throw new CowherdError('BAD_USAGE', `Which base image should fleet ${options.fleet} stand on?`, {
-        hint: 'Say --base FILE or --base NAME.',
-      });
+      throw new CowherdError('BAD_USAGE', `No base image given for fleet ${options.fleet}`, { hint: 'Add --base FILE or --base NAME.' });
     return { base: await verifiedBase(ports, recorded.base), notes: [] };
   }
   const { base, notes, isDigestKnown } = isBaseRef(asked)
@@ -25,13 +23,13 @@ export async function resolveBase(
   if (recorded !== undefined && isDigestKnown && recorded.base.digest !== base.digest) {
     throw new CowherdError(
       'BAD_USAGE',
-      `Fleet ${recorded.name} stands on ${formatBaseRef(recorded.base)}, and ${asked} is ${formatBaseRef(base)}`,
+      `Fleet ${recorded.name} is based on ${formatBaseRef(recorded.base)}, but ${asked} is ${formatBaseRef(base)}`,
       {
-        hint: `Leave out --base to keep the fleet's own. To move its members: cowherd rebase ${recorded.name} --base ${asked}`,
+        hint: `Omit --base to keep the fleet's base image. To move its members: cowherd rebase ${recorded.name} --base ${asked}`,
       },
     );
   }
-  // The same content under another name: the fleet keeps its own, or its domains and its record would disagree.
+  // The same content under another name: keep the fleet's name, which its domains and its record use.
   if (recorded !== undefined) return { base: await verifiedBase(ports, recorded.base), notes };
   await assertSeals(ports, base);
   return { base, notes };
@@ -50,7 +48,7 @@ export async function importBase(
     isOfClones = false,
   }: SpawnOptions & {
     baseName?: string;
-    /** Clones are made themselves: what the image has of its own needs no mention. */
+    /** Clones get their own identity: skip the warnings about shared state in the image. */
     isOfClones?: boolean;
   },
 ): Promise<{ base: BaseImage; notes: string[]; isDigestKnown: boolean }> {
@@ -70,8 +68,8 @@ export async function importBase(
   const isDigestKnown = !('isDigestKnown' in more) || more.isDigestKnown === true;
   const ref = isDigestKnown ? formatBaseRef(base) : base.name;
   const imported = dryRun === true ? `base ${ref} would be imported` : `base ${ref} imported (${how})`;
-  const note = how === 'already there' ? `base ${ref} was in the store already` : imported;
-  // Told once, when the image comes in: "cowherd base inspect" tells it again. A dry run reads it where it is.
+  const note = how === 'already there' ? `base ${ref} was already in the store` : imported;
+  // Only at the import; "cowherd base inspect" repeats it. A dry run inspects the source file.
   const read = dryRun === true && how !== 'already there' ? { ...base, path: base.source.path } : base;
   const generalisation = how === 'already there' || isOfClones ? [] : await hygieneWarningsOf(ports, read);
   const told = generalisation.map(({ what, hint }) => `${ref}: ${what}. ${hint}`);

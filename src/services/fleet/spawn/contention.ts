@@ -4,17 +4,17 @@ import type { FleetRecord } from '../../../core/fleet/record.js';
 import type { Ports } from '../../../ports/index.js';
 import { type EarlierState, earlierState, takeBackSpawn } from './prepare.js';
 
-/** Runs meet where each takes what the other planned to take. Each retry begins at a random place: they hardly meet twice. */
-const mostAttempts = 8;
-/** A DHCP range is walked through up to a /16. */
-const places = 65_536;
+/** Concurrent runs may plan the same addresses. Each retry starts at a random offset, so a second conflict is unlikely. */
+const maxAttempts = 8;
+/** Offsets cover DHCP ranges up to a /16. */
+const maxOffset = 65_536;
 
-/** Several runs that reserve addresses on one network at the same time, also for fleets of different stores. */
+/** Conflicts between runs that reserve addresses on one network at the same time, also for fleets of different stores. */
 export class Contention {
   readonly #earlier: EarlierState;
   #attempts = 1;
   #from = 0;
-  /** Whether an attempt has left an intent and reservations for the next one. */
+  /** Whether an attempt left its intent and reservations for the next one. */
   #isHeld = false;
 
   private constructor(earlier: EarlierState) {
@@ -25,32 +25,32 @@ export class Contention {
     return new Contention(await earlierState(ports, fleet));
   }
 
-  /** How many free addresses to pass over. */
+  /** Number of free addresses to skip. */
   get from(): number {
     return this.#from;
   }
 
-  /** To be called when an attempt begins to write: from there on it undoes itself what it leaves. */
+  /** Called when an attempt starts to write: from then on it undoes its own changes. */
   preparing(): { earlier: EarlierState; isTriedAgain: boolean } {
     this.#isHeld = false;
-    return { earlier: this.#earlier, isTriedAgain: this.#attempts < mostAttempts };
+    return { earlier: this.#earlier, isTriedAgain: this.#attempts < maxAttempts };
   }
 
-  /** @returns whether another attempt, with other addresses, is to be made */
+  /** @returns whether to try again with other addresses */
   isMet(error: unknown): boolean {
-    if (!(error instanceof AddressTaken) || this.#attempts >= mostAttempts) return false;
+    if (!(error instanceof AddressTaken) || this.#attempts >= maxAttempts) return false;
     this.#attempts++;
-    this.#from = randomInt(places);
+    this.#from = randomInt(maxOffset);
     this.#isHeld = true;
     return true;
   }
 
-  /** Undoes what an attempt has left for one that is not made any more, or that failed before it wrote anything. */
+  /** Undoes what an attempt left for a next one that is not made or failed before its first write. */
   async takeBack(ports: Ports, record: FleetRecord): Promise<void> {
     if (!this.#isHeld) return;
     this.#isHeld = false;
     const domains = await ports.hypervisor.listDomains().catch(() => undefined);
-    // Without an answer nobody can tell which members there are: the intent says how to go on.
+    // Without an answer the existing members are unknown: resume continues from the intent.
     if (domains === undefined) return;
     const names = new Set(domains.map(({ name }) => name));
     await takeBackSpawn(ports, record, this.#earlier, (name) => names.has(name));

@@ -4,18 +4,18 @@ import type { SeedSources } from '../../../core/guest/seed.js';
 import type { TemplateSource } from './definitions.js';
 
 export interface SpawnContext {
-  /** As it was, or as an interrupted spawn meant it to be. */
+  /** The current record, or the intended one of an interrupted spawn. */
   recorded: FleetRecord | undefined;
   record: FleetRecord;
-  /** The NVRAM of the golden image, where it came with this run. */
+  /** The initial NVRAM, if this run provides one. */
   nvram: Buffer | undefined;
   template: TemplateSource;
   seedSources: SeedSources;
   began: number;
   importSeconds: number;
   notes: string[];
-  /** Members as they were before the first attempt. */
+  /** Members before the first attempt. */
   before?: ReadonlyMap<string, MarkedMember>;
-  /** Nothing else is left to try: every member is carried through, well or badly. */
+  /** The last attempt: every member is processed, even after failures. */
   isLast?: boolean;
 }

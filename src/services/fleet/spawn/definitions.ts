@@ -9,7 +9,7 @@ import { baseOf, type FleetRecord } from '../../../core/fleet/record.js';
 import type { Ports } from '../../../ports/index.js';
 import { paced } from '../../run/pace.js';
 
-/** A template as text, and where it is from. */
+/** Text and origin of a template. */
 export interface TemplateSource {
   text: string;
   origin: string;
@@ -19,7 +19,7 @@ export interface TemplateSource {
 
 export const builtInOrigin = 'built-in';
 
-/** @param path a template that the person named; else the fleet's own one, else the built-in one */
+/** @param path a template that the user named; default: the fleet's own, otherwise the built-in one */
 export async function loadTemplate(
   ports: Pick<Ports, 'readFile' | 'fleets' | 'builtInTemplate'>,
   record: Pick<FleetRecord, 'name' | 'spec'> | undefined,
@@ -34,8 +34,8 @@ export async function loadTemplate(
     return { text: await ports.builtInTemplate('domain'), origin: builtInOrigin, digest: undefined };
   const text = await ports.fleets.readSource(record.name, 'template', digest);
   if (text === undefined || sha256(text) !== digest) {
-    throw new CowherdError('STATE_DAMAGED', `The template of fleet ${record.name} is ${text === undefined ? 'gone' : 'not what it was'}`, {
-      hint: `Name it again: cowherd spawn ${record.name} --template FILE`,
+    throw new CowherdError('STATE_DAMAGED', `The template of fleet ${record.name} ${text === undefined ? 'is missing' : 'has changed'}`, {
+      hint: `Provide it again: cowherd spawn ${record.name} --template FILE`,
     });
   }
   return { text, origin: `of fleet ${record.name}`, digest };
@@ -66,8 +66,8 @@ export async function renderDefinitions(
     await pace();
     const files = ports.fleets.files(record.name, member.name);
     const rendered = render(record, member, files);
-    // What differs from a verified domain by its member's own words alone is as right as that one: parsing each of a thousand
-    // would take longer than all the rest.
+    // A domain that differs from a verified one only in the member's own values is not parsed again: for a thousand members, parsing would
+    // dominate the run time.
     const shape = withoutIdentity(rendered, [
       memberMetadata(record, member),
       files.overlay,
@@ -92,7 +92,7 @@ export async function renderDefinitions(
         forwardedPorts: forwardedPortsIn(rendered),
         storeRoot: ports.fleets.root,
       });
-      // Members differ in their ports at most: a handful of shapes, unless the template makes each its own.
+      // Usually there are only a few shapes, unless the template makes each member different.
       if (verifiedShapes.size < 100) verifiedShapes.add(known);
     }
     definitions.set(member.name, sealDefinition(rendered));
@@ -100,7 +100,7 @@ export async function renderDefinitions(
   return definitions;
 }
 
-/** @param words longest first, where one is part of another */
+/** @param words longest first if one contains another */
 function withoutIdentity(xml: string, words: readonly string[]): string {
   return words.reduce((text, word, position) => (word === '' ? text : text.replaceAll(word, `\u0000${position}\u0000`)), xml);
 }

@@ -10,8 +10,8 @@ import { sha256, type TemplateSource } from './definitions.js';
 import { readNvram } from './inputs.js';
 import type { SpawnOptions } from './options.js';
 
-/** A domain that cowherd did not make, as the golden one of a fleet. */
-export interface GoldenDomain {
+/** A foreign domain as the source of a fleet. */
+export interface SourceDomain {
   template: TemplateSource;
   /** The image of its first disk. */
   base: { path: string; format: 'qcow2' | 'raw'; name: string };
@@ -20,19 +20,18 @@ export interface GoldenDomain {
   notes: string[];
 }
 
-/**
- * Reads a domain and imports its further disks as base images. The domain itself is not changed.
- * @throws BAD_USAGE where it does not go with other options; PREFLIGHT_FAILED unless it is shut off; NOT_SUPPORTED
+/** Reads a domain and imports its further disks as base images. The domain is not changed.
+ * @throws BAD_USAGE for conflicting options; PREFLIGHT_FAILED unless it is shut off; NOT_SUPPORTED
  */
-export async function goldenDomain(ports: Ports, options: SpawnOptions): Promise<GoldenDomain | undefined> {
+export async function readSourceDomain(ports: Ports, options: SpawnOptions): Promise<SourceDomain | undefined> {
   if (options.fromDomain === undefined) return undefined;
   assertAlone(options);
-  // Its name, also where its UUID was given.
+  // The domain's name, even if its UUID was given.
   const { name, xml } = await shutOffDomain(ports, options.fromDomain);
   const { template, disks, spec, nvram, notes } = templateFromDomain(name, xml);
   const baseName = baseNameFromFile(`${name}.xml`) ?? 'domain';
   const [first, ...others] = disks;
-  if (first === undefined) throw new Error('a template was made of a domain without disks');
+  if (first === undefined) throw new Error('a template was created from a domain without disks');
   const further: DiskSpec[] = [];
   for (const { target, path, format, bus } of others) {
     const imported = await importBase(ports, path, { ...options, format, baseName: `${baseName.slice(0, 34)}-${target}` });
@@ -40,24 +39,24 @@ export async function goldenDomain(ports: Ports, options: SpawnOptions): Promise
     further.push({ name: target, bus, base: { name: imported.base.name, digest: imported.base.digest } });
   }
   return {
-    template: { text: template, origin: `made of domain ${name}`, digest: sha256(template) },
+    template: { text: template, origin: `created from domain ${name}`, digest: sha256(template) },
     base: { path: first.path, format: first.format, name: baseName },
     spec: { ...spec, disks: further },
-    // libvirt does not say where it keeps the variables of a domain whose firmware it chose itself.
-    nvram: await readGoldenNvram(ports, spec.firmware === 'uefi' ? (nvram ?? ports.domains.nvramPath(name)) : undefined, notes),
+    // If libvirt chose the firmware, the XML does not contain the path of its NVRAM.
+    nvram: await readSourceNvram(ports, spec.firmware === 'uefi' ? (nvram ?? ports.domains.nvramPath(name)) : undefined, notes),
     notes: notes.map((note) => `${name}: ${note}`),
   };
 }
 
-/** A domain that never ran under UEFI has none yet, and its members begin as it would. */
-async function readGoldenNvram(ports: Ports, path: string | undefined, notes: string[]): Promise<GoldenDomain['nvram']> {
+/** A UEFI domain that never started has no NVRAM yet, and neither have its members. */
+async function readSourceNvram(ports: Ports, path: string | undefined, notes: string[]): Promise<SourceDomain['nvram']> {
   try {
     return await readNvram(ports, path);
   } catch (error) {
-    // One that may not be read is another matter: without it the guests may not find their boot loader.
+    // Other errors are fatal: without the NVRAM, guests may not find their boot loader.
     const { code } = ((error as Error).cause ?? {}) as NodeJS.ErrnoException;
     if (code !== 'ENOENT') throw error;
-    notes.push(`its NVRAM ${path} is not there: members begin with the firmware's own`);
+    notes.push(`its NVRAM ${path} does not exist: members start with the firmware's default variables`);
     return undefined;
   }
 }
@@ -75,33 +74,33 @@ function assertAlone({ fleet, base, template, nvram, spec = {} }: SpawnOptions):
     '--seed smbios': spec.seed === 'smbios' ? true : undefined,
   }).flatMap(([flag, value]) => (value === undefined ? [] : [flag]));
   if (given.length === 0) return;
-  throw new CowherdError('BAD_USAGE', `${given.join(', ')} cannot go with --from-domain: the domain says that itself`, {
-    hint: `Leave it out; or change the template that was made: cowherd spawn ${fleet} --template FILE.`,
+  throw new CowherdError('BAD_USAGE', `${given.join(', ')} cannot be used with --from-domain: it is taken from the domain`, {
+    hint: `Omit it, or change the template afterwards: cowherd spawn ${fleet} --template FILE`,
   });
 }
 
 async function shutOffDomain(ports: Ports, name: string): Promise<{ name: string; xml: string }> {
   const domain = (await ports.hypervisor.listDomains()).find((one) => one.name === name || one.uuid === name);
-  // With its passwords: a console that asks for one must not be open in the members.
+  // The definition includes passwords, so that consoles stay protected in the members.
   const xml = domain === undefined ? undefined : await ports.domains.definition(domainRef(domain));
   if (domain === undefined || xml === undefined) {
-    throw new CowherdError('DOMAIN_NOT_FOUND', `There is no domain ${name} at ${ports.hypervisor.uri}`, {
-      hint: `See which there are: virsh -c ${ports.hypervisor.uri} list --all`,
+    throw new CowherdError('DOMAIN_NOT_FOUND', `Domain ${name} not found at ${ports.hypervisor.uri}`, {
+      hint: `List the domains: virsh -c ${ports.hypervisor.uri} list --all`,
     });
   }
   const mark = (await ports.hypervisor.readMarks([domain.uuid])).get(domain.uuid);
   if (mark !== undefined) {
     throw new CowherdError('BAD_USAGE', `Domain ${name} is a member of fleet ${mark.fleet}`, {
-      hint: `Make a base image of its disk instead: cowherd promote ${name} --as NAME`,
+      hint: `Create a base image from its disk instead: cowherd promote ${name} --as NAME`,
     });
   }
   if (isOn(domain)) {
-    throw new CowherdError('PREFLIGHT_FAILED', `Domain ${name} is ${domain.state}: its disks change while they would be read`, {
+    throw new CowherdError('PREFLIGHT_FAILED', `Domain ${name} is ${domain.state}: its disks could change while they are read`, {
       hint: `Shut it down first: virsh shutdown ${virshWord(domain)}`,
     });
   }
   if (domain.reason === 'saved') {
-    throw new CowherdError('PREFLIGHT_FAILED', `Domain ${name} has saved memory: its disks are those of a guest that has not shut down`, {
+    throw new CowherdError('PREFLIGHT_FAILED', `Domain ${name} has saved memory: its guest was not shut down`, {
       hint: `Start it and shut it down: virsh start ${virshWord(domain)}; virsh shutdown ${virshWord(domain)}`,
     });
   }

@@ -12,17 +12,16 @@ import { sha256 } from './definitions.js';
 import type { SpawnOptions } from './options.js';
 import { assertRootSize } from './root-size.js';
 
-/** From what was asked for to what the fleet is meant to be. */
+/** Computes the target record of a fleet from the options. */
 
 export function assertCount(fleet: string, recorded: FleetRecord | undefined, count: number | undefined): void {
   if (recorded === undefined) {
-    if (count === undefined)
-      throw new CowherdError('BAD_USAGE', `How many members should fleet ${fleet} have?`, { hint: 'Say --count N.' });
+    if (count === undefined) throw new CowherdError('BAD_USAGE', `No member count given for fleet ${fleet}`, { hint: 'Add --count N.' });
     return;
   }
   const beyond = recorded.members.map((member) => member.index).filter((index) => count !== undefined && index > count);
   if (beyond.length > 0) {
-    throw new CowherdError('BAD_USAGE', `Fleet ${fleet} has ${recorded.members.length} members; spawn does not remove any`, {
+    throw new CowherdError('BAD_USAGE', `Fleet ${fleet} has ${recorded.members.length} members, and spawn does not remove members`, {
       hint: `To shrink it: cowherd teardown ${fleet} ${formatIndexes(beyond)}`,
     });
   }
@@ -45,7 +44,7 @@ export async function composeRecord(
   const count = options.count ?? 0;
   if (recorded !== undefined) {
     assertDisksKept(recorded, spec);
-    // An address of another network would lead nowhere.
+    // Addresses of another network are dropped.
     const sameNetwork = recorded.spec.network === spec.network;
     const members = recorded.members.map(({ address, ...member }) =>
       sameNetwork && address !== undefined ? { ...member, address } : member,
@@ -73,7 +72,7 @@ export async function composeRecord(
   };
 }
 
-/** A domain that a fleet is made of says these itself. */
+/** No defaults for fleets that are created from a domain: its XML has these values. */
 function defaultsFor({ defaults = {}, fromDomain, fromRunning }: SpawnOptions): Partial<DomainSpec> {
   if (fromDomain !== undefined || fromRunning !== undefined) return {};
   const { network, seed, sshKeys } = defaults;
@@ -84,7 +83,7 @@ function defaultsFor({ defaults = {}, fromDomain, fromRunning }: SpawnOptions): 
   };
 }
 
-/** Whoever gives a user-data, a key or a secret means a seed. @throws BAD_USAGE where another way was asked for in the same breath */
+/** User-data, ssh keys and secrets imply a seed. @throws BAD_USAGE if another kind of seed was requested */
 function withImpliedSeed(spec: DomainSpec, { spec: given = {}, seedFiles = {}, secrets }: SpawnOptions): DomainSpec {
   const needing = [
     ...Object.entries(seedFiles).flatMap(([kind, path]) => (path === undefined ? [] : [kind])),
@@ -94,8 +93,8 @@ function withImpliedSeed(spec: DomainSpec, { spec: given = {}, seedFiles = {}, s
   const [first] = needing;
   if (first === undefined || spec.seed === 'nocloud') return spec;
   if (given.seed !== undefined) {
-    throw new CowherdError('BAD_USAGE', `${first} reaches the guests by a seed, and seed ${given.seed} was asked for`, {
-      hint: 'Say --seed nocloud, or leave it out.',
+    throw new CowherdError('BAD_USAGE', `${first} requires a nocloud seed, but --seed is ${given.seed}`, {
+      hint: 'Use --seed nocloud, or omit --seed.',
     });
   }
   return { ...spec, seed: 'nocloud' };
@@ -112,49 +111,49 @@ export async function readNvram(
   const bytes = await ports.readBytes(path);
   // A UEFI firmware volume has its signature at byte 40.
   if (bytes.length > maxNvramBytes || bytes.subarray(40, 44).toString('latin1') !== '_FVH') {
-    throw new CowherdError('BAD_SPEC', `${path} is no NVRAM of a UEFI firmware`, {
-      hint: 'libvirt keeps the one of a domain where <nvram> in "virsh dumpxml DOMAIN" says.',
+    throw new CowherdError('BAD_SPEC', `${path} is not the NVRAM of a UEFI firmware`, {
+      hint: 'The path of a domain\'s NVRAM is in <nvram> of "virsh dumpxml DOMAIN".',
     });
   }
   return { bytes, digest: sha256(bytes) };
 }
 
-/** The flags were checked when they were read, which what comes by the library was not. @throws BAD_USAGE */
+/** Validates values from the API; flags were validated when they were parsed. @throws BAD_USAGE */
 function assertSpec(spec: DomainSpec): void {
   const { success, error } = domainSpecSchema.safeParse(spec);
   if (success) return;
-  throw new CowherdError('BAD_USAGE', 'The members cannot be made as they are described', {
+  throw new CowherdError('BAD_USAGE', 'Invalid values for the members', {
     details: error.issues.slice(0, 20).map(({ path, message }) => `${path.join('.')}: ${message}`),
-    hint: 'Correct these values. "cowherd spawn --help" says what each can be.',
+    hint: 'Correct these values. See the valid ones: cowherd spawn --help',
   });
 }
 
 function assertFirmware({ firmware, nvram }: DomainSpec): void {
   if (firmware === 'uefi' || nvram === undefined) return;
-  throw new CowherdError('BAD_USAGE', 'An NVRAM belongs to UEFI, and the firmware is bios', { hint: 'Say --firmware uefi.' });
+  throw new CowherdError('BAD_USAGE', 'An NVRAM requires UEFI, but the firmware is bios', { hint: 'Add --firmware uefi.' });
 }
 
-/** A disk that is left out or has another size would be lost, with what the guests keep on it. */
+/** Refuses to drop or resize a disk, since its data would be lost. */
 function assertDisksKept(recorded: FleetRecord, spec: DomainSpec): void {
   const wanted = new Map(spec.disks.map((disk) => [disk.name, disk]));
   for (const disk of recorded.spec.disks) {
     const now = wanted.get(disk.name);
     if (now !== undefined && now.bytes === disk.bytes && now.base?.digest === disk.base?.digest) continue;
     if (now?.base !== undefined && disk.base !== undefined) {
-      throw new CowherdError('BAD_USAGE', `Disk ${disk.name} of that domain is not what fleet ${recorded.name} was made of any more`, {
+      throw new CowherdError('BAD_USAGE', `Disk ${disk.name} of that domain has changed since fleet ${recorded.name} was created from it`, {
         details: [`then ${formatBaseRef(disk.base)}`, `now ${formatBaseRef(now.base)}`],
-        hint: 'Leave out --from-domain to keep what the fleet has, or make another fleet of the domain.',
+        hint: 'Omit --from-domain to keep the disks of the fleet, or create another fleet from the domain.',
       });
     }
     throw new CowherdError(
       'BAD_USAGE',
-      `Members of fleet ${recorded.name} have a disk ${disk.name}, which ${now === undefined ? 'is not asked for any more' : 'would have another size'}`,
-      { hint: 'Disks can be added, and neither removed nor resized: leave --disk out to keep what is there, or make another fleet.' },
+      `Members of fleet ${recorded.name} have a disk ${disk.name}, which ${now === undefined ? 'is missing in --disk' : 'cannot be resized'}`,
+      { hint: 'Disks can be added, but not removed or resized. Omit --disk to keep the disks, or create another fleet.' },
     );
   }
 }
 
-/** A fleet id whose members' addresses no domain of this host has. */
+/** A fleet id whose MAC addresses are not used by any domain of this host. */
 async function unusedFleetId(ports: Ports, count: number, nics: number, signal?: AbortSignal): Promise<string> {
   const uuids = (await ports.hypervisor.listDomains()).map((domain) => domain.uuid);
   const documents = await ports.hypervisor.readXml(uuids);
@@ -167,10 +166,10 @@ async function unusedFleetId(ports: Ports, count: number, nics: number, signal?:
     const id = randomUUID();
     if (await areMacsFree(id, count, nics, taken, signal)) return id;
   }
-  throw new CowherdError('PREFLIGHT_FAILED', 'No range of MAC addresses is free on this host', { hint: 'Make the fleet smaller.' });
+  throw new CowherdError('PREFLIGHT_FAILED', 'No free range of MAC addresses on this host', { hint: 'Use fewer members.' });
 }
 
-/** Whether no two of the addresses are the same, and none is taken. */
+/** Whether the addresses are distinct and unused. */
 async function areMacsFree(id: string, count: number, nics: number, taken: ReadonlySet<string>, signal?: AbortSignal): Promise<boolean> {
   const own = new Set<string>();
   const pace = paced(signal);
@@ -186,11 +185,11 @@ async function areMacsFree(id: string, count: number, nics: number, taken: Reado
   return true;
 }
 
-/** A fleet that is not recorded has no overlays: what lies there is another fleet's data, on who knows which base. */
+/** A new fleet has no overlays: existing ones are the data of another fleet. */
 async function assertNoStrayOverlays(ports: Ports, fleet: string): Promise<void> {
   const strays = [...(await ports.fleets.overlaySizes(fleet)).keys()];
   if (strays.length === 0) return;
-  throw new CowherdError('STATE_DAMAGED', `${strays.length} overlays lie in the directory of fleet ${fleet}, which is not recorded`, {
+  throw new CowherdError('STATE_DAMAGED', `The directory of fleet ${fleet} contains ${strays.length} overlays but no record`, {
     details: strays.slice(0, 5).map((name) => ports.fleets.files(fleet, name).overlay),
     hint: `Rebuild its record (cowherd status ${fleet} --recover), move them away, or choose another name.`,
   });

@@ -7,37 +7,37 @@ import type { WorkOptions } from '../access.js';
 
 export interface SpawnOptions extends WorkOptions {
   fleet: string;
-  /** A file, or the name of a base image in the store. May be left out for a fleet that exists. */
+  /** A file, or the name of a base image in the store. Optional for an existing fleet. */
   base?: string | undefined;
-  /** Name of a domain that is shut off: its XML becomes the template, and its disks the base images. */
+  /** Name of a domain that is shut off: its XML becomes the template, its disks the base images. */
   fromDomain?: string | undefined;
-  /** Name or UUID of a domain that runs: it is frozen while its disk is read, and members go on from its memory. */
+  /** Name or UUID of a running domain: it is frozen while its disk is read, and members resume from its memory. */
   fromRunning?: string | undefined;
-  /** Leave that domain off, with its memory kept by libvirt. */
+  /** Leave that domain stopped with its memory saved by libvirt. */
   keepFrozen?: boolean | undefined;
   format?: 'qcow2' | 'raw' | undefined;
   trustChain?: boolean | undefined;
-  /** May be left out for a fleet that exists. */
+  /** Optional for an existing fleet. */
   count?: number | undefined;
-  /** What is left out stays as recorded, or is the default for a new fleet. */
+  /** Omitted values stay as recorded; a new fleet gets the defaults. */
   spec?: GivenSpec | undefined;
-  /** For a fleet that is new, and is not made of a domain: what stands where `spec` and `template` say nothing. */
+  /** Defaults for `spec` and `template` of a new fleet that is not created from a domain. */
   defaults?: Pick<GivenSpec, 'network' | 'seed' | 'sshKeys'> & { template?: string | undefined };
   /** Path of a domain template. */
   template?: string | undefined;
-  /** Path of the NVRAM that members of UEFI begin with. */
+  /** Path of the initial NVRAM of members with UEFI. */
   nvram?: string | undefined;
   /** Paths of seed templates. */
   seedFiles?: SeedFiles | undefined;
-  /** Values for the seed templates that are kept out of every record and listing. */
+  /** Values for the seed templates; never part of records and listings. */
   secrets?: FleetSecrets['values'] | undefined;
-  /** Whether what is off is started; true when left out. */
+  /** Whether to start stopped members; default true. */
   start?: boolean | undefined;
   wait?: WaitFor | undefined;
-  /** How long to wait, for all members together. */
+  /** Time limit for all members together. */
   timeoutMs?: number | undefined;
   dryRun?: boolean | undefined;
   force?: boolean | undefined;
-  /** Only define members of a fleet anew, on another accelerator, and start those of some numbers. */
+  /** Only redefine the members with another accelerator, and start the given ones. */
   redefine?: { accelerator?: AcceleratorChoice | undefined; starting: readonly number[] } | undefined;
 }

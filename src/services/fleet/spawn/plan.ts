@@ -11,7 +11,7 @@ import type { SpawnContext } from './context.js';
 import { loadTemplate, renderDefinitions } from './definitions.js';
 import type { SpawnOptions } from './options.js';
 
-/** What of a plan is asked for: all of it, all but starts, or only that members are defined anew and some of them started. */
+/** The requested part of a plan: all of it, all but starts, or only redefinitions and some starts. */
 export function restricted(plan: Plan, { start = true, redefine }: SpawnOptions): Plan {
   if (redefine === undefined && start) return plan;
   const starting = new Set(redefine?.starting);
@@ -25,8 +25,7 @@ export function restricted(plan: Plan, { start = true, redefine }: SpawnOptions)
   };
 }
 
-/**
- * What members that are defined anew were defined with, as far as that can be told: what their old template gave them no person has added.
+/** The previous definitions of members to redefine, if known: devices from the old template were not added by hand.
  */
 export async function earlierDefinitions(
   ports: Pick<Ports, 'fleets' | 'readFile' | 'builtInTemplate'>,
@@ -40,7 +39,7 @@ export async function earlierDefinitions(
   const names = new Set(plan.members.filter(({ steps }) => steps.includes('define')).map(({ name }) => name));
   const members = recorded.members.filter(({ name }) => names.has(name));
   if (members.length === 0) return undefined;
-  // A template that is gone, or gives nothing usable any more, tells nothing.
+  // A missing or unusable template gives no previous definitions.
   try {
     return await renderDefinitions(ports, recorded, members, imageOf, platform, await loadTemplate(ports, recorded, undefined), signal);
   } catch (error) {
@@ -49,14 +48,14 @@ export async function earlierDefinitions(
   }
 }
 
-/** What is there is never made anew. */
+/** The disks to create: existing disks are never recreated. */
 export function lackingDisks(record: FleetRecord, { overlayBytes, missingDisks = [], ...member }: MarkedMember): MemberDisk[] {
   return memberDisks(record, member).filter(({ stem }) =>
     stem === member.name ? overlayBytes === undefined : missingDisks.includes(stem),
   );
 }
 
-/** Tells what changes in a member's definition. Nearly all members of a fleet were defined with the same spec. */
+/** Describes what changes in a member's definition; cached, since most members were defined with the same spec. */
 export function describeChanges(
   recorded: FleetRecord | undefined,
   record: FleetRecord,

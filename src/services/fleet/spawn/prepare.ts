@@ -21,19 +21,19 @@ export interface Preparation {
   operation: Operation;
   plan: Plan;
   definitions: ReadonlyMap<string, MemberDefinition>;
-  /** By member name, the disks that are to be made. */
+  /** The disks to create, by member name. */
   disks: ReadonlyMap<string, readonly MemberDisk[]>;
-  /** The NVRAM of the golden image, where it came with this run. */
+  /** The initial NVRAM, if this run provides one. */
   nvram: Buffer | undefined;
   template: TemplateSource;
   before: ReadonlyMap<string, MarkedMember>;
   seedSources: SeedSources;
-  /** By member name; empty where the fleet has none. */
+  /** By member name; empty if the fleet has none. */
   seeds: ReadonlyMap<string, Seed>;
   secrets: FleetSecrets;
   /** The fleet before this run. */
   earlier: EarlierState;
-  /** Where another run was faster with an address, what was written stays: the next attempt goes on from there. */
+  /** If an address was taken by another run, keep what was written for the next attempt. */
   isTriedAgain: boolean;
 }
 
@@ -48,14 +48,12 @@ export async function earlierState({ fleets, seeds }: Pick<Ports, 'fleets' | 'se
 }
 
 export interface Prepared {
-  /** The name of the member whose domain is defined already. */
+  /** Name of the member whose domain is already defined. */
   first: string | undefined;
   reserving: Reserving;
 }
 
-/**
- * Writes the intent and makes ready what the members need. The first domain is defined here, held against libvirt's schema: a
- * template that libvirt does not take is refused before any member is made. Whatever fails here is taken back.
+/** Writes the intent and prepares the members. The first domain is defined and validated here: a template that libvirt rejects fails before any member is created. Failures are undone.
  * @throws AddressTaken
  */
 export async function prepareSpawn(
@@ -70,9 +68,9 @@ export async function prepareSpawn(
   let isFirstOurs = false;
   let reserving: Reserving | undefined;
   try {
-    // Before the intent, which refers to them.
+    // Before the intent, which refers to the sources.
     await writeSources(ports, work);
-    // The base is bound to the fleet while nobody can remove it: from here on it counts as in use.
+    // The intent is written under the lock on base images: from then on the base image counts as in use.
     const imageOf = await ports.bases.locked(async () => {
       const verified = await verifiedBases(ports, work.record);
       await assertPortsStillFree(ports, work.record);
@@ -87,11 +85,11 @@ export async function prepareSpawn(
     await fleets.write(record);
     const xml = first === undefined ? undefined : definitions.get(first)?.xml;
     if (first !== undefined && xml !== undefined) {
-      // Once more: somebody may have brought it back since, and undefined it would lose its NVRAM and TPM.
+      // Check again: if the domain was recreated meanwhile, undefining it would lose its NVRAM and TPM.
       isFirstOurs = before.get(first)?.domain === undefined && !(await hypervisor.readXml([first])).has(first);
       await hypervisor.define({ name: first, xml }, { validate: true });
     }
-    // Now that nothing can be refused any more: what was reserved where the fleet no longer is.
+    // Nothing can be refused from here on: release reservations on the former network.
     for (const former of [earlier.record, earlier.unfinished?.operation.record])
       if (former !== undefined && former.spec.network !== record.spec.network) await releaseAddresses(ports, former, former.members);
     return { first, reserving };
@@ -104,14 +102,14 @@ export async function prepareSpawn(
   }
 }
 
-/** Undoes what was prepared for a fleet. What fails is left out: the person must hear the reason why it is undone. */
+/** Undoes the preparation. Failures are ignored, so that the original error is reported. */
 export async function takeBackSpawn(
   ports: Pick<Ports, 'fleets' | 'seeds' | 'networks'>,
   record: FleetRecord,
   earlier: EarlierState,
   hasDomain: (member: string) => boolean,
 ): Promise<void> {
-  // An operation that was unfinished before stays so: its intent is all that is known of it.
+  // An operation that was unfinished before stays unfinished: its intent is still needed.
   if (earlier.unfinished !== undefined) return;
   const moved = earlier.record !== undefined && earlier.record.spec.network !== record.spec.network;
   const added = record.members.filter((member) => moved || !hasDomain(member.name));
@@ -119,7 +117,7 @@ export async function takeBackSpawn(
   await takeBack(ports, record.name, earlier).catch(() => undefined);
 }
 
-/** @returns false where the domain stays: its fleet must not go without it, and resume goes on from the intent */
+/** @returns false if the domain could not be removed: then the fleet stays, and resume continues from the intent */
 async function isTakenBack(hypervisor: Ports['hypervisor'], name: string, fleetId: string): Promise<boolean> {
   const marks = await hypervisor.readMarks([name]).catch(() => undefined);
   if (marks?.get(name)?.fleetId !== fleetId) return true;
@@ -129,25 +127,25 @@ async function isTakenBack(hypervisor: Ports['hypervisor'], name: string, fleetI
   );
 }
 
-/** Where it fails, as on a full disk, the intent stays: resume goes on from there. */
+/** If this fails, for example on a full disk, the intent stays for resume. */
 async function takeBack(
   { fleets, seeds }: Pick<Ports, 'fleets' | 'seeds'>,
   fleet: string,
   { record, secrets }: EarlierState,
 ): Promise<void> {
   if (record === undefined) return void (await fleets.removeFleet(fleet));
-  // What is as it was is not written again: there may be no room for it.
+  // Write only what differs: the disk may be full.
   if (secrets !== undefined && !isDeepStrictEqual(secrets, await seeds.readSecrets(fleet))) await seeds.writeSecrets(fleet, secrets);
   if (!isDeepStrictEqual(record, await fleets.read(fleet))) await fleets.write(record);
   await fleets.endOperation(fleet);
 }
 
-/** Members that run on without a seed until their next start: the host keys that they have are of their own making. */
+/** Running members that get a seed at their next start: until then they use host keys that they generated. */
 function withoutSeedYet({ before }: Preparation, placed: ReadonlyMap<string, PlacedSeed>): Set<string> {
   return new Set([...before.values()].filter(({ name, domain }) => isOn(domain) && !placed.has(name)).map(({ name }) => name));
 }
 
-/** The fleet's own templates and its secrets. */
+/** Writes the fleet's templates and secrets. */
 async function writeSources(
   ports: Pick<Ports, 'fleets' | 'seeds'>,
   { record, template, seedSources, seeds, secrets, nvram }: Preparation,

@@ -6,28 +6,22 @@ import { parseNetwork } from '../../../core/spec/spec.js';
 import type { Ports } from '../../../ports/index.js';
 import { isAborted, type Performer } from '../../run/member-executor.js';
 
-/**
- * The static DHCP entries of a fleet on a libvirt network. libvirt takes one entry per call, and for one of a network that runs it takes
- * all firewall rules of that network down and puts them up again, with an iptables process for each: 0.2 to 0.7 s. An entry in the
- * kept definition costs 10 ms. So all addresses are claimed there first, and the entries of the running network follow while members
- * are made and started: each member waits for its own.
+/** Static DHCP entries of a fleet on a libvirt network. libvirt takes one entry per call; for a running network it also rebuilds all firewall rules, with one iptables process each: 0.2 to 0.7 s. An entry in the persistent definition takes 10 ms. So all addresses are claimed there first. The entries of the running network follow while members are created and started; each member waits for its own entry.
  */
 
 type NetworkPorts = Pick<Ports, 'networks'>;
 
-/** Entries that are being written to the running network. */
+/** Entries being written to the running network. */
 export interface Reserving {
-  /** Resolves once the entry of a member is there; at once where it needs none. */
+  /** Resolves when the member's entry is written, or at once if it needs none. */
   of(name: string): Promise<void>;
-  /** Writes no more entries; resolves when the one that is under way is written. */
+  /** Stops writing; resolves when the current entry is written. */
   stop(): Promise<void>;
-  /** Resolves when all are there. @param told members whose failure was told by {@link of} */
+  /** Resolves when all entries are written. @param told members whose failure was reported by {@link of} */
   all(told?: ReadonlySet<string>): Promise<void>;
 }
 
-/**
- * Claims the addresses of all members, and begins to write them to the running network.
- * @throws AddressTaken where another run was faster; what was claimed until then stays
+/** Claims the addresses of all members and starts to write them to the running network. @throws AddressTaken if another run took one; the claims made so far stay
  */
 export async function reserveAddresses({ networks }: NetworkPorts, record: FleetRecord, signal?: AbortSignal): Promise<Reserving> {
   const { kind, source } = parseNetwork(record.spec.network);
@@ -45,7 +39,7 @@ export async function reserveAddresses({ networks }: NetworkPorts, record: Fleet
   for (const host of lacking('config')) await write('config', host);
   const live = lacking('live');
   const queue = new LiveQueue(live, (host) => write('live', host), signal);
-  // Without a kept definition the running network is the only place where another run can see them.
+  // Without a persistent definition, other runs see the claims only in the running network.
   if (!sides.has('config')) await queue.all();
   return queue;
 }
@@ -54,7 +48,7 @@ function staleEntries(side: NetworkDefinition | undefined, { mac, ip }: HostEntr
   return side?.hosts.filter((host) => host.mac === mac && host.ip !== ip) ?? [];
 }
 
-/** Gives back what was reserved for members. A network that is gone has nothing to give back. */
+/** Releases the members' reservations, unless the network no longer exists. */
 export async function releaseAddresses({ networks }: NetworkPorts, record: FleetRecord, members: readonly MemberIdentity[]): Promise<void> {
   const { kind, source } = parseNetwork(record.spec.network);
   if (kind !== 'network' || members.length === 0 || !(await networks.state(source)).exists) return;
@@ -70,7 +64,7 @@ export async function releaseAddresses({ networks }: NetworkPorts, record: Fleet
   );
 }
 
-/** Gives addresses back while other members are still being removed. What fails here is left for {@link releaseAddresses}, which tells why. */
+/** Releases addresses while other members are still being removed. {@link releaseAddresses} repeats failures and reports them. */
 export class Releasing {
   readonly #ports: NetworkPorts;
   readonly #record: FleetRecord;
@@ -84,7 +78,7 @@ export class Releasing {
     this.#isAsked = parseNetwork(record.spec.network).kind === 'network';
   }
 
-  /** Of a member whose domain is gone. Does not wait. */
+  /** Releases the address of a removed domain, without waiting. */
   begin({ name }: MemberIdentity): void {
     const member = this.#record.members.find((candidate) => candidate.name === name);
     if (!this.#isAsked || member === undefined) return;
@@ -103,7 +97,7 @@ export class Releasing {
   }
 }
 
-/** The running network first: as long as the claim is there, nobody else is given an address that it still keeps for these. */
+/** Removes the running network's entry first: the claim keeps other runs from taking the address before that. */
 async function removeEntries(
   networks: Ports['networks'],
   source: string,
@@ -114,7 +108,7 @@ async function removeEntries(
     for (const host of sides.get(side)?.hosts ?? []) if (macs.has(host.mac)) await networks.removeHost(source, side, host);
 }
 
-/** Members wait for their entry before they start, and are not done without it. */
+/** Makes members wait for their entry before they start and before they count as done. */
 export function withReservations<M extends MemberIdentity>(performer: Performer<M>, reserving: Reserving): Performer<M> {
   return {
     step: async (step, member) => {
@@ -133,7 +127,7 @@ class LiveQueue implements Reserving {
   #last: Promise<void> = Promise.resolve();
   #isStopped = false;
 
-  /** One entry after the other: libvirt would let them wait for each other. */
+  /** Writes one entry at a time: libvirt serializes them anyway. */
   constructor(hosts: readonly HostEntry[], write: (host: HostEntry) => Promise<void>, signal: AbortSignal | undefined) {
     for (const host of hosts) {
       const written = this.#last.then(async () => {
@@ -141,7 +135,7 @@ class LiveQueue implements Reserving {
         await write(host);
       });
       this.#entries.set(host.name, written);
-      // Each member hears of its own failure; the others are written all the same.
+      // A failure affects only its member; the other entries are still written.
       this.#last = written.catch(() => undefined);
     }
   }

@@ -11,31 +11,27 @@ import type { GivenSpec } from '../../../core/spec/spec.js';
 import type { Ports } from '../../../ports/index.js';
 import { paced } from '../../run/pace.js';
 
-/** How large the first disks are for their guests. They may be larger than the base image, and never shrink. */
+/** Virtual size of the root disks: at least that of the base image, and never shrinking. */
 
 type DiskPorts = Pick<Ports, 'fleets' | 'disks'>;
 
-/** @throws BAD_USAGE where disks would be smaller than their base image, or than they are */
+/** @throws BAD_USAGE if disks would be smaller than their base image or than they are now */
 export function assertRootSize({ rootBytes }: GivenSpec, recorded: FleetRecord | undefined, base: BaseImage): void {
   if (rootBytes === undefined) return;
   const asked = format(rootBytes);
   if (rootBytes < base.virtualBytes) {
-    throw new CowherdError(
-      'BAD_USAGE',
-      `A disk of ${asked} is smaller than its base image ${base.name}, which has ${format(base.virtualBytes)}`,
-      {
-        hint: `Say --disk-size ${inMiB(base.virtualBytes)} or more, or leave it out.`,
-      },
-    );
+    throw new CowherdError('BAD_USAGE', `A disk of ${asked} is smaller than its base image ${base.name} (${format(base.virtualBytes)})`, {
+      hint: `Use --disk-size ${inMiB(base.virtualBytes)} or more, or omit it.`,
+    });
   }
   const now = recorded?.spec.rootBytes;
   if (recorded === undefined || now === undefined || rootBytes >= now) return;
-  throw new CowherdError('BAD_USAGE', `The disks of fleet ${recorded.name} have ${format(now)}, and a disk cannot shrink to ${asked}`, {
-    hint: `Say --disk-size ${inMiB(now)} or more, or make another fleet.`,
+  throw new CowherdError('BAD_USAGE', `The disks of fleet ${recorded.name} have ${format(now)} and cannot shrink to ${asked}`, {
+    hint: `Use --disk-size ${inMiB(now)} or more, or create another fleet.`,
   });
 }
 
-/** Adds the step that enlarges the disk of members that have a smaller one than the spec asks for. Those that run see it at once. */
+/** Adds a grow step for members whose disk is smaller than the spec. Running guests see the new size at once. */
 export async function withGrowth(ports: DiskPorts, record: FleetRecord, observed: readonly MarkedMember[], plan: Plan): Promise<Plan> {
   const { rootBytes } = record.spec;
   if (rootBytes === undefined) return plan;
@@ -53,7 +49,7 @@ export async function withGrowth(ports: DiskPorts, record: FleetRecord, observed
     } else if (domain?.reason === 'saved') {
       result.refused.push({
         name,
-        reason: `its memory is saved, of a guest whose disk has ${format(size)}`,
+        reason: `it has saved memory, which expects a disk of ${format(size)}`,
         hint: `Start it and stop it: virsh start ${name}; virsh shutdown ${name}`,
       });
     } else result.members.push(grown(member, `disk of ${format(size)} instead of ${format(rootBytes)}`));
@@ -68,7 +64,7 @@ function grown(member: MemberPlan, why: string): MemberPlan {
   return { ...member, steps, why: [member.why, why].filter((word) => word !== '').join(', ') };
 }
 
-/** What to tell of disks that grow. */
+/** Notes about growing disks. */
 export function growthNotes(
   { members }: Plan,
   { rootBytes = 0 }: FleetRecord['spec'],
@@ -79,12 +75,12 @@ export function growthNotes(
   if (growing.length === 0) return [];
   const frozen = grownMembers.filter(({ name }) => checkpoints.has(name)).map(({ index }) => index);
   return [
-    `the disks of members ${formatIndexes(growing)} grow to ${format(rootBytes)}: guests use that once they have enlarged partition and file system, as cloud-init does when it boots`,
-    ...(frozen.length === 0 ? [] : [`the checkpoints of members ${formatIndexes(frozen)} are of smaller disks and are given up`]),
+    `the disks of members ${formatIndexes(growing)} grow to ${format(rootBytes)}: guests can use the space after they enlarge the partition and file system, as cloud-init does at boot`,
+    ...(frozen.length === 0 ? [] : [`the checkpoints of members ${formatIndexes(frozen)} are removed: they belong to the smaller disks`]),
   ];
 }
 
-/** Refuses members whose disk is larger than a fresh one, as after qemu-img resize. */
+/** Refuses members whose disk is larger than a fresh one, for example after qemu-img resize. */
 export async function withoutEnlarged(
   ports: DiskPorts,
   record: FleetRecord,
@@ -100,28 +96,27 @@ export async function withoutEnlarged(
       ...plan.refused,
       ...[...enlarged].map(([name, size]) => ({
         name,
-        reason: `its disk has ${format(size)}, and a fresh one would be smaller`,
-        hint: `Let all disks of the fleet be as large, and reset again: cowherd spawn ${record.name} --disk-size ${inMiB(size)}`,
+        reason: `its disk has ${format(size)}; a fresh one would be smaller`,
+        hint: `Enlarge all disks of the fleet, then reset again: cowherd spawn ${record.name} --disk-size ${inMiB(size)}`,
       })),
     ],
   };
 }
 
-/**
- * Before all of a fleet gets fresh disks on another base image.
+/** For a fleet that gets fresh disks on another base image.
  * @throws PREFLIGHT_FAILED
  */
 export async function assertNoneEnlarged(ports: DiskPorts, record: FleetRecord, imageOf: BaseLookup): Promise<void> {
   const enlarged = await enlargedMembers(ports, record, record.members, imageOf);
   if (enlarged.size === 0) return;
   const largest = Math.max(...enlarged.values());
-  throw new CowherdError('PREFLIGHT_FAILED', 'Disks that were enlarged would be smaller afterwards; nothing was changed', {
+  throw new CowherdError('PREFLIGHT_FAILED', 'Enlarged disks would shrink; nothing was changed', {
     details: [...enlarged].slice(0, 10).map(([name, size]) => `${name}: ${format(size)}`),
-    hint: `Let all disks of the fleet be as large, and rebase again: cowherd spawn ${record.name} --disk-size ${inMiB(largest)}. Or keep what is on them: --keep-drift`,
+    hint: `Enlarge all disks of the fleet, then rebase again: cowherd spawn ${record.name} --disk-size ${inMiB(largest)}. Or keep their changes: --keep-drift`,
   });
 }
 
-/** By name, those whose disk is larger than a fresh one on the base image that it stands on. */
+/** Sizes of disks that are larger than a fresh one on their base image, by member name. */
 async function enlargedMembers(
   ports: DiskPorts,
   record: FleetRecord,
@@ -137,7 +132,7 @@ async function enlargedMembers(
   return new Map(enlarged);
 }
 
-/** From the headers of the files. One that cannot be read has no size: whether it is damaged others find out. */
+/** Sizes from the headers of the files. Unreadable files are skipped: other checks report them. */
 async function rootSizes(
   { fleets, disks }: DiskPorts,
   record: FleetRecord,
@@ -157,7 +152,7 @@ function format(bytes: number): string {
   return prettyBytes(bytes, { binary: true });
 }
 
-/** As --disk-size takes it. */
+/** In the format of --disk-size. */
 function inMiB(bytes: number): string {
   return `${Math.ceil(bytes / 1024 ** 2)}MiB`;
 }

@@ -9,7 +9,7 @@ import { domainSpecSchema } from '../../../core/spec/spec.js';
 import type { Ports } from '../../../ports/index.js';
 import { freezeDomain } from '../../clone/freeze.js';
 import { assertAlone, assertFreezable, assertWarm } from '../../clone/preflight.js';
-import { findGolden } from '../../clone/source-vm.js';
+import { findSource } from '../../clone/source-vm.js';
 import { assertWaitable } from '../../guest/readiness.js';
 import { loadSeedSources } from '../../guest/seeds.js';
 import { assertChecks, checkDisk, checkStore } from '../../preflight/checks.js';
@@ -21,49 +21,49 @@ import { assertNothingUnfinished, assertWork, withFleetLock } from '../access.js
 import { applySpawn } from './apply.js';
 import { resolveBase } from './base-input.js';
 import { loadTemplate } from './definitions.js';
-import { type GoldenDomain, goldenDomain } from './from-domain.js';
+import { readSourceDomain, type SourceDomain } from './from-domain.js';
 import { assertCount, composeRecord, readNvram } from './inputs.js';
 import type { SpawnOptions } from './options.js';
 
-/** Makes the world be as the spec says: imports the base, creates what is missing, starts what is off. Running it again converges. */
+/** Creates or updates a fleet: imports the base image, creates missing members, starts stopped ones. Idempotent. */
 export async function spawn(ports: Ports, options: SpawnOptions): Promise<Outcome> {
   assertName('fleet', options.fleet);
   assertWork(options);
   assertWithin({ count: [options.count, limits.members] });
   if (options.dryRun === true) return spawnLocked(dryPorts(ports), options);
-  // Before the lock, which is a file of the store.
+  // Before taking the lock, which is a file of the store.
   assertChecks(await checkStore(ports, fleetTargets(ports, options.fleet)), options.force === true);
   return withFleetLock(ports, options.fleet, () => spawnLocked(ports, options));
 }
 
-/** As {@link spawn}, of a fleet that is locked already. */
+/** As {@link spawn}, for a fleet that is already locked. */
 export async function spawnLocked(ports: Ports, asked: SpawnOptions): Promise<Outcome> {
   const { fleet } = asked;
   const began = ports.clock.monotonic();
   await assertNothingUnfinished(ports, fleet, ({ operation }) => operation.verb === 'spawn');
-  // What an interrupted spawn meant to make counts as recorded: its members may be there already.
+  // The intent of an interrupted spawn counts as recorded: its members may already exist.
   const recorded = (await ports.fleets.unfinished(fleet))?.operation.record ?? (await ports.fleets.read(fleet));
   assertCount(fleet, recorded, asked.count);
 
-  // A dry run tells of it at the end, with all else.
+  // A dry run reports it at the end.
   const early = asked.dryRun === true ? [] : assertChecks(await checkDisk(ports), asked.force === true);
   if (recorded === undefined) await assertNoOtherFreeze(ports, asked);
-  // What is put into the head of a memory must be the machine that the memory is of.
+  // The XML in the header of a saved memory must describe the same machine.
   if (recorded?.spec.warm !== undefined) assertAlone(asked);
   if (asked.fromRunning !== undefined) {
     if (recorded !== undefined) await assertWarm(ports, recorded, asked.fromRunning);
     else if (asked.dryRun === true) return dryClones(ports, { ...asked, count: asked.count ?? 0 }, began);
     else return spawnFrozen(ports, asked, began);
   }
-  const golden = await goldenDomain(ports, asked);
-  const options = golden === undefined ? asked : withGolden(asked, golden, recorded);
+  const source = await readSourceDomain(ports, asked);
+  const options = source === undefined ? asked : withSource(asked, source, recorded);
   const { base, notes } = await resolveBase(ports, options, recorded);
   const importSeconds = (ports.clock.monotonic() - began) / 1000;
   const template =
-    golden?.template ??
+    source?.template ??
     (await loadTemplate(ports, recorded, options.template ?? (recorded === undefined ? asked.defaults?.template : undefined)));
   const seeds = await loadSeedSources(ports, recorded, options.seedFiles);
-  const nvram = golden?.nvram ?? (await readNvram(ports, options.nvram));
+  const nvram = source?.nvram ?? (await readNvram(ports, options.nvram));
   const sources = {
     ...seeds.digests,
     ...(template.digest === undefined ? {} : { template: template.digest }),
@@ -79,11 +79,11 @@ export async function spawnLocked(ports: Ports, asked: SpawnOptions): Promise<Ou
     seedSources: seeds.sources,
     began,
     importSeconds,
-    notes: [...notes, ...(golden?.notes ?? []), ...early],
+    notes: [...notes, ...(source?.notes ?? []), ...early],
   });
 }
 
-/** A new fleet of a VM that runs. */
+/** Creates a fleet from a running VM. */
 async function spawnFrozen(ports: Ports, asked: SpawnOptions, began: number): Promise<Outcome> {
   const { fleet, count = 0 } = asked;
   const frozen = await freezeDomain(ports, { ...asked, count });
@@ -92,7 +92,7 @@ async function spawnFrozen(ports: Ports, asked: SpawnOptions, began: number): Pr
     const sources = { template: frozen.template.digest ?? '', warm: frozen.warm };
     const options = { ...asked, spec: frozen.spec };
     const composed = await composeRecord(ports, options, undefined, frozen.base, sources);
-    // In the order in which a later run composes it: else the domains' marks would differ, and all would be redefined.
+    // Use the key order of later runs: otherwise the domains' marks would differ and all would be redefined.
     const { template: ownTemplate, ...rest } = domainSpecSchema.parse(composed.spec);
     const record = { ...composed, spec: { ...rest, template: ownTemplate } };
     assertWaitable(record.spec, asked.wait);
@@ -101,7 +101,7 @@ async function spawnFrozen(ports: Ports, asked: SpawnOptions, began: number): Pr
     const given = { recorded: undefined, record, nvram: undefined, template, seedSources, began, importSeconds, notes };
     return await applySpawn(ports, options, given);
   } catch (error) {
-    // Once the fleet's own intent is there, that says how to go on.
+    // Once the fleet's own intent exists, resume continues from it.
     if (!(await isBegun(ports, fleet).catch(() => true))) await frozen.giveUp();
     throw error;
   }
@@ -111,44 +111,47 @@ async function isBegun(ports: Ports, fleet: string): Promise<boolean> {
   return (await ports.fleets.unfinished(fleet)) !== undefined || (await ports.fleets.read(fleet)) !== undefined;
 }
 
-/** Made another way, nobody would let the golden VM go on that a killed run left frozen. @throws UNFINISHED_OPERATION */
+/**
+ * Refuses to create the fleet another way: the source VM that a killed run left frozen would never be resumed.
+ * @throws UNFINISHED_OPERATION
+ */
 async function assertNoOtherFreeze(ports: Ports, { fleet, fromRunning }: SpawnOptions): Promise<void> {
   const begun = await ports.memory.readFreeze(fleet);
   if (begun === undefined || fromRunning === begun.domain || fromRunning === begun.uuid) return;
   throw new CowherdError('UNFINISHED_OPERATION', `A spawn of fleet ${fleet} from ${begun.domain} was interrupted`, {
-    details: [`it began ${begun.startedAt}`],
+    details: [`it started at ${begun.startedAt}`],
     hint: `Finish it first: cowherd resume ${fleet}`,
   });
 }
 
-/** What would be done: nothing is frozen for it. */
+/** The plan for clones, without freezing the source VM. */
 async function dryClones(ports: Ports, options: SpawnOptions & { count: number }, began: number): Promise<Outcome> {
   const { fleet, count, fromRunning = '' } = options;
   assertAlone(options);
-  const golden = await findGolden(ports, fromRunning);
-  await assertFreezable(ports, options, golden);
+  const source = await findSource(ports, fromRunning);
+  await assertFreezable(ports, options, source);
   const members = growMembers(fleet, randomUUID(), [], count);
   const plan: Plan = {
     members: members.map(({ index, name }) => ({
       index,
       name,
       steps: ['overlay', 'define', 'restore'],
-      why: `no domain, clone of ${golden.name}`,
+      why: `no domain, clone of ${source.name}`,
       atNextStart: false,
     })),
     unchanged: [],
     refused: [],
   };
-  const base = { name: golden.name, digest: '' };
-  const notes = [`${golden.name} would stand still while its disk is read; a dry run leaves it alone`];
+  const base = { name: source.name, digest: '' };
+  const notes = [`${source.name} would be paused while its disk is read; a dry run does not pause it`];
   const outcome = { ...emptyOutcome(ports, { verb: 'spawn', fleet, base, members, plan, began, notes }), plan };
   return withForeseen(outcome, foresee(await earlyChecks(ports), options.force === true));
 }
 
-/** What the domain says stands below what was asked for, and of a fleet that exists below what was asked for then. */
-function withGolden(
+/** Values from the domain are overridden by options, and in an existing fleet by its record. */
+function withSource(
   options: SpawnOptions,
-  { base, spec }: GoldenDomain,
+  { base, spec }: SourceDomain,
   recorded: FleetRecord | undefined,
 ): SpawnOptions & { baseName: string } {
   const given = Object.fromEntries(Object.entries(options.spec ?? {}).filter(([, value]) => value !== undefined));

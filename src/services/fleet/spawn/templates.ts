@@ -15,7 +15,7 @@ import { loadTemplate, renderDefinitions } from './definitions.js';
 export interface RenderOptions {
   fleet: string;
   index: number;
-  /** For a fleet that does not exist yet: the base image in the store to render for. */
+  /** For a fleet that does not exist yet: a base image in the store. */
   base?: string | undefined;
   template?: string | undefined;
   spec?: GivenSpec | undefined;
@@ -30,7 +30,7 @@ export async function renderMember(ports: Ports, options: RenderOptions): Promis
   const given = Object.fromEntries(Object.entries(options.spec ?? {}).filter(([, value]) => value !== undefined));
   // A fleet that does not exist yet has no id; zeros show where it goes.
   const id = recorded?.id ?? '00000000-0000-4000-8000-000000000000';
-  // With the address or port that was given to it, where it is a member already.
+  // An existing member keeps its address or port.
   const member =
     recorded?.members.find((one) => one.index === options.index) ?? memberIdentity(options.fleet, id, options.index, recorded?.spec.nics);
   const record: FleetRecord = {
@@ -47,7 +47,7 @@ export async function renderMember(ports: Ports, options: RenderOptions): Promis
   const platform = await choosePlatform(ports, record);
   const imageOf = await verifiedBases(ports, record);
   const definition = (await renderDefinitions(ports, record, [member], imageOf, platform, template)).get(member.name);
-  if (definition === undefined) throw new Error('one member was rendered and is not there');
+  if (definition === undefined) throw new Error('the rendered member is missing');
   return { name: member.name, ...definition };
 }
 
@@ -59,9 +59,8 @@ async function baseOf(ports: Ports, { base, fleet }: RenderOptions, recorded: Fl
   });
 }
 
-/**
- * What a member's seed says, with all that is secret covered. Changes nothing.
- * @throws BAD_TEMPLATE; BAD_USAGE where the fleet has no such part
+/** A part of a member's seed, with all secrets masked. Changes nothing.
+ * @throws BAD_TEMPLATE; BAD_USAGE if the fleet has no such part
  */
 export async function renderSeedPart(
   ports: Ports,
@@ -76,11 +75,11 @@ export async function renderSeedPart(
   const seed = (await renderSeeds(recorded, [member], sources, secrets, instanceOf)).get(member.name);
   const text = seed === undefined ? undefined : coverHostKey(seed).files[part];
   if (seed === undefined || text === undefined)
-    throw new CowherdError('BAD_USAGE', `Fleet ${fleet} has no ${part}`, { hint: `Give it one: cowherd spawn ${fleet} --${part} FILE` });
+    throw new CowherdError('BAD_USAGE', `Fleet ${fleet} has no ${part}`, { hint: `Add one: cowherd spawn ${fleet} --${part} FILE` });
   return { name: member.name, instanceId: seed.instanceId, text };
 }
 
-/** Writes a built-in template to a new file. @throws BAD_USAGE where the file exists */
+/** Writes a built-in template to a new file. @throws BAD_USAGE if the file exists */
 export async function ejectTemplate(
   ports: Pick<Ports, 'builtInTemplate' | 'writeNewFile'>,
   path: string,

@@ -3,12 +3,10 @@ import { baseKey } from '../../../core/image/base-chain.js';
 import type { BaseStore, ImportPreview } from '../../../ports/bases.js';
 import type { Ports } from '../../../ports/index.js';
 
-/** Base images that earlier dry runs of this process would have imported: the fleets of a lab share them. */
+/** Base images that earlier dry runs of this process would have imported: several fleets of a fleet file may share them. */
 const previewed = new WeakMap<BaseStore, Map<string, BaseImage>>();
 
-/**
- * The ports of a dry run: what would be imported is looked at where it is and counts as a base image from then on, no lock is taken,
- * and what a probe of the accelerator finds out is not remembered.
+/** Ports for a dry run: images to import are read in place and then count as base images, no lock is taken, and results of the accelerator probe are not stored.
  */
 export function dryPorts(ports: Ports): Ports {
   const { accelerator } = ports;
@@ -38,7 +36,7 @@ function dryBases(bases: BaseStore): BaseStore {
     },
     get: async (ref) => planned.get(baseKey(ref)) ?? bases.get(ref),
     seal: async (layer) => planned.get(baseKey(layer))?.seal ?? bases.seal(layer),
-    // The lock is a file of the store.
+    // Take no lock, since it is a file of the store.
     locked: (work) => work(),
   };
   return new Proxy(bases, {

@@ -3,14 +3,14 @@ import type { Outcome } from '../../../core/fleet/outcome.js';
 import type { Ports } from '../../../ports/index.js';
 import { assertChecks, type Check, checkDisk, checkStore } from '../../preflight/checks.js';
 
-/** What of a real run a dry run can foresee to be refused as a whole. */
+/** Checks of a real run that a dry run can predict. */
 export interface Foreseen {
   refusal?: ErrorReport;
-  /** What a real run would only warn of. */
+  /** Warnings of a real run. */
   notes: string[];
 }
 
-/** The outcome of checks that a real run makes before it changes anything. */
+/** The result of the checks that a real run makes before it changes anything. */
 export function foresee(checks: readonly Check[], force: boolean): Foreseen {
   try {
     return { notes: assertChecks(checks, force) };
@@ -21,12 +21,12 @@ export function foresee(checks: readonly Check[], force: boolean): Foreseen {
   }
 }
 
-/** The checks that come before everything else. A file system that is not there yet is that of the directory above. */
+/** The first checks of a run. For a missing directory they use the nearest existing parent. */
 export async function earlyChecks(ports: Ports): Promise<Check[]> {
   return [...(await checkStore(ports)), ...(await checkDisk(ports))];
 }
 
-/** @returns the outcome of a dry run with what would be refused in it */
+/** Adds the predicted refusal to the outcome of a dry run. */
 export function withForeseen(outcome: Outcome, { refusal, notes }: Foreseen): Outcome {
   return { ...outcome, notes: [...outcome.notes, ...notes], ...(refusal === undefined ? {} : { refusal }) };
 }
