@@ -152,7 +152,7 @@ export default class Spawn extends BaseCommand {
     const chosen = inFile.find((input) => input.name === fleet);
     if (chosen !== undefined) return [chosen];
     throw new CowherdError('BAD_USAGE', `${file} has no fleet ${fleet}`, {
-      hint: `Fleets in this file: ${inFile.map((input) => input.name).join(', ')}.`,
+      hint: `Use one of its fleets: ${inFile.map((input) => input.name).join(', ')}.`,
     });
   }
 }

@@ -80,7 +80,7 @@ describe('the command line', () => {
         },
       },
     });
-    expect(shown.stdout).toMatch(new RegExp(`^  "cowherd stop" \\(pid ${stop.pid}, since .*\\) is under way$`, 'm'));
+    expect(shown.stdout).toMatch(new RegExp(`^  in progress: "cowherd stop" \\(pid ${stop.pid}, since .*\\)$`, 'm'));
     expect(listed.fleets).toContainEqual(expect.objectContaining({ fleet: web, running: 'stop' }));
     expect((await stop).exitCode).toBe(4);
     expect(await waiting).toMatchObject({ exitCode: 0, json: { counts: { failed: 0 } } });

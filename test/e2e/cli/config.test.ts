@@ -99,7 +99,7 @@ describe('the config files', () => {
     await chown(file, 12_345, 12_345);
     const { store, ignored } = await shown();
     expect([store[1], ignored]).toEqual(['user file', [{ path: file, reason: 'it belongs to another user (uid 12345)' }]]);
-    expect((await run(['list'])).stderr).toContain(`Note: ${file} is not used: it belongs to another user`);
+    expect((await run(['list'])).stderr).toContain(`note: ${file} is ignored: it belongs to another user`);
     // With sudo, what belongs to the caller is the user's own.
     expect((await shown([], { SUDO_UID: '12345' })).store[0]).toBe('/srv/evil');
     await chown(file, 0, 0);

@@ -39,7 +39,7 @@ describe('a question', () => {
     const refused = await lab.cowherd('teardown', fleet);
     expect(refused.exitCode).toBe(3);
     expect(refused.stderr).toMatch(
-      new RegExp(`no terminal to ask on\n {2}${fleet}: 3 members \\(2 running\\), [\\d.]+ Ki?B of drift, 2 checkpoints\n→ Add --yes`),
+      new RegExp(`stdin is not a terminal\n {2}${fleet}: 3 members \\(2 running\\), [\\d.]+ Ki?B of drift, 2 checkpoints\n→ Add --yes`),
     );
     const no = await answered('n', 'teardown', fleet);
     expect(no.screen).toMatch(

@@ -29,7 +29,7 @@ function everyVerb(lab: Lab, fleet: string, golden: string, domain: string): Cel
     [`inventory ${fleet} --format hosts`, /note: 3 of 3 members have no address/],
     [`logs ${fleet}-001`, /^OK [0-9a-f]{16}/m],
     [`template render ${fleet} 1`, /<\/domain>/],
-    [`template eject ${file('template.hbs')}`, /edit it, then use it with/],
+    [`template eject ${file('template.hbs')}`, /Edit it, then use it with/],
     ['base list', /^BASE +.*STATE\ngold@/m],
     ['base inspect gold', /^sha256 +[0-9a-f]{64}/m],
     ['base history', /gold@.*imported from/],
@@ -39,7 +39,7 @@ function everyVerb(lab: Lab, fleet: string, golden: string, domain: string): Cel
     [`exec ${fleet} 3 -- true`, /0 ok, 1 failed[\s\S]*→ /, 4],
     [`cp ${golden} ${fleet}:/x`, /copied to 0 members, 3 failed[\s\S]*→ /, 4],
     [`ssh ${fleet}-001`, /Error: [\s\S]*→ /, 8],
-    [`compact ${fleet} 3`, /left out|given back/],
+    [`compact ${fleet} 3`, /skipped|freed/],
     [`promote ${fleet}-003 --as next`, /Promoted \([\s\S]*--base next --count 10/],
     [`rebase ${fleet} --base next`, /: 3 rebased/],
     [`start ${fleet}`, /: .*(3|1) started|3 unchanged/],
@@ -51,7 +51,7 @@ function everyVerb(lab: Lab, fleet: string, golden: string, domain: string): Cel
     [`snapshot commit ${domain} --yes`, /committed snapshot 1/],
     [`snapshot take ${domain}`, /snapshot taken: 1/],
     [`snapshot drop ${domain} --yes`, /dropped snapshot 1/],
-    [`verify ${fleet}`, /nothing amiss: looked at /],
+    [`verify ${fleet}`, /no problems: checked /],
     ['base remove next', /Error: [\s\S]*→ /, 3],
     ['base prune', /Nothing was removed|Nothing to remove/],
     [`teardown ${fleet} --yes`, /: 3 removed in /],
@@ -148,7 +148,7 @@ describe.concurrent.each(sizes)('on a terminal of $columns columns', (size: Size
     const remains = await waiting.end();
     expect(remains.exitCode).toBe(130);
     expect(remains.text).toMatch(
-      /^Interrupted: finishing what runs[\s\S]*waiting 0\/2 · [\s\S]*^Interrupted: all members are done, but not all were waited for\.$/m,
+      /^Interrupted: finishing current steps[\s\S]*waiting 0\/2 · [\s\S]*^Interrupted: all members are done; readiness was not confirmed\.$/m,
     );
     expect(complaints(remains)).toEqual([]);
   });
@@ -166,7 +166,7 @@ describe.concurrent.each(sizes)('on a terminal of $columns columns', (size: Size
       const remains = await verb.end();
       expect(remains).toMatchObject({ exitCode: 130, text: expect.stringMatching(counts) });
       expect(remains.text).toMatch(
-        /^Interrupted: finishing what runs[\s\S]*Interrupted: \d+ members? not done\.\s+Finish it with:\s+cowherd\s+resume\s+cwt-/m,
+        /^Interrupted: finishing current steps[\s\S]*Interrupted: \d+ members? not done\.\s+Finish it with:\s+cowherd\s+resume\s+cwt-/m,
       );
       expect(complaints(remains)).toEqual([]);
       if (bar !== undefined) expect(barsOf(remains.text).some(({ done, total }) => done < total)).toBe(true);

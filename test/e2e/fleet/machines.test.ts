@@ -151,7 +151,7 @@ describe('members with more to them', () => {
     expect(await refusal('--nvram', golden, '--firmware', 'uefi')).toContain('no NVRAM');
     const vars = join(lab.scratch, 'vars.fd');
     expect(await refusal('--nvram', vars)).toContain('belongs to UEFI');
-    expect(await refusal('--disk', '1GiB,colour=red')).toContain('cannot be read');
+    expect(await refusal('--disk', '1GiB,colour=red')).toContain('Invalid --disk');
     expect(await refusal('--disk', '0')).toContain('is not a size');
     expect(await refusal('--disk', '1GiB,name=root')).toContain('first disk');
     expect(await refusal('--disk', '1GiB,name=a', '--disk', '1GiB,name=a')).toContain('Two disks');

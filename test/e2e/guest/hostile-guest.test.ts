@@ -53,7 +53,7 @@ describe(`Hostile guests (HOSTILE_SEED=${seed})`, () => {
     }
     await hostile.assertUnharmed('ssh with the configuration that inventory printed');
     expect(await checkSshConfig(stdout, await inventory())).toEqual([]);
-    expect(stderr).toContain('3 of 3 members have no address that is known');
+    expect(stderr).toContain('3 of 3 members have no known address');
   });
 
   it('cannot break a format of the inventory', async () => {
