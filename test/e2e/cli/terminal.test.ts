@@ -5,9 +5,9 @@ import { ForeignDomain } from '../../support/foreign-domains.js';
 import { guest, Lab, until, virsh } from '../../support/lab.js';
 import { barsOf, complaints, inTerminal, type Remains, type Size, sizes, TerminalRun } from '../../support/terminal.js';
 
-/** What remains on the screen of a terminal, at two sizes: of every verb, of partial failures, and after Ctrl-C. */
+/** The final screen of a terminal, at two sizes: of every command, of partial failures, and after Ctrl-C. */
 
-/** A command line, and what must be on the screen when it has ended. */
+/** A command line, and text that must be on the screen when it has ended. */
 type Cell = [words: string, remains: RegExp, exitCode?: number];
 
 /** Every command, in an order in which each has something to do. */
@@ -74,7 +74,7 @@ describe.concurrent.each(sizes)('on a terminal of $columns columns', (size: Size
     ...['spawn', fleet, '--base', golden, '--count', String(count), '--virt-type', 'qemu', ...guest, ...more],
   ];
 
-  it('every verb leaves its result', async () => {
+  it('every command shows its result', async () => {
     const domain = (await ForeignDomain.define(lab, `t${size.columns}`, ['qcow2'])).name;
     const wrong: object[] = [];
     for (const [words, remains, exitCode = 0] of everyVerb(lab, lab.fleet('all'), golden, domain)) {
@@ -91,7 +91,7 @@ describe.concurrent.each(sizes)('on a terminal of $columns columns', (size: Size
     expect(wrong).toEqual([]);
   });
 
-  it('console and a question are answered, and end in a clean terminal', async () => {
+  it('console and confirmation work, and leave a clean terminal', async () => {
     const fleet = lab.fleet('asked');
     await lab.ok(...spawning(fleet, 1));
     const console = new TerminalRun(lab, ['console', `${fleet}-001`], size);
@@ -105,10 +105,10 @@ describe.concurrent.each(sizes)('on a terminal of $columns columns', (size: Size
     expect(remains).toMatchObject({ exitCode: 0, text: expect.stringMatching(/: 1 removed in /) });
   });
 
-  it('what failed stays, members of one kind in one line with one hint', async () => {
+  it('failures stay on the screen, similar ones in one line with one hint', async () => {
     const fleet = lab.fleet('part');
     await lab.ok(...spawning(fleet, 6));
-    // libvirt cannot give these a network card, whatever they stand on.
+    // libvirt cannot create a network card for these, on any base image.
     for (const number of [4, 5, 6]) {
       const xml = await virsh('dumpxml', '--inactive', `${fleet}-00${number}`);
       await lab.redefine(xml.replace('</devices>', `<interface type='bridge'><source bridge='cwt-nosuch'/></interface></devices>`));
@@ -121,7 +121,7 @@ describe.concurrent.each(sizes)('on a terminal of $columns columns', (size: Size
       [['rebase', fleet, '--base', 'other', '--canary', '1', '--wait', 'console=NEVER', '--timeout', '1s'], /: .*1 not ready in time/, 1],
     ];
     await lab.ok('base', 'add', await lab.golden('other.qcow2', { virtualMiB: 16, filledMiB: 2 }));
-    // One is enough where there is more room.
+    // One test is enough on the wider terminal.
     for (const [words, counts] of failing.slice(0, size === sizes[0] ? failing.length : 1)) {
       const result = await run(...words);
       expect(result).toMatchObject({ exitCode: 4, text: expect.stringMatching(counts) });
@@ -139,7 +139,7 @@ describe.concurrent.each(sizes)('on a terminal of $columns columns', (size: Size
     expect(torn).toMatchObject({ exitCode: 4, text: expect.stringMatching(/: 5 removed, 1 failed in [\s\S]*-005.*: [\s\S]*→ /) });
   });
 
-  it('waiting shows for whom, for what, and how long', async () => {
+  it('waiting shows members, stages, and elapsed time', async () => {
     const fleet = lab.fleet('wait');
     await lab.ok(...spawning(fleet, 2));
     const waiting = new TerminalRun(lab, ['reset', fleet, '--wait', 'console=NEVER', '--timeout', '60s'], size);
@@ -153,12 +153,12 @@ describe.concurrent.each(sizes)('on a terminal of $columns columns', (size: Size
     expect(complaints(remains)).toEqual([]);
   });
 
-  it('Ctrl-C leaves what was done, and the command that goes on', async () => {
+  it('Ctrl-C shows completed work and the command to continue', async () => {
     const fleet = lab.fleet('stopped');
     const one = ['--concurrency', '1'];
     const log = lab.path('fleets', fleet, 'operation.log');
     const isUnderWay = async (): Promise<boolean> => (await readFile(log, 'utf8').catch(() => '')) !== '';
-    /** @param bar when to press it; undefined for a verb that may be too fast for bars */
+    /** @param bar when to press it; undefined for a command that may be too fast for bars */
     const isLeft = async (bar: RegExp | undefined, counts: RegExp, ...words: string[]): Promise<void> => {
       const verb = new TerminalRun(lab, words, size);
       await (bar === undefined ? until('a member to be done', isUnderWay) : verb.shows(bar));
@@ -173,7 +173,7 @@ describe.concurrent.each(sizes)('on a terminal of $columns columns', (size: Size
     };
     await isLeft(/starting [1-3]\/8/, /: \d+ created, \d+ started, \d+ not done/, ...spawning(fleet, 8, ...one));
     expect((await run('resume', fleet)).text).toMatch(/: .*started.* in /);
-    // Of the other long verbs the width of the terminal changes nothing.
+    // The other long commands do not depend on the width of the terminal.
     if (size === sizes[0]) {
       await isLeft(/(starting|creating disks) [1-3]\/8/, /: \d+ reset, .*\d+ not done/, 'reset', fleet, ...one);
       await lab.ok('resume', fleet);
@@ -189,7 +189,7 @@ describe.concurrent.each(sizes)('on a terminal of $columns columns', (size: Size
 });
 
 describe('colors', () => {
-  it('tell states apart on a terminal, as NO_COLOR, FORCE_COLOR and TERM=dumb allow', async () => {
+  it('distinguish states on a terminal and respect NO_COLOR, FORCE_COLOR and TERM=dumb', async () => {
     const lab = await Lab.open();
     try {
       const [size] = sizes as [Size];
@@ -210,7 +210,7 @@ describe('colors', () => {
       expect(await look({ NO_COLOR: '1' })).not.toContain('\u001b');
       expect(await look({ TERM: 'dumb' })).not.toContain('\u001b');
       expect(await look({ TERM: 'dumb', FORCE_COLOR: '1' })).toContain('\u001b[32mrunning');
-      // No bars for a terminal that knows no control codes, and the result all the same.
+      // A terminal without control codes gets no bars, but the same result.
       const reset = await inTerminal(lab, ['reset', fleet], size, { TERM: 'dumb' });
       expect(reset.bytes).not.toContain('\u001b');
       expect(reset.text).toMatch(/: 1 reset, 1 started in /);
