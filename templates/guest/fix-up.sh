@@ -21,13 +21,13 @@ note $*"; }
 
 set_clock() {
   # Busybox accepts only whole seconds.
-  date -u -s "@$clock" >/dev/null 2>&1 || date -u -s "@${clock%.*}" >/dev/null || note 'the clock could not be set'
+  date -u -s "@$clock" >/dev/null 2>&1 || date -u -s "@${clock%.*}" >/dev/null || note 'could not set the clock'
 }
 
 # Writing mixes the bytes in, but the kernel keeps its key for up to a minute, and generates the same numbers as every other
 # VM with this memory. Only the ioctl RNDRESEEDCRNG makes it use a new key.
 reseed() {
-  printf %s "$entropy" >/dev/urandom || { note 'no random bytes could be mixed in'; return; }
+  printf %s "$entropy" >/dev/urandom || { note 'could not add random bytes of the host'; return; }
   command -v perl >/dev/null && perl -e 'exit(ioctl(STDIN, 0x5207, 0) ? 0 : 1)' </dev/urandom && return
   # Without Perl and Python, use a minimal program: 145 bytes of ELF.
   program=/run/cowherd-reseed.$$
@@ -45,7 +45,7 @@ reseed() {
   else
     python3 -ISEc 'import fcntl; fcntl.ioctl(0, 0x5207)' </dev/urandom 2>/dev/null && reseeded=yes
   fi
-  [ -n "$reseeded" ] || note 'the kernel could not be made to take a new random key at once: for up to a minute it may give the numbers that other VMs of this memory are given'
+  [ -n "$reseeded" ] || note 'could not reseed the kernel random number generator: for up to a minute it may generate the same numbers as other VMs with this memory'
 }
 
 # --- Guest identity -------------------------------------------------------------------------------------------------------
@@ -92,7 +92,7 @@ set_mac() {
   if ! ip link set dev "$1" address "$2" 2>/dev/null; then
     # Some drivers change it only while the link is down. That removes the routes, which DHCP restores.
     ip link set dev "$1" down
-    ip link set dev "$1" address "$2" || note "the MAC of $1 could not be set"
+    ip link set dev "$1" address "$2" || note "could not set the MAC of $1"
     ip link set dev "$1" up
   fi
   # The link-local address was derived from the old MAC.
@@ -139,7 +139,7 @@ set_macs() {
   files=$(grep -rliF $patterns $dirs 2>/dev/null)
   [ -n "$files" ] || return
   while IFS= read -r file; do
-    sed -i "$changes" "$file" || note "$file still names the old MAC"
+    sed -i "$changes" "$file" || note "$file still contains the old MAC"
   done <<FILES
 $files
 FILES
@@ -236,7 +236,7 @@ renew_lease() {
       if [ -n "$is_new" ]; then restart "$client"; else kill -USR1 "$client"; fi
     done
   fi
-  [ -n "$networkd$network_manager$dhcpcd$dhclient$udhcpc" ] || note 'no DHCP client runs in the guest: no lease was asked for'
+  [ -n "$networkd$network_manager$dhcpcd$dhclient$udhcpc" ] || note 'no DHCP client is running in the guest: no lease was requested'
 }
 
 # Addresses of the other VM. Addresses from DHCP have an expiry if the client sets one; busybox's script does not.
@@ -279,7 +279,7 @@ openssh_keys() {
   done
   hang_up
   [ -z "$rsa" ] || {
-    note 'the new RSA host key is being made'
+    note 'the new RSA host key is still being generated'
     (openssh_key rsa && hang_up) >/dev/null 2>&1 </dev/null &
   }
 }
@@ -303,7 +303,7 @@ dropbear_keys() {
   new=/etc/dropbear/.cowherd-key
   rm -f $new
   if ! dropbearkey -t ed25519 -f $new >/dev/null 2>&1; then
-    note 'dropbearkey made no host key'
+    note 'dropbearkey did not create a host key'
     return
   fi
   for key in /etc/dropbear/dropbear_*_host_key; do
@@ -369,7 +369,7 @@ LISTING
     sleep "${pauses%% *}"
     case $pauses in *' '*) pauses=${pauses#* } ;; *) pauses= ;; esac
   done
-  [ -z "$missing" ] || note "no address came by DHCP within 5 s:$missing"
+  [ -z "$missing" ] || note "no DHCP address within 5 s:$missing"
 }
 
 say_self() {

@@ -13,8 +13,8 @@ describe('concurrent random commands', () => {
   afterEach(() => lab.close());
 
   it.each([
-    ['that nobody kills', 0],
-    ['of which a quarter is killed', 25],
+    ['without kills', 0],
+    ['with a quarter of them killed', 25],
   ])('%s leave a consistent store', async (_what, killedPercent) => {
     const goldens: [string, string] = [await lab.golden('golden.qcow2'), await lab.golden('other.qcow2', { filledMiB: 1 })];
     const result = await unleash(lab, { rounds, processes: 3, seed: 1, killedPercent }, goldens);
