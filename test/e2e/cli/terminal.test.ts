@@ -26,7 +26,7 @@ function everyVerb(lab: Lab, fleet: string, golden: string, domain: string): Cel
     [`checkpoint ${fleet}`, /: 3 checkpointed in /],
     [`reset ${fleet} --warm`, /: 3 restored in /],
     [`reset ${fleet}`, /: 3 reset, 3 started in .*freed/],
-    [`inventory ${fleet} --format hosts`, /note: 3 of 3 members have no address/],
+    [`inventory ${fleet} --format hosts`, /note: 3 of 3 members have no known address/],
     [`logs ${fleet}-001`, /^OK [0-9a-f]{16}/m],
     [`template render ${fleet} 1`, /<\/domain>/],
     [`template eject ${file('template.hbs')}`, /Edit it, then use it with/],
