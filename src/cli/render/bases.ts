@@ -75,7 +75,7 @@ function warningLines(warnings: readonly HygieneWarning[]): string[] {
 
 export function renderPromotion(promotion: Promotion): string {
   const how = promotion.how === 'already there' ? 'Already in the store.' : `Promoted (${promotion.how}).`;
-  return `${renderBase(promotion)}\n${page(`${how} Spawn a fleet from it: cowherd spawn NAME --base ${promotion.name} --count 10`)}`;
+  return `${renderBase(promotion)}\n${page(`${how} To use it: cowherd spawn NAME --base ${promotion.name} --count 10`)}`;
 }
 
 export function renderPrune({ dryRun, images, freedBytes, kept }: PruneResult): string {
