@@ -3,13 +3,13 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 const slow = { testTimeout: 300_000, hookTimeout: 300_000 };
 
-/** Tests with a hundred guests, or with many Linux ones. */
+/** Tests with a hundred guests, or many Linux guests. */
 const crowded = ['guests', 'hundred'].map((name) => `test/e2e/**/${name}.test.ts`);
 
-/** Tests that wait most of the time, for guests and calls that hang: they run beside the others. */
+/** Tests that mostly wait, for guests and for calls that hang: they run in parallel with the others. */
 const waiting = ['hangs', 'hangs-inside', 'stray-checkpoints', 'flaky-libvirt'].map((name) => `test/e2e/**/${name}.test.ts`);
 
-/** The longest file first: at the end one worker would be idle while the other runs it. Vitest goes by the size of files. */
+/** Runs the longest file first, so that no worker is idle at the end. By default Vitest sorts by file size. */
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const isLongest = ({ moduleId }: TestSpecification): boolean => moduleId.endsWith('/crash-matrix.test.ts');
@@ -28,7 +28,7 @@ export default defineConfig({
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
           exclude: [...crowded, ...waiting],
-          // Of tests in one file that say that they may run at the same time.
+          // For tests within one file that may run concurrently.
           maxConcurrency: 2,
           globalSetup: ['test/support/global-setup.ts'],
           ...slow,
@@ -48,7 +48,7 @@ export default defineConfig({
         test: {
           name: 'e2e-crowded',
           include: crowded,
-          // Two cores and one libvirtd: these take turns, so that time-outs mean something.
+          // With two cores and one libvirtd, these run one at a time, so that timeouts are meaningful.
           fileParallelism: false,
           globalSetup: ['test/support/global-setup.ts'],
           ...slow,
@@ -56,7 +56,7 @@ export default defineConfig({
       },
       {
         test: {
-          // The long form of the tests of faults and load: hours where asked for, never part of `npm test`.
+          // Long versions of the fault and load tests: up to hours, never part of `npm test`.
           name: 'soak',
           include: ['test/soak/**/*.test.ts'],
           fileParallelism: false,
@@ -78,7 +78,7 @@ export default defineConfig({
     ],
     sequence: { sequencer: LongestFirst },
     disableConsoleIntercept: true,
-    // The end-to-end tests may run as root in a checkout of somebody else's: they leave no file of theirs in it.
+    // The end-to-end tests may run as root in another user's checkout, and must leave no files in it.
     cache: false,
   },
 });

@@ -15,12 +15,12 @@ interface Process {
   seconds: number;
 }
 
-/** What a piece of work took, with libvirtd and the QEMU processes of domains whose names begin with one of the prefixes. */
+/** Measures work, including libvirtd and the QEMU processes of domains whose names begin with one of the prefixes. */
 export async function accounted(prefixes: string | readonly string[], work: () => Promise<Usage>): Promise<Account> {
   const isGuest = ({ command }: Process): boolean =>
     command.some((word) => [prefixes].flat().some((prefix) => word.startsWith(`guest=${prefix}`)));
   const before = await daemonSeconds();
-  // What running guests have used before does not belong to this work.
+  // Exclude time that running guests used before.
   const earlier = new Map((await processes()).filter(isGuest).map(({ pid, seconds }) => [pid, seconds]));
   const { wall_s: wall, cpu_s: tool } = await work();
   const daemon = (await daemonSeconds()) - before;
@@ -51,7 +51,7 @@ export function line({ wall, tool, daemon, guests }: Account): string {
   return `wall ${wall} s; CPU: guests ${guests} s, libvirt ${daemon} s, tool ${tool} s`;
 }
 
-/** CPU time of everything that took part. */
+/** CPU time of all processes involved. */
 export function cpuSeconds({ guests, daemon, tool }: Account): number {
   return guests + daemon + tool;
 }

@@ -1,11 +1,11 @@
-/** What measure.py prints. */
+/** The output of measure.py. */
 export interface Usage {
   wall_s: number;
   cpu_s: number;
   peak_kib: number;
 }
 
-/** What all phases of the benchmark share. */
+/** Functions and values shared by all phases of the benchmark. */
 export interface Bench {
   /** Runs cowherd. @returns its JSON document */
   run<Document = unknown>(...args: string[]): Promise<Document>;
@@ -13,7 +13,7 @@ export interface Bench {
   cowherd(...args: string[]): Promise<Usage>;
   /** Runs a command and measures it. @throws when it fails */
   measure(...command: string[]): Promise<Usage>;
-  /** The same work by libvirt's API, without a tool around it. @returns what each phase took */
+  /** Does the same work with libvirt's API directly. @returns the figures of each phase */
   floor(xmlDir: string, base: string, ...phases: string[]): Promise<Phases>;
   /** Adds a row to the table. @param better 'less' if the figure must not exceed the limit, 'more' if it must reach it */
   row(name: string, figure: number, unit: string, limit: number, better: 'less' | 'more', details?: Record<string, unknown>): void;
@@ -42,14 +42,14 @@ export interface Sizes {
 
 export type Phases = Record<string, { wall_s: number }>;
 
-/** Of the members of the smallest fleets: 512 bytes of code, in 16 MiB. */
+/** Flags for the smallest guests: 512 bytes of code, in 16 MiB. */
 export const smallGuest = ['--memory', '16MiB', '--network', 'none', '--virt-type', 'qemu'];
 
 export function round(number: number, digits = 2): number {
   return Number(number.toFixed(digits));
 }
 
-/** The value of a list that is known to have one at this position. */
+/** The value at a position that is known to exist. */
 export function at<T>(list: readonly T[], position: number): T {
   const value = list.at(position);
   if (value === undefined) throw new Error(`no item ${position} in a list of ${list.length}`);

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Linux guests by hand: an overlay, a seed and a domain each, and a loop that asks until agent and ssh answer.
+# Linux guests with a script: an overlay, a seed and a domain for each, and a loop that polls until agent and ssh answer.
 #
 #   by-hand-guests.sh prepare DIR BASE COUNT TEMPLATE | spawn DIR BASE COUNT | teardown DIR BASE COUNT
 set -euo pipefail
-# A guest that never comes must not hold up the others for good.
+# A guest that never becomes ready must not block the others.
 if [ "$1" = spawn ] && [ -z "${BOUNDED:-}" ]; then exec env BOUNDED=yes timeout 300 bash "$0" "$@"; fi
 phase=$1 dir=$2 base=$3 count=$4
 export LC_ALL=C

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# What people write today: a loop of qemu-img, sed, virsh define and virsh start.
+# A typical script: a loop of qemu-img, sed, virsh define and virsh start.
 #
 #   by-hand.sh spawn|reset|teardown loop|xargs DIR BASE COUNT
 #
-# DIR/template.xml has NAME, UUID and OVERLAY in it; overlays go to DIR/overlays.
+# DIR/template.xml contains NAME, UUID and OVERLAY; overlays go to DIR/overlays.
 set -euo pipefail
 phase=$1 how=$2 dir=$3 base=$4 count=$5
 export dir base LC_ALL=C

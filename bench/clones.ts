@@ -8,24 +8,24 @@ import { type Bench, round } from './bench.js';
 const here = fileURLToPath(new URL('.', import.meta.url));
 const golden = 'cwt-bench-cg';
 const fleets = { clones: 'cwt-bench-cw', cold: 'cwt-bench-cc' };
-/** The same for both: clones and boots differ in what they do, not in how many do it at once. */
+/** The same concurrency for clones and boots. */
 const alike = ['--boot-concurrency', '8', '--concurrency', '16'];
-/** By then a clone has a host name, MAC, machine-id and host key of its own. */
+/** At that point, a clone has its own host name, MAC, machine-id and host key. */
 const own = ['--wait', 'address', '--timeout', '10m'];
 
 type Kind = 'clones' | 'reset' | 'cold';
 interface Pair {
   members: number;
   rounds: number;
-  /** What a booted guest must reach. */
+  /** The stage that a booted guest must reach. */
   ready: string;
-  /** The least ratio. */
+  /** The minimum ratio. */
   limit: number;
 }
 
 /**
- * Instant clones of a running VM compared with the same guests booted, in turn. Clones are ready once they have their own identity and
- * an address; booted ones when they are as far as the golden VM was when it was frozen, and have an address.
+ * Compares instant clones of a running VM with booted guests, in turn. Clones are ready when they have their own identity and an
+ * address; booted guests when they have reached the stage of the source VM at the freeze, and have an address.
  */
 export async function benchClones(
   { run, cowherd, scratch, rounds, row, say, sizes: { clones } }: Bench,
@@ -37,7 +37,7 @@ export async function benchClones(
     await execa('bash', [join(here, '..', 'examples', 'tiny-linux', 'build.sh'), image]);
     taken.tiny = await pair('tiny Linux', image, '128MiB', { members: clones, rounds, ready: 'agent', limit: 3 });
   }
-  // They are far from their limit: once is enough.
+  // The figures are far from the limit, so one round is enough.
   if (debian !== undefined)
     taken.debian = await pair('Debian 12', debian.image, '512MiB', {
       members: debian.members,
@@ -59,7 +59,7 @@ export async function benchClones(
     };
     say(`${members} × ${what}, cloned and booted`);
     for (let turn = 0; turn < rounds; turn++) {
-      // The golden VM's own work while it is frozen is in libvirt's and cowherd's time.
+      // The time for freezing the source VM is included in that of libvirt and cowherd.
       const { clones, cold } = fleets;
       note('clones', await accounted(`${clones}-`, () => cowherd('spawn', clones, '--from-running', `${golden}-001`, ...count, ...own)));
       note('reset', await accounted(`${clones}-`, () => cowherd('reset', clones, ...alike, ...own)));

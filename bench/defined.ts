@@ -3,13 +3,13 @@ import { median } from 'simple-statistics';
 import { buildGolden } from '../scripts/golden.js';
 import { type Bench, smallGuest, type Usage } from './bench.js';
 
-/** A large fleet that is defined and off. */
+/** A large fleet that is defined but not running. */
 export async function benchDefined({ cowherd, row, say, scratch, rounds, sizes: { defined: count } }: Bench) {
   const golden = join(scratch, 'golden-1000.qcow2');
   await buildGolden(golden, { filledMiB: 1 });
   const fleet = 'cwt-bench-k';
   const members = count.toLocaleString('en');
-  say(`${members} members, defined and off`);
+  say(`${members} members, defined but not running`);
   const spawn = await cowherd('spawn', fleet, '--base', golden, '--count', String(count), ...smallGuest, '--no-start');
   const status: Usage[] = [];
   const report: Usage[] = [];

@@ -14,8 +14,8 @@ type Shell = (typeof shells)[number];
 type Taken = Record<'spawn' | 'reset' | 'status' | 'report' | 'teardown', Usage>;
 
 /**
- * A fleet that runs, compared with libvirt's API called directly (the floor) and with shell scripts, in turn.
- * @param wantsShell the scripts take minutes, and can be left out
+ * Compares a running fleet with direct calls of libvirt's API (the floor) and with shell scripts, in turn.
+ * @param wantsShell the scripts take minutes and can be skipped
  */
 export async function benchFleet(bench: Bench, wantsShell: (name: Shell) => boolean) {
   const { run, cowherd, measure, floor, say, scratch, rounds } = bench;
@@ -43,7 +43,7 @@ export async function benchFleet(bench: Bench, wantsShell: (name: Shell) => bool
     taken.floor.push(least);
     say(`  floor   ${walls(least)}`);
     for (const how of shells) {
-      // Once is enough: they are far from their limits.
+      // The figures are far from the limits, so one round is enough.
       if (!wantsShell(how) || turn > 1) continue;
       const other = { spawn: await byHand('spawn', how), reset: await byHand('reset', how), teardown: await byHand('teardown', how) };
       taken[how].push(other);
@@ -90,7 +90,7 @@ const walls = (phases: Phases): string =>
     .map(([name, { wall_s }]) => `${name} ${wall_s} s`)
     .join(', ');
 
-/** The first member's XML as that of another one. */
+/** The first member's XML, adapted for another member. */
 function renumber(xml: string, index: number, directory: string): string {
   const name = `cwt-floor-${String(index).padStart(3, '0')}`;
   return xml

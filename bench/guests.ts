@@ -10,8 +10,8 @@ const here = fileURLToPath(new URL('.', import.meta.url));
 const fleet = 'cwt-bench-g';
 
 /**
- * Linux guests from nothing to ready (agent and ssh), compared with the same domains made and waited for by a script. What is
- * compared is the CPU time of the guests (QEMU), of libvirtd, and of the tool with its child processes.
+ * Compares Linux guests from creation to readiness (agent and ssh) with the same domains created by a script. The figures are the CPU
+ * time of the guests (QEMU), of libvirtd, and of the tool with its child processes.
  */
 export async function benchGuests({ run, measure, cowherd, scratch, rounds, row, say, sizes: { guests: members } }: Bench) {
   const golden = join(scratch, 'tiny.qcow2');
@@ -47,7 +47,7 @@ export async function benchGuests({ run, measure, cowherd, scratch, rounds, row,
   row('CPU per Linux guest to ready, against by hand', each(taken.cowherd) / each(taken.hand), '×', 1.1, 'less', {
     cowherd_cpu_s: round(each(taken.cowherd)),
     other_cpu_s: round(each(taken.hand)),
-    // Pauses between two checks grow to two seconds, which adds to the wall time.
+    // Pauses between checks grow to two seconds, which adds to the wall time.
     wall_ratio: round(median(taken.cowherd.map((item, turn) => item.wall / at(taken.hand, turn).wall))),
   });
   const share = taken.cowherd.map((item) => (100 * item.tool) / cpuSeconds(item));

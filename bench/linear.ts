@@ -3,17 +3,17 @@ import { linearRegression, linearRegressionLine, rSquared } from 'simple-statist
 import { buildGolden } from '../scripts/golden.js';
 import { at, type Bench, smallGuest, type Usage } from './bench.js';
 
-/** What each verb costs as the fleet grows. A verb that is not a straight line does something that is not linear in the members. */
+/** The cost of each command as the fleet grows. It should be linear in the number of members. */
 
-/** Members that run, at most; otherwise a tenth of them. */
+/** Maximum number of running members; otherwise a tenth of the members run. */
 const running = 100;
 /** Growth in CPU time below this is start-up and rounding. */
 const leastSeconds = 0.5;
 const figures = { cpu_s: 'CPU-s', wall_s: 's', peak_kib: 'KiB' } as const;
 
 /**
- * The most that one more member costs between two sizes, compared with the average over all sizes.
- * Steps rather than sums: a sum would hide it behind the fixed cost of a run.
+ * The highest cost of one more member between two sizes, relative to the average over all sizes. Uses differences because totals
+ * would hide it behind the fixed cost of a run.
  */
 export function growth(xs: readonly number[], ys: readonly number[]): number {
   const slope = (from: number, to: number): number => (at(ys, to) - at(ys, from)) / (at(xs, to) - at(xs, from));
@@ -21,7 +21,7 @@ export function growth(xs: readonly number[], ys: readonly number[]): number {
   return Math.max(...steps) / slope(0, -1);
 }
 
-/** The most that the cost per member, start-up included, rises from one size to the next: at most 1 for a linear verb. */
+/** The highest rise of the cost per member, including start-up, from one size to the next: at most 1 for a linear command. */
 export function risePerMember(xs: readonly number[], ys: readonly number[]): number {
   return Math.max(...xs.slice(1).map((x, index) => at(ys, index + 1) / x / (at(ys, index) / at(xs, index))));
 }
@@ -47,7 +47,7 @@ export async function benchLinear({ cowherd, scratch, row, say, sizes: { linear:
       say(
         `  ${verb}, ${fit.unit}: ${intercept.toPrecision(3)} + ${(slope * 1000).toPrecision(3)} per 1,000 members, R² ${r2.toFixed(3)}, steepest step ${fit.growth.toFixed(2)} × the average, cost per member rises by ${fit.perMember.toFixed(2)} × at most`,
       );
-      // Only CPU time is judged: wall time includes waiting for QEMU and other work on the machine.
+      // Only CPU time has a limit: wall time includes waiting for QEMU and other work on the machine.
       if (key === 'cpu_s' && at(ys, -1) - at(ys, 0) > leastSeconds)
         row(`${verb}: CPU time of one more member, steepest against all`, fit.growth, '×', 1.5, 'less', { r2 });
       return fit;
@@ -66,7 +66,7 @@ function runningOf(size: number): number {
   return Math.min(running, Math.floor(size / 10));
 }
 
-/** The verbs in the order in which they run, with their command lines. */
+/** The commands in the order in which they run. */
 function steps(golden: string, size: number): Record<string, string[]> {
   const fleet = 'cwt-bench-l';
   return {

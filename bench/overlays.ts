@@ -8,7 +8,7 @@ import type { Bench } from './bench.js';
 
 const rounds = 5;
 
-/** cowherd's overlays compared with a plain loop that writes the same bytes, in turn. */
+/** Compares cowherd's overlays with a plain loop that writes the same bytes, in turn. */
 export async function benchOverlays({ store, scratch, row, sizes: { overlays: count } }: Bench) {
   const host = await openHost({ store });
   const fleet = 'cwt-bench-o';

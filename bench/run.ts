@@ -23,7 +23,7 @@ const phases = [
 ];
 const { values } = parseArgs({
   options: {
-    /** Members of the fleet that runs. */
+    /** Members of the running fleet. */
     count: { type: 'string' },
     rounds: { type: 'string' },
     only: { type: 'string', multiple: true },
@@ -141,7 +141,7 @@ try {
   if (wants('linear')) taken.linear = await benchLinear(bench);
   if (wants('fleet')) taken.fleet = await benchFleet(bench, wants);
   if (wants('guests')) taken.guests = await benchGuests(bench);
-  // `--only warm-debian` leaves out the tiny ones.
+  // `--only warm-debian` skips the tiny Linux guests.
   if (wants('warm') || wants('warm-debian')) taken.warm = await benchWarm(bench, { withTiny: wants('warm'), debian: values.debian });
   if (wants('warm') || wants('clones') || wants('clones-debian')) {
     const debian = values.debian === undefined ? undefined : { image: values.debian, members: Number(values['debian-clones']) };
@@ -166,10 +166,10 @@ for (const { name, figure, unit, limit, better, met, cowherd_s, other_s, cowherd
   const walls = cowherd_s === undefined ? '' : ` (${cowherd_s} s, ${other_s} s)`;
   const pair = cowherd_cpu_s === undefined ? walls : ` (${cowherd_cpu_s} CPU-s, ${other_cpu_s} CPU-s)`;
   console.log(
-    `| ${name} | ${figure} ${unit}${pair} | ${better === 'less' ? '≤' : '≥'} ${limit} | ${values.quick ? 'not judged' : met ? 'met' : '**missed**'} |`,
+    `| ${name} | ${figure} ${unit}${pair} | ${better === 'less' ? '≤' : '≥'} ${limit} | ${values.quick ? 'not checked' : met ? 'met' : '**missed**'} |`,
   );
 }
-// The limits are those of the usual sizes.
+// The limits apply to the default sizes.
 process.exitCode = values.quick || rows.every((item) => item.met) ? 0 : 1;
 
 async function versions() {

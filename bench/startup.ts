@@ -1,7 +1,7 @@
 import { median } from 'simple-statistics';
 import { at, type Bench, round, type Usage } from './bench.js';
 
-/** What `cowherd list` takes in an empty store, compared with the programs that it cannot do without, in turn. */
+/** Compares `cowherd list` in an empty store with the programs that it needs, in turn. */
 export async function benchStartup({ measure, row, say, uri, sizes: { startup } }: Bench, bin: string) {
   const commands = {
     cowherd: () => measure(bin, 'list'),
@@ -9,7 +9,7 @@ export async function benchStartup({ measure, row, say, uri, sizes: { startup } 
     node: () => measure(process.execPath, '-e', '0'),
   };
   const taken = { cowherd: [] as Usage[], virsh: [] as Usage[], node: [] as Usage[] };
-  // The first run reads the files from the disk.
+  // The first run reads files from the disk and is not counted.
   await commands.cowherd();
   for (let turn = 0; turn < startup; turn++)
     for (const name of ['cowherd', 'virsh', 'node'] as const) taken[name].push(await commands[name]());

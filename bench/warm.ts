@@ -8,7 +8,7 @@ import { type Bench, round } from './bench.js';
 const here = fileURLToPath(new URL('.', import.meta.url));
 const fleet = 'cwt-bench-w';
 
-/** Warm resets compared with cold ones of the same members in the same run, until the agent answers. */
+/** Compares warm resets with cold resets of the same members in the same run, until the agent answers. */
 export async function benchWarm(
   { run, cowherd, scratch, rounds, row, say, sizes: { warm: members, warmHundred } }: Bench,
   { withTiny, debian }: { withTiny: boolean; debian: string | undefined },
@@ -20,7 +20,7 @@ export async function benchWarm(
     taken.tiny = await guests('tiny Linux', tiny, ['--memory', '128MiB', '--seed', 'nocloud'], { ready: 'agent' });
     if (warmHundred > 0) taken.hundred = await hundred(tiny, warmHundred);
   }
-  // Four at a time: of twenty that booted at once on two busy cores none had an agent after 22 minutes.
+  // Four at a time: when twenty booted at once on two busy cores, no agent answered within 22 minutes.
   if (debian !== undefined)
     taken.debian = await guests('Debian 12', debian, ['--memory', '512MiB', '--seed', 'nocloud'], {
       ready: 'agent,cloud-init',
@@ -28,7 +28,7 @@ export async function benchWarm(
     });
   return taken;
 
-  /** The boots and checkpoints of all, a wave at a time; those of a wave are off when the next one begins. */
+  /** Boots and checkpoints all members in waves; each wave is stopped before the next one begins. */
   async function prepare(wave: number, ready: string): Promise<[cold: Account, frozen: Account]> {
     const sums: [Account, Account] = [nothing(), nothing()];
     for (let first = 1; first <= members; first += wave) {
@@ -37,7 +37,7 @@ export async function benchWarm(
       const names = Array.from({ length: last - first + 1 }, (_, at) => `${fleet}-${String(first + at).padStart(3, '0')},`);
       const cold = await accounted(names, () => cowherd('start', fleet, range, '--wait', 'agent', '--timeout', '60m'));
       say(`  cold ${range} ${line(cold)}`);
-      // What cloud-init still does until they are ready is in it.
+      // This includes the work of cloud-init until the guests are ready.
       const frozen = await accounted(names, () => cowherd('checkpoint', fleet, range, '--wait', ready, '--timeout', '60m'));
       say(`  checkpoint ${range} ${line(frozen)}`);
       if (wave < members) await run('stop', fleet, range, '--force');
@@ -50,7 +50,7 @@ export async function benchWarm(
   async function guests(what: string, image: string, more: string[], { ready, wave = members }: { ready: string; wave?: number }) {
     say(`${members} × ${what}`);
     await run('base', 'add', image, '--name', fleet);
-    // A first boot on a fresh overlay is what a cold reset comes to; agent ping is where both are measured.
+    // A cold reset is equivalent to a first boot on a fresh overlay; both are measured until the agent answers.
     await run('spawn', fleet, '--base', fleet, '--count', String(members), ...more, '--virt-type', 'qemu', '--no-start');
     const [cold, frozen] = await prepare(wave, ready);
     say(`  cold ${line(cold)}`);

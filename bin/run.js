@@ -1,15 +1,15 @@
 #!/usr/bin/env -S node --max-semi-space-size=4
-// A run makes much that is gone at once: a small nursery keeps a verb over a thousand members small, and costs it no time.
+// Most allocations are short-lived: a small young generation limits memory for fleets of a thousand members, at no cost in time.
 import { answerShell } from '../dist/cli/completion/fast.js';
 
 const answer = answerShell(process.argv.slice(2));
 if (answer === undefined) {
-  // Stack traces name the sources instead of the bundles.
+  // Stack traces show source files instead of bundles.
   process.setSourceMapsEnabled(true);
   await (await import('../dist/cli/main.js')).main({ dir: import.meta.url });
 } else {
   process.stdout.on('error', ({ code, message }) => {
-    // A reader that has enough is no error, as for every verb.
+    // A closed pipe is not an error, as in every command.
     if (code === 'EPIPE') return;
     process.exitCode = 8;
     process.stderr

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# golden.sh OUT.qcow2: a golden image to try things with: 64 MiB, with a 512-byte guest that writes its own disk when it boots.
+# golden.sh OUT.qcow2: builds a small golden image: 64 MiB, with a 512-byte guest that writes to its disk when it boots.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 node --import tsx --input-type=module -e '

@@ -1,5 +1,5 @@
-# To be sourced with "here" set to the directory of the example: a store of its own beside the usual one, so that nothing of yours is
-# touched. However the script ends, its fleets are taken down and the store is removed. Sets work, a directory for files.
+# Source it with "here" set to the directory of the example. Uses a separate store next to the default one, so that your fleets are not
+# touched. When the script ends for any reason, its fleets and the store are removed. Sets work, a directory for files.
 own() { node "$here/../../bin/run.js" "$@"; }
 usual=$(cd "$here/../.." && node --input-type=module -e '
   import { openHost } from "./dist/index.js";
@@ -10,7 +10,7 @@ usual=$(cd "$here/../.." && node --input-type=module -e '
 LIBVIRT_DEFAULT_URI=$(tail -n 1 <<<"$usual")
 usual=$(head -n 1 <<<"$usual")
 work=$(mktemp -d)
-# Where the directory above belongs to root, within the store.
+# If the parent directory belongs to root, use a directory in the store.
 COWHERD_STORE=$(mktemp -d "$usual-example-XXXXXX" 2>/dev/null || { mkdir -p "$usual" && mktemp -d "$usual/example-XXXXXX"; })
 export COWHERD_STORE LIBVIRT_DEFAULT_URI
 clean_up() {
@@ -20,5 +20,5 @@ clean_up() {
 }
 trap clean_up EXIT
 chmod 755 "$COWHERD_STORE"
-# Which accelerator works here is known already.
+# Reuse the result of the accelerator probe.
 cp "$usual/accelerator.json" "$COWHERD_STORE/" 2>/dev/null || true

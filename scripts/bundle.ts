@@ -1,5 +1,5 @@
-// Bundles src and its packages into dist/*.js, part of the build: a command loads a dozen files instead of 600, in half the time.
-// The entry points are what package.json and bin/run.js name; modules that several of them share are in dist/chunks.
+// Part of the build: bundles src and its packages into dist/*.js. A command then loads a dozen files instead of 600, in half the time.
+// The entry points are named in package.json and bin/run.js; shared modules are in dist/chunks.
 import { readdir, readFile } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -18,7 +18,7 @@ const sourceOf = (path: string): string => posix.normalize(path).replace(/^dist\
 const commandDirectory = sourceOf(oclif.commands);
 const commands = await readdir(posix.join(root, commandDirectory), { recursive: true });
 
-/** What packages bring along and cowherd never uses: zod's messages in other languages, and source maps of Handlebars templates. */
+/** Replaces parts of packages that cowherd never uses: zod's translations, and source maps of Handlebars templates. */
 const withoutUnused: Plugin = {
   name: 'without-unused',
   setup({ onResolve, onLoad }) {
@@ -27,7 +27,7 @@ const withoutUnused: Plugin = {
   },
 };
 
-/** What packages in CommonJS expect in each file. */
+/** Variables that CommonJS packages expect in each file. */
 const commonJs = `import { createRequire as requireFrom } from 'node:module';
 const require = requireFrom(import.meta.url);
 const __filename = import.meta.filename ?? new URL(import.meta.url).pathname;`;
@@ -46,7 +46,7 @@ await build({
   format: 'esm',
   platform: 'node',
   target: 'node20.17',
-  // oclif finds its plugins and their commands by their files.
+  // oclif loads its plugins and their commands from their own files.
   external: ['@oclif/*'],
   banner: { js: commonJs },
   plugins: [withoutUnused],

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Runs commands in a copy of this checkout on a fresh, minimal Debian of another release, with that release's own libvirt, QEMU and Node.
-# The system has its own mounts, processes, devices and network, and is deleted at the end.
+# Runs commands in a copy of this checkout on a fresh, minimal Debian of another release, with the libvirt, QEMU and Node.js of that
+# release. The system has its own mounts, processes, devices and network, and is deleted at the end.
 #
 #   fresh-debian.sh [--keep DIR] SUITE [COMMAND]...
 #                     SUITE: bookworm, trixie
 #                     COMMAND: run by bash in the checkout; default: 'npm run quickstart' and 'npm test'
-#                     --keep: use this directory and keep the system there, for another run
+#                     --keep: use this directory and keep the system for another run
 #
-# Needs root, mmdebstrap and slirp4netns. Where the release's own Node is too old, it gets the one that runs here.
-# Exit 3: something is missing. Otherwise the exit code of the first command that fails.
+# Needs root, mmdebstrap and slirp4netns. If the release's own Node.js is too old, the Node.js of this machine is used.
+# Exit code 3: something is missing. Otherwise the exit code of the first command that fails.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -31,13 +31,13 @@ done
 system=${dir:-$(mktemp -d /var/tmp/cowherd-debian.XXXXXX)}
 guest=
 network=
-# The mounts are those of the first process inside, and gone with it. unshare ignores what can be ignored while that runs.
+# The mounts belong to the first process inside and disappear with it. Meanwhile unshare ignores signals, so kill it with KILL.
 trap 'for pid in $guest $network; do kill -KILL "$pid" 2>/dev/null || true; done; [ -n "$dir" ] || rm -rf --one-file-system "$system"' EXIT
 trap 'exit 130' INT TERM HUP
 
 if [ ! -e "$system/etc/debian_version" ]; then
-  say "making a minimal Debian $suite in $system"
-  # From the mirror that this machine uses, where it is Debian.
+  say "creating a minimal Debian $suite in $system"
+  # Use the mirror of this machine if it runs Debian.
   mirror=
   if grep -q '^ID=debian' /etc/os-release; then
     mirror=$(awk '/^URIs:/ { print $2; exit } /^deb / { print $2; exit }' \
@@ -45,12 +45,12 @@ if [ ! -e "$system/etc/debian_version" ]; then
   fi
   mmdebstrap --quiet --variant=apt --include=ca-certificates,mount,iproute2 "$suite" "$system" ${mirror:+"$mirror"}
 fi
-# How this machine reaches its mirrors and registries.
+# Settings for reaching mirrors and registries.
 cp /etc/hosts "$system/etc/hosts"
 cp -r /etc/ssl/certs "$system/etc/ssl/"
 { grep -rls '^Acquire::' /etc/apt/apt.conf.d || true; } | xargs -r cp -t "$system/etc/apt/apt.conf.d"
 for config in "${NPM_CONFIG_USERCONFIG:-$HOME/.npmrc}"; do [ ! -f "$config" ] || cp "$config" "$system/root/.npmrc"; done
-# slirp4netns answers for this machine's name servers.
+# slirp4netns forwards to this machine's name servers.
 echo 'nameserver 10.0.2.3' >"$system/etc/resolv.conf"
 
 checkout=$system/root/cowherd
@@ -60,13 +60,13 @@ git ls-files -z --cached --others --exclude-standard | xargs -0 sh -c 'for f; do
   tar -c --null --files-from=- | tar -x -C "$checkout"
 
 # --- Node -----------------------------------------------------------------------------------------------------------------
-# Debian 12's own is too old; see the README for how to get another.
+# Debian 12's own Node.js is too old; see docs/install.md for a newer one.
 node_major=$(chroot "$system" sh -c 'apt-get update -qq && apt-cache policy nodejs' | sed -n 's/^ *Candidate: *\([0-9]*\).*/\1/p')
 if [ "${node_major:-0}" -ge 20 ]; then
   node_packages='nodejs npm'
   certificates=
 else
-  say "Node $node_major of $suite is too old: using $(node --version) of this machine"
+  say "Node.js $node_major of $suite is too old: using $(node --version) of this machine"
   node_packages=
   node=$(readlink -f "$(command -v node)")
   npm=$(dirname "$(dirname "$(readlink -f "$(command -v npm)")")")
@@ -74,7 +74,7 @@ else
   mkdir -p "$system/usr/local/lib/node_modules"
   rm -rf "$system/usr/local/lib/node_modules/npm"
   cp -r "$npm" "$system/usr/local/lib/node_modules/npm"
-  # Debian's own Node knows the system's certificates, others do not.
+  # Unlike other builds, Debian's Node.js uses the system's certificates.
   certificates=/etc/ssl/certs/ca-certificates.crt
   ln -sf ../lib/node_modules/npm/bin/npm-cli.js "$system/usr/local/bin/npm"
   ln -sf ../lib/node_modules/npm/bin/npx-cli.js "$system/usr/local/bin/npx"
@@ -117,7 +117,7 @@ unshare --mount --pid --net --fork --kill-child bash -euo pipefail -c '
   ln -s pts/ptmx dev/ptmx
   ln -s /proc/self/fd dev/fd
   mknod -m 666 dev/net/tun c 10 200
-  # setup.sh gives it to the group kvm.
+  # setup.sh changes its group to kvm.
   [ -z "$kvm" ] || mknod -m 600 dev/kvm c 10 232
   mount -t tmpfs tmpfs dev/shm
   mkdir -p .outside

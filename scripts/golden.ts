@@ -5,15 +5,15 @@ import { type BootSectorEnding, bootSector } from '../src/core/image/boot-sector
 
 interface Options {
   filledMiB?: number;
-  /** What the guest does once it has written its disk. */
+  /** What the guest does after it has written its disk. */
   ending?: BootSectorEnding;
   format?: 'qcow2' | 'raw';
   virtualMiB?: number;
 }
 
 /**
- * Builds a golden image around the boot-sector guest: a qcow2 disk of 64 MiB, part of it filled with random bytes that stand
- * for an installed system.
+ * Builds a golden image with the boot-sector guest: a 64 MiB qcow2 disk, partly filled with random bytes in place of an installed
+ * system.
  */
 export async function buildGolden(
   path: string,
@@ -23,7 +23,7 @@ export async function buildGolden(
   const handle = await open(raw, 'w');
   try {
     await handle.write(bootSector(ending), 0, 512, 0);
-    // The first MiB is the guest's: it holds the sector that it writes.
+    // The first MiB contains the sector that the guest writes.
     for (let mib = 1; mib <= filledMiB; mib++) await handle.write(randomBytes(1024 ** 2), 0, 1024 ** 2, mib * 1024 ** 2);
     await handle.truncate(virtualMiB * 1024 ** 2);
   } finally {

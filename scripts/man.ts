@@ -1,4 +1,4 @@
-// Writes man/cowherd*.1 from the commands as oclif's manifest has them: part of the build, so that pages and help cannot differ.
+// Part of the build: writes man/cowherd*.1 from the commands in oclif's manifest, so that man pages and help are the same.
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import type { Command, Interfaces } from '@oclif/core';
 
@@ -6,7 +6,7 @@ const root = new URL('../', import.meta.url);
 const { version } = JSON.parse(await readFile(new URL('package.json', root), 'utf8'));
 const manifest: Interfaces.Manifest = JSON.parse(await readFile(new URL('oclif.manifest.json', root), 'utf8'));
 
-/** Text as roff takes it: no backslash, and no line that begins like a request. */
+/** Escapes text for roff: backslashes, and lines that begin like a request. */
 const roff = (text = ''): string =>
   text
     .replaceAll('\\', '\\e')

@@ -14,7 +14,7 @@ console.log(`<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${
 <g font-family="ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace" font-size="14" fill="#d8dee9">`);
 for (const [position, line] of lines.entries()) {
   const y = margin + (position + 0.75) * lineHeight;
-  // Bars are drawn as shapes: fonts disagree about how wide block characters are.
+  // Bars are drawn as shapes: the width of block characters differs between fonts.
   const bar = /[█░]+/.exec(line);
   const fill = position === 0 ? ' fill="#88c0d0"' : /^Saved/.test(line) ? ' fill="#a3be8c"' : '';
   const put = (x: number, content: string): void => {

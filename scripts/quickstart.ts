@@ -1,5 +1,5 @@
-// The main job from beginning to end, on real virtual machines: `npm run quickstart [-- --count N]`.
-// With --linux the guests are Linux ones, to be logged in to; without, 512 bytes of code that boot in a tenth of a second.
+// Shows the main commands on real virtual machines: `npm run quickstart [-- --count N]`. With --linux the guests are small Linux systems
+// that you can log in to; otherwise 512 bytes of code that boot in a tenth of a second.
 import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -7,20 +7,21 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { execa } from 'execa';
+import { widthOf, wrap } from '../src/cli/terminal/layout.js';
 import { openHost } from '../src/index.js';
 import { buildGolden } from './golden.js';
 
 const { values } = parseArgs({ options: { count: { type: 'string' }, linux: { type: 'boolean', default: false } } });
 const count = Number(values.count ?? (values.linux ? 8 : 100));
 if (!Number.isInteger(count) || count < 1 || count > 1000) {
-  console.error(`--count ${values.count}: write a number from 1 to 1000`);
+  console.error(`--count ${values.count}: use a number from 1 to 1000`);
   process.exit(2);
 }
 
 const bin = fileURLToPath(new URL('../bin/run.js', import.meta.url));
 const fleet = 'quickstart';
 
-/** Ctrl-C reaches the cowherd that runs, too, which finishes what it has begun; then all is taken down. */
+/** Ctrl-C also reaches the running cowherd command, which finishes its current steps; then everything is removed. */
 let interruptedBy: number | undefined;
 let running: { kill(signal: 'SIGTERM'): boolean } | undefined;
 process.on('SIGINT', () => {
@@ -31,17 +32,36 @@ process.on('SIGTERM', () => {
   running?.kill('SIGTERM');
 });
 
-/** Prints a command as a person would type it, then runs it. */
+function say(text: string): void {
+  console.log(wrap(text, widthOf(process.stdout)));
+}
+
+/** A command line broken between words with backslashes, so that it can still be copied. */
+function folded(words: readonly string[]): string {
+  const width = widthOf(process.stdout) ?? Number.POSITIVE_INFINITY;
+  const lines: string[] = [];
+  let line = '$';
+  for (const word of words) {
+    if (line.length + word.length + 3 > width && line.trim() !== '$') {
+      lines.push(`${line} \\`);
+      line = '   ';
+    }
+    line += ` ${word}`;
+  }
+  return [...lines, line].join('\n');
+}
+
+/** Prints a command line, then runs it. */
 async function cowherd(...args: string[]): Promise<void> {
   if (interruptedBy !== undefined && args[0] !== 'teardown') throw new Failure(interruptedBy);
-  console.log(`\n$ cowherd ${args.map((arg) => (/[^\w=.,/:-]/.test(arg) ? `'${arg}'` : arg)).join(' ')}`);
+  console.log(`\n${folded(['cowherd', ...args.map((arg) => (/[^\w=.,/:-]/.test(arg) ? `'${arg}'` : arg))])}`);
   const run = execa(process.execPath, [bin, ...args], { stdio: 'inherit', reject: false });
   running = run;
   const { exitCode } = await run;
   if (exitCode !== 0) throw new Failure(exitCode ?? 1);
 }
 
-/** cowherd has said what is wrong; there is nothing to add but its exit code. */
+/** cowherd has reported the error; only its exit code is passed on. */
 class Failure extends Error {
   readonly exitCode: number;
 
@@ -51,9 +71,9 @@ class Failure extends Error {
   }
 }
 
-/** As many as the machine has room for, and what they cost. */
+/** A hundred tiny guests, and what they cost. */
 async function smallestGuests(): Promise<void> {
-  console.log('Building golden.qcow2: a 64 MiB disk, 48 MiB of it in use, with a 512-byte guest that writes its own disk when it boots.');
+  say('Building golden.qcow2: a 64 MiB disk with 48 MiB in use and a 512-byte guest that writes to its disk when it boots.');
   await buildGolden(golden, { filledMiB: 48 });
   const guest = ['--memory', '16MiB', '--network', 'none'];
   await cowherd('spawn', fleet, '--base', golden, '--count', String(count), ...guest, '--wait', 'console=^OK');
@@ -64,9 +84,9 @@ async function smallestGuests(): Promise<void> {
   await cowherd('teardown', fleet, '--with-base', '--yes');
 }
 
-/** Guests with names, keys and addresses: work in them, and have them back clean. */
+/** Guests with names, keys and addresses: run commands in them, then reset one. */
 async function linuxGuests(): Promise<void> {
-  console.log('Building golden.qcow2: a real Linux of 28 MB, out of Debian packages.');
+  say('Building golden.qcow2: a 28 MB Linux system from Debian packages.');
   await execa('bash', [fileURLToPath(new URL('../examples/tiny-linux/build.sh', import.meta.url)), golden], { stdio: 'inherit' });
   const guest = ['--memory', '128MiB', '--seed', 'nocloud', '--forward-ssh'];
   await cowherd('spawn', fleet, '--base', golden, '--count', String(count), ...guest, '--wait', 'agent,ssh');
@@ -81,13 +101,13 @@ async function linuxGuests(): Promise<void> {
 }
 
 if (values.linux) {
-  // Seeds and ssh need a little more than the smallest guests.
+  // Seeds and ssh need more tools than the smallest guests.
   const setup = fileURLToPath(new URL('setup.sh', import.meta.url));
   const { exitCode } = await execa('bash', [setup, '--guests'], { stdio: 'inherit', reject: false });
   if (exitCode !== 0) process.exit(exitCode ?? 1);
 }
 
-// A store of its own beside the usual one, so that nothing of yours is touched.
+// A separate store next to the default one, so that your fleets are not touched.
 const host = await openHost();
 const store = `${host.fleets.root}-quickstart`;
 const uri = host.hypervisor.uri;
@@ -99,7 +119,7 @@ const scratch = await mkdtemp(join(tmpdir(), 'cowherd-quickstart-'));
 const golden = join(scratch, 'golden.qcow2');
 let isDone = false;
 try {
-  console.log(`Connection ${uri}, store ${store}`);
+  say(`Connection ${uri}, store ${store}`);
   await (values.linux ? linuxGuests() : smallestGuests());
   isDone = true;
 } catch (error) {
@@ -109,17 +129,19 @@ try {
   await rm(scratch, { recursive: true, force: true });
   let isGone = true;
   if (!isDone && existsSync(join(store, 'fleets', fleet))) {
-    console.log(`\nCleaning up after the ${interruptedBy === undefined ? 'failure' : 'interruption'}:`);
+    say(`\nCleaning up after the ${interruptedBy === undefined ? 'failure' : 'interruption'}:`);
     isGone = await cowherd('teardown', fleet, '--with-base', '--yes').then(
       () => true,
       () => false,
     );
   }
-  // Without its store nothing would know which domains are the fleet's.
+  // The store is needed to remove the fleet's domains later.
   if (isGone) await rm(store, { recursive: true, force: true });
   else {
     const settings = `COWHERD_STORE=${store} LIBVIRT_DEFAULT_URI=${uri}`;
-    console.log(`\nSomething is left. This removes it:\n  ${settings} node ${bin} teardown ${fleet} --with-base --yes && rm -r ${store}`);
+    console.log(
+      `\nThe fleet could not be removed completely. To remove the rest:\n  ${settings} node ${bin} teardown ${fleet} --with-base --yes && rm -r ${store}`,
+    );
   }
 }
-if (isDone) console.log('\nDone. No domain, overlay or base image is left. The packages stay, and so does libvirtd.');
+if (isDone) say('\nDone. All domains, overlays and base images were removed. Installed packages and a running libvirtd stay.');

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Makes a Debian or Ubuntu machine ready to run cowherd from this checkout: packages, node_modules, dist, a running libvirtd.
-# Says what is missing before it installs it; does nothing where nothing is missing; reconfigures nothing that it did not start.
+# Prepares a Debian or Ubuntu machine to run cowherd from this checkout: packages, node_modules, dist, a running libvirtd.
+# Lists missing packages before it installs them. Does not reconfigure services that it did not start.
 #
 #   setup.sh [--guests] [--tests] [--bench] [--nightly]
-#                                   --guests: also what Linux guests need: seeds, ssh, libvirt's networks, building the image
-#                                   --tests: also UEFI firmware, an emulated TPM, virt-install, Ansible and small tools, which the tests use
-#                                   --bench: also what only the benchmarks need
-#                                   --nightly: also what makes a fresh Debian of another release
+#                                   --guests: also tools for Linux guests: seeds, ssh, libvirt networks, building the image
+#                                   --tests: also tools for the tests: UEFI firmware, an emulated TPM, virt-install, Ansible and others
+#                                   --bench: also tools for the benchmarks
+#                                   --nightly: also tools to create a fresh Debian of another release
 #
-# Exit 3: something is missing that it cannot install.
+# Exit code 3: something is missing and cannot be installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -29,8 +29,8 @@ fi
 
 # --- Node -----------------------------------------------------------------------------------------------------------------
 needed=$(sed -n 's/^ *"node": "\(.*\)".*/\1/p' package.json)
-have node && have npm || give_up "Node.js and npm are missing. Install Node $needed; docs/install.md says how."
-# The range in package.json is what the dependencies ask for: "^20.17.0 || >=22.9.0" and the like.
+have node && have npm || give_up "Node.js and npm are missing. Install Node.js $needed; see docs/install.md."
+# The range in package.json is what the dependencies require: "^20.17.0 || >=22.9.0" and the like.
 node -e '
   const [major, minor] = process.versions.node.split(".").map(Number);
   const fits = (range) => {
@@ -38,7 +38,7 @@ node -e '
     return major == a ? minor >= b : operator === ">=" && major > a;
   };
   process.exit(process.argv[1].split("||").some(fits) ? 0 : 1);
-' "$needed" || give_up "Node $(node --version) does not fit: cowherd needs $needed; docs/install.md says how to get it."
+' "$needed" || give_up "Node.js $(node --version) is not supported: cowherd needs $needed; see docs/install.md."
 
 # --- Debian packages ------------------------------------------------------------------------------------------------------
 service_manager=none
@@ -77,12 +77,12 @@ PATH=$PATH:/usr/sbin:/sbin
 for tool in "${!package_of[@]}"; do
   have "$tool" || missing+=("${package_of[$tool]}")
 done
-# libvirtd alone comes with libvirt-daemon; the users, groups and networks come with this one.
+# libvirt-daemon contains only libvirtd; this package adds users, groups and networks.
 have libvirtd && ! getent group libvirt >/dev/null && missing+=(libvirt-daemon-system)
 if [[ " $* " == *' --tests '* ]] && ! [ -f /usr/share/OVMF/OVMF_CODE_4M.fd ]; then
   missing+=(ovmf)
 fi
-# SPICE is part of QEMU on some releases, and a package of its own on others.
+# SPICE is part of QEMU on some releases, and a separate package on others.
 if [[ " $* " == *' --tests '* ]] && ! { have qemu-system-x86_64 && qemu-system-x86_64 -device help | grep -q '"qxl"'; }; then
   missing+=("$(apt-cache show qemu-system-modules-spice >/dev/null 2>&1 && echo qemu-system-modules-spice || echo qemu-system-x86)")
 fi
@@ -93,19 +93,19 @@ fi
 if [ ${#missing[@]} -gt 0 ]; then
   mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
   say "missing packages: ${missing[*]}"
-  have apt-get || give_up "This is not Debian or Ubuntu. Install the equivalents of: ${missing[*]}"
-  [ "$can_be_root" = yes ] || give_up "Installing them needs root: sudo apt-get install ${missing[*]}"
+  have apt-get || give_up "This system is not Debian or Ubuntu. Install the equivalents of: ${missing[*]}"
+  [ "$can_be_root" = yes ] || give_up "Installing packages needs root: sudo apt-get install ${missing[*]}"
   say "installing them with apt-get"
   install_packages() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
   }
-  # Package lists may be absent or old; they are fetched only where they are needed.
+  # Package lists may be missing or old; fetch them only if needed.
   install_packages 2>/dev/null || { as_root apt-get update -qq && install_packages; } || give_up "apt-get could not install ${missing[*]}"
 fi
 
 # --- Emulated TPMs --------------------------------------------------------------------------------------------------------
-# libvirt runs swtpm as the user tss, and as root where that user came after libvirtd was started. What root has left in the
-# directory of swtpm's little certificate authority then keeps tss out from libvirtd's next start on: no TPM can be made.
+# libvirt runs swtpm as the user tss, or as root if that user was created after libvirtd was started. Files that root has left in the
+# directory of swtpm's local certificate authority then block tss after the next start of libvirtd: no TPM can be created.
 tpm_authority=/var/lib/swtpm-localca
 if [[ " $* " == *' --tests '* ]] && [ "$can_be_root" = yes ] && as_root test -d "$tpm_authority"; then
   owner=$(as_root stat -c %U "$tpm_authority")
@@ -134,15 +134,15 @@ start_by_hand() {
   local run=/run/cowherd-setup
   as_root mkdir -p "$run"
   if [ -c /dev/kvm ] && [ "$(stat -c %a:%G /dev/kvm)" != 660:kvm ]; then
-    # What udev does elsewhere. Without it libvirt finds its cache of QEMU's abilities invalid at every call.
+    # udev does this elsewhere. Otherwise libvirt considers its cache of QEMU capabilities invalid at every call.
     say "giving /dev/kvm to the group kvm, mode 660"
     as_root chgrp kvm /dev/kvm && as_root chmod 660 /dev/kvm
   fi
-  # Members of the group libvirt may connect, as with a service manager and polkit; there is neither here.
+  # Lets members of the group libvirt connect, as polkit does on systems with a service manager.
   printf '%s\n' 'unix_sock_group = "libvirt"' 'unix_sock_rw_perms = "0770"' 'auth_unix_rw = "none"' |
     as_root tee "$run/libvirtd.conf" >/dev/null
-  # tini reaps QEMU processes at once; a slow init makes every stop take two seconds.
-  # A virtlogd that runs already keeps a second one from staying.
+  # tini reaps QEMU processes immediately; with a slow init every stop takes two seconds.
+  # A second virtlogd exits if one is already running.
   # shellcheck disable=SC2016
   as_root sh -c '
     ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -Hn)"
@@ -157,14 +157,14 @@ start_by_hand() {
 }
 
 if [ "$can_be_root" = no ]; then
-  say "no root here: leaving the system's libvirtd alone; qemu:///session needs no set-up"
+  say "not root: not changing the system's libvirtd; qemu:///session needs no setup"
 elif ! answers; then
   if [ "$service_manager" = systemd ]; then
     say "starting libvirtd (systemctl start libvirtd)"
     as_root systemctl start libvirtd
     answers || give_up "libvirtd does not answer; see: journalctl -u libvirtd"
   else
-    say "starting virtlogd and libvirtd (there is no service manager); they stay until you end them"
+    say "starting virtlogd and libvirtd (no service manager found); they run until you stop them"
     start_by_hand
   fi
 fi

@@ -1,5 +1,5 @@
-// Draws what a real terminal shows of a real run: `npx tsx scripts/terminal-picture.ts > docs/images/terminal.svg`. Needs root or the group
-// libvirt, a build (npm run build), and script (bsdutils). The fleet "demo" is made in a store of its own and taken down again.
+// Draws a real run in a real terminal: `npx tsx scripts/terminal-picture.ts > docs/images/terminal.svg`. Needs root or the group libvirt,
+// a build (npm run build), and script (bsdutils). The fleet "demo" is created in a separate store and removed afterwards.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -21,7 +21,7 @@ await host.close();
 const scratch = await mkdtemp(join(tmpdir(), 'cowherd-picture-'));
 const screen = new xterm.Terminal({ cols: columns, rows, allowProposedApi: true });
 
-/** Runs a command line in the terminal, as if it had been typed there. */
+/** Runs a command line as if it had been typed in the terminal. */
 async function type(line: string, isShown = true): Promise<void> {
   const command = `cd ${scratch}; stty rows 24 cols ${columns}; cowherd() { '${process.execPath}' '${bin}' "$@"; }; ${line}`;
   if (isShown) screen.write(`\u001b[1;36m$\u001b[0m ${line}\r\n`);
@@ -39,7 +39,7 @@ async function type(line: string, isShown = true): Promise<void> {
 
 try {
   await buildGolden(join(scratch, 'golden.qcow2'), { filledMiB: 48 });
-  // Which accelerator works here is found out once, before the picture.
+  // Probe the accelerator before the picture.
   await type('cowherd doctor', false);
   await type(`cowherd spawn ${fleet} --base golden.qcow2 --count 6 --memory 16MiB --network none --wait console=^OK`);
   await type(`cowherd stop ${fleet} 5 --timeout 1s --force`, false);
@@ -57,7 +57,7 @@ const plain = '#d8dee9';
 const palette = ['#3b4252', '#e06c75', '#98c379', '#e5c07b', '#61afef', '#c678dd', '#56b6c2', plain, '#7f8794'];
 const [charWidth, lineHeight, margin] = [8.4, 19, 16];
 
-/** Cells next to each other that look the same. */
+/** Adjacent cells with the same style. */
 interface Run {
   column: number;
   text: string;
@@ -91,7 +91,7 @@ for (let row = 0; row < height; row++) {
   for (const { column, text, color, isBold } of runsOf(buffer.getLine(row))) {
     const x = margin + column * charWidth;
     if (/[█░]/.test(text)) {
-      // Bars are drawn as shapes: fonts disagree about how wide block characters are.
+      // Bars are drawn as shapes: the width of block characters differs between fonts.
       const full = text.replaceAll('░', '').length;
       const bar = (cells: number, fill: string): string =>
         `<rect x="${x.toFixed(1)}" y="${y + 3}" width="${(cells * charWidth).toFixed(1)}" height="13" fill="${fill}"/>`;

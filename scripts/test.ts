@@ -1,4 +1,4 @@
-// Every check, one after the other: `npm test`. The last line is `N passed, N failed`.
+// Runs every check: `npm test`. The last line is `N passed, N failed`.
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,7 +7,7 @@ import { execa, type Options } from 'execa';
 const counts = { passed: 0, failed: 0, skipped: 0 };
 const scratch = await mkdtemp(join(tmpdir(), 'cowherd-test-'));
 
-/** End-to-end tests make users, stores and domains: they run as root. */
+/** End-to-end tests create users, stores and domains, so they run as root. */
 const asRoot = process.getuid?.() === 0 ? [] : ['sudo', '-E', 'env', `PATH=${process.env.PATH}`];
 
 async function check(name: string, command: string, args: string[]): Promise<void> {
@@ -16,7 +16,7 @@ async function check(name: string, command: string, args: string[]): Promise<voi
   counts[exitCode === 0 ? 'passed' : 'failed']++;
 }
 
-/** @param isQuiet show the output when all is over: for tests that run beside others */
+/** @param isQuiet show the output at the end: for tests that run in parallel with others */
 async function tests(name: string, prefix: readonly string[] = [], options: readonly string[] = [], isQuiet = false): Promise<void> {
   if (!isQuiet) console.log(`\n== ${name} tests`);
   const report = join(scratch, `${name}.json`);
@@ -33,18 +33,18 @@ async function tests(name: string, prefix: readonly string[] = [], options: read
   counts.passed += result.numPassedTests;
   counts.failed += result.numFailedTests;
   counts.skipped += result.numPendingTests + result.numTodoTests;
-  // A file that could not be loaded, or a teardown that failed, counts no test: it must not pass for green.
+  // A test file that cannot be loaded, or a failed teardown, counts no test but must not pass.
   if (exitCode !== 0 && result.numFailedTests === 0) counts.failed++;
 }
 
 try {
   await check('lint', 'npm', ['run', '--silent', 'lint']);
   await check('types', 'npm', ['run', '--silent', 'types']);
-  // On two cores vitest would run one file at a time.
+  // On two cores, vitest would run one file at a time by default.
   const twoFiles = ['--maxWorkers=2'];
   await tests('unit', [], twoFiles);
   await tests('integration', [], twoFiles);
-  // Small guests wait more than they work: three files at a time on two cores. Some tests do nothing but wait.
+  // Tests with small guests mostly wait, so run three files at a time on two cores. Some tests do nothing but wait.
   await Promise.all([tests('e2e', asRoot, ['--maxWorkers=3']), tests('e2e-waiting', asRoot, [], true)]);
   await tests('e2e-crowded', asRoot);
 } finally {

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Builds a golden image of a Debian 12 server with cloud-init, ssh and the QEMU guest agent: no loop device, no kernel
-# module, no virtual machine. Packages come from this machine's own apt sources where they are Debian 12's, else from
-# mmdebstrap's default. As root, missing tools are installed; an ordinary user needs uidmap and a range in /etc/subuid.
+# Builds a golden image of a Debian 12 server with cloud-init, ssh and the QEMU guest agent, without a loop device, kernel
+# module or virtual machine. Packages come from this machine's apt sources if it runs Debian 12, otherwise from mmdebstrap's
+# default mirror. As root, missing tools are installed; other users need uidmap and a range in /etc/subuid.
 #
 #   build.sh OUT.qcow2
 #
-# Exit 2: wrong arguments. Exit 3: something is missing that it cannot install.
+# Exit code 2: invalid arguments. Exit code 3: something is missing and cannot be installed.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
@@ -14,13 +14,13 @@ wrong() { say "$*"; say 'usage: build.sh OUT.qcow2'; exit 2; }
 give_up() { say "$*"; exit 3; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
-[ $# = 1 ] || wrong 'one output file, please'
+[ $# = 1 ] || wrong 'give one output file'
 case $1 in -*) wrong "unknown option $1" ;; esac
 out=$1
 [ -d "$(dirname "$out")" ] || wrong "there is no directory $(dirname "$out")"
 [ -w "$(dirname "$out")" ] || wrong "cannot write to $(dirname "$out")"
 
-# --- What this machine must have ----------------------------------------------------------------------------------------
+# --- Required tools ----------------------------------------------------------------------------------------
 export PATH=$PATH:/usr/sbin:/sbin LC_ALL=C
 for tool in apt-get dpkg; do
   have $tool || give_up "$tool is missing: this builds on Debian or Ubuntu (amd64); copy the image from there"
@@ -46,7 +46,7 @@ fi
 work=$(mktemp -d)
 part=$out.$$.part
 mode=root
-# For an ordinary user, all that touches the tree runs as the root of a namespace, where files have the owners that they should.
+# Without root, all commands on the tree run as root of a user namespace, where files have the right owners.
 if [ "$(id -u)" != 0 ]; then
   mode=unshare
   chmod 711 "$work"
@@ -62,15 +62,15 @@ fi
 
 # --- The tree -----------------------------------------------------------------------------------------------------------
 packages=(
-  # the machine
+  # system
   linux-image-cloud-amd64 grub-pc systemd-sysv systemd-resolved systemd-timesyncd udev dbus libpam-systemd libnss-myhostname
-  # what a fleet asks of it
+  # needed by cowherd
   cloud-init cloud-guest-utils fdisk openssh-server qemu-guest-agent sudo
-  # what one expects on a server
+  # usual on a server
   apt-utils bash-completion ca-certificates cron curl iproute2 iputils-ping less logrotate nano netbase procps tzdata vim-tiny zstd
 )
 
-# What the machine's apt needs to reach its sources, and the sources themselves.
+# The machine's apt sources, and the settings needed to reach them.
 apt-config dump | grep -E '^Acquire::(http|https|Check-|Retries|ForceIPv)[^ ]* ' >"$work/apt.conf" || true
 # shellcheck disable=SC2016 # apt's own variables
 mapfile -t sources < <(
@@ -79,18 +79,18 @@ mapfile -t sources < <(
       print "deb", $2, $3, $4
     }' | sort -u
 )
-# Updates alone make no Debian.
+# A source with updates only is not enough.
 [[ " ${sources[*]} " == *' bookworm main '* ]] || sources=()
 
-# Into the tree before the packages: cloud-init and GRUB find their settings there.
+# Copied before the packages are installed, so that cloud-init and GRUB find their settings.
 tar -C "$here/root" --owner=0 --group=0 --mode=u=rwX,go=rX -cf "$work/files.tar" .
-# From where the root of a namespace can read it, unlike a home.
+# Root of a namespace may not be able to read a home directory.
 install -m 755 "$here/customize.sh" "$work/"
 
 tree=$work/place/tree
 mkdir -m 1777 "$work/place"
 say "installing Debian 12 (${#sources[@]} apt sources of this machine's)"
-# Texts in other languages are left out. Were GRUB given a disk, it would look for that one at each of its upgrades.
+# Translations are excluded. With a configured disk, GRUB would look for that disk at each of its upgrades.
 # shellcheck disable=SC2016 # $1 is for the hook
 mmdebstrap --mode=$mode --variant=minbase --format=directory --keyring=$keyring \
   --include="$(IFS=,; echo "${packages[*]}")" --aptopt="$work/apt.conf" \
@@ -110,7 +110,7 @@ disk=$work/disk
 truncate -s ${size}M "$disk"
 [ $mode = root ] || chmod 666 "$disk"
 
-# A file system that grows nothing, and zeroes nothing later, in each overlay. What newer versions would add, GRUB 2.06 cannot read.
+# Without lazy initialization, so that the file system does not write zeros to each overlay later. GRUB 2.06 cannot read newer features.
 features=none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,flex_bg,64bit
 features+=,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum
 in_tree mke2fs -q -t ext4 -O $features -m 1 -J size=32 -L root \

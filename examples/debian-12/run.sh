@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Two Debian 12 servers on one image, each itself; IMAGE=FILE takes an image that is there, or says where to build it.
+# Two Debian 12 servers from one image, each with its own identity. IMAGE=FILE uses an existing image, or builds it there.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../own-store.sh"
@@ -11,7 +11,7 @@ if [ ! -f "$image" ]; then
   "$here/build.sh" "$image"
 fi
 
-# FLEET sets another name than "debian": the names are those of domains, which all users of a host share.
+# FLEET sets another name than "debian": domain names are shared by all users of a host.
 fleet=${FLEET:-debian}
 ready=(--wait 'cloud-init,ssh' --timeout 20m)
 cowherd spawn "$fleet" --base "$image" --count 2 --memory 512MiB --seed nocloud --forward-ssh "${ready[@]}"

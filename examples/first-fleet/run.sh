@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Ten VMs on one golden image: made, looked at, reset, accounted for, taken down.
+# Ten VMs based on one golden image: spawn, status, reset, report, teardown.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../own-store.sh"

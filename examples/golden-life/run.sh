@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# A golden image's life: one VM gets something new, its disk becomes the next golden image, and the fleet moves to it.
-# GOLDEN names an image; without it the tiny Linux is built.
+# The life of a golden image: change one VM, promote its disk to the next golden image, and move the fleet to it.
+# GOLDEN=FILE uses an existing image; otherwise the tiny Linux is built.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../own-store.sh"
-# Shown as one would type it.
+# Quotes the words of a command line.
 quoted() { for word; do case $word in *[!A-Za-z0-9_./:=@%+,-]*) printf " '%s'" "$word" ;; *) printf ' %s' "$word" ;; esac; done; }
 cowherd() { printf '\n$ cowherd%s\n' "$(quoted "$@")"; node "$here/../../bin/run.js" "$@"; }
 fleet=${FLEET:-life}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Four Linux VMs that one can log in to, without any privilege: seeds, forwarded ports, work across the fleet.
-# GOLDEN names an image; without it the tiny Linux is built.
+# Four Linux VMs with ssh as an unprivileged user: seeds, forwarded ports, commands across the fleet.
+# GOLDEN=FILE uses an existing image; otherwise the tiny Linux is built.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../own-store.sh"

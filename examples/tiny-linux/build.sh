@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Builds a golden image of a tiny real Linux from the packages of the Debian or Ubuntu that it runs on, as an ordinary user:
-# no root, no mount, no loop device. Packages go into a cache (${XDG_CACHE_HOME:-~/.cache}/cowherd/tiny-linux); nothing is installed.
+# Builds a golden image of a tiny Linux system from the packages of the Debian or Ubuntu that it runs on, as an unprivileged user,
+# without mounts or loop devices. Packages go into a cache (${XDG_CACHE_HOME:-~/.cache}/cowherd/tiny-linux); nothing is installed.
 #
 #   build.sh OUT.qcow2 [--ssh-key FILE.pub]... [--add DIR]...
 #                                   --ssh-key: a public key that may log in as root
 #                                   --add: files to copy into the root file system; they replace files of the same name
 #
-# Exit 2: wrong arguments. Exit 3: something is missing that it cannot fetch.
+# Exit code 2: invalid arguments. Exit code 3: something is missing and cannot be downloaded.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
@@ -41,7 +41,7 @@ for directory in "${additions[@]}"; do
     wrong "bin, sbin and usr/sbin are links to usr/bin in this guest: put the programs of $directory into usr/bin"
 done
 
-# --- What this machine must have ----------------------------------------------------------------------------------------
+# --- Required tools ----------------------------------------------------------------------------------------
 export PATH=$PATH:/usr/sbin:/sbin LC_ALL=C
 elsewhere='this builds on Debian 12 and 13 and Ubuntu 24.04 (amd64); elsewhere, build in a container or VM of one of them and copy the image'
 for tool in apt-get apt-cache dpkg dpkg-deb; do
@@ -62,30 +62,30 @@ trap 'rm -rf "$work" "$part"' EXIT
 trap 'exit 130' INT TERM HUP
 
 # --- Packages -----------------------------------------------------------------------------------------------------------
-# Tools of the build, then programs of the guest. Their libraries are found through their dependencies.
+# Build tools, then programs of the guest. Libraries are found through dependencies.
 packages=(
   syslinux syslinux-common systemd-boot-efi mtools
   busybox-static qemu-guest-agent dropbear-bin openssh-sftp-server
 )
 have mke2fs && have debugfs || packages+=(e2fsprogs)
-# Each depends on the package of the kernel that is current: Debian's, Ubuntu's.
+# Metapackages of Debian and Ubuntu that depend on the current kernel.
 kernels=(linux-image-cloud-amd64 linux-image-virtual)
 initrd_modules=(drivers/virtio/virtio{,_ring,_pci,_pci_modern_dev,_pci_legacy_dev} drivers/block/virtio_blk)
-# PCI hot-plug is built into these kernels; a network card that comes later needs nothing more.
+# PCI hot-plug is built into these kernels, so network cards can be added later.
 root_modules=(
   net/core/failover drivers/net/{net_failover,virtio_net}
   drivers/char/virtio_console drivers/char/hw_random/virtio-rng drivers/{acpi/button,input/evdev}
   drivers/cdrom/cdrom fs/isofs/isofs fs/nls/nls_utf8
 )
 
-# apt with a cache of its own, and with the package lists of the system or with private ones.
+# apt with a separate cache, and with the package lists of the system or private ones.
 own_lists=$cache/apt
 lists=system
 apt() {
   local command=$1 options=(
-    # Where a configuration switches this index off (container images do), each call would take half a second.
+    # If the configuration disables this index, as container images do, each call would take half a second.
     -o Dir::Cache="$cache/apt/cache-$lists" -o Dir::Cache::pkgcache=pkgcache.bin
-    # Root needs not become another user, who could not write here.
+    # As root, do not switch to apt's sandbox user, which cannot write here.
     -o APT::Sandbox::User=root
   )
   [ $lists = system ] || options+=(-o Dir::State="$own_lists/state" -o Dir::State::status=/var/lib/dpkg/status)
@@ -97,7 +97,7 @@ apt() {
 update_own_lists() {
   say 'fetching package lists of its own (the system has none, or old ones)'
   mkdir -p "$own_lists/state/lists/partial"
-  # A source that fails is no harm so long as the packages are found; hooks of the system may fail for an ordinary user.
+  # A failing source does not matter as long as the packages are found; system hooks may fail without root.
   apt apt-get update -qq -o Acquire::Languages=none >"$work/apt.log" 2>&1 || true
 }
 
@@ -108,7 +108,7 @@ dependencies_of() {
   apt apt-cache depends --important "$@" 2>>"$work/apt.log" | sed -nE "s/^ *[|]?(Pre)?Depends: *($pattern)$/\2/p" | sort -u
 }
 
-# Fills wanted: the packages, a kernel, the libraries of all, and the libraries of those.
+# Sets wanted: the packages, a kernel, and their direct and indirect libraries.
 wanted=()
 resolve_packages() {
   local meta kernel= name next
@@ -120,9 +120,9 @@ resolve_packages() {
   wanted=()
   next="${packages[*]} $kernel"
   while [ -n "$next" ]; do
-    # shellcheck disable=SC2206 # names of packages, one a word
+    # shellcheck disable=SC2206 # package names, one per word
     wanted+=($next)
-    # Ubuntu keeps the modules of a kernel in a package of their own.
+    # Ubuntu has kernel modules in a separate package.
     # shellcheck disable=SC2086
     next=$(
       dependencies_of '(lib|linux-modules-)[^ ]+' $next | while read -r name; do
@@ -132,12 +132,12 @@ resolve_packages() {
   done
 }
 
-# Fetches what the cache lacks of the candidates that the lists name. Fills debs. What apt says is in apt.log.
+# Downloads packages that the cache lacks. Sets debs. The output of apt is in apt.log.
 debs=()
 get_packages() {
   local file digest missing
   resolve_packages || return
-  # In an empty directory: apt leaves out what already lies where it would put it.
+  # In an empty directory: apt skips files that already exist.
   mkdir -p "$work/download"
   (cd "$work/download" && apt apt-get download -qq --print-uris "${wanted[@]}") \
     >"$work/uris" 2>"$work/apt.log" || return
@@ -152,10 +152,10 @@ get_packages() {
   [ -n "$missing" ] || return 0
 
   say "downloading $(wc -l <<<"$missing") of ${#debs[@]} packages"
-  # Into the cache only when whole: an interrupted download leaves nothing there.
+  # Move only complete files to the cache, in case the download is interrupted.
   (
     cd "$work/download" || exit
-    # shellcheck disable=SC2086 # names of packages, one a word
+    # shellcheck disable=SC2086 # package names, one per word
     apt apt-get download -qq $missing >"$work/apt.log" 2>&1 || exit
     sha256sum --check --status --ignore-missing "$work/digests" || exit
     for file in *.deb; do
@@ -167,7 +167,7 @@ get_packages() {
   return "$result"
 }
 
-# One at a time: builds that run side by side share the cache.
+# Take a lock: parallel builds share the cache.
 exec 9>"$cache/lock"
 flock 9
 [ "$own_lists/updated" -nt /var/lib/apt/lists ] && lists=own
@@ -194,7 +194,7 @@ done
 for deb in "${debs[@]}"; do
   patterns=('*')
   if [[ $deb == */linux-* ]]; then
-    # A hundred megabytes, of which twenty are wanted. Some modules are built into some kernels, or in another package.
+    # The package has a hundred megabytes, of which twenty are needed. Some kernels have some modules built in or in another package.
     patterns=("${initrd_modules[@]}" "${root_modules[@]}")
     patterns=("${patterns[@]/#/*/kernel/}")
     patterns=('./boot/vmlinuz-*' '*/modules.builtin' "${patterns[@]/%/.ko*}")
@@ -204,19 +204,19 @@ for deb in "${debs[@]}"; do
     give_up "$(basename "$deb") does not unpack as expected; is there room in ${TMPDIR:-/tmp}? Else: $elsewhere"
 done
 exec 9>&-
-# What is on PATH wins; only what is missing runs from the tree.
+# Prefer programs on PATH; run only missing ones from the tree.
 PATH=$PATH:$tree/usr/bin
 libraries=$tree/usr/lib/x86_64-linux-gnu
 loader=$libraries/ld-linux-x86-64.so.2
 busybox=$tree/bin/busybox
-# With the tree's own loader, as its libraries need not fit the system's.
+# Use the tree's own loader, because its libraries may not match the system's.
 have mke2fs || mke2fs() { "$loader" --library-path "$libraries" "$tree/sbin/mke2fs" "$@"; }
 have debugfs || debugfs() { "$loader" --library-path "$libraries" "$tree/sbin/debugfs" "$@"; }
 
 kernel=$(basename "$tree"/lib/modules/*)
 
-# put_modules DIR MODULE...: modules of the kernel that are not built in, with the index that modprobe reads. The guest's
-# busybox reads uncompressed ones.
+# put_modules DIR MODULE...: copies kernel modules that are not built in, with the index for modprobe. The guest's busybox reads
+# uncompressed modules only.
 put_modules() {
   local base=$1/lib/modules/$kernel from=$tree/lib/modules/$kernel module
   shift
@@ -236,7 +236,7 @@ put_modules() {
   (cd "$base/../../.." && "$busybox" depmod -b . "$kernel")
 }
 
-# put_programs DIR FILE...: programs of the tree, and every library that they load.
+# put_programs DIR FILE...: copies programs of the tree and all libraries that they load.
 put_programs() {
   local base=$1 program library
   shift
@@ -252,7 +252,7 @@ put_programs() {
   done
 }
 
-# --- The first file system in memory: busybox and the disk driver -------------------------------------------------------
+# --- The initial ramdisk: busybox and the disk driver -------------------------------------------------------
 initrd=$work/initrd
 mkdir -p "$initrd"/{bin,dev,new,proc}
 cp "$busybox" "$initrd/bin/"
@@ -267,22 +267,22 @@ put_modules "$initrd" "${initrd_modules[@]}"
 root=$work/root
 mkdir -p "$root"/{dev,mnt,proc,run,sys,tmp,etc/dropbear,root/.ssh,usr/{bin,lib},var/{lib,log}}
 cp -R "$here/root/." "$root/"
-# One directory for all programs, whatever path asks for them.
+# One directory for all programs; the other paths are links to it.
 ln -s usr/bin "$root/bin"
 ln -s usr/bin "$root/sbin"
 ln -s bin "$root/usr/sbin"
-# Hard links, made by the copy itself: three hundred calls of ln would take a second.
+# Hard links made by a single copy: three hundred calls of ln would take a second.
 cp "$busybox" "$root/bin/"
 "$root/bin/busybox" --install "$root/bin"
 put_programs "$root" usr/sbin/qemu-ga usr/sbin/dropbear usr/bin/{dropbearkey,dropbearconvert} usr/lib/openssh/sftp-server
-# Where dropbear looks for it.
+# The path where dropbear looks for it.
 ln -s openssh/sftp-server "$root/usr/lib/sftp-server"
 put_modules "$root" "${root_modules[@]}"
 ln -s /run "$root/var/run"
-# Empty: the guest fills it at its first boot. A machine-id in a golden image would be shared by all its clones.
+# Empty: the guest writes it at its first boot. A machine-id in a golden image would be shared by all its clones.
 : >"$root/etc/machine-id"
 for directory in "${additions[@]}"; do
-  # Most programs are one file with many names: writing through one of them would change all.
+  # Most programs are hard links to one file: writing to one would change all.
   cp -R --remove-destination "$directory/." "$root/"
 done
 chmod -R u=rwX,go=rX "$root"
@@ -310,7 +310,7 @@ mcopy -s -i "$work/boot.fat" "$work"/uefi/{EFI,loader} ::
 
 truncate -s ${root_size}M "$work/root.ext4"
 mke2fs -q -t ext4 -O ^metadata_csum,^64bit -m 0 -J size=4 -L root -E lazy_itable_init=0 -d "$root" "$work/root.ext4"
-# mke2fs has given every file the user who builds; here all is root's.
+# mke2fs made the building user the owner of every file; change the owner to root.
 (cd "$root" && find . -printf 'set_inode_field "/%P" uid 0\nset_inode_field "/%P" gid 0\n') >"$work/owners"
 debugfs -w -f "$work/owners" "$work/root.ext4" >/dev/null 2>&1
 

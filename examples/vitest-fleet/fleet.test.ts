@@ -4,7 +4,7 @@ import { expect, it } from 'vitest';
 // The golden image: npm run tiny-linux -- tiny.qcow2
 const base = process.env.GOLDEN ?? 'tiny.qcow2';
 
-/** One VM serves a file over HTTP, two others fetch it from there: a test that no mock can stand in for. */
+/** One VM serves a file over HTTP, and two others fetch it: a test that a mock cannot replace. */
 it('three VMs speak with each other, and start again from a clean disk', async () => {
   await using fleet = await spawnFleet({
     base,

@@ -1,4 +1,4 @@
 import { defineConfig } from 'vitest/config';
 
-// Virtual machines take their time, and more so under emulation.
+// Virtual machines are slow to boot, especially under emulation.
 export default defineConfig({ test: { testTimeout: 300_000, hookTimeout: 60_000 } });

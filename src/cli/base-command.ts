@@ -24,21 +24,21 @@ export interface HostFlags {
 
 type ConcurrencyFlags = { concurrency?: number | undefined; 'boot-concurrency'?: number | undefined };
 
-/** What all commands share: where the host is, cancellation, progress, and one exit for errors, plain and as JSON. */
+/** The base of all commands: host flags, cancellation, progress, and error reports as text or JSON. */
 export abstract class BaseCommand extends Command {
-  /** What is printed comes below it. */
+  /** Output is printed below it. */
   private progress: Progress = noProgress;
 
   static override enableJsonFlag = true;
   static override baseFlags = {
     connect: Flags.string({
       char: 'c',
-      description: 'libvirt connection URI [default: by what you may use]',
+      description: 'libvirt connection URI [default: qemu:///system if you may use it, otherwise qemu:///session]',
       helpGroup: 'GLOBAL',
       helpValue: 'URI',
     }),
     store: Flags.directory({
-      description: "the store's directory [default: follows the connection]",
+      description: 'directory of the store [default: depends on the connection]',
       env: 'COWHERD_STORE',
       helpGroup: 'GLOBAL',
       helpValue: 'DIR',
@@ -47,8 +47,8 @@ export abstract class BaseCommand extends Command {
   };
 
   /**
-   * Opens the host, runs the work with cancellation and progress, and closes the host whatever happens. SIGINT (Ctrl-C), SIGTERM and
-   * SIGHUP (the terminal is gone) cancel it: what runs is finished.
+   * Opens the host, runs the work with cancellation and progress, and always closes the host. SIGINT (Ctrl-C), SIGTERM and SIGHUP
+   * (the terminal was closed) cancel it: current steps are finished, no new ones begin.
    */
   protected async onHost<T>(
     flags: HostFlags & ConcurrencyFlags,
@@ -67,17 +67,17 @@ export abstract class BaseCommand extends Command {
           this.report(reportOf(interrupted()));
           leave();
         }
-        if (!isWatch) progress.listener({ kind: 'note', text: 'Interrupted: finishing what runs. Once more to leave at once.' });
+        if (!isWatch) progress.listener({ kind: 'note', text: 'Interrupted: finishing current steps. Press Ctrl-C again to quit now.' });
       },
       onSecond: () => {
-        // The journal holds what is left.
+        // The journal records the remaining work.
         if (!isWatch && !this.jsonEnabled()) this.logToStderr(leftAtOnce);
         leave();
       },
     });
     try {
       const { settings, ignored } = await readDefaults();
-      for (const { path, reason } of ignored) this.logToStderr(`Note: ${path} is not used: ${reason}.`);
+      for (const { path, reason } of ignored) this.logToStderr(`note: ${path} is ignored: ${reason}.`);
       const host = await openHost({
         connect: flags.connect ?? settings.connect?.value,
         store: flags.store ?? settings.store?.value,
@@ -103,13 +103,13 @@ export abstract class BaseCommand extends Command {
     }
   }
 
-  /** oclif takes what is piped in for an argument that was left out: in a shell's `while read` loop, for members. */
+  /** oclif would read missing arguments from a pipe: in a shell's `while read` loop it would take the loop's input for members. */
   protected override parse: Command['parse'] = async (options, argv) => {
     for (const arg of Object.values(options?.args ?? {})) arg.ignoreStdin = true;
     return super.parse(options, argv);
   };
 
-  /** The words before and behind `--`; what stands behind it is the guest's, flags and all. */
+  /** The words before and after `--`; those after it, including flags, are for the guest. */
   protected splitAtHyphens(): { own: string[]; command: string[] | undefined } {
     const position = this.argv.indexOf('--');
     return position < 0
@@ -117,15 +117,15 @@ export abstract class BaseCommand extends Command {
       : { own: this.argv.slice(0, position), command: this.argv.slice(position + 1) };
   }
 
-  /** Fleets and members from the words behind a verb, or from a fleet file. */
+  /** Fleets and members from the words after a command, or from a fleet file. */
   protected targets(host: Host, words: readonly string[], file?: string): Promise<Target[]> {
     return findTargets(host, words, file);
   }
 
   /**
-   * Runs a verb for each fleet, one after the other, and shows each result; the next fleet begins while the previous one waits for its
-   * guests. With several fleets, one that fails does not keep the others from being done.
-   * @returns the document of the one fleet, or `{fleets: [...]}`
+   * Runs a command for each fleet, one after the other, and shows each result. The next fleet begins while the previous one waits for
+   * its guests. A fleet that fails does not stop the others.
+   * @returns the result of the single fleet, or `{fleets: [...]}`
    */
   protected async eachFleet<T extends object>(
     targets: readonly Target[],
@@ -141,7 +141,7 @@ export abstract class BaseCommand extends Command {
       return result;
     }
     const results: Array<T | { fleet: string; error: ErrorReport }> = [];
-    // Without libvirt nothing can be done for any of them: that is said once.
+    // Without libvirt every fleet would fail in the same way: report it once.
     const isOfAll = ({ code }: CowherdError): boolean => results.length === 0 && ['CONNECTION_FAILED', 'TOOL_MISSING'].includes(code);
     const isTold = (error: unknown): boolean => error instanceof CowherdError && error.code !== 'INTERRUPTED' && !isOfAll(error);
     await inTurn(
@@ -171,13 +171,13 @@ export abstract class BaseCommand extends Command {
     if (text !== undefined) this.log(text);
   }
 
-  /** Everything that is shown passes through here: no text of a guest or of another program steers the terminal. */
+  /** All output passes through here, so that text from guests or other programs cannot control the terminal. */
   override log(message = ''): void {
     this.progress.settle();
     super.log(forStream(message, process.stdout));
   }
 
-  /** A sentence for people, wrapped to the terminal. */
+  /** Prints text wrapped to the width of the terminal. */
   protected tell(message: string): void {
     this.log(page(message));
   }
@@ -191,20 +191,20 @@ export abstract class BaseCommand extends Command {
     ux.stdout(jsonText(document));
   }
 
-  /** For what a person wants as it is. */
+  /** Prints text unchanged. */
   protected logRaw(text: string): void {
     this.progress.settle();
     process.stdout.write(text);
   }
 
-  /** Sets the exit code of the process, keeping the gravest. */
+  /** Sets the exit code of the process, unless a higher one is set. */
   protected exitWith(code: number): void {
     process.exitCode = Math.max(Number(process.exitCode ?? 0), code);
   }
 
-  /** oclif's own handling loses the exit code under --json and shows a stack for errors that a person can mend. */
+  /** oclif's own handling loses the exit code under --json and shows a stack for errors that the user can fix. */
   override async catch(error: Error & { oclif?: { exit?: number }; exitCode?: number; code?: string; syscall?: string }): Promise<void> {
-    // Of the host, not of cowherd: a full /tmp, say.
+    // Errors of the host, not of cowherd, such as a full /tmp.
     if (!(error instanceof CowherdError) && error.syscall === 'uv_cwd') return this.catch(noDirectory(error));
     if (!(error instanceof CowherdError) && hostFaults.has(error.code ?? '')) return this.catch(hostError(error));
     const isOurs = error instanceof CowherdError;
@@ -227,15 +227,15 @@ export abstract class BaseCommand extends Command {
       this.logJson({ error: report });
       return;
     }
-    // Over the ^C that a terminal shows.
+    // Overwrite the ^C that the terminal shows.
     if (report.code === 'INTERRUPTED' && process.stderr.isTTY) process.stderr.write('\r');
     this.logToStderr(renderError(report));
   }
 }
 
 interface WorkKind {
-  /** It runs until Ctrl-C, or until nothing reads its output any more. */
+  /** Runs until Ctrl-C, or until its output is closed. */
   isWatch?: boolean;
-  /** It changes nothing: a signal ends it at once. */
+  /** Changes nothing: a signal ends it immediately. */
   isReader?: boolean;
 }

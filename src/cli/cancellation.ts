@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events';
 
 export interface Cancellation {
   signal: AbortSignal;
-  /** Ctrl-C and SIGTERM are the process's own matter again. */
+  /** Stops handling SIGINT and SIGTERM. */
   release(): void;
 }
 
@@ -10,12 +10,12 @@ const hangUpListeners = new Set<() => void>();
 let isHangUpHeeded = false;
 
 /**
- * Turns the first SIGINT (Ctrl-C), SIGTERM or SIGHUP (the terminal is gone) into an abort.
- * @param handlers onFirst is called at that one, onSecond at each further one: whoever asks twice means it
+ * Turns the first SIGINT (Ctrl-C), SIGTERM or SIGHUP (the terminal was closed) into an abort.
+ * @param handlers onFirst is called for the first signal, onSecond for each later one
  */
 export function cancelOnSignals(handlers: { onFirst: () => void; onSecond: () => void }): Cancellation {
   const controller = new AbortController();
-  // A fleet of members waits on it at once.
+  // Each member of a fleet adds a listener.
   setMaxListeners(0, controller.signal);
   const cancel = (): void => {
     if (controller.signal.aborted) return;
@@ -25,7 +25,7 @@ export function cancelOnSignals(handlers: { onFirst: () => void; onSecond: () =>
   const onSignal = (): void => (controller.signal.aborted ? handlers.onSecond() : cancel());
   process.on('SIGINT', onSignal);
   process.on('SIGTERM', onSignal);
-  // Both the kernel and the shell tell of a terminal that is gone: that is not asking twice.
+  // The kernel and the shell both send SIGHUP for a closed terminal: the second one is not a second request.
   hangUpListeners.add(cancel);
   heedHangUps();
   return {
@@ -38,7 +38,7 @@ export function cancelOnSignals(handlers: { onFirst: () => void; onSecond: () =>
   };
 }
 
-/** For the rest of the process's life: the last SIGHUP may come after the work, and must not end it while it tells its result. */
+/** Stays until the process exits: the last SIGHUP may arrive after the work, and must not end the process while it prints its result. */
 function heedHangUps(): void {
   if (isHangUpHeeded) return;
   isHangUpHeeded = true;

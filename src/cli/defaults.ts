@@ -8,11 +8,11 @@ import { defaultStore } from '../host.js';
 
 export interface Defaults {
   settings: Settings;
-  /** Project files that are not used, and why. */
+  /** Project files that are ignored, and why. */
   ignored: Array<{ path: string; reason: string }>;
 }
 
-/** @throws BAD_SPEC, BAD_USAGE where a file or a variable is wrong */
+/** @throws BAD_SPEC, BAD_USAGE if a file or a variable is invalid */
 export async function readDefaults(): Promise<Defaults> {
   const directory = workingDirectory();
   const { project, user, ignored } = await findConfig(directory);
@@ -27,7 +27,7 @@ export async function readDefaults(): Promise<Defaults> {
   return { settings: settle(layers), ignored };
 }
 
-/** What is used where nothing is set. */
+/** The values used if nothing is set. */
 export async function builtInDefaults(connect: string | undefined): Promise<{ connect: string; store: string }> {
   const uri = await chooseConnection(connect, process.getuid?.() === 0);
   return { connect: uri, store: defaultStore(uri) };

@@ -6,9 +6,9 @@ export interface KnownFlag {
 }
 
 /**
- * Puts `--` before the command for the guest in `ssh lab-003 uname -a`, as ssh(1) takes it: from there on, words that look like flags
- * are the guest's, `-h` and `--help` too. The member is the first word that is no flag, with the number behind it in `ssh lab 3 uname -a`.
- * @param words what stands behind `ssh`
+ * Puts `--` before the command for the guest in `ssh lab-003 uname -a`, as ssh(1) does: all later words belong to the guest, including
+ * `-h` and `--help`. The member is the first word that is not a flag, with the number after it in `ssh lab 3 uname -a`.
+ * @param words the words after `ssh`
  */
 export function separateGuestCommand(words: readonly string[], flags: readonly KnownFlag[]): string[] {
   if (words.includes('--')) return [...words];

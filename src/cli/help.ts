@@ -1,8 +1,8 @@
 import { type Command, CommandHelp, Help } from '@oclif/core';
 
-/** Help that puts the flags of a verb into groups by topic, with a usage of one line. */
+/** Help with flags grouped by topic and a usage of one line. */
 
-/** In the order in which they are shown. */
+/** In display order. */
 const groups: Record<string, readonly string[]> = {
   'BASE IMAGE': [
     'base',
@@ -24,7 +24,7 @@ const groups: Record<string, readonly string[]> = {
   RUN: ['concurrency', 'boot-concurrency', 'lock-timeout', 'dry-run', 'force', 'start', 'no-start', 'yes', 'print-diff'],
 };
 
-/** With fewer flags, headings are in the way. */
+/** Commands with fewer flags show them without headings. */
 const fewFlags = 8;
 
 const order = [...Object.keys(groups), 'GLOBAL'];

@@ -1,32 +1,32 @@
 import { CowherdError, fullDiskHint } from '../core/errors.js';
 
 export const leftAtOnce =
-  'Left at once. What had begun is noted: "cowherd list" says where something is unfinished, "cowherd resume FLEET" finishes it.';
+  'Quit before all steps were finished. "cowherd list" shows unfinished fleets, "cowherd resume FLEET" finishes one.';
 
 export function interrupted(): CowherdError {
   return new CowherdError('INTERRUPTED', 'Interrupted', {
-    hint: 'Run the same command again; what was done is kept. If something is unfinished, it says how to go on.',
+    hint: 'Run the same command again; completed steps are kept. If something is unfinished, it tells you how to continue.',
   });
 }
 
-/** Faults of the machine that may come up wherever a file is touched. */
+/** Faults of the host that any file operation may report. */
 export const hostFaults = new Set(['ENOSPC', 'EDQUOT', 'EROFS', 'EIO', 'EMFILE', 'ENFILE', 'ENOMEM']);
 
 export function noDirectory(cause: Error): CowherdError {
-  return new CowherdError('FILE_NOT_FOUND', 'The working directory is not there any more, and a relative path was to be looked for in it', {
-    hint: 'Change to a directory that exists (cd ~), or give absolute paths, also in COWHERD_STORE. Then run the command again.',
+  return new CowherdError('FILE_NOT_FOUND', 'The working directory no longer exists, so a relative path cannot be resolved', {
+    hint: 'Change to an existing directory (cd ~), or use absolute paths, also in COWHERD_STORE. Then run the command again.',
     cause,
   });
 }
 
 export function hostError(error: Error & { code?: string }): CowherdError {
-  return new CowherdError('STORE_FAILED', `This host failed: ${error.message}`, {
+  return new CowherdError('STORE_FAILED', `System error on this host: ${error.message}`, {
     hint:
       error.code === 'ENOSPC' || error.code === 'EDQUOT'
-        ? `${fullDiskHint} Is there room in the directory for temporary files, too?`
+        ? `${fullDiskHint} Also check the space in the directory for temporary files.`
         : error.code?.endsWith('FILE')
-          ? 'Too many files are open: raise the limit (ulimit -n 1024), or lower --concurrency.'
-          : 'Check its disks and file systems: "dmesg" and "mount" tell.',
+          ? 'Too many open files: raise the limit (ulimit -n 1024), or lower --concurrency.'
+          : 'Check its disks and file systems with "dmesg" and "mount".',
     cause: error,
   });
 }

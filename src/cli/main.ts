@@ -3,9 +3,9 @@ import type { Config } from '@oclif/core';
 import { separateGuestCommand } from './guest-command.js';
 import { guardStreams } from './streams.js';
 
-/** What bin/run.js and bin/dev.js do: a command's whole life as a process. */
+/** The entry point of bin/run.js and bin/dev.js. */
 export async function main(options: { dir: string; development?: boolean }): Promise<void> {
-  // A user without an entry in passwd, as in a container: libraries look for the home directory as they are loaded.
+  // In a container the user may have no passwd entry, but libraries look up the home directory when they are loaded.
   try {
     homedir();
   } catch {
@@ -14,21 +14,21 @@ export async function main(options: { dir: string; development?: boolean }): Pro
   guardStreams();
   const listeners = process.stdout.listeners('error');
   const { Config, execute, handle, run } = await import('@oclif/core');
-  // oclif throws what stdout tells of.
+  // oclif would throw errors of stdout.
   for (const listener of process.stdout.rawListeners('error') as Array<() => void>)
     if (!listeners.includes(listener)) process.stdout.off('error', listener);
   if (options.development === true) return void (await execute(options));
   const config = await Config.load(options.dir);
-  // Not by execute: it writes once more to stdout in the end, and for a verb that says nothing that may be the write that fails.
+  // Not with execute(): it writes to stdout at the end, and for a command without output that write may fail.
   await run(wordsOf(process.argv.slice(2), config), config).catch(async (error: Error) => {
-    // Of help, which does not ask the hook.
+    // From help, which does not call the hook.
     const unknown = /^Command (.+) not found\.$/.exec(error.message)?.[1];
     if (unknown === undefined) await handle(error);
     else await config.runHook('command_not_found', { id: unknown.replaceAll(' ', ':'), argv: [] });
   });
 }
 
-/** What was typed, with `--` before a command for a guest: oclif looks for --help before any command does. */
+/** The command line, with `--` before a command for a guest: oclif looks for --help before the command runs. */
 function wordsOf(words: readonly string[], config: Config): string[] {
   const [first = '', ...rest] = words;
   if (first !== 'ssh') return [...words];

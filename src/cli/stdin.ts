@@ -2,11 +2,11 @@ import { CowherdError } from '../core/errors.js';
 
 const mostBytes = 1024 * 1024;
 
-/** What comes on standard input, to its end. @throws BAD_USAGE for more than 1 MiB, and on a terminal */
+/** Reads standard input to its end. @throws BAD_USAGE for more than 1 MiB, and on a terminal */
 export async function readStdin(): Promise<Uint8Array> {
   if (process.stdin.isTTY) {
-    throw new CowherdError('BAD_USAGE', 'Standard input is the terminal, and --stdin reads it to its end', {
-      hint: "Redirect it: cowherd exec lab --stdin -- 'cat > /etc/motd' < motd",
+    throw new CowherdError('BAD_USAGE', '--stdin cannot read from a terminal', {
+      hint: "Redirect standard input: cowherd exec lab --stdin -- 'cat > /etc/motd' < motd",
     });
   }
   const chunks: Buffer[] = [];

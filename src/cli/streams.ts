@@ -4,21 +4,21 @@ import { exitCodeOf } from '../core/errors.js';
 import { renderError } from './render/errors.js';
 
 /**
- * What becomes of output that cannot be written. Progress is dropped: a log on a full disk must not stop work halfway. Results that
- * are lost are an error once the work is done; a reader that has read enough (`| head -1`) is none.
+ * Handles output that cannot be written. Lost progress is ignored: a log on a full disk must not stop the work. Lost results are an
+ * error once the work is done, unless the reader closed the pipe (`| head -1`).
  */
 
 const gone = new AbortController();
 
-/** Aborted when stdout takes nothing any more: verbs that go on for the sake of their output alone end then. */
+/** Aborted when stdout can no longer be written: commands that only produce output then end. */
 export const outputGone: AbortSignal = gone.signal;
 
-/** To be called once by the process that runs a command, before anything is written. */
+/** Call it once, before anything is written. */
 export function guardStreams(): void {
   const terminals = [0, 1, 2].filter((descriptor) => isatty(descriptor));
   let lost: NodeJS.ErrnoException | undefined;
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    // A terminal that has vanished has no reader either.
+    // A closed terminal has no reader either.
     const isVanished = terminals.includes(1) && !isatty(1);
     if (error.code !== 'EPIPE' && !isVanished) lost ??= error;
     gone.abort();
@@ -35,12 +35,12 @@ function tellLoss({ message }: NodeJS.ErrnoException): void {
   const report = {
     code: 'OUTPUT_FAILED',
     message: `The output could not be written: ${message}`,
-    hint: 'The work itself was not affected. Make room where the output goes, or send it elsewhere. "cowherd status FLEET" shows how a fleet is; a command that only shows something can be run again.',
+    hint: 'The work itself was not affected. Free space at the destination of the output, or redirect it elsewhere. "cowherd status FLEET" shows the state of a fleet; commands that only show something can be run again.',
   };
   process.stderr.write(`${renderError(report)}\n`);
 }
 
-/** Node sets terminals back to how they were as it exits, and crashes where one has vanished; it leaves alone what is none any more. */
+/** At exit, Node.js restores terminal settings, and crashes if a terminal has been closed. It skips descriptors that are not terminals. */
 function releaseVanished(terminals: readonly number[]): void {
   for (const descriptor of terminals.filter((number) => !isatty(number))) {
     closeSync(descriptor);

@@ -8,7 +8,7 @@ import { closestTo } from '../core/suggestion.js';
  */
 export function unknownCommand(id: string, { bin, commandIDs, topics }: Pick<Config, 'bin' | 'commandIDs' | 'topics'>): CowherdError {
   if (id.startsWith('-')) {
-    return new CowherdError('BAD_USAGE', `Flags come after the command, and ${JSON.stringify(id)} comes first`, {
+    return new CowherdError('BAD_USAGE', `${JSON.stringify(id)} is before the command; flags must follow it`, {
       hint: `Write it as "${bin} COMMAND ${id}". "${bin} --help" lists the commands.`,
     });
   }

@@ -1,18 +1,18 @@
 # shellcheck shell=sh disable=SC2154
-# What cowherd has a guest's agent run after the guest's memory was put back, or was given to another VM. POSIX sh: busybox,
-# Debian, Ubuntu, Fedora. In front of it cowherd writes these assignments, quoted; an empty one means: leave that as it is.
+# Run by the guest's agent after the guest's memory was restored, or was loaded into another VM. POSIX sh: busybox, Debian,
+# Ubuntu, Fedora. cowherd puts these assignments before it, quoted; an empty value means: do not change.
 #
 #   clock       seconds since the epoch, with a fraction
-#   entropy     fresh random text of the host's
-#   renew       yes: ask for the DHCP lease again
+#   entropy     random text from the host
+#   renew       yes: request a new DHCP lease
 #   hostname, machine_id
-#   macs        OLD=NEW, one a word
+#   macs        OLD=NEW, one per word
 #   host_keys   renew
-#   new_TYPE, new_TYPE_pub   what OpenSSH's are renewed with: ed25519, ecdsa, rsa
-#   hook        a command line of the user's
+#   new_TYPE, new_TYPE_pub   new OpenSSH host keys: ed25519, ecdsa, rsa
+#   hook        a command line from the user
 #
-# At its end it says on stdout who the guest is, for core/guest-self.ts. Where a guest is emulated each process costs: what
-# the shell can do itself, by /proc and /sys, it does itself.
+# At the end it prints the guest's identity, for core/guest/identity-report.ts. Processes are expensive in emulated guests, so
+# the shell uses /proc and /sys where possible.
 
 note() { notes="$notes
 note $*"; }
@@ -20,16 +20,16 @@ note $*"; }
 # --- Clock and random numbers ---------------------------------------------------------------------------------------------
 
 set_clock() {
-  # Busybox takes whole seconds.
-  date -u -s "@$clock" >/dev/null 2>&1 || date -u -s "@${clock%.*}" >/dev/null || note 'the clock could not be set'
+  # Busybox accepts only whole seconds.
+  date -u -s "@$clock" >/dev/null 2>&1 || date -u -s "@${clock%.*}" >/dev/null || note 'could not set the clock'
 }
 
-# Writing mixes the bytes in, but the kernel goes on with the key that it has, for up to a minute: with the very numbers that
-# every other VM of this memory draws. Only an ioctl, RNDRESEEDCRNG, makes it take a new one.
+# Writing mixes the bytes in, but the kernel keeps its key for up to a minute, and generates the same numbers as every other
+# VM with this memory. Only the ioctl RNDRESEEDCRNG makes it use a new key.
 reseed() {
-  printf %s "$entropy" >/dev/urandom || { note 'no random bytes could be mixed in'; return; }
+  printf %s "$entropy" >/dev/urandom || { note 'could not add random bytes of the host'; return; }
   command -v perl >/dev/null && perl -e 'exit(ioctl(STDIN, 0x5207, 0) ? 0 : 1)' </dev/urandom && return
-  # What has neither Perl nor Python is given a program that does nothing else: 145 bytes of ELF.
+  # Without Perl and Python, use a minimal program: 145 bytes of ELF.
   program=/run/cowherd-reseed.$$
   if ! command -v python3 >/dev/null 2>&1 && [ "$(uname -m)" = x86_64 ] && (
     set -C
@@ -45,15 +45,15 @@ reseed() {
   else
     python3 -ISEc 'import fcntl; fcntl.ioctl(0, 0x5207)' </dev/urandom 2>/dev/null && reseeded=yes
   fi
-  [ -n "$reseeded" ] || note 'the kernel could not be made to take a new random key at once: for up to a minute it may give the numbers that other VMs of this memory are given'
+  [ -n "$reseeded" ] || note 'could not reseed the kernel random number generator: for up to a minute it may generate the same numbers as other VMs with this memory'
 }
 
-# --- Who the guest is -----------------------------------------------------------------------------------------------------
+# --- Guest identity -------------------------------------------------------------------------------------------------------
 
 set_hostname() {
   old_hostname=
   read -r old_hostname </proc/sys/kernel/hostname
-  # hostnamectl does the same by way of a daemon that is started for it; systemd's daemons watch this file.
+  # hostnamectl would start a daemon to do the same; systemd's daemons watch this file.
   printf '%s\n' "$hostname" >/proc/sys/kernel/hostname
   printf '%s\n' "$hostname" >/etc/hostname
   [ -f /etc/hosts ] || return
@@ -80,7 +80,7 @@ set_hostname() {
 
 set_machine_id() {
   printf '%s\n' "$machine_id" >/etc/machine-id
-  # Where it is a link, it leads to the former.
+  # If it is a link, it points to the former.
   file=/var/lib/dbus/machine-id
   if [ -f $file ] && [ ! -L $file ]; then
     printf '%s\n' "$machine_id" >$file
@@ -90,12 +90,12 @@ set_machine_id() {
 # set_mac DEVICE NEW
 set_mac() {
   if ! ip link set dev "$1" address "$2" 2>/dev/null; then
-    # Some drivers change it only while the link is down. That takes the routes, which DHCP brings back.
+    # Some drivers change it only while the link is down. That removes the routes, which DHCP restores.
     ip link set dev "$1" down
-    ip link set dev "$1" address "$2" || note "the MAC of $1 could not be set"
+    ip link set dev "$1" address "$2" || note "could not set the MAC of $1"
     ip link set dev "$1" up
   fi
-  # The link-local address was made of the old MAC.
+  # The link-local address was derived from the old MAC.
   v6=/proc/sys/net/ipv6/conf/$1/disable_ipv6
   is_off=
   [ ! -e "$v6" ] || read -r is_off <"$v6"
@@ -109,12 +109,12 @@ set_macs() {
   todo=
   for pair in $macs; do
     for device in /sys/class/net/*; do
-      # A bridge or a VLAN may have the MAC of the card below it, and follows it.
+      # A bridge or VLAN may have the MAC of the card below it, and follows its change.
       [ -e "$device/device" ] || continue
       read -r address <"$device/address"
       case $address in
         "${pair%=*}") todo="$todo ${device##*/}=${pair#*=}" ;;
-        # It booted with it: its settings may still name the other.
+        # The guest booted with the new MAC, but its settings may still contain the old one.
         "${pair#*=}") ;;
         *) continue ;;
       esac
@@ -128,7 +128,7 @@ set_macs() {
     changed="$changed ${pair%%=*}"
   done
   [ -n "$patterns" ] || return
-  # Settings of the network that find a card by its MAC.
+  # Network settings that identify a card by its MAC.
   dirs=
   for dir in /etc/systemd/network /run/systemd/network /etc/netplan /etc/network /etc/NetworkManager/system-connections \
     /etc/sysconfig/network-scripts /etc/udev/rules.d; do
@@ -139,7 +139,7 @@ set_macs() {
   files=$(grep -rliF $patterns $dirs 2>/dev/null)
   [ -n "$files" ] || return
   while IFS= read -r file; do
-    sed -i "$changes" "$file" || note "$file still names the old MAC"
+    sed -i "$changes" "$file" || note "$file still contains the old MAC"
   done <<FILES
 $files
 FILES
@@ -147,7 +147,7 @@ FILES
 
 # --- Services -------------------------------------------------------------------------------------------------------------
 
-# One look at all processes; as many calls of pidof would read all of /proc each.
+# Read all processes once; each pidof would read all of /proc.
 find_services() {
   for process in /proc/[0-9]*; do
     name=
@@ -162,7 +162,7 @@ find_services() {
   done
 }
 
-# restart PID: ends a program, and starts it again with the words that it was started with, where it was.
+# restart PID: kills a program, and starts it again with the same arguments in the same cgroup.
 restart() {
   pid=$1
   words=$(tr '\0' '\n' <"/proc/$pid/cmdline")
@@ -177,22 +177,22 @@ restart() {
   done <<WORDS
 $words
 WORDS
-  # At once: asked to end, a DHCP client may give back a lease that is the other VM's.
+  # KILL, because on TERM a DHCP client might release the lease of the other VM.
   kill -9 "$pid"
-  # Until its sockets are free.
+  # Wait until its sockets are free.
   tries=0
   while [ -d "/proc/$pid" ] && [ $tries -lt 20 ]; do
     tries=$((tries + 1))
     sleep 0.02
   done
   (
-    # Else it would end together with the agent.
+    # Otherwise it would exit together with the agent.
     [ ! -w "$group" ] || echo 0 >"$group"
     exec "$@"
   ) >/dev/null 2>&1 </dev/null &
 }
 
-# A client of another's identity must not go on with that one's lease: it begins anew, without it.
+# A client must not continue with the lease of the other VM: it starts without a lease.
 renew_lease() {
   cards=
   for device in /sys/class/net/*; do
@@ -202,7 +202,7 @@ renew_lease() {
   [ -n "$is_new" ] || waiting=any
   if [ -n "$networkd" ]; then
     if [ -n "$is_new" ]; then
-      # It knows itself by the machine-id, and read that when it started. Stopped since then, it has done nothing as another.
+      # It identifies itself by the machine-id that it read at start. It was stopped since then, so it has sent nothing.
       flush_leases
       rm -f /run/systemd/netif/leases/* /run/systemd/netif/links/*
       kill -9 "$networkd"
@@ -236,10 +236,10 @@ renew_lease() {
       if [ -n "$is_new" ]; then restart "$client"; else kill -USR1 "$client"; fi
     done
   fi
-  [ -n "$networkd$network_manager$dhcpcd$dhclient$udhcpc" ] || note 'no DHCP client runs in the guest: no lease was asked for'
+  [ -n "$networkd$network_manager$dhcpcd$dhclient$udhcpc" ] || note 'no DHCP client is running in the guest: no lease was requested'
 }
 
-# Addresses that are another VM's now. Those that DHCP gave have an end, where the client said so; busybox's script does not.
+# Addresses of the other VM. Addresses from DHCP have an expiry if the client sets one; busybox's script does not.
 flush_leases() {
   for device in ${changed:-$cards}; do
     if [ -n "$udhcpc" ]; then
@@ -263,12 +263,12 @@ openssh_keys() {
       rsa) given=$new_rsa public=$new_rsa_pub ;;
     esac
     if [ -n "$given" ]; then
-      # In place, without a process: until all is done and synced, nobody boots from this disk.
+      # In place, without a process: nothing boots from this disk before everything is synced.
       printf '%s\n' "$given" >"$key" && printf '%s root@%s\n' "$public" "$hostname" >"$key.pub"
       continue
     fi
     case $kind in
-      # Seconds of an emulated CPU: in the background.
+      # Takes seconds on an emulated CPU, so run it in the background.
       rsa) rsa=yes ;;
       ed25519 | ecdsa) openssh_key "$kind" ;;
     esac
@@ -279,12 +279,12 @@ openssh_keys() {
   done
   hang_up
   [ -z "$rsa" ] || {
-    note 'the new RSA host key is being made'
+    note 'the new RSA host key is still being generated'
     (openssh_key rsa && hang_up) >/dev/null 2>&1 </dev/null &
   }
 }
 
-# openssh_key TYPE: in its place only when whole.
+# openssh_key TYPE: moves the key into place only when it is complete.
 openssh_key() {
   new=/etc/ssh/.cowherd-$1
   rm -f "$new" "$new.pub"
@@ -292,7 +292,7 @@ openssh_key() {
     mv -f "$new" "/etc/ssh/ssh_host_$1_key" && mv -f "$new.pub" "/etc/ssh/ssh_host_$1_key.pub"
 }
 
-# sshd reads its keys again, and its connections stay.
+# sshd rereads its keys and keeps its connections.
 hang_up() {
   pid=
   { read -r pid </run/sshd.pid; } 2>/dev/null
@@ -303,7 +303,7 @@ dropbear_keys() {
   new=/etc/dropbear/.cowherd-key
   rm -f $new
   if ! dropbearkey -t ed25519 -f $new >/dev/null 2>&1; then
-    note 'dropbearkey made no host key'
+    note 'dropbearkey did not create a host key'
     return
   fi
   for key in /etc/dropbear/dropbear_*_host_key; do
@@ -315,13 +315,13 @@ dropbear_keys() {
   [ ! -d "/proc/${pid:-none}" ] || restart "$pid"
 }
 
-# --- What the guest says of itself ----------------------------------------------------------------------------------------
+# --- Identity report -----------------------------------------------------------------------------------------------------
 
-# The words of public host keys, behind WORD.
+# The words of public host keys, after WORD.
 say_keys() {
   for key in /etc/ssh/ssh_host_*_key.pub; do
     [ -f "$key" ] || continue
-    # What has no line end counts too.
+    # Include a last line without a line end.
     read -r type body _ <"$key"
     echo "$1 $type $body"
   done
@@ -330,7 +330,7 @@ say_keys() {
   done
 }
 
-# A lease comes a moment after it is asked for: to each card that lost its address, or to any where none has one.
+# Wait for leases: for each card that lost its address, or for any card if none has an address.
 await_addresses() {
   pauses='0.1 0.1 0.2 0.3 0.4 0.5 0.5 0.5 0.6 0.8 1'
   missing=
@@ -351,7 +351,7 @@ no-link $device"; fi
 "
       [ -e "/sys/class/net/$device/device" ] || continue
       case $rest in
-        # With an end, or made up by the guest itself.
+        # With an expiry, or chosen by the guest itself.
         *' dynamic '* | *'scope link'*) kind=dynamic ;;
         *) kind=lasting ;;
       esac
@@ -369,7 +369,7 @@ LISTING
     sleep "${pauses%% *}"
     case $pauses in *' '*) pauses=${pauses#* } ;; *) pauses= ;; esac
   done
-  [ -z "$missing" ] || note "no address came by DHCP within 5 s:$missing"
+  [ -z "$missing" ] || note "no DHCP address within 5 s:$missing"
 }
 
 say_self() {
@@ -398,7 +398,7 @@ say_self() {
 }
 
 run_hook() {
-  # To a file: a daemon that it leaves behind would hold a pipe open, and the agent takes only so much.
+  # To a file: a daemon left by the hook would keep a pipe open, and the agent limits the output.
   log=/run/cowherd-hook.$$
   (set -C && umask 077 && : >$log) || log=/dev/null
   sh -c "$hook" >$log 2>&1
@@ -421,7 +421,7 @@ main() {
   [ -z "$machine_id" ] || set_machine_id
   [ -z "$hostname" ] || set_hostname
   [ -z "$renew" ] || find_services
-  # Else it would ask for the other VM's address as soon as it saw the new MAC, and be given it.
+  # Otherwise it would request and get the other VM's address as soon as it saw the new MAC.
   [ -z "$networkd" ] || [ -z "$machine_id" ] || kill -STOP "$networkd"
   [ -z "$macs" ] || set_macs
   [ -z "$renew" ] || renew_lease
@@ -430,10 +430,10 @@ main() {
     [ ! -e /etc/ssh/sshd_config ] || openssh_keys
     [ ! -f $dropbear_key ] || dropbear_keys
   fi
-  # Else a guest that is ended before its kernel has written that out would boot as the other VM.
+  # Otherwise a guest that is killed before its kernel has written the changes would boot as the other VM.
   [ -z "$hostname$machine_id$host_keys" ] || sync
   [ -z "$hook" ] || run_hook
   say_self
 }
-# The shell reads this very text from its standard input: nothing else may.
+# The shell reads this text from its standard input; no other program may read from it.
 main </dev/null

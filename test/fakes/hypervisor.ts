@@ -4,18 +4,18 @@ import type { DomainState } from '../../src/core/fleet/observation.js';
 import type { Hypervisor } from '../../src/ports/hypervisor.js';
 import type { Clock } from '../../src/ports/machine.js';
 
-/** How a guest fares: it runs for so long and gets to its end, or not; or QEMU does not start it. */
+/** Behavior of a guest: its run time and whether it finishes; or QEMU does not start it. */
 export type Fate = { ms: number; isSilent?: boolean } | CowherdError;
 
 /**
- * A host whose KVM works as it is told to, which a real one does not. It runs transient domains alone, and reads from their XML what a
- * real one would: their accelerator, their CPU, and where their console is logged.
+ * A host with configurable KVM behavior. It runs only transient domains, and reads accelerator, CPU and console log from their XML like
+ * a real host.
  */
 export class FakeHost {
   now = Date.parse('2026-01-01T00:00:00Z');
   #elapsed = 0;
   readonly #running = new Map<string, { until: number; finish: () => Promise<void> }>();
-  /** All that was started, as its XML. */
+  /** XML of all started domains. */
   readonly started: string[] = [];
   qemu = 'QEMU 7.2.0';
   hasKvm = true;

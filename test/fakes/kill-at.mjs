@@ -1,20 +1,20 @@
 /**
- * Preloaded into a run of cowherd (`node --import`), it counts the run's changes to the world and ends it with SIGKILL at one of
- * them. Nothing in cowherd knows of it. A change is whatever outlives the process: a call that writes to the file system, a child
- * process that does, a command to libvirt.
+ * Preloaded into a run of cowherd (`node --import`), it counts persistent changes of the run and kills it with SIGKILL at one of them.
+ * cowherd itself is unchanged. A change is anything that outlives the process: a call that writes to the file system, a child process
+ * that does, a command to libvirt.
  *
- *   CWT_CHANGES=FILE   append a line for each change, before it is made
- *   CWT_KILL_AT=N      end at the Nth change (from 1), before it is made
+ *   CWT_CHANGES=FILE   append a line for each change, before it happens
+ *   CWT_KILL_AT=N      kill at the Nth change (from 1), before it happens
  *   CWT_KILL_ON=REGEX  count only the changes whose line matches
- *   CWT_KILL_LATE=1    end when the change was asked for and not answered: what was given to a child may happen or not
- *   CWT_SIGNAL=NAME    send this signal to itself instead, and go on
+ *   CWT_KILL_LATE=1    kill after the change was requested and before it is confirmed: a child process may complete it or not
+ *   CWT_SIGNAL=NAME    send this signal instead, and continue
  */
 import childProcess from 'node:child_process';
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 
 const { CWT_CHANGES, CWT_KILL_AT, CWT_KILL_ON, CWT_KILL_LATE, CWT_SIGNAL } = process.env;
-// The children's environment is theirs: virsh and qemu-img are no runs of cowherd, but a node among them would be.
+// Do not pass the preload on to child processes: a Node.js process among them would load it.
 for (const name of Object.keys(process.env)) if (name.startsWith('CWT_')) delete process.env[name];
 delete process.env.NODE_OPTIONS;
 
@@ -23,10 +23,10 @@ const counted = new RegExp(CWT_KILL_ON ?? '');
 const { writeSync } = fs;
 const log = CWT_CHANGES === undefined ? undefined : fs.openSync(CWT_CHANGES, 'a');
 let count = 0;
-/** node:fs calls itself: what it does within a change is part of it. */
+/** node:fs calls itself: nested calls are part of the change. */
 let within = false;
 
-/** @returns what is to be called when the change is under way */
+/** @returns a function to call once the change has begun */
 function change(line) {
   if (log !== undefined) writeSync(log, `${line}\n`);
   if (!counted.test(line) || ++count !== killAt) return () => undefined;
@@ -56,7 +56,7 @@ function wrap(owner, name, describe) {
     asked();
     return result;
   };
-  // What has a promisified form of its own keeps it.
+  // Keep custom promisified versions.
   Object.assign(owner[name], original);
 }
 
@@ -79,7 +79,7 @@ const paths = {
   appendFile: (path) => (typeof path === 'object' ? undefined : `appendFile ${path}`),
   open: (path, flags) => (writes(flags) ? `open ${path}` : undefined),
 };
-/** What a change is made to, by descriptor or handle: written to many times, it counts once. */
+/** Changed files by descriptor or handle: repeated writes count once. */
 const seen = new Set();
 const once = (what) => {
   if (seen.has(what)) return undefined;
@@ -113,9 +113,9 @@ for (const name of ['write', 'writeFile', 'appendFile', 'truncate', 'sync', 'dat
   };
 }
 
-/** Tools that only look. */
+/** Tools that only read. */
 const looks = /^(virsh|pidof|ssh -V|genisoimage --?version|qemu-img (info|check|measure|compare|--version))\b/;
-/** virsh commands that change something; the others look. */
+/** virsh commands that change something; the others only read. */
 const orders =
   /^(define|undefine|start|destroy|create|shutdown|suspend|resume|save|restore|managedsave|managedsave-remove|metadata .*--set|net-update|snapshot-\w+|attach-\w+|detach-\w+|update-device|domif-setlink|setmem|qemu-monitor-command)\b/;
 const { spawn } = childProcess;

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { domains, Lab, virsh } from '../support/lab.js';
 import { shownKey } from '../support/ssh-keys.js';
 
-/** Takes a quarter of an hour or more without KVM. COWHERD_DEBIAN_IMAGE names an image that is there already. */
+/** Takes fifteen minutes or more without KVM. COWHERD_DEBIAN_IMAGE names an existing image. */
 describe('Debian 12 guests', () => {
   let lab: Lab;
   let image = process.env.COWHERD_DEBIAN_IMAGE ?? '';
@@ -25,7 +25,7 @@ describe('Debian 12 guests', () => {
   const said = async (fleet: string, command: string, ...flags: string[]): Promise<string[]> =>
     (await lab.ok('exec', fleet, ...flags, '--', command)).members.map((row: Row) => String(row.stdout).trim());
 
-  it('are themselves from the first boot on, and again after a reset', async () => {
+  it('have their own identity from the first boot and after a reset', async () => {
     const fleet = lab.fleet('debian');
     const names = [`${fleet}-001`, `${fleet}-002`];
     const wait = ['--wait', 'agent,ssh,cloud-init', '--timeout', '20m'];
@@ -40,9 +40,9 @@ describe('Debian 12 guests', () => {
 
     const { members } = await lab.ok('inventory', fleet);
     const known = await readFile(members[0].knownHostsFile, 'utf8');
-    /** What must differ from member to member, and stay the same for life. */
+    /** Values that must be unique per member and never change. */
     const identities = async () => {
-      // Logging in by ssh is the proof that the key on its disk is one that it serves, and the fleet's that it lets in.
+      // An ssh login proves that the guest uses the host key on its disk and accepts the fleet's key.
       const hostnames = await said(fleet, 'hostname', '--via', 'ssh');
       const machineIds = await said(fleet, 'cat /etc/machine-id');
       const hostKeys: string[] = [];
@@ -70,7 +70,7 @@ describe('Debian 12 guests', () => {
     expect(await readFile(members[0].knownHostsFile, 'utf8')).toBe(known);
     expect(await said(fleet, 'ls /root; grep mine /etc/motd || true')).toEqual(['', '']);
     expect(await said(fleet, 'cloud-init status')).toEqual(names.map(() => 'status: done'));
-    // Nothing of the former life is on the disk, and cloud-init has done its first-boot work for a new one.
+    // The disk contains nothing from before, and cloud-init has repeated its first-boot tasks.
     expect(await said(fleet, 'ls /var/lib/cloud/instances | wc -l')).toEqual(['1', '1']);
     expect(new Set([...lives, ...(await said(fleet, 'cat /var/lib/cloud/data/instance-id'))]).size).toBe(4);
 
@@ -80,12 +80,12 @@ describe('Debian 12 guests', () => {
     expect((await lab.ok('base', 'list')).bases).toEqual([]);
   });
 
-  it('has the file system of a larger disk grow at the first boot, at a later one and after a reset', async () => {
+  it('grow the file system of a larger disk at the first boot, at a later one and after a reset', async () => {
     const fleet = lab.fleet('grown');
     const wait = ['--wait', 'agent,cloud-init', '--timeout', '20m'];
     const gib = async (command: string): Promise<number> => Number((await said(fleet, command))[0]) / 1024 ** 3;
     const disk = () => gib('lsblk -bdno SIZE /dev/vda');
-    // ext4 keeps a part for itself.
+    // ext4 reserves some space.
     const root = () => gib('df -B1 --output=size / | tail -n 1');
     // The image has 8 GiB.
     await lab.ok(

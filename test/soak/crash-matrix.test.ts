@@ -33,14 +33,14 @@ describe.each([
   });
 });
 
-describe('a verb that is told to end', () => {
+describe('a command that gets a signal', () => {
   let matrix: CrashMatrix;
   beforeAll(async () => {
     matrix = await CrashMatrix.open();
   });
   afterAll(() => matrix?.close());
 
-  it('ends by itself on Ctrl-C and SIGTERM, wherever they come', async () => {
+  it('ends by itself on Ctrl-C and SIGTERM at any point', async () => {
     const spread = (nth: number) => (points: Point[]) => points.filter(({ at }) => at > 5 && at < points.length - 5 && at % nth === 0);
     const { spawn, reset } = await fleetScenarios(matrix);
     if (spawn === undefined || reset === undefined) throw new Error('no scenarios');

@@ -5,11 +5,11 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Fault, faulty } from '../support/flaky-libvirt.js';
 import { type Answer, bin, guest, Lab } from '../support/lab.js';
 
-/** Longer than any honest answer takes on a busy machine. */
+/** Longer than any normal answer takes on a busy machine. */
 const hangs = '20s';
 
-/** virsh as it is, but for chosen calls that go wrong: the others are served, the message names the call, and nothing is left behind. */
-describe('a libvirt that is slow or fails', () => {
+/** The real virsh with chosen calls that fail: other calls work, the message names the call, and nothing is left behind. */
+describe('a slow or failing libvirt', () => {
   let lab: Lab;
   let golden: string;
 
@@ -22,7 +22,7 @@ describe('a libvirt that is slow or fails', () => {
 
   const spawning = (fleet: string): string[] => ['spawn', fleet, '--base', 'golden', '--count', '3', '--no-start', ...guest];
 
-  /** One member failed, and its error names what was asked of it; the others are done. */
+  /** One member failed with an error that names the call; the others are done. */
   function expectOneFailed({ exitCode, json }: Answer, doing: RegExp, others: number): void {
     expect(exitCode, JSON.stringify(json)).toBe(4);
     const failed = json.members.filter((member: { outcome: string }) => member.outcome === 'failed');
@@ -33,9 +33,9 @@ describe('a libvirt that is slow or fails', () => {
     expect(json.members.length - failed.length).toBe(others);
   }
 
-  it('spawn: one definition without an answer fails that member alone, and the next run completes', async () => {
+  it('spawn: a definition without an answer fails only that member, and the next run completes', async () => {
     const fleet = lab.fleet('hang');
-    // The first one is defined by itself, held against the schema.
+    // The first member is defined alone, with schema validation.
     expectOneFailed(
       await faulty(lab, { match: '^define', nth: 2, do: 'hang' }, hangs, ...spawning(fleet)),
       /Could not define .* did not respond .* within 20 s/,
@@ -56,7 +56,7 @@ describe('a libvirt that is slow or fails', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('the whole: a list without an answer, a lost connection and unreadable lists change nothing', async () => {
+  it('lists: no answer, a lost connection or unreadable output change nothing', async () => {
     const fleet = lab.fleet('list');
     await lab.ok(...spawning(fleet));
     const world = await lab.world(fleet);
@@ -71,7 +71,7 @@ describe('a libvirt that is slow or fails', () => {
       [{ match: '^domstats', times: 99, do: 'error', text: 'Cannot recv data: Connection reset by peer' }, 8, /reset by peer/],
     ];
     for (const [fault, code, message] of faults) {
-      // Taken for the world, such a list would have the members' disks removed under them.
+      // If such a list were trusted, disks of running members would be removed.
       const { exitCode, json } = await faulty(lab, fault, fault.do === 'hang' ? hangs : '60s', 'teardown', fleet, '--yes');
       expect(exitCode, JSON.stringify({ fault, json })).toBe(code);
       expect(json.error.message).toMatch(message);
@@ -81,7 +81,7 @@ describe('a libvirt that is slow or fails', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('passing faults are lived through: lost connections, held domains, warnings, a slow answer', async () => {
+  it('survives temporary faults: lost connections, locked domains, warnings, a slow answer', async () => {
     const fleet = lab.fleet('pass');
     await lab.ok(...spawning(fleet));
     const held = 'Timed out during operation: cannot acquire state change lock (held by monitor=remoteDispatchDomainCreate)';
@@ -103,7 +103,7 @@ describe('a libvirt that is slow or fails', () => {
       expect(exitCode, JSON.stringify({ fault, json })).toBe(0);
     }
     expect((await lab.ok('status', fleet)).counts).toMatchObject({ running: 3 });
-    // Held for good: after the bounded tries it is told.
+    // Locked permanently: reported after a limited number of tries.
     const { json } = await faulty(lab, { match: '^destroy', times: 99, do: 'error', text: held }, '60s', 'reset', fleet, '1');
     expect(json.members[0].error).toMatchObject({
       code: 'TOOL_TIMEOUT',
@@ -113,7 +113,7 @@ describe('a libvirt that is slow or fails', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('no virsh, and one that does not speak English, are told of', async () => {
+  it('reports a missing virsh, and one with output that is not English', async () => {
     const directory = join(lab.scratch, 'bin');
     await mkdir(directory);
     const run = async (): Promise<Answer> => {
@@ -139,7 +139,7 @@ describe('a libvirt that is slow or fails', () => {
       message: 'virsh is not installed',
       hint: expect.stringContaining('libvirt-clients'),
     });
-    // What it says on stderr begins with another word.
+    // Its stderr output begins with another word.
     await writeFile(
       join(directory, 'virsh'),
       `#!${process.execPath}\nconst echo = /echo (--err )?(.*)/;\nprocess.stdout.write('virsh # ');\nrequire('node:readline').createInterface({ input: process.stdin }).on('line', (line) => {\n  const [, error, text] = echo.exec(line) ?? [];\n  process.stdout.write(line + '\\n');\n  if (text !== undefined) (error ? process.stderr : process.stdout).write((error ? 'Fehler: ' : '') + text.replaceAll("'", '') + (error ? '\\n' : ''));\n  process.stdout.write('virsh # ');\n});\n`,

@@ -3,12 +3,12 @@ import { guest, Lab } from '../support/lab.js';
 import { SmallStore } from '../support/small-store.js';
 
 const factor = Number(process.env.COWHERD_SOAK ?? 1);
-/** How much is left is gone through in steps of that many KiB. */
+/** Step of the remaining space in KiB. */
 const stepKib = Math.max(4, Math.round(16 / factor));
 const mostKib = 320;
 
-/** Every amount of room that is too little for something: each verb either does all of it, or refuses and leaves the world as it was. */
-describe('a disk with less and less room', () => {
+/** Every insufficient amount of space: each command either does everything, or refuses and changes nothing. */
+describe('a disk with less and less space', () => {
   let lab: Lab;
   let small: SmallStore;
 
@@ -62,7 +62,7 @@ describe('a disk with less and less room', () => {
     }
   });
 
-  it('resets all or nobody', async () => {
+  it('resets all or none', async () => {
     const fleet = lab.fleet('reset');
     await lab.ok(...spawning(fleet, '--seed', 'nocloud', '--wait', 'console=^OK'));
     const whole = await lab.world(fleet);

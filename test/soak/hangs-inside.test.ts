@@ -1,4 +1,4 @@
-/** The long form of the test of guests that hang, with every verb that reaches into them. */
+/** The long version of the test with hanging guests, with every command that accesses guests. */
 process.env.CWT_LONG = '1';
 await import('../e2e/faults/hangs-inside.test.js');
 

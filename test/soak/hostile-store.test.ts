@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { guest, Lab } from '../support/lab.js';
 import { traced } from '../support/tracer.js';
 
-/** Links where cowherd's own files will be, and every verb under strace. */
+/** Links in place of cowherd's own files, and every command under strace. */
 describe('a store with links in it', () => {
   let lab: Lab;
   let fleet: string;
@@ -25,7 +25,7 @@ describe('a store with links in it', () => {
     return run;
   }
 
-  it('does not write by way of what lies where its own files will be', async () => {
+  it('does not write through links in place of its own files', async () => {
     const member = `${fleet}-001`;
     const other = await lab.golden('other.qcow2', { filledMiB: 1 });
     for (const path of [`overlays/${member}.qcow2.new`, `logs/${member}.log`, `nvram/${member}.fd`, `seeds/${member}.iso.new`]) {

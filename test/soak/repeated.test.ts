@@ -14,14 +14,14 @@ const factor = Number(process.env.COWHERD_SOAK ?? 1);
 const members = 50;
 const resets = Math.round(50 * factor);
 const lives = Math.round(20 * factor);
-/** Caches fill and pools grow to their size. */
+/** Rounds until caches are filled and pools have reached their size. */
 const warmUp = 10;
 
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;
 
-/** What a round could leave behind, of this fleet, of this process, and of libvirt's daemons, which others use, too. */
-describe('the same over and over leaves nothing behind', () => {
+/** Possible leaks per round: of this fleet, of this process, and of libvirt's daemons, which other programs also use. */
+describe('repeated commands leave nothing behind', () => {
   let lab: Lab;
   let host: Host;
   let golden: string;
@@ -80,16 +80,16 @@ describe('the same over and over leaves nothing behind', () => {
     const [first, last] = [seen[Math.min(warmUp, count - 2)], seen.at(-1)];
     if (first === undefined || last === undefined) throw new Error('too few rounds');
     console.log(`\n${what}: ${count} rounds, ${(seconds / count).toFixed(1)} s each\n${table(seen, first, last)}`);
-    // What is this fleet's and this process's own is what it was, to the last file.
+    // The fleet's and the process's own files are exactly the same as before.
     for (const key of own) expect([key, last[key]]).toEqual([key, first[key]]);
     const later = seen.slice(Math.min(warmUp, count - 2));
-    // The heap breathes with the collector, and the daemons are others', too: the lowest of each half is compared. What one
-    // descriptor, thread or few KiB per member and round come to would be many times what is allowed.
+    // The heap varies with garbage collection, and the daemons are shared, so the minimum of each half is compared. A leak of one
+    // descriptor, thread or a few KiB per member and round would be many times the limit.
     const [early, late] = [later.slice(0, later.length >> 1), later.slice(later.length >> 1)];
     const lowest = (samples: readonly Sample[], of: (entry: Sample) => number): number => Math.min(...samples.map(of));
     expect(lowest(late, ({ heapKiB }) => heapKiB) - lowest(early, ({ heapKiB }) => heapKiB)).toBeLessThan(1024 + 20 * later.length);
     for (const key of theirs) {
-      // Each guest of the host has its share, and their number changes as others come and go.
+      // Each guest of the host contributes, and their number varies.
       const perGuest = (entry: Sample): number => entry[key] / Math.max(members, entry.hostGuests);
       expect([key, lowest(late, perGuest) / lowest(early, perGuest)]).toEqual([key, expect.toSatisfy((ratio: number) => ratio < 1.5)]);
     }
@@ -100,7 +100,7 @@ describe('the same over and over leaves nothing behind', () => {
     tmpFiles: number;
     domains: number;
     guests: number;
-    /** Of everybody. */
+    /** Of all users. */
     hostGuests: number;
     helpers: number;
     children: number;
@@ -189,7 +189,7 @@ describe('the same over and over leaves nothing behind', () => {
   }
 });
 
-/** Of a straight line through the figures, by least squares. */
+/** Slope of a least-squares line through the figures. */
 function slope(figures: readonly number[]): number {
   const mean = (numbers: readonly number[]): number => numbers.reduce((sum, number) => sum + number, 0) / numbers.length;
   const [x, y] = [(figures.length - 1) / 2, mean(figures)];

@@ -4,8 +4,8 @@ import { unleash } from '../support/stress.js';
 
 const rounds = 200 * Number(process.env.COWHERD_SOAK ?? 1);
 
-/** 200 random verbs by three processes on two fleets of one base image; then all must agree. */
-describe('a storm of verbs', () => {
+/** 200 random commands by three processes on two fleets of one base image; then everything must be consistent. */
+describe('concurrent random commands', () => {
   let lab: Lab;
   beforeEach(async () => {
     lab = await Lab.open();
@@ -13,14 +13,14 @@ describe('a storm of verbs', () => {
   afterEach(() => lab.close());
 
   it.each([
-    ['that nobody kills', 0],
-    ['of which a quarter is killed', 25],
-  ])('%s leaves a store in which nothing is amiss', async (_what, killedPercent) => {
+    ['without kills', 0],
+    ['with a quarter of them killed', 25],
+  ])('%s leave a consistent store', async (_what, killedPercent) => {
     const goldens: [string, string] = [await lab.golden('golden.qcow2'), await lab.golden('other.qcow2', { filledMiB: 1 })];
     const result = await unleash(lab, { rounds, processes: 3, seed: 1, killedPercent }, goldens);
     console.log(JSON.stringify(result));
     expect(result.outrages).toEqual([]);
-    // What killed runs left may go; what stays would be a loss.
+    // Leftovers of killed runs may be removed; remaining findings would be data loss.
     if (killedPercent > 0) expect((await lab.cowherd('verify', '--fix', '--json')).exitCode).toBe(0);
     expect((await lab.ok('verify')).findings).toEqual([]);
   });

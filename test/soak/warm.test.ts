@@ -8,7 +8,7 @@ import { Lab, until, virsh } from '../support/lab.js';
 const fsck = '/usr/sbin/e2fsck';
 const rounds = Math.max(2, Math.round(20 * Number(process.env.COWHERD_SOAK ?? 1)));
 
-/** The same checkpoint again and again. */
+/** Restores the same checkpoint many times. */
 describe('warm resets', () => {
   let lab: Lab;
   beforeAll(async () => {
@@ -16,7 +16,7 @@ describe('warm resets', () => {
   });
   afterAll(() => lab.close());
 
-  it(`give the same disk ${rounds} times, with a clean file system, in the same QEMU and no more space`, async () => {
+  it(`restore the same disk ${rounds} times, with a clean file system, in the same QEMU and without more space`, async () => {
     const fleet = lab.fleet('rounds');
     const members = [`${fleet}-001`, `${fleet}-002`];
     await lab.ok(
@@ -54,7 +54,7 @@ describe('warm resets', () => {
     expect(Math.max(...sizes) - Math.min(...sizes)).toBeLessThan(16 * 2 ** 20);
     await lab.ok('teardown', fleet, '--yes', '--with-base');
 
-    /** Of a copy of what the guest has now: its journal is played, and nothing else is left to mend. */
+    /** Checks a copy of the guest's disk: after replaying the journal, nothing needs repair. */
     async function assertFileSystem(name: string): Promise<void> {
       const raw = join(lab.scratch, `${name}.raw`);
       const root = join(lab.scratch, `${name}.ext4`);
@@ -74,7 +74,7 @@ describe('warm resets', () => {
     }
   });
 
-  it('that are stopped at any moment leave nothing that is not found, and the guest as it was', async () => {
+  it('that are killed at any moment leave only detectable leftovers, and an unchanged guest', async () => {
     const fleet = lab.fleet('stopped');
     const name = `${fleet}-001`;
     const qemus = new HungQemus(lab);

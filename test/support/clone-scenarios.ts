@@ -6,7 +6,7 @@ import { exec } from '../../src/services/guest/exec.js';
 import { type CrashMatrix, listed, type Scenario } from './crash-matrix.js';
 import { virsh } from './lab.js';
 
-/** The verbs that make clones, of a golden VM that runs: a real Linux, with a word of its own in its memory and on its disk. */
+/** Commands that create clones of a running source VM: a real Linux with unique data in memory and on disk. */
 export function cloneScenarios(matrix: CrashMatrix, golden: string, count: number): Record<'spawn' | 'frozen' | 'reset', Scenario> {
   const { lab, host } = matrix;
   const goldenName = `${golden}-001`;
@@ -14,7 +14,7 @@ export function cloneScenarios(matrix: CrashMatrix, golden: string, count: numbe
   const ask = async (fleet: string, command: string): Promise<string[]> =>
     (await exec(host, { fleet, via: 'agent', command: ['/bin/sh', '-c', command] })).members.map(({ stdout }) => stdout.trim());
 
-  /** The fleet and its guests, the golden VM, and all that is in the store for it. What is drawn anew each time is masked. */
+  /** The fleet, its guests, the source VM, and all files in the store. Random values are masked. */
   const view = (fleet: string) => async (): Promise<unknown> => {
     const words = 'cat /etc/machine-id /sys/class/net/eth0/address; dropbearkey -y -f /etc/dropbear/*ed25519* | grep ^ssh';
     const own = await ask(fleet, words);
@@ -36,7 +36,7 @@ export function cloneScenarios(matrix: CrashMatrix, golden: string, count: numbe
   };
   const [made, kept, again] = ['made', 'kept', 'again'].map((name) => lab.fleet(name)) as [string, string, string];
   const gone = async (fleet: string): Promise<void> => {
-    // The other one may stand on the same disk.
+    // The other one may be based on the same disk.
     for (const one of [fleet, made, kept]) await teardown(host, { fleet: one, withBase: true }).catch(() => undefined);
     await rm(lab.path('fleets', fleet), { recursive: true, force: true });
     await ask(golden, 'date > /root/moment; sync');

@@ -13,32 +13,32 @@ import { resume } from '../../src/services/fleet/resume.js';
 import { listFleets, status } from '../../src/services/fleet/status.js';
 import { bin, Lab, uri } from './lab.js';
 
-/** Ends a verb at each of its changes, goes on with it, and compares the world with that of a run that nobody disturbed. */
+/** Kills a command at each of its changes, resumes it, and compares the state with that after an undisturbed run. */
 
 const killer = fileURLToPath(new URL('../fakes/kill-at.mjs', import.meta.url));
 
-/** A verb in a world of its own. */
+/** A command with its setup. */
 export interface Scenario {
   name: string;
-  /** What cowherd is run with. */
+  /** Arguments of cowherd. */
   args: string[];
-  /** Makes the world as it is before the verb, from however the last run left it. */
+  /** Restores the state before the command after any previous run. */
   setUp(): Promise<void>;
-  /** The fleet whose operation `resume` finishes; where there is none, the verb is given again. */
+  /** The fleet for `resume`; without one, the command is repeated. */
   fleet?: string;
-  /** All that the verb may touch. */
+  /** Everything that the command may change. */
   view(): Promise<unknown>;
-  /** Exit codes of the verb given again when it was done already. */
+  /** Exit codes of repeating the command after it was done. */
   whenDone?: number[];
 }
 
 export interface Point {
   /** From 1. */
   at: number;
-  /** The change was asked for, and not answered. */
+  /** Kill after the change was requested, before it was confirmed. */
   late: boolean;
   line: string;
-  /** Counts only the changes that this matches. */
+  /** Counts only matching changes. */
   on?: string;
 }
 
@@ -48,11 +48,11 @@ export interface Loss {
   what: unknown;
 }
 
-/** Changes around which most is at stake. */
+/** The most critical changes. */
 const grave =
   /^(rename|virsh|sync|qemu-img (create|convert|commit|rebase)) ?|unlink .*\/(operation|journal|fleet|snapshots)\.json$|appendFile/;
 
-/** The first point, the last one, and so many of those where most is at stake, evenly spread. */
+/** The first and last point, and a number of critical points, evenly spread. */
 export function sampled(graves: number): (points: Point[]) => Point[] {
   return (points) => {
     const most = points.filter(({ line }) => grave.test(line));
@@ -65,7 +65,7 @@ export function sampled(graves: number): (points: Point[]) => Point[] {
 export class CrashMatrix {
   readonly lab: Lab;
   readonly host: Host;
-  /** Of runs that were ended. */
+  /** Of killed runs. */
   readonly #pids = new Set<number | undefined>();
 
   private constructor(lab: Lab, host: Host) {
@@ -73,7 +73,7 @@ export class CrashMatrix {
     this.host = host;
   }
 
-  /** @param lab one that is there already, and that {@link close} closes */
+  /** @param lab an existing lab, which {@link close} closes */
   static async open(lab?: Lab): Promise<CrashMatrix> {
     lab ??= await Lab.open();
     return new CrashMatrix(lab, await openHost({ connect: uri, store: lab.store }));
@@ -85,9 +85,9 @@ export class CrashMatrix {
   }
 
   /**
-   * @param choose which points are tried
-   * @param signal what the run is sent; one that it survives must end with 130 or, where all was done, with 0
-   * @returns how many points there were and were tried, and where the world was not as it is after an undisturbed run
+   * @param choose selects the points to test
+   * @param signal the signal to send; if the run survives it, it must exit with 130 or, if everything was done, with 0
+   * @returns numbers of points and tested points, and those with a state that differs from an undisturbed run
    */
   async run(
     scenario: Scenario,
@@ -109,7 +109,7 @@ export class CrashMatrix {
     return { points: all.length, tried: chosen.length, losses };
   }
 
-  /** As {@link run}, at changes that are named: each must come. */
+  /** Like {@link run}, at named changes, each of which must occur. */
   async runAt(scenario: Scenario, points: Array<{ on: string; nth?: number; late?: boolean }>, expected: unknown): Promise<Loss[]> {
     const losses: Loss[] = [];
     for (const { on, nth = 1, late = false } of points) {
@@ -120,7 +120,7 @@ export class CrashMatrix {
     return losses;
   }
 
-  /** Runs the verb with nobody in its way. @returns its changes, and the world that it leaves */
+  /** Runs the command undisturbed. @returns its changes and the resulting state */
   async undisturbed(scenario: Scenario): Promise<{ lines: string[]; expected: unknown }> {
     await scenario.setUp();
     const log = join(this.lab.scratch, `${scenario.name.replaceAll(/\W/g, '-')}.changes`);
@@ -140,9 +140,9 @@ export class CrashMatrix {
       ...(point.on === undefined ? {} : { CWT_KILL_ON: point.on }),
     });
     this.#pids.add(run.pid);
-    // Where the verb had less to do this time the point does not come.
+    // If the command had less to do this time, the point does not occur.
     if (signal === 'SIGKILL' && run.exitCode === 0) return point.on === undefined ? undefined : 'the point did not come';
-    // Once the verb is over, a signal ends what is left of the run.
+    // After the command is done, a signal ends the process.
     if (signal === 'SIGKILL' ? run.signal !== signal : ![0, 130].includes(run.exitCode ?? -1) && run.signal !== signal) {
       return `ended with ${run.exitCode ?? run.signal}: ${run.stdout}${run.stderr}`;
     }
@@ -153,13 +153,13 @@ export class CrashMatrix {
     return undefined;
   }
 
-  /** Private directories of runs that were ended: the next run that makes one sweeps them. */
+  /** Temporary directories of killed runs: the next run that creates one removes them. */
   async scratchLeft(): Promise<string[]> {
     await rm(await makeScratch(), { recursive: true });
     return (await readdir('/tmp')).filter((name) => this.#pids.has(Number(/^cowherd-(\d+)-/.exec(name)?.[1])));
   }
 
-  /** Whatever was left half done, whoever looks at it gets an answer or a hint. */
+  /** Reading commands give an answer or a hint in any intermediate state. */
   async looksSound(fleet: string | undefined): Promise<void> {
     const looks: Array<() => Promise<unknown>> = [() => listFleets(this.host), () => reportAll(this.host)];
     if (fleet !== undefined) looks.push(() => status(this.host, fleet));
@@ -175,7 +175,7 @@ export class CrashMatrix {
     for (;;) {
       const code = await this.#resumed(scenario);
       if (code === undefined) return;
-      // What the killed run had asked for keeps the lock until it is done.
+      // Child processes of the killed run hold the lock until they are done.
       if (code !== 'LOCKED' || Date.now() > deadline) break;
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
@@ -187,7 +187,7 @@ export class CrashMatrix {
     }
   }
 
-  /** @returns the code of why the verb is to be given again; undefined where resume has done it */
+  /** @returns the error code for which the command must be repeated; undefined if resume has finished it */
   async #resumed({ fleet }: Scenario): Promise<string | undefined> {
     if (fleet === undefined) return 'none';
     try {
@@ -207,7 +207,7 @@ export class CrashMatrix {
     return { pid: run.pid, exitCode, signal, stdout, stderr };
   }
 
-  /** A fleet with what its disks stand on, what is recorded, and all that lies about. */
+  /** A fleet with the backing files of its disks, its records, and all other files. */
   async fleet(fleet: string): Promise<unknown> {
     const { lab } = this;
     const record = await readFile(lab.path('fleets', fleet, 'fleet.json'), 'utf8').catch(() => undefined);
@@ -231,7 +231,7 @@ export class CrashMatrix {
     };
   }
 
-  /** The base images of some names: their files, and that these hold what they are called by. */
+  /** Base images with given names: their files, and whether their content matches the digest in the name. */
   async bases(...names: string[]): Promise<unknown> {
     const { lab } = this;
     return Promise.all(
@@ -260,7 +260,7 @@ export async function sha256(path: string): Promise<string> {
     .digest('hex');
 }
 
-/** The parts of a view that are not as expected. */
+/** The unexpected parts of a view. */
 function differences(found: any, expected: any): unknown {
   if (typeof found !== 'object' || typeof expected !== 'object' || !found || !expected) return { found, expected };
   const keys = [...new Set([...Object.keys(found), ...Object.keys(expected)])].filter(

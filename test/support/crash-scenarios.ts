@@ -17,10 +17,10 @@ import { guest, virsh } from './lab.js';
 
 const seeded = [...guest, '--seed', 'nocloud'];
 const spec = { memoryMiB: 16, network: 'none', seed: 'nocloud' } as const;
-/** For the same changes in the same order. */
+/** For a deterministic order of changes. */
 const inOrder = ['--concurrency', '1', '--boot-concurrency', '1'];
 
-/** The verbs on fleets of two or three small guests with seeds. */
+/** Commands on fleets of two or three small guests with seeds. */
 export async function fleetScenarios(matrix: CrashMatrix): Promise<Record<string, Scenario>> {
   const { lab, host } = matrix;
   const golden = await lab.golden('golden.qcow2', { filledMiB: 1 });
@@ -124,7 +124,7 @@ export async function fleetScenarios(matrix: CrashMatrix): Promise<Record<string
       ...make('iced', {
         setUp: async () => {
           await there(iced, 2);
-          // The second one has an earlier one.
+          // The second member has an earlier checkpoint.
           await checkpoint(host, { fleet: iced, drop: true });
           await checkpoint(host, { fleet: iced, members: ['2'] });
         },
@@ -157,7 +157,7 @@ export async function fleetScenarios(matrix: CrashMatrix): Promise<Record<string
     },
   };
 
-  /** The disk holds its checkpoint whole, and no other. */
+  /** The disk contains exactly its complete checkpoint. */
   async function held(fleet: string, index: number): Promise<unknown> {
     const name = `${fleet}-00${index}`;
     const record = await host.checkpoints.read(fleet, name);
@@ -169,13 +169,13 @@ export async function fleetScenarios(matrix: CrashMatrix): Promise<Record<string
   async function contents(path: string): Promise<string> {
     const raw = `${lab.scratch}/contents.raw`;
     await execa('qemu-img', ['convert', '-f', 'qcow2', '-O', 'raw', path, raw]);
-    // Guests note in their own sector how often they were booted.
+    // Guests count their boots in their own sector.
     await execa('dd', ['if=/dev/zero', `of=${raw}`, 'bs=1M', 'count=1', 'conv=notrunc'], { reject: false });
     return sha256(raw);
   }
 }
 
-/** The verbs on base images. */
+/** Commands on base images. */
 export async function baseScenarios(matrix: CrashMatrix): Promise<Record<string, Scenario>> {
   const { lab, host } = matrix;
   const golden = await lab.golden('golden-of-bases.qcow2', { filledMiB: 1 });
@@ -222,14 +222,14 @@ export async function baseScenarios(matrix: CrashMatrix): Promise<Record<string,
   };
 }
 
-/** The verbs on snapshots of a domain that cowherd did not make. */
+/** Commands on snapshots of a domain that cowherd did not create. */
 export async function snapshotScenarios(matrix: CrashMatrix): Promise<Record<string, Scenario>> {
   const { lab, host } = matrix;
   const domain = await ForeignDomain.define(lab, 'matrix', ['raw', 'qcow2'], { ending: 'halt' });
   const { name } = domain;
   const uuid = (await virsh('domuuid', name)).trim();
   const levels = async () => (await listSnapshots(host, name)).domains[0]?.levels.length ?? 0;
-  /** So many snapshots, and on each disk a byte in the lowest and another in the uppermost layer. */
+  /** A number of snapshots, and on each disk one byte in the lowest and another in the top layer. */
   const having = async (count: number) => {
     await domain.stop();
     while ((await levels()) > 0) await dropSnapshot(host, { domain: name });
@@ -249,7 +249,7 @@ export async function snapshotScenarios(matrix: CrashMatrix): Promise<Record<str
     };
     return {
       state,
-      // A rollback that was done is done again: onto overlays of the next generation.
+      // A completed rollback is repeated with overlays of the next generation.
       xml: ungenerated(await domain.xml()),
       holds: [await held('vda'), await held('vdb')],
       files: (await readdir(lab.path('snapshots', uuid), { recursive: true }).catch(() => [])).map(ungenerated).sort(),
@@ -263,7 +263,7 @@ export async function snapshotScenarios(matrix: CrashMatrix): Promise<Record<str
     setUp: () => having(count),
     args: ['snapshot', what, name, ...args, '--timeout', '1s', '--force'],
     view,
-    // Done already: the same name is taken, and what is dropped or committed is not there any more.
+    // Already done: the name is in use, and dropped or committed snapshots no longer exist.
     whenDone: [2, 3, 5],
   });
   return {

@@ -4,11 +4,11 @@ import { execa } from 'execa';
 import { expect } from 'vitest';
 import { bin, type Lab, until } from './lab.js';
 
-/** What exec, ssh and cp are on the command line. @param fleet of two Linux members that are ready for agent and ssh */
+/** exec, ssh and cp on the command line. @param fleet with two Linux members that are ready for agent and ssh */
 export async function workOnTheCommandLine(lab: Lab, fleet: string): Promise<void> {
   const [first, second] = [`${fleet}-001`, `${fleet}-002`];
 
-  // By ssh, lines are shown while the command runs.
+  // With ssh, lines are shown while the command runs.
   const run = lab.begin('exec', fleet, '--via', 'ssh', '--', 'echo begun; while [ ! -e /tmp/go ]; do sleep 0.2; done; echo over');
   let seen = '';
   run.stdout?.on('data', (chunk: Buffer) => {
@@ -26,7 +26,7 @@ export async function workOnTheCommandLine(lab: Lab, fleet: string): Promise<voi
   const grouped = await lab.cowherd('exec', fleet, '--group', '--', 'echo same; [ $(hostname) != x ]');
   expect(grouped.stdout).toBe(`${fleet} 1-2 (2 members)\n  | same`);
 
-  // Both get all of it, also what is no text; more than an agent takes goes by ssh.
+  // Both get all bytes, also binary data; more than an agent accepts goes through ssh.
   for (const [via, size] of [
     ['agent', 60_000],
     ['ssh', 1_000_000],
@@ -49,7 +49,7 @@ export async function workOnTheCommandLine(lab: Lab, fleet: string): Promise<voi
   });
   expect([tooMuch.exitCode, tooMuch.stderr]).toEqual([2, expect.stringContaining('→ Copy it into the guests')]);
 
-  // Behind the name of a member all words are the guest's, also those that look like flags.
+  // All words after the name of a member are for the guest, also those that look like flags.
   expect(await lab.cowherd('ssh', second, 'echo', '-h', '--help')).toMatchObject({ exitCode: 0, stdout: '-h --help' });
   expect(await lab.cowherd('ssh', fleet, '2', 'hostname')).toMatchObject({ exitCode: 0, stdout: second });
 

@@ -19,7 +19,7 @@ export interface Fault {
 
 let runs = 0;
 
-/** Runs cowherd on a virsh some of whose calls go wrong, and sees that no process of it stays. @param timeout for an answer of libvirt */
+/** Runs cowherd with a virsh that fails at some calls, and checks that no process remains. @param timeout for an answer of libvirt */
 export async function faulty(lab: Lab, fault: Fault, timeout: string, ...args: string[]): Promise<Answer> {
   const mark = `${lab.id}-${++runs}`;
   const env = {
@@ -34,7 +34,7 @@ export async function faulty(lab: Lab, fault: Fault, timeout: string, ...args: s
   return { exitCode, stdout, stderr, json: JSON.parse(stdout) };
 }
 
-/** Commands of processes that a run has left. */
+/** Commands of processes left by a run. */
 async function marked(mark: string): Promise<string[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
   const found = await Promise.all(

@@ -5,7 +5,7 @@ import { execa } from 'execa';
 import { type BootMarker, readBootMarker } from '../../src/core/image/boot-sector.js';
 import { type Lab, until, virsh } from './lab.js';
 
-/** A domain that a person defined by hand, with the boot-sector guest on its first disk. */
+/** A manually defined domain with the boot-sector guest on its first disk. */
 export class ForeignDomain {
   readonly #lab: Lab;
   readonly name: string;
@@ -17,7 +17,7 @@ export class ForeignDomain {
     this.disks = disks;
   }
 
-  /** @param options.os further XML */
+  /** @param options.os additional XML */
   static async define(
     lab: Lab,
     name: string,
@@ -38,7 +38,7 @@ ${disks.map((disk, position) => diskXml(disk, `vd${'abc'[position]}`)).join('\n'
 <disk type='file' device='cdrom'><target dev='hda' bus='ide'/><readonly/></disk>
 <serial type='file'><source path='${domain.console}'/></serial>
 <graphics type='vnc' autoport='yes' passwd='hidden12'/></devices></domain>`);
-    // Twice: libvirt puts controllers in order when it reads them again.
+    // Twice: libvirt reorders controllers when it parses them again.
     await domain.redefine(await domain.xml());
     return domain;
   }
@@ -61,7 +61,7 @@ ${disks.map((disk, position) => diskXml(disk, `vd${'abc'[position]}`)).join('\n'
     return (await virsh('domstate', this.name)).trim();
   }
 
-  /** Path and format of a disk as libvirt has it. */
+  /** Path and format of a disk in libvirt. */
   async disk(target: string): Promise<{ path: string; format: string }> {
     const part = (await this.xml()).split(/(?=<disk )/).find((text) => text.includes(`<target dev='${target}'`)) ?? '';
     return { path: /<source file='([^']+)'/.exec(part)?.[1] ?? '', format: /<driver [^>]*type='(\w+)'/.exec(part)?.[1] ?? '' };
@@ -81,25 +81,25 @@ ${disks.map((disk, position) => diskXml(disk, `vd${'abc'[position]}`)).join('\n'
     await execa('virsh', ['-q', '-c', 'qemu:///system', 'destroy', this.name], { reject: false });
   }
 
-  /** Boots from whatever disk the domain has, and pulls the plug. @returns how often that disk was booted */
+  /** Boots the domain from its current disk, then forces it off. @returns how often that disk was booted */
   async boot(): Promise<number> {
     await this.start();
     await this.stop();
     return this.boots();
   }
 
-  /** What the guest has written on its first disk. The domain must be off. */
+  /** Data that the guest has written to its first disk. The domain must be stopped. */
   async boots(): Promise<number> {
     return (await marker(this.#lab, await this.disk('vda')))?.boots ?? 0;
   }
 
-  /** Writes one byte over and over into a disk, as a guest would. The domain must be off. */
+  /** Fills part of a disk with one byte, like a guest. The domain must be stopped. */
   async scribble(target: string, byte: number, size = '64k'): Promise<void> {
     const { path, format } = await this.disk(target);
     await execa('qemu-io', ['-f', format, '-c', `write -P ${byte} 1M ${size}`, path]);
   }
 
-  /** Whether a disk holds nothing but that byte where it was scribbled on. */
+  /** Whether that part of a disk contains only that byte. */
   async holds(target: string, byte: number): Promise<boolean> {
     const { path, format } = await this.disk(target);
     const { stdout } = await execa('qemu-io', ['-f', format, '-c', `read -P ${byte} 1M 64k`, path], { reject: false });
@@ -130,7 +130,7 @@ export async function sha256(path: string): Promise<string> {
     .digest('hex');
 }
 
-/** Whether two images show a guest the same. */
+/** Whether two images have the same content for a guest. */
 export async function areSame(a: { path: string; format: string }, b: { path: string; format: string }): Promise<boolean> {
   const { exitCode } = await execa('qemu-img', ['compare', '-f', a.format, '-F', b.format, a.path, b.path], { reject: false });
   return exitCode === 0;

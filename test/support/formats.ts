@@ -7,7 +7,7 @@ import { execa } from 'execa';
 import { parse as parseYaml } from 'yaml';
 import { formatInventory, type Inventory, type InventoryFormat } from '../../src/core/fleet/inventory.js';
 
-/** What cowherd prints, read by the programs that it is meant for. Each check returns what it finds wrong. */
+/** Checks cowherd's output with the programs that it is meant for. Each check returns the problems. */
 
 async function inEmptyDirectory<T>(work: (directory: string) => Promise<T>): Promise<T> {
   const directory = await mkdtemp(join(tmpdir(), 'cwt-formats-'));
@@ -24,7 +24,7 @@ function reachable({ members }: Inventory): Reachable[] {
   return members.filter((member): member is Reachable => member.host !== null);
 }
 
-/** What an inventory may set in ssh's configuration; all else must be as without it. */
+/** Settings that an inventory may change in ssh's configuration; all others must keep their values. */
 const sshWords = new Set([
   'host',
   'hostname',
@@ -35,7 +35,7 @@ const sshWords = new Set([
   'hostkeyalias',
   'userknownhostsfile',
   'stricthostkeychecking',
-  // Off as soon as there is a known_hosts file of its own.
+  // Off if there is a separate known_hosts file.
   'updatehostkeys',
 ]);
 
@@ -113,7 +113,7 @@ export async function checkEnv(text: string, inventory: Inventory): Promise<stri
   });
 }
 
-/** As the resolver of the C library reads it. */
+/** Like the resolver of the C library. */
 export function checkHosts(text: string, inventory: Inventory): string[] {
   const entries = text
     .split('\n')
@@ -146,7 +146,7 @@ function judgeAnsibleHosts(hosts: Record<string, Record<string, unknown>>, inven
     if (variables.ansible_host !== host || variables.ansible_port !== port) found.push(`${name}: ${JSON.stringify(variables)}`);
     for (const [key, value] of Object.entries(variables)) {
       if (!ansibleWords.has(key)) found.push(`${name}: sets ${key}`);
-      // Ansible evaluates templates in whatever it reads.
+      // Ansible evaluates templates in all values.
       if (/\{\{|\{%|\{#/.test(String(value))) found.push(`${name}: ${key} is a template`);
     }
   }
@@ -176,7 +176,7 @@ export async function checkWithAnsible(text: string, inventory: Inventory): Prom
   });
 }
 
-/** All that can be told without a program of its own. */
+/** Checks that need no external program. */
 export function checkFormats(inventory: Inventory, print = formatInventory): string[] {
   const checks: Array<[InventoryFormat, (text: string, inventory: Inventory) => string[]]> = [
     ['json', (text) => (JSON.stringify(JSON.parse(text)) === JSON.stringify(inventory) ? [] : ['json: not what it was'])],
@@ -190,7 +190,7 @@ export function checkCsv(text: string, columns: readonly string[]): string[] {
   const rows = parseCsv(text, { columns: true }) as Array<Record<string, string>>;
   return rows.flatMap((row) => [
     ...(Object.keys(row).join() === columns.join() ? [] : [`columns ${Object.keys(row)}`]),
-    // What a spreadsheet would take for a formula.
+    // Text that a spreadsheet would treat as a formula.
     ...Object.values(row)
       .filter((cell) => /^[=+@\t\r-]/.test(cell))
       .map((cell) => `cell ${JSON.stringify(cell)}`),
@@ -214,18 +214,18 @@ export async function checkKnownHosts(text: string): Promise<string[]> {
 }
 
 const esc = '\u001b';
-/** What cowherd's own progress bars write to a terminal: where the cursor is, and whether it is seen. */
+/** Sequences of cowherd's own progress bars: cursor position and visibility. */
 const progressCodes = new RegExp(`${esc}(7|8|\\[(\\?(25|7)[lh]|[01]?G|\\d?A|[0-2]?K|0?J))`, 'g');
 
-/** What a terminal shows in the end, but for bars that were drawn over. */
+/** The final text on a terminal, without overwritten bars. */
 export function withoutProgress(text: string): string {
   return text.replace(progressCodes, '').replaceAll('\r\n', '\n');
 }
 
-/** What acts on a terminal instead of being shown. @param isTerminal its lines end in CR LF, and progress may be shown */
+/** Characters that control a terminal. @param isTerminal lines end in CR LF, and progress may be shown */
 export function checkTerminal(text: string, isTerminal = false): string[] {
   const own = isTerminal ? withoutProgress(text) : text;
-  // Control characters but line feed and tab, the other line breaks, and what turns the direction of text around.
+  // Control characters except line feed and tab, other line breaks, and characters that change the direction of text.
   const match = /(?![\n\t])[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/u.exec(own);
   return match === null ? [] : [`${JSON.stringify(own.slice(Math.max(0, match.index - 60), match.index + 40))} at ${match.index}`];
 }

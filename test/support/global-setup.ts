@@ -13,12 +13,12 @@ declare module 'vitest' {
   interface ProvidedContext {
     /** Path of the tiny Linux golden image. */
     tinyImage: string;
-    /** What a probe of the accelerator came to, as a store remembers it; empty on a machine without KVM. */
+    /** Stored result of the accelerator probe; empty on a machine without KVM. */
     accelerator: string;
   }
 }
 
-/** Refuses to run on a libvirt that does not answer, instead of letting every test time out; builds the Linux guest once. */
+/** Fails if libvirt does not answer, so that not every test times out; builds the Linux guest once. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const { exitCode, stderr } = await execa('virsh', ['-q', '-c', 'qemu:///system', 'uri'], { reject: false, timeout: 60_000 });
   if (exitCode !== 0) throw new Error(`libvirt does not answer; run scripts/setup.sh first: ${stderr}`);
@@ -37,13 +37,13 @@ export default async function setup(project: TestProject): Promise<() => Promise
   return () => rm(scratch, { recursive: true, force: true });
 }
 
-/** Each lab has a store of its own, and would find out the same again. */
+/** Each lab has a separate store and would otherwise repeat the probe. */
 async function probeOnce(): Promise<string> {
   const store = `/var/lib/libvirt/images/cwt-${randomBytes(3).toString('hex')}`;
   const host = await openHost({ connect: 'qemu:///system', store });
   try {
     await host.accelerator.choose(questionOf(defaultDomainSpec));
-    // Nothing is remembered where there is no KVM to be tried.
+    // Without KVM there is no result.
     return await readFile(join(store, 'accelerator.json'), 'utf8').catch(() => '');
   } finally {
     await host.close();

@@ -9,23 +9,23 @@ import { canary } from '../fakes/hostile-agent/text.js';
 import { checkTerminal, withoutProgress } from './formats.js';
 import { Lab, TestNetwork, virsh } from './lab.js';
 
-/** Guests whose agent is test/fakes/hostile-agent/root/usr/bin/qemu-ga, and runs of cowherd against them that are looked at closely. */
+/** Guests with the agent test/fakes/hostile-agent/root/usr/bin/qemu-ga, and closely checked runs of cowherd against them. */
 
 const build = fileURLToPath(new URL('../../examples/tiny-linux/build.sh', import.meta.url));
 const usage = fileURLToPath(new URL('../fakes/hostile-agent/usage.mjs', import.meta.url));
 
-/** Exit codes that cowherd's verbs may have; 1 is a bug of cowherd's. */
+/** Allowed exit codes; 1 would be a bug in cowherd. */
 const exitCodes = [0, 2, 3, 4, 5, 6, 7, 8];
-/** With one member's reply of three megabytes, parsed. */
+/** Includes a parsed reply of three megabytes from one member. */
 const mostMemoryMiB = 400;
-/** Longer than any time-out that these tests give, with room for a busy machine. */
+/** Longer than any timeout in these tests, on a busy machine. */
 const mostSeconds = 60;
 
 export interface HostileRun {
   exitCode: number;
   /** stdout; on a terminal both streams. */
   text: string;
-  /** The document of --json; asserted on field by field. */
+  /** The result of --json; tests check single fields. */
   json: any;
 }
 
@@ -51,18 +51,18 @@ export class HostileLab {
     return one;
   }
 
-  /** Has the agents of members answer so from now on, e.g. `guest-exec=good`; what is not named takes turns. */
+  /** Sets the agents' replies from now on, for example `guest-exec=good`; other commands cycle through replies. */
   async play(members: readonly string[], script: string): Promise<void> {
     await Promise.all(members.map((member) => this.#tell(member, { execute: 'cwt-play', arguments: { script } })));
   }
 
-  /** How many prepared replies a member's agent has given. */
+  /** Number of prepared replies that a member's agent has sent. */
   async served(member: string): Promise<number> {
     return JSON.parse(await this.#tell(member, { execute: 'cwt-count' })).return;
   }
 
   async #tell(member: string, command: object): Promise<string> {
-    // An agent that has just been restarted, or that libvirt has just given up, takes a moment.
+    // An agent that was just restarted or disconnected by libvirt takes a moment.
     for (let left = 40; ; left--) {
       try {
         return await virsh('qemu-agent-command', member, JSON.stringify(command), '--timeout', '5');
@@ -73,7 +73,7 @@ export class HostileLab {
     }
   }
 
-  /** Like {@link both}, but the document comes without a process of its own: for verbs to which guests say little. */
+  /** Like {@link both}, but gets the JSON without a separate process: for commands with little guest data. */
   async quickly(...args: string[]): Promise<{ document: Pick<HostileRun, 'exitCode' | 'json'>; terminal: HostileRun }> {
     const document = await this.lab.answer(...args);
     expect.soft(exitCodes, `exit code of cowherd ${args.join(' ')}: ${document.exitCode}`).toContain(document.exitCode);
@@ -81,12 +81,12 @@ export class HostileLab {
     return { document, terminal: await this.terminal(...args) };
   }
 
-  /** Runs a verb in a process of its own, once for a document and once on a terminal. */
+  /** Runs a command in a separate process, once with --json and once on a terminal. */
   async both(...args: string[]): Promise<{ document: HostileRun; terminal: HostileRun }> {
     return { document: await this.document(...args), terminal: await this.terminal(...args) };
   }
 
-  /** With --json: one document and nothing else. */
+  /** With --json: one JSON document and nothing else. */
   async document(...args: string[]): Promise<HostileRun> {
     const end = args.includes('--') ? args.indexOf('--') : args.length;
     const words = [...args.slice(0, end), '--json', ...args.slice(end)];
@@ -121,7 +121,7 @@ export class HostileLab {
     expect.soft(timedOut, `${title} did not end`).toBe(false);
     expect.soft((performance.now() - began) / 1000, `seconds of ${title}`).toBeLessThan(mostSeconds);
     expect.soft(`${stdout}${stderr}`, title).not.toMatch(/^ {4}at |This is a bug in cowherd/m);
-    // The exit code of "cowherd ssh" is the guest's.
+    // "cowherd ssh" returns the exit code of the guest's command.
     if (told[0] !== 'ssh')
       expect.soft(exitCodes, `exit code of ${title}: ${exitCode}\n${stdout.slice(-2000)}${stderr}`).toContain(exitCode);
     expect.soft(Number(await readFile(memory, 'utf8')) / 1024, `MiB of ${title}`).toBeLessThan(mostMemoryMiB);
@@ -129,7 +129,7 @@ export class HostileLab {
     return { exitCode: exitCode ?? -1, stdout, stderr };
   }
 
-  /** Nothing that a guest has sent was run. */
+  /** No command sent by a guest was run. */
   async assertUnharmed(after: string): Promise<void> {
     const isThere = await access(canary).then(
       () => true,

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import { type Lab, until, uri, virsh } from './lab.js';
 
-/** QEMUs that hang for a test, and go on whatever becomes of it. */
+/** QEMU processes that hang for a test, and always continue afterwards. */
 export class HungQemus {
   readonly #pids = new Set<number>();
   readonly #pipes: Array<{ pipe: string; call: Promise<unknown> }> = [];
@@ -17,18 +17,18 @@ export class HungQemus {
     return Number(await readFile(`/run/libvirt/qemu/${domain}.pid`, 'utf8'));
   }
 
-  /** The whole process stands still. */
+  /** The whole process is stopped. */
   async stop(domain: string): Promise<void> {
     await this.watch(domain);
     process.kill(await HungQemus.pidOf(domain), 'SIGSTOP');
   }
 
-  /** One that is stopped by something else on behalf of the test. */
+  /** A process that is stopped in another way for the test. */
   async watch(domain: string): Promise<void> {
     this.#pids.add(await HungQemus.pidOf(domain));
   }
 
-  /** The process runs, and its main loop waits: it was told to write to a pipe that nothing reads. libvirt waits for that call. */
+  /** The process runs, but its main loop waits for a write to a pipe without a reader. libvirt waits for that call. */
   async blockMonitor(domain: string): Promise<void> {
     const pipe = join(this.#lab.scratch, `${domain}-${this.#pipes.length}-${Date.now()}.pipe`);
     await execa('mkfifo', ['-m', '666', pipe]);
@@ -43,12 +43,12 @@ export class HungQemus {
       try {
         process.kill(pid, 'SIGCONT');
       } catch {
-        // It was ended meanwhile.
+        // It has exited meanwhile.
       }
     }
     this.#pids.clear();
     for (const { pipe, call } of this.#pipes.splice(0)) {
-      // Open for both, it never waits; with a reader there, QEMU's own open comes through.
+      // Opened for reading and writing, it never waits; and with a reader, QEMU's open succeeds.
       const reader = await open(pipe, 'r+');
       await call;
       await reader.close();

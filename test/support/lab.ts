@@ -8,30 +8,30 @@ import { buildGolden } from '../../scripts/golden.js';
 import { type BootMarker, readBootMarker } from '../../src/core/image/boot-sector.js';
 import { runHere } from './run-in-process.js';
 
-/** A store, golden images and fleets of one test file, on the real libvirt; all of it goes at the end, also after a failure. */
+/** A store, golden images and fleets of one test file, on the real libvirt. Everything is removed at the end, also after a failure. */
 
 export const bin = fileURLToPath(new URL('../../bin/run.js', import.meta.url));
 const killer = fileURLToPath(new URL('../fakes/kill-at.mjs', import.meta.url));
 export const uri = 'qemu:///system';
-/** Small, headless, and without a network card to probe. */
+/** Small, headless, and without a network card. */
 export const guest = ['--memory', '16MiB', '--network', 'none'];
 
 export interface Answer {
   exitCode: number;
   stdout: string;
   stderr: string;
-  /** The document of --json; asserted on field by field. */
+  /** The result of --json; tests check single fields. */
   json: any;
 }
 
 export class Lab {
   readonly id = randomBytes(3).toString('hex');
   readonly bin = bin;
-  /** Where QEMU's user may pass through. */
+  /** A directory that QEMU's user can traverse. */
   readonly store = `/var/lib/libvirt/images/cwt-${this.id}`;
   readonly scratch = `/tmp/cwt-${this.id}`;
 
-  /** @param options.isProbed whether its store knows already which accelerator works here */
+  /** @param options.isProbed whether its store already contains the result of the accelerator probe */
   static async open({ isProbed = true } = {}): Promise<Lab> {
     const lab = new Lab();
     await mkdir(lab.scratch, { mode: 0o755 });
@@ -42,7 +42,7 @@ export class Lab {
     return lab;
   }
 
-  /** A fleet name that no other test has. */
+  /** A unique fleet name. */
   fleet(name: string): string {
     return `cwt-${name}-${this.id}`;
   }
@@ -58,7 +58,7 @@ export class Lab {
   }
 
   get env(): Record<string, string> {
-    // Whoever runs the tests may have defaults of their own.
+    // The user who runs the tests may have defaults set.
     return { COWHERD_STORE: this.store, LIBVIRT_DEFAULT_URI: uri, XDG_CONFIG_HOME: this.scratch };
   }
 
@@ -68,7 +68,7 @@ export class Lab {
   }
 
   /**
-   * Runs cowherd with what counts its changes and ends it at one of them, see test/fakes/kill-at.mjs.
+   * Runs cowherd with a preload that counts its changes and kills it at one of them, see test/fakes/kill-at.mjs.
    * @param faults e.g. `{ KILL_AT: '3' }`
    */
   async faulty(faults: Record<string, string>, ...args: string[]): Promise<{ exitCode: number | undefined; signal: string | undefined }> {
@@ -79,7 +79,7 @@ export class Lab {
     return { exitCode, signal };
   }
 
-  /** Waits for what a killed run had under way (virsh, qemu-img): it runs on for a moment, and keeps the run's locks. */
+  /** Waits for child processes of a killed run (virsh, qemu-img): they continue for a moment and hold its locks. */
   async unlocked(): Promise<void> {
     for (const room of ['fleets', 'bases', 'snapshots']) {
       for (const name of (await readdir(this.path(room)).catch(() => [])).filter((entry) => entry.endsWith('.lock'))) {
@@ -99,19 +99,19 @@ export class Lab {
     };
   }
 
-  /** Runs cowherd in this process: for answers that are not judged by their text. */
+  /** Runs cowherd in this process: for tests that do not check its text. */
   answer(...args: string[]): Promise<Pick<Answer, 'exitCode' | 'json'>> {
     return runHere(args, this.env);
   }
 
-  /** Runs a verb that must succeed, in this process. @returns its document */
+  /** Runs a command that must succeed, in this process. @returns its JSON */
   async ok(...args: string[]): Promise<Answer['json']> {
     const { exitCode, json } = await this.answer(...args);
     if (exitCode !== 0) throw new Error(`cowherd ${args.join(' ')} exited ${exitCode}\n${JSON.stringify(json, null, 2)}`);
     return json;
   }
 
-  /** What the boot-sector guest of a member has written into its own overlay. The member must be off. */
+  /** Data that the boot-sector guest of a member has written into its overlay. The member must be stopped. */
   async marker(fleet: string, member: string): Promise<BootMarker | undefined> {
     const raw = join(this.scratch, `${member}.raw`);
     await execa('qemu-img', [
@@ -144,7 +144,7 @@ export class Lab {
     return readFile(this.path('fleets', fleet, 'logs', `${member}.log`), 'utf8');
   }
 
-  /** Defines a domain that cowherd did not make. */
+  /** Defines a domain that cowherd did not create. */
   async defineForeign(name: string, inside = ''): Promise<void> {
     const path = join(this.scratch, `${name}.xml`);
     await writeFile(
@@ -154,14 +154,14 @@ export class Lab {
     await virsh('define', path);
   }
 
-  /** Gives a domain another definition, behind cowherd's back. */
+  /** Redefines a domain without cowherd. */
   async redefine(xml: string): Promise<void> {
     const path = join(this.scratch, 'redefined.xml');
     await writeFile(path, xml);
     await virsh('define', path);
   }
 
-  /** All that a fleet is made of, with what differs from fleet to fleet masked: two fleets of a kind have the same world. */
+  /** The complete state of a fleet, with values that differ between fleets masked, for comparison. */
   async world(fleet: string): Promise<object> {
     const names = (await domains()).filter((name) => name.startsWith(`${fleet}-`));
     const members = await Promise.all(
@@ -179,7 +179,7 @@ export class Lab {
     };
   }
 
-  /** Removes exactly what carries this lab's mark. */
+  /** Removes exactly what carries this lab's prefix. */
   async close(): Promise<void> {
     for (const name of (await domains()).filter((domain) => domain.includes(`-${this.id}-`))) {
       await execa('virsh', ['-c', uri, 'destroy', name], { reject: false });
@@ -200,7 +200,7 @@ export async function domains(): Promise<string[]> {
   return (await virsh('list', '--all', '--name')).split('\n').filter((name) => name !== '');
 }
 
-/** A network of libvirt's, with nothing but its own members on it; it leads nowhere. */
+/** An isolated libvirt network for one test. */
 export class TestNetwork {
   readonly name: string;
   readonly #subnet: number;
@@ -211,14 +211,14 @@ export class TestNetwork {
   }
 
   /**
-   * @param first,last the last numbers of the addresses that DHCP gives
-   * @param options.isPersistent whether libvirt keeps its definition
-   * @param options.before what stands before its <ip>
+   * @param first,last the last bytes of the DHCP range
+   * @param options.isPersistent whether the network is persistent
+   * @param options.before XML before its <ip>
    */
   static async open(id: string, first: number, last: number, { isPersistent = false, before = '' } = {}): Promise<TestNetwork> {
     const name = `cwt-net-${id}`;
     const path = `/tmp/${name}.xml`;
-    // A subnet that nobody has yet.
+    // An unused subnet.
     for (let subnet = 100; ; subnet++) {
       const net = new TestNetwork(name, subnet);
       const range = `<dhcp><range start='${net.address(first)}' end='${net.address(last)}'/></dhcp>`;
@@ -244,7 +244,7 @@ export class TestNetwork {
     await virsh('net-update', this.name, 'add', 'ip-dhcp-host', xml, '--live');
   }
 
-  /** Names of its static DHCP entries with a MAC. @param flags --inactive for those that are kept */
+  /** Names of its static DHCP entries with a MAC. @param flags --inactive for the persistent ones */
   async hosts(...flags: string[]): Promise<string[]> {
     return [...(await virsh('net-dumpxml', this.name, ...flags)).matchAll(/<host mac='[^']+' name='([^']+)'/g)].map(
       (match) => match[1] ?? '',
@@ -261,7 +261,7 @@ export class TestNetwork {
 export async function until(what: string, condition: () => Promise<boolean>, seconds = 60): Promise<void> {
   const deadline = Date.now() + seconds * 1000;
   while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error(`${what} did not come within ${seconds} s`);
+    if (Date.now() > deadline) throw new Error(`${what} did not happen within ${seconds} s`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }

@@ -3,9 +3,8 @@ import { fileURLToPath } from 'node:url';
 import { Config, run } from '@oclif/core';
 
 /**
- * Runs a command of cowherd in this very process, as bin/run.js does it: the same words, the same commands of dist/, the same document.
- * A process of its own spends half a second before it does anything. What a process is judged by (exit codes, both streams, signals)
- * needs one: see Lab.cowherd.
+ * Runs a cowherd command in this process like bin/run.js: the same arguments, the same commands from dist/, the same JSON. Starting a
+ * separate process takes half a second. Tests of exit codes, streams and signals need one: see Lab.cowherd.
  */
 
 interface Sink {
@@ -13,13 +12,13 @@ interface Sink {
 }
 
 const sinks = new AsyncLocalStorage<Sink>();
-// As an installed cowherd runs; else oclif warns of commands that refuse their words.
+// Like an installed cowherd; otherwise oclif prints warnings for invalid arguments.
 process.env.NODE_ENV = 'production';
 const config = load();
 
 async function load(): Promise<Config> {
   const loaded = await Config.load(fileURLToPath(new URL('../..', import.meta.url)));
-  // Where all commands leave their document. The class is asked of oclif, since a module that vitest imports is another copy of it.
+  // Captures the result of all commands. The class comes from oclif, because a module imported by vitest is a different copy.
   const base = Object.getPrototypeOf(await loaded.findCommand('list', { must: true }).load()) as {
     prototype: { logJson(json: unknown): void };
   };
@@ -30,10 +29,10 @@ async function load(): Promise<Config> {
   return loaded;
 }
 
-/** @param words without --json, which is always meant */
+/** @param words without --json, which is implied */
 export async function runHere(words: readonly string[], env: Record<string, string>): Promise<{ exitCode: number; json: any }> {
   Object.assign(process.env, env);
-  // What stands behind the hyphens is the guest's.
+  // Words after the hyphens are for the guest.
   const end = words.includes('--') ? words.indexOf('--') : words.length;
   const sink: Sink = { document: undefined };
   const loaded = await config;

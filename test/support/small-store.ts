@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import type { Lab } from './lab.js';
 
-/** The store of a lab on a file system of its own, of a few MiB: it can be filled up, and made read-only. */
+/** The store of a lab on a separate file system of a few MiB, which can be filled up or made read-only. */
 export class SmallStore {
   readonly #lab: Lab;
 
@@ -21,7 +21,7 @@ export class SmallStore {
     return join(this.#lab.store, 'ballast');
   }
 
-  /** Fills it up until that much is free. */
+  /** Fills it up to the given free space. */
   async leave(kib: number): Promise<void> {
     await this.release();
     const { bavail, bsize } = await statfs(this.#lab.store);
@@ -44,7 +44,7 @@ export class SmallStore {
     await execa('mount', ['-o', `remount,${mode}`, this.#lab.store]);
   }
 
-  /** Files that are on their way to be something: none may outlive the run that made them. */
+  /** Temporary files: none may remain after the run that created them. */
   async leftovers(): Promise<string[]> {
     const files = await readdir(this.#lab.store, { recursive: true });
     return files.filter((file) => /\.(partial|new|tmp)$|\.(fresh|compact|import|cowherd)-/.test(file));

@@ -3,15 +3,15 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import { bin, type Lab, until } from './lab.js';
 
-/** Ways to run a command with standard streams that do not work, each in a bash that leaves its exit code. */
+/** Runs a command with broken standard streams, each in a bash that saves the exit code. */
 export const streams = {
-  /** Nothing can be written, nothing read, and the working directory is gone. */
+  /** Nothing can be written or read, and the working directory is deleted. */
   full: 'cd "$(mktemp -d)" && rmdir "$PWD" && exec "$@" <&- >/dev/full 2>/dev/full',
-  /** The reader of the results leaves after one line, and the other two streams are closed. */
+  /** The reader of the results exits after one line, and the other two streams are closed. */
   head: '"$@" <&- 2>&- | head -1; exit $PIPESTATUS',
-  /** The reader of the progress is gone, and there is no standard output. */
+  /** The reader of progress has exited, and there is no standard output. */
   unread: '"$@" 2>&1 >&- | true; exit $PIPESTATUS',
-  /** Only the results cannot be written. */
+  /** Only results cannot be written. */
   results: 'exec "$@" >/dev/full',
 } as const;
 export type Streams = keyof typeof streams;
@@ -26,8 +26,8 @@ export async function withStreams(lab: Lab, how: Streams, words: readonly string
 }
 
 /**
- * Runs cowherd in a terminal, which vanishes when its screen shows a text: as when a connection by ssh is lost.
- * @param when what is waited for, besides a first line on the screen
+ * Runs cowherd in a terminal that closes when its screen shows a text, like a lost ssh connection.
+ * @param when condition to wait for after the first line on the screen
  * @returns the exit code, or 128 and the signal
  */
 export async function inVanishingTerminal(
@@ -36,7 +36,7 @@ export async function inVanishingTerminal(
   when: (screen: string) => Promise<boolean> | boolean,
 ): Promise<number> {
   const name = join(lab.scratch, `terminal-${words.join('-').replaceAll(/\W/g, '')}`);
-  // The session's leader dies of the hang-up, which is what makes the kernel tell all others; the one between lives to see the exit code.
+  // The session leader dies of the hang-up, so the kernel signals all others; the process in between survives and saves the exit code.
   const between = `trap "" HUP; "$@"; echo $? >${name}.exit`;
   const command = ['sh', '-c', between, 'sh', process.execPath, bin, ...words]
     .map((word) => `'${word.replaceAll("'", "'\\''")}'`)
@@ -48,7 +48,7 @@ export async function inVanishingTerminal(
     stdout: 'ignore',
     reject: false,
   });
-  await until(`cowherd ${words[0]} to be under way`, async () => when(await readFile(`${name}.screen`, 'utf8')));
+  await until(`cowherd ${words[0]} to begin`, async () => when(await readFile(`${name}.screen`, 'utf8')));
   terminal.kill('SIGKILL');
   await terminal;
   const exitCode = (): Promise<string> => readFile(`${name}.exit`, 'utf8').catch(() => '');

@@ -1,25 +1,25 @@
 import { guest, type Lab } from './lab.js';
 
-/** Random verbs by several processes at once, on two fleets of one base image. */
+/** Random commands by several concurrent processes on two fleets of one base image. */
 
 export interface Storm {
   rounds: number;
   processes: number;
   seed: number;
-  /** How many of a hundred runs are ended with SIGKILL somewhere in their midst. */
+  /** Percentage of runs that are killed halfway with SIGKILL. */
   killedPercent: number;
 }
 
 export interface StormResult {
   runs: number;
   killed: number;
-  /** How often each exit code came. */
+  /** Number of occurrences of each exit code. */
   codes: Record<string, number>;
-  /** What no run may ever do, with what it said. */
+  /** Forbidden results, with their output. */
   outrages: string[];
 }
 
-/** Nothing to do, refused, not there, or somebody else is at work: the answers of a run that meets others. */
+/** Success, refused, not found or locked: allowed exit codes with concurrent runs. */
 const decent = new Set([0, 2, 3, 5, 6]);
 
 export async function unleash(lab: Lab, storm: Storm, goldens: readonly [string, string]): Promise<StormResult> {
@@ -75,7 +75,7 @@ export async function unleash(lab: Lab, storm: Storm, goldens: readonly [string,
       return;
     }
     result.codes[String(exitCode)] = (result.codes[String(exitCode)] ?? 0) + 1;
-    // A verify in the midst of it may see an interrupted verb, or an import that was killed.
+    // A concurrent verify may see an interrupted command or a killed import.
     const isVerdict = args[0] === 'verify' && exitCode === 4;
     if (isVerdict) {
       const open = JSON.parse(stdout).findings.filter(
@@ -97,13 +97,13 @@ export async function unleash(lab: Lab, storm: Storm, goldens: readonly [string,
       while (left-- > 0) await round();
     }),
   );
-  // Whoever was killed is finished; then all must agree.
+  // Killed runs are resumed; then everything must be consistent.
   for (const fleet of fleets)
     if ((await lab.cowherd('status', fleet, '--json')).json.unfinished !== undefined) await lab.ok('resume', fleet);
   return result;
 }
 
-/** Small, and the same on every machine. Source: Tommy Ettinger's mulberry32, public domain. */
+/** Small and deterministic. Source: Tommy Ettinger's mulberry32, public domain. */
 function mulberry32(seed: number): () => number {
   let state = seed;
   return () => {

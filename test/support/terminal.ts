@@ -2,7 +2,7 @@ import xterm from '@xterm/headless';
 import { execa } from 'execa';
 import { type Lab, bin as ownBin, until } from './lab.js';
 
-/** cowherd in a real pseudo-terminal, and what a person sees of it: `script` makes the terminal, xterm.js shows what it gets. */
+/** cowherd in a real pseudo-terminal: `script` creates the terminal, xterm.js renders its output. */
 
 export interface Size {
   columns: number;
@@ -14,9 +14,9 @@ export const sizes: readonly Size[] = [
   { columns: 160, rows: 50 },
 ];
 
-/** More than any run writes. */
+/** More lines than any run writes. */
 const scrollback = 2_000;
-/** Another build may be looked at: COWHERD_BIN=/elsewhere/bin/run.js. */
+/** COWHERD_BIN=/elsewhere/bin/run.js tests another build. */
 const bin = process.env.COWHERD_BIN ?? ownBin;
 
 export class TerminalRun {
@@ -25,13 +25,13 @@ export class TerminalRun {
   readonly #script;
   readonly #chunks: Buffer[] = [];
 
-  /** @param options.command what is run in a shell in place of cowherd */
+  /** @param options.command shell command to run instead of cowherd */
   constructor(lab: Lab, words: readonly string[], size: Size, options: { env?: Record<string, string>; command?: string } = {}) {
     const { columns: cols, rows } = size;
     this.#size = size;
     this.#screen = new xterm.Terminal({ cols, rows, scrollback, allowProposedApi: true });
     const quoted = [process.execPath, bin, ...words].map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(' ');
-    // What the tests run in may set these.
+    // The environment of the tests may set these.
     const unset = '-u FORCE_COLOR -u NO_COLOR -u CI';
     const assigned = Object.entries({ TERM: 'xterm-256color', ...options.env }).map(([name, value]) => `${name}='${value}'`);
     const line = `stty rows ${rows} cols ${cols}; exec env ${unset} ${assigned.join(' ')} ${options.command ?? quoted}`;
@@ -53,7 +53,7 @@ export class TerminalRun {
     this.#script.stdin.write(text);
   }
 
-  /** Waits until the screen shows something. */
+  /** Waits until the screen shows a text. */
   async shows(pattern: RegExp): Promise<void> {
     await until(`${pattern} on the screen`, async () => pattern.test((await this.look()).text), 30).catch(async (error) => {
       throw new Error(`${error.message}:\n${(await this.look()).text}`);
@@ -75,7 +75,7 @@ export class TerminalRun {
       const text = line?.translateToString(true) ?? '';
       lines.push(text);
       const above = lines[row - 1] ?? '';
-      // A word that is longer than the terminal is wide has to be cut.
+      // A word that is wider than the terminal must be cut.
       const word = `${/\S*$/.exec(above)?.[0] ?? ''}${/^\S*/.exec(text)?.[0] ?? ''}`;
       if (line?.isWrapped === true && word.length < this.#size.columns - 24) cut.push(word);
     }
@@ -86,11 +86,11 @@ export class TerminalRun {
 
 export interface Remains {
   exitCode: number;
-  /** All lines, also those that have left the screen at its top. */
+  /** All lines, including the scrollback. */
   text: string;
-  /** Words that the terminal has cut at its width. */
+  /** Words cut at the width of the terminal. */
   cut: string[];
-  /** What was written to the terminal. */
+  /** Raw output to the terminal. */
   bytes: string;
 }
 
@@ -98,7 +98,7 @@ export function inTerminal(lab: Lab, words: readonly string[], size: Size, env?:
   return new TerminalRun(lab, words, size, { env }).end();
 }
 
-/** Bars as they are left: `{label: 'starting', done: 5, total: 6}`. */
+/** The final progress bars: `{label: 'starting', done: 5, total: 6}`. */
 export function barsOf(text: string): Array<{ label: string; done: number; total: number; line: string }> {
   return text.split('\n').flatMap((line) => {
     const match = /^(?:[█░]+ )(.*?) (\d+)\/(\d+)/.exec(line);
@@ -109,7 +109,7 @@ export function barsOf(text: string): Array<{ label: string; done: number; total
 const esc = '\u001b';
 const color = new RegExp(`${esc}\\[[\\d;]*m`, 'g');
 
-/** What is wrong with a screen, whatever the verb: nothing, or what a person would complain about. @param isData it is for programs: lines stay whole */
+/** Problems of a screen that apply to any command. @param isData output for programs: lines are not wrapped */
 export function complaints({ text, cut, bytes }: Remains, isData = false): string[] {
   const hasBar = /[█░]{5}/.test(text);
   const hidden = bytes.lastIndexOf(`${esc}[?25l`);

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { execa } from 'execa';
 import { bin, type Lab } from './lab.js';
 
-/** Runs verbs under strace, which tells every file that cowherd or a tool of its writes to, makes, renames, gives away or removes. */
+/** Runs commands under strace, which shows every file that cowherd or its tools write, create, rename, chown or remove. */
 
 const calls = [
   'open',
@@ -24,9 +24,9 @@ const more = ['truncate', 'link', 'linkat', 'symlink', 'symlinkat', 'mkdir', 'mk
 
 export interface TracedRun {
   exitCode: number | undefined;
-  /** What it wrote to. */
+  /** Changed files. */
   touched: string[];
-  /** Of these, what is neither in the store nor the run's own. */
+  /** Changed files that are neither in the store nor temporary files of the run. */
   strange: string[];
 }
 
@@ -41,7 +41,7 @@ export async function traced(lab: Lab, ...args: string[]): Promise<TracedRun> {
   return { exitCode, touched, strange: touched.filter((path) => !isAllowed(lab, path)) };
 }
 
-/** A place that may be written to: the store, cowherd's own scratch directory, and what virsh asks a terminal by. */
+/** Allowed paths: the store, cowherd's temporary directory, and the terminal devices of virsh. */
 export function isAllowed(lab: Lab, path: string): boolean {
   return (
     path.startsWith(`${lab.store}/`) ||
@@ -51,12 +51,12 @@ export function isAllowed(lab: Lab, path: string): boolean {
   );
 }
 
-/** Where a trace says that something was written, made, renamed, given away or removed: as it really is, behind all links. */
+/** Paths in a trace that were written, created, renamed, chowned or removed, with all links resolved. */
 async function writtenIn(trace: string): Promise<string[]> {
   const found = new Set<string>();
   for (const line of trace.split('\n')) {
     const call = /^\d+\s+(\w+)\((.*)$/.exec(line);
-    // What failed has changed nothing.
+    // Failed calls have changed nothing.
     if (call === null || / = -1 /.test(line)) continue;
     const [, name = '', rest = ''] = call;
     if (/^(open|openat|creat)$/.test(name)) {

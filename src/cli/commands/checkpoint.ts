@@ -7,24 +7,29 @@ import { concurrencyFlags, dryRunFlag, fileFlag, waitFlags } from '../flags/run.
 import { renderOutcome } from '../render/outcome.js';
 
 export default class Checkpoint extends BaseCommand {
-  static override summary = 'Freeze members that are ready, memory and disk together, for "reset --warm" to bring back.';
-  static override description =
-    `Each guest stands still for a moment while its memory is written into its own overlay, and runs on. An earlier checkpoint
-of a member goes when the new one is whole. A cold reset, a rebase and a teardown give checkpoints up.`;
+  static override summary = 'Save the memory and disk state of running members, for "reset --warm" to restore.';
+  static override description = [
+    'Each guest is paused briefly while its memory is written into its own overlay, then continues.',
+    'A new checkpoint replaces the previous one once it is complete.',
+    'A cold reset, a rebase and a teardown delete checkpoints.',
+  ].join(' ');
   static override examples = [
-    { description: 'The whole fleet, once all can be logged in to', command: '<%= config.bin %> <%= command.id %> lab --wait agent,ssh' },
+    {
+      description: 'The whole fleet, once all members accept ssh logins',
+      command: '<%= config.bin %> <%= command.id %> lab --wait agent,ssh',
+    },
     { description: 'Some members', command: '<%= config.bin %> <%= command.id %> lab 1-10,17' },
-    { description: 'Back to it', command: '<%= config.bin %> reset lab --warm' },
-    { description: 'Give them up, and their space', command: '<%= config.bin %> <%= command.id %> lab --drop' },
+    { description: 'Restore it', command: '<%= config.bin %> reset lab --warm' },
+    { description: 'Delete the checkpoints and free their space', command: '<%= config.bin %> <%= command.id %> lab --drop' },
   ];
   static override strict = false;
   static override args = {
     fleet: Args.string({ description: 'name of the fleet' }),
-    members: Args.string({ description: 'names, numbers or ranges: 1-10,17 [default: all]' }),
+    members: Args.string({ description: 'member names, numbers or ranges, such as 1-10,17 [default: all]' }),
   };
   static override flags = {
     ...fileFlag,
-    drop: Flags.boolean({ description: 'give the checkpoints up', exclusive: ['wait', 'timeout'] }),
+    drop: Flags.boolean({ description: 'delete the checkpoints', exclusive: ['wait', 'timeout'] }),
     ...waitFlags(),
     ...concurrencyFlags,
     ...dryRunFlag,

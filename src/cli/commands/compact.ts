@@ -6,23 +6,25 @@ import { fileFlag } from '../flags/run.js';
 import { renderCompact } from '../render/compact.js';
 
 export default class Compact extends BaseCommand {
-  static override summary = 'Give back the space that overlays hold for nothing: trimmed blocks and zeros.';
-  static override description =
-    `For members that are off: each overlay is copied without what it need not hold, the copy is compared with it, and takes its
-place if it is smaller. What a guest has written and still has stays, also where it is the same as in the base image. Members
-that run are left out; one that was named and runs is a failure.`;
+  static override summary = 'Shrink overlays: free trimmed blocks and blocks of zeros.';
+  static override description = [
+    'Works on members that are stopped.',
+    'Each overlay is copied without unneeded blocks, compared with the copy, and replaced if the copy is smaller.',
+    'Data that a guest has written and not deleted is kept, even if it equals the base image.',
+    'Running members are skipped; a running member that you name is a failure.',
+  ].join(' ');
   static override examples = [
-    { description: 'All that are off', command: '<%= config.bin %> <%= command.id %> lab' },
+    { description: 'All stopped members', command: '<%= config.bin %> <%= command.id %> lab' },
     { description: 'Some members', command: '<%= config.bin %> <%= command.id %> lab 1-10,17' },
   ];
   static override strict = false;
   static override args = {
     fleet: Args.string({ description: 'name of the fleet' }),
-    members: Args.string({ description: 'names, numbers or ranges: 1-10,17 [default: all that are off]' }),
+    members: Args.string({ description: 'member names, numbers or ranges, such as 1-10,17 [default: all that are stopped]' }),
   };
   static override flags = {
     ...fileFlag,
-    concurrency: Flags.integer({ description: 'members worked on at the same time [default: 2]', ...limits.concurrency }),
+    concurrency: Flags.integer({ description: 'number of members to process at the same time [default: 2]', ...limits.concurrency }),
   };
 
   async run() {

@@ -3,11 +3,14 @@ import { BaseCommand } from '../base-command.js';
 import { completionScripts } from '../completion/scripts.js';
 
 export default class Completion extends BaseCommand {
-  static override summary = 'Print what makes a shell complete commands, flags, fleets, members, base images and networks.';
-  static override description = 'Put the line for your shell into its start-up file: ~/.bashrc, ~/.zshrc, or ~/.config/fish/config.fish.';
+  static override summary = 'Print a shell completion script.';
+  static override description = [
+    'Completes commands, flags, fleets, members, base images and networks.',
+    'Put the line for your shell into its start-up file: ~/.bashrc, ~/.zshrc, or ~/.config/fish/config.fish.',
+  ].join(' ');
   static override examples = [
     { description: 'bash', command: 'source <(<%= config.bin %> <%= command.id %> bash)' },
-    { description: 'zsh, behind compinit', command: 'source <(<%= config.bin %> <%= command.id %> zsh)' },
+    { description: 'zsh, after compinit', command: 'source <(<%= config.bin %> <%= command.id %> zsh)' },
     { description: 'fish', command: '<%= config.bin %> <%= command.id %> fish | source' },
   ];
   static override args = { shell: Args.string({ description: 'the shell', options: ['bash', 'zsh', 'fish'], required: true }) };

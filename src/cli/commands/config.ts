@@ -4,10 +4,12 @@ import { builtInDefaults, readDefaults } from '../defaults.js';
 import { renderSettings } from '../render/config.js';
 
 export default class Config extends BaseCommand {
-  static override summary = 'Show the defaults that are in force, and where each comes from.';
-  static override description = `A flag counts most, then the environment, then cowherd.yaml in or above the working directory, then
-~/.config/cowherd/config.yaml, then what is built in. A file may set connect, store, network, seed, sshKeys and template; paths in it are
-relative to it. network, seed, sshKeys and template count for new fleets alone; a fleet that exists stays as it is.`;
+  static override summary = 'Show the effective defaults and the source of each.';
+  static override description = [
+    'Flags take precedence over the environment, then cowherd.yaml in or above the working directory, then ~/.config/cowherd/config.yaml, then the built-in defaults.',
+    'A file may set connect, store, network, seed, sshKeys and template; paths in it are relative to the file.',
+    'network, seed, sshKeys and template apply to new fleets only; existing fleets do not change.',
+  ].join(' ');
   static override examples = ['<%= config.bin %> <%= command.id %>', '<%= config.bin %> <%= command.id %> --json'];
 
   async run() {

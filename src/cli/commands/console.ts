@@ -5,7 +5,7 @@ import { BaseCommand } from '../base-command.js';
 import { isTerminal } from '../terminal/confirm.js';
 
 export default class Console extends BaseCommand {
-  static override summary = "Sit at a member's serial console; Ctrl-] leaves it.";
+  static override summary = "Connect to a member's serial console; press Ctrl-] to leave.";
   static override examples = ['<%= config.bin %> <%= command.id %> lab-003'];
   static override enableJsonFlag = false;
   static override strict = false;
@@ -14,7 +14,7 @@ export default class Console extends BaseCommand {
   async run(): Promise<void> {
     const { argv, flags } = await this.parse(Console);
     if (!isTerminal()) {
-      throw new CowherdError('BAD_USAGE', 'A console needs a terminal', { hint: 'To read what it has printed: cowherd logs FLEET MEMBER' });
+      throw new CowherdError('BAD_USAGE', 'A console needs a terminal', { hint: 'To read its output instead: cowherd logs FLEET MEMBER' });
     }
     await this.onHost(flags, async (host) => this.exitWith(await openConsole(host, argv as string[])), { isWatch: true });
   }

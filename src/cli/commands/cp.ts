@@ -6,29 +6,35 @@ import { concurrencyFlags, fileFlag, timeoutFlag } from '../flags/run.js';
 import { renderCopy } from '../render/guests.js';
 
 export default class Cp extends BaseCommand {
-  static override summary = 'Copy a file into guests, or fetch it from them.';
-  static override description =
-    `One side is FLEET:PATH or MEMBER:PATH, also with several names: web,db:PATH. With a fleet file it is :PATH. Fetched from a whole fleet, each member's file goes into a directory of its name. By scp
-where ssh answers; else single files of up to 64 MiB go by the agent.`;
+  static override summary = 'Copy files to guests or from guests.';
+  static override description = [
+    'One side is FLEET:PATH or MEMBER:PATH, or several names: web,db:PATH. With --file it is :PATH.',
+    'When you copy from a whole fleet, the file of each member goes into a directory named after the member.',
+    'Uses scp if ssh answers; otherwise the guest agent copies single files of up to 64 MiB.',
+  ].join(' ');
   static override examples = [
-    { description: 'Into all members', command: '<%= config.bin %> <%= command.id %> app.tar.gz lab:/root/' },
-    { description: 'Into some', command: '<%= config.bin %> <%= command.id %> motd lab:/etc/motd --members 1-3' },
-    { description: 'From one', command: '<%= config.bin %> <%= command.id %> lab-002:/etc/hostname .' },
+    { description: 'To all members', command: '<%= config.bin %> <%= command.id %> app.tar.gz lab:/root/' },
+    { description: 'To some members', command: '<%= config.bin %> <%= command.id %> motd lab:/etc/motd --members 1-3' },
+    { description: 'From one member', command: '<%= config.bin %> <%= command.id %> lab-002:/etc/hostname .' },
     {
-      description: 'From all, into results/lab-001/junit.xml and so on',
+      description: 'From all members, to results/lab-001/junit.xml and so on',
       command: '<%= config.bin %> <%= command.id %> lab:/root/junit.xml results',
     },
   ];
   static override args = {
     source: Args.string({ description: 'FILE, FLEET:PATH or MEMBER:PATH; with --file, :PATH', required: true }),
-    destination: Args.string({ description: 'the other side', required: true }),
+    destination: Args.string({ description: 'the other side of the copy', required: true }),
   };
   static override flags = {
     ...fileFlag,
-    members: Flags.string({ description: 'of a fleet, only these: 1-10,17', helpValue: 'MEMBERS' }),
-    recursive: Flags.boolean({ char: 'r', description: 'directories, too; by ssh alone' }),
-    via: Flags.option({ description: 'how: ssh where it answers, else the agent', options: transports, default: 'auto' })(),
-    ...timeoutFlag('how long it may take for each guest [default: 10m]'),
+    members: Flags.string({ description: 'copy to or from these members only, such as 1-10,17', helpValue: 'MEMBERS' }),
+    recursive: Flags.boolean({ char: 'r', description: 'copy directories; requires ssh' }),
+    via: Flags.option({
+      description: 'transport; auto uses ssh if it answers, otherwise the agent',
+      options: transports,
+      default: 'auto',
+    })(),
+    ...timeoutFlag('time limit for each guest [default: 10m]'),
     concurrency: concurrencyFlags.concurrency,
   };
 

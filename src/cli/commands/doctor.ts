@@ -6,19 +6,22 @@ import { BaseCommand } from '../base-command.js';
 import { renderChecks } from '../render/checks.js';
 
 export default class Doctor extends BaseCommand {
-  static override summary = 'Check all that a fleet needs from this host, and say what to do about each.';
+  static override summary = 'Check that this host can run fleets, and suggest a fix for each problem.';
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
-    { description: "Start libvirt's own network", command: '<%= config.bin %> <%= command.id %> --start-network default' },
-    { description: 'Would a hundred guests of 2 GiB fit?', command: '<%= config.bin %> <%= command.id %> --count 100 --memory 2GiB' },
+    { description: "Start libvirt's default network", command: '<%= config.bin %> <%= command.id %> --start-network default' },
+    {
+      description: 'Check whether a hundred guests of 2 GiB fit',
+      command: '<%= config.bin %> <%= command.id %> --count 100 --memory 2GiB',
+    },
   ];
   static override flags = {
-    count: Flags.integer({ description: 'number of guests that are meant to run', default: 0, min: 0, max: limits.members.max }),
-    memory: Flags.string({ description: 'memory of each', default: '512' }),
-    disk: Flags.string({ description: 'virtual disk size of each', default: '10GiB' }),
-    'start-network': Flags.string({ description: 'start this libvirt network first, e.g. default', helpValue: 'NAME' }),
-    network: Flags.string({ description: 'network of each', default: 'user' }),
-    fresh: Flags.boolean({ description: 'probe the accelerator again, although the answer is known' }),
+    count: Flags.integer({ description: 'number of guests to check for', default: 0, min: 0, max: limits.members.max }),
+    memory: Flags.string({ description: 'memory of each guest: MiB, or 512MiB, 2GiB', default: '512' }),
+    disk: Flags.string({ description: 'virtual disk size of each guest', default: '10GiB' }),
+    'start-network': Flags.string({ description: 'start this libvirt network first, for example default', helpValue: 'NAME' }),
+    network: Flags.string({ description: 'network of each guest: none, user, network=NAME or bridge=NAME', default: 'user' }),
+    fresh: Flags.boolean({ description: 'probe the accelerator again, even if the result is cached' }),
   };
 
   async run() {

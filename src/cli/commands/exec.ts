@@ -8,43 +8,48 @@ import { ExecView, renderExecSummary, renderGrouped } from '../render/guests.js'
 import { readStdin } from '../stdin.js';
 
 export default class Exec extends BaseCommand {
-  static override summary = 'Run a command in many guests at once, by their agents or by ssh.';
-  static override description =
-    `A program and its arguments run as they are; a single word with blanks is a line for the guest's shell. The agent needs no
-network and no keys. Exit code 4 where it failed in some.
-
-Output is shown as it comes, behind the name of its member: by ssh line by line, by an agent when the command has ended.`;
+  static override summary = 'Run a command in many guests, through the guest agent or ssh.';
+  static override description = [
+    "A program with arguments runs directly; a single word that contains spaces is a command line for the guest's shell.",
+    'The agent needs no network and no keys.',
+    'The exit code is 4 if the command failed in any guest.\n\nEach line of output starts with the name of its member.',
+    'ssh shows output line by line; the agent shows it when the command has ended.',
+  ].join(' ');
   static override examples = [
-    { description: 'In all of them', command: '<%= config.bin %> <%= command.id %> lab -- hostname' },
-    { description: 'In some, by a shell', command: `<%= config.bin %> <%= command.id %> lab 1-3 -- 'df -h / | tail -1'` },
+    { description: 'In all members', command: '<%= config.bin %> <%= command.id %> lab -- hostname' },
+    { description: 'In some members, through a shell', command: `<%= config.bin %> <%= command.id %> lab 1-3 -- 'df -h / | tail -1'` },
     {
-      description: 'In two fleets, with the same output shown once',
+      description: 'In two fleets, with identical output shown once',
       command: '<%= config.bin %> <%= command.id %> web db --group -- uname -r',
     },
-    { description: 'A script of this host', command: '<%= config.bin %> <%= command.id %> lab --stdin -- sh < setup.sh' },
-    { description: 'By ssh, as a document', command: '<%= config.bin %> <%= command.id %> lab --via ssh --json -- uptime' },
+    { description: 'A script from this host', command: '<%= config.bin %> <%= command.id %> lab --stdin -- sh < setup.sh' },
+    { description: 'Through ssh, with JSON output', command: '<%= config.bin %> <%= command.id %> lab --via ssh --json -- uptime' },
   ];
   static override strict = false;
   static override args = {
     fleet: Args.string({ description: 'name of the fleet' }),
-    members: Args.string({ description: 'names, numbers or ranges: 1-10,17 [default: all]' }),
+    members: Args.string({ description: 'member names, numbers or ranges, such as 1-10,17 [default: all]' }),
   };
   static override flags = {
     ...fileFlag,
-    group: Flags.boolean({ description: 'when all are done, show output that is the same once, with the members that it is of' }),
+    group: Flags.boolean({ description: 'wait for all members, then show identical output once with the members that printed it' }),
     stdin: Flags.boolean({
-      description: 'give what comes on standard input to the command in each guest: up to 1 MiB by ssh, 64 KiB by an agent',
+      description: 'pass standard input to the command in each guest: up to 1 MiB through ssh, 64 KiB through the agent',
     }),
-    via: Flags.option({ description: 'how: the agent where one answers, else ssh', options: transports, default: 'auto' })(),
-    ...timeoutFlag('how long the command may take in each guest [default: 60s]'),
-    raw: Flags.boolean({ description: 'print output as it came, with control characters', exclusive: ['json'] }),
+    via: Flags.option({
+      description: 'transport; auto uses the agent if it answers, otherwise ssh',
+      options: transports,
+      default: 'auto',
+    })(),
+    ...timeoutFlag('time limit for the command in each guest [default: 60s]'),
+    raw: Flags.boolean({ description: 'print output unchanged, including control characters', exclusive: ['json'] }),
     concurrency: concurrencyFlags.concurrency,
   };
 
   async run(): Promise<ExecOutcome | { fleets: ExecOutcome[] }> {
     const { own, command } = this.splitAtHyphens();
     if (command === undefined) {
-      throw new CowherdError('BAD_USAGE', 'No command given', { hint: 'Put it after two hyphens: cowherd exec lab -- uname -a' });
+      throw new CowherdError('BAD_USAGE', 'No command given', { hint: 'Put the command after two hyphens: cowherd exec lab -- uname -a' });
     }
     const { argv, flags } = await this.parse(Exec, own);
     const input = flags.stdin ? await readStdin() : undefined;
@@ -53,7 +58,7 @@ Output is shown as it comes, behind the name of its member: by ssh line by line,
     return this.onHost(flags, async (host, work) => {
       const outcomes = await execInFleets(host, {
         ...work,
-        // Lines of output and a progress bar would write over each other.
+        // Output lines and a progress bar would overwrite each other.
         ...(isLive ? { ...new ExecView(print, flags.raw), onProgress: undefined } : {}),
         targets: await this.targets(host, argv as string[], flags.file),
         command,

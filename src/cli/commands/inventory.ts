@@ -5,24 +5,24 @@ import { BaseCommand } from '../base-command.js';
 import { fileFlag } from '../flags/run.js';
 
 export default class Inventory extends BaseCommand {
-  static override summary = 'Print where the members are, in the words of other tools.';
+  static override summary = 'Print the addresses of members in a format for other tools.';
   static override examples = [
     { description: 'For Ansible', command: '<%= config.bin %> <%= command.id %> lab --format ansible > hosts.yaml' },
     {
-      description: 'For ssh and all that goes by it',
+      description: 'For ssh and tools that use it',
       command: '<%= config.bin %> <%= command.id %> lab --format ssh-config >> ~/.ssh/config',
     },
-    { description: 'Of two fleets, as one', command: '<%= config.bin %> <%= command.id %> web db --format ansible > hosts.yaml' },
+    { description: 'Two fleets in one inventory', command: '<%= config.bin %> <%= command.id %> web db --format ansible > hosts.yaml' },
     { description: 'For a shell', command: 'eval "$(<%= config.bin %> <%= command.id %> lab --format env)"; curl http://$LAB_001_HOST' },
   ];
   static override strict = false;
   static override args = {
     fleet: Args.string({ description: 'name of the fleet' }),
-    members: Args.string({ description: 'names, numbers or ranges: 1-10,17 [default: all]' }),
+    members: Args.string({ description: 'member names, numbers or ranges, such as 1-10,17 [default: all]' }),
   };
   static override flags = {
     ...fileFlag,
-    format: Flags.option({ description: 'whose words', options: inventoryFormats, default: 'json' })(),
+    format: Flags.option({ description: 'output format', options: inventoryFormats, default: 'json' })(),
   };
 
   async run() {
@@ -31,7 +31,7 @@ export default class Inventory extends BaseCommand {
       flags,
       async (host) => {
         const targets = await this.targets(host, argv as string[], flags.file);
-        // All of them at once: the wait for agents that do not answer is one for all.
+        // In parallel, so that agents that do not answer delay the result only once.
         const found = await Promise.all(targets.map(({ fleet, members }) => inventory(host, fleet, members)));
         const [only, ...others] = found;
         const isSingle = only !== undefined && others.length === 0;
@@ -39,7 +39,7 @@ export default class Inventory extends BaseCommand {
         const members = found.flatMap((one) => one.members);
         const lost = members.filter((member) => member.host === null).length;
         if (lost > 0 && flags.format !== 'json') {
-          this.logToStderr(`note: ${lost} of ${members.length} members have no address that is known, and are left out`);
+          this.logToStderr(`note: ${lost} of ${members.length} members have no known address and are skipped`);
         }
         return isSingle ? only : { fleets: found };
       },

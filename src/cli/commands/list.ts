@@ -7,13 +7,13 @@ import { asksForJson, tableFlags } from '../flags/table.js';
 import { renderFleets } from '../render/status.js';
 
 export default class List extends BaseCommand {
-  static override summary = 'List all fleets of the store.';
+  static override summary = 'List all fleets in the store.';
   static override aliases = ['ls'];
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> --json',
-    { description: 'Those with which something is wrong', command: '<%= config.bin %> <%= command.id %> --problems' },
-    { description: 'The largest first, for a spreadsheet', command: '<%= config.bin %> <%= command.id %> --sort=-overlays -o csv' },
+    { description: 'Fleets with problems', command: '<%= config.bin %> <%= command.id %> --problems' },
+    { description: 'Largest first, as CSV', command: '<%= config.bin %> <%= command.id %> --sort=-overlays -o csv' },
   ];
   static override flags = tableFlags;
 

@@ -7,23 +7,27 @@ import { BaseCommand } from '../base-command.js';
 import { LabelledLines } from '../terminal/labelled.js';
 
 export default class Logs extends BaseCommand {
-  static override summary = 'Print the serial consoles of members since their last start.';
-  static override description = `Of several members, each line stands behind the name of its member.`;
+  static override summary = 'Print what members wrote to their serial consoles since their last start.';
+  static override description = 'With several members, each line starts with the name of its member.';
   static override examples = [
     '<%= config.bin %> <%= command.id %> lab-003',
-    { description: 'And what comes', command: '<%= config.bin %> <%= command.id %> lab-003 --follow' },
+    { description: 'Keep printing new output', command: '<%= config.bin %> <%= command.id %> lab-003 --follow' },
     { description: 'The last five lines of all members', command: '<%= config.bin %> <%= command.id %> lab --tail 5' },
   ];
   static override strict = false;
   static override args = {
-    fleet: Args.string({ description: 'name of the fleet, or of a member' }),
-    members: Args.string({ description: 'names, numbers or ranges: 1-10,17 [default: all]' }),
+    fleet: Args.string({ description: 'name of a fleet or a member' }),
+    members: Args.string({ description: 'member names, numbers or ranges, such as 1-10,17 [default: all]' }),
   };
   static override flags = {
-    file: Flags.string({ description: 'a fleet file; the verb is about all fleets in it', helpValue: 'FLEET.yaml' }),
-    tail: Flags.integer({ char: 'n', description: 'only the last lines of each member, of its last MiB', ...limits.tailLines }),
-    raw: Flags.boolean({ description: 'print it as it came to a terminal, too, with control characters', exclusive: ['json'] }),
-    follow: Flags.boolean({ char: 'f', description: 'go on until Ctrl-C', exclusive: ['json'] }),
+    file: Flags.string({ description: 'fleet file; applies to all fleets in it', helpValue: 'FLEET.yaml' }),
+    tail: Flags.integer({
+      char: 'n',
+      description: 'print only the last lines of each member, from the last MiB of its log',
+      ...limits.tailLines,
+    }),
+    raw: Flags.boolean({ description: 'print control characters unchanged, even to a terminal', exclusive: ['json'] }),
+    follow: Flags.boolean({ char: 'f', description: 'keep printing new output until Ctrl-C', exclusive: ['json'] }),
   };
 
   async run() {
@@ -36,7 +40,7 @@ export default class Logs extends BaseCommand {
         if (this.jsonEnabled()) return this.document(await readAll(host, { targets, tail, signal }), targets);
         const one = oneMember(targets);
         if (one) {
-          // To a file or a program the log goes as it is; a terminal would obey it.
+          // A terminal would interpret control characters; files and programs get the log unchanged.
           const stream = process.stdout.isTTY && !raw ? new DisplayStream() : undefined;
           const onText: LogsOptions['onText'] = (_name, text) => this.logRaw(stream?.push(text) ?? text);
           await logs(host, { targets, tail, follow, signal, onText });
@@ -78,7 +82,7 @@ async function readAll(host: Parameters<typeof logs>[0], options: Omit<LogsOptio
   return results.map(({ member, truncated }) => ({ member, truncated, console: (parts.get(member) ?? []).join('') }));
 }
 
-/** Whether a single member was named, not a fleet that happens to have one. */
+/** Whether a single member was named, rather than a fleet with one member. */
 function oneMember([only, ...others]: readonly Target[]): boolean {
   const [member = '', ...more] = only?.members ?? [];
   return others.length === 0 && more.length === 0 && /^(.+-)?\d+$/.test(member);

@@ -10,15 +10,14 @@ import { renderOutcome } from '../render/outcome.js';
 
 export default class Rebase extends BaseCommand {
   static override summary = 'Move a fleet to another base image: canaries first, then the rest in batches.';
-  static override description =
-    `Members are reset onto the new base image: what the guests have written is given up, names, UUIDs and MAC addresses stay.
-With --keep-drift the overlays of members that are off are moved as they are, and the guests see what they saw before.
-
-The canaries are started and waited for; where one fails, the rest is left untouched, and the canaries stay on the new base image
-until you rebase again, to it or back.`;
+  static override description = [
+    'Members are reset onto the new base image: changes that the guests wrote are discarded; names, UUIDs and MAC addresses stay the same.',
+    'With --keep-drift, the overlays of stopped members are moved with their changes, and the guests see the same disk content as before.\n\nThe canaries are started and must become ready.',
+    'If one fails, the other members are not touched, and the canaries stay on the new base image until you rebase again, to either image.',
+  ].join(' ');
   static override examples = [
     {
-      description: 'One canary that must be logged in to, then the rest',
+      description: 'One canary that must accept ssh logins, then the rest',
       command: '<%= config.bin %> <%= command.id %> lab --base golden2 --wait ssh',
     },
     {
@@ -26,23 +25,23 @@ until you rebase again, to it or back.`;
       command: '<%= config.bin %> <%= command.id %> lab --base golden2 --canary 3 --batch 5 --wait agent',
     },
     {
-      description: 'Keep what the guests wrote',
+      description: 'Keep the changes in the guests',
       command: '<%= config.bin %> stop lab && <%= config.bin %> <%= command.id %> lab --base golden2 --keep-drift',
     },
-    { description: 'See what would be done', command: '<%= config.bin %> <%= command.id %> lab --base golden2 --dry-run' },
+    { description: 'Show what would be done', command: '<%= config.bin %> <%= command.id %> lab --base golden2 --dry-run' },
   ];
   static override strict = false;
-  static override args = { fleet: Args.string({ description: 'name of the fleet, or several' }) };
+  static override args = { fleet: Args.string({ description: 'name of one or more fleets' }) };
   static override flags = {
     base: Flags.string({
       char: 'b',
-      description: 'the new base image: a name in the store, or a file',
+      description: 'new base image: a name in the store, or a file',
       helpValue: 'NAME|FILE',
       required: true,
     }),
-    canary: Flags.integer({ description: 'how many members go first; 0 for none', min: 0, max: limits.members.max, default: 1 }),
-    batch: Flags.integer({ description: 'how many of the others are moved at the same time [default: 16]', ...limits.batch }),
-    'keep-drift': Flags.boolean({ description: 'move the overlays of members that are off, with what the guests wrote' }),
+    canary: Flags.integer({ description: 'number of members to move first; 0 for none', min: 0, max: limits.members.max, default: 1 }),
+    batch: Flags.integer({ description: 'number of members in each later batch [default: 16]', ...limits.batch }),
+    'keep-drift': Flags.boolean({ description: 'keep the changes that the guests wrote; members must be stopped' }),
     ...waitFlags(),
     ...concurrencyFlags,
     ...dryRunFlag,
@@ -56,7 +55,7 @@ until you rebase again, to it or back.`;
       assertWhole('rebase', targets);
       return this.eachFleet(
         targets,
-        // The wait for canaries is part of the work: the next fleet begins when this one is through.
+        // Waiting for canaries is part of the work: the next fleet begins when this one is done.
         ({ fleet }) =>
           rebase(host, {
             ...work,

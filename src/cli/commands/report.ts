@@ -6,18 +6,20 @@ import { fileFlag } from '../flags/run.js';
 import { renderDisk, renderReport, renderStoreReport, reportCsv } from '../render/report.js';
 
 export default class Report extends BaseCommand {
-  static override summary = 'How much disk a fleet saves, and how far each member has drifted.';
-  static override description =
-    `All sizes are bytes on disk. Savings are against one sparse full copy of the base per member, with the base itself on
-cowherd's side of the account. Drift is what an overlay has grown beyond a fresh one.`;
+  static override summary = 'Show how much disk space a fleet saves and how far each member has drifted.';
+  static override description = [
+    'All sizes are bytes on disk.',
+    'Savings are relative to one sparse full copy of the base image per member; the base image itself counts as used by cowherd.',
+    'Drift is the growth of an overlay since it was fresh.',
+  ].join(' ');
   static override examples = [
     { description: 'One fleet', command: '<%= config.bin %> <%= command.id %> lab' },
-    { description: 'All fleets; a base that they share is counted once', command: '<%= config.bin %> <%= command.id %>' },
-    { description: 'For a spreadsheet', command: '<%= config.bin %> <%= command.id %> lab --csv' },
+    { description: 'All fleets; a shared base image is counted once', command: '<%= config.bin %> <%= command.id %>' },
+    { description: 'As CSV', command: '<%= config.bin %> <%= command.id %> lab --csv' },
   ];
   static override strict = false;
-  static override args = { fleet: Args.string({ description: 'name of the fleet, or several [default: all]' }) };
-  static override flags = { ...fileFlag, csv: Flags.boolean({ description: 'a line per member, as CSV', exclusive: ['json'] }) };
+  static override args = { fleet: Args.string({ description: 'name of one or more fleets [default: all]' }) };
+  static override flags = { ...fileFlag, csv: Flags.boolean({ description: 'print CSV with one line per member', exclusive: ['json'] }) };
 
   async run() {
     const { argv, flags } = await this.parse(Report);

@@ -3,42 +3,50 @@ import { exitCodeOfOutcome } from '../../core/fleet/outcome.js';
 import { parseWaitFor } from '../../core/guest/stages.js';
 import { reset } from '../../services/fleet/reset/reset.js';
 import { BaseCommand } from '../base-command.js';
-import { concurrencyFlags, dryRunFlag, fileFlag, waitFlags } from '../flags/run.js';
+import { concurrencyFlag, concurrencyFlags, dryRunFlag, fileFlag, waitFlags } from '../flags/run.js';
 import { renderOutcome } from '../render/outcome.js';
 
 export default class Reset extends BaseCommand {
-  static override summary = 'Put members back to clean: a fresh overlay for each.';
-  static override description =
-    `Everything that the guests have written is given up; names, UUIDs and MAC addresses stay. It takes as long for a guest that
-wrote gigabytes as for one that wrote nothing. Members that ran are started again.`;
+  static override summary = 'Reset members to a clean state with fresh overlays.';
+  static override description = [
+    'All changes that the guests wrote are discarded; names, UUIDs and MAC addresses stay the same.',
+    'The time does not depend on how much a guest has written.',
+    'Members that were running are started again.',
+  ].join(' ');
   static override examples = [
     { description: 'The whole fleet', command: '<%= config.bin %> <%= command.id %> lab' },
     { description: 'Some members', command: '<%= config.bin %> <%= command.id %> lab 1-10,17' },
-    { description: 'And wait until they can be logged in to', command: '<%= config.bin %> <%= command.id %> lab --wait ssh' },
-    { description: 'Back to the moment of the checkpoint', command: '<%= config.bin %> <%= command.id %> lab --warm' },
-    { description: 'All fleets of a lab, and leave them off', command: '<%= config.bin %> <%= command.id %> --file lab.yaml --start none' },
+    { description: 'Wait until they accept ssh logins', command: '<%= config.bin %> <%= command.id %> lab --wait ssh' },
+    { description: 'Restore the checkpoint', command: '<%= config.bin %> <%= command.id %> lab --warm' },
+    {
+      description: 'All fleets in a file, without starting them',
+      command: '<%= config.bin %> <%= command.id %> --file lab.yaml --start none',
+    },
   ];
   static override strict = false;
   static override args = {
     fleet: Args.string({ description: 'name of the fleet' }),
-    members: Args.string({ description: 'names, numbers or ranges: 1-10,17 [default: all]' }),
+    members: Args.string({ description: 'member names, numbers or ranges, such as 1-10,17 [default: all]' }),
   };
   static override flags = {
     ...fileFlag,
     start: Flags.option({
-      description: 'who runs afterwards: all, none, or those that ran',
+      description: 'members to start afterwards: all, none, or same (those that were running)',
       options: ['all', 'none', 'same'] as const,
       default: 'same',
     })(),
-    'keep-instance': Flags.boolean({ description: 'keep the instance-id of the seeds: do not ask for first-boot work again' }),
-    warm: Flags.boolean({ description: 'back to the checkpoint, running and ready, without a boot: see "cowherd checkpoint"' }),
+    'keep-instance': Flags.boolean({
+      description: 'keep the instance-id of the seeds, so that cloud-init does not repeat first-boot tasks',
+    }),
+    warm: Flags.boolean({ description: 'restore the checkpoint without booting: see "cowherd checkpoint"' }),
     hook: Flags.string({
-      description: 'with --warm: a command line that a shell runs in each guest at the end, by its agent',
+      description: 'with --warm: shell command to run in each guest afterwards, through its agent',
       dependsOn: ['warm'],
       helpValue: 'COMMAND',
     }),
-    ...waitFlags(),
+    ...waitFlags('[default: 5m]; with --warm also for the agent and the hook of each guest [default: 1m]'),
     ...concurrencyFlags,
+    concurrency: concurrencyFlag('[default: all; with --warm: 32]'),
     ...dryRunFlag,
   };
 

@@ -3,20 +3,23 @@ import { exitCodeOfOutcome } from '../../core/fleet/outcome.js';
 import { assertWhole } from '../../core/fleet/targets.js';
 import { resume } from '../../services/fleet/resume.js';
 import { BaseCommand } from '../base-command.js';
-import { concurrencyFlags, fileFlag } from '../flags/run.js';
+import { concurrencyFlag, concurrencyFlags, fileFlag } from '../flags/run.js';
 import { renderResumed } from '../render/outcome.js';
 
 export default class Resume extends BaseCommand {
-  static override summary = 'Finish a spawn, reset, rebase or teardown that was interrupted.';
-  static override description =
-    'After Ctrl-C, a crash or kill -9. Members that were done are left alone; "cowherd status" says what is unfinished. With nothing to finish, the exit code is 0.';
+  static override summary = 'Finish an interrupted spawn, reset, checkpoint, rebase or teardown.';
+  static override description = [
+    'Use it after Ctrl-C, a crash or kill -9. Members that are already done are not touched.',
+    '"cowherd status" shows what is unfinished. If nothing is unfinished, the exit code is 0.',
+  ].join(' ');
   static override examples = ['<%= config.bin %> <%= command.id %> lab'];
   static override strict = false;
-  static override args = { fleet: Args.string({ description: 'name of the fleet, or several' }) };
+  static override args = { fleet: Args.string({ description: 'name of one or more fleets' }) };
   static override flags = {
     ...fileFlag,
     ...concurrencyFlags,
-    force: Flags.boolean({ description: 'go on although a preflight check failed' }),
+    concurrency: concurrencyFlag('[default: 16; a reset: all]'),
+    force: Flags.boolean({ description: 'continue even if a preflight check failed' }),
   };
 
   async run() {

@@ -16,24 +16,27 @@ import { parseVariables, seedFlags, specFlags, specOf } from '../flags/spec.js';
 import { renderOutcome } from '../render/outcome.js';
 
 export default class Spawn extends BaseCommand {
-  static override summary = 'Make a fleet: N running VMs, each on its own overlay of one base image.';
-  static override description =
-    `Imports the base image once, creates what is missing, starts what is off, and leaves the rest alone: run it again after
-a failure, or with a larger --count to grow the fleet. For a fleet that exists, whatever you leave out stays as it is.
-
-"cowherd up" is this command: "cowherd up -f lab.yaml" makes or completes all fleets of a file.`;
+  static override summary = 'Create and start a fleet: VMs with copy-on-write overlays of one base image.';
+  static override description = [
+    'Imports the base image once, creates what is missing, starts members that are stopped, and leaves the rest unchanged.',
+    'Run it again after a failure, or with a larger --count to grow the fleet.',
+    'If the fleet exists, its settings stay as they are unless you give a flag.\n\n"cowherd up" is an alias: "cowherd up -f lab.yaml" creates or completes all fleets in a file.',
+  ].join(' ');
   static override aliases = ['up'];
   static override examples = [
     { description: 'A hundred VMs', command: '<%= config.bin %> <%= command.id %> lab --base golden.qcow2 --count 100' },
     { description: 'Grow the fleet', command: '<%= config.bin %> <%= command.id %> lab --count 120' },
-    { description: 'See what would be done', command: '<%= config.bin %> <%= command.id %> lab --base golden.qcow2 --count 100 --dry-run' },
     {
-      description: 'Linux guests with names, keys and addresses, ready to log in to',
+      description: 'Show what would be done',
+      command: '<%= config.bin %> <%= command.id %> lab --base golden.qcow2 --count 100 --dry-run',
+    },
+    {
+      description: 'Linux guests with names, keys and addresses, ready for ssh',
       command:
         '<%= config.bin %> <%= command.id %> lab --base debian-12.qcow2 --count 5 --seed nocloud --network network=default --wait ssh',
     },
     {
-      description: 'The same without any privilege',
+      description: 'The same as an unprivileged user',
       command: '<%= config.bin %> <%= command.id %> lab --base debian-12.qcow2 --count 5 --seed nocloud --forward-ssh --wait ssh',
     },
     {
@@ -41,11 +44,11 @@ a failure, or with a larger --count to grow the fleet. For a fleet that exists, 
       command: '<%= config.bin %> <%= command.id %> lab --base golden.qcow2 --count 5 --wait "console=login:"',
     },
     {
-      description: 'Five of a domain that exists and is shut off, whatever it is like',
+      description: 'Five copies of an existing domain that is shut off',
       command: '<%= config.bin %> <%= command.id %> lab --from-domain win11 --count 5',
     },
     {
-      description: 'Twenty instant clones of a VM that runs and is ready, which goes on',
+      description: 'Twenty instant clones of a running VM, which continues to run',
       command: '<%= config.bin %> <%= command.id %> lab --from-running gold --count 20',
     },
     { description: 'A lab of several fleets', command: '<%= config.bin %> <%= command.id %> --file lab.yaml' },
@@ -54,37 +57,37 @@ a failure, or with a larger --count to grow the fleet. For a fleet that exists, 
   static override flags = {
     base: Flags.string({ char: 'b', description: 'base image: a file, or a name in the store', helpValue: 'FILE|NAME' }),
     'from-domain': Flags.string({
-      description: 'a domain that is shut off: its XML becomes the template, its disks the base images',
+      description: 'domain that is shut off: its XML becomes the template, its disks become base images',
       helpValue: 'DOMAIN',
     }),
     'from-running': Flags.string({
-      description: 'a domain that runs: it is frozen while its disk is copied, and members go on from its memory instead of booting',
+      description: 'running domain: it is paused while its disk is copied, and members resume from its memory instead of booting',
       helpValue: 'DOMAIN',
     }),
     'keep-frozen': Flags.boolean({
-      description: 'with --from-running: leave that domain off, its memory kept by libvirt',
+      description: 'with --from-running: do not resume the domain; libvirt keeps its memory in a managed save',
       dependsOn: ['from-running'],
     }),
     count: Flags.integer({ char: 'N', description: `number of members, ${formatRange(limits.members)}`, ...limits.members }),
     ...fileFlag,
     ...specFlags,
     format: Flags.option({
-      description: 'format of the base image file [default: told by its first bytes]',
+      description: 'format of the base image file [default: auto-detected]',
       options: ['qcow2', 'raw'] as const,
     })(),
-    nvram: Flags.string({ description: 'the NVRAM of the golden image; members of UEFI begin with a copy', helpValue: 'FILE' }),
-    'trust-chain': Flags.boolean({ description: 'accept a base with a backing file of its own, and flatten it' }),
-    start: Flags.boolean({ description: 'start the members', default: true, allowNo: true }),
+    nvram: Flags.string({ description: 'NVRAM file of the golden image; each UEFI member starts with a copy', helpValue: 'FILE' }),
+    'trust-chain': Flags.boolean({ description: 'accept an image that has a backing file, and flatten it' }),
+    start: Flags.boolean({ description: 'start the members [default: yes]', default: true, allowNo: true }),
     ...seedFlags,
     ...waitFlags(),
     ...concurrencyFlags,
     ...dryRunFlag,
-    force: Flags.boolean({ description: 'go on although a preflight check failed' }),
+    force: Flags.boolean({ description: 'continue even if a preflight check failed' }),
   };
 
   async run() {
     const { args, flags } = await this.parse(Spawn);
-    // Before anything is opened.
+    // Report invalid flags before opening the host.
     specOf(flags);
     const wait = flags.wait === undefined ? undefined : parseWaitFor(flags.wait);
     const secretWords = parseVariables(flags.secret, '--secret');
@@ -132,7 +135,7 @@ a failure, or with a larger --count to grow the fleet. For a fleet that exists, 
     });
   }
 
-  /** The fleets that are asked for; of a file all, or the one that is named beside it. */
+  /** The requested fleets: all of a file, or the named one. */
   private async inputs(
     host: Parameters<typeof readFleetFile>[0],
     fleet: string | undefined,
@@ -140,8 +143,8 @@ a failure, or with a larger --count to grow the fleet. For a fleet that exists, 
   ): Promise<Array<Partial<FleetInput> & { name: string }>> {
     if (file === undefined) {
       if (fleet !== undefined) return [{ name: fleet }];
-      throw new CowherdError('BAD_USAGE', 'Which fleet?', {
-        hint: 'Name it: cowherd spawn lab --base golden.qcow2 --count 10, or describe it in a file: --file lab.yaml',
+      throw new CowherdError('BAD_USAGE', 'No fleet given', {
+        hint: 'Give a name: cowherd spawn lab --base golden.qcow2 --count 10, or a fleet file: --file lab.yaml',
       });
     }
     const inFile = await readFleetFile(host, file);
@@ -149,7 +152,7 @@ a failure, or with a larger --count to grow the fleet. For a fleet that exists, 
     const chosen = inFile.find((input) => input.name === fleet);
     if (chosen !== undefined) return [chosen];
     throw new CowherdError('BAD_USAGE', `${file} has no fleet ${fleet}`, {
-      hint: `It has ${inFile.map((input) => input.name).join(', ')}.`,
+      hint: `Use one of its fleets: ${inFile.map((input) => input.name).join(', ')}.`,
     });
   }
 }

@@ -3,13 +3,13 @@ import { login } from '../../services/guest/login.js';
 import { BaseCommand } from '../base-command.js';
 
 export default class Ssh extends BaseCommand {
-  static override summary = 'Log in to a member, or run one command on its terminal.';
+  static override summary = 'Log in to a member with ssh, or run one command in it.';
   static override description =
-    `With the fleet's own key, to a host key that is known beforehand where the member has a seed. The exit code is that of ssh.`;
+    "Uses the fleet's own key. If the member has a seed, its host key is known in advance. The exit code is that of ssh.";
   static override examples = [
     '<%= config.bin %> <%= command.id %> lab-003',
     { description: 'The same', command: '<%= config.bin %> <%= command.id %> lab 3' },
-    { description: 'One command', command: '<%= config.bin %> <%= command.id %> lab-003 journalctl -b' },
+    { description: 'Run one command', command: '<%= config.bin %> <%= command.id %> lab-003 journalctl -b' },
   ];
   static override enableJsonFlag = false;
   static override strict = false;

@@ -7,24 +7,25 @@ import { concurrencyFlags, fileFlag, waitFlags } from '../flags/run.js';
 import { renderOutcome } from '../render/outcome.js';
 
 export default class Start extends BaseCommand {
-  static override summary = 'Start members that are off; those that are paused go on.';
-  static override description =
-    `A guest is paused by hand (virsh suspend), by a watchdog, or because its disk is full: what it could not write it writes then.
-Where there is still no room it is paused again, and that is told.`;
+  static override summary = 'Start members that are stopped, and resume members that are paused.';
+  static override description = [
+    'A guest may be paused by a person (virsh suspend), by a watchdog, or because its disk is full. After a full disk, it repeats the writes that failed.',
+    'If there is still not enough space, it is paused again, and the member is reported as failed.',
+  ].join(' ');
   static override examples = [
-    { description: 'All of them', command: '<%= config.bin %> <%= command.id %> lab' },
-    { description: 'Two of them', command: '<%= config.bin %> <%= command.id %> lab 3,7' },
+    { description: 'All members', command: '<%= config.bin %> <%= command.id %> lab' },
+    { description: 'Two members', command: '<%= config.bin %> <%= command.id %> lab 3,7' },
   ];
   static override strict = false;
   static override args = {
     fleet: Args.string({ description: 'name of the fleet' }),
-    members: Args.string({ description: 'names, numbers or ranges: 1-10,17 [default: all]' }),
+    members: Args.string({ description: 'member names, numbers or ranges, such as 1-10,17 [default: all]' }),
   };
   static override flags = {
     ...fileFlag,
     ...waitFlags(),
     ...concurrencyFlags,
-    force: Flags.boolean({ description: 'go on although the memory will not do' }),
+    force: Flags.boolean({ description: 'continue even if host memory is insufficient' }),
   };
 
   async run() {

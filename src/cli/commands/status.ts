@@ -17,31 +17,37 @@ import { renderRows, type TableView } from '../terminal/rows.js';
 const watchMs = 2_000;
 
 export default class Status extends BaseCommand {
-  static override summary = 'Show the members of fleets: state, uptime, overlay size, drift, and what is wrong.';
+  static override summary = 'Show the state, uptime, overlay size, drift and problems of members.';
   static override aliases = ['ps'];
-  static override description =
-    `Looks at libvirt and the disk now. Without a name it shows all fleets. With --recover, fleet.json is rebuilt from the domains' own
-metadata after it was lost.`;
+  static override description = [
+    'Reads the current state from libvirt and the disk. Without a name, shows all fleets.',
+    'With --recover, rebuilds a lost fleet.json from the metadata of the domains.',
+  ].join(' ');
   static override examples = [
     { description: 'All fleets', command: '<%= config.bin %> <%= command.id %>' },
     '<%= config.bin %> <%= command.id %> lab',
     { description: 'Some members', command: '<%= config.bin %> <%= command.id %> lab 1-10,17' },
-    { description: 'What is wrong anywhere', command: '<%= config.bin %> <%= command.id %> --problems' },
-    { description: 'Who has written most', command: '<%= config.bin %> <%= command.id %> lab --sort=-drift --columns member,drift,state' },
+    { description: 'Problems in all fleets', command: '<%= config.bin %> <%= command.id %> --problems' },
+    {
+      description: 'Members with the most drift first',
+      command: '<%= config.bin %> <%= command.id %> lab --sort=-drift --columns member,drift,state',
+    },
     '<%= config.bin %> <%= command.id %> lab --watch',
-    { description: "What the guests take of the host's memory", command: '<%= config.bin %> <%= command.id %> lab --memory' },
+    { description: "The guests' use of host memory", command: '<%= config.bin %> <%= command.id %> lab --memory' },
     { description: 'After fleet.json was lost', command: '<%= config.bin %> <%= command.id %> lab --recover' },
   ];
   static override strict = false;
   static override args = {
-    fleet: Args.string({ description: 'name of the fleet, or several [default: all]' }),
-    members: Args.string({ description: 'names, numbers or ranges: 1-10,17 [default: all]' }),
+    fleet: Args.string({ description: 'name of one or more fleets [default: all]' }),
+    members: Args.string({ description: 'member names, numbers or ranges, such as 1-10,17 [default: all]' }),
   };
   static override flags = {
     ...fileFlag,
     ...tableFlags,
-    watch: Flags.boolean({ char: 'w', description: 'look again every 2 s until Ctrl-C', exclusive: ['json', 'output'] }),
-    memory: Flags.boolean({ description: 'what each QEMU takes: resident, proportional, in swap, merged by KSM; and the sum' }),
+    watch: Flags.boolean({ char: 'w', description: 'refresh every 2 s until Ctrl-C', exclusive: ['json', 'output'] }),
+    memory: Flags.boolean({
+      description: 'show the memory of each QEMU process (resident, proportional, swapped, merged by KSM) and the total',
+    }),
     recover: Flags.boolean({ description: 'rebuild a lost fleet.json from the domains' }),
   };
 
@@ -68,10 +74,10 @@ metadata after it was lost.`;
         const document = await this.eachFleet(targets, look, (result) => {
           found.push(result);
           if (flags.output === 'csv' || flags.output === 'yaml') return undefined;
-          // Of all fleets, those that were not asked for are left out.
+          // Without names, fleets that the filter leaves empty are skipped.
           return isAll && isFiltered && result.members.length === 0 && isFine(result) ? undefined : renderStatus(result, flags);
         });
-        // Of all fleets it is always a list, also of one.
+        // Without names the result is always a list, even of one fleet.
         const whole = isAll && targets.length === 1 ? { fleets: [document] } : document;
         if (isFiltered && found.every(({ members }) => members.length === 0)) this.logToStderr('No members match.');
         if (flags.output === 'csv') this.log(renderRows(statusRows(found), Object.values(statusFields), [], flags));
@@ -100,7 +106,7 @@ metadata after it was lost.`;
   }
 }
 
-/** Whether there is nothing to tell about the fleet itself. */
+/** Whether the fleet itself has no problem. */
 function isFine({ base, unfinished }: FleetStatus): boolean {
   return base.problem === null && unfinished === undefined;
 }

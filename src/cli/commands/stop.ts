@@ -2,25 +2,28 @@ import { Args, Flags } from '@oclif/core';
 import { exitCodeOfOutcome } from '../../core/fleet/outcome.js';
 import { stop } from '../../services/fleet/power.js';
 import { BaseCommand } from '../base-command.js';
-import { concurrencyFlags, fileFlag, timeoutFlag } from '../flags/run.js';
+import { concurrencyFlag, fileFlag, timeoutFlag } from '../flags/run.js';
 import { renderOutcome } from '../render/outcome.js';
 
 export default class Stop extends BaseCommand {
-  static override summary = 'Shut members down: by the guest agent if it answers, else by the power button.';
+  static override summary = 'Shut members down through the guest agent, or with the power button if no agent answers.';
   static override examples = [
-    { description: 'All of them', command: '<%= config.bin %> <%= command.id %> lab' },
-    { description: 'Give them two minutes, then end them', command: '<%= config.bin %> <%= command.id %> lab --timeout 2m --force' },
+    { description: 'All members', command: '<%= config.bin %> <%= command.id %> lab' },
+    {
+      description: 'Force off members that are still running after two minutes',
+      command: '<%= config.bin %> <%= command.id %> lab --timeout 2m --force',
+    },
   ];
   static override strict = false;
   static override args = {
     fleet: Args.string({ description: 'name of the fleet' }),
-    members: Args.string({ description: 'names, numbers or ranges: 1-10,17 [default: all]' }),
+    members: Args.string({ description: 'member names, numbers or ranges, such as 1-10,17 [default: all]' }),
   };
   static override flags = {
     ...fileFlag,
-    ...timeoutFlag('how long a guest may take [default: 1m]'),
-    concurrency: concurrencyFlags.concurrency,
-    force: Flags.boolean({ description: 'end those at once that did not shut down in time' }),
+    ...timeoutFlag('how long to wait for each guest [default: 1m]'),
+    concurrency: concurrencyFlag('[default: all]'),
+    force: Flags.boolean({ description: 'force off members that do not shut down in time' }),
   };
 
   async run() {

@@ -12,31 +12,30 @@ import { renderLoss } from '../render/teardown.js';
 import { confirmed, isTerminal } from '../terminal/confirm.js';
 
 export default class Teardown extends BaseCommand {
-  static override summary = 'Take a fleet down: its domains, overlays, logs and state. The base image stays.';
-  static override description =
-    `Removes what cowherd made for the fleet, and nothing else. With members named, only those go: that is how a fleet shrinks.
-Says what would be lost and asks, on a terminal; elsewhere --yes is needed.
-
-"cowherd down" is this command, as "docker compose down" removes what "up" made. To shut guests down and keep their disks (as
-"vagrant halt" does), use "cowherd stop".`;
+  static override summary = 'Remove a fleet: its domains, overlays, logs and state. The base image stays.';
+  static override description = [
+    'Removes only what cowherd created for the fleet. If you name members, only those are removed and the fleet shrinks.',
+    'On a terminal, shows what would be lost and asks for confirmation; elsewhere --yes is required.\n\n"cowherd down" is an alias, as "docker compose down" removes what "up" created.',
+    'To shut guests down and keep their disks (as "vagrant halt" does), use "cowherd stop".',
+  ].join(' ');
   static override aliases = ['rm', 'down'];
   static override examples = [
     { description: 'The whole fleet', command: '<%= config.bin %> <%= command.id %> lab --yes' },
-    { description: 'Shrink it', command: '<%= config.bin %> <%= command.id %> lab 81-100 --yes' },
+    { description: 'Shrink the fleet', command: '<%= config.bin %> <%= command.id %> lab 81-100 --yes' },
     {
-      description: 'With its base image, if no other fleet stands on it',
+      description: 'With its base image, if no other fleet uses it',
       command: '<%= config.bin %> <%= command.id %> lab --with-base --yes',
     },
   ];
   static override strict = false;
   static override args = {
     fleet: Args.string({ description: 'name of the fleet' }),
-    members: Args.string({ description: 'names, numbers or ranges: 1-10,17 [default: the whole fleet]' }),
+    members: Args.string({ description: 'member names, numbers or ranges, such as 1-10,17 [default: the whole fleet]' }),
   };
   static override flags = {
     ...fileFlag,
-    yes: Flags.boolean({ char: 'y', description: 'do not ask' }),
-    'with-base': Flags.boolean({ description: 'remove the base image too, unless another fleet stands on it' }),
+    yes: Flags.boolean({ char: 'y', description: 'do not ask for confirmation' }),
+    'with-base': Flags.boolean({ description: 'also remove the base image, unless another fleet uses it' }),
     ...concurrencyFlags,
     ...dryRunFlag,
   };
@@ -61,11 +60,15 @@ Says what would be lost and asks, on a terminal; elsewhere --yes is needed.
     for (const { fleet, members } of targets) losses.push(`${fleet}: ${renderLoss(await teardownLoss(host, fleet, members))}`);
     const what = targets.map(({ fleet, members }) => (members.length > 0 ? `members ${members.join(',')} of ${fleet}` : fleet)).join(', ');
     if (!isTerminal() || this.jsonEnabled()) {
-      throw new CowherdError('CONFIRMATION_NEEDED', `Tearing down ${what} cannot be undone, and there is no terminal to ask on`, {
-        details: losses,
-        hint: 'Add --yes, or look first with --dry-run.',
-      });
+      throw new CowherdError(
+        'CONFIRMATION_NEEDED',
+        `Tearing down ${what} cannot be undone and needs confirmation, but stdin is not a terminal`,
+        {
+          details: losses,
+          hint: 'Add --yes, or look first with --dry-run.',
+        },
+      );
     }
-    await confirmed([`This removes for good:`, ...losses.map((loss) => `  ${loss}`), `Tear down ${what}?`].join('\n'), signal);
+    await confirmed([`This permanently removes:`, ...losses.map((loss) => `  ${loss}`), `Tear down ${what}?`].join('\n'), signal);
   }
 }

@@ -4,23 +4,25 @@ import { BaseCommand } from '../base-command.js';
 import { renderVerification } from '../render/verify.js';
 
 export default class Verify extends BaseCommand {
-  static override summary = 'Compare the store, libvirt and what was meant: say what is orphaned, missing, damaged or unfinished.';
-  static override description =
-    `Looks at every fleet, base image and snapshot of the store. --fix mends what costs nothing: it removes what killed runs left, and
-takes away the right to write to a base image. It never removes a disk, a domain or a record; the hints say how to go on with those.
-Exit 4 if something is amiss, 6 if that cannot be told of what another run is at work on.`;
+  static override summary = 'Check the store and libvirt for anything orphaned, missing, damaged or unfinished.';
+  static override description = [
+    'Checks every fleet, base image and snapshot in the store.',
+    '--fix repairs only what can be repaired without data loss: it removes the leftovers of killed runs and makes base images read-only again.',
+    'It never removes a disk, a domain or a record; the hints say what to do about those.',
+    'The exit code is 4 if there are findings, and 6 if something could not be checked because another run has locked it.',
+  ].join(' ');
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
-    { description: 'One fleet, with what killed runs left removed', command: '<%= config.bin %> <%= command.id %> lab --fix' },
+    { description: 'One fleet, and remove the leftovers of killed runs', command: '<%= config.bin %> <%= command.id %> lab --fix' },
     {
-      description: 'Read the content of base images and of disks that are off, too',
+      description: 'Also read the content of base images and of disks of stopped members',
       command: '<%= config.bin %> <%= command.id %> --deep',
     },
   ];
-  static override args = { fleet: Args.string({ description: 'name of the fleet [default: all of the store]' }) };
+  static override args = { fleet: Args.string({ description: 'name of the fleet [default: all fleets in the store]' }) };
   static override flags = {
-    fix: Flags.boolean({ description: 'mend what can be mended without losing anything' }),
-    deep: Flags.boolean({ description: 'also read base images whole, and check the disks of members that are off' }),
+    fix: Flags.boolean({ description: 'repair what can be repaired without data loss' }),
+    deep: Flags.boolean({ description: 'also read base images completely and check the disks of stopped members' }),
   };
 
   async run() {

@@ -1,6 +1,6 @@
 import type { Asked } from './world.js';
 
-/** Which words may stand where the cursor is. */
+/** Completes the word under the cursor. */
 
 export interface FlagShape {
   name: string;
@@ -23,7 +23,7 @@ export interface CommandShape {
   flags: Record<string, FlagShape>;
 }
 
-/** What there is: see world.ts. */
+/** Names to complete, see world.ts. */
 export interface World {
   fleets(asked: Asked): string[];
   bases(asked: Asked): string[];
@@ -31,7 +31,7 @@ export interface World {
   libvirtNames(kind: 'networks' | 'domains'): string[];
 }
 
-/** `text` takes the place of the whole word under the cursor. */
+/** `text` replaces the whole word under the cursor. */
 export interface Candidate {
   text: string;
   about?: string | undefined;
@@ -41,13 +41,13 @@ const stages = ['running', 'console=', 'address', 'agent', 'ssh', 'cloud-init'];
 const shells = ['bash', 'zsh', 'fish'];
 
 /**
- * @param words behind the program's name; the last one is under the cursor and may be empty
- * @returns none where a file is meant, or anything else that only the shell knows
+ * @param words the words after the program name; the last one is under the cursor and may be empty
+ * @returns an empty list for files and anything else that the shell completes itself
  */
 export function complete(words: readonly string[], commands: readonly CommandShape[], world: World): Candidate[] {
   const current = words.at(-1) ?? '';
   const before = words.slice(0, -1);
-  // What stands behind it is the guest's.
+  // Words after it are for the guest.
   if (before.includes('--')) return [];
   const { command, rest } = findCommand(before, commands);
   const found = command === undefined ? commandNames(before, commands) : ofCommand(command, rest, current, world);
@@ -103,7 +103,7 @@ function ofCommand(command: CommandShape, rest: readonly string[], current: stri
   return argumentsOf(command, given.words, current, asked, world).map((text) => ({ text }));
 }
 
-/** Takes the words of a command apart. `pending` is the flag whose value is under the cursor. */
+/** Parses the words of a command. `pending` is the flag whose value is under the cursor. */
 function readWords(
   rest: readonly string[],
   flags: readonly FlagShape[],

@@ -4,8 +4,8 @@ import { completionScripts } from './scripts.js';
 import * as world from './world.js';
 
 /**
- * Answers a shell before anything else is loaded: a key press must not wait for the command line's framework.
- * @returns what is to be written; undefined where the command line is meant for a verb
+ * Answers a shell before anything else is loaded: completion must not wait for oclif.
+ * @returns the output; undefined for all other command lines
  */
 export function answerShell(words: readonly string[]): string | undefined {
   const [verb, shell = ''] = words;
@@ -17,7 +17,7 @@ export function answerShell(words: readonly string[]): string | undefined {
     const found = complete(words.slice(words[1] === '--' ? 2 : 1), Object.values<CommandShape>(manifest.commands), world);
     return found.map(({ text, about }) => `${text}${about === undefined ? '' : `\t${about.replace(/\s+/g, ' ')}`}\n`).join('');
   } catch {
-    // Nobody reads an error here.
+    // A shell ignores errors of completion.
     return '';
   }
 }

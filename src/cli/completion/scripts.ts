@@ -1,4 +1,4 @@
-/** What a shell is given to complete words of cowherd: each asks `cowherd __complete` for one candidate a line, with a tab and a few words. */
+/** Completion scripts. Each calls `cowherd __complete`, which prints one candidate per line, with a description after a tab. */
 
 const bash = `# cowherd completion for bash: source <(cowherd completion bash)
 _cowherd() {
@@ -7,7 +7,7 @@ _cowherd() {
   read -ra words <<<"$line"
   [[ $line == *[[:space:]] ]] && words+=("")
   token="\${words[\${#words[@]}-1]}"
-  # Bash takes = and : for the ends of words, and only the part behind the last one is replaced.
+  # Bash splits words at = and :, and replaces only the part after the last one.
   [[ $cur == [=:] ]] && cur=""
   COMPREPLY=()
   while IFS= read -r candidate; do

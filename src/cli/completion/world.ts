@@ -3,8 +3,7 @@ import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 
 /**
- * What there is to complete, read from files alone: a key press has no time for libvirt, nor for a library. What cannot be read is
- * left out.
+ * Names for completion, read only from files: libvirt or a library would be too slow for a key press. Unreadable files are skipped.
  */
 
 export interface Asked {
@@ -15,7 +14,7 @@ export interface Asked {
 const systemStore = '/var/lib/libvirt/images/cowherd';
 const name = /^[a-z0-9][a-z0-9-]{0,39}$/;
 
-/** Directories of the stores that may be meant; of an ordinary user without a setting, there are two. */
+/** Directories of the possible stores; an unprivileged user without a setting has two. */
 export function storesOf(asked: Asked): string[] {
   const settings = [asked, { store: process.env.COWHERD_STORE, connect: process.env.LIBVIRT_DEFAULT_URI }, ...configFiles()];
   const store = settings.find((one) => one.store)?.store;
@@ -46,7 +45,7 @@ export function members(asked: Asked, fleet: string): string[] {
   return [];
 }
 
-/** Networks and domains that libvirt has on its disk; their directories are for root and, of a session, for its user. */
+/** Networks and domains from libvirt's files, which root can read, and for a session its user. */
 export function libvirtNames(kind: 'networks' | 'domains'): string[] {
   const session = join(process.env.XDG_CONFIG_HOME || join(home(), '.config'), 'libvirt', 'qemu');
   const places =
@@ -74,7 +73,7 @@ function home(): string {
   return process.env.HOME || homedir();
 }
 
-/** The two plain keys that say where the store is; nothing is changed by what they say. */
+/** Reads only the two keys that locate the store. */
 function* configFiles(): Generator<Asked> {
   const user = join(process.env.XDG_CONFIG_HOME || join(home(), '.config'), 'cowherd', 'config.yaml');
   for (const path of [projectFile(), user]) {

@@ -2,30 +2,31 @@ import { Flags } from '@oclif/core';
 import { parseDuration } from '../../core/duration.js';
 import { limits } from '../../core/limits.js';
 
-/** Flags that several commands share. */
+/** Flags shared by several commands. */
+
+/** @param value what `[default: …]` says; commands have different defaults */
+export const concurrencyFlag = (value: string) =>
+  Flags.integer({ description: `number of members to process at the same time ${value}`, ...limits.concurrency });
 
 export const concurrencyFlags = {
-  concurrency: Flags.integer({
-    description: 'members worked on at the same time [default: 16; reset and stop: all]',
-    ...limits.concurrency,
-  }),
-  'boot-concurrency': Flags.integer({ description: 'of these, how many may be starting [default: 8]', ...limits.concurrency }),
+  concurrency: concurrencyFlag('[default: 16]'),
+  'boot-concurrency': Flags.integer({ description: 'number of members to start at the same time [default: 8]', ...limits.concurrency }),
 };
 
 export const fileFlag = {
-  file: Flags.string({ char: 'f', description: 'a fleet file; the verb is about all fleets in it', helpValue: 'FLEET.yaml' }),
+  file: Flags.string({ char: 'f', description: 'fleet file; applies to all fleets in it', helpValue: 'FLEET.yaml' }),
 };
 
 export const dryRunFlag = {
-  'dry-run': Flags.boolean({ char: 'n', description: 'show what would be done and what would be refused; nothing is changed' }),
+  'dry-run': Flags.boolean({ char: 'n', description: 'show what would be done or refused, without changing anything' }),
 };
 
-export const waitFlags = () => ({
+export const waitFlags = (value = '[default: 5m]') => ({
   wait: Flags.string({
-    description: `what to wait for: running, address, agent, ssh, cloud-init (several with commas), or console=REGEX [default: running]`,
+    description: `stages to wait for, separated by commas: running, address, agent, ssh, cloud-init; or console=REGEX [default: running]`,
     helpValue: 'STAGE',
   }),
-  ...timeoutFlag('how long to wait for readiness, all members together [default: 5m]'),
+  ...timeoutFlag(`how long to wait until all members are ready ${value}`),
 });
 
 export const timeoutFlag = (description: string) => ({
@@ -34,7 +35,7 @@ export const timeoutFlag = (description: string) => ({
 
 export const lockTimeoutFlag = {
   'lock-timeout': Flags.custom<number>({
-    description: 'how long to wait for what another run has locked [default: not at all; base images: 10m]',
+    description: 'how long to wait for a lock held by another run [default: fail at once; base images: 10m]',
     helpGroup: 'GLOBAL',
     helpValue: '90s|5m',
     parse: async (text) => parseDuration(text),

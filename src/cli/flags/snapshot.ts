@@ -4,20 +4,20 @@ import type { SnapshotOptions } from '../../services/snapshot/access.js';
 import { confirmed, isTerminal } from '../terminal/confirm.js';
 import { timeoutFlag } from './run.js';
 
-/** What the snapshot verbs share on the command line. */
+/** Arguments and flags shared by the snapshot commands. */
 
-export const domainArg = { domain: Args.string({ description: 'name or UUID of a domain that cowherd did not make', required: true }) };
+export const domainArg = { domain: Args.string({ description: 'name or UUID of a domain that cowherd did not create', required: true }) };
 
-export const snapshotArg = { snapshot: Args.string({ description: 'its name or number [default: the newest]' }) };
+export const snapshotArg = { snapshot: Args.string({ description: 'name or number of the snapshot [default: the newest]' }) };
 
 export const shutdownFlags = {
-  ...timeoutFlag('how long the guest may take to shut down [default: 1m]'),
-  force: Flags.boolean({ description: 'end the guest where it did not shut down in time' }),
-  'no-start': Flags.boolean({ description: 'leave the domain off afterwards, also if it ran' }),
-  'print-diff': Flags.boolean({ description: "show what would change in the domain's XML, and change nothing" }),
+  ...timeoutFlag('how long to wait for the guest to shut down [default: 1m]'),
+  force: Flags.boolean({ description: 'force the guest off if it does not shut down in time' }),
+  'no-start': Flags.boolean({ description: 'leave the domain off afterwards, even if it was running' }),
+  'print-diff': Flags.boolean({ description: "show the changes to the domain's XML, without making them" }),
 };
 
-export const yesFlag = { yes: Flags.boolean({ char: 'y', description: 'do not ask' }) };
+export const yesFlag = { yes: Flags.boolean({ char: 'y', description: 'do not ask for confirmation' }) };
 
 interface ShutdownValues {
   timeout?: number | undefined;
@@ -27,7 +27,7 @@ interface ShutdownValues {
   yes?: boolean;
 }
 
-/** @param isAskable whether a person sits there and no document is wanted */
+/** @param isAskable whether a question may be asked: not with --json */
 export function snapshotOptions(domain: string, flags: ShutdownValues, isAskable: boolean, signal?: AbortSignal): SnapshotOptions {
   return {
     domain,
@@ -41,8 +41,8 @@ export function snapshotOptions(domain: string, flags: ShutdownValues, isAskable
 
 async function ask(question: string, isLoss: boolean, isAskable: boolean, signal: AbortSignal | undefined): Promise<void> {
   if (!isAskable || !isTerminal()) {
-    const what = isLoss ? 'This cannot be undone' : 'The domain runs and would be shut down';
-    throw new CowherdError('CONFIRMATION_NEEDED', `${what}, and there is no terminal to ask on; nothing was changed`, {
+    const what = isLoss ? 'This cannot be undone' : 'The domain is running and would be shut down';
+    throw new CowherdError('CONFIRMATION_NEEDED', `${what}; confirmation required, but stdin is not a terminal; nothing was changed`, {
       details: [question],
       hint: 'Add --yes, or look first with --print-diff.',
     });

@@ -11,72 +11,72 @@ import {
   parseFlagValues,
 } from '../../core/spec/spec.js';
 
-/** Flags that say what a member's domain is like: of spawn and template render. */
+/** Flags for the domain of a member, shared by spawn and template render. */
 export const specFlags = {
   memory: Flags.string({ char: 'm', description: 'memory of each guest: MiB, or 512MiB, 2GiB [default: 512]', helpValue: 'SIZE' }),
   vcpus: Flags.integer({ description: 'virtual CPUs of each guest [default: 1]', ...limits.vcpus }),
   'virt-type': Flags.option({
-    description: 'accelerator [default: auto, by running probe guests]',
+    description: 'accelerator [default: auto, which runs probe guests]',
     options: ['auto', 'kvm', 'qemu'] as const,
   })(),
   cpu: Flags.string({
     description:
-      'CPU of the guests: host-model (the default under KVM), host-passthrough (allows nested virtualization), max, x86-64-v2, or a model of libvirt',
+      'CPU model: host-model (default under KVM), host-passthrough (allows nested virtualization), max, x86-64-v2, or a libvirt model',
     helpValue: 'CPU',
   }),
-  network: Flags.string({ description: 'none, user, network=NAME or bridge=NAME [default: user]' }),
+  network: Flags.string({ description: 'network: none, user, network=NAME or bridge=NAME [default: user]' }),
   'disk-cache': Flags.option({
-    description: "QEMU's cache mode of the overlays [default: writeback]",
+    description: 'QEMU cache mode of the overlays [default: writeback]',
     options: ['writeback', 'unsafe', 'none', 'writethrough', 'directsync'] as const,
   })(),
-  lean: Flags.boolean({ description: 'leave out what makes starts slow [default: yes]', allowNo: true }),
-  template: Flags.string({ description: 'a domain XML template of your own', helpValue: 'FILE' }),
-  var: Flags.string({ description: 'a variable for the templates, as {{vars.NAME}}', helpValue: 'NAME=VALUE', multiple: true }),
+  lean: Flags.boolean({ description: 'omit devices that slow startup [default: yes]', allowNo: true }),
+  template: Flags.string({ description: 'custom domain XML template', helpValue: 'FILE' }),
+  var: Flags.string({ description: 'variable for templates, used as {{vars.NAME}}', helpValue: 'NAME=VALUE', multiple: true }),
   seed: Flags.option({
-    description: 'how guests learn who they are: a cloud-init seed, their host name by SMBIOS, or nothing [default: none]',
+    description: 'how to identify guests: nocloud (a cloud-init seed), smbios (host name only), or none [default: none]',
     options: ['none', 'nocloud', 'smbios'] as const,
   })(),
   firmware: Flags.option({ description: 'firmware of the guests [default: bios]', options: ['bios', 'uefi'] as const })(),
-  tpm: Flags.boolean({ description: 'an emulated TPM 2.0 for each; a reset clears it', allowNo: true }),
+  tpm: Flags.boolean({ description: 'add an emulated TPM 2.0 to each guest; a reset clears it', allowNo: true }),
   'disk-size': Flags.string({
-    description: 'size of the first disk, larger than its base image; for a fleet that exists: let the disks grow',
+    description: 'size of the first disk, larger than its base image; enlarges the disks of an existing fleet',
     helpValue: 'SIZE',
   }),
   disk: Flags.string({
-    description: 'a further blank disk for each: SIZE, or SIZE,bus=virtio|scsi|sata,name=NAME; a reset blanks it',
+    description: 'add a blank disk to each guest: SIZE, or SIZE,bus=virtio|scsi|sata,name=NAME; a reset clears it',
     helpValue: 'SIZE[,…]',
     multiple: true,
   }),
-  'ssh-user': Flags.string({ description: 'who ssh, cp and exec log in as [default: root]', helpValue: 'NAME' }),
+  'ssh-user': Flags.string({ description: 'user name for ssh, cp and exec [default: root]', helpValue: 'NAME' }),
   'forward-ssh': Flags.boolean({
-    description: 'with network user: forward a free port of 127.0.0.1 to port 22 of each member',
+    description: 'with user networking: forward a free port on 127.0.0.1 to port 22 of each member',
     allowNo: true,
   }),
 };
 
-/** Flags for what goes into the seeds. */
+/** Flags for the content of seeds. */
 export const seedFlags = {
-  'user-data': Flags.string({ description: 'a template of the cloud-init user-data; implies --seed nocloud', helpValue: 'FILE' }),
+  'user-data': Flags.string({ description: 'template for the cloud-init user-data; implies --seed nocloud', helpValue: 'FILE' }),
   'user-data-raw': Flags.string({
-    description: 'the cloud-init user-data as it is, with braces of docker or Jinja; implies --seed nocloud',
+    description: 'cloud-init user-data to use unchanged, for example with Docker or Jinja braces; implies --seed nocloud',
     helpValue: 'FILE',
     exclusive: ['user-data'],
   }),
-  'meta-data': Flags.string({ description: 'a template of the meta-data', helpValue: 'FILE' }),
-  'network-config': Flags.string({ description: 'a template of the network-config', helpValue: 'FILE' }),
+  'meta-data': Flags.string({ description: 'template for the cloud-init meta-data', helpValue: 'FILE' }),
+  'network-config': Flags.string({ description: 'template for the cloud-init network-config', helpValue: 'FILE' }),
   'ssh-key': Flags.string({
-    description: "a public key that may log in, beside the fleet's own",
+    description: "public key that may log in, in addition to the fleet's own",
     helpValue: 'FILE.pub',
     multiple: true,
   }),
   secret: Flags.string({
-    description: 'a value for the seeds, as {{secrets.NAME}}, that is shown nowhere; @FILE reads it from a file',
+    description: 'secret value for seeds, used as {{secrets.NAME}} and never shown; @FILE reads it from a file',
     helpValue: 'NAME=VALUE|@FILE',
     multiple: true,
   }),
 };
 
-/** `NAME=VALUE` words → an object. @returns undefined where there are none, so that recorded variables stay */
+/** `NAME=VALUE` words → an object. @returns undefined if there are none, so that recorded variables stay */
 export function parseVariables(words: readonly string[] | undefined, flag = '--var'): Record<string, string> | undefined {
   if (words === undefined || words.length === 0) return undefined;
   return Object.fromEntries(
@@ -94,22 +94,23 @@ export function parseVariables(words: readonly string[] | undefined, flag = '--v
 function assertDiskNames(disks: readonly DiskSpec[] | undefined): void {
   const names = (disks ?? []).map(({ name }) => name);
   const twice = names.find((name, position) => names.indexOf(name) !== position);
-  if (twice !== undefined) throw new CowherdError('BAD_USAGE', `Two disks are called ${twice}`, { hint: 'Give each a name of its own.' });
+  if (twice !== undefined)
+    throw new CowherdError('BAD_USAGE', `Two disks have the same name: ${twice}`, { hint: 'Give each disk a different name.' });
 }
 
-/** `10GiB` or `10GiB,bus=scsi,name=data` → as a fleet file has it. @throws BAD_USAGE */
+/** `10GiB` or `10GiB,bus=scsi,name=data` → the form used in fleet files. @throws BAD_USAGE */
 function parseDisk(word: string): z.input<typeof diskInputSchema> {
   const [size = '', ...settings] = word.split(',');
   const pairs = settings.map((setting) => /^(bus|name)=(.+)$/.exec(setting));
   if (pairs.includes(null)) {
-    throw new CowherdError('BAD_USAGE', `--disk ${word} cannot be read`, {
-      hint: 'Write a size, as --disk 10GiB or --disk 10GiB,bus=scsi,name=data.',
+    throw new CowherdError('BAD_USAGE', `Invalid --disk ${word}`, {
+      hint: 'Write it as --disk 10GiB or --disk 10GiB,bus=scsi,name=data.',
     });
   }
   return { size, ...Object.fromEntries(pairs.map((pair) => [pair?.[1], pair?.[2]])) };
 }
 
-/** With names for those that have none. */
+/** Gives names to unnamed disks. */
 function namedDisks(disks: FleetInput['disks']): DiskSpec[] | undefined {
   return disks?.map(({ name, size, bus }, position) => ({ name: name ?? `data${position + 1}`, bus, bytes: size * 1024 ** 2 }));
 }
@@ -133,7 +134,7 @@ export interface SpecFlagValues {
 }
 
 /**
- * The flags as a spec, over what a fleet file says. What neither says is undefined.
+ * The flags as a spec, on top of a fleet file. Values that neither sets are undefined.
  * @throws BAD_USAGE
  */
 export function specOf(flags: SpecFlagValues, input: Partial<FleetInput> = {}): GivenSpec {

@@ -5,7 +5,7 @@ import { jsonText } from '../../core/quoting.js';
 import { renderError } from '../render/errors.js';
 import { unknownCommand } from '../unknown-command.js';
 
-/** oclif calls it where no command matches: no command's own error handling is in place yet. */
+/** Called by oclif if no command matches, before the error handling of any command applies. */
 const hook: Hook.CommandNotFound = async ({ id, argv = [], config }) => {
   const error = unknownCommand(id, config);
   const words = [id, ...argv];

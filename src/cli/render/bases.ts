@@ -17,7 +17,7 @@ export function renderBases(bases: readonly BaseListing[], damaged: ReadonlyArra
       : table<BaseListing>(bases, [
           { title: 'BASE', value: (base) => base.ref },
           { title: 'FORMAT', value: (base) => base.format },
-          // Only where it says something.
+          // Only if an image has layers.
           ...(bases.some((base) => base.depth > 1)
             ? [{ title: 'DEPTH', value: (base: BaseListing) => String(base.depth), align: 'right' as const }]
             : []),
@@ -74,8 +74,8 @@ function warningLines(warnings: readonly HygieneWarning[]): string[] {
 }
 
 export function renderPromotion(promotion: Promotion): string {
-  const how = promotion.how === 'already there' ? 'It was in the store already.' : `Promoted (${promotion.how}).`;
-  return `${renderBase(promotion)}\n${page(`${how} Spawn on it: cowherd spawn NAME --base ${promotion.name} --count 10`)}`;
+  const how = promotion.how === 'already there' ? 'Already in the store.' : `Promoted (${promotion.how}).`;
+  return `${renderBase(promotion)}\n${page(`${how} To use it: cowherd spawn NAME --base ${promotion.name} --count 10`)}`;
 }
 
 export function renderPrune({ dryRun, images, freedBytes, kept }: PruneResult): string {
@@ -86,10 +86,10 @@ export function renderPrune({ dryRun, images, freedBytes, kept }: PruneResult): 
     { title: 'IMPORTED', value: (image) => minute(image.importedAt) },
   ]);
   const sum = `${plural(images.length, 'base image')}, ${bytes(freedBytes)}; ${kept} kept.`;
-  return `${rows}\n${page(dryRun ? `${sum} Nothing was removed: say --yes.` : sum)}`;
+  return `${rows}\n${page(dryRun ? `${sum} Nothing was removed. To remove them, add --yes.` : sum)}`;
 }
 
-/** A tree: what was promoted from an image stands under it. */
+/** A tree: images promoted from an image are listed below it. */
 export function renderHistory({ images, damaged }: BaseHistory): string {
   const lines =
     images.length === 0
@@ -108,7 +108,7 @@ function treeLines(node: HistoryNode): string[] {
 }
 
 function originOf({ importedAt, from, layered }: HistoryNode): string {
-  if (from === null || importedAt === null) return 'gone';
+  if (from === null || importedAt === null) return 'removed';
   if ('file' in from) return `${minute(importedAt)}  imported from ${from.file}`;
   return `${minute(importedAt)}  promoted from ${from.member}, ${layered ? 'layered' : 'flattened'}`;
 }
@@ -117,11 +117,11 @@ function minute(time: string): string {
   return time.slice(0, 16).replace('T', ' ');
 }
 
-/** Members that have nothing to tell are only counted. */
+/** Members without a failure are only counted. */
 export function renderRelocation({ resealed, members, counts, seconds: took, interrupted }: Relocation): string {
-  const lines = resealed.map((ref) => `${ref}: another file with the same content, sealed again`);
+  const lines = resealed.map((ref) => `${ref}: a different file with the same content; sealed again`);
   lines.push(...renderFailures(members.filter(({ error }) => error !== undefined)));
-  lines.push(`${plural(members.length, 'member')} in ${seconds(took)}: ${countsLine(counts, { unchanged: 'where they were' })}`);
-  if (interrupted) lines.push('Interrupted. What is done is kept; run the same command again for the rest.');
+  lines.push(`${plural(members.length, 'member')} in ${seconds(took)}: ${countsLine(counts, { unchanged: 'already correct' })}`);
+  if (interrupted) lines.push('Interrupted. Completed members are kept; run the same command again for the rest.');
   return page(lines.join('\n'));
 }

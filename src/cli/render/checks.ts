@@ -4,7 +4,7 @@ import { hang, page, widthOf } from '../terminal/layout.js';
 
 const signs = { ok: '✔', warning: '!', failed: '✘' } as const;
 
-/** The signs are painted, the text is wrapped to the right of the name. */
+/** Colors the sign and wraps the text to the right of the name. */
 function placed(begin: string, text: string): string {
   const width = widthOf(process.stdout);
   return page(width === undefined ? `${begin}${text}` : hang(begin, text, width));

@@ -3,7 +3,7 @@ import { bytes, countsLine, plural, seconds, table } from '../terminal/format.js
 import { page } from '../terminal/layout.js';
 import { renderFailures } from './failures.js';
 
-/** Members that have nothing to tell are only counted. */
+/** Members that were not compacted are only counted. */
 export function renderCompact({ fleet, seconds: took, counts, freedBytes, members, interrupted }: CompactOutcome): string {
   const told = members.filter(({ outcome }) => outcome === 'compacted');
   const lines =
@@ -14,13 +14,13 @@ export function renderCompact({ fleet, seconds: took, counts, freedBytes, member
             { title: 'MEMBER', value: (member) => member.name },
             { title: 'BEFORE', value: (member) => bytes(member.beforeBytes), align: 'right' },
             { title: 'AFTER', value: (member) => bytes(member.afterBytes), align: 'right' },
-            { title: 'GIVEN BACK', value: (member) => bytes(member.beforeBytes - member.afterBytes), align: 'right' },
+            { title: 'FREED', value: (member) => bytes(member.beforeBytes - member.afterBytes), align: 'right' },
           ]),
         ];
   const rest = renderFailures(members.filter(({ error }) => error !== undefined));
-  const words = { unchanged: 'as small as can be', skipped: 'left out, since they run' };
-  const gain = counts.compacted === 0 ? 'nothing given back' : `${bytes(freedBytes)} given back by ${plural(counts.compacted, 'overlay')}`;
+  const words = { unchanged: 'already minimal', skipped: 'skipped (running)' };
+  const gain = counts.compacted === 0 ? 'nothing freed' : `${bytes(freedBytes)} freed in ${plural(counts.compacted, 'overlay')}`;
   rest.push(`${fleet}: ${gain} in ${seconds(took)}: ${countsLine(counts, words)}`);
-  if (interrupted) rest.push('Interrupted. What is done is kept; run the same command again for the rest.');
+  if (interrupted) rest.push('Interrupted. Completed members are kept; run the same command again for the rest.');
   return [...lines, page(rest.join('\n'))].join('\n');
 }

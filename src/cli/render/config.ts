@@ -12,5 +12,5 @@ export function renderSettings(result: {
     { title: 'VALUE', value: shown },
     { title: 'SOURCE', value: ({ source, from }) => (from === null ? source : `${source} ${from}`) },
   ]);
-  return [rows, ...result.ignored.map(({ path, reason }) => `Not used: ${path}: ${reason}.`)].join('\n');
+  return [rows, ...result.ignored.map(({ path, reason }) => `Ignored: ${path}: ${reason}.`)].join('\n');
 }

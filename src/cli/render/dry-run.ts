@@ -1,6 +1,6 @@
 import type { ErrorReport } from '../../core/errors.js';
 
-/** Why the real run would refuse all that a dry run shows. */
+/** Why the real run would refuse everything that the dry run shows. */
 export function renderRefusal({ message, details = [], hint }: ErrorReport): string[] {
   return [
     '',

@@ -2,13 +2,13 @@ import type { ErrorReport } from '../../core/errors.js';
 import { page } from '../terminal/layout.js';
 
 export function renderError({ code, message, details, hint }: ErrorReport): string {
-  // An answer of the user, and no failure.
+  // The user's answer, not a failure.
   if (code === 'CANCELED') return message;
   const lines = [`Error: ${message}`, ...(details ?? []).map((detail) => `  ${detail}`), ...(hint === undefined ? [] : [`→ ${hint}`])];
   return page(lines.join('\n'), process.stderr);
 }
 
-/** oclif's message about a command line, in one line; the hint beside it says where there is help. */
+/** oclif's message about an invalid command line as one line. The hint mentions --help. */
 export function usageText(message: string): string {
   const told = message.replace(/^See more help with --help$/m, '');
   return told.split('\n').slice(0, 2).join(' ').replace(/\s+/g, ' ').trim();

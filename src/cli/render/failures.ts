@@ -2,25 +2,25 @@ import type { ErrorReport } from '../../core/errors.js';
 import { formatIndexes } from '../../core/fleet/selection.js';
 import { plural } from '../terminal/format.js';
 
-/** Members that failed for the same reason, told in one line with one hint. */
+/** Shows members that failed for the same reason in one line with one hint. */
 
 export interface Failure {
   name: string;
-  /** What was being done to it. */
+  /** The step that failed. */
   doing?: string | undefined;
   error?: ErrorReport | undefined;
 }
 
 const maxGroups = 20;
 const maxDetails = 5;
-/** Of more members there are the numbers. */
+/** More members than this are listed by number. */
 const namedMembers = 3;
 
 export function renderFailures(failures: readonly Failure[]): string[] {
   const groups = grouped(failures);
   const lines = groups.slice(0, maxGroups).flatMap((group, position) => {
     const hint = group[0]?.error?.hint;
-    // One hint for several lines in a row comes after the last of them.
+    // Consecutive lines with the same hint show it once, after the last of them.
     const isLast = hint === undefined || position === maxGroups - 1 || groups[position + 1]?.[0]?.error?.hint !== hint;
     return [...groupLines(group), ...(isLast && hint !== undefined ? [`  → ${hint}`] : [])];
   });
@@ -39,7 +39,7 @@ function grouped(failures: readonly Failure[]): Failure[][] {
   return [...groups.values()];
 }
 
-/** What differs between members that fail in the same way: names, identities, addresses and times. */
+/** Parts that differ between members with the same failure: UUIDs, MAC and IP addresses, and times. */
 const own =
   /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?:[0-9a-f]{2}:){5}[0-9a-f]{2}|\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?|\d{4}-\d\d-\d\d[T ][\d:.]+\S*/g;
 
@@ -65,7 +65,7 @@ function groupLines(group: readonly Failure[]): string[] {
   return [`  ${nameList(group.map(({ name }) => name))}${doing}: ${told}`, ...details.map((detail) => `      ${detail}`)];
 }
 
-/** Once where all have the same; else those of the first few, each with its name. */
+/** Identical details once; otherwise those of the first few members, with their names. */
 function sharedDetails(group: readonly Failure[]): string[] {
   const all = group.map(({ error }) => (error?.details ?? []).join('; '));
   if (new Set(group.map(({ name }, position) => withoutOwn(name, all[position] ?? ''))).size === 1)
@@ -74,7 +74,7 @@ function sharedDetails(group: readonly Failure[]): string[] {
   return told.length <= maxDetails ? told : [...told.slice(0, maxDetails - 1), `… and ${told.length - maxDetails + 1} more`];
 }
 
-/** `lab-003`, `lab-003, lab-004`, or `lab 1-10,17`: as a verb accepts it. */
+/** `lab-003`, `lab-003, lab-004`, or `lab 1-10,17`: as commands accept it. */
 function nameList(names: readonly string[]): string {
   if (names.length <= namedMembers) return names.join(', ');
   const parts = names.map((name) => /^(.*)-(\d+)$/.exec(name));

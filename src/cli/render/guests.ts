@@ -9,11 +9,11 @@ import { page } from '../terminal/layout.js';
 import { paint } from '../terminal/style.js';
 import { renderFailures } from './failures.js';
 
-/** Shows a command's output while it runs: every line behind the name of its member. */
+/** Shows the output of a command while it runs. Each line starts with the name of its member. */
 export class ExecView {
   readonly #lines: LabelledLines;
 
-  /** @param raw leave control characters in */
+  /** @param raw keep control characters */
   constructor(print: (line: string) => void, raw: boolean) {
     this.#lines = new LabelledLines(print, raw);
   }
@@ -30,7 +30,7 @@ export class ExecView {
   };
 }
 
-/** Members whose commands said and returned the same, under one heading. @param raw leave control characters in */
+/** Members with the same output and exit code, under one heading. @param raw keep control characters */
 export function renderGrouped(outcomes: readonly ExecOutcome[], raw: boolean): string {
   const groups = new Map<string, { names: Map<string, number[]>; member: MemberExec }>();
   for (const { fleet, members } of outcomes) {
@@ -57,7 +57,7 @@ export function renderGrouped(outcomes: readonly ExecOutcome[], raw: boolean): s
     .join('\n');
 }
 
-/** A message that names its member is the same for another one. */
+/** Makes messages that differ only in the member's name equal. */
 function unnamed(error: ErrorReport, name: string): ErrorReport {
   return { code: error.code, message: error.message.replaceAll(name, 'MEMBER') };
 }
@@ -71,7 +71,7 @@ export function renderExecSummary({ fleet, counts, members }: ExecOutcome): stri
 
 export function renderCopy({ fleet, direction, counts, members }: CopyOutcome): string {
   const lines = [
-    `${fleet}: ${direction === 'to' ? 'copied to' : 'fetched from'} ${plural(counts.ok, 'member')}${counts.failed > 0 ? `, ${paint('bad', `${counts.failed} failed`)}` : ''}`,
+    `${fleet}: ${direction === 'to' ? 'copied to' : 'copied from'} ${plural(counts.ok, 'member')}${counts.failed > 0 ? `, ${paint('bad', `${counts.failed} failed`)}` : ''}`,
   ];
   for (const { name, path, via, ok } of members) {
     if (ok && direction === 'from') lines.push(`  ${name}: ${path} (${via})`);

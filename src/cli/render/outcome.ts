@@ -7,7 +7,7 @@ import { renderRefusal } from './dry-run.js';
 import { renderFailures } from './failures.js';
 import { failureWord, stageWord } from './stages.js';
 
-/** The result of a verb for people. */
+/** The result of a command as text. */
 export function renderOutcome(outcome: Outcome): string {
   if (outcome.plan !== undefined) return renderPlan(outcome);
   const { fleet, operation, stages, members, notes, freedBytes } = outcome;
@@ -30,7 +30,7 @@ export function renderOutcome(outcome: Outcome): string {
     );
   }
   const left = members.filter((member) => member.outcome === 'cancelled').length;
-  if (operation.interrupted && left === 0) lines.push('', 'Interrupted: all members are done, but not all were waited for.');
+  if (operation.interrupted && left === 0) lines.push('', 'Interrupted: all members are done; readiness was not confirmed.');
   if (left > 0) {
     const next = ['start', 'stop'].includes(operation.verb) ? `cowherd ${operation.verb} ${fleet}` : `cowherd resume ${fleet}`;
     lines.push('', `Interrupted: ${plural(left, 'member')} not done. Finish it with: ${paint('strong', next)}`);
@@ -40,12 +40,12 @@ export function renderOutcome(outcome: Outcome): string {
 
 const words: Record<string, string> = { cancelled: 'not done' };
 
-/** `3 reset, 3 failed to start`: what became of the members, and what those that failed failed at. */
+/** `3 reset, 3 failed to start`: the results of the members, and the steps that failed. */
 function happened({ operation, counts, members }: Outcome): string {
   const kinds = new Map<string, number>();
   const count = (kind: string): void => void kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
   for (const { outcome, became } of members) if ((became ?? outcome) !== 'failed') count(became ?? outcome);
-  // Where some failed to start, it goes without saying that the others did.
+  // If some failed to start, the others obviously started.
   const isTold = operation.verb === 'reset' && counts.failed > 0 && counts.started === kinds.get('reset');
   if (counts.started > 0 && !isTold) kinds.set('started', counts.started);
   const failures = new Map<string, number>();
@@ -58,7 +58,7 @@ function happened({ operation, counts, members }: Outcome): string {
   return parts.length === 0 ? 'nothing to do' : parts.join(', ');
 }
 
-/** As {@link renderOutcome}, of a resume that may have had nothing to do. */
+/** Like {@link renderOutcome}, for a resume that may have had nothing to do. */
 export function renderResumed(outcome: Outcome): string {
   return outcome.operation.verb === 'resume' ? `${outcome.fleet}: nothing to resume` : renderOutcome(outcome);
 }
@@ -75,7 +75,7 @@ function renderPlan({ fleet, operation, plan, notes, refusal }: Outcome): string
   }
   for (const [what, indexes] of groups) lines.push(`  ${plural(indexes.length, 'member')} ${formatIndexes(indexes)}: ${what}`);
   if (plan.unchanged.length > 0) lines.push(`  ${plural(plan.unchanged.length, 'member')} unchanged`);
-  for (const { name, reason, hint } of plan.refused) lines.push(`  ${name} is left alone: ${reason}. ${hint}`);
+  for (const { name, reason, hint } of plan.refused) lines.push(`  ${name} will be skipped: ${reason}. ${hint}`);
   for (const note of notes) lines.push(`  note: ${note}`);
   if (refusal !== undefined) lines.push(...renderRefusal(refusal));
   lines.push('This was a dry run: nothing was changed.');

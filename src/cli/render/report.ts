@@ -6,7 +6,7 @@ import { bytes, plural, table } from '../terminal/format.js';
 import { hang, page, widthOf } from '../terminal/layout.js';
 
 const longestBar = 40;
-/** Beside the bar stand a label, a size and a text. */
+/** Columns for the label, the size and the text next to the bar. */
 const besideBar = 60;
 const shownMembers = 5;
 
@@ -29,27 +29,20 @@ export function renderReport(report: FleetReport): string {
       fullCopies.allocatedBytes,
       `${others ? 'base images' : 'base'} ${bytes(bases.allocatedBytes)} + overlays ${bytes(overlays.allocatedBytes)}`,
     ),
-    bar('of it drift', overlays.driftBytes, fullCopies.allocatedBytes, 'what the guests have written since they were clean'),
+    bar('  drift', overlays.driftBytes, fullCopies.allocatedBytes, 'written by guests since the last reset or spawn'),
     ...(overlays.checkpointBytes === 0
       ? []
-      : [bar('of it frozen', overlays.checkpointBytes, fullCopies.allocatedBytes, 'checkpoints: the memory of guests, for warm resets')]),
+      : [bar('  memory', overlays.checkpointBytes, fullCopies.allocatedBytes, 'guest memory in checkpoints, for warm resets')]),
     ...(overlays.strayBytes === 0
       ? []
-      : [
-          bar(
-            'of it stray',
-            overlays.strayBytes,
-            fullCopies.allocatedBytes,
-            'checkpoints that did not finish: cowherd verify --fix drops them',
-          ),
-        ]),
+      : [bar('  incomplete', overlays.strayBytes, fullCopies.allocatedBytes, 'incomplete checkpoints: cowherd verify --fix removes them')]),
     '',
     page(savedLine(saved)),
     ...(saved.bytes < 0 && overlays.checkpointBytes > 0
-      ? [page('Giving up the checkpoints frees their part: cowherd checkpoint FLEET --drop')]
+      ? [page('To free the space of the checkpoints: cowherd checkpoint FLEET --drop')]
       : []),
     `The guests see ${bytes(fullCopies.virtualBytes)} of disk.`,
-    ...(seedBytes === 0 ? [] : [page(`Beside that, ${bytes(seedBytes)} of cloud-init seeds, which full copies would need as well.`)]),
+    ...(seedBytes === 0 ? [] : [page(`Not included: ${bytes(seedBytes)} of cloud-init seeds, which full copies would need too.`)]),
   ];
   if (perMember.length > 0) {
     lines.push('', 'Drift per member', ...histogram(perMember.map((member) => member.driftBytes)));
@@ -68,11 +61,11 @@ export function renderReport(report: FleetReport): string {
 
 function savedLine(saved: Savings['saved']): string {
   if (saved.bytes >= 0) return `Saved: ${bytes(saved.bytes)}, ${saved.percent} % of what full copies would take.`;
-  return `Nothing saved: the overlays take ${bytes(-saved.bytes)} more than full copies would. A reset brings that back.`;
+  return `Nothing saved: the overlays take ${bytes(-saved.bytes)} more than full copies would. To free that space, reset the fleet.`;
 }
 
 export function renderStoreReport({ fleets, total, failed, disk }: StoreReport): string {
-  if (fleets.length === 0 && failed.length === 0) return 'There is nothing to report: the store has no fleets.';
+  if (fleets.length === 0 && failed.length === 0) return 'Nothing to report: no fleets in the store.';
   const rows = fleets.map((report) => ({ ...report, baseName: shortDigest(report.base.digest) }));
   const lines = [
     table(rows, [
@@ -86,21 +79,21 @@ export function renderStoreReport({ fleets, total, failed, disk }: StoreReport):
     ]),
     '',
     page(
-      `Together ${plural(total.members, 'member')} on ${plural(total.bases, 'base image')} (${bytes(total.baseBytes)}, each counted once). ${savedLine(total.saved)}`,
+      `Total: ${plural(total.members, 'member')} on ${plural(total.bases, 'base image')} (${bytes(total.baseBytes)}, each counted once). ${savedLine(total.saved)}`,
     ),
   ];
   lines.push(renderDisk(disk));
-  for (const { fleet, error } of failed) lines.push(page(`! ${fleet} is left out: ${error.message}`));
+  for (const { fleet, error } of failed) lines.push(page(`! ${fleet} is not included: ${error.message}`));
   return lines.join('\n');
 }
 
-/** Below that share, or that many bytes, guests may soon be paused. */
+/** With less free space than this, guests may soon be paused. */
 const scarce = { share: 0.05, bytes: 1024 ** 3 };
 
 export function renderDisk({ path, totalBytes, freeBytes }: DiskReport): string {
   const left = `${bytes(freeBytes)} of ${bytes(totalBytes)} free on the disk of ${path}.`;
   if (freeBytes >= scarce.bytes && freeBytes >= totalBytes * scarce.share) return page(left);
-  return page(`! Only ${left} A full disk pauses guests: free some, then "cowherd start FLEET" lets them go on.`);
+  return page(`! Only ${left} A full disk pauses guests. Free some space, then resume them with "cowherd start FLEET".`);
 }
 
 export function reportCsv(reports: readonly FleetReport[]): string {

@@ -5,14 +5,14 @@ import { page } from '../terminal/layout.js';
 
 const done = { take: 'snapshot taken:', rollback: 'rolled back to snapshot', drop: 'dropped snapshot', commit: 'committed snapshot' };
 
-/** @param withDiff the change of the XML is shown, too */
+/** @param withDiff also show the changes to the XML */
 export function renderSnapshotOutcome(outcome: SnapshotOutcome, withDiff: boolean): string {
   const { domain, verb, snapshot, diff, isDone, notes, wasRunning, startedAgain, snapshots } = outcome;
   const lines: string[] = withDiff ? [diff.trimEnd()] : [];
   if (!isDone) return [...lines, ...notes.map((note) => `note: ${note}`), 'Nothing was changed.'].join('\n');
   const power = startedAgain ? ', started again' : wasRunning ? ', left off' : '';
   lines.push(`${domain}: ${done[verb]} ${snapshot.number} (${snapshot.name}) in ${seconds(outcome.seconds)}${power}`);
-  if (verb !== 'take') lines.push(snapshots.length === 0 ? '  no snapshot is left' : `  left: ${snapshots.join(', ')}`);
+  if (verb !== 'take') lines.push(snapshots.length === 0 ? '  no snapshots left' : `  remaining: ${snapshots.join(', ')}`);
   for (const note of notes) lines.push(page(`  note: ${note}`));
   return lines.join('\n');
 }
@@ -39,7 +39,7 @@ function renderDomain({ domain, state, levels, unfinished, problems, notes }: Sn
         { title: 'DISK', value: ({ disk }) => disk.target },
         { title: 'SINCE', value: ({ disk }) => bytes(disk.overlayBytes), align: 'right' },
         {
-          title: 'STANDS ON',
+          title: 'BASED ON',
           value: ({ disk, hasNvram }) =>
             `${levelOf.get(disk.backing) ?? `${disk.backing} (${disk.format})`}${hasNvram ? ', NVRAM kept' : ''}`,
         },

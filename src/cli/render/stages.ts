@@ -2,7 +2,7 @@ import type { ProgressEvent } from '../../core/progress.js';
 
 type Stage = Extract<ProgressEvent, { kind: 'stage' }>['stage'] | 'import';
 
-/** What a stage is called while it runs, and as one of a list of what was or will be done. In the order in which a member comes to them. */
+/** Names of stages: while running, and in lists of past or planned steps. In the order in which a member passes them. */
 const words: Record<Stage, { doing: string; done: string }> = {
   import: { doing: 'importing', done: 'import' },
   shutdown: { doing: 'shutting down', done: 'shut down' },
@@ -44,27 +44,27 @@ export function stageWord(stage: Stage): string {
   return words[stage].done;
 }
 
-/** What did not happen to a member that failed at a step. */
+/** The result for a member that failed at a step. */
 const failures: Partial<Record<Stage, string>> = {
   stop: 'failed to stop',
   shutdown: 'failed to shut down',
-  overlay: 'got no fresh disk',
-  seed: 'got no seed',
-  define: 'failed to be defined',
+  overlay: 'failed to create disks',
+  seed: 'failed to write seed',
+  define: 'failed to define',
   start: 'failed to start',
   startPaused: 'failed to start',
   resume: 'failed to resume',
   restore: 'failed to restore',
   restoreCheckpoint: 'failed to restore',
-  undefine: 'failed to be undefined',
-  unlink: 'kept files',
+  undefine: 'failed to undefine',
+  unlink: 'failed to remove files',
   wait: 'not ready in time',
   rebase: 'failed to rebase',
   checkpoint: 'failed to save',
-  fixUp: 'failed to be updated',
+  fixUp: 'failed to update',
 };
 
-/** @param stage undefined for a member that nothing could be done to */
+/** @param stage undefined for a member that failed before any step */
 export function failureWord(stage: Stage | undefined): string {
   return (stage === undefined ? undefined : failures[stage]) ?? 'failed';
 }

@@ -7,14 +7,14 @@ import { bytes, countsLine, duration } from '../terminal/format.js';
 
 export const stateWords: Record<string, string> = { shutOff: 'off' };
 
-/** A member with its fleet: listings may be of several. */
+/** A member with its fleet: a listing may contain several fleets. */
 export type StatusRow = MemberStatus & { fleet: string };
 
 export function statusRows(statuses: readonly FleetStatus[]): StatusRow[] {
   return statuses.flatMap(({ fleet, members }) => members.map((member) => ({ ...member, fleet })));
 }
 
-/** A column whose text is its value. */
+/** A column that shows its value unchanged. */
 function plain<T>(key: string, title: string, value: (row: T) => string | number | null): Field<T> {
   return { key, title, value, text: (row) => String(value(row) ?? '-') };
 }
@@ -58,7 +58,7 @@ export const statusFields = {
   reason: plain<StatusRow>('reason', 'REASON', ({ problems, reason }) => (problems.length > 0 ? problems.join('; ') : reason)),
 } satisfies Record<string, Field<StatusRow>>;
 
-/** Those that a table has without being asked: memory only where it was read, swap and what was merged only where there is some. */
+/** Default columns: memory only if it was read, swapped and merged memory only if there is some. */
 export function usualStatusFields({ newerBase, memory, members }: FleetStatus): Array<Field<StatusRow>> {
   const { member, state, uptime, address, base, overlay, drift, resident, proportional, swap, merged, checkpoint, reason } = statusFields;
   return [
@@ -92,7 +92,7 @@ export const fleetFields = {
   state: plain<FleetSummary>('state', 'STATE', ({ counts, running, unfinished, problem }) =>
     [
       counts === null ? undefined : countsLine(counts, stateWords),
-      running === null ? undefined : `${running} is under way`,
+      running === null ? undefined : `${running} in progress`,
       unfinished === null || running !== null ? undefined : `unfinished ${unfinished}`,
       problem ?? undefined,
     ]

@@ -15,19 +15,19 @@ export function renderStatus(status: FleetStatus, view: TableView = {}): string 
   const outdated = members.filter((member) => member.outdated).length;
   if (status.newerBase !== null)
     lines.push(
-      `  ! ${outdated} on an outdated base image: ${status.newerBase} is newer. Move them: cowherd rebase ${fleet} --base ${status.newerBase}`,
+      `  ! ${outdated} on an outdated base image: ${status.newerBase} is newer. To move them: cowherd rebase ${fleet} --base ${status.newerBase}`,
     );
   if (unfinished !== undefined) {
     const { verb, startedAt, done, total, pid, lockedBy } = unfinished;
-    const state = pid !== null ? `is under way (pid ${pid})` : lockedBy === null ? 'was interrupted' : 'has not ended';
+    const state = pid !== null ? `is in progress (pid ${pid})` : lockedBy === null ? 'was interrupted' : 'is unfinished';
     const began = /^\d/.test(startedAt) ? formatUtc(startedAt) : startedAt;
-    const what = `a ${verb} that began ${began} ${state}: ${done} of ${total} done`;
+    const what = `a ${verb} started ${began} ${state}: ${done} of ${total} done`;
     if (pid !== null) lines.push(`  ${what}`);
     else if (lockedBy === null) lines.push(`  ! ${what}. Finish it: cowherd resume ${fleet}`);
-    else lines.push(`  ! ${what}, and the fleet is locked by ${lockedBy}. When that has ended: cowherd resume ${fleet}`);
+    else lines.push(`  ! ${what}, and the fleet is locked by ${lockedBy}. When that run has ended: cowherd resume ${fleet}`);
   }
   if (unfinished === undefined && lock !== undefined) {
-    lines.push(lock.isRun ? `  ${lock.by} is under way` : `  ! the fleet is locked by ${lock.by}`);
+    lines.push(lock.isRun ? `  in progress: ${lock.by}` : `  ! the fleet is locked by ${lock.by}`);
   }
   if (status.memory !== undefined) lines.push(...memoryLines(status.memory));
   const about = page(lines.splice(0).join('\n'));
@@ -45,14 +45,17 @@ export function renderStatus(status: FleetStatus, view: TableView = {}): string 
 }
 
 function memoryLines({ on, read, guestBytes, residentBytes, proportionalBytes, swapBytes, mergedBytes, notes }: FleetMemory): string[] {
-  if (on === 0) return ['  memory: no member is on'];
+  if (on === 0) return ['  memory: no running members'];
   const parts = [
-    `${known(proportionalBytes)} in proportion${read < on && read > 0 ? ` (of ${read})` : ''}`,
+    `${known(proportionalBytes)} proportional${read < on && read > 0 ? ` (of ${read})` : ''}`,
     `${known(residentBytes)} resident`,
-    ...((swapBytes ?? 0) > 0 ? [`${known(swapBytes)} in swap`] : []),
+    ...((swapBytes ?? 0) > 0 ? [`${known(swapBytes)} swapped`] : []),
     ...(mergedBytes === null ? [] : [`${mergedBytes === 0 ? 'nothing' : bytes(mergedBytes)} merged by KSM`]),
   ];
-  return [`  memory: ${plural(on, 'guest')} with ${bytes(guestBytes)} given; ${parts.join(', ')}`, ...notes.map((note) => `  ! ${note}`)];
+  return [
+    `  memory: ${plural(on, 'guest')} with ${bytes(guestBytes)} assigned; ${parts.join(', ')}`,
+    ...notes.map((note) => `  ! ${note}`),
+  ];
 }
 
 function known(count: number | null | undefined): string {
@@ -61,7 +64,7 @@ function known(count: number | null | undefined): string {
 
 export function renderFleets(fleets: readonly FleetSummary[], root: string, view: TableView = {}): string {
   if (fleets.length === 0 && view.output !== 'csv')
-    return `No fleets in ${root}. Make one: cowherd spawn lab --base golden.qcow2 --count 10`;
+    return `No fleets in ${root}. Create one: cowherd spawn lab --base golden.qcow2 --count 10`;
   const { fleet, members, base, overlays, state } = fleetFields;
   return renderRows(fleets, Object.values(fleetFields), [fleet, members, base, overlays, state], view);
 }

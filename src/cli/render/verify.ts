@@ -3,7 +3,7 @@ import type { Verification } from '../../services/verify/verify.js';
 import { bytes, plural, seconds } from '../terminal/format.js';
 import { page } from '../terminal/layout.js';
 
-/** Findings of one kind in one fleet share a hint more often than not: it is told once. */
+/** Consecutive findings with the same hint show it once. */
 export function renderVerification({ findings, fixed, busy, unknown, looked, seconds: took }: Verification): string {
   const lines: string[] = [];
   let lastHint = '';
@@ -13,19 +13,18 @@ export function renderVerification({ findings, fixed, busy, unknown, looked, sec
     lastHint = found.fixed ? '' : found.hint;
   }
   if (lastHint !== '') lines.push(`  → ${lastHint}`);
-  for (const what of busy)
-    lines.push(`? ${what}: not judged: something is amiss, or on its way; another run is at work there. Look again when it is done`);
+  for (const what of busy) lines.push(`? ${what}: not checked: locked by another run. Run verify again when that run is done`);
   if (unknown.length > 0) {
     const more = unknown.length > 5 ? `, and ${unknown.length - 5} more` : '';
-    lines.push(`note: not cowherd's, and left alone: ${unknown.slice(0, 5).join(', ')}${more}`);
+    lines.push(`note: not managed by cowherd, ignored: ${unknown.slice(0, 5).join(', ')}${more}`);
   }
   const { fleets, members, bases, snapshots } = looked;
   const what = [plural(fleets, 'fleet'), plural(members, 'member'), plural(bases, 'base image')];
   if (snapshots > 0) what.push(`${plural(snapshots, 'domain')} with snapshots`);
   const open = findings.length - fixed;
-  const verdict = open > 0 ? `${plural(open, 'finding')}` : `nothing ${busy.length > 0 ? 'else ' : ''}amiss`;
-  const unjudged = busy.length > 0 ? `, ${busy.length} not judged` : '';
-  lines.push(`${verdict}${unjudged}${fixed > 0 ? `, ${fixed} fixed` : ''}: looked at ${what.join(', ')} in ${seconds(took)}`);
+  const verdict = open > 0 ? `${plural(open, 'finding')}` : `no ${busy.length > 0 ? 'other ' : ''}problems`;
+  const unjudged = busy.length > 0 ? `, ${busy.length} not checked` : '';
+  lines.push(`${verdict}${unjudged}${fixed > 0 ? `, ${fixed} fixed` : ''}: checked ${what.join(', ')} in ${seconds(took)}`);
   return page(lines.join('\n'));
 }
 

@@ -1,11 +1,11 @@
 import type { Style } from './style.js';
 
-/** How the columns of all tables yield where the terminal is too narrow, and what their values look like. */
+/** How table columns adapt to a narrow terminal, and the styles of their values. */
 
 export interface Yielding {
-  /** Columns are left out, the highest number first; those without one stay. */
+  /** Columns are omitted, the highest number first. Columns without a number always stay. */
   drop?: number;
-  /** Values are cut in the middle, down to this width. */
+  /** Values are shortened in the middle, down to this width. */
   shrink?: number;
 }
 

@@ -4,17 +4,17 @@ import { CowherdError } from '../../core/errors.js';
 import { escapeUnsafe } from '../../core/guest/text.js';
 
 /**
- * Asks a yes-or-no question on the terminal; anything but y or yes is no, and so are Ctrl-D and a terminal that vanishes.
- * @throws AbortError on Ctrl-C, and where the signal is aborted
+ * Asks a yes-or-no question on the terminal. Anything but y or yes means no, including Ctrl-D and a closed terminal.
+ * @throws AbortError on Ctrl-C, and if the signal is aborted
  */
 export async function confirm(question: string, signal?: AbortSignal): Promise<boolean> {
   const { stdin, stderr } = process;
   const interruption = new AbortController();
   const terminal = createInterface({ input: stdin, output: stderr });
-  // Readline passes on what its input says: of a terminal that vanishes, when it is read and when it is set back.
+  // Readline forwards errors of its input: a closed terminal causes one when it is read and one when it is reset.
   terminal.on('error', () => undefined);
   terminal.once('error', () => terminal.close());
-  // The terminal is in raw mode: no signal comes of Ctrl-C.
+  // In raw mode, Ctrl-C does not send a signal.
   terminal.once('SIGINT', () => interruption.abort());
   try {
     const closed = new Promise<string>((resolve) => void terminal.once('close', () => resolve('')));
@@ -27,7 +27,7 @@ export async function confirm(question: string, signal?: AbortSignal): Promise<b
   }
 }
 
-/** As {@link confirm}. @throws CANCELED where the answer is no */
+/** Like {@link confirm}. @throws CANCELED if the answer is no */
 export async function confirmed(question: string, signal?: AbortSignal): Promise<void> {
   if (!(await confirm(question, signal))) throw new CowherdError('CANCELED', 'Canceled.');
 }

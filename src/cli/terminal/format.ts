@@ -13,7 +13,7 @@ export function seconds(count: number): string {
   return formatDuration(count * 1000);
 }
 
-/** As a clock shows it: `0:33`, `12:05`, `1:02:03`. */
+/** Like a clock: `0:33`, `12:05`, `1:02:03`. */
 export function elapsed(count: number): string {
   const [hours, minutes, rest] = [Math.floor(count / 3600), Math.floor(count / 60) % 60, Math.floor(count) % 60];
   const two = (part: number): string => String(part).padStart(2, '0');

@@ -1,11 +1,11 @@
 import { DisplayStream, type GuestText } from '../../core/guest/text.js';
 
-/** A line that a guest does not end is shown in pieces of this many characters. */
+/** A longer line without an end is shown in pieces of this many characters. */
 const longestLine = 16 * 1024;
 
 /**
- * Text of many guests as it comes, line by line, each behind the name of the member that wrote it. A carriage return ends a line, too:
- * what follows must not overwrite the name.
+ * Shows the output of many guests line by line, each line after the name of its member. A carriage return also ends a line, so that
+ * the text after it cannot overwrite the name.
  */
 export class LabelledLines {
   readonly #print: (line: string) => void;
@@ -13,13 +13,13 @@ export class LabelledLines {
   readonly #open = new Map<string, { held: string; display: DisplayStream }>();
   #width = 0;
 
-  /** @param raw leave control characters in */
+  /** @param raw keep control characters */
   constructor(print: (line: string) => void, raw = false) {
     this.#print = print;
     this.#raw = raw;
   }
 
-  /** Names are padded to the longest of these. */
+  /** Pads names to the longest of these. */
   align(names: readonly string[]): void {
     this.#width = names.reduce((width, name) => Math.max(width, name.length), 0);
   }
@@ -37,7 +37,7 @@ export class LabelledLines {
     }
   }
 
-  /** Shows what a member has written last, where it ended no line. */
+  /** Shows the last, incomplete line of a member. */
   end(name: string): void {
     for (const stream of ['', 'stdout', 'stderr']) {
       const key = `${name}/${stream}`;
@@ -49,7 +49,7 @@ export class LabelledLines {
     }
   }
 
-  /** A line of cowherd's own about a member. */
+  /** Shows a line about a member. */
   note(name: string, sign: '|' | '!', line: string): void {
     this.#print(`${name.padEnd(this.#width)} ${sign} ${line}`.trimEnd());
   }

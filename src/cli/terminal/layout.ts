@@ -2,12 +2,12 @@ import stringWidth from 'string-width';
 import wrapAnsi from 'wrap-ansi';
 import { paint, type Style } from './style.js';
 
-/** Fits text to the width of a terminal. Elsewhere lines stay whole, for grep and for files. */
+/** Fits text to the width of a terminal. Other output is not wrapped, for grep and files. */
 
-/** Narrower terminals get lines that the terminal breaks itself. */
+/** Text for narrower terminals is not wrapped. */
 const leastWidth = 20;
 
-/** Columns of the terminal that a stream leads to; undefined where it leads to none. */
+/** Width of the stream's terminal; undefined if it is not a terminal. */
 export function widthOf(stream: NodeJS.WriteStream): number | undefined {
   return stream.isTTY && stream.columns >= leastWidth ? stream.columns : undefined;
 }
@@ -16,12 +16,12 @@ export function displayWidth(text: string): number {
   return stringWidth(text);
 }
 
-/** What a line begins with that the lines it is wrapped to are indented by. */
+/** The beginning of a line; its continuation lines are indented by the same width. */
 const lead = /^\s*(?:(?:[!?→✔✘•-]|note:) )?\s*/u;
 
 /**
- * Wraps each line between words; what follows its first part is indented to stand below its text.
- * @param width undefined to leave the lines whole
+ * Wraps each line between words and indents continuation lines to align with the text of the first.
+ * @param width undefined for no wrapping
  */
 export function wrap(text: string, width: number | undefined): string {
   if (width === undefined) return text;
@@ -40,7 +40,7 @@ function wrapLine(line: string, width: number): string {
 const signStyles: Record<string, Style> = { '!': 'doubtful', '?': 'doubtful', '→': 'strong', '✔': 'good', '✘': 'bad', 'Error:': 'bad' };
 const sign = /^(\s*)([!?→✔✘]|Error:)(?= )/u;
 
-/** What is meant to be read, not to be processed: wrapped, and with the signs that lines begin with in color. */
+/** Formats text for people: wrapped, with colored signs at the beginning of lines. */
 export function page(text: string, stream: NodeJS.WriteStream = process.stdout): string {
   return wrap(text, widthOf(stream))
     .split('\n')
@@ -48,7 +48,7 @@ export function page(text: string, stream: NodeJS.WriteStream = process.stdout):
     .join('\n');
 }
 
-/** The text behind a first part, wrapped and indented so that it stays to the right of it. */
+/** Puts the text after `begin`, wrapped and indented so that it stays to the right of it. */
 export function hang(begin: string, text: string, width: number): string {
   const indent = displayWidth(begin);
   const room = width - indent;
@@ -56,7 +56,7 @@ export function hang(begin: string, text: string, width: number): string {
   return begin + wrapAnsi(text, room, { hard: false, trim: true }).replaceAll('\n', `\n${' '.repeat(indent)}`);
 }
 
-/** Cut at the end. */
+/** Cuts the text at its end. */
 export function truncate(text: string, width: number): string {
   if (displayWidth(text) <= width) return text;
   const kept: string[] = [];
@@ -69,7 +69,7 @@ export function truncate(text: string, width: number): string {
   return `${kept.join('')}…`;
 }
 
-/** Cut in the middle: names and paths differ at their ends. */
+/** Cuts the text in the middle: names and paths differ at their ends. */
 export function shorten(text: string, width: number): string {
   const characters = [...text];
   if (displayWidth(text) <= width || characters.length <= width) return text;

@@ -7,15 +7,15 @@ import { renderBars, Work, type WorkEvent } from './work.js';
 
 export interface Progress {
   listener: ProgressListener;
-  /** To be called before anything else is written: bars stay as they are now, and what is written comes below them. */
+  /** Call it before anything else is written: bars stay as they are, and further output appears below them. */
   settle(): void;
-  /** Settles, and shows no more. */
+  /** Settles, and shows no further progress. */
   stop(): void;
 }
 
 export const noProgress: Progress = { listener: () => undefined, settle: () => undefined, stop: () => undefined };
 
-/** Live bars on a terminal, plain lines elsewhere; always on stderr. Where nothing can be written any more, the rest is dropped. */
+/** Live bars on a terminal, plain lines elsewhere; always on stderr. After a write error, progress is dropped. */
 export function showProgress(stream: NodeJS.WriteStream): Progress {
   const shown = stream.isTTY && process.env.TERM !== 'dumb' ? new Bars(stream) : new Lines(stream);
   let isOver = false;
@@ -47,14 +47,14 @@ interface Shown {
   stop(): void;
 }
 
-/** Work that takes less gets no bar. */
+/** Shorter work gets no bar. */
 const patienceMs = 200;
-/** Between two frames: events come by the hundred. */
+/** Minimum time between two frames: there may be hundreds of events. */
 const frameMs = 100;
-/** Times tick, events or not. */
+/** Elapsed times are updated even without events. */
 const tickMs = 1_000;
 
-/** Nothing but notes is written before there is a bar to draw. */
+/** Writes only notes until there is a bar to draw. */
 class Bars implements Shown {
   readonly #stream: NodeJS.WriteStream;
   readonly #frame;
@@ -70,7 +70,7 @@ class Bars implements Shown {
 
   note(text: string): void {
     if (this.#isDrawn) this.#frame.clear();
-    // Over the ^C that a terminal shows.
+    // Overwrite the ^C that the terminal shows.
     this.#stream.write(`\r${forStream(page(text, this.#stream), this.#stream)}\n`);
     if (this.#isDrawn) this.#draw();
   }
@@ -96,7 +96,7 @@ class Bars implements Shown {
     this.settle();
   }
 
-  /** The earliest frame that was asked for counts. */
+  /** Keeps the earliest requested frame. */
   #schedule(ms: number): void {
     const at = performance.now() + ms;
     if (at >= this.#dueAt) return;
@@ -115,7 +115,7 @@ class Bars implements Shown {
   }
 }
 
-/** How often work may speak where every line is kept: while it gets on, and while it does not. */
+/** Minimum time between lines while work progresses, and the time after which a line is written even if it does not. */
 const quietMs = 2_000;
 const silentMs = 30_000;
 
@@ -161,7 +161,7 @@ class Lines implements Shown {
   }
 }
 
-/** @returns the work that the event is about */
+/** @returns the work that the event belongs to */
 function follow(all: Map<string, Work>, event: WorkEvent): Work {
   const key = event.kind === 'stage' ? event.stage : event.what;
   const known = all.get(key);

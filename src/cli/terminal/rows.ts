@@ -1,7 +1,7 @@
 import { chooseFields, csvTable, type Field, sortRows } from '../../core/table-fields.js';
 import { table } from './table.js';
 
-/** What was asked for of a listing, see table-flags.ts. */
+/** Options of a listing, see flags/table.ts. */
 export interface TableView {
   output?: 'wide' | 'csv' | 'json' | 'yaml' | undefined;
   columns?: string | undefined;
@@ -9,9 +9,9 @@ export interface TableView {
 }
 
 /**
- * Rows as a table for people, or as CSV.
- * @param fields all that there are
- * @param usual those of a table for which nothing was asked
+ * Rows as a table or as CSV.
+ * @param fields all fields
+ * @param usual the default fields of a table
  * @throws BAD_USAGE
  */
 export function renderRows<T>(rows: readonly T[], fields: readonly Field<T>[], usual: readonly Field<T>[], view: TableView): string {
@@ -22,7 +22,7 @@ export function renderRows<T>(rows: readonly T[], fields: readonly Field<T>[], u
   return table<T>(
     sorted,
     shown.map(({ title, text, align }) => ({ title, value: text, ...(align === undefined ? {} : { align }) })),
-    // What was asked for is shown, however wide.
+    // Requested columns are shown at any width.
     ...(view.columns === undefined && !isWhole ? [] : [Infinity]),
   );
 }

@@ -4,8 +4,8 @@ import { inspect } from 'node:util';
 import { escapeUnsafe } from '../../core/guest/text.js';
 
 /**
- * Color. What is painted carries marks that no other text can hold, since they have a random part; only {@link forStream} turns them
- * into terminal sequences. Everything else in a text is escaped there, as ever.
+ * Color. Styled text contains marks with a random part, so no other text can contain them. Only {@link forStream} turns the marks into
+ * terminal sequences; it escapes everything else.
  */
 
 export type Style = 'good' | 'bad' | 'doubtful' | 'quiet' | 'strong';
@@ -21,14 +21,14 @@ const colorOf: Record<Style, keyof typeof inspect.colors> = {
 const key = `\u001b]${randomBytes(8).toString('hex')};`;
 const markEnd = '\u0007';
 
-/** Takes no width: {@link https://www.npmjs.com/package/string-width | string-width} and wrap-ansi see a sequence. */
+/** Has no display width: {@link https://www.npmjs.com/package/string-width | string-width} and wrap-ansi treat the marks as escape sequences. */
 export function paint(style: Style, text: string): string {
   const [open, close] = inspect.colors[colorOf[style]] ?? [0, 0];
   const isSeen = takesColor(process.stdout) || takesColor(process.stderr);
   return text === '' || !isSeen ? text : `${key}${open}${markEnd}${text}${key}${close}${markEnd}`;
 }
 
-/** The text as a stream may get it: escaped, and with colors where the stream takes them. */
+/** The text for a stream: escaped, and colored if the stream supports it. */
 export function forStream(text: string, stream: NodeJS.WriteStream): string {
   const [plain = '', ...painted] = text.split(key);
   const isColored = painted.length > 0 && takesColor(stream);
@@ -39,7 +39,7 @@ export function forStream(text: string, stream: NodeJS.WriteStream): string {
   return escapeUnsafe(plain) + rest.join('');
 }
 
-/** FORCE_COLOR and NO_COLOR decide; otherwise a terminal that is not dumb. */
+/** FORCE_COLOR and NO_COLOR decide; otherwise color is used on terminals that support it. */
 export function takesColor(stream: NodeJS.WriteStream): boolean {
   const { FORCE_COLOR: forced, NO_COLOR: refused } = process.env;
   if (forced !== undefined) return !['0', 'false'].includes(forced);

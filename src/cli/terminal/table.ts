@@ -9,13 +9,13 @@ export interface Column<T> {
 }
 
 const gap = '  ';
-/** The last column is wrapped within what is left: at least this, and up to that where it has words that long. */
+/** Width of the last column before other columns are omitted: at least `least`, up to `most` if it has words that long. */
 const leastLast = { least: 24, most: 44 };
 
 /**
- * Columns as wide as their widest value; the last one runs free. Where that is wider than the terminal, values are shortened, then
- * columns are left out, and the last one is wrapped.
- * @param width of the terminal; Infinity shows everything, as where there is none
+ * Columns as wide as their widest value; the last one has no fixed width. If the table is wider than the terminal, values are
+ * shortened, columns are omitted, and the last column is wrapped.
+ * @param width of the terminal; Infinity shows everything
  */
 export function table<T>(rows: readonly T[], columns: readonly Column<T>[], width: number = widthOf(process.stdout) ?? Infinity): string {
   const all = columns.map((column): Fitted<T> => {
@@ -49,7 +49,7 @@ function narrowed<T>(all: readonly Fitted<T>[], width: number): Fitted<T>[] {
   return shrunk(kept, width);
 }
 
-/** Takes what is too much from the columns that may shrink, the widest first. The last one is wrapped rather than cut. */
+/** Shrinks the columns that may shrink, the widest first. The last one is wrapped instead. */
 function shrunk<T>(kept: readonly Fitted<T>[], width: number): Fitted<T>[] {
   const last = kept.at(-1);
   const widths = kept.map((one) => (one === last ? lastWidth(one) : one.width));

@@ -5,19 +5,19 @@ import { bytes, elapsed } from './format.js';
 import { shorten, truncate } from './layout.js';
 import { paint } from './style.js';
 
-/** How far the work of one kind has come: what a progress bar, or a line in a log, tells of it. */
+/** The progress of one kind of work, for a progress bar or a line in a log. */
 
 type StageEvent = Extract<ProgressEvent, { kind: 'stage' }>;
 export type WorkEvent = Exclude<ProgressEvent, { kind: 'note' }>;
 
 export class Work {
   readonly label: string;
-  /** Work that one member needs sooner stands higher. */
+  /** Sort order of the bars: the order of stages. */
   readonly order: number;
   readonly #began: number;
   #ended: number | undefined;
   #latest: WorkEvent;
-  /** Of earlier runs of the same stage: a rebase goes batch by batch. */
+  /** Sum of earlier runs of the same stage: a rebase repeats it for each batch. */
   #earlier = { done: 0, total: 0, failed: 0 };
 
   constructor(event: WorkEvent, now: number) {
@@ -34,7 +34,7 @@ export class Work {
     this.#end(now);
   }
 
-  /** Nothing is left to do, well or badly. */
+  /** All members are done or failed. */
   get isOver(): boolean {
     return this.#ended !== undefined;
   }
@@ -83,7 +83,7 @@ function ratio(done: number, total: number): number {
   return total === 0 ? 1 : Math.min(1, done / total);
 }
 
-/** Members that are named by stage; of the others there is the number. */
+/** Members named per stage; the rest are counted. */
 const namedPending = 8;
 
 /** `ssh: 003 004 · agent: 005`: the numbers of the members, as in their names. */
@@ -101,12 +101,12 @@ function pendingText(pending: ReadonlyMap<ReadyStage, ReadonlySet<string>> | und
 }
 
 const barWidth = { most: 20, least: 10 };
-/** What the text beside a bar should have at least. */
+/** Columns reserved for the text next to a bar. */
 const textWidth = 58;
 
 /** One line for each kind of work, each as wide as the terminal at most. */
 export function renderBars(all: Iterable<Work>, columns: number, now: number): string {
-  // The last column stays free: some terminals break the line there.
+  // Leave the last column free: some terminals wrap there.
   const width = columns - 1;
   const bar = Math.max(barWidth.least, Math.min(barWidth.most, width - textWidth));
   return [...all]
@@ -115,7 +115,7 @@ export function renderBars(all: Iterable<Work>, columns: number, now: number): s
       const filled = Math.floor(work.share * bar);
       const label = shorten(work.label, Math.max(16, width - bar - 24));
       const begin = `${'█'.repeat(filled)}${'░'.repeat(bar - filled)} ${label}`;
-      // Cut before it is painted: a mark of color must stay whole.
+      // Cut before coloring, so that no color mark is cut.
       return truncate(`${begin} ${work.text(now)}`, width).replace(/ · \d+ failed/, (text) => paint('bad', text));
     })
     .join('\n');

@@ -8,7 +8,7 @@ import { bin, guest, Lab, until, virsh } from '../../support/lab.js';
 
 type Row = Record<string, any>;
 
-/** How fleets, members and commands are named on the command line. */
+/** Names of fleets, members and commands on the command line. */
 describe('the command line', () => {
   let lab: Lab;
   let golden: string;
@@ -30,7 +30,7 @@ describe('the command line', () => {
     return path;
   }
 
-  it('suggests the command that was meant, as text and as a document, also for help', async () => {
+  it('suggests a similar command, as text and as JSON, also for help', async () => {
     const message = 'Unknown command "spwan". Did you mean "spawn"?';
     const [text, json, topic, help, version] = await Promise.all([
       lab.cowherd('spwan', web),
@@ -46,26 +46,26 @@ describe('the command line', () => {
     expect(version).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/^cowherd\//) });
   });
 
-  it('knows commands by the names that similar tools have for them', async () => {
+  it('accepts the command names of similar tools as aliases', async () => {
     const [help, down] = await Promise.all([lab.cowherd('stop', '-h'), lab.cowherd('down', '-h')]);
     expect(help).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/^Shut members down/) });
     expect(down.stdout).toMatch(/docker compose down[\s\S]*ALIASES/);
     expect((await lab.ok('ls')).fleets).toHaveLength(2);
     expect((await lab.ok('ps', web)).counts.running).toBe(3);
-    // A verb by another name is the same verb, in its journal and its outcome, too.
+    // An alias is recorded under the command's own name in journal and outcome.
     expect((await lab.ok('up', web)).operation.verb).toBe('spawn');
   });
 
-  it('has nothing against resuming where nothing is unfinished', async () => {
+  it('succeeds in resuming if nothing is unfinished', async () => {
     expect(await lab.cowherd('resume', web)).toMatchObject({ exitCode: 0, stdout: `${web}: nothing to resume` });
     const unknown = await lab.answer('resume', lab.fleet('nosuch'));
     expect(unknown).toMatchObject({ exitCode: 5, json: { error: { code: 'FLEET_NOT_FOUND' } } });
   });
 
-  it('says which verb has a fleet locked, shows it in status, and waits for it when asked to', async () => {
-    // Boot-sector guests do not react to the power button: the stop waits for its time-out.
+  it('names the command that has locked a fleet, shows it in status, and waits for it with --lock-timeout', async () => {
+    // Boot-sector guests do not react to the power button: the stop waits for its timeout.
     const stop = lab.begin('stop', web, '1', '--timeout', '8s');
-    await until('the stop to be under way', async () => (await lab.ok('status', web)).lock !== undefined);
+    await until('the stop to begin', async () => (await lab.ok('status', web)).lock !== undefined);
     const waiting = lab.cowherd('start', web, '--lock-timeout', '2m', '--json');
     const [refused, shown, listed] = await Promise.all([lab.cowherd('reset', web, '--json'), lab.cowherd('status', web), lab.ok('list')]);
     expect(refused).toMatchObject({
@@ -80,14 +80,14 @@ describe('the command line', () => {
         },
       },
     });
-    expect(shown.stdout).toMatch(new RegExp(`^  "cowherd stop" \\(pid ${stop.pid}, since .*\\) is under way$`, 'm'));
+    expect(shown.stdout).toMatch(new RegExp(`^  in progress: "cowherd stop" \\(pid ${stop.pid}, since .*\\)$`, 'm'));
     expect(listed.fleets).toContainEqual(expect.objectContaining({ fleet: web, running: 'stop' }));
     expect((await stop).exitCode).toBe(4);
     expect(await waiting).toMatchObject({ exitCode: 0, json: { counts: { failed: 0 } } });
     expect((await lab.ok('status', web)).lock).toBeUndefined();
   });
 
-  it('takes the names of members, several fleets, and a fleet file', async () => {
+  it('accepts member names, several fleets, and a fleet file', async () => {
     const off = await lab.ok('stop', `${web}-002`, '--force', '--timeout', '1s');
     expect(off.counts).toMatchObject({ stopped: 1 });
     expect((await lab.ok('status', web)).counts).toMatchObject({ running: 2, shutOff: 1 });
@@ -122,7 +122,7 @@ describe('the command line', () => {
     expect(Object.keys(parseYaml(inventory.stdout))).toEqual([web, db].map((name) => name.replaceAll('-', '_')));
   });
 
-  it('takes nothing that is piped in for an argument: a loop of a shell has its own use for it', async () => {
+  it('does not read arguments from a pipe, so that it works in shell loops', async () => {
     const piped = await execa('bash', ['-c', '"$@" && cat', 'bash', process.execPath, bin, 'status', web, '--json'], {
       env: lab.env,
       input: '2\n',
@@ -132,7 +132,7 @@ describe('the command line', () => {
     expect(rest).toBe('2');
   });
 
-  it('shows the consoles of whole fleets, each line behind the name of its member', async () => {
+  it('shows the consoles of whole fleets, each line after the name of its member', async () => {
     await lab.ok('start', web, db, '--wait', 'console=^OK');
     const { stdout } = await lab.cowherd('logs', web, `${db}-001`, '--tail', '1');
     expect(stdout.split('\n').map((line) => line.replace(/ +\| OK [0-9a-f]+$/, ' OK'))).toEqual(
@@ -144,7 +144,7 @@ describe('the command line', () => {
       seen += chunk.toString();
     });
     await until('the lines so far', async () => seen.split('\n').length > 3);
-    // A guest that begins again begins a new log.
+    // A restarted guest begins a new log.
     await lab.ok('reset', `${web}-002`);
     await until('what came', async () => seen.split(`${web}-002 | OK`).length === 3);
     follow.kill('SIGINT');
@@ -152,7 +152,7 @@ describe('the command line', () => {
     expect((await lab.ok('logs', web)).members.map((one: Row) => one.console)).toEqual(Array(3).fill(expect.stringMatching(/^OK/)));
   });
 
-  it('shows of members and fleets what is asked for, in the form that is asked for', async () => {
+  it('shows the requested members, fleets and columns in the requested format', async () => {
     await lab.ok('stop', `${db}-002`, '--force', '--timeout', '1s');
     await virsh('undefine', `${db}-002`);
     const [csv, yaml, json, wide, troubled, off, listed, wrong] = await Promise.all([

@@ -4,7 +4,7 @@ import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { bin, Lab, uri } from '../../support/lab.js';
 
-/** Defaults from files and the environment, in the order in which they count. */
+/** Defaults from files and the environment, in order of precedence. */
 describe('the config files', () => {
   let lab: Lab;
   let project: string;
@@ -36,7 +36,7 @@ describe('the config files', () => {
     return { ...Object.fromEntries(settings.map(one)), ignored };
   };
 
-  it('count in the order flag, environment, project, user, built-in, and paths are relative to the file', async () => {
+  it('have the precedence flag, environment, project, user, built-in; paths are relative to the file', async () => {
     const projectFile = join(project, 'cowherd.yaml');
     await writeFile(userFile, 'network: network=lan\nstore: ~/vms\nseed: smbios\nconnect: qemu:///session\n');
     await writeFile(projectFile, 'network: none\nsshKeys: [id.pub]\n');
@@ -59,7 +59,7 @@ describe('the config files', () => {
     expect(stdout).toMatch(/^SETTING +VALUE +SOURCE\nconnect +qemu:\/\/\/session +user file /);
   });
 
-  it('are what verbs go by; a fleet that exists keeps what it has', async () => {
+  it('apply to commands, but do not change existing fleets', async () => {
     await writeFile(userFile, `store: ${lab.store}\nconnect: ${uri}\n`);
     await writeFile(join(project, 'cowherd.yaml'), 'network: none\nseed: smbios\nsshKeys: [id.pub]\n');
     const fleet = lab.fleet('config');
@@ -73,13 +73,13 @@ describe('the config files', () => {
     await writeFile(join(project, 'cowherd.yaml'), 'network: user\nseed: none\n');
     expect((await run(['spawn', fleet, '--no-start'])).exitCode).toBe(0);
     expect(await spec()).toMatchObject({ network: 'none', seed: 'smbios' });
-    // A flag counts more.
+    // A flag takes precedence.
     const other = lab.fleet('flagged');
     await run(['spawn', other, '--base', 'golden', '--count', '1', '--memory', '16MiB', '--network', 'none', '--no-start']);
     expect(JSON.parse(await readFile(lab.path('fleets', other, 'fleet.json'), 'utf8')).spec.network).toBe('none');
   });
 
-  it('are refused with the place of what is wrong', async () => {
+  it('are refused with the position of the error', async () => {
     const file = join(project, 'cowherd.yaml');
     await writeFile(file, 'netwrok: none\n');
     expect((await run(['list'])).stderr).toBe(
@@ -92,15 +92,15 @@ describe('the config files', () => {
     expect([exitCode, stderr]).toEqual([2, expect.stringContaining('unset COWHERD_SEED')]);
   });
 
-  it('of a project are not used where another user could have written them', async () => {
+  it('of a project are ignored if another user could have written them', async () => {
     const file = join(project, 'cowherd.yaml');
     await writeFile(userFile, `store: ${lab.store}\n`);
     await writeFile(file, 'store: /srv/evil\n');
     await chown(file, 12_345, 12_345);
     const { store, ignored } = await shown();
     expect([store[1], ignored]).toEqual(['user file', [{ path: file, reason: 'it belongs to another user (uid 12345)' }]]);
-    expect((await run(['list'])).stderr).toContain(`Note: ${file} is not used: it belongs to another user`);
-    // With sudo, what belongs to the caller is the user's own.
+    expect((await run(['list'])).stderr).toContain(`note: ${file} is ignored: it belongs to another user`);
+    // With sudo, files of the calling user are trusted.
     expect((await shown([], { SUDO_UID: '12345' })).store[0]).toBe('/srv/evil');
     await chown(file, 0, 0);
     await chmod(file, 0o666);

@@ -8,8 +8,8 @@ import { bin, Lab, TestNetwork, virsh } from '../../support/lab.js';
 import { longIt } from '../../support/long.js';
 
 /**
- * Runs the commands of the documentation, in the order of test/support/docs/plan.ts. Names and sizes are adapted, so that a run is quick and
- * touches nothing but its own domains; the commands stay what they are.
+ * Runs the commands in the documentation, in the order of test/support/docs/plan.ts. Names and sizes are adapted, so that a run is quick and
+ * touches only its own domains; otherwise the commands are unchanged.
  */
 
 type Adaptation = readonly [RegExp, string];
@@ -53,7 +53,7 @@ class Stage {
     expect(`${where}: ${line}\nexit ${exitCode}\n${all}`).toMatch(fails ? /\nexit [1-9]/ : /\nexit 0\n/);
   }
 
-  /** Runs every section of a world. @returns how many commands ran */
+  /** Runs all sections that need the same setup. @returns the number of commands */
   async perform(world: World): Promise<number> {
     let count = 0;
     for (const [section, plan] of Object.entries(planned)) {
@@ -80,7 +80,7 @@ class Stage {
 const blocks = pages.flatMap((page) => readPage(page).blocks);
 const blocksOf = (section: string): Block[] => blocks.filter((block) => block.section === section);
 
-/** Defines a domain that cowherd did not make, off, with a disk of its own. @returns the disk */
+/** Defines a stopped domain that cowherd did not create, with its own disk. @returns the disk */
 async function defineWithDisk(lab: Lab, name: string, image: string): Promise<string> {
   const disk = join(lab.scratch, `${name}.qcow2`);
   await copyFile(image, disk);
@@ -155,7 +155,7 @@ describe.concurrent('the commands of the documentation run', () => {
       const stage = new Stage(lab, ['lab', 'web', 'burst'], { gold: `${lab.fleet('gold')}-001` }, [
         [/--memory 2GiB/, '--memory 128MiB'],
         [/network=default/, `network=${network.name}`],
-        // A boot costs six CPU seconds: one fleet of three runs, and of it as few as the command allows.
+        // A boot costs six CPU seconds: run one fleet of three, and as few members as each command allows.
         [/^(cowherd spawn web .*)$/, '$1 --dry-run'],
         [/^cowherd exec lab web /, 'cowherd exec lab '],
         [/^cowherd checkpoint lab --wait/, 'cowherd checkpoint lab 1,3 --wait'],

@@ -6,17 +6,17 @@ import { describe, expect, inject, it } from 'vitest';
 import { domains, Lab, TestNetwork, until } from '../../support/lab.js';
 import { isLong } from '../../support/long.js';
 
-/** Each with a store of its own, and two at a time (maxConcurrency): a script waits for its guests, one step after the other. */
+/** Each uses a separate store. Two run at a time (maxConcurrency), since a script mostly waits for its guests. */
 describe.concurrent('the examples', () => {
   async function inLab(work: (lab: Lab) => Promise<void>): Promise<void> {
     const lab = await Lab.open();
-    // Of the person who tries an example: no fleet stands on it.
+    // A base image of the user who tries an example; no fleet uses it.
     const { exitCode } = await lab.cowherd('base', 'add', await lab.golden('mine.qcow2'));
     expect(exitCode).toBe(0);
     await work(lab).finally(() => lab.close());
   }
 
-  /** The store is as it was, and nothing is left beside it or within. */
+  /** The store is unchanged, and nothing is left in it or next to it. */
   async function expectUntouched(lab: Lab): Promise<void> {
     expect((await lab.cowherd('base', 'list', '--json')).json.bases.map(({ name }: { name: string }) => name)).toEqual(['mine']);
     expect((await lab.cowherd('list', '--json')).json.fleets).toEqual([]);
@@ -34,7 +34,7 @@ describe.concurrent('the examples', () => {
     });
 
   it.each(isLong ? ['linux-lab', 'golden-life', 'first-fleet', 'lab', 'own-template'] : ['first-fleet', 'own-template'])(
-    '%s runs to its end and leaves nothing',
+    '%s succeeds and leaves nothing behind',
     (name) =>
       inLab(async (lab) => {
         const fleet = lab.fleet(name);
@@ -45,11 +45,11 @@ describe.concurrent('the examples', () => {
       }),
   );
 
-  it('first-fleet that is interrupted takes its VMs down', () =>
+  it('first-fleet removes its VMs when it is interrupted', () =>
     inLab(async (lab) => {
       const fleet = lab.fleet('stopped');
       const made = async () => (await domains()).filter((domain) => domain.startsWith(fleet));
-      // As a terminal does it: the signal goes to all processes of the group.
+      // Like a terminal: the signal goes to all processes of the group.
       const script = run('first-fleet', { ...lab.env, FLEET: fleet }, { detached: true });
       await until('members to be there', async () => (await made()).length > 3);
       process.kill(-(script.pid ?? 0), 'SIGINT');
@@ -58,7 +58,7 @@ describe.concurrent('the examples', () => {
       await expectUntouched(lab);
     }));
 
-  it('vitest-fleet tests three VMs that speak with each other, and leaves nothing', () =>
+  it('vitest-fleet tests three VMs that talk to each other, and leaves nothing behind', () =>
     inLab(async (lab) => {
       const network = await TestNetwork.open(lab.id, 10, 20);
       try {

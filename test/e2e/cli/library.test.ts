@@ -13,7 +13,7 @@ describe('a fleet as an object', () => {
 
   const small = () => ({ base, count: 1, connect: uri, store: lab.store, spec: { memoryMiB: 16, network: 'none' } });
 
-  it('takes itself down when it goes out of scope', async () => {
+  it('is removed when it goes out of scope', async () => {
     const name = lab.fleet('scope');
     let seen: Fleet;
     {
@@ -25,7 +25,7 @@ describe('a fleet as an object', () => {
     expect((await lab.ok('list')).fleets).toEqual([]);
   });
 
-  it('is never one that was there before, and leaves nothing of one that did not get ready', async () => {
+  it('is never an existing fleet, and leaves nothing behind if it does not become ready', async () => {
     const name = lab.fleet('before');
     await lab.ok('spawn', name, '--base', base, '--count', '2', ...guest);
     await expect(spawnFleet({ ...small(), name })).rejects.toMatchObject({ code: 'BAD_USAGE', hint: expect.stringContaining('keep') });

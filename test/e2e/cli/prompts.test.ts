@@ -3,8 +3,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ForeignDomain } from '../../support/foreign-domains.js';
 import { bin, guest, Lab, until, virsh } from '../../support/lab.js';
 
-/** What is asked before something is lost or stopped, in a terminal and without one. */
-describe('a question', () => {
+/** Confirmation before data loss or a shutdown, with and without a terminal. */
+describe('a confirmation', () => {
   let lab: Lab;
   beforeAll(async () => {
     lab = await Lab.open();
@@ -29,7 +29,7 @@ describe('a question', () => {
     return { screen: screen.replaceAll('\r', ''), exitCode };
   };
 
-  it('before a teardown says what is lost; "n" leaves everything, "y" removes it', async () => {
+  it('before a teardown lists the losses; "n" keeps everything, "y" removes it', async () => {
     const golden = await lab.golden('golden.qcow2');
     const fleet = lab.fleet('asked');
     await lab.ok('spawn', fleet, '--base', golden, '--count', '3', ...guest, '--wait', 'console=^OK');
@@ -39,7 +39,7 @@ describe('a question', () => {
     const refused = await lab.cowherd('teardown', fleet);
     expect(refused.exitCode).toBe(3);
     expect(refused.stderr).toMatch(
-      new RegExp(`no terminal to ask on\n {2}${fleet}: 3 members \\(2 running\\), [\\d.]+ Ki?B of drift, 2 checkpoints\n→ Add --yes`),
+      new RegExp(`stdin is not a terminal\n {2}${fleet}: 3 members \\(2 running\\), [\\d.]+ Ki?B of drift, 2 checkpoints\n→ Add --yes`),
     );
     const no = await answered('n', 'teardown', fleet);
     expect(no.screen).toMatch(
@@ -56,7 +56,7 @@ describe('a question', () => {
     expect((await lab.cowherd('teardown', fleet)).exitCode).toBe(5);
   });
 
-  it('before a snapshot of a domain that runs says that it is shut down; --yes or a domain that is off needs none', async () => {
+  it('before a snapshot of a running domain mentions the shutdown; not needed with --yes or if the domain is stopped', async () => {
     const domain = await ForeignDomain.define(lab, 'asked', ['qcow2']);
     await domain.start();
     await domain.booted();

@@ -9,22 +9,22 @@ import { bin, guest, Lab } from '../../support/lab.js';
 import { isLong } from '../../support/long.js';
 import { inVanishingTerminal, type Streams, withStreams } from '../../support/streams.js';
 
-/** Exit codes of a host that failed, and of what a file system that is full makes of results. */
+/** Exit codes for a host error, and for results that could not be written. */
 const lost = 8;
 
 interface Cell {
   words: string[];
-  /** As it is with streams that work. */
+  /** The exit code with working streams. */
   exitCode: number;
-  /** Whether it says something on stdout. */
+  /** Whether it writes to stdout. */
   tells: boolean;
 }
 
 const cell = (words: string, exitCode = 0, tells = exitCode === 0): Cell => ({ words: words.split(' '), exitCode, tells });
 
 /**
- * Every command, in an order in which each has something to do. With `head`, those are left out that only look and print as others do:
- * starting Node for each is what this costs.
+ * Every command, in an order in which each has something to do. With `head`, read-only commands that print like others are skipped,
+ * because starting Node.js for each is expensive.
  */
 function everyVerb(lab: Lab, how: Streams, golden: string, domain: string): Cell[] {
   const fleet = lab.fleet(how);
@@ -32,7 +32,7 @@ function everyVerb(lab: Lab, how: Streams, golden: string, domain: string): Cell
   const base = `b${how}`;
   const only = (wanted: Streams, cells: string[]): Cell[] => (how === wanted ? cells.map((words) => cell(words)) : []);
   return [
-    // What fails on this host is no matter: that its output is lost is graver.
+    // Failures on this host do not matter: lost output has a higher exit code.
     ...only('full', ['doctor', 'schema', 'config', 'completion bash']),
     cell(`base add ${golden} --name ${base}`),
     cell(`spawn ${fleet} --base ${base} --count 2 --virt-type qemu ${guest.join(' ')} --wait console=OK`),
@@ -64,7 +64,7 @@ function everyVerb(lab: Lab, how: Streams, golden: string, domain: string): Cell
   ];
 }
 
-describe.concurrent('standard streams that do not work', () => {
+describe.concurrent('broken standard streams', () => {
   let lab: Lab;
   let golden: string;
   beforeAll(async () => {
@@ -77,7 +77,7 @@ describe.concurrent('standard streams that do not work', () => {
     ...['spawn', fleet, '--base', golden, '--count', String(count), '--virt-type', 'qemu', ...guest, ...more],
   ];
 
-  it.each(isLong ? (['full', 'head'] as const) : (['full'] as const))('keep no verb from its work: %s', async (how) => {
+  it.each(isLong ? (['full', 'head'] as const) : (['full'] as const))('do not stop a command from doing its work: %s', async (how) => {
     const domain = (await ForeignDomain.define(lab, how, ['qcow2'])).name;
     const verbs = everyVerb(lab, how, golden, domain);
     const wrong: object[] = [];
@@ -95,7 +95,7 @@ describe.concurrent('standard streams that do not work', () => {
     expect(all.filter((id) => !verbs.some(({ words }) => `${words.join(' ')} `.startsWith(`${id} `)))).toEqual([]);
   });
 
-  it('are no file of the store when they were closed: of cowherd as of the tools that it starts', async () => {
+  it('that were closed are never opened as files of the store, by cowherd or by the tools that it starts', async () => {
     const fleet = lab.fleet('closed');
     const tools = join(lab.scratch, 'tools');
     const log = join(lab.scratch, 'descriptors');
@@ -116,7 +116,7 @@ describe.concurrent('standard streams that do not work', () => {
     expect((await lab.ok('verify', fleet)).findings).toEqual([]);
   });
 
-  it('give up no member when the reader of the progress leaves, and say where results went', async () => {
+  it('do not abort members when the reader of progress exits, and lost results are reported', async () => {
     const fleet = lab.fleet('unread');
     await lab.ok(...spawning(fleet, 4));
     expect(await withStreams(lab, 'unread', ['reset', fleet])).toEqual({ exitCode: 0, output: '' });
@@ -126,7 +126,7 @@ describe.concurrent('standard streams that do not work', () => {
     expect(output).toMatch(/could not be written: ENOSPC.*→ /s);
   });
 
-  it('cancel a verb where they are a terminal that vanishes, and it keeps its journal', async () => {
+  it('cancel a command when they are a terminal that closes, and the journal is kept', async () => {
     const fleet = lab.fleet('gone');
     await lab.ok(...spawning(fleet, 8));
     const log = lab.path('fleets', fleet, 'operation.log');
@@ -139,7 +139,7 @@ describe.concurrent('standard streams that do not work', () => {
     expect((await lab.ok('status', fleet)).counts).toMatchObject({ running: 8 });
   });
 
-  it('end what goes on for the sake of its output, and a question, where they are a terminal that vanishes', async () => {
+  it('end output-only commands and a confirmation when they are a terminal that closes', async () => {
     const fleet = lab.fleet('watched');
     await lab.ok(...spawning(fleet, 1, '--wait', 'console=OK'));
     const shows = (text: string) => (screen: string) => screen.includes(text);
@@ -148,7 +148,7 @@ describe.concurrent('standard streams that do not work', () => {
       inVanishingTerminal(lab, ['logs', `${fleet}-001`, '--follow'], shows('OK')),
       inVanishingTerminal(lab, ['teardown', fleet], shows('[y/N]')),
     ]);
-    // 129: the last SIGHUP came when all was over.
+    // 129: the last SIGHUP arrived after the work.
     for (const exitCode of ends) expect([0, 3, 129, 130]).toContain(exitCode);
     expect((await lab.ok('status', fleet)).counts).toMatchObject({ running: 1 });
   });

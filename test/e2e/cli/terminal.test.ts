@@ -6,9 +6,9 @@ import { guest, Lab, until, virsh } from '../../support/lab.js';
 import { isLong } from '../../support/long.js';
 import { barsOf, complaints, inTerminal, type Remains, type Size, sizes, TerminalRun } from '../../support/terminal.js';
 
-/** What remains on the screen of a terminal, at two sizes: of every verb, of partial failures, and after Ctrl-C. */
+/** The final screen of a terminal, at two sizes: of every command, of partial failures, and after Ctrl-C. */
 
-/** A command line, and what must be on the screen when it has ended. */
+/** A command line, and text that must be on the screen when it has ended. */
 type Cell = [words: string, remains: RegExp, exitCode?: number];
 
 /** Every command, in an order in which each has something to do. */
@@ -27,10 +27,10 @@ function everyVerb(lab: Lab, fleet: string, golden: string, domain: string): Cel
     [`checkpoint ${fleet}`, /: 3 checkpointed in /],
     [`reset ${fleet} --warm`, /: 3 restored in /],
     [`reset ${fleet}`, /: 3 reset, 3 started in .*freed/],
-    [`inventory ${fleet} --format hosts`, /note: 3 of 3 members have no address/],
+    [`inventory ${fleet} --format hosts`, /note: 3 of 3 members have no known address/],
     [`logs ${fleet}-001`, /^OK [0-9a-f]{16}/m],
     [`template render ${fleet} 1`, /<\/domain>/],
-    [`template eject ${file('template.hbs')}`, /edit it, then use it with/],
+    [`template eject ${file('template.hbs')}`, /Edit it, then use it with/],
     ['base list', /^BASE +.*STATE\ngold@/m],
     ['base inspect gold', /^sha256 +[0-9a-f]{64}/m],
     ['base history', /gold@.*imported from/],
@@ -40,7 +40,7 @@ function everyVerb(lab: Lab, fleet: string, golden: string, domain: string): Cel
     [`exec ${fleet} 3 -- true`, /0 ok, 1 failed[\s\S]*→ /, 4],
     [`cp ${golden} ${fleet}:/x`, /copied to 0 members, 3 failed[\s\S]*→ /, 4],
     [`ssh ${fleet}-001`, /Error: [\s\S]*→ /, 8],
-    [`compact ${fleet} 3`, /left out|given back/],
+    [`compact ${fleet} 3`, /skipped|freed/],
     [`promote ${fleet}-003 --as next`, /Promoted \([\s\S]*--base next --count 10/],
     [`rebase ${fleet} --base next`, /: 3 rebased/],
     [`start ${fleet}`, /: .*(3|1) started|3 unchanged/],
@@ -52,7 +52,7 @@ function everyVerb(lab: Lab, fleet: string, golden: string, domain: string): Cel
     [`snapshot commit ${domain} --yes`, /committed snapshot 1/],
     [`snapshot take ${domain}`, /snapshot taken: 1/],
     [`snapshot drop ${domain} --yes`, /dropped snapshot 1/],
-    [`verify ${fleet}`, /nothing amiss: looked at /],
+    [`verify ${fleet}`, /no problems: checked /],
     ['base remove next', /Error: [\s\S]*→ /, 3],
     ['base prune', /Nothing was removed|Nothing to remove/],
     [`teardown ${fleet} --yes`, /: 3 removed in /],
@@ -75,7 +75,7 @@ describe.concurrent.each(isLong ? sizes : sizes.slice(0, 1))('on a terminal of $
     ...['spawn', fleet, '--base', golden, '--count', String(count), '--virt-type', 'qemu', ...guest, ...more],
   ];
 
-  it('every verb leaves its result', async () => {
+  it('every command shows its result', async () => {
     const domain = (await ForeignDomain.define(lab, `t${size.columns}`, ['qcow2'])).name;
     const wrong: object[] = [];
     for (const [words, remains, exitCode = 0] of everyVerb(lab, lab.fleet('all'), golden, domain)) {
@@ -92,7 +92,7 @@ describe.concurrent.each(isLong ? sizes : sizes.slice(0, 1))('on a terminal of $
     expect(wrong).toEqual([]);
   });
 
-  it('console and a question are answered, and end in a clean terminal', async () => {
+  it('console and confirmation work, and leave a clean terminal', async () => {
     const fleet = lab.fleet('asked');
     await lab.ok(...spawning(fleet, 1));
     const console = new TerminalRun(lab, ['console', `${fleet}-001`], size);
@@ -106,10 +106,10 @@ describe.concurrent.each(isLong ? sizes : sizes.slice(0, 1))('on a terminal of $
     expect(remains).toMatchObject({ exitCode: 0, text: expect.stringMatching(/: 1 removed in /) });
   });
 
-  it('what failed stays, members of one kind in one line with one hint', async () => {
+  it('failures stay on the screen, similar ones in one line with one hint', async () => {
     const fleet = lab.fleet('part');
     await lab.ok(...spawning(fleet, 6));
-    // libvirt cannot give these a network card, whatever they stand on.
+    // libvirt cannot create a network card for these, on any base image.
     for (const number of [4, 5, 6]) {
       const xml = await virsh('dumpxml', '--inactive', `${fleet}-00${number}`);
       await lab.redefine(xml.replace('</devices>', `<interface type='bridge'><source bridge='cwt-nosuch'/></interface></devices>`));
@@ -122,7 +122,7 @@ describe.concurrent.each(isLong ? sizes : sizes.slice(0, 1))('on a terminal of $
       [['rebase', fleet, '--base', 'other', '--canary', '1', '--wait', 'console=NEVER', '--timeout', '1s'], /: .*1 not ready in time/, 1],
     ];
     await lab.ok('base', 'add', await lab.golden('other.qcow2', { virtualMiB: 16, filledMiB: 2 }));
-    // One is enough where there is more room.
+    // One test is enough on the wider terminal.
     for (const [words, counts] of failing.slice(0, size === sizes[0] ? failing.length : 1)) {
       const result = await run(...words);
       expect(result).toMatchObject({ exitCode: 4, text: expect.stringMatching(counts) });
@@ -140,7 +140,7 @@ describe.concurrent.each(isLong ? sizes : sizes.slice(0, 1))('on a terminal of $
     expect(torn).toMatchObject({ exitCode: 4, text: expect.stringMatching(/: 5 removed, 1 failed in [\s\S]*-005.*: [\s\S]*→ /) });
   });
 
-  it('waiting shows for whom, for what, and how long', async () => {
+  it('waiting shows members, stages, and elapsed time', async () => {
     const fleet = lab.fleet('wait');
     await lab.ok(...spawning(fleet, 2));
     const waiting = new TerminalRun(lab, ['reset', fleet, '--wait', 'console=NEVER', '--timeout', '60s'], size);
@@ -149,17 +149,17 @@ describe.concurrent.each(isLong ? sizes : sizes.slice(0, 1))('on a terminal of $
     const remains = await waiting.end();
     expect(remains.exitCode).toBe(130);
     expect(remains.text).toMatch(
-      /^Interrupted: finishing what runs[\s\S]*waiting 0\/2 · [\s\S]*^Interrupted: all members are done, but not all were waited for\.$/m,
+      /^Interrupted: finishing current steps[\s\S]*waiting 0\/2 · [\s\S]*^Interrupted: all members are done; readiness was not confirmed\.$/m,
     );
     expect(complaints(remains)).toEqual([]);
   });
 
-  it('Ctrl-C leaves what was done, and the command that goes on', async () => {
+  it('Ctrl-C shows completed work and the command to continue', async () => {
     const fleet = lab.fleet('stopped');
     const one = ['--concurrency', '1'];
     const log = lab.path('fleets', fleet, 'operation.log');
     const isUnderWay = async (): Promise<boolean> => (await readFile(log, 'utf8').catch(() => '')) !== '';
-    /** @param bar when to press it; undefined for a verb that may be too fast for bars */
+    /** @param bar when to press it; undefined for a command that may be too fast for bars */
     const isLeft = async (bar: RegExp | undefined, counts: RegExp, ...words: string[]): Promise<void> => {
       const verb = new TerminalRun(lab, words, size);
       await (bar === undefined ? until('a member to be done', isUnderWay) : verb.shows(bar));
@@ -167,14 +167,14 @@ describe.concurrent.each(isLong ? sizes : sizes.slice(0, 1))('on a terminal of $
       const remains = await verb.end();
       expect(remains).toMatchObject({ exitCode: 130, text: expect.stringMatching(counts) });
       expect(remains.text).toMatch(
-        /^Interrupted: finishing what runs[\s\S]*Interrupted: \d+ members? not done\.\s+Finish it with:\s+cowherd\s+resume\s+cwt-/m,
+        /^Interrupted: finishing current steps[\s\S]*Interrupted: \d+ members? not done\.\s+Finish it with:\s+cowherd\s+resume\s+cwt-/m,
       );
       expect(complaints(remains)).toEqual([]);
       if (bar !== undefined) expect(barsOf(remains.text).some(({ done, total }) => done < total)).toBe(true);
     };
     await isLeft(/starting [1-3]\/8/, /: \d+ created, \d+ started, \d+ not done/, ...spawning(fleet, 8, ...one));
     expect((await run('resume', fleet)).text).toMatch(/: .*started.* in /);
-    // Of the other long verbs the width of the terminal changes nothing.
+    // The other long commands do not depend on the width of the terminal.
     if (size === sizes[0]) {
       await isLeft(/(starting|creating disks) [1-3]\/8/, /: \d+ reset, .*\d+ not done/, 'reset', fleet, ...one);
       await lab.ok('resume', fleet);
@@ -190,7 +190,7 @@ describe.concurrent.each(isLong ? sizes : sizes.slice(0, 1))('on a terminal of $
 });
 
 describe('colors', () => {
-  it('tell states apart on a terminal, as NO_COLOR, FORCE_COLOR and TERM=dumb allow', async () => {
+  it('distinguish states on a terminal and respect NO_COLOR, FORCE_COLOR and TERM=dumb', async () => {
     const lab = await Lab.open();
     try {
       const [size] = sizes as [Size];
@@ -211,7 +211,7 @@ describe('colors', () => {
       expect(await look({ NO_COLOR: '1' })).not.toContain('\u001b');
       expect(await look({ TERM: 'dumb' })).not.toContain('\u001b');
       expect(await look({ TERM: 'dumb', FORCE_COLOR: '1' })).toContain('\u001b[32mrunning');
-      // No bars for a terminal that knows no control codes, and the result all the same.
+      // A terminal without control codes gets no bars, but the same result.
       const reset = await inTerminal(lab, ['reset', fleet], size, { TERM: 'dumb' });
       expect(reset.bytes).not.toContain('\u001b');
       expect(reset.text).toMatch(/: 1 reset, 1 started in /);

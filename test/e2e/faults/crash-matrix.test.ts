@@ -7,7 +7,7 @@ import { baseScenarios, fleetScenarios, snapshotScenarios } from '../../support/
 import { until, virsh } from '../../support/lab.js';
 import { isLong } from '../../support/long.js';
 
-/** A sample of what `npm run soak` does in full. */
+/** A sample of the crash points that `npm run soak` tests completely. */
 describe.each([
   ['fleets', fleetScenarios, 1, ['spawn', 'grow', 'reset', 'teardown', 'checkpoint', 'warmReset']],
   ['base images', baseScenarios, 1, ['add', 'promote', 'remove', 'prune']],
@@ -21,7 +21,7 @@ describe.each([
   });
   afterAll(() => matrix?.close());
 
-  it('resumes to the world of an undisturbed run', async () => {
+  it('ends in the same state as an undisturbed run', async () => {
     for (const name of names) {
       const scenario = scenarios[name];
       if (scenario === undefined) throw new Error(`no scenario ${name}`);
@@ -38,14 +38,14 @@ describe('a guest whose QEMU was killed', () => {
   });
   afterAll(() => matrix?.close());
 
-  it('tells of a guest whose QEMU was killed, and brings it back', async () => {
+  it('is reported and can be restarted', async () => {
     const { host } = matrix;
     const { reset } = await fleetScenarios(matrix);
     const fleet = reset?.fleet ?? '';
     await reset?.setUp();
     const member = `${fleet}-001`;
     const kill = async (): Promise<void> => {
-      // Its own process, by the name and the UUID that libvirt gives it.
+      // Its own process, identified by the name and UUID in the command line.
       const uuid = (await virsh('domuuid', member)).trim();
       process.kill(await qemuOf(uuid), 'SIGKILL');
       await until('libvirt to see it', async () => (await virsh('domstate', member)).trim() !== 'running');

@@ -3,12 +3,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { guest, Lab, until } from '../../support/lab.js';
 
 const count = '10';
-/** With a seed each, which goes with the overlay that it belongs to. */
+/** Each has a seed that must match its overlay. */
 const seeded = [...guest, '--seed', 'nocloud'];
-/** Slow enough to be caught in the middle. */
+/** Slow enough to be killed halfway. */
 const slowly = ['--concurrency', '2', '--boot-concurrency', '1'];
 
-/** kill -9 in the middle of each verb, then resume: the world must be that of a fleet that nobody disturbed. */
+/** kill -9 halfway through each command, then resume: the result must be that of an undisturbed run. */
 describe('after a crash', () => {
   let lab: Lab;
   let golden: string;
@@ -21,7 +21,7 @@ describe('after a crash', () => {
   });
   afterAll(() => lab.close());
 
-  /** Kills a run when some members are done, and not all. */
+  /** Kills a run when some but not all members are done. */
   async function killMidway(fleet: string, signal: NodeJS.Signals, ...args: string[]): Promise<number | undefined> {
     const run = lab.begin(...args, ...slowly);
     const log = lab.path('fleets', fleet, 'operation.log');
@@ -40,7 +40,7 @@ describe('after a crash', () => {
     const status = await lab.ok('status', fleet);
     expect(status.unfinished).toMatchObject({ verb: 'spawn', total: 10 });
     expect(status.counts.missing + status.counts.broken + status.counts.shutOff).toBeGreaterThan(0);
-    // Other verbs refuse, and say how to go on.
+    // Other commands refuse and say how to continue.
     const refused = await lab.cowherd('reset', fleet, '--json');
     expect(refused.exitCode).toBe(3);
     expect(refused.json.error).toMatchObject({ code: 'UNFINISHED_OPERATION', hint: expect.stringContaining(`cowherd resume ${fleet}`) });
@@ -48,14 +48,14 @@ describe('after a crash', () => {
     const outcome = await lab.ok('resume', fleet);
     expect(outcome.counts.failed).toBe(0);
     expect(await lab.world(fleet)).toEqual(await lab.world(undisturbed));
-    // As a run leaves it that is killed between removing its intent and its log.
+    // The state after a kill between removing the intent and the log.
     await writeFile(lab.path('fleets', fleet, 'operation.log'), 'done 1\n');
     expect(await lab.cowherd('resume', fleet)).toMatchObject({ exitCode: 0, stdout: `${fleet}: nothing to resume` });
     await expect(stat(lab.path('fleets', fleet, 'operation.log'))).rejects.toThrow();
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('resumes a reset, of those that ran', async () => {
+  it('resumes a reset, and starts the members that were running', async () => {
     const fleet = lab.fleet('reset');
     await lab.ok('spawn', fleet, '--base', golden, '--count', count, ...seeded, '--wait', 'console=^OK');
     await lab.ok('stop', fleet, '9-10', '--timeout', '1s', '--force');
@@ -66,7 +66,7 @@ describe('after a crash', () => {
     const status = await lab.ok('status', fleet);
     expect(status.unfinished).toBeUndefined();
     expect(status.counts).toMatchObject({ running: 8, shutOff: 2 });
-    // All began one new life, whoever was reset before the crash and after it.
+    // All members have the same new instance, reset before or after the crash.
     const lives = (await readFile(lab.path('fleets', fleet, 'seeds', 'placed.log'), 'utf8'))
       .trim()
       .split('\n')
@@ -76,7 +76,7 @@ describe('after a crash', () => {
     expect(new Set(latest.values()).size).toBe(1);
     await lab.ok('start', fleet);
     expect(await lab.world(fleet)).toEqual(await lab.world(undisturbed));
-    // Each guest has booted once on a clean disk since.
+    // Each guest has since booted once from a clean disk.
     await lab.ok('spawn', fleet, '--wait', 'console=^OK');
     await lab.ok('stop', fleet, '--timeout', '1s', '--force');
     for (let index = 1; index <= 10; index++) {
@@ -94,11 +94,11 @@ describe('after a crash', () => {
     expect((await lab.cowherd('status', fleet)).exitCode).toBe(5);
   });
 
-  it('takes Ctrl-C as cancellation: exit 130, and the rest on resume', async () => {
+  it('treats Ctrl-C as cancellation: exit code 130, and resume finishes the rest', async () => {
     const fleet = lab.fleet('ctrlc');
     const exitCode = await killMidway(fleet, 'SIGINT', 'spawn', fleet, '--base', golden, '--count', count, ...seeded);
     expect(exitCode).toBe(130);
-    // What was under way was finished: no member is half made.
+    // Current steps were finished: no member is incomplete.
     const status = await lab.ok('status', fleet);
     expect(status.unfinished).toMatchObject({ verb: 'spawn' });
     await lab.ok('resume', fleet);
@@ -113,7 +113,7 @@ describe('after a crash', () => {
     expect(await lab.world(fleet)).toEqual({ members: [], files: [], recorded: undefined });
   });
 
-  it('lets nobody else work on the fleet meanwhile', async () => {
+  it('keeps the fleet locked for other runs meanwhile', async () => {
     const fleet = lab.fleet('lock');
     const run = lab.begin('spawn', fleet, '--base', golden, '--count', '20', ...seeded, ...slowly);
     await until(

@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Fault, faulty } from '../../support/flaky-libvirt.js';
 import { guest, Lab } from '../../support/lab.js';
 
-/** The long form, with every verb and fault, is test/soak/flaky-libvirt.test.ts. */
-describe('a libvirt that is slow or fails', () => {
+/** test/soak/flaky-libvirt.test.ts is the long version with every command and fault. */
+describe('a slow or failing libvirt', () => {
   let lab: Lab;
   beforeAll(async () => {
     lab = await Lab.open();
@@ -11,10 +11,10 @@ describe('a libvirt that is slow or fails', () => {
   });
   afterAll(() => lab.close());
 
-  it('fails the member alone whose call it does not answer, and is never believed where it lacks somebody', async () => {
+  it('fails only the member whose call is not answered, and an incomplete list is never trusted', async () => {
     const fleet = lab.fleet('hang');
     const spawning = ['spawn', fleet, '--base', 'golden', '--count', '3', '--no-start', ...guest];
-    // The first one is defined by itself, held against the schema.
+    // The first member is defined alone, with schema validation.
     const { exitCode, json } = await faulty(lab, { match: '^define', nth: 2, do: 'hang' }, '20s', ...spawning);
     expect(exitCode, JSON.stringify(json)).toBe(4);
     const failed = json.members.filter((member: { outcome: string }) => member.outcome === 'failed');
@@ -22,7 +22,7 @@ describe('a libvirt that is slow or fails', () => {
     expect(failed[0].error.message).toMatch(`Could not define ${failed[0].name}: libvirt did not respond`);
     expect((await lab.ok(...spawning)).counts).toMatchObject({ created: 1, failed: 0 });
 
-    // What cannot be read of one of them does not keep the others from it.
+    // An unreadable reply for one member does not affect the others.
     const silent = 'Timed out during operation: cannot acquire state change lock';
     for (const [match, verb] of [
       ['^metadata', 'start'],
@@ -37,7 +37,7 @@ describe('a libvirt that is slow or fails', () => {
       expect([seen[0], seen[2]].join()).not.toMatch(/state change lock/);
       await lab.answer('stop', fleet, '--force', '--timeout', '1s');
     }
-    // A start that a signal interrupted within libvirt is repeated; a fault that stays is reported.
+    // A start interrupted by a signal within libvirt is repeated; a persistent fault is reported.
     const interrupted = "Failed to start domain 'x'\nerror: failed to load cgroup BPF prog: Resource temporarily unavailable";
     const start = (times: number) => faulty(lab, { match: '^start', times, do: 'error', text: interrupted }, '60s', 'start', fleet, '1');
     expect((await start(2)).json.counts).toMatchObject({ started: 1, failed: 0 });
@@ -49,7 +49,7 @@ describe('a libvirt that is slow or fails', () => {
       [{ match: '^list', times: 99, do: 'garbage', text: '' }, /but does not list it/],
     ];
     for (const [fault, message] of faults) {
-      // Taken for the world, such a list would have the members' disks removed under them.
+      // If such a list were trusted, disks of running members would be removed.
       const answer = await faulty(lab, fault, '60s', 'teardown', fleet, '--yes');
       expect(answer.exitCode, JSON.stringify({ fault, answer })).toBe(8);
       expect(answer.json.error.message).toMatch(message);

@@ -8,7 +8,7 @@ import { buildWriter } from '../../support/writer.js';
 
 const freeSome = /disk is full|Free some space/;
 
-/** A store of a few MiB that fills up at the wrong moment: nothing half made stays, nobody is stopped, and with room all goes on. */
+/** A store of a few MiB fills up: nothing incomplete stays, no guest is stopped, and work continues once there is space. */
 describe('a full disk', () => {
   let lab: Lab;
   let small: SmallStore;
@@ -27,7 +27,7 @@ describe('a full disk', () => {
 
   afterAll(async () => {
     await small.remount('rw');
-    // Its guests first: they keep it busy.
+    // Stop its guests first: they keep the file system busy.
     await lab.close().catch(() => undefined);
     await small.unmount();
     await lab.close();
@@ -45,13 +45,13 @@ describe('a full disk', () => {
     ...more,
   ];
 
-  /** A refusal that says what to do, or an outcome that does. */
+  /** An error or an outcome with a hint. */
   function expectRefusal({ exitCode, json }: Answer): void {
     expect([3, 8], JSON.stringify(json)).toContain(exitCode);
     expect(json.error.hint).toMatch(freeSome);
   }
 
-  it.each([0, 32, 160])('with %i KiB left stops a spawn before anything is made', async (kib) => {
+  it.each([0, 32, 160])('with %i KiB left stops a spawn before anything is created', async (kib) => {
     const fleet = lab.fleet(`spawn${kib}`);
     await small.leave(kib);
     expectRefusal(await lab.cowherd(...spawning(fleet, '--seed', 'nocloud', '--no-start'), '--json'));
@@ -61,12 +61,12 @@ describe('a full disk', () => {
     if (kib !== 160) return;
     expect((await lab.ok(...spawning(fleet, '--seed', 'nocloud', '--no-start'))).counts).toMatchObject({ created: 3, failed: 0 });
     await small.leave(0);
-    // What frees room needs none itself.
+    // Commands that free space need no space.
     expect((await lab.ok('teardown', fleet, '--yes')).counts).toMatchObject({ removed: 3, failed: 0 });
     expect(await lab.world(fleet)).toEqual({ members: [], files: [], recorded: undefined });
   });
 
-  it('lets a teardown be done again that was killed at its very end', async () => {
+  it('allows a teardown that was killed at its end to be repeated', async () => {
     const fleet = lab.fleet('end');
     const template = join(lab.scratch, 'user-data.hbs');
     await writeFile(template, '#cloud-config\n');
@@ -87,12 +87,12 @@ describe('a full disk', () => {
     }
   });
 
-  it('that is read-only is found before anything is tried', async () => {
+  it('that is read-only is detected before anything is changed', async () => {
     const fleet = lab.fleet('readonly');
     await small.remount('ro');
     try {
       const { exitCode, json } = await lab.cowherd(...spawning(fleet), '--json');
-      // --force lets the check pass, and then the file system refuses.
+      // --force skips the check, and then the file system refuses.
       expect(exitCode).toBe(8);
       expect(json.error.hint).toContain('read-only');
       const unforced = await lab.cowherd('spawn', fleet, '--base', 'golden', '--count', '3', '--json');
@@ -108,7 +108,7 @@ describe('a full disk', () => {
     }
   });
 
-  it('leaves the members of a fleet running that cannot be reset or grow', async () => {
+  it('leaves members running if the fleet cannot be reset or enlarged', async () => {
     const fleet = lab.fleet('reset');
     await lab.ok(...spawning(fleet, '--wait', 'console=^OK'));
     const before = await lab.world(fleet);
@@ -131,7 +131,7 @@ describe('a full disk', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('takes no base image in half, gives none out half, and leaves overlays as they are', async () => {
+  it('never imports or exports part of a base image, and leaves overlays unchanged', async () => {
     const fleet = lab.fleet('image');
     const large = await lab.golden('large.qcow2', { filledMiB: 1 });
     await lab.ok(...spawning(fleet, '--wait', 'console=^OK', '--timeout', '30s'));
@@ -148,7 +148,7 @@ describe('a full disk', () => {
     await small.release();
     await lab.ok('base', 'add', large);
     await small.leave(16);
-    // With the changed blocks in it, an overlay that moves has to grow.
+    // An overlay that is rebased with changed blocks has to grow.
     const rebase = await lab.cowherd('rebase', fleet, '--base', 'large', '--keep-drift', '--json');
     expect([3, 4, 8]).toContain(rebase.exitCode);
     expect(JSON.stringify(rebase.json)).toMatch(freeSome);
@@ -164,7 +164,7 @@ describe('a full disk', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('pauses guests, which status tells from all others, and start lets go on where they were', async () => {
+  it('pauses guests, which status shows, and start resumes them', async () => {
     const fleet = lab.fleet('paused');
     await lab.ok('spawn', fleet, '--base', 'writer', '--count', '4', '--force', '--no-start', ...guest);
     const [one, two, three, four] = [1, 2, 3, 4].map((index) => `${fleet}-00${index}`) as [string, string, string, string];
@@ -175,7 +175,7 @@ describe('a full disk', () => {
     await small.release();
     await lab.ok('start', fleet, '2-3', '--wait', 'console=^D', '--timeout', '30s');
     await virsh('suspend', two);
-    // As a crash or the OOM killer ends it.
+    // Like a crash or the OOM killer.
     process.kill(Number((await execa('cat', [`/run/libvirt/qemu/${three}.pid`])).stdout), 'SIGKILL');
     await until('libvirt to notice', async () => (await rows())[2].state === 'shutOff');
 
@@ -197,7 +197,7 @@ describe('a full disk', () => {
     expect(text).toContain('paused by an I/O error (vda: no space)');
     expect(text).toMatch(/→ 1: free some space/);
 
-    // While it is full: told by report, and by a start, which does not pretend.
+    // While the disk is full, report and start say so.
     await small.leave(0);
     expect((await lab.cowherd('report', fleet)).stdout).toMatch(/! Only 0 B of .* free on the disk/);
     const again = await lab.cowherd('start', fleet, '1', '--json');
@@ -217,7 +217,7 @@ describe('a full disk', () => {
     expect(resumed.counts).toMatchObject({ started: 2, failed: 0 });
     expect((await rows()).map(({ state }) => state)).toEqual(['running', 'running', 'shutOff', 'shutOff']);
 
-    // Paused anew, a reset makes it clean, and a forced stop ends it.
+    // When it is paused again, a reset cleans it, and a forced stop turns it off.
     await lab.ok('stop', fleet, '1-2', '--force', '--timeout', '1s');
     await lab.ok('reset', fleet, '--start', 'none');
     await small.leave(1024);

@@ -5,18 +5,18 @@ import { HungQemus } from '../../support/hung.js';
 import { Lab, TestNetwork } from '../../support/lab.js';
 
 /**
- * Verbs that reach into guests, on a fleet of Linux guests: the first is well, the QEMU of the second is stopped, and of the third the
- * agent hangs, with its channel open. test/soak/hangs-inside.test.ts does the same with more verbs.
+ * Commands that access guests, on a fleet of Linux guests: the first works, the QEMU of the second is stopped, and the agent of the third
+ * hangs with its channel open. test/soak/hangs-inside.test.ts does the same with more commands.
  */
 const isLong = process.env.CWT_LONG !== undefined;
 
-describe('verbs inside guests, two of which hang', () => {
+describe('commands in guests, two of which hang', () => {
   let lab: Lab;
   let network: TestNetwork;
   let qemus: HungQemus;
   let fleet: string;
   const name = (index: number): string => `${fleet}-00${index}`;
-  /** Longer than any verb may take here, on a busy machine. */
+  /** The longest time for any command here, on a busy machine. */
   const boundMs = 90_000;
 
   beforeAll(async () => {
@@ -35,7 +35,7 @@ describe('verbs inside guests, two of which hang', () => {
     await network.close();
   });
 
-  /** @returns the answer, and who failed of what */
+  /** @returns the answer, and the failed members with their errors */
   const tried = async (...words: string[]): Promise<{ json: any; failed: Record<string, any> }> => {
     const began = performance.now();
     const { json } = await lab.answer(...words);
@@ -51,13 +51,13 @@ describe('verbs inside guests, two of which hang', () => {
     return { json, failed: Object.fromEntries(failed.map((row) => [row.name, row.error])) };
   };
 
-  /** A moment later: its answer to this would never come. */
+  /** A moment later, because it would never answer this call. */
   const hangAgent = async (): Promise<void> => {
     await lab.ok('exec', fleet, '3', '--', '(sleep 1; kill -STOP $(pidof qemu-ga)) >/dev/null 2>&1 </dev/null &');
     await new Promise((resolve) => setTimeout(resolve, 1_500));
   };
 
-  it('they end, and fail for these alone', async () => {
+  it('end, and fail only for those two', async () => {
     const file = join(lab.scratch, 'file');
     await writeFile(file, 'content');
     process.env.COWHERD_LIBVIRT_TIMEOUT = '4s';
@@ -65,7 +65,7 @@ describe('verbs inside guests, two of which hang', () => {
       await hangAgent();
       await qemus.stop(name(2));
 
-      // One after the other: calls to one agent wait for each other.
+      // One after the other: calls to one agent are serialized.
       for (const words of [
         ['start', fleet, '--wait', 'agent', '--timeout', '2s'],
         ['exec', fleet, '--via', 'agent', '--', 'true'],
@@ -78,7 +78,7 @@ describe('verbs inside guests, two of which hang', () => {
           : []),
       ])
         expect(Object.keys((await tried(...words)).failed), words.join(' ')).toEqual([name(2), name(3)]);
-      // By ssh the third one is reached all the same.
+      // ssh still reaches the third guest.
       for (const words of [
         ['cp', file, `${fleet}:/root/to`, '--timeout', '5s'],
         ...(isLong ? [['exec', fleet, '--timeout', '8s', '--', 'true']] : []),
@@ -87,7 +87,7 @@ describe('verbs inside guests, two of which hang', () => {
       const looked = await Promise.all([tried('status', fleet), tried('inventory', fleet), tried('verify', fleet), tried('report', fleet)]);
       for (const { failed, json } of looked) expect([failed, json.findings ?? []]).toEqual([{}, []]);
 
-      // The memory of the third one comes back with its agent as it was.
+      // The restored memory of the third guest includes the hanging agent.
       const warm = await tried('reset', fleet, '--warm');
       expect(Object.keys(warm.failed)).toEqual([name(2)]);
       expect((await tried('exec', fleet, '1,3', '--via', 'agent', '--', 'true')).failed).toEqual({});

@@ -7,18 +7,18 @@ import { HungQemus } from '../../support/hung.js';
 import { guest, Lab, virsh } from '../../support/lab.js';
 
 /**
- * Every verb that has to do with members, on fleets two of whose guests hang. Of the second one the whole QEMU is stopped; of the third
- * one it runs, and its monitor does not answer. The verb ends, it fails for these alone or for none, and when they answer again all is
- * as it would have been. hangs-inside.test.ts has the verbs that reach into guests.
+ * Every command on members, on fleets with two hanging guests. The QEMU process of the second guest is stopped; that of the third runs,
+ * but its monitor does not answer. The command ends, fails only for these two or not at all, and when they answer again the state is
+ * the expected one. hangs-inside.test.ts tests the commands that access guests.
  */
 
-/** Longer than any verb may take here, on a busy machine. */
+/** The longest time for any command here, on a busy machine. */
 const boundMs = 90_000;
 
 interface Cell {
   title: string;
   words: (fleet: string) => string[];
-  /** Which cannot be done: none where QEMU is not needed for it, or is ended by it. */
+  /** Members that must fail: none if QEMU is not needed or is killed anyway. */
   fails: 'those that hang' | 'none';
 }
 
@@ -26,7 +26,7 @@ const silence = /virsh domcontrol|--force/;
 const none = 'none' as const;
 const hung = 'those that hang' as const;
 
-/** Each list is for one fleet, one verb after the other. */
+/** Each list is for one fleet; its commands run in order. */
 const lanes: Record<string, Cell[]> = {
   look: [
     { title: 'status', words: (fleet) => ['status', fleet], fails: none },
@@ -55,7 +55,7 @@ const lanes: Record<string, Cell[]> = {
   ],
 };
 
-describe('with guests that hang', () => {
+describe('with hanging guests', () => {
   let lab: Lab;
   let qemus: HungQemus;
   const fleets = new Map<string, string>();
@@ -72,7 +72,7 @@ describe('with guests that hang', () => {
       await lab.ok('spawn', fleetOf(lane), ...machine);
       if (['look', 'drop'].includes(lane)) await lab.ok('checkpoint', fleetOf(lane));
     }
-    // As a kill leaves it.
+    // The state after a kill.
     const interrupted = {
       version: 1,
       id: crypto.randomUUID(),
@@ -115,7 +115,7 @@ describe('with guests that hang', () => {
     ).toEqual([]);
   };
 
-  it('every verb ends, and fails for these alone', async () => {
+  it('every command ends, and fails only for those', async () => {
     try {
       for (const lane of Object.keys(lanes)) {
         await qemus.stop(`${fleetOf(lane)}-002`);
@@ -126,14 +126,14 @@ describe('with guests that hang', () => {
       };
       const results = await Promise.allSettled(Object.entries(lanes).map(([lane, cells]) => run(lane, cells)));
       for (const result of results) if (result.status === 'rejected') throw result.reason;
-      // As the hint says.
+      // Follow the hint.
       for (const index of [2, 3]) await virsh('destroy', `${fleetOf('drop')}-00${index}`);
     } finally {
       await qemus.goOn();
     }
     const { members, findings } = { ...(await lab.ok('status', fleetOf('look'))), ...(await lab.answer('verify', fleetOf('look'))).json };
     expect(members.map((row: any) => row.state)).toEqual(['running', 'running', 'running']);
-    // What QEMU saved when it went on.
+    // The checkpoint that QEMU saved when it continued.
     expect(findings.every((one: any) => one.kind === 'leftover' && one.what !== `${fleetOf('look')}-001`)).toBe(true);
     expect((await lab.ok('checkpoint', fleetOf('look'))).counts.checkpointed).toBe(3);
     expect((await lab.ok('reset', fleetOf('look'), '--warm')).counts.restored).toBe(3);
@@ -146,7 +146,7 @@ describe('with guests that hang', () => {
     expect((await lab.ok('verify')).findings).toEqual([]);
   });
 
-  it('verbs of one guest say what is in the way, and work when it answers again', async () => {
+  it('commands on one guest name the cause, and work when it answers again', async () => {
     const fleet = fleetOf('reset');
     const [first, second] = await Promise.all(['first', 'second'].map((name) => ForeignDomain.define(lab, name, ['qcow2'])));
     if (first === undefined || second === undefined) throw new Error('there are two');
@@ -173,27 +173,27 @@ describe('with guests that hang', () => {
       }
       expect((await lab.answer('snapshot', 'list')).exitCode).toBe(0);
       for (const index of [1, 2, 3]) expect((await lab.answer('logs', `${fleet}-00${index}`)).exitCode).toBe(0);
-      // The others go on as ever.
+      // The others continue as usual.
       expect(await lab.ok(...promoting(1))).toMatchObject({ name: 'of-1' });
       expect(performance.now() - began).toBeLessThan(boundMs);
     } finally {
       await qemus.goOn();
     }
-    // They may have heard the power button after all.
+    // They may have received the power button after all.
     await lab.ok('start', fleet, '--wait', 'running');
     expect(await lab.ok(...promoting(2))).toMatchObject({ name: 'of-2' });
     for (const foreign of [first, second]) expect(await lab.ok(...taking(foreign))).toMatchObject({ isDone: true });
   });
 });
 
-describe('with no room for consoles', () => {
+describe('with no space for console logs', () => {
   let lab: Lab;
   beforeAll(async () => {
     lab = await Lab.open();
   });
   afterAll(() => lab.close());
 
-  it('every verb does its work, and a wait for a line says that none came', async () => {
+  it('every command works, and a wait for a console line times out', async () => {
     const fleet = lab.fleet('full');
     const golden = await lab.golden('golden.qcow2', { ending: 'power-button' });
     await lab.ok('spawn', fleet, '--base', golden, '--count', '2', ...guest, '--virt-type', 'qemu', '--no-start');

@@ -20,11 +20,11 @@ import { takeSnapshot } from '../../../src/services/snapshot/take.js';
 import { ForeignDomain } from '../../support/foreign-domains.js';
 import { domains, Lab, uri, virsh } from '../../support/lab.js';
 
-/** Each is tried with so many tears. */
+/** Number of damaged versions per file. */
 const tears = 3;
 
-/** A power cut may leave a file cut short, or as long as it was and full of zeros. */
-describe('a state file that is torn', () => {
+/** After a power cut a file may be truncated, or have its full length with zeros. */
+describe('a damaged state file', () => {
   let lab: Lab;
   let host: Host;
   let fleet: string;
@@ -71,7 +71,7 @@ describe('a state file that is torn', () => {
     commit: () => commitSnapshot(host, { domain: domain.name }),
   };
 
-  /** Everything in the store but what every run writes, with its size. */
+  /** Everything in the store except files that every run writes, with sizes. */
   async function everything(): Promise<string[]> {
     const names = (await readdir(lab.store, { recursive: true })).filter((name) => !name.endsWith('.lock'));
     const files = await Promise.all(
@@ -91,8 +91,8 @@ describe('a state file that is torn', () => {
   }
 
   /**
-   * Tears a file in many ways; whoever looks gets an answer or a hint, and these verbs refuse without having changed anything.
-   * @param refusing names of verbs
+   * Damages a file in many ways. Reading commands give an answer or a hint; the others refuse without changing anything.
+   * @param refusing names of commands
    */
   async function tear(path: string, refusing: string[], text?: string): Promise<void> {
     const whole = text ?? (await readFile(path, 'utf8'));
@@ -156,7 +156,7 @@ describe('a state file that is torn', () => {
     await tear(path, ['take', 'rollback', 'drop', 'commit'], JSON.stringify({ version: 1, verb: 'take', uuid, levels: [] }));
   });
 
-  it('what may be lost: which seeds are in place, and which members are done', async () => {
+  it('records that may be lost: current seeds, and completed members', async () => {
     for (const path of [lab.path('fleets', fleet, 'seeds', 'placed.log'), lab.path('accelerator.json'), inFleet('operation.log')]) {
       const text = await readFile(path, 'utf8').catch(() => `done 1\ndone 2\n`);
       await fc.assert(

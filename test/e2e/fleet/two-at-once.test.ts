@@ -38,7 +38,7 @@ describe('two at once', () => {
     const unfinished = async () => (await lab.cowherd('status', fleet, '--json')).json.unfinished;
     await until('the spawn to be seen', async () => (await unfinished()) !== undefined);
     expect(await unfinished()).toMatchObject({ verb: 'spawn', pid: run.pid, total: 20 });
-    expect((await lab.cowherd('status', fleet)).stdout).toContain(`is under way (pid ${run.pid})`);
+    expect((await lab.cowherd('status', fleet)).stdout).toContain(`is in progress (pid ${run.pid})`);
     run.kill('SIGKILL');
     await run;
     // libvirt may still process its last call for a moment.

@@ -447,9 +447,9 @@ describe('the verbs, one by one', () => {
     const { stdout } = await lab.cowherd('status', fleet, '--memory');
     expect(stdout).toMatch(/RESIDENT +PROPORTIONAL/);
     expect(stdout).toMatch(/-003 +off .* - +- +shut down/);
-    expect(stdout).toMatch(/memory: 2 guests with 32 MiB given; [\d.]+ MiB in proportion, [\d.]+ MiB resident/);
+    expect(stdout).toMatch(/memory: 2 guests with 32 MiB assigned; [\d.]+ MiB proportional, [\d.]+ MiB resident/);
     await lab.ok('stop', fleet, '--force');
-    expect((await lab.cowherd('status', fleet, '--memory')).stdout).toContain('memory: no member is on');
+    expect((await lab.cowherd('status', fleet, '--memory')).stdout).toContain('memory: no running members');
     await lab.ok('teardown', fleet, '--yes');
   });
 

@@ -9,12 +9,12 @@ import { workOnTheCommandLine } from '../../support/exec-scenarios.js';
 import { domains, guest, Lab, TestNetwork, virsh } from '../../support/lab.js';
 import { shownKey } from '../../support/ssh-keys.js';
 
-/** Real Linux guests: who they are, where they are, and work inside them. */
+/** Real Linux guests: identity, addresses, and commands inside them. */
 describe('Linux guests', () => {
   let lab: Lab;
   let network: TestNetwork;
   const tiny = inject('tinyImage');
-  /** Room for eight. */
+  /** Addresses for eight guests. */
   const linux = ['--base', tiny, '--memory', '128MiB', '--seed', 'nocloud'];
 
   beforeAll(async () => {
@@ -31,7 +31,7 @@ describe('Linux guests', () => {
   const said = async (fleet: string, command: string, ...flags: string[]): Promise<string[]> =>
     (await rows('exec', fleet, ...flags, '--', command)).map((row) => String(row.stdout).trim());
 
-  it('are eight of one kind, each itself, before and after a reset of four', async () => {
+  it('are eight with their own identities, before and after a reset of four', async () => {
     const fleet = lab.fleet('eight');
     const made = await lab.ok(
       'spawn',
@@ -63,13 +63,13 @@ describe('Linux guests', () => {
     const { members } = await lab.ok('status', fleet);
     expect(members.map((row: Row) => [row.address, row.problems])).toEqual(identities.map((row: Row) => [row.address, []]));
 
-    // There is no room for a ninth: one clear error, and nothing changes.
+    // No address for a ninth: one clear error, and nothing changes.
     const full = await lab.cowherd('spawn', fleet, '--count', '9', '--json');
     expect(full.exitCode).toBe(3);
     expect(full.json.error.message).toMatch(/has 0 free addresses; 1 are needed; nothing was changed/);
     expect((await lab.ok('status', fleet)).members).toHaveLength(8);
 
-    // Four begin again, and are who they were; the others go on.
+    // Four are reset and keep their identity; the others continue.
     await lab.ok('exec', fleet, '--', 'echo mine > /root/mark');
     const reset = await lab.ok('reset', fleet, '5-8', '--wait', 'agent,ssh');
     expect(reset.counts).toMatchObject({ reset: 4, started: 4, failed: 0 });
@@ -80,12 +80,12 @@ describe('Linux guests', () => {
     const kept = names.map((_: string, at: number) => at < 4);
     expect(await said(fleet, 'ls /root; cat /etc/bootcount')).toEqual(kept.map((isKept: boolean) => (isKept ? 'mark\n1' : '1')));
     for (const [at, { address }] of identities.entries()) expect(await shownKey(address)).toBe(keys[at]);
-    // A new life: first-boot work was done again, under another instance-id.
+    // First-boot tasks were repeated under a new instance-id.
     const lives = await said(fleet, 'cat /var/log/first-boot');
     expect(lives.map((life, at) => life === instances[at])).toEqual(kept);
     expect(new Set([...instances, ...lives]).size).toBe(12);
 
-    // Two that take the same address are told of.
+    // Two guests with the same address are reported.
     await lab.ok('exec', fleet, '7-8', '--', `ip addr flush dev eth0; ip addr add ${network.address(99)}/24 dev eth0`);
     const doubled = (await lab.ok('status', fleet)).members;
     expect(doubled[6].problems).toEqual([`has the same address ${network.address(99)} as ${fleet}-008`]);
@@ -109,11 +109,11 @@ describe('Linux guests', () => {
     expect(shell.stdout).toBe(`${fleet} ${identities[2].address}`);
     expect((await inventory('hosts')).split('\n')[0]).toBe(`${identities[0].address}\t${names[0]}`);
 
-    // Agents that hang hold up no listing, and no way out of it.
+    // Hanging agents block neither a listing nor its cancellation.
     await lab.ok('exec', fleet, '1-3', '--via', 'ssh', '--', 'kill -STOP $(pidof qemu-ga)');
     expect((await lab.ok('status', fleet)).counts.running).toBe(8);
 
-    // Entries of others stay theirs, also those that libvirt takes for any MAC's.
+    // Foreign entries are kept, also those that libvirt matches with any MAC.
     await network.addHost(`<host name='printer' ip='${network.address(50)}'/>`);
     expect((await network.hosts()).sort()).toEqual([...names].sort());
     await lab.ok('teardown', fleet, '8', '--yes');
@@ -124,9 +124,9 @@ describe('Linux guests', () => {
     expect(await readdir(lab.path('fleets'))).toEqual([]);
   });
 
-  it('can be worked with: exec, cp, logs, ssh, console', async () => {
+  it('support exec, cp, logs, ssh and console', async () => {
     const fleet = lab.fleet('work');
-    // A port that somebody else has is not given.
+    // A port in use is not assigned.
     const squatter = createServer().listen(22_000, '127.0.0.1');
     const [, second] = await rows('spawn', fleet, ...linux, '--count', '2', '--forward-ssh', '--wait', 'agent,ssh').finally(() =>
       squatter.close(),
@@ -138,12 +138,12 @@ describe('Linux guests', () => {
     expect(rendered.xml).toContain(`hostfwd=tcp:127.0.0.1:${ports[1]}-:22`);
     expect(await virsh('dumpxml', `${fleet}-002`)).toContain(rendered.definition);
 
-    // A record that was lost comes back with the ports that the domains have.
+    // A recovered record contains the ports of the domains.
     await rm(lab.path('fleets', fleet, 'fleet.json'));
     expect((await lab.ok('status', fleet, '--recover')).members.map((row: Row) => row.sshPort)).toEqual(ports);
     expect((await lab.ok('spawn', fleet)).counts).toMatchObject({ unchanged: 2 });
 
-    // exec: words as they are, a line for a shell, failures, a time-out.
+    // exec: arguments, a shell command line, failures, a timeout.
     expect((await rows('exec', fleet, '2', '--', 'echo', 'a  b', '$HOME', '--json'))[0]).toMatchObject({
       stdout: 'a  b $HOME --json\n',
       via: 'agent',
@@ -166,13 +166,13 @@ describe('Linux guests', () => {
     expect([much?.stdout.length, much?.truncated]).toEqual([1024 * 1024, true]);
     expect((await lab.cowherd('exec', fleet)).stderr).toContain('→ Put it after two hyphens');
 
-    // Whatever a guest says, it cannot end an answer of libvirt's.
+    // Guest output cannot end an answer of libvirt.
     const fences = ['cow-end-1.', 'cow-end-2.', 'cow-end-3.', 'cow-end-4.', 'error: ', 'virsh # echo --err'];
     expect((await rows('exec', fleet, '1', '--', 'echo', ...fences))[0]?.stdout).toBe(`${fences.join(' ')}\n`);
 
     await workOnTheCommandLine(lab, fleet);
 
-    // cp: both ways, by both ways, byte by byte.
+    // cp: both directions, both transports, byte by byte.
     const bytes = randomBytes(300_000);
     const digest = createHash('sha256').update(bytes).digest('hex');
     const local = join(lab.scratch, 'payload.bin');
@@ -213,7 +213,7 @@ describe('Linux guests', () => {
     expect(tty.stdout).toContain('Escape character');
     for (const word of [`${fleet}-009`, 'nonesuch-001', 'nonesuch']) expect([2, 5]).toContain((await lab.cowherd('ssh', word)).exitCode);
 
-    // One whose agent is gone holds up nobody else, and says where it is stuck.
+    // A guest without its agent does not block others, and its stage is reported.
     await lab.ok('exec', fleet, '2', '--via', 'ssh', '--', 'killall qemu-ga');
     const stuck = await lab.cowherd('spawn', fleet, '--wait', 'agent', '--timeout', '4s', '--json');
     expect([stuck.exitCode, stuck.json.counts]).toMatchObject([4, { unchanged: 1, failed: 1 }]);
@@ -230,7 +230,7 @@ describe('Linux guests', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('are told what the templates say, and their secrets are told to nobody else', async () => {
+  it('get the content of templates, and their secrets are not visible elsewhere', async () => {
     const fleet = lab.fleet('seed');
     const file = join(lab.scratch, 'user-data.hbs');
     await lab.ok('template', 'eject', file, '--part', 'user-data');
@@ -260,7 +260,7 @@ describe('Linux guests', () => {
     );
     await lab.ok(...spawn, '--var', 'role=db');
     expect(await said(fleet, 'cat /root/told')).toEqual(['s3cr3t-w0rd db']);
-    // Nowhere but in the seed and in a file of root's own.
+    // Only in the seed and in a file for root.
     const listings = [
       await lab.cowherd('status', fleet, '--json'),
       await lab.cowherd('inventory', fleet),
@@ -275,7 +275,7 @@ describe('Linux guests', () => {
     expect(await readFile(lab.path('fleets', fleet, 'fleet.json'), 'utf8')).not.toContain('s3cr3t');
     expect((await stat(lab.path('fleets', fleet, 'secrets.json'))).mode & 0o777).toBe(0o600);
 
-    // Without its secrets nobody could log in after a reset: it is refused.
+    // Without the secrets no login would be possible after a reset: it is refused.
     const kept = lab.path('fleets', fleet, 'secrets.json');
     await rename(kept, `${kept}.away`);
     expect((await lab.cowherd('reset', fleet)).exitCode).toBe(7);
@@ -283,7 +283,7 @@ describe('Linux guests', () => {
     await rename(`${kept}.away`, kept);
     expect((await lab.ok('status', fleet)).unfinished).toBeUndefined();
 
-    // Nothing changed, nothing to do; a changed seed waits for the next start, in the same life.
+    // Without a change there is nothing to do; a changed seed takes effect at the next start, with the same instance-id.
     expect((await lab.ok('spawn', fleet)).counts).toMatchObject({ unchanged: 1 });
     const [instance] = await said(fleet, 'cat /var/log/first-boot');
     const changed = await lab.ok('spawn', fleet, '--var', 'role=web');
@@ -296,7 +296,7 @@ describe('Linux guests', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('without a seed have their host name from SMBIOS, and learn no key that outlives their disk', async () => {
+  it('without a seed get their host name from SMBIOS, and no permanent key', async () => {
     const fleet = lab.fleet('smbios');
     const [key, pub] = [join(lab.scratch, 'id'), join(lab.scratch, 'id.pub')];
     await execa('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', key]);
@@ -311,7 +311,7 @@ describe('Linux guests', () => {
     expect(none.json.members[0].error).toMatchObject({ code: 'GUEST_UNREACHABLE', hint: expect.stringContaining('--forward-ssh') });
     await lab.ok('teardown', fleet, '--yes');
 
-    // A key of the person's own lets them in beside the fleet's.
+    // The user's own key works as well as that of the fleet.
     await lab.ok('spawn', fleet, ...base, '--ssh-key', pub, '--forward-ssh', '--wait', 'ssh');
     const [member] = (await lab.ok('inventory', fleet)).members;
     const options = [
@@ -330,7 +330,7 @@ describe('Linux guests', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('are put on a network that does not run only when somebody starts it', async () => {
+  it('need an active network', async () => {
     const name = `cwt-off-${lab.id}`;
     const path = join(lab.scratch, 'off.xml');
     await writeFile(path, `<network><name>${name}</name><bridge name='cwo${lab.id}' stp='off' delay='0'/></network>`);
@@ -343,7 +343,7 @@ describe('Linux guests', () => {
       expect(await virsh('net-info', name)).toMatch(/Active:\s+no/);
       expect((await lab.cowherd('doctor', '--network', `network=${name}`, '--start-network', name)).exitCode).toBe(0);
       expect(await virsh('net-info', name)).toMatch(/Active:\s+yes/);
-      // From one network to another: not while it runs, and then with an address of the new one.
+      // Moving to another network: refused while running, then with an address of the new network.
       await lab.ok('spawn', fleet, ...linux, '--count', '1', '--network', `network=${network.name}`);
       const running = await lab.cowherd('spawn', fleet, '--network', 'user', '--json');
       expect([running.exitCode, running.json.error.hint]).toEqual([3, expect.stringContaining(`cowherd stop ${fleet}`)]);
@@ -352,7 +352,7 @@ describe('Linux guests', () => {
       await lab.ok('spawn', fleet, '--network', 'user', '--no-start');
       expect(await network.hosts()).toEqual([]);
       await lab.ok('teardown', fleet, '--yes');
-      // Without DHCP there is nothing to reserve, and it says so.
+      // Without DHCP there is nothing to reserve, and a note says so.
       const spawned = await lab.ok('spawn', fleet, ...linux, '--count', '1', '--network', `network=${name}`, '--no-start');
       expect(spawned.notes.join()).toContain('no DHCP range');
       await lab.ok('teardown', fleet, '--yes');
@@ -362,7 +362,7 @@ describe('Linux guests', () => {
     }
   });
 
-  it('on a base image with an identity of its own are warned of', async () => {
+  it('cause a warning if the base image contains an identity', async () => {
     const root = join(lab.scratch, 'baked');
     await mkdir(join(root, 'etc', 'ssh'), { recursive: true });
     await writeFile(join(root, 'etc', 'machine-id'), `${'a1'.repeat(16)}\n`);
@@ -384,7 +384,7 @@ describe('Linux guests', () => {
     expect((await lab.ok('base', 'add', tiny)).generalisation).toEqual([]);
   });
 
-  it('that have no agent and no address make one clear error each', async () => {
+  it('without agent and address cause one clear error each', async () => {
     const golden = await lab.golden('golden.qcow2');
     const fleet = lab.fleet('mute');
     const { exitCode, json } = await lab.cowherd(
@@ -410,7 +410,7 @@ describe('Linux guests', () => {
     for (const wait of ['ssh', 'address', 'nonsense']) expect((await lab.cowherd('spawn', fleet, '--wait', wait)).exitCode).toBe(2);
     expect((await lab.cowherd('reset', fleet, '--wait', 'ssh')).exitCode).toBe(2);
     await lab.ok('teardown', fleet, '--yes');
-    // On a network that it never asks: stuck at the address.
+    // On a network without a DHCP request: waits for the address.
     const silent = ['--base', golden, '--count', '1', '--memory', '16MiB', '--network', `network=${network.name}`];
     const lost = await lab.cowherd('spawn', fleet, ...silent, '--wait', 'ssh', '--timeout', '3s', '--json');
     expect(lost.json).toMatchObject({ counts: { failed: 1 } });

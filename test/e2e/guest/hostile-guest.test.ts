@@ -18,13 +18,13 @@ import {
 import { HostileLab } from '../../support/hostile-lab.js';
 import { isLong, longIt } from '../../support/long.js';
 
-/** Faults that a guest may be blamed for: it must not be able to make one of libvirt, of the store, or of cowherd. */
+/** Error codes that a guest may cause. It must not be able to cause errors of libvirt, the store or cowherd. */
 const guestFaults = ['GUEST_REFUSED', 'GUEST_UNREACHABLE', 'TOOL_TIMEOUT'];
 
-/** Guests that answer every call of their agent with garbage, and that lie wherever else they are heard. */
+/** Guests whose agents answer every call with garbage, and which send false data everywhere else. */
 describe(`Hostile guests (HOSTILE_SEED=${seed})`, () => {
   let hostile: HostileLab;
-  /** On a bridge: where they are is known from their agents alone. With seeds, so that ssh reaches them. */
+  /** On a bridge, where addresses are known only from agents. With seeds for ssh. */
   let fleet: string;
   let names: string[];
   /** On a libvirt network, without a seed. */
@@ -44,7 +44,7 @@ describe(`Hostile guests (HOSTILE_SEED=${seed})`, () => {
 
   const inventory = async (...args: string[]) => (await hostile.document('inventory', fleet, ...args)).json;
 
-  it('cannot have ssh run a command by the address that they give', async () => {
+  it('cannot make ssh run a command with the address that they report', async () => {
     await hostile.play(names, 'guest-network-get-interfaces=exploit');
     const config = join(hostile.lab.scratch, 'ssh_config');
     const { stdout, stderr } = await hostile.lab.cowherd('inventory', fleet, '--format', 'ssh-config');
@@ -54,7 +54,7 @@ describe(`Hostile guests (HOSTILE_SEED=${seed})`, () => {
     }
     await hostile.assertUnharmed('ssh with the configuration that inventory printed');
     expect(await checkSshConfig(stdout, await inventory())).toEqual([]);
-    expect(stderr).toContain('3 of 3 members have no address that is known');
+    expect(stderr).toContain('3 of 3 members have no known address');
   });
 
   it('cannot break a format of the inventory', async () => {
@@ -73,9 +73,9 @@ describe(`Hostile guests (HOSTILE_SEED=${seed})`, () => {
     }
   });
 
-  /** The text of a format, and the document of the same replies. */
+  /** The text of a format, and the JSON of the same replies. */
   async function inFormat(format: string): Promise<{ stdout: string; json: any }> {
-    // Some with an address that can be used.
+    // Some with a usable address.
     await hostile.play(names.slice(0, 2), 'guest-network-get-interfaces=real+');
     await hostile.play(names.slice(2), 'guest-network-get-interfaces=exploit');
     const { exitCode, stdout } = await hostile.lab.cowherd('inventory', fleet, '--format', format);
@@ -83,7 +83,7 @@ describe(`Hostile guests (HOSTILE_SEED=${seed})`, () => {
     return { stdout, json: await hostile.lab.ok('inventory', fleet) };
   }
 
-  it('cannot end a verb that reads what they say, nor reach the terminal', async () => {
+  it('cannot abort a command that reads their data, nor control the terminal', async () => {
     const { lab } = hostile;
     const file = join(lab.scratch, 'payload');
     await writeFile(file, 'payload\n');
@@ -101,7 +101,7 @@ describe(`Hostile guests (HOSTILE_SEED=${seed})`, () => {
         for (const row of json.members) {
           if ('exitCode' in row)
             expect.soft(row.exitCode === null || Number.isInteger(row.exitCode), `exit code ${row.exitCode}`).toBe(true);
-          // A guest that quotes libvirt does not speak for it.
+          // A guest that quotes a libvirt error is not taken for libvirt.
           if (row.error !== undefined) expect.soft(guestFaults, row.error.message).toContain(row.error.code);
         }
       }
@@ -122,12 +122,12 @@ describe(`Hostile guests (HOSTILE_SEED=${seed})`, () => {
     expect(checkCsv(csv.stdout, ['fleet', 'member', 'allocated_bytes', 'drift_bytes'])).toEqual([]);
   });
 
-  it('cannot speak for libvirt', async () => {
+  it('cannot forge messages of libvirt', async () => {
     const [first = ''] = names;
     for (const [at, words] of libvirtWords.entries()) {
       await hostile.play([first], `guest-ping=good guest-exec=libvirt-${at}`);
       const [row] = (await hostile.lab.answer('exec', fleet, '1', '--via', 'agent', '--', 'true')).json.members;
-      // A program that is not there is an exit code.
+      // A missing program is an exit code.
       if (words.startsWith('Failed to execute')) expect.soft(row.exitCode).toBe(127);
       else expect.soft(row.error?.code, words).toBe('GUEST_REFUSED');
     }
@@ -155,14 +155,14 @@ describe(`Hostile guests (HOSTILE_SEED=${seed})`, () => {
     await hostile.play(names, 'guest-file-open=good guest-file-close=good guest-file-read=never-ends');
     const copied = await hostile.document('cp', `${fleet}:/x`, join(lab.scratch, 'endless'), '--via', 'agent', '--timeout', '1s');
     expect(copied.json.counts).toEqual({ ok: 0, failed: names.length });
-    // What is no reply at all, from each another; libvirt gives up on them, until they are back.
+    // Invalid replies, a different one from each; libvirt disconnects the agents until they reconnect.
     const broken = ['half!', 'bytes!', 'not-json!'];
     await Promise.all(names.map((name, at) => hostile.play([name], `guest-ping=${broken[at]}`)));
     await hostile.document('exec', fleet, '--timeout', '1s', '--via', 'agent', '--', 'true');
     await hostile.terminal('exec', fleet, '--timeout', '1s', '--', 'true');
     await hostile.play(names, 'guest-ping=good guest-exec=ten-megabytes+');
     await hostile.document('exec', fleet, '--timeout', '1s', '--', 'true');
-    // Agents that do not answer, and then do not find back into step with libvirt.
+    // Agents that do not answer, and then do not synchronize with libvirt.
     await hostile.play(names.slice(0, 2), 'guest-network-get-interfaces=none guest-sync=wrong-id+');
     await hostile.play(names.slice(2), 'guest-network-get-interfaces=none guest-sync=half+');
     await hostile.document('inventory', fleet);
@@ -174,11 +174,11 @@ describe(`Hostile guests (HOSTILE_SEED=${seed})`, () => {
     const served = await Promise.all([...names, `${leased}-001`].map((name) => hostile.served(name)));
     const total = served.reduce((sum, count) => sum + count, 0);
     console.error(`generated and broken replies that hostile guests gave: ${total}`);
-    // Newer releases of libvirt give an agent up at replies that older ones bear: it then says less.
+    // Newer releases of libvirt disconnect an agent at replies that older ones accept: it then sends less.
     expect(total).toBeGreaterThan(isLong ? 200 : 50);
   });
 
-  it('cannot fool ssh, scp and the wait for readiness', async () => {
+  it('cannot deceive ssh, scp and readiness checks', async () => {
     const { lab } = hostile;
     const [first = '', second = ''] = names;
     const wait = async (stage: string, ...fleets: string[]) => {
@@ -186,10 +186,10 @@ describe(`Hostile guests (HOSTILE_SEED=${seed})`, () => {
     };
     await hostile.play(names, 'guest-ping=good guest-network-get-interfaces=real+');
     await lab.ok('spawn', fleet, '--wait', 'ssh', '--timeout', '60s');
-    // By ssh they are as hostile, in what they print, and in their banner.
+    // Over ssh, output and banner are hostile too.
     const said = 'cat /usr/lib/hostile/console; cat /usr/lib/hostile/console >&2; exit 77';
     const { terminal } = await hostile.both('exec', fleet, '--via', 'ssh', '--', said);
-    // No line of theirs stands without their name in front.
+    // All their lines start with their name.
     const lines = terminal.text.split('\n').filter((line) => !names.some((name) => new RegExp(`^${name} [|!]( |$)`).test(line)));
     for (const line of lines) expect.soft(line).toMatch(/^([Rr]unning .*)?(.*: 0 ok, 3 failed| {2}→ See its console: cowherd logs .*)?$/);
     await hostile.both('cp', `${fleet}:/usr/lib/hostile/console`, join(lab.scratch, 'by-ssh'), '--via', 'ssh');
@@ -197,7 +197,7 @@ describe(`Hostile guests (HOSTILE_SEED=${seed})`, () => {
     await lab.ok('exec', fleet, '2', '--via', 'ssh', '--', garble);
     await hostile.both('cp', `${second}:/etc/passwd`, join(lab.scratch, 'no-sftp'), '--via', 'ssh', '--timeout', '5s');
     expect((await lab.cowherd('ssh', first, '--', 'true')).exitCode).toBe(0);
-    // What answers at port 22 is no ssh server any more.
+    // Port 22 no longer answers as an ssh server.
     const listen = 'killall dropbear; while :; do nc -l -p 22 </usr/lib/hostile/console; done';
     await lab.answer('exec', fleet, '1', '--via', 'ssh', '--timeout', '3s', '--', `(sleep 1; ${listen}) >/dev/null 2>&1 </dev/null &`);
     await hostile.both('exec', fleet, '1', '--via', 'ssh', '--timeout', '3s', '--', 'true');
@@ -212,10 +212,10 @@ describe(`Hostile guests (HOSTILE_SEED=${seed})`, () => {
     expect.soft(await checkKnownHosts(await readFile(lab.path('fleets', fleet, 'ssh', 'known_hosts'), 'utf8'))).toEqual([]);
   });
 
-  longIt('cannot harm what is frozen, moved or ended', async () => {
+  longIt('cannot affect checkpoint, promote and stop', async () => {
     const { lab } = hostile;
     const third = names[2] ?? '';
-    // An agent that answers when it is frozen is asked when it is put back.
+    // An agent that answered at the checkpoint is used after the restore.
     await hostile.play(names, 'guest-ping=good guest-exec=good');
     await lab.ok('checkpoint', fleet, '1-2');
     await hostile.both('reset', fleet, '1-2', '--warm', '--timeout', '2s');

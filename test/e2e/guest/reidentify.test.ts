@@ -6,8 +6,8 @@ import { type ReidentifyPorts, readIdentityReport, reidentifyGuest } from '../..
 import { Lab, TestNetwork, uri, virsh } from '../../support/lab.js';
 import { shownKey } from '../../support/ssh-keys.js';
 
-/** One Linux guest becomes another in place, as a clone of its memory would, and what it says of it is held against what others see. */
-describe('a guest that is put right', () => {
+/** Changes the identity of a running Linux guest, as for a clone, and compares its report with what is visible from outside. */
+describe('a reidentified guest', () => {
   let lab: Lab;
   let network: TestNetwork;
   let host: Awaited<ReturnType<typeof openHost>>;
@@ -22,7 +22,7 @@ describe('a guest that is put right', () => {
     await network.close();
   });
 
-  it('is another VM, at the right time, and its hook has run', async () => {
+  it('has a new identity and the right time, and its hook has run', async () => {
     const fleet = lab.fleet('mend');
     const wait = ['--network', `network=${network.name}`, '--wait', 'agent,ssh'];
     const made = await lab.ok(
@@ -46,7 +46,7 @@ describe('a guest that is put right', () => {
     expect(golden).toMatchObject({ hostname: name, macs: [mac], addresses: [address], hostKeys: [await shownKey(address)], notes: [] });
     expect(golden.machineId).toBe(await said('cat /etc/machine-id'));
 
-    // Nothing that could be a command is ever sent.
+    // Values that could be commands are never sent.
     const sent: unknown[] = [];
     const spied: ReidentifyPorts = {
       clock: host.clock,
@@ -65,7 +65,7 @@ describe('a guest that is put right', () => {
     expect(sent).toEqual([]);
 
     await network.addHost(`<host mac='52:54:00:ab:cd:ef' ip='${network.address(60)}'/>`);
-    // A memory of some days ago, with what it knows of its host name.
+    // A memory of some days ago, with its old host name.
     await said(`date -s @1600000000; echo "127.0.1.1 ${name}.example ${name}" >> /etc/hosts`);
     const hook = `echo "$(hostname) 'hooked'" > /root/hook; yes | head -c 3000000`;
     const self = await reidentifyGuest(host, name, { ...everything, hook }, options);
@@ -73,7 +73,7 @@ describe('a guest that is put right', () => {
     expect(self.addresses).toEqual([network.address(60)]);
     expect(self.hostKeys).not.toEqual(golden.hostKeys);
 
-    // By other means.
+    // Checked in another way.
     expect(await said('hostname; cat /etc/hostname /etc/machine-id /sys/class/net/eth0/address /root/hook')).toBe(
       [identity.hostname, identity.hostname, identity.machineId, '52:54:00:ab:cd:ef', `${identity.hostname} 'hooked'`].join('\n'),
     );
@@ -81,19 +81,19 @@ describe('a guest that is put right', () => {
     expect(Math.abs(Number(await said('date +%s')) - Date.now() / 1000)).toBeLessThan(3);
     const linkLocal = await said('ip -6 addr show eth0');
     expect(linkLocal).toContain('fe80::5054:ff:feab:cdef');
-    // From the outside: it has the address that it says, and shows the new key there; the old address is nobody's.
+    // From outside: it has the reported address and the new host key; the old address is unused.
     const neighbours = async () => (await execa('ip', ['neigh', 'show', self.addresses[0] ?? ''])).stdout;
     expect([await shownKey(self.addresses[0] ?? '')]).toEqual(self.hostKeys);
     expect(await neighbours()).toContain('52:54:00:ab:cd:ef');
     expect(await said('ip -4 addr show eth0')).not.toContain(`${address}/`);
 
-    // A warm reset: who it is stays.
+    // A warm reset keeps the identity.
     await said('date -s @1600000000');
     const mended = await reidentifyGuest(host, name, { clock: true, entropy: true, renew: true }, options);
     expect(mended).toEqual({ ...self, clockMs: expect.any(Number) });
     expect(Math.abs(mended.clockMs - Date.now())).toBeLessThan(5_000);
 
-    // What did not come about is said.
+    // Unsuccessful changes are reported.
     await expect(
       reidentifyGuest(
         host,
@@ -114,7 +114,7 @@ describe('a guest that is put right', () => {
       message: expect.stringMatching(/source VM's identity: MAC: no card has 52:54:00:00:00:01/),
     });
 
-    // Two lives from one memory draw the same numbers, mixed or not, for up to a minute, unless the kernel is made to take a new key.
+    // Two restores of one memory get the same random numbers for up to a minute, even with new entropy, unless the kernel is reseeded.
     const draw = 'hexdump -n 16 -e \'4/4 "%08x"\' /dev/urandom';
     await said(draw);
     const [disk, memory] = [lab.overlay(fleet, name), lab.path('memory')];
@@ -131,9 +131,9 @@ describe('a guest that is put right', () => {
     expect(drawn[0]).toMatch(/^[0-9a-f]{32}$/);
     expect(drawn[1]).not.toBe(drawn[0]);
 
-    // Ended in the next moment, it boots as who it had become; the host name its seed tells it at each boot.
+    // If it is killed right afterwards, it boots with the new identity; its seed sets the host name at each boot.
     const late = { hostname: `late-${lab.id}`, machineId: 'beadfeed'.repeat(4), macs: [], hostKeys: 'keep' as const };
-    // A card without a link is told in a field of its own, and not in a note.
+    // A card without a link is reported in a separate field, not in a note.
     await virsh('domif-setlink', name, mac, 'down');
     const unplugged = await reidentifyGuest(host, name, { clock: false, entropy: false, renew: true, identity: late }, options);
     expect(unplugged).toMatchObject({ withoutLink: ['eth0'], notes: [] });

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Lab } from '../../support/lab.js';
 
-/** user-data with braces that are meant for the guest. */
+/** user-data that contains braces for the guest. */
 describe('user-data', () => {
   let lab: Lab;
   beforeAll(async () => {
@@ -11,7 +11,7 @@ describe('user-data', () => {
   });
   afterAll(() => lab.close());
 
-  it('with braces of docker and Jinja arrives as the hint says, escaped or as it is', async () => {
+  it('with Docker and Jinja braces reaches the guest as the hint says, escaped or raw', async () => {
     const fleet = lab.fleet('braces');
     const golden = await lab.golden('golden.qcow2');
     const spawn = ['spawn', fleet, '--base', golden, '--count', '1', '--memory', '16MiB', '--network', 'none', '--no-start'];
@@ -30,7 +30,7 @@ describe('user-data', () => {
     await lab.ok(...spawn, '--user-data-raw', file);
     expect(await told()).toBe(raw.join('\n'));
 
-    // It stays what it is until another one takes its place.
+    // It does not change until it is replaced.
     expect((await lab.ok('spawn', fleet, '--no-start')).counts).toMatchObject({ unchanged: 1 });
     const template = join(lab.scratch, 'docker.hbs');
     await writeFile(template, [...raw.slice(0, 2), `  - echo {{name}}; docker ps --format "\\{{.Names}}"`].join('\n'));

@@ -4,8 +4,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { follow, run } from '../../support/hints/follow.js';
 import { guest, Lab, until, virsh } from '../../support/lab.js';
 
-/** Disks of members that other tools have worked on: what has happened is said, and the hint keeps what they hold. */
-describe('disks that other tools have worked on', () => {
+/** Disks of members that other tools have changed: the error explains the change, and the hint keeps the data. */
+describe('disks changed by other tools', () => {
   let lab: Lab;
   let fleet: string;
   const name = (index: number): string => `${fleet}-00${index}`;
@@ -29,7 +29,7 @@ describe('disks that other tools have worked on', () => {
     return json.error ?? json.members.find((member: any) => member.error !== undefined).error;
   };
 
-  it('says of a disk that is open in another process that it is in use, not damaged', async () => {
+  it('reports a disk that is open in another process as in use, not as damaged', async () => {
     await stop(1);
     const socket = `${lab.scratch}/nbd.sock`;
     const nbd = execa('qemu-nbd', ['-f', 'qcow2', '-t', '-k', socket, overlay(1)], { reject: false });
@@ -51,7 +51,7 @@ describe('disks that other tools have worked on', () => {
     expect(await boots(1)).toBe(2);
   });
 
-  it('keeps what a disk holds that a blockpull has taken off its base image', async () => {
+  it('keeps the data of a disk after a blockpull has removed its backing file', async () => {
     await start(1);
     await virsh('blockpull', name(1), 'vda', '--wait');
     await stop(1);
@@ -74,7 +74,7 @@ describe('disks that other tools have worked on', () => {
     await lab.ok('compact', fleet, '1');
   });
 
-  it('gives a member a disk that boots where a blockpull has ended the chain in its domain', async () => {
+  it('gives a member a bootable disk after a blockpull has shortened the chain in its domain', async () => {
     await virsh('blockpull', name(2), 'vda', '--wait');
     expect((await lab.ok('reset', fleet, '2', ...booted)).counts).toMatchObject({ reset: 1, failed: 0 });
     await stop(2);
@@ -82,7 +82,7 @@ describe('disks that other tools have worked on', () => {
     expect(await findings()).toEqual([]);
   });
 
-  it('merges the snapshot of another tool back, of a member that runs and of one that is off', async () => {
+  it('merges a snapshot of another tool, for a running and for a stopped member', async () => {
     for (const index of [3, 4]) await virsh('snapshot-create-as', name(index), 'before', '--disk-only');
     await stop(4);
     for (const index of [3, 4]) {
@@ -98,7 +98,7 @@ describe('disks that other tools have worked on', () => {
     expect((await lab.ok('reset', fleet, '3,4', ...booted)).counts).toMatchObject({ reset: 2, failed: 0 });
   });
 
-  it('removes bitmaps, checkpoints and snapshots of libvirt from a disk that is to be copied', async () => {
+  it('removes bitmaps, checkpoints and snapshots of libvirt before a disk is copied', async () => {
     await virsh('checkpoint-create-as', name(5), 'backup');
     await virsh('snapshot-create-as', name(5), 'before');
     await stop(5);
@@ -112,7 +112,7 @@ describe('disks that other tools have worked on', () => {
     await start(5);
   });
 
-  it('leaves no record of libvirt of a snapshot or checkpoint in a disk that a reset takes away', async () => {
+  it('leaves no libvirt records of snapshots or checkpoints after a reset', async () => {
     const make = async (): Promise<void> => {
       await virsh('checkpoint-create-as', name(5), 'backup');
       await virsh('snapshot-create-as', name(6), 'before');
@@ -121,7 +121,7 @@ describe('disks that other tools have worked on', () => {
     await stop(6);
     await lab.ok('reset', fleet, '5,6', '--start', 'all', ...booted);
     expect([await virsh('checkpoint-list', name(5), '--name'), await virsh('snapshot-list', name(6), '--name')]).toEqual(['', '']);
-    // What failed, or ended the guest, as long as libvirt thought of the old disk.
+    // These failed or stopped the guest while libvirt still had records of the old disk.
     await make();
     await virsh('snapshot-revert', name(6), 'before');
   });

@@ -4,8 +4,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { commandsIn, follow, run } from '../../support/hints/follow.js';
 import { guest, Lab, virsh } from '../../support/lab.js';
 
-/** Domains of members that a person has changed, and domains that are in the way: nothing is lost without a word. */
-describe('domains that a person has changed', () => {
+/** Manually changed domains of members, and conflicting domains: nothing is lost without a message. */
+describe('manually changed domains', () => {
   let lab: Lab;
   let golden: string;
   let fleet: string;
@@ -21,7 +21,7 @@ describe('domains that a person has changed', () => {
   const xml = (index: number): Promise<string> => virsh('dumpxml', '--inactive', name(index));
   const errors = (json: any): any[] => json.members.filter((member: any) => member.error !== undefined);
 
-  it('refuses to define a member anew without the disk or network card that was added, and keeps titles', async () => {
+  it('refuses to redefine a member without an added disk or network card, and keeps titles', async () => {
     const added = `${lab.scratch}/added.qcow2`;
     await execa('qemu-img', ['create', '-q', '-f', 'qcow2', added, '1M']);
     const card = `${lab.scratch}/card.xml`;
@@ -54,7 +54,7 @@ describe('domains that a person has changed', () => {
       expect(await xml(index)).toContain(`<description>What &lt;it&gt; is for: ${index}</description>`);
       expect(await xml(index)).toContain("<memory unit='KiB'>20480</memory>");
     }
-    // A second time nothing is left to do, and a reset leaves domains alone.
+    // The second time there is nothing to do, and a reset does not change domains.
     expect((await lab.ok(...respawn)).counts).toMatchObject({ unchanged: 3, failed: 0 });
     expect((await lab.ok('reset', fleet)).counts).toMatchObject({ reset: 3, failed: 0 });
     const newer = await lab.golden('newer.qcow2', { filledMiB: 1 });
@@ -79,7 +79,7 @@ describe('domains that a person has changed', () => {
     await lab.ok('base', 'remove', used);
   });
 
-  it('leaves the domains of another store alone, and says where that is', async () => {
+  it('does not touch domains of another store, and names that store', async () => {
     const other = ['--store', lab.path('other')];
     await lab.ok('spawn', lab.fleet('other'), '--base', golden, '--count', '1', ...guest, '--no-start', ...other);
     const { json } = await lab.answer('spawn', lab.fleet('other'), '--base', golden, '--count', '1', ...guest, '--no-start');
@@ -91,7 +91,7 @@ describe('domains that a person has changed', () => {
     await lab.ok('teardown', lab.fleet('other'), '--yes', ...other);
   });
 
-  it('gives a template that works where one gives no usable domain or seed', async () => {
+  it('names a working template if one produces no usable domain or seed', async () => {
     const broken = `${lab.scratch}/broken.xml.hbs`;
     await writeFile(broken, '<domain><name>{{name}}</name></domain>');
     const data = `${lab.scratch}/broken.hbs`;

@@ -5,8 +5,8 @@ import { ForeignDomain } from '../../support/foreign-domains.js';
 import { follow } from '../../support/hints/follow.js';
 import { type Answer, bin, guest, Lab, virsh } from '../../support/lab.js';
 
-/** What QEMU's user may not reach is found before anything is stopped, and the hint opens it. */
-describe('rights of files and directories', () => {
+/** Paths that QEMU's user may not access are found before anything is stopped, and the hint opens them. */
+describe('permissions of files and directories', () => {
   let lab: Lab;
   let golden: string;
   beforeAll(async () => {
@@ -17,7 +17,7 @@ describe('rights of files and directories', () => {
 
   const mode = async (path: string): Promise<number> => (await stat(path)).mode & 0o7777;
 
-  /** As on a hardened host, whose users have such a umask. */
+  /** The umask of users on a hardened host. */
   async function under(umask: string, ...args: string[]): Promise<Answer> {
     const words = [...args, '--json'];
     const {
@@ -95,7 +95,7 @@ describe('rights of files and directories', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('leaves a domain running where its snapshot would be out of reach', async () => {
+  it('leaves a domain running if QEMU could not access its snapshot', async () => {
     const domain = await ForeignDomain.define(lab, 'reach', ['qcow2'], { ending: 'power-button' });
     await domain.start();
     await mkdir(lab.path('snapshots'), { recursive: true });

@@ -8,16 +8,16 @@ import { type Answer, bin, guest, Lab, virsh } from '../../support/lab.js';
 
 const fake = (name: string) => fileURLToPath(new URL(`../../fakes/${name}`, import.meta.url));
 
-/** What QEMU 7.2 says where a nested KVM takes back what it offered. A host on which that is so says it by itself. */
+/** The message of QEMU 7.2 if a nested KVM rejects a feature that it offered. Affected hosts print it themselves. */
 const msr = `Failed to start domain
 internal error: qemu unexpectedly closed the monitor: 2026-11-25T15:43:39.344946Z qemu-system-x86_64: error: failed to set MSR 0x10a to 0x69
 qemu-system-x86_64: ../../target/i386/kvm/kvm.c:3183: kvm_buf_set_msrs: Assertion \`ret == cpu->kvm_msr_buf->nmsrs' failed.`;
 
 /**
- * Whatever this host's KVM is worth. The probes are real. That a member does not start although probes succeeded is made so: the answer
- * in the store says that KVM works, and the first start is refused as QEMU refuses it.
+ * Works with any KVM. The probes are real. A failed start after successful probes is simulated: the stored answer says that KVM works,
+ * and the first start is refused as QEMU would refuse it.
  */
-// Without the device there is nothing to probe, and members run emulated as if that had been asked for.
+// Without the device there is nothing to probe, and members are emulated.
 describe.skipIf(!existsSync('/dev/kvm'))('the accelerator', () => {
   let lab: Lab;
   let fleet: string;
@@ -31,7 +31,7 @@ describe.skipIf(!existsSync('/dev/kvm'))('the accelerator', () => {
   const remembered = async () => JSON.parse(await readFile(lab.path('accelerator.json'), 'utf8'));
   const record = async () => JSON.parse(await readFile(lab.path('fleets', fleet, 'fleet.json'), 'utf8'));
 
-  /** As after probes that succeeded by luck. @param isAlone whether all else under KVM was refuted before: nothing is probed then */
+  /** The state after probes that succeeded by luck. @param isAlone whether all other choices with KVM were rejected before; then nothing is probed */
   async function believeInKvm({ isAlone = true } = {}): Promise<void> {
     const known = await remembered();
     const since = new Date().toISOString();
@@ -42,7 +42,7 @@ describe.skipIf(!existsSync('/dev/kvm'))('the accelerator', () => {
   }
 
   let runs = 0;
-  /** Runs cowherd where the first start is refused. @param kill as test/fakes/kill-at.mjs takes it, without the prefix */
+  /** Runs cowherd with the first start refused. @param kill variables of test/fakes/kill-at.mjs without their prefix */
   async function withFirstStartRefused(kill: Record<string, string>, ...args: string[]): Promise<Answer & { signal: string | undefined }> {
     const env = {
       ...lab.env,
@@ -56,7 +56,7 @@ describe.skipIf(!existsSync('/dev/kvm'))('the accelerator', () => {
     return { exitCode, stdout, stderr, signal, json: stdout === '' ? undefined : JSON.parse(stdout) };
   }
 
-  /** The members' own word: which accelerator and CPU each is defined with, and whether it runs. */
+  /** Accelerator, CPU and state of the members' domains. */
   async function members(): Promise<Array<{ type: string; mode: string; state: string }>> {
     const names = (await readdir(lab.path('fleets', fleet, 'overlays'))).map((file) => file.replace('.qcow2', '')).sort();
     return Promise.all(
@@ -69,7 +69,7 @@ describe.skipIf(!existsSync('/dev/kvm'))('the accelerator', () => {
     );
   }
 
-  /** All alike, as recorded, and not what failed. */
+  /** All members are alike, match the record, and do not use the failed choice. */
   async function expectFallenBack(...states: string[]): Promise<void> {
     const found = await members();
     expect(found.map(({ state }) => state)).toEqual(states);
@@ -88,10 +88,10 @@ describe.skipIf(!existsSync('/dev/kvm'))('the accelerator', () => {
   );
   const spawning = (...more: string[]) => ['spawn', fleet, '--base', 'golden', '--count', '2', ...guest, ...more];
 
-  it('is found out by real guests, remembered, and told by doctor', async () => {
+  it('is determined by real guests, cached, and shown by doctor', async () => {
     const told = async (...flags: string[]) =>
       (await lab.ok('doctor', ...flags)).checks.find(({ name }: { name: string }) => name === 'accelerator');
-    // Of cowherd 0.1.0, or torn: it is no answer.
+    // An answer of cowherd 0.1.0, or a damaged one, is ignored.
     await writeFile(lab.path('accelerator.json'), '{"key":"qemu:///system","virtType":"kvm","why":"a probe guest ran with KVM"}');
     const { message, hint = '' } = await told();
     expect(message).toMatch(
@@ -101,7 +101,7 @@ describe.skipIf(!existsSync('/dev/kvm'))('the accelerator', () => {
     expect(hint === '' || hint.includes('doctor --fresh')).toBe(true);
     expect((await told()).message).toBe(message);
     expect(await readdir(lab.path('probes'))).toEqual([]);
-    // Nor is that of another kernel, QEMU or CPU, or one that is too old.
+    // So is an answer for another kernel, QEMU or CPU, or an old one.
     const known = await remembered();
     const [entry] = known.entries;
     const entries = [
@@ -115,14 +115,14 @@ describe.skipIf(!existsSync('/dev/kvm'))('the accelerator', () => {
     expect((await remembered()).entries.map(({ key }: { key: string }) => key)).toEqual([entry.key, 'another host']);
   });
 
-  it('is replaced where a member does not start with it: by spawn, start and reset, for all members alike', async () => {
+  it('is replaced by spawn, start and reset if a member does not start with it, for all members', async () => {
     await believeInKvm({ isAlone: false });
     const spawned = await withFirstStartRefused({}, ...spawning());
     expect(spawned.exitCode, spawned.stdout + spawned.stderr).toBe(0);
     expect(spawned.json.counts).toEqual({ created: 2, unchanged: 0, started: expect.any(Number), failed: 0 });
     expect(spawned.json.notes).toContainEqual(note);
     await expectFallenBack('running', 'running');
-    // It converges: nothing is chosen or defined again.
+    // Converged: nothing is chosen or redefined again.
     expect((await lab.ok('spawn', fleet)).counts).toMatchObject({ unchanged: 2 });
 
     for (const [verb, counts, states] of [
@@ -151,8 +151,8 @@ describe.skipIf(!existsSync('/dev/kvm'))('the accelerator', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('is the same for all after a kill in the midst of it', async () => {
-    // Before the new choice is written down, and while members are defined anew.
+  it('is the same for all members after a kill during the change', async () => {
+    // Before the new choice is recorded, and while members are redefined.
     for (const kill of [
       { KILL_ON: 'rename .*/operation\\.json$', KILL_AT: '2' },
       { KILL_ON: 'virsh define', KILL_AT: '4' },
@@ -161,7 +161,7 @@ describe.skipIf(!existsSync('/dev/kvm'))('the accelerator', () => {
       const { signal, stdout, stderr } = await withFirstStartRefused(kill, ...spawning());
       expect(signal, `${JSON.stringify(kill)} ${stdout} ${stderr}`).toBe('SIGKILL');
       expect((await lab.ok('resume', fleet)).counts.failed).toBe(0);
-      // KVM may well work here, and then the first choice does too.
+      // KVM may work on this host, and then the first choice works too.
       const { virtType, cpu } = (await record()).accelerator;
       const mode = cpu === 'host-model' ? cpu : 'custom';
       expect(await members(), JSON.stringify(kill)).toEqual(Array(2).fill({ type: virtType, mode, state: 'running' }));
@@ -169,7 +169,7 @@ describe.skipIf(!existsSync('/dev/kvm'))('the accelerator', () => {
     }
   });
 
-  it('is never replaced where it was asked for, nor is a CPU', async () => {
+  it('is never replaced if it was given explicitly, nor is a CPU', async () => {
     const { exitCode, json, stdout } = await withFirstStartRefused({}, ...spawning('--virt-type', 'kvm'));
     const error = json.error ?? json.members.find((member: { error?: object }) => member.error !== undefined).error;
     expect([error.code, error.hint], stdout).toEqual(['ACCELERATOR_FAILED', expect.stringContaining('--virt-type auto')]);
@@ -190,12 +190,12 @@ describe.skipIf(!existsSync('/dev/kvm'))('the accelerator', () => {
     expect(await readdir(lab.path('fleets'))).not.toContain(fleet);
   });
 
-  it('runs emulated guests with the CPU that is asked for, and says what QEMU refuses', async () => {
+  it('runs emulated guests with the requested CPU, and reports what QEMU refuses', async () => {
     const emulated = (...flags: string[]) => spawning('--virt-type', 'qemu', ...flags);
     await lab.ok(...emulated('--cpu', 'x86-64-v2'));
     expect(await virsh('dumpxml', `${fleet}-001`)).toMatch(/<model fallback='forbid'>kvm64<\/model>/);
     expect((await lab.ok('template', 'render', fleet, '--cpu', 'max')).xml).toContain('<cpu mode="maximum"/>');
-    // Another CPU is another definition; what runs keeps its own until it starts again.
+    // Another CPU needs another definition; running members keep theirs until their next start.
     expect((await lab.ok('spawn', fleet, '--cpu', 'max')).counts).toMatchObject({ redefined: 2, failed: 0 });
     await lab.ok('teardown', fleet, '--yes');
 
@@ -208,7 +208,7 @@ describe.skipIf(!existsSync('/dev/kvm'))('the accelerator', () => {
     await writeFile(template, own);
     const unused = await lab.answer(...emulated('--template', template, '--cpu', 'max'));
     expect([unused.json.error.code, unused.json.error.details]).toEqual(['BAD_TEMPLATE', [expect.stringContaining('leave --cpu out')]]);
-    // libvirt refuses it for real; emulation is the last resort, and the attempt is not repeated for ever.
+    // The refusal by libvirt is real; emulation is the last resort, and the attempt is not repeated forever.
     const { exitCode, json } = await lab.answer(...spawning('--template', template));
     expect(exitCode).toBe(4);
     expect(json.members[0].error).toMatchObject({
@@ -219,8 +219,8 @@ describe.skipIf(!existsSync('/dev/kvm'))('the accelerator', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('leaves nothing unfinished where nothing else can be chosen', async () => {
-    // A CPU that there is under KVM alone.
+  it('leaves nothing unfinished if there is no other choice', async () => {
+    // A CPU that exists only with KVM.
     const known = await remembered();
     const entry = known.entries.find(({ key }: { key: string }) => /cpu mode default .* template [0-9a-f]{12}$/.test(key));
     const since = new Date().toISOString();
@@ -233,7 +233,7 @@ describe.skipIf(!existsSync('/dev/kvm'))('the accelerator', () => {
     const asked = { ...entry, key: entry.key.replace('cpu mode default', 'cpu mode host-passthrough'), since, answer, refuted: [] };
     await writeFile(lab.path('accelerator.json'), JSON.stringify({ ...known, entries: [asked, ...known.entries] }));
     const { exitCode, json, stdout } = await withFirstStartRefused({}, ...spawning('--cpu', 'host-passthrough', '--boot-concurrency', '1'));
-    // Where libvirt offers no KVM at all, nothing is begun.
+    // If libvirt offers no KVM, nothing begins.
     const isOffered = await virsh('domcapabilities', '--virttype', 'kvm').then(Boolean, () => false);
     expect(json.error === undefined, stdout).toBe(isOffered);
     expect(json.error === undefined ? [0, 4] : [2, 8], stdout).toContain(exitCode);

@@ -2,7 +2,7 @@ import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { guest, Lab } from '../../support/lab.js';
 
-/** What a person has in the environment for other reasons changes nothing. */
+/** Unrelated environment variables have no effect. */
 describe('the environment', () => {
   let lab: Lab;
   let golden: string;
@@ -12,7 +12,7 @@ describe('the environment', () => {
   });
   afterAll(() => lab.close());
 
-  it('that has tools tell of themselves, or names a directory that is gone, is kept from the tools', async () => {
+  it('with debug settings or a missing directory is not passed on to tools', async () => {
     const fleet = lab.fleet('env');
     const told = { VIRSH_DEBUG: '0', LIBVIRT_DEBUG: '1', LIBVIRT_LOG_OUTPUTS: '1:stderr', G_MESSAGES_DEBUG: 'all', POSIXLY_CORRECT: '1' };
     const env = { ...lab.env, ...told, TMPDIR: '/nonexistent' };

@@ -6,7 +6,7 @@ import type { Finding } from '../../../src/core/finding.js';
 import { ForeignDomain } from '../../support/foreign-domains.js';
 import { guest, Lab, virsh } from '../../support/lab.js';
 
-/** What other users of the host may read: nothing that a guest knows. */
+/** Other users of the host cannot read guest data. */
 describe('the files of a store', () => {
   let lab: Lab;
   let fleet: string;
@@ -19,7 +19,7 @@ describe('the files of a store', () => {
 
   const imagePath = async (name: string): Promise<string> => (await lab.ok('base', 'inspect', name)).path;
   const modeOf = async (path: string): Promise<string> => ((await stat(path)).mode & 0o7777).toString(8);
-  /** As a user who has nothing to do with the store. */
+  /** Runs as an unrelated user. */
   const canBeRead = async (path: string): Promise<boolean> =>
     (await execa('runuser', ['-u', 'nobody', '--', 'head', '-c', '1', path], { reject: false })).exitCode === 0;
 
@@ -30,7 +30,7 @@ describe('the files of a store', () => {
     return files.filter(({ stats }) => stats.isFile() && (stats.mode & 0o007) !== 0).map(({ name }) => name);
   }
 
-  it('are for their owner and QEMU alone, whatever the umask, unless they are records without secrets', async () => {
+  it('are readable only by their owner and QEMU with any umask, except records without secrets', async () => {
     const umask = process.umask(0);
     try {
       const golden = await lab.golden('golden.qcow2', { filledMiB: 4 });
@@ -61,14 +61,14 @@ describe('the files of a store', () => {
     }
   });
 
-  it('of an older version are found and mended, while a guest runs on them and goes on', async () => {
+  it('of an older version are found and repaired while a guest runs on them', async () => {
     const findings = async (...args: string[]): Promise<Finding[]> => (await lab.answer('verify', ...args)).json.findings;
     const member = `${fleet}-002`;
-    /** Has the running QEMU read what the member's own disk does not have: it is in the base image. It reports that to the monitor or in its log. */
+    /** Makes the running QEMU read data from the base image. It reports the result to the monitor or in its log. */
     const readsBase = async (): Promise<string> => {
       const disk = /libvirt-\d+-format/.exec(await virsh('qemu-monitor-command', member, '--hmp', 'info block'))?.[0];
       const reply = await virsh('qemu-monitor-command', member, '--hmp', `qemu-io ${disk} "read 2M 1M"`);
-      // Where QEMU writes the result differs from release to release.
+      // The place of the result differs between releases of QEMU.
       return reply + (await readFile(`/var/log/libvirt/qemu/${member}.log`, 'utf8'));
     };
     const [golden, layer] = [await imagePath('golden'), await imagePath('layer')];
@@ -97,10 +97,10 @@ describe('the files of a store', () => {
     expect((await stat(inFleet('seeds', `${member}.iso`))).uid).toBe(uid);
     expect((await virsh('domstate', member)).trim()).toBe('running');
     expect(await readsBase()).toMatch(/read 1048576\/1048576 bytes/);
-    // It is opened anew, by its group.
+    // It is reopened with the permissions of its group.
     expect((await lab.ok('reset', fleet, '2', '--wait', 'console=^OK')).counts).toMatchObject({ reset: 1, started: 1, failed: 0 });
 
-    // One that QEMU may not read would be found out by a start that fails.
+    // If QEMU could not read it, the start would fail.
     await chmod(golden, 0o400);
     expect(await findings('--fix')).toMatchObject([{ kind: 'mismatch', what: golden, fixed: true }]);
     expect(await modeOf(golden)).toBe('440');

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { guest, Lab, virsh } from '../../support/lab.js';
 import { isAllowed, traced } from '../../support/tracer.js';
 
-/** Links that somebody put into the store: no verb writes by way of them. strace tells every file that a verb or its tools touch. */
+/** Links placed in the store: no command writes through them. strace shows every file that a command or its tools touch. */
 
 describe('a store with links in it', () => {
   let lab: Lab;
@@ -29,15 +29,15 @@ describe('a store with links in it', () => {
   });
   afterAll(() => lab.close());
 
-  it('writes inside it alone', async () => {
+  it('writes only inside the store', async () => {
     const { touched, exitCode } = await harmless('reset', fleet);
     expect(exitCode).toBe(0);
     expect(touched.some((path) => path.includes('/overlays/'))).toBe(true);
-    // The same trace, held against another list: this test can fail.
+    // The same trace, compared with another list, to show that this test can fail.
     expect(touched.map((path) => path.replace(lab.store, '/elsewhere')).every((path) => isAllowed(lab, path))).toBe(false);
   });
 
-  it.each(['operation.log', 'fleet.json'])('does not write by way of %s', async (name) => {
+  it.each(['operation.log', 'fleet.json'])('does not write through %s', async (name) => {
     const path = lab.path('fleets', fleet, name);
     const kept = await readFile(path).catch(() => undefined);
     await rm(path, { force: true });
@@ -48,7 +48,7 @@ describe('a store with links in it', () => {
     await rm(lab.path('fleets', fleet, 'operation.json'), { force: true });
   });
 
-  it.each(['overlays', 'logs'])('does nothing in %s where that leads elsewhere', async (room) => {
+  it.each(['overlays', 'logs'])('does nothing in %s if it leads elsewhere', async (room) => {
     const path = lab.path('fleets', fleet, room);
     await rename(path, `${path}.kept`).catch(() => undefined);
     await symlink(outside('room'), path);
@@ -65,7 +65,7 @@ describe('a store with links in it', () => {
     await rename(`${path}.kept`, path).catch(() => undefined);
   });
 
-  it('starts nobody on an overlay that has another name', async () => {
+  it('does not start a member on an overlay with another hard link', async () => {
     const member = `${fleet}-001`;
     const overlay = lab.overlay(fleet, member);
     const { path: base, digest } = (await lab.ok('base', 'list')).bases[0];
@@ -82,12 +82,12 @@ describe('a store with links in it', () => {
         expect([args[0], exitCode]).toEqual([args[0], expect.toBeOneOf([2, 3, 4, 7])]);
       }
       expect((await virsh('domstate', member)).trim()).toBe('shut off');
-      // A reset puts a file of its own there.
+      // A reset replaces it with a new file.
       await lab.ok('reset', fleet, '1');
       expect((await lstat(overlay)).nlink).toBe(1);
       await rm(`${overlay}.kept`);
     }
-    // A symbolic link is no overlay: it is missing, and spawn makes what is missing.
+    // A symbolic link counts as a missing overlay, which spawn creates.
     await lab.ok('stop', fleet, '--timeout', '1s', '--force');
     await rename(overlay, `${overlay}.kept`);
     await symlink(base, overlay);

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { guest, Lab, virsh } from '../../support/lab.js';
 
-/** A file that a start does not find, and the hint, followed to the letter. */
-describe('a file that a domain needs and that is gone', () => {
+/** A file that is missing at start, and the hint, followed literally. */
+describe('a missing file of a domain', () => {
   let lab: Lab;
   let golden: string;
   let fleet: string;
@@ -17,7 +17,7 @@ describe('a file that a domain needs and that is gone', () => {
   });
   afterAll(() => lab.close());
 
-  /** The hint of the one member that does not start. */
+  /** The hint for the member that does not start. */
   const hint = async (...args: string[]): Promise<string> => {
     const { exitCode, json } = await lab.answer(...args);
     expect(exitCode).not.toBe(0);
@@ -31,7 +31,7 @@ describe('a file that a domain needs and that is gone', () => {
   };
   const stop = () => lab.ok('stop', fleet, '--timeout', '1s', '--force');
 
-  it('a seed: spawn makes it again', async () => {
+  it('a seed: spawn creates it again', async () => {
     const seed = lab.path('fleets', fleet, 'seeds', `${fleet}-001.iso`);
     await rename(seed, `${seed}.away`);
     expect(await hint('start', fleet)).toBe(`Its seed is missing. "cowherd spawn ${fleet}" creates it again.`);
@@ -40,7 +40,7 @@ describe('a file that a domain needs and that is gone', () => {
     await stop();
   });
 
-  it('a file that only the template names: not a reason to reset the member', async () => {
+  it('a file named in the template: the member need not be reset', async () => {
     const tools = join(lab.scratch, 'tools.iso');
     const drive = `<disk type="file" device="cdrom"><source file="${tools}"/><target dev="sdz" bus="sata"/><readonly/></disk>`;
     const own = await template('tools.xml.hbs', (text) => text.replace('</devices>', `${drive}</devices>`));
@@ -59,7 +59,7 @@ describe('a file that a domain needs and that is gone', () => {
     await stop();
   });
 
-  it('a device: the hint shows what names it', async () => {
+  it('a device: the hint shows where it is named', async () => {
     const own = await template('device.xml.hbs', (text) => text.replace('/dev/urandom', '/dev/cwt-none'));
     const said = await hint('spawn', fleet, '--template', own);
     expect(said).toContain('This host has no /dev/cwt-none');

@@ -4,10 +4,10 @@ import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { Lab } from '../../support/lab.js';
 
-/** Everything that OpenSSH gives a meaning to within a path. */
+/** All characters with a meaning in OpenSSH paths. */
 const oddName = `it's 100%h of "odd" \\ \${HOME} #paths`;
 
-describe('a store whose path has blanks, quotes, % and ${', () => {
+describe('a store path with spaces, quotes, % and ${', () => {
   let lab: Lab;
   let store: string;
   beforeAll(async () => {
@@ -18,7 +18,7 @@ describe('a store whose path has blanks, quotes, % and ${', () => {
   });
   afterAll(() => lab.close());
 
-  it('serves ssh, cp, exec and inventories', async () => {
+  it('works with ssh, cp, exec and inventories', async () => {
     const fleet = lab.fleet('odd');
     const name = `${fleet}-001`;
     const at = ['--store', store];
@@ -34,7 +34,7 @@ describe('a store whose path has blanks, quotes, % and ${', () => {
     await lab.ok('cp', `${name}:/root/note`, join(lab.scratch, 'back'), '--via', 'ssh', ...at);
     expect(await readFile(join(lab.scratch, 'back'), 'utf8')).toBe('hello');
 
-    // An ssh_config has no escape for ${ : the hint says how to get one all the same.
+    // ssh_config has no escape for ${; the hint gives a workaround.
     const inventory = (format: string, root: string) => lab.cowherd('inventory', fleet, '--format', format, '--store', root);
     for (const format of ['ssh-config', 'ansible']) {
       const refused = await inventory(format, store);
@@ -42,7 +42,7 @@ describe('a store whose path has blanks, quotes, % and ${', () => {
     }
     for (const format of ['json', 'env']) expect((await inventory(format, store)).exitCode).toBe(0);
 
-    // By the hint's link, whose name keeps all but that.
+    // Through the link from the hint, which keeps all other characters.
     const link = join(lab.scratch, oddName.replace('${', '('));
     await symlink(store, link);
     const config = join(lab.scratch, 'ssh_config');

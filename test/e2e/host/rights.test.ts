@@ -2,7 +2,7 @@ import { chmod, mkdir } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { guest, Lab } from '../../support/lab.js';
 
-describe('a host that lets too little', () => {
+describe('a host with missing permissions', () => {
   let lab: Lab;
   beforeAll(async () => {
     lab = await Lab.open();
@@ -16,7 +16,7 @@ describe('a host that lets too little', () => {
     ...['--base', `${lab.scratch}/golden.qcow2`, '--count', String(count), ...guest, ...more],
   ];
 
-  it('names the directory that keeps QEMU out, beforehand and when a start fails for it', async () => {
+  it('names the directory that QEMU cannot enter, before and after a failed start', async () => {
     const closed = lab.path('closed');
     await mkdir(lab.store, { mode: 0o755, recursive: true });
     await mkdir(closed, { mode: 0o700 });
@@ -39,7 +39,7 @@ describe('a host that lets too little', () => {
     await lab.ok('teardown', fleet, '--yes', ...store);
   });
 
-  it('has a file where the store is to be: that is said, and not that there are no fleets', async () => {
+  it('reports a file in place of the store, rather than no fleets', async () => {
     for (const store of ['/etc/passwd', '/etc/passwd/store']) {
       const { exitCode, json } = await lab.answer('status', 'lab', '--store', store);
       expect([exitCode, json.error]).toEqual([2, expect.objectContaining({ message: `The store ${store} is not a directory` })]);

@@ -12,7 +12,7 @@ import { longIt } from '../../support/long.js';
 const repository = fileURLToPath(new URL('../../..', import.meta.url));
 const id = randomBytes(3).toString('hex');
 
-/** cowherd as people install it, run by the kinds of people there are: outside the repository, by root and by ordinary users. */
+/** An installed cowherd, run outside the repository by root and by unprivileged users. */
 describe('the installed package', () => {
   let scratch: string;
   let installed: string;
@@ -63,11 +63,11 @@ describe('the installed package', () => {
     await execa('userdel', ['--force', user], { reject: false });
   }
 
-  /** Ends what still runs under the user's name (a session libvirtd), each by its pid. */
+  /** Kills remaining processes of the user, such as a session libvirtd, by pid. */
   async function endProcesses(user: string): Promise<void> {
     for (let attempt = 0; attempt < 50; attempt++) {
       const { stdout } = await execa('ps', ['-u', user, '-o', 'pid=,stat='], { reject: false });
-      // A process that has ended and is not reaped yet keeps nothing busy.
+      // A zombie process does not keep anything busy.
       const alive = stdout
         .split('\n')
         .map((line) => line.trim().split(/\s+/))
@@ -80,7 +80,7 @@ describe('the installed package', () => {
 
   function runAs(user: { name: string; home: string }, env: Record<string, string> = {}) {
     return async (...args: string[]) => {
-      // What stands behind the hyphens is the guest's.
+      // Words after the hyphens are for the guest.
       const hyphens = args.includes('--') ? args.indexOf('--') : args.length;
       const environment = { HOME: user.home, PATH: process.env.PATH ?? '', ...env };
       const { exitCode, stdout, stderr } = await execa(
@@ -119,7 +119,7 @@ describe('the installed package', () => {
     expect((await execa(installed, ['completion', 'bash'], { cwd: '/' })).stdout).toContain('complete ');
   });
 
-  it('serves an ordinary user on a libvirt of their own, with nothing set up', async () => {
+  it('works for an unprivileged user with a session libvirtd, without any setup', async () => {
     const cowherd = runAs(await makeUser('plain'));
     const fleet = `cwt-plain-${id}`;
     const outcome = await ok(
@@ -132,7 +132,7 @@ describe('the installed package', () => {
     const status = await ok(cowherd('status', fleet));
     expect(status.counts.running).toBe(3);
     expect(status.members[0].driftBytes).toBeGreaterThan(0);
-    // Their QEMU is their own process: nothing of its memory is hidden from them.
+    // The user owns the QEMU process and can read all its memory figures.
     expect((await ok(cowherd('status', fleet, '--memory'))).memory).toMatchObject({
       on: 3,
       read: 3,
@@ -146,19 +146,19 @@ describe('the installed package', () => {
     expect((await ok(cowherd('list'))).fleets).toEqual([]);
   });
 
-  longIt('meets a libvirtd that was killed in the middle of a verb again, or says so; no guest is lost', async () => {
+  longIt('reconnects to a libvirtd that was killed during a command, or reports it; no guest is lost', async () => {
     const user = await makeUser('killed');
     const cowherd = runAs(user);
     const fleet = `cwt-killed-${id}`;
     const log = join(user.home, '.local', 'share', 'cowherd', 'fleets', fleet, 'operation.log');
-    /** The user's own daemon; nobody else's is touched. */
+    /** The user's own daemon; no other is touched. */
     const killDaemon = async (): Promise<void> => {
       const { stdout } = await execa('ps', ['-u', user.name, '-o', 'pid=,comm=']);
       const pid = /^\s*(\d+)\s+libvirtd$/m.exec(stdout)?.[1];
       if (pid === undefined) throw new Error(`no libvirtd of ${user.name}:\n${stdout}`);
       process.kill(Number(pid), 'SIGKILL');
     };
-    /** Runs a verb; and once more where a member was caught by a libvirt that can never end its start, as its error says. */
+    /** Runs a command, and repeats it if a member failed because libvirt could not finish its start, as its error says. */
     const settle = async (...args: string[]) => {
       const { exitCode, json } = await cowherd(...args);
       if (!(await freed(json))) return expect([exitCode, json?.error, json?.counts?.failed]).toEqual([0, undefined, 0]);
@@ -190,7 +190,7 @@ describe('the installed package', () => {
       await freed(json);
       const status = await ok(cowherd('status', fleet));
       if (status.unfinished !== undefined) await settle('resume', fleet);
-      // Members that failed are brought by the same command again.
+      // The same command again starts the failed members.
       else if (exitCode === 4) await settle(verb, fleet, ...args);
       const { members, counts } = await ok(cowherd('status', fleet));
       expect([verb, exitCode, counts.running, counts.running === 6 ? '' : JSON.stringify([json, members, status])]).toEqual([
@@ -204,7 +204,7 @@ describe('the installed package', () => {
     await ok(cowherd('teardown', fleet, '--yes', '--with-base'));
   });
 
-  it('gives an ordinary user Linux guests to log in to, without any privilege', async () => {
+  it('lets an unprivileged user create Linux guests and log in to them', async () => {
     const cowherd = runAs(await makeUser('guests'));
     const fleet = `cwt-own-${id}`;
     type Row = Record<string, string | number>;
@@ -222,7 +222,7 @@ describe('the installed package', () => {
     expect(mine.map((line) => line.split('\n')[0])).toEqual(names);
     expect(new Set(mine.map((line) => line.split('\n')[1])).size).toBe(4);
 
-    // Two begin again, and are who they were; the others go on.
+    // Two are reset and keep their identity; the others continue.
     const reset = await ok(cowherd('reset', fleet, '3-4', '--wait', 'agent,ssh'));
     expect(reset.counts).toMatchObject({ reset: 2, started: 2, failed: 0 });
     expect((await ok(cowherd('status', fleet))).members.map(identity)).toEqual(identities);
@@ -236,7 +236,7 @@ describe('the installed package', () => {
     expect((await ok(cowherd('list'))).fleets).toEqual([]);
   });
 
-  it("serves an ordinary user of the group libvirt on the system's libvirt", async () => {
+  it("works for an unprivileged user in the group libvirt with the system's libvirt", async () => {
     const user = await makeUser('member', 'libvirt');
     const store = `/var/lib/libvirt/images/cwt-member-${id}`;
     stores.push(store);
@@ -244,7 +244,7 @@ describe('the installed package', () => {
     const fleet = `cwt-member-${id}`;
     const spawn = ['spawn', fleet, '--base', join(scratch, 'golden.qcow2'), '--count', '3', ...guest, '--wait', 'console=^OK'];
 
-    // Without a store of theirs: refused, with the one command that makes it.
+    // Without their own store: refused, with the command that creates it.
     const refused = await cowherd(...spawn);
     expect(refused.exitCode).toBe(3);
     const command = `sudo install -d -m 2755 -g ${await qemuGroup()} -o ${user.name} ${store}`;
@@ -257,13 +257,13 @@ describe('the installed package', () => {
 
     expect((await ok(cowherd(...spawn))).counts).toMatchObject({ created: 3, started: 3, failed: 0 });
     const overlay = join(store, 'fleets', fleet, 'overlays', `${fleet}-001.qcow2`);
-    // libvirt has given the running guest's disk to QEMU's user; the base image it has left alone.
+    // libvirt has changed the owner of the running guest's disk to QEMU's user, but not that of the base image.
     expect((await stat(overlay)).uid).not.toBe(user.uid);
     const base = await ok(cowherd('base', 'inspect', 'golden'));
     const { uid, gid, mode } = await stat(base.path);
     expect([uid, gid, mode & 0o7777]).toEqual([user.uid, await qemuGroup(), 0o440]);
     expect((await ok(cowherd('reset', fleet))).counts).toMatchObject({ reset: 3, started: 3, failed: 0 });
-    // That user may not read it, and a reset would be no help: root may.
+    // That user may not read it, and a reset would not help; root may.
     const { exitCode, json: closed } = await cowherd('checkpoint', fleet, '2');
     const { message, hint } = closed.members[0].error;
     expect([exitCode, message, hint]).toEqual([
@@ -275,7 +275,7 @@ describe('the installed package', () => {
     expect((await ok(cowherd('verify'))).findings).toEqual([]);
     await ok(cowherd('stop', fleet, '1', '--timeout', '1s', '--force'));
     expect((await ok(cowherd('reset', fleet, '1', '--start', 'all'))).counts).toMatchObject({ reset: 1, started: 1 });
-    // QEMU runs as another user: the resident part is open to all, the proportional one is not.
+    // QEMU runs as another user: resident memory is visible to all, proportional memory is not.
     const { counts, memory, members } = await ok(cowherd('status', fleet, '--memory'));
     expect(counts.running).toBe(3);
     expect(memory).toMatchObject({ on: 3, read: 0, residentBytes: expect.any(Number), proportionalBytes: null, mergedBytes: null });
@@ -287,19 +287,19 @@ describe('the installed package', () => {
     expect(await readdir(join(store, 'fleets'))).toEqual([]);
   });
 
-  /** gid that the system's libvirt runs QEMU with. */
+  /** gid of QEMU processes of the system's libvirt. */
   async function qemuGroup(): Promise<number> {
     return Number(/<model>dac<\/model>[\s\S]*?<baselabel[^>]*>\+\d+:\+(\d+)</.exec(await virsh('capabilities'))?.[1]);
   }
 
-  it('lets those lock a fleet who may change it, and nobody else', async () => {
+  it('lets only users who may change a fleet lock it', async () => {
     const group = `cwt-group-${id}`;
     groups.push(group);
     await execa('groupadd', [group]);
     const owner = await makeUser('owner', 'libvirt', group);
     const mate = await makeUser('mate', 'libvirt', group);
     const outsider = await makeUser('outsider', 'libvirt');
-    // Made by hand, without QEMU's group: the owner cannot give a base image to that.
+    // Created manually, without QEMU's group: the owner cannot change the group of a base image.
     const store = `/var/lib/libvirt/images/cwt-shared-${id}`;
     stores.push(store);
     await execa('install', ['-d', '-m', '2775', '-o', owner.name, '-g', group, store]);
@@ -318,7 +318,7 @@ describe('the installed package', () => {
     const first = await rights();
     expect(first).toMatchObject({ uid: owner.uid, gid, mode: 0o660 });
 
-    // Of an older version, which everybody could open.
+    // A file of an older version, which every user could open.
     await chmod(lock, 0o644);
     for (const user of [root, mate, owner]) {
       const reset = await ok(runAs(user, env)('reset', fleet, '--start', 'none'));
@@ -350,7 +350,7 @@ describe('the installed package', () => {
     await ok(runAs(mate, env)('teardown', fleet, '--yes'));
   });
 
-  /** Where QEMU has no other way, everybody may read a base image: that is said, and the advice mends it when it is followed. */
+  /** If QEMU has no other access, every user may read a base image: a warning says so, and following it fixes that. */
   async function giveToQemu(store: string, cowherd: ReturnType<typeof runAs>, notes: string): Promise<void> {
     const bases = join(store, 'bases');
     const advice = `sudo chgrp -R ${await qemuGroup()} ${bases} && sudo find ${bases} -type d -exec chmod g+s {} +`;
@@ -366,7 +366,7 @@ describe('the installed package', () => {
     expect([mode & 0o7777, gid]).toEqual([0o440, await qemuGroup()]);
   }
 
-  it('tells a user who may not use the system daemon what to do', async () => {
+  it('tells a user without access to the system daemon what to do', async () => {
     const cowherd = runAs(await makeUser('outside'));
     const { exitCode, json } = await cowherd('list', '--connect', 'qemu:///system');
     expect(exitCode).toBe(0);
@@ -376,7 +376,7 @@ describe('the installed package', () => {
     expect(denied.json.error).toMatchObject({ code: 'CONNECTION_FAILED', hint: expect.stringContaining('libvirt') });
   });
 
-  it('names the user, the part of the path and the right that is missing', async () => {
+  it('names the user, the part of the path and the missing permission', async () => {
     const user = await makeUser('denied');
     const closed = join(scratch, 'closed');
     await mkdir(join(closed, 'store', 'fleets'), { recursive: true });
@@ -389,7 +389,7 @@ describe('the installed package', () => {
       expect.stringMatching(/^Run the same command as root \(sudo\)\./),
     ]);
     await ok(runAs({ name: 'root', home: scratch })(...list));
-    // What is their own they can open themselves.
+    // Users can open their own files themselves.
     await chmod(closed, 0o755);
     await chown(join(closed, 'store', 'fleets'), user.uid, user.gid);
     await chmod(join(closed, 'store', 'fleets'), 0o300);
@@ -401,7 +401,7 @@ describe('the installed package', () => {
     await ok(runAs(user)(...list));
   });
 
-  it('keeps root’s history of virsh as it was', async () => {
+  it('does not change the virsh history of root', async () => {
     // The sessions are kept open and are fed hundreds of commands: none of it may end up where a person looks for theirs.
     const home = join(scratch, 'home-root');
     await mkdir(join(home, '.cache', 'libvirt', 'virsh'), { recursive: true });

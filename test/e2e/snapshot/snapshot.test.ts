@@ -143,7 +143,7 @@ describe('snapshot', () => {
     const said = await lab.cowherd('snapshot', 'commit', domain.name, '--yes', '--no-start');
     expect([said.exitCode, said.stdout]).toEqual([
       0,
-      expect.stringMatching(/committed snapshot 1 \(a\) in .*, left off\n {2}no snapshot is left/),
+      expect.stringMatching(/committed snapshot 1 \(a\) in .*, left off\n {2}no snapshots left/),
     ]);
     expect(await domain.state()).toBe('shut off');
     expect(await domain.boots()).toBe(3);

@@ -5,11 +5,11 @@ import fc from 'fast-check';
 import { brokenReplies, brokenSyncs, largeReplies, libvirtWords, replyTo, returns } from './replies.js';
 import { canary, hostileLines, hostileText } from './text.js';
 
-/** What goes into the image of a hostile guest: see root/usr/bin/qemu-ga. */
+/** Files for the image of a hostile guest, see root/usr/bin/qemu-ga. */
 
 const here = fileURLToPath(new URL('root', import.meta.url));
 
-/** How many generated replies there are to each command. */
+/** Number of generated replies to each command. */
 const replyCounts: Record<string, number> = {
   'guest-network-get-interfaces': 160,
   'guest-exec-status': 160,
@@ -20,7 +20,7 @@ const replyCounts: Record<string, number> = {
 };
 const otherReplies = 20;
 
-/** Replies that a good agent gives, so that a verb gets as far as the next one. */
+/** Valid replies, so that a command reaches the next call. */
 const good: Record<string, string> = {
   'guest-ping': '{}',
   'guest-network-get-interfaces': '[]',
@@ -34,10 +34,10 @@ const good: Record<string, string> = {
   'guest-shutdown': '{}',
 };
 
-/** The address of one that would have the next ssh run its command. */
+/** An address that tries to make ssh run a command. */
 export const exploit = `10.9.9.9\n  ProxyCommand touch ${canary}\n#`;
 
-/** Replies with a purpose, by command and name. */
+/** Specific replies, by command and name. */
 const special: Record<string, Record<string, string>> = {
   'guest-network-get-interfaces': {
     exploit: JSON.stringify([
@@ -46,13 +46,13 @@ const special: Record<string, Record<string, string>> = {
   },
   'guest-exec-status': {
     'never-ends': '{"exited":false}',
-    // As it comes of templates/guest/fix-up.sh.
+    // Like the output of templates/guest/fix-up.sh.
     'no-identity': `{"exited":true,"exitcode":0,"out-data":"${Buffer.from('cowherd-self 1\nhostname \u001b[2J\nclock x\ncowherd-end\n').toString('base64')}"}`,
   },
   'guest-file-read': { 'never-ends': `{"count":3,"buf-b64":"${'QUFB'.repeat(16_384)}","eof":false}` },
 };
 
-/** Where the guest really is, so that ssh finds it. */
+/** The real address, so that ssh reaches the guest. */
 const realAddress = `printf '{"return":[{"name":"eth0","hardware-address":"@MAC@","ip-addresses":[{"ip-address-type":"ipv4","ip-address":"%s"}]}]}\\n' "$(ip -4 -o addr show eth0 | sed 's/.*inet //; s/[/].*//; q')"`;
 
 /** Fills the directory that build.sh takes with --add. The same seed gives the same files. */
@@ -60,7 +60,7 @@ export async function writeCorpus(directory: string, seed: number): Promise<void
   await cp(here, directory, { recursive: true });
   const root = join(directory, 'usr/lib/hostile');
   await mkdir(root, { recursive: true });
-  // Until a test says otherwise.
+  // Default until a test changes it.
   await writeFile(join(root, 'script'), 'guest-ping=good');
   for (const [position, command] of Object.keys(returns).entries()) {
     const replies = fc.sample(replyTo(command), { seed: seed + position, numRuns: replyCounts[command] ?? otherReplies });

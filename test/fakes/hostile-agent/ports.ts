@@ -1,9 +1,9 @@
 import { VirshAgent } from '../../../src/adapters/libvirt/virsh-agent.js';
 import type { Clock } from '../../../src/ports/machine.js';
 
-/** Ports to guests that answer with given replies: what libvirt's agent commands give is faked, all else is cowherd's own. */
+/** Guest ports with given replies: only the answers of libvirt's agent commands are faked. */
 
-/** What virsh prints of an agent's reply, as libvirt 9.0 has it print. */
+/** The output of virsh in libvirt 9.0 for an agent's reply. */
 export function virshReply(line: string): { stdout: string; error: string } {
   let reply: { error?: { class?: unknown; desc?: unknown } };
   try {
@@ -18,10 +18,10 @@ export function virshReply(line: string): { stdout: string; error: string } {
   return { stdout: '', error: `internal error: unable to execute QEMU agent command 'guest-exec': ${why}` };
 }
 
-/** How many replies were given, by all agents together. */
+/** Total number of replies of all agents. */
 export let given = 0;
 
-/** Agents of several domains. @param lines by domain and command: the reply that comes next */
+/** Agents of several domains. @param lines by domain and command: the next reply */
 export function agentOf(lines: (domain: string, command: string) => string): VirshAgent {
   return new VirshAgent(async (line) => {
     const [, domain = '', command = ''] = /^qemu-agent-command '([^']*)' '\{"execute":"([^"]*)"/.exec(line) ?? [];
@@ -30,14 +30,14 @@ export function agentOf(lines: (domain: string, command: string) => string): Vir
   });
 }
 
-/** No time passes: what is asked of guests ends by itself. */
+/** A clock that stands still: calls to guests end by themselves. */
 export const patientClock: Clock = {
   monotonic: () => 0,
   now: () => new Date(1_700_000_000_000),
   sleep: (_, signal) => new Promise((resolve) => signal?.addEventListener('abort', () => resolve(), { once: true })),
 };
 
-/** Time passes as fast as it is waited for, and a second with each look at the clock. */
+/** A clock that advances immediately with each sleep, and by one second with each reading. */
 export function fastClock(): Clock {
   let now = 0;
   return {

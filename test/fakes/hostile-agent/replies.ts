@@ -2,14 +2,14 @@ import fc from 'fast-check';
 import { hostileIdentity, hostileLines, hostileText } from './text.js';
 
 /**
- * Replies of a hostile guest agent, as text: much of it cannot come out of JSON.stringify. A reply has the shape that the command's has, with
- * some of its values replaced, or no shape at all.
+ * Replies of a hostile guest agent as text, because JSON.stringify cannot produce many of them. A reply has the structure of a valid
+ * one with some values replaced, or no structure at all.
  */
 
 /** A reply or a part of one, as JSON text. */
 type Json = fc.Arbitrary<string>;
 
-/** JSON in ASCII, so that what is no character by itself (half a surrogate pair) survives. */
+/** JSON in ASCII, so that half a surrogate pair survives. */
 export function jsonText(text: string): string {
   return JSON.stringify(text).replace(/[^\x20-\x7e]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
@@ -52,7 +52,7 @@ const odd: Json = fc.constantFrom(
   '"1e999"',
 );
 
-/** Nothing that belongs there. */
+/** A value of a wrong type. */
 const anything: Json = fc.oneof(
   { weight: 4, arbitrary: text },
   { weight: 2, arbitrary: number },
@@ -66,7 +66,7 @@ function spoilt(right: Json): Json {
   return fc.oneof({ weight: 3, arbitrary: right }, { weight: 2, arbitrary: anything });
 }
 
-/** Some members left out, and strangers among them. */
+/** Some properties removed, and unknown ones added. */
 function object(members: Record<string, Json>): Json {
   const known = Object.entries(members).map(([key, value]) => value.map((json) => `${JSON.stringify(key)}:${json}`));
   return fc
@@ -90,7 +90,7 @@ const oddBase64: Json = fc.constantFrom('"===="', '"%%%"', '"YQ"', '"Y Q = ="', 
 
 const exitCode: Json = fc.constantFrom('0', '1', '"x"', '-1', '9007199254740992', '256', '1e999', '0.5', 'null', '[]', '"0"');
 
-/** By command: what stands in `return`. @MAC@ stands for the MAC of the member's own card. */
+/** The value of `return`, by command. @MAC@ is replaced with the MAC of the member's card. */
 export const returns: Record<string, Json> = {
   'guest-ping': fc.oneof(fc.constant('{}'), anything),
   'guest-network-get-interfaces': spoilt(
@@ -139,7 +139,7 @@ export const returns: Record<string, Json> = {
   'guest-shutdown': anything,
 };
 
-/** Messages of libvirt that a guest may quote. Taken for libvirt's own, one guest would speak for the whole host. */
+/** libvirt messages that a guest may quote. If they were taken for messages of libvirt, one guest could affect the whole host. */
 export const libvirtWords = [
   'Disconnected from qemu:///system due to end of file',
   'End of file while reading data: Input/output error',
@@ -163,7 +163,7 @@ const refusal: Json = object({
   desc: fc.oneof({ weight: 2, arbitrary: text }, { weight: 1, arbitrary: fc.constantFrom(...libvirtWords).map(jsonText) }),
 });
 
-/** One line that libvirt takes for a reply. */
+/** One line that libvirt accepts as a reply. */
 export function replyTo(command: string): Json {
   return fc.oneof(
     { weight: 9, arbitrary: (returns[command] ?? anything).map((value) => `{"return":${value}}`) },
@@ -173,7 +173,7 @@ export function replyTo(command: string): Json {
 
 const event = '{"event":"x","timestamp":{"seconds":1,"microseconds":2},"data":{}}';
 
-/** What is no reply, or more than one. libvirt gives up on an agent after most of it. */
+/** Invalid or multiple replies. libvirt disconnects an agent after most of them. */
 export const brokenReplies: Record<string, string> = {
   'not-json': 'garbage\n',
   half: '{"return":{"pid":',
@@ -197,14 +197,14 @@ export const largeReplies: Record<string, string> = {
   'ten-megabytes': `printf '{"return":[{"name":"'; head -c 10000000 /dev/zero | tr '\\0' A; printf '"}]}\\n'`,
   'three-megabytes': `printf '{"return":[{"name":"'; head -c 3000000 /dev/zero | tr '\\0' A; printf '"}]}\\n'`,
   'many-interfaces': `printf '{"return":[{}'; yes ',{"name":"x"}' | head -n 100000 | tr -d '\\n'; printf ']}\\n'`,
-  // Each with an address, as many as there is room for.
+  // As many interfaces with an address as fit.
   'many-addresses': `printf '{"return":[{"name":"x","hardware-address":"@MAC@","ip-addresses":[{}'; yes ',{"ip-address-type":"ipv4","ip-address":"10.9.9.9"}' | head -n 50000 | tr -d '\\n'; printf ']}]}\\n'`,
-  // One level deeper than libvirt itself takes would only show what libvirt does.
+  // A deeper level would be rejected by libvirt.
   'deep-nesting': `printf '{"return":'; yes '[' | head -n 10000 | tr -d '\\n'; yes ']' | head -n 10000 | tr -d '\\n'; printf '}\\n'`,
   'large-output': `printf '{"return":{"exited":true,"exitcode":0,"out-data":"'; head -c 3000000 /dev/zero | tr '\\0' A; printf '"}}\\n'`,
 };
 
-/** By what goes wrong with synchronization. */
+/** By the kind of synchronization fault. */
 export const brokenSyncs: Record<string, string> = {
   'wrong-id': `printf '{"return":12345}\\n'`,
   twice: `printf '{"return":%s}\\n{"return":%s}\\n' "$id" "$id"`,

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 
 /**
- * Where generated text begins: the same in every run, so that a failure can be looked into. HOSTILE_SEED=random takes a new one, which is
- * printed; HOSTILE_SEED=N repeats it.
+ * Seed of generated text: the same in every run, so that failures can be reproduced. HOSTILE_SEED=random uses and prints a new one;
+ * HOSTILE_SEED=N repeats it.
  */
 export const seed = chosen(process.env.HOSTILE_SEED);
 fc.configureGlobal({ seed });

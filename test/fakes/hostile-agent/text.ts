@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 
-/** Text that a hostile guest might send: made to break the format that it ends up in, or to run a command there. */
+/** Text that a hostile guest might send, to break an output format or to run a command. */
 
-/** Made by whatever runs a command that a guest has sent. No test may find it. */
+/** Created if a command sent by a guest is run. No test may find it. */
 export const canary = '/tmp/cwt-canary';
 
 const commands = [
@@ -108,22 +108,22 @@ const piece = fc.oneof(
   { weight: 1, arbitrary: fc.string({ unit: 'binary', maxLength: 8 }) },
 );
 
-/** Text of a few pieces; now and then of some kilobytes. */
+/** Text of a few pieces, sometimes of several kilobytes. */
 export const hostileText: fc.Arbitrary<string> = fc.oneof(
   { weight: 12, arbitrary: fc.array(piece, { minLength: 1, maxLength: 4 }).map((pieces) => pieces.join('')) },
-  // An address that carries a command behind it.
+  // An address followed by a command.
   { weight: 4, arbitrary: fc.tuple(fc.constantFrom(...addresses), fc.constantFrom(...commands)).map((parts) => parts.join('')) },
   { weight: 1, arbitrary: fc.tuple(piece, fc.integer({ min: 1, max: 2_000 })).map(([text, times]) => text.repeat(times)) },
 );
 
-/** Several lines of such text, as on a console or as a program's output. */
+/** Several lines of such text, as on a console or from a program. */
 export const hostileLines: fc.Arbitrary<string> = fc
   .array(fc.oneof(hostileText, fc.constantFrom('status: done', 'status: error', 'TINY-READY cwt boots=1', 'cwt-001 ! exit 0')), {
     maxLength: 6,
   })
   .map((lines) => lines.join('\n'));
 
-/** What templates/guest/fix-up.sh would report, with hostile values. */
+/** A report like that of templates/guest/fix-up.sh, with hostile values. */
 export const hostileIdentity: fc.Arbitrary<string> = fc
   .array(
     fc.tuple(

@@ -1,4 +1,4 @@
-// Loaded before cowherd's own code: notes at the end how much memory the process took at most, in KiB.
+// Preloaded before cowherd: records the peak memory of the process in KiB at exit.
 import { appendFileSync } from 'node:fs';
 
 process.on('exit', () => appendFileSync(process.env.CWT_USAGE, `${process.resourceUsage().maxRSS}\n`));

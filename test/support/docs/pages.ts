@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-/** Reads the pages that users read: their headings, fenced blocks and the commands in them. */
+/** Parses documentation pages: headings, fenced blocks and commands. */
 
 export const repository = fileURLToPath(new URL('../../..', import.meta.url));
 
@@ -16,7 +16,7 @@ export interface Block {
 
 export interface ShownCommand {
   text: string;
-  /** The page shows output of it that begins with "Error:". */
+  /** The output on the page begins with "Error:". */
   fails: boolean;
 }
 
@@ -35,7 +35,7 @@ export const pages: readonly string[] = [
 
 export const textOf = (page: string): string => readFileSync(`${repository}/${page}`, 'utf8');
 
-/** The anchor that GitHub gives a heading. */
+/** GitHub's anchor of a heading. */
 export function anchorOf(heading: string): string {
   return heading
     .toLowerCase()
@@ -92,7 +92,7 @@ export function commandsOf({ language, text }: Block): ShownCommand[] {
 
 const withoutComment = (line: string): string => line.replace(/(^|\s)#\s.*$/, '').trim();
 
-/** The words of each call of cowherd in a command line, as a shell reads them. */
+/** The arguments of each call of cowherd in a command line, as parsed by a shell. */
 export function cowherdCalls(line: string): string[][] {
   const calls: string[][] = [[]];
   const words = line.matchAll(/[<>]\(|\)|&&|\|\|?|;|[<>]\s*[^\s(]+|((?:'[^']*'|"(?:\\.|[^"\\])*"|\\.|[^\s;|&<>()'"\\])+)/g);

@@ -1,18 +1,18 @@
-/** How the commands of each section of the documentation are tested: run in a world of test/e2e/cli/docs.test.ts, or why not. */
+/** How the commands of each section of the documentation are tested: the setup in test/e2e/cli/docs.test.ts, or why they are not run. */
 
 export type World = 'small' | 'linux' | 'images' | 'snapshots';
 
 export type Plan =
-  /** @param before commands that lead to the state which the section describes, in the words of the page */
+  /** @param before commands that create the state described in the section */
   | { world: World; before?: readonly string[] }
-  /** Why the commands are checked for their names and flags alone. */
+  /** Why only names and flags of the commands are checked. */
   | { reason: string };
 
 const changesThisMachine = 'installs software on this machine, from the internet';
 const runsTheTests = 'starts the test suite or a part of it';
 const example = { reason: 'test/e2e/cli/examples.test.ts runs the script of the example, whose output this is' };
 
-/** Sections run in this order, within each world. */
+/** Order of the sections within each setup. */
 export const planned: Record<string, Plan> = {
   'README.md#quickstart': { reason: 'npm run test:debian13 runs the quickstart on a fresh system' },
   'README.md#install': { reason: changesThisMachine },
@@ -80,7 +80,7 @@ export const planned: Record<string, Plan> = {
   'examples/vitest-fleet/README.md#a-test-suite-across-three-vms': example,
 };
 
-/** Commands within sections that run, which are left out. */
+/** Skipped commands within sections that run. */
 export const exceptions: readonly (readonly [command: RegExp, reason: string])[] = [
   [/^cowherd ssh lab-003$/, 'interactive; the next section runs a command by ssh'],
   [/^cowherd console /, 'interactive; test/e2e/guest/guests.test.ts attaches a terminal'],

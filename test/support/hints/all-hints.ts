@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 
-/** A hint as it is written in the sources; what is put in at run time is an ellipsis. */
+/** A hint as written in the sources; inserted values are an ellipsis. */
 export interface WrittenHint {
   file: string;
   text: string;
@@ -24,7 +24,7 @@ export function allHints(): WrittenHint[] {
   });
 }
 
-/** Functions whose last text is a hint. */
+/** Functions whose last argument is a hint. */
 const refusals = /^(refuse|#note|#refuse)$/;
 
 function visit(node: ts.Node, isHint: boolean, texts: Set<string>): void {
@@ -37,7 +37,7 @@ function visit(node: ts.Node, isHint: boolean, texts: Set<string>): void {
   const inside = isHint || begins;
   if (ts.isCallExpression(node)) {
     const callee = node.expression.getText().split('.').at(-1) ?? '';
-    // What a hint is compared with, or taken apart by, is none.
+    // Strings that a hint is compared with or split by are not hints.
     if (/^(includes|split|test|startsWith|endsWith|replace|join|localeCompare)$/.test(callee)) {
       visit(node.expression, inside, texts);
       return;

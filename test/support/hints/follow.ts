@@ -3,9 +3,9 @@ import { execa } from 'execa';
 import { bin, type Lab } from '../lab.js';
 
 /**
- * Does what a hint says, to the letter. A hint that is not a command is followed by the test itself.
- * @param hint with commands of cowherd, virsh, qemu-img or the system in it
- * @param isAsked which of them, where a hint names a way to find out which one is right
+ * Runs the commands in a hint literally. The test itself follows hints without a command.
+ * @param hint with commands of cowherd, virsh, qemu-img or the system
+ * @param isAsked selects commands, if the hint says how to find out which one is right
  */
 export async function follow(lab: Lab, hint: string, isAsked: (command: string) => boolean = () => true): Promise<string[]> {
   const commands = commandsIn(hint).filter(isAsked);
@@ -16,7 +16,7 @@ export async function follow(lab: Lab, hint: string, isAsked: (command: string) 
 
 const tools = ['kill', 'cowherd', 'virsh', 'qemu-img', 'chmod', 'chgrp', 'chown', 'install', 'find', 'mv'];
 
-/** The commands of the first way that a hint gives, in their order: in quotes, or behind a colon up to the end of the sentence. */
+/** The commands of the first alternative in a hint, in order: in quotes, or after a colon up to the end of the sentence. */
 export function commandsIn(hint: string): string[] {
   const [first = ''] = hint.split(/\. Or |, or /);
   const words = tools.join('|');
@@ -24,7 +24,7 @@ export function commandsIn(hint: string): string[] {
   return [...first.matchAll(pattern)].map(([, quoted, bare = '']) => (quoted ?? bare).replace(/\.$/, '').replace(/^sudo /, ''));
 }
 
-/** In the words of a shell, with this repository's cowherd and the lab's store and connection. */
+/** Runs a shell command with this repository's cowherd and the lab's store and connection. */
 export async function run(lab: Lab, command: string): Promise<string> {
   const shell = `cowherd() { ${process.execPath} ${bin} "$@"; }; sudo() { "$@"; }; ${command}`;
   const { exitCode, stdout, stderr } = await execa('bash', ['-c', shell], { cwd: join(lab.scratch), env: lab.env, reject: false });

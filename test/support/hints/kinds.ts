@@ -1,16 +1,16 @@
 /**
- * Every kind of hint, by what it tells to do. docs/reliability.md shows this table, and a unit test holds both against the sources: a hint
- * of no kind fails it.
+ * Every kind of hint, by what it tells the user to do. docs/reliability.md shows this table. A unit test compares both with the sources
+ * and fails for a hint without a kind.
  */
 export interface HintKind {
   kind: string;
-  /** What hints of this kind say. The first kind that fits counts. */
+  /** Matches hints of this kind. The first matching kind counts. */
   says: RegExp;
-  /** Files of tests that cause the fault; none where nothing could be followed, or where it is still missing. */
+  /** Test files that cause the fault; none if the hint cannot be followed or the test is missing. */
   tests: string[];
   /**
-   * followed: a test does what the hint says, to the letter, and sees that it helps. told: a test causes the fault, and looks at the words.
-   * reads: it only names what to look at or what to write instead. missing: no test yet.
+   * followed: a test does exactly what the hint says and checks that it helps. told: a test causes the fault and checks the text.
+   * reads: the hint only says what to look at or what to write instead. missing: no test yet.
    */
   how: 'followed' | 'told' | 'reads' | 'missing';
 }
@@ -18,7 +18,7 @@ export interface HintKind {
 const e2e = (...names: string[]): string[] => names.map((name) => `test/e2e/${name}.test.ts`);
 
 export const hintKinds: HintKind[] = [
-  // What QEMU or this user may not use.
+  // Permissions of QEMU and of this user.
   {
     kind: 'let QEMU into a closed directory or base image',
     says: /^Grant access|^…chmod …|^cowherd verify --fix$|^…, or keep the store|QEMU runs as another user/,
@@ -26,12 +26,12 @@ export const hintKinds: HintKind[] = [
     how: 'followed',
   },
   {
-    kind: 'a right that this user lacks',
-    says: /Grant yourself the permission|Run the same command as|root \(sudo\)|prints the command that creates a store|This user may not write there/,
+    kind: 'a missing permission',
+    says: /Grant yourself the permission|Run the same command as|root \(sudo\)|prints the command that creates a store|This user may not write there|Give yourself that right|gives the command that makes a store/,
     tests: e2e('host/users'),
     how: 'followed',
   },
-  { kind: 'make a store of your own', says: /^Make it yours/, tests: e2e('host/users'), how: 'followed' },
+  { kind: 'create your own store', says: /^Make it yours/, tests: e2e('host/users'), how: 'followed' },
   { kind: "give base images to QEMU's group", says: /Give them to QEMU's group/, tests: e2e('host/users'), how: 'followed' },
   {
     kind: 'restrict or open images: verify --fix',
@@ -42,20 +42,20 @@ export const hintKinds: HintKind[] = [
   { kind: 'take checkpoints as root', says: /^Run it as root|^ --drop$/, tests: e2e('host/users'), how: 'followed' },
   { kind: 'use the system daemon', says: /may not use the system daemon/, tests: e2e('host/users'), how: 'told' },
   {
-    kind: 'locks of others',
-    says: /^Only the owner of|lock is released|^Run the command again when that process|Wait until (it|that process)|See what it is \(ps|fuser -v|^To see which process holds it|^It has another hard link/,
+    kind: 'locks held by other processes',
+    says: /^Only the owner of|lock is released|^Run the command again when that process|Wait until (it|that process)|See what it is \(ps|fuser -v|^To see which process holds it|^It has another hard link|lock goes away|^It has another name as well/,
     tests: ['test/integration/lock.test.ts', ...e2e('host/users')],
     how: 'told',
   },
   {
-    kind: 'immutable files and file systems that are read-only',
-    says: /Even root cannot|read-only|Remount it/i,
+    kind: 'immutable files and read-only file systems',
+    says: /Even root cannot|read-only|Remount it|Not even root may/i,
     tests: e2e('faults/full-disk'),
     how: 'told',
   },
   { kind: 'AppArmor and SELinux', says: /AppArmor denied|SELinux denied/, tests: ['test/unit/adapters/virsh.test.ts'], how: 'told' },
 
-  // Disks that others have worked on.
+  // Disks changed by other programs.
   {
     kind: 'an image that is open in another process',
     says: /^Close it there|^Unmount it|Shut down the virtual machine that uses it|Another process has the disk open|Shut down what (writes|uses)/,
@@ -63,7 +63,7 @@ export const hintKinds: HintKind[] = [
     how: 'followed',
   },
   {
-    kind: 'keep a disk that a blockpull took off its base image',
+    kind: 'keep a disk after a blockpull',
     says: /The disk is complete|qemu-img rebase/,
     tests: e2e('hints/disks'),
     how: 'followed',
@@ -81,8 +81,8 @@ export const hintKinds: HintKind[] = [
     how: 'followed',
   },
   {
-    kind: 'bring a domain back to its own disks',
-    says: /^Was the store moved\? "cowherd base relocate" corrects the paths. Otherwise|^virsh undefine$|--managed-save --snap|^virsh destroy …; |--keep-/,
+    kind: "restore a domain's own disks",
+    says: /^Was the store moved\? "cowherd base relocate" corrects the paths. Otherwise|^virsh undefine$|--managed-save --snap|^virsh destroy …; |--keep-|^Was the store moved\? "cowherd base relocate" mends that. Else/,
     tests: e2e('base/tamper'),
     how: 'followed',
   },
@@ -93,7 +93,7 @@ export const hintKinds: HintKind[] = [
     tests: e2e('base/tamper', 'fleet/verify'),
     how: 'followed',
   },
-  { kind: 'smaller by compact', says: /writes it anew|rewrites it/, tests: e2e('hints/repairs'), how: 'followed' },
+  { kind: 'shrink an overlay: compact', says: /writes it anew|rewrites it/, tests: e2e('hints/repairs'), how: 'followed' },
   {
     kind: 'repair an image with qemu-img check',
     says: /qemu-img check -r all|with "qemu-img check"/,
@@ -101,10 +101,10 @@ export const hintKinds: HintKind[] = [
     how: 'told',
   },
 
-  // Domains of members, and domains in the way.
+  // Domains of members, and conflicting domains.
   {
-    kind: 'a device that a person added to a domain',
-    says: /^Detach it, run the command again|^virsh edit …$/,
+    kind: 'a device that was added to a domain',
+    says: /^Detach it, run the command again|^virsh edit …$|^Take it out, run the command again/,
     tests: e2e('hints/domains'),
     how: 'followed',
   },
@@ -115,14 +115,14 @@ export const hintKinds: HintKind[] = [
     how: 'followed',
   },
   {
-    kind: 'a domain of that name that is not of the fleet',
+    kind: 'a domain outside the fleet with the same name',
     says: /domrename|Rename it, or choose another fleet name|lost the metadata|virsh undefine …$|nor what it may have open|lost the mark|nor files that it may have open/,
     tests: e2e('base/tamper', 'fleet/verbs'),
     how: 'followed',
   },
   {
-    kind: 'a file that a domain needs and that is gone',
-    says: /^Its (disk|seed) is missing|which does not exist\. Restore it|^This host has no/,
+    kind: 'a missing file of a domain',
+    says: /^Its (disk|seed) is missing|which does not exist\. Restore it|^This host has no|^Its (disk|seed) is gone|which does not exist\. Put it back|^This machine has no/,
     tests: e2e('host/missing-files'),
     how: 'followed',
   },
@@ -134,27 +134,27 @@ export const hintKinds: HintKind[] = [
   },
   { kind: 'config files', says: /looks like a fleet file|^It may set …/, tests: e2e('cli/config'), how: 'told' },
   {
-    kind: 'a store whose path ssh cannot take',
-    says: /^Access the store through a link|^Go to the store by a link/,
+    kind: 'a store path that ssh does not support',
+    says: /^Access the store through a link/,
     tests: e2e('host/odd-store'),
     how: 'followed',
   },
   { kind: 'redefine members: spawn', says: /Define it anew|Redefine it/, tests: e2e('hints/repairs'), how: 'followed' },
   {
     kind: 'create what is missing: spawn',
-    says: /(makes|creates) what is missing|Run "cowherd spawn" again|(makes|creates) (what is missing|missing domains)/,
+    says: /(makes|creates) (what is missing|missing domains)|Run "cowherd spawn" again/,
     tests: e2e('fleet/verify', 'fleet/verbs'),
     how: 'followed',
   },
   {
-    kind: 'orphans, and domains that are members of nothing',
-    says: /They are unused|If you do not need it|detach it from that domain|Check whether you need|it can be removed|If no domain uses|Undefine those that do not belong/,
+    kind: 'orphaned files and domains',
+    says: /They are unused|If you do not need it|detach it from that domain|Check whether you need|it can be removed|If no domain uses|Undefine those that do not belong|Nothing knows them any more|If nothing needs it|detach it from that one|Look whether/,
     tests: e2e('fleet/verify'),
     how: 'told',
   },
   {
-    kind: 'sweep what killed runs left: verify --fix',
-    says: /Remove it: cowherd verify/,
+    kind: 'remove leftovers of killed runs: verify --fix',
+    says: /Remove it: cowherd verify|It can go/,
     tests: e2e('fleet/verify', 'checkpoint/stray-checkpoints'),
     how: 'followed',
   },
@@ -168,8 +168,8 @@ export const hintKinds: HintKind[] = [
 
   // Base images.
   {
-    kind: 'bring back a base image: base add',
-    says: /base add FILE|Import the image again|Bring (back|it)|compares its content|Every overlay on it may be corrupt|never creates such an image/,
+    kind: 'restore a base image: base add',
+    says: /base add FILE|Import the image again|Bring (back|it)|compares its content|Every overlay on it may be corrupt|never creates such an image|never makes such an image/,
     tests: e2e('base/tamper', 'fleet/verify'),
     how: 'followed',
   },
@@ -180,7 +180,7 @@ export const hintKinds: HintKind[] = [
     how: 'followed',
   },
   {
-    kind: 'base images that domains of no fleet stand on',
+    kind: 'base images used by domains outside any fleet',
     says: /These domains are not of any fleet|Their content would become garbage|Writing to one link|These domains belong to no fleet|Their content would be corrupted|Whoever writes to one/,
     tests: e2e('base/promote'),
     how: 'told',
@@ -192,7 +192,7 @@ export const hintKinds: HintKind[] = [
     how: 'told',
   },
   {
-    kind: 'what members of an image would have in common',
+    kind: 'images that are not generalized',
     says: /machine-id|virt-sysprep|guestfish|cloud-init clean|rm -f|rm-rf|ssh-keygen -A|^instance/,
     tests: e2e('guest/guests'),
     how: 'told',
@@ -201,7 +201,7 @@ export const hintKinds: HintKind[] = [
   // The host.
   {
     kind: 'a full disk or quota',
-    says: /The disk (is full|quota)|Free some|fill|Is the disk full|Is there room|^free some space|worst case/i,
+    says: /The disk (is full|quota)|Free some|fill|Is the disk full|Is there room|Also check the space|^free some space|worst case/i,
     tests: e2e('faults/full-disk'),
     how: 'told',
   },
@@ -248,16 +248,16 @@ export const hintKinds: HintKind[] = [
     how: 'followed',
   },
   { kind: 'KSM', says: /Merged pages|equal pages/, tests: ['test/integration/machine-memory.test.ts'], how: 'told' },
-  { kind: 'disks that fail', says: /dmesg/, tests: [], how: 'missing' },
+  { kind: 'failing disks', says: /dmesg/, tests: [], how: 'missing' },
 
-  // Members, guests and what they are doing.
+  // Members and guests.
   {
-    kind: 'start, stop or let go on',
-    says: /cowherd (start|stop)|virsh (start|shutdown)|Resume it|(may|It may) still shut down|--force|Start it|Stop it|lets (it|them) go on|Shut it down|virsh start|virsh resume|started by hand|End it/,
+    kind: 'start, stop or resume',
+    says: /cowherd (start|stop)|virsh (start|shutdown)|Resume it|(may|It may) still shut down|--force|Start it|Stop it|lets (it|them) go on|Shut it down|virsh start|virsh resume|started by hand|End it|Let it go on|it may still go off/,
     tests: e2e('base/promote', 'fleet/verbs', 'faults/full-disk', 'snapshot/snapshot'),
     how: 'followed',
   },
-  { kind: 'give it longer', says: /--timeout|TIMEOUT/, tests: e2e('guest/guests', 'faults/hangs'), how: 'told' },
+  { kind: 'increase the timeout', says: /--timeout|TIMEOUT/, tests: e2e('guest/guests', 'faults/hangs'), how: 'told' },
   {
     kind: 'run it again',
     says: /^Run (the same command|this) again|No data was lost|run the same command/i,
@@ -284,7 +284,7 @@ export const hintKinds: HintKind[] = [
     how: 'followed',
   },
   {
-    kind: 'golden VMs and clones',
+    kind: 'source VMs and clones',
     says: /golden|clone|--from-(domain|running)|freeze|detach-disk|--hook|virsh detach|lasting|save_image|cold start/i,
     tests: e2e('clone/clones', 'base/from-domain'),
     how: 'followed',
@@ -296,17 +296,17 @@ export const hintKinds: HintKind[] = [
     how: 'told',
   },
 
-  // Files of the store that are not what they were.
+  // Changed files in the store.
   {
-    kind: 'something in the way in the store',
+    kind: 'unexpected files in the store',
     says: /Restore the directory|cowherd does not (follow|change|remove)|Move it away|Look at (…|it)|in its place|directory does not exist|Check that directory|directory was renamed|Remove it|is removed|Restore|Remove it, and rebase|Put the directory back|cowherd (reads and writes|changes|removes) nothing|Remove it and rebase/,
     tests: e2e('base/tamper', 'host/hostile-store'),
     how: 'followed',
   },
 
-  // What was asked for in a way that cannot be done.
+  // Invalid input.
   {
-    kind: 'what to write, read or look at instead',
+    kind: 'what to write or read instead',
     says: /^(Make|Create|List|Name|Say|Write|Use|Check|See|Try|Choose|Give|Leave|Look|Is |It (has|is|says)|There are|The (store|base|work|guest|states)|Answer|Members|Add|Quote|Run it|Fetch|Put|Letters|Six|Each|32|A |Rename|TMPDIR|Let|Some|To |Change|"cowherd|If you|Mend|qemu-img convert has|Define|Please|Correct|Disks|Start again|cowherd (status|writes)|Copy it into the guests|"…… --help"|With several fleets|Call copyInFleets|Have it|Set|format$|fleets$|Enlarge|Grow|Omit|Provide|Redefine|Repair|Run this command|Restrict|Switch|Existing|Wait|For details|The record)/,
     tests: ['test/unit/limits.test.ts', 'test/unit/hostile-fleet-files.test.ts', ...e2e('fleet/verbs', 'fleet/names')],
     how: 'reads',

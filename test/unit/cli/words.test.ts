@@ -39,7 +39,7 @@ describe('an unknown command', () => {
     ['bsae:add', 'Unknown command "bsae". Did you mean "base"?', '"cowherd --help"'],
     ['base:lits', 'Unknown command "base lits". Did you mean "base list"?', '"cowherd base --help"'],
     ['xyzzy', 'Unknown command "xyzzy".', '"cowherd --help"'],
-    ['--json', 'Flags come after the command, and "--json" comes first', '"cowherd COMMAND --json"'],
+    ['--json', '"--json" is before the command; flags must follow it', '"cowherd COMMAND --json"'],
   ])('%s', (id, message, hint) => {
     expect(unknownCommand(id, config)).toMatchObject({ code: 'BAD_USAGE', exitCode: 2, message, hint: expect.stringContaining(hint) });
   });

@@ -27,7 +27,7 @@ describe('the history of base images', () => {
   it('is a tree of promotions, with removed ancestors', () => {
     expect(renderHistory({ images: baseHistory(bases), damaged: [] })).toBe(
       [
-        'x@780000000000  gone',
+        'x@780000000000  removed',
         '└─ y@790000000000  2026-11-05 10:00  promoted from lab-003, flattened',
         'a@610000000000  2026-11-01 10:00  imported from /images/a.qcow2',
         '├─ b@620000000000  2026-11-02 10:00  promoted from lab-003, flattened',

@@ -4,15 +4,16 @@ import { BaseCommand } from '../../base-command.js';
 import { bytes } from '../../terminal/format.js';
 
 export default class BaseExport extends BaseCommand {
-  static override summary = 'Write a base image to one file that stands on nothing, to take elsewhere.';
-  static override description = 'A layered image is flattened. The file appears when it is whole; one that is there is not overwritten.';
+  static override summary = 'Write a base image to a single standalone file.';
+  static override description =
+    'A layered image is flattened. The file appears only when it is complete; an existing file is not overwritten.';
   static override examples = [
     '<%= config.bin %> <%= command.id %> golden2 golden2.qcow2',
-    { description: 'Smaller, and slower to make', command: '<%= config.bin %> <%= command.id %> golden2 golden2.qcow2 --compress' },
+    { description: 'Smaller, but slower to create', command: '<%= config.bin %> <%= command.id %> golden2 golden2.qcow2 --compress' },
   ];
   static override args = {
     base: Args.string({ description: 'NAME, NAME@DIGEST or a digest', required: true }),
-    file: Args.string({ description: 'the file to write', required: true }),
+    file: Args.string({ description: 'file to write', required: true }),
   };
   static override flags = {
     format: Flags.option({ description: 'format of the file', options: ['qcow2', 'raw'] as const, default: 'qcow2' })(),

@@ -4,7 +4,7 @@ import { BaseCommand } from '../../base-command.js';
 import { renderBase } from '../../render/bases.js';
 
 export default class BaseInspect extends BaseCommand {
-  static override summary = 'Show one base image: where it is from, its size, and who stands on it.';
+  static override summary = 'Show one base image: its origin, its size, and the fleets that use it.';
   static override examples = ['<%= config.bin %> <%= command.id %> golden', '<%= config.bin %> <%= command.id %> golden@1a2b3c4d5e6f'];
   static override args = { base: Args.string({ description: 'NAME, NAME@DIGEST or a digest', required: true }) };
 

@@ -3,7 +3,7 @@ import { BaseCommand } from '../../base-command.js';
 import { renderBases } from '../../render/bases.js';
 
 export default class BaseList extends BaseCommand {
-  static override summary = 'List the base images of the store, and which fleets stand on them.';
+  static override summary = 'List the base images in the store and the fleets that use them.';
   static override examples = ['<%= config.bin %> <%= command.id %>'];
 
   async run() {

@@ -4,15 +4,15 @@ import { BaseCommand } from '../../base-command.js';
 import { renderPrune } from '../../render/bases.js';
 
 export default class BasePrune extends BaseCommand {
-  static override summary = 'Remove the base images that nothing stands on; without --yes, only list them.';
+  static override summary = 'Remove unused base images; without --yes, only list them.';
   static override description =
-    'Kept is what a fleet, an unfinished operation, a domain or a layered image stands on. If that cannot be told, nothing is removed.';
+    'A base image is in use if a fleet, an unfinished operation, a domain or a layered image is based on it. If this cannot be determined, nothing is removed.';
   static override examples = [
-    { description: 'Look first', command: '<%= config.bin %> <%= command.id %>' },
+    { description: 'List unused base images', command: '<%= config.bin %> <%= command.id %>' },
     { description: 'Remove old imports', command: '<%= config.bin %> <%= command.id %> --keep-newest --yes' },
   ];
   static override flags = {
-    yes: Flags.boolean({ char: 'y', description: 'remove them' }),
+    yes: Flags.boolean({ char: 'y', description: 'remove the listed images' }),
     'keep-newest': Flags.boolean({ description: 'keep the newest import of each name' }),
   };
 

@@ -5,18 +5,20 @@ import { BaseCommand } from '../../base-command.js';
 import { renderRelocation } from '../../render/bases.js';
 
 export default class BaseRelocate extends BaseCommand {
-  static override summary = 'Mend a store that was moved or copied: overlays and domains that name the old place.';
-  static override description =
-    `Overlays name their base image, and domains their overlays, by an absolute path. After the store was moved, this makes those of
-members that are off name the new place; no data of a guest is touched. Base images that are other files now (a copy has another inode)
-are read whole and sealed again if their content is what was imported; if one is not, nothing is changed. Members that run are failures.`;
+  static override summary = 'Repair a store that was moved or copied: update the paths in overlays and domains.';
+  static override description = [
+    'Overlays contain the absolute path of their base image, and domains the absolute paths of their overlays.',
+    'After a move of the store, this command updates the paths of stopped members; guest data is not touched.',
+    'Base images that are now different files (a copy has another inode) are read completely, and sealed again if their content is unchanged. If the content of one differs, nothing is changed.',
+    'Running members are reported as failures.',
+  ].join(' ');
   static override examples = [
     { description: 'After moving the store', command: '<%= config.bin %> <%= command.id %> --store /new/place' },
     { description: 'One fleet', command: '<%= config.bin %> <%= command.id %> lab' },
   ];
-  static override args = { fleet: Args.string({ description: 'name of the fleet [default: all of the store]' }) };
+  static override args = { fleet: Args.string({ description: 'name of the fleet [default: all fleets in the store]' }) };
   static override flags = {
-    concurrency: Flags.integer({ description: 'members worked on at the same time [default: 8]', ...limits.concurrency }),
+    concurrency: Flags.integer({ description: 'number of members to process at the same time [default: 8]', ...limits.concurrency }),
   };
 
   async run() {

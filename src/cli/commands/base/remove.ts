@@ -4,7 +4,7 @@ import { BaseCommand } from '../../base-command.js';
 import { bytes } from '../../terminal/format.js';
 
 export default class BaseRemove extends BaseCommand {
-  static override summary = 'Remove a base image that no fleet stands on.';
+  static override summary = 'Remove a base image that no fleet uses.';
   static override examples = ['<%= config.bin %> <%= command.id %> golden'];
   static override args = { base: Args.string({ description: 'NAME, NAME@DIGEST or a digest', required: true }) };
 

@@ -4,9 +4,9 @@ import { BaseCommand } from '../../base-command.js';
 import { page } from '../../terminal/layout.js';
 
 export default class BaseVerify extends BaseCommand {
-  static override summary = 'Read a base image whole and compare its digest; check its qcow2 structure.';
+  static override summary = 'Verify the digest of a base image and check its qcow2 structure.';
   static override description =
-    'Every verb that puts overlays on a base compares size, time and inode; this compares the content. Exit 7 if it has changed.';
+    'Commands that create overlays only compare size, modification time and inode; this command reads the whole content. The exit code is 7 if it has changed.';
   static override examples = ['<%= config.bin %> <%= command.id %> golden'];
   static override args = { base: Args.string({ description: 'NAME, NAME@DIGEST or a digest', required: true }) };
 

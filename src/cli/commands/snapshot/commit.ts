@@ -4,13 +4,16 @@ import { domainArg, shutdownFlags, snapshotArg, snapshotOptions, yesFlag } from 
 import { renderSnapshotOutcome } from '../../render/snapshots.js';
 
 export default class SnapshotCommit extends BaseCommand {
-  static override summary = 'Merge what was written since the newest snapshot into what it stands on.';
-  static override description =
-    `The domain goes on as it is, on the disk below; the way back is gone. Refused while another domain or file stands on that disk.
-Interrupted, it is finished by running it again. Asks on a terminal; elsewhere --yes is needed.`;
+  static override summary = 'Merge the changes since the newest snapshot into its backing files.';
+  static override description = [
+    'The domain keeps its current state; you can no longer roll back to the snapshot.',
+    'Refused while another domain or file uses the backing file.',
+    'If it is interrupted, run the same command again to finish it.',
+    'On a terminal, asks for confirmation; elsewhere --yes is required.',
+  ].join(' ');
   static override examples = [
     '<%= config.bin %> <%= command.id %> web',
-    { description: 'Without a question, and leave it off', command: '<%= config.bin %> <%= command.id %> web --yes --no-start' },
+    { description: 'Without confirmation, and leave the domain off', command: '<%= config.bin %> <%= command.id %> web --yes --no-start' },
   ];
   static override args = { ...domainArg, ...snapshotArg };
   static override flags = { ...shutdownFlags, ...yesFlag };

@@ -5,19 +5,21 @@ import { domainArg, shutdownFlags, snapshotArg, snapshotOptions, yesFlag } from 
 import { renderSnapshotOutcome } from '../../render/snapshots.js';
 
 export default class SnapshotDrop extends BaseCommand {
-  static override summary = 'Put a domain back to what its newest snapshot stands on, and forget the snapshot.';
-  static override description =
-    `The disks in the XML become what they were before the take; other edits of the XML stay. What the guest has written since is
-lost. Asks on a terminal; elsewhere --yes is needed.`;
+  static override summary = 'Discard all changes since the newest snapshot and delete the snapshot.';
+  static override description = [
+    'The disks in the XML become what they were before the snapshot; other changes to the XML stay.',
+    'Everything that the guest has written since is lost.',
+    'On a terminal, asks for confirmation; elsewhere --yes is required.',
+  ].join(' ');
   static override examples = [
     '<%= config.bin %> <%= command.id %> web --yes',
-    { description: 'Although the original was changed meanwhile', command: '<%= config.bin %> <%= command.id %> web --accept-changed' },
+    { description: 'Even if the original disk has changed since', command: '<%= config.bin %> <%= command.id %> web --accept-changed' },
   ];
   static override args = { ...domainArg, ...snapshotArg };
   static override flags = {
     ...shutdownFlags,
     ...yesFlag,
-    'accept-changed': Flags.boolean({ description: 'go back to the disks below although they are not what they were at the take' }),
+    'accept-changed': Flags.boolean({ description: 'continue even if the backing files have changed since the snapshot was taken' }),
   };
 
   async run() {

@@ -4,7 +4,7 @@ import { BaseCommand } from '../../base-command.js';
 import { renderSnapshots } from '../../render/snapshots.js';
 
 export default class SnapshotList extends BaseCommand {
-  static override summary = 'List snapshots: what stands on what, what was written since, and what is wrong.';
+  static override summary = 'List snapshots: their backing files, the size of the changes since, and problems.';
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     { description: 'Of one domain', command: '<%= config.bin %> <%= command.id %> web' },

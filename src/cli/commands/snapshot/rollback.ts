@@ -4,13 +4,15 @@ import { domainArg, shutdownFlags, snapshotArg, snapshotOptions, yesFlag } from 
 import { renderSnapshotOutcome } from '../../render/snapshots.js';
 
 export default class SnapshotRollback extends BaseCommand {
-  static override summary = 'Put a domain back to what it was when a snapshot was taken, with fresh overlays.';
-  static override description =
-    `The snapshot stays, so that it can be rolled back to again; newer ones go. What the guest has written since is lost, firmware
-variables included. Asks on a terminal; elsewhere --yes is needed.`;
+  static override summary = 'Restore a domain to a snapshot, with fresh overlays.';
+  static override description = [
+    'The snapshot stays, so you can roll back to it again; newer snapshots are deleted.',
+    'Everything that the guest has written since is lost, including firmware variables.',
+    'On a terminal, asks for confirmation; elsewhere --yes is required.',
+  ].join(' ');
   static override examples = [
     { description: 'To the newest snapshot', command: '<%= config.bin %> <%= command.id %> web --yes' },
-    { description: 'To an older one; newer ones go', command: '<%= config.bin %> <%= command.id %> web before-upgrade' },
+    { description: 'To an older snapshot; newer ones are deleted', command: '<%= config.bin %> <%= command.id %> web before-upgrade' },
   ];
   static override args = { ...domainArg, ...snapshotArg };
   static override flags = { ...shutdownFlags, ...yesFlag };

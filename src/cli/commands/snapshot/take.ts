@@ -5,23 +5,24 @@ import { domainArg, shutdownFlags, snapshotOptions, yesFlag } from '../../flags/
 import { renderSnapshotOutcome } from '../../render/snapshots.js';
 
 export default class SnapshotTake extends BaseCommand {
-  static override summary = 'Put an overlay on each writable disk of a domain that cowherd did not make.';
-  static override description =
-    `Shuts the domain down, makes the overlays, points its XML at them, and starts it again if it ran. What the guest writes from
-then on is in the overlays: roll it back, drop it, or commit it into the original disks. Several snapshots stand on each other.
-Of a domain that runs, asks on a terminal before it is shut down; elsewhere --yes is needed.`;
+  static override summary = 'Take a snapshot: put an overlay on each writable disk of a domain that cowherd did not create.';
+  static override description = [
+    'Shuts the domain down, creates the overlays, points the XML at them, and starts the domain again if it was running.',
+    'From then on the guest writes to the overlays: you can roll back, drop the snapshot, or commit it into the original disks. You can take several snapshots of a domain.',
+    'If the domain is running, asks on a terminal before shutting it down; elsewhere --yes is required.',
+  ].join(' ');
   static override examples = [
     { description: 'Before something destructive', command: '<%= config.bin %> <%= command.id %> web --name before-upgrade' },
-    { description: 'Of a domain that runs, without a question', command: '<%= config.bin %> <%= command.id %> web --yes' },
-    { description: 'Look at what would change', command: '<%= config.bin %> <%= command.id %> web --print-diff' },
+    { description: 'Of a running domain, without confirmation', command: '<%= config.bin %> <%= command.id %> web --yes' },
+    { description: 'Show what would change', command: '<%= config.bin %> <%= command.id %> web --print-diff' },
     { description: 'A guest that ignores the power button', command: '<%= config.bin %> <%= command.id %> web --timeout 20s --force' },
   ];
   static override args = domainArg;
   static override flags = {
-    name: Flags.string({ description: 'name of the snapshot [default: the time, in UTC]' }),
+    name: Flags.string({ description: 'name of the snapshot [default: the current time in UTC]' }),
     ...shutdownFlags,
     ...yesFlag,
-    'trust-chain': Flags.boolean({ description: 'go by the first bytes of a backing file whose format is not recorded' }),
+    'trust-chain': Flags.boolean({ description: 'auto-detect the format of a backing file if it is not recorded' }),
   };
 
   async run() {

@@ -2,7 +2,7 @@ import { Args, Flags } from '@oclif/core';
 import { ejectTemplate } from '../../../services/fleet/spawn/templates.js';
 import { BaseCommand } from '../../base-command.js';
 
-/** What the file is called, and the flag that takes it. */
+/** The default file name, and the flag that takes the file. */
 const parts = {
   domain: { file: 'domain.xml.hbs', flag: '--template' },
   'user-data': { file: 'user-data.hbs', flag: '--user-data' },
@@ -11,14 +11,14 @@ const parts = {
 type Part = keyof typeof parts;
 
 export default class TemplateEject extends BaseCommand {
-  static override summary = 'Write a built-in template to a file, to edit it and use it.';
+  static override summary = 'Write a built-in template to a file so that you can edit it.';
   static override examples = [
     '<%= config.bin %> <%= command.id %> domain.xml.hbs',
-    { description: 'What cloud-init is told', command: '<%= config.bin %> <%= command.id %> --part user-data' },
+    { description: 'The cloud-init user-data', command: '<%= config.bin %> <%= command.id %> --part user-data' },
   ];
-  static override args = { file: Args.string({ description: 'where to; must not exist yet [default: the name of the part]' }) };
+  static override args = { file: Args.string({ description: 'file to write; must not exist yet [default: the name of the part]' }) };
   static override flags = {
-    part: Flags.option({ description: 'which one', options: Object.keys(parts) as Part[], default: 'domain' as Part })(),
+    part: Flags.option({ description: 'template to write', options: Object.keys(parts) as Part[], default: 'domain' as Part })(),
   };
 
   async run() {
@@ -27,7 +27,7 @@ export default class TemplateEject extends BaseCommand {
     const file = args.file ?? part.file;
     return this.onHost(flags, async (host) => {
       await ejectTemplate(host, file, flags.part);
-      this.tell(`${file}: edit it, then use it with "cowherd spawn FLEET ${part.flag} ${file}"`);
+      this.tell(`${file}: written. Edit it, then use it with "cowherd spawn FLEET ${part.flag} ${file}"`);
       return { file };
     });
   }

@@ -6,24 +6,24 @@ import { BaseCommand } from '../../base-command.js';
 import { specFlags, specOf } from '../../flags/spec.js';
 
 export default class TemplateRender extends BaseCommand {
-  static override summary = "Print one member's domain XML, or a part of its seed, as spawn would make it. Changes nothing.";
+  static override summary = 'Print the domain XML of a member, or part of its seed, without changing anything.';
   static override examples = [
-    { description: 'Of a fleet that exists', command: '<%= config.bin %> <%= command.id %> lab 3' },
-    { description: 'What its cloud-init is told', command: '<%= config.bin %> <%= command.id %> lab 3 --part user-data' },
+    { description: 'Of an existing fleet', command: '<%= config.bin %> <%= command.id %> lab 3' },
+    { description: 'Its cloud-init user-data', command: '<%= config.bin %> <%= command.id %> lab 3 --part user-data' },
     {
-      description: 'Of one that does not yet',
+      description: 'Of a fleet that does not exist yet',
       command: '<%= config.bin %> <%= command.id %> lab --base golden --template domain.xml.hbs --memory 1GiB',
     },
   ];
   static override args = {
     fleet: Args.string({ description: 'name of the fleet', required: true }),
-    // Not Args.integer, whose complaint is no parser's error to oclif: it would be taken for a bug.
+    // Not Args.integer: its error is not a ParserError, so it would be reported as a bug.
     member: Args.custom<number>({ description: 'number of the member [default: 1]', parse: memberNumber })(),
   };
   static override flags = {
     base: Flags.string({ char: 'b', description: 'base image in the store, for a fleet that does not exist yet', helpValue: 'NAME' }),
     part: Flags.option({
-      description: 'which part; secrets in those of a seed are covered',
+      description: 'part to print; secrets in seeds are masked',
       options: ['domain', 'user-data', 'meta-data', 'network-config'] as const,
       default: 'domain' as const,
     })(),
@@ -63,5 +63,5 @@ async function memberToRender({ fleets }: Pick<Host, 'fleets'>, fleet: string, i
 
 async function memberNumber(text: string): Promise<number> {
   if (/^[1-9]\d{0,5}$/.test(text)) return Number(text);
-  throw new CowherdError('BAD_USAGE', `${JSON.stringify(text)} is not the number of a member`, { hint: 'Members are numbered from 1.' });
+  throw new CowherdError('BAD_USAGE', `${JSON.stringify(text)} is not a member number`, { hint: 'Members are numbered from 1.' });
 }

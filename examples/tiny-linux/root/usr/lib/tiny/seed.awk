@@ -2,10 +2,10 @@
 #
 #   awk -v out=DIR -v keys='KEY ...' -f seed.awk FILE
 #
-# FILE is YAML as people and programs write it for cloud-init: top-level keys, and below them block lists or one block
+# FILE is YAML as usual for cloud-init: top-level keys, and below them block lists or one block
 # map of strings. A string is plain, in single or double (JSON) quotes, or a block scalar (| or >). KEYs that have a value:
 #   DIR/KEY            a string, or each string of a list on its own line
-#   DIR/runcmd.NNN     each command by itself, as it may have several lines
+#   DIR/runcmd.NNN     each command in a separate file, because it may have several lines
 #   DIR/ed25519_private  from ssh_keys
 
 BEGIN {
@@ -67,7 +67,7 @@ function read_string(text, outer) {
   return read_plain(text, outer)
 }
 
-# A plain string ends at a comment, and goes on in lines that are indented deeper.
+# A plain string ends at a comment, and continues in lines that are indented deeper.
 function read_plain(text, outer,    next_line, gap) {
   while (!sub(/(^|[ \t]+)#.*$/, "", text)) {
     for (next_line = at; next_line <= NR && trim(line[next_line]) == "";) next_line++
@@ -78,7 +78,7 @@ function read_plain(text, outer,    next_line, gap) {
   return trim(text)
 }
 
-# Literal (|): line breaks stay. Folded (>): one is a space, but not beside a line that is indented further.
+# Literal (|): line breaks stay. Folded (>): one is a space, except next to a line that is indented further.
 function read_block(style, outer,    inner, text, breaks, now, before) {
   inner = -1
   for (; at <= NR; at++) {
@@ -97,11 +97,11 @@ function read_block(style, outer,    inner, text, breaks, now, before) {
 function read_double(rest,    text, c, joined) {
   text = ""
   while (1) {
-    # Blanks at the end of a line do not count, but one behind a backslash does.
+    # Spaces at the end of a line are ignored, except after a backslash.
     if (match(rest, /[ \t]+$/)) rest = substr(rest, 1, RSTART - 1) (substr(rest, 1, RSTART - 1) ~ /(^|[^\\])(\\\\)*\\$/ ? " " : "")
     joined = 0
     while (rest != "") {
-      # Take all up to the next character that means something.
+      # Take everything up to the next special character.
       if (!match(rest, /["\\]/)) { text = text rest; break }
       text = text substr(rest, 1, RSTART - 1)
       c = substr(rest, RSTART, 1)
@@ -171,7 +171,7 @@ function value_of(text) {
   return text ~ /^#/ ? "" : text
 }
 
-# The character of four hexadecimal digits; what is not ASCII becomes a question mark.
+# The character of four hexadecimal digits; non-ASCII characters become a question mark.
 function ascii(digits,    i, code) {
   for (i = 1; i <= 4; i++) code = code * 16 + index("0123456789abcdef", tolower(substr(digits, i, 1))) - 1
   return code < 128 ? sprintf("%c", code) : "?"
