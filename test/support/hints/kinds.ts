@@ -27,7 +27,7 @@ export const hintKinds: HintKind[] = [
   },
   {
     kind: 'a missing permission',
-    says: /Grant yourself the permission|Run the same command as|root \(sudo\)|prints the command that creates a store|This user may not write there|Give yourself that right|gives the command that makes a store/,
+    says: /Grant yourself the permission|Run the same command as|root \(sudo\)|prints the command that creates a store/,
     tests: e2e('host/users'),
     how: 'followed',
   },
@@ -43,13 +43,13 @@ export const hintKinds: HintKind[] = [
   { kind: 'use the system daemon', says: /may not use the system daemon/, tests: e2e('host/users'), how: 'told' },
   {
     kind: 'locks held by other processes',
-    says: /^Only the owner of|lock is released|^Run the command again when that process|Wait until (it|that process)|See what it is \(ps|fuser -v|^To see which process holds it|^It has another hard link|lock goes away|^It has another name as well/,
+    says: /^Only the owner of|lock is released|^Run the command again when that process|See what it is \(ps|fuser -v|^To see which process holds it|^It has another hard link/,
     tests: ['test/integration/lock.test.ts', ...e2e('host/users')],
     how: 'told',
   },
   {
     kind: 'immutable files and read-only file systems',
-    says: /Even root cannot|read-only|Remount it|Not even root may/i,
+    says: /Even root cannot|read-only|Remount it/i,
     tests: e2e('faults/full-disk'),
     how: 'told',
   },
@@ -82,7 +82,7 @@ export const hintKinds: HintKind[] = [
   },
   {
     kind: "restore a domain's own disks",
-    says: /^Was the store moved\? "cowherd base relocate" corrects the paths. Otherwise|^virsh undefine$|--managed-save --snap|^virsh destroy …; |--keep-|^Was the store moved\? "cowherd base relocate" mends that. Else/,
+    says: /^Was the store moved\? "cowherd base relocate" corrects the paths. Otherwise|^virsh undefine$|--managed-save --snap|^virsh destroy …; |--keep-/,
     tests: e2e('base/tamper'),
     how: 'followed',
   },
@@ -93,7 +93,7 @@ export const hintKinds: HintKind[] = [
     tests: e2e('base/tamper', 'fleet/verify'),
     how: 'followed',
   },
-  { kind: 'shrink an overlay: compact', says: /writes it anew|rewrites it/, tests: e2e('hints/repairs'), how: 'followed' },
+  { kind: 'shrink an overlay: compact', says: /rewrites it/, tests: e2e('hints/repairs'), how: 'followed' },
   {
     kind: 'repair an image with qemu-img check',
     says: /qemu-img check -r all|with "qemu-img check"/,
@@ -104,25 +104,25 @@ export const hintKinds: HintKind[] = [
   // Domains of members, and conflicting domains.
   {
     kind: 'a device that was added to a domain',
-    says: /^Detach it, run the command again|^virsh edit …$|^Take it out, run the command again/,
+    says: /^Detach it, run the command again|^virsh edit …$/,
     tests: e2e('hints/domains'),
     how: 'followed',
   },
   {
     kind: "the domain of another store's fleet",
-    says: /Choose another name for this fleet|Say that store|Take another name for this fleet|(Say|Use) that store/,
+    says: /Choose another name for this fleet|(Say|Use) that store/,
     tests: e2e('hints/domains'),
     how: 'followed',
   },
   {
     kind: 'a domain outside the fleet with the same name',
-    says: /domrename|Rename it, or choose another fleet name|lost the metadata|virsh undefine …$|nor what it may have open|lost the mark|nor files that it may have open/,
+    says: /domrename|Rename it, or choose another fleet name|virsh undefine …$|nor files that it may have open/,
     tests: e2e('base/tamper', 'fleet/verbs'),
     how: 'followed',
   },
   {
     kind: 'a missing file of a domain',
-    says: /^Its (disk|seed) is missing|which does not exist\. Restore it|^This host has no|^Its (disk|seed) is gone|which does not exist\. Put it back|^This machine has no/,
+    says: /^Its (disk|seed) is missing|which does not exist\. Restore it|^This host has no/,
     tests: e2e('host/missing-files'),
     how: 'followed',
   },
@@ -139,22 +139,22 @@ export const hintKinds: HintKind[] = [
     tests: e2e('host/odd-store'),
     how: 'followed',
   },
-  { kind: 'redefine members: spawn', says: /Define it anew|Redefine it/, tests: e2e('hints/repairs'), how: 'followed' },
+  { kind: 'redefine members: spawn', says: /Redefine it/, tests: e2e('hints/repairs'), how: 'followed' },
   {
     kind: 'create what is missing: spawn',
-    says: /(makes|creates) (what is missing|missing domains)|Run "cowherd spawn" again/,
+    says: /(creates) (what is missing|missing domains)|Run "cowherd spawn" again/,
     tests: e2e('fleet/verify', 'fleet/verbs'),
     how: 'followed',
   },
   {
     kind: 'orphaned files and domains',
-    says: /They are unused|If you do not need it|detach it from that domain|Check whether you need|it can be removed|If no domain uses|Undefine those that do not belong|Nothing knows them any more|If nothing needs it|detach it from that one|Look whether/,
+    says: /They are unused|If you do not need it|detach it from that domain|Check whether you need|it can be removed|If no domain uses|Undefine those that do not belong/,
     tests: e2e('fleet/verify'),
     how: 'told',
   },
   {
     kind: 'remove leftovers of killed runs: verify --fix',
-    says: /Remove it: cowherd verify|It can go/,
+    says: /Remove it: cowherd verify/,
     tests: e2e('fleet/verify', 'checkpoint/stray-checkpoints'),
     how: 'followed',
   },
@@ -169,7 +169,7 @@ export const hintKinds: HintKind[] = [
   // Base images.
   {
     kind: 'restore a base image: base add',
-    says: /base add FILE|Import the image again|Bring (back|it)|compares its content|Every overlay on it may be corrupt|never creates such an image|never makes such an image/,
+    says: /base add FILE|Import the image again|compares its content|Every overlay on it may be corrupt|never creates such an image/,
     tests: e2e('base/tamper', 'fleet/verify'),
     how: 'followed',
   },
@@ -181,13 +181,13 @@ export const hintKinds: HintKind[] = [
   },
   {
     kind: 'base images used by domains outside any fleet',
-    says: /These domains are not of any fleet|Their content would become garbage|Writing to one link|These domains belong to no fleet|Their content would be corrupted|Whoever writes to one/,
+    says: /Writing to one link|These domains belong to no fleet|Their content would be corrupted/,
     tests: e2e('base/promote'),
     how: 'told',
   },
   {
     kind: 'an image that cannot be a base image',
-    says: /A base image (is|needs)|Uncompress|Convert it|--format|unencrypted images|truncated|It is damaged, or this QEMU|No overlay can be made on|convert -f|--trust-chain|If you trust it|Copy it again|Reading so many holes/,
+    says: /A base image (is|needs)|Uncompress|Convert it|--format|unencrypted images|truncated|It is damaged, or this QEMU|No overlay can be made on|convert -f|Copy it again|Reading so many holes/,
     tests: ['test/integration/hostile-images.test.ts', 'test/integration/base-store.test.ts'],
     how: 'told',
   },
@@ -201,13 +201,13 @@ export const hintKinds: HintKind[] = [
   // The host.
   {
     kind: 'a full disk or quota',
-    says: /The disk (is full|quota)|Free some|fill|Is the disk full|Is there room|Also check the space|^free some space|worst case/i,
+    says: /The disk (is full|quota)|Free some|fill|Is the disk full|Also check the space|^free some space|worst case/i,
     tests: e2e('faults/full-disk'),
     how: 'told',
   },
   {
     kind: 'memory',
-    says: /no memory left|out of memory|fit\. Start fewer/,
+    says: /out of memory|fit\. Start fewer/,
     tests: ['test/integration/process.test.ts', ...e2e('fleet/verbs')],
     how: 'told',
   },
@@ -253,7 +253,7 @@ export const hintKinds: HintKind[] = [
   // Members and guests.
   {
     kind: 'start, stop or resume',
-    says: /cowherd (start|stop)|virsh (start|shutdown)|Resume it|(may|It may) still shut down|--force|Start it|Stop it|lets (it|them) go on|Shut it down|virsh start|virsh resume|started by hand|End it|Let it go on|it may still go off/,
+    says: /cowherd (start|stop)|virsh (start|shutdown)|Resume it|(may|It may) still shut down|--force|Start it|Stop it|Shut it down|virsh start|started by hand/,
     tests: e2e('base/promote', 'fleet/verbs', 'faults/full-disk', 'snapshot/snapshot'),
     how: 'followed',
   },
@@ -276,7 +276,7 @@ export const hintKinds: HintKind[] = [
     tests: e2e('hints/domains', 'guest/guests'),
     how: 'followed',
   },
-  { kind: 'templates', says: /template|\{\{vars|--var/, tests: e2e('hints/domains', 'fleet/verbs'), how: 'followed' },
+  { kind: 'templates', says: /template/, tests: e2e('hints/domains', 'fleet/verbs'), how: 'followed' },
   {
     kind: 'checkpoints',
     says: /checkpoint|Nothing was loaded|warm reset/i,
@@ -285,7 +285,7 @@ export const hintKinds: HintKind[] = [
   },
   {
     kind: 'source VMs and clones',
-    says: /golden|clone|--from-(domain|running)|freeze|detach-disk|--hook|virsh detach|lasting|save_image|cold start/i,
+    says: /golden|clone|--from-(domain|running)|freeze|detach-disk|--hook|virsh detach|save_image|cold start/i,
     tests: e2e('clone/clones', 'base/from-domain'),
     how: 'followed',
   },
@@ -299,7 +299,7 @@ export const hintKinds: HintKind[] = [
   // Changed files in the store.
   {
     kind: 'unexpected files in the store',
-    says: /Restore the directory|cowherd does not (follow|change|remove)|Move it away|Look at (…|it)|in its place|directory does not exist|Check that directory|directory was renamed|Remove it|is removed|Restore|Remove it, and rebase|Put the directory back|cowherd (reads and writes|changes|removes) nothing|Remove it and rebase/,
+    says: /Restore the directory|cowherd does not (follow|change|remove)|Move it away|Look at (…|it)|in its place|directory does not exist|Check that directory|directory was renamed|Remove it|Restore|Remove it and rebase/,
     tests: e2e('base/tamper', 'host/hostile-store'),
     how: 'followed',
   },
@@ -307,7 +307,7 @@ export const hintKinds: HintKind[] = [
   // Invalid input.
   {
     kind: 'what to write or read instead',
-    says: /^(Make|Create|List|Name|Say|Write|Use|Check|See|Try|Choose|Give|Leave|Look|Is |It (has|is|says)|There are|The (store|base|work|guest|states)|Answer|Members|Add|Quote|Run it|Fetch|Put|Letters|Six|Each|32|A |Rename|TMPDIR|Let|Some|To |Change|"cowherd|If you|Mend|qemu-img convert has|Define|Please|Correct|Disks|Start again|cowherd (status|writes)|Copy it into the guests|"…… --help"|With several fleets|Call copyInFleets|Have it|Set|format$|fleets$|Enlarge|Grow|Omit|Provide|Redefine|Repair|Run this command|Restrict|Switch|Existing|Wait|For details|The record)/,
+    says: /^(Make|Create|List|Name|Write|Use|Check|See|Try|Choose|Give|Leave|Look|Is |It (has|is|says)|The (store|base|work|guest|states)|Members|Add|Quote|Run it|Fetch|Put|Letters|Six|Each|32|A |Rename|Let|Some|To |Change|"cowherd|If you|qemu-img convert has|Define|Please|Correct|Disks|Copy it into the guests|"…… --help"|With several fleets|Call copyInFleets|Set|format$|fleets$|Enlarge|Grow|Omit|Provide|Redefine|Repair|Run this command|Restrict|Switch|Existing|Wait|For details|The record)/,
     tests: ['test/unit/limits.test.ts', 'test/unit/hostile-fleet-files.test.ts', ...e2e('fleet/verbs', 'fleet/names')],
     how: 'reads',
   },
