@@ -105,7 +105,7 @@ describe('layered base images', () => {
     // A broken seal in any layer is found and named.
     await chmod(golden.path, 0o644);
     await appendFile(golden.path, 'x');
-    expect((await chainDifferences({ bases: store }, top)).join()).toContain(`${formatBaseRef(golden)} below it: size`);
+    expect((await chainDifferences({ bases: store }, top)).join()).toContain(`${formatBaseRef(golden)}: size`);
     await expect(verifiedBase({ bases: store }, top)).rejects.toMatchObject({
       code: 'BASE_CHANGED',
       message: expect.stringContaining(formatBaseRef(golden)),

@@ -1,6 +1,6 @@
 import { Flags } from '@oclif/core';
 import { limits } from '../../core/limits.js';
-import { parseFlagValues } from '../../core/spec/spec.js';
+import { parseFlagValues } from '../../core/spec/flag-values.js';
 import { doctor } from '../../services/preflight/doctor.js';
 import { BaseCommand } from '../base-command.js';
 import { renderChecks } from '../render/checks.js';

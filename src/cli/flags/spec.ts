@@ -2,14 +2,8 @@ import { Flags } from '@oclif/core';
 import type { z } from 'zod';
 import { CowherdError } from '../../core/errors.js';
 import { limits } from '../../core/limits.js';
-import {
-  type DiskSpec,
-  type DomainSpec,
-  type diskInputSchema,
-  type FleetInput,
-  type GivenSpec,
-  parseFlagValues,
-} from '../../core/spec/spec.js';
+import { parseFlagValues } from '../../core/spec/flag-values.js';
+import type { DiskSpec, DomainSpec, diskInputSchema, FleetInput, GivenSpec } from '../../core/spec/spec.js';
 
 /** Flags for the domain of a member, shared by spawn and template render. */
 export const specFlags = {

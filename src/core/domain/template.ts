@@ -5,7 +5,7 @@ import type { MemberIdentity } from '../fleet/identity.js';
 import { type BaseRef, baseOf, type FleetRecord } from '../fleet/record.js';
 import { type CpuOffers, cpuXml } from '../host/cpu.js';
 import type { BaseImage } from '../image/base.js';
-import { parseNetwork } from '../spec/spec.js';
+import { parseNetwork } from '../spec/flag-values.js';
 import { backingXml, memberMetadata } from './domain-xml.js';
 import { assertDepth } from './template-depth.js';
 

@@ -1,7 +1,7 @@
 import { CowherdError } from '../../core/errors.js';
 import type { MemberIdentity } from '../../core/fleet/identity.js';
 import type { FleetRecord } from '../../core/fleet/record.js';
-import { parseNetwork } from '../../core/spec/spec.js';
+import { parseNetwork } from '../../core/spec/flag-values.js';
 import type { Ports } from '../../ports/index.js';
 import { reidentifyGuest } from '../guest/reidentify.js';
 import { isAborted } from '../run/member-executor.js';

@@ -4,7 +4,7 @@ import type { MemberIdentity } from '../../core/fleet/identity.js';
 import type { FleetRecord } from '../../core/fleet/record.js';
 import { parseInterfaces } from '../../core/guest/agent.js';
 import { type Ipv4Address, parseIpv4 } from '../../core/guest/values.js';
-import { type NetworkChoice, parseNetwork } from '../../core/spec/spec.js';
+import { type NetworkChoice, parseNetwork } from '../../core/spec/flag-values.js';
 import type { Ports, SshEndpoint, SshFiles } from '../../ports/index.js';
 import { CachedPoll } from '../run/cached-poll.js';
 

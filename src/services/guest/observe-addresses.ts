@@ -1,6 +1,6 @@
 import { isOn, type ObservedMember } from '../../core/fleet/observation.js';
 import type { FleetRecord } from '../../core/fleet/record.js';
-import { parseNetwork } from '../../core/spec/spec.js';
+import { parseNetwork } from '../../core/spec/flag-values.js';
 import type { Ports } from '../../ports/index.js';
 import { Endpoints } from './endpoints.js';
 

@@ -3,7 +3,7 @@ import type { MemberIdentity } from '../../core/fleet/identity.js';
 import type { FleetRecord } from '../../core/fleet/record.js';
 import type { ReadyStage, WaitFor } from '../../core/guest/stages.js';
 import { excerptLines } from '../../core/guest/text.js';
-import { parseNetwork } from '../../core/spec/spec.js';
+import { parseNetwork } from '../../core/spec/flag-values.js';
 import type { Ports } from '../../ports/index.js';
 import type { Endpoints } from './endpoints.js';
 import { cloudInitState } from './run.js';

@@ -3,7 +3,7 @@ import type { Platform } from '../../core/domain/template.js';
 import { CowherdError, reportOf } from '../../core/errors.js';
 import { reachHint } from '../../core/host/reachability.js';
 import { shellWord } from '../../core/quoting.js';
-import { type DomainSpec, parseNetwork } from '../../core/spec/spec.js';
+import type { DomainSpec } from '../../core/spec/spec.js';
 import type { Ports } from '../../ports/index.js';
 import type { ReachTarget } from '../../ports/machine.js';
 import { obstaclesOfQemu, placeOf } from './reachability.js';
@@ -161,67 +161,6 @@ export function checkMachine({ firmware, tpm }: DomainSpec, { hasUefi, hasTpm }:
           },
     );
   return checks;
-}
-
-export async function checkNetwork(
-  { hypervisor, networks, machine }: Pick<Ports, 'hypervisor' | 'networks' | 'machine'>,
-  network: string,
-): Promise<Check> {
-  const { kind, source } = parseNetwork(network);
-  if (kind === 'bridge') {
-    const lack = await bridgeLack(machine, source);
-    if (lack !== undefined) return lack;
-  }
-  if (kind !== 'network') {
-    if (kind === 'bridge' && !hypervisor.isSystem) {
-      return {
-        name: 'network',
-        status: 'warning',
-        message: 'a session connection can use a bridge only through qemu-bridge-helper',
-        hint: 'Use --network user, or the system connection.',
-      };
-    }
-    return ok('network', network);
-  }
-  return attempt('network', async () => {
-    const { exists, active } = await networks.state(source);
-    if (active) return ok('network', `${source} is active`);
-    if (exists) {
-      return {
-        name: 'network',
-        status: 'failed',
-        message: `network ${source} is not active`,
-        hint: `virsh -c ${hypervisor.uri} net-start ${source}`,
-      };
-    }
-    return {
-      name: 'network',
-      status: 'failed',
-      message: `network ${source} not found`,
-      hint: `List the networks: virsh -c ${hypervisor.uri} net-list --all`,
-    };
-  });
-}
-
-/** libvirt checks a bridge only when a guest starts. */
-async function bridgeLack(machine: Pick<Ports['machine'], 'linkKind'>, bridge: string): Promise<Check | undefined> {
-  const kind = await machine.linkKind(bridge);
-  if (kind === 'bridge') return undefined;
-  const word = shellWord(bridge);
-  if (kind === 'other') {
-    return {
-      name: 'network',
-      status: 'warning',
-      message: `${bridge} is not a Linux bridge: members can use it only with a custom template`,
-      hint: 'List the bridges: ip -br link show type bridge',
-    };
-  }
-  return {
-    name: 'network',
-    status: 'failed',
-    message: `bridge ${bridge} not found on this host`,
-    hint: `List the bridges with "ip -br link show type bridge", or create it: sudo ip link add name ${word} type bridge && sudo ip link set ${word} up`,
-  };
 }
 
 /**

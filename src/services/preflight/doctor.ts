@@ -1,6 +1,6 @@
 import { assertWithin, limits } from '../../core/limits.js';
 import type { Ports } from '../../ports/index.js';
-import { type Check, checkDisk, checkMemory, checkNetwork, checkStore } from './checks.js';
+import { type Check, checkDisk, checkMemory, checkStore } from './checks.js';
 import {
   checkAccelerator,
   checkDaemonLimits,
@@ -12,6 +12,7 @@ import {
   checkTpmFiles,
   checkUser,
 } from './host-checks.js';
+import { checkNetwork } from './network-check.js';
 import { storeTargets } from './reachability.js';
 
 export interface DoctorOptions {

@@ -2,7 +2,7 @@ import { forwardedPorts, forwardedPortsIn, planPorts, planReservations } from '.
 import { CowherdError } from '../../../core/errors.js';
 import type { MemberIdentity } from '../../../core/fleet/identity.js';
 import type { FleetRecord } from '../../../core/fleet/record.js';
-import { parseNetwork } from '../../../core/spec/spec.js';
+import { parseNetwork } from '../../../core/spec/flag-values.js';
 import type { Ports } from '../../../ports/index.js';
 import type { Check } from '../../preflight/checks.js';
 

@@ -2,7 +2,7 @@ import type { HostEntry, NetworkDefinition, NetworkSide } from '../../../core/do
 import { CowherdError } from '../../../core/errors.js';
 import type { MemberIdentity } from '../../../core/fleet/identity.js';
 import type { FleetRecord } from '../../../core/fleet/record.js';
-import { parseNetwork } from '../../../core/spec/spec.js';
+import { parseNetwork } from '../../../core/spec/flag-values.js';
 import type { Ports } from '../../../ports/index.js';
 import { isAborted, type Performer } from '../../run/member-executor.js';
 
