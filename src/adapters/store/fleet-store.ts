@@ -2,10 +2,8 @@ import { lstat, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import type { MemberFiles } from '../../core/domain/template.js';
-import { CowherdError } from '../../core/errors.js';
-import { type Operation, operationLogLine, operationSchema, parseOperationLog, type Unfinished } from '../../core/fleet/operation.js';
-import { assertRecordOf, type FleetRecord, parseFleetRecord, parseState } from '../../core/fleet/record.js';
-import { guestText } from '../../core/guest/text.js';
+import type { Operation, Unfinished } from '../../core/fleet/operation.js';
+import { type FleetRecord, parseFleetRecord } from '../../core/fleet/record.js';
 import { nonZeroSegments } from '../../core/image/overlay.js';
 import type { LockHolder } from '../../core/lock.js';
 import { namePattern } from '../../core/names.js';
@@ -15,19 +13,20 @@ import { readBackingName } from '../image/image-files.js';
 import type { AgentSockets } from '../libvirt/agent-sockets.js';
 import { runTool } from '../process.js';
 import { placeBytes, placeText, scratchName, syncDirectory, writeImage, writeJson } from './atomic-write.js';
+import { readConsoleLog } from './console-log.js';
 import { makeDirectory } from './directories.js';
 import { allocatedBytes, isMissing, listDirectory, storeError } from './files.js';
-import { removeEmpty, removeFleetDirectory, removeMemberFiles, removeStaged } from './fleet-removal.js';
+import { removeEmpty, removeFleetDirectory, removeMemberFiles } from './fleet-removal.js';
 import { fleetLayout, logEnding, nvramEnding, overlayEnding, partialEnding, seedEnding, storeLayout } from './layout.js';
 import { FileLock, type LockPolicy, lockHolder, requestOf } from './lock.js';
-import { appendOwn, assertDirectory, assertOwn, openOwn, readIfThere, readOwn } from './own-files.js';
+import { OperationJournal } from './operation-journal.js';
+import { assertDirectory, assertOwn, readIfThere, readOwn } from './own-files.js';
 import { SafeUnlinker } from './safe-unlinker.js';
 
 /** Overlays to write before yielding to the event loop: about a millisecond of work. */
 const stagedAtOnce = 16;
 /** sync also writes the data of other processes on the same file system. */
 const syncMs = 10 * 60_000;
-const consoleChunkBytes = 64 * 1024;
 
 export class FleetDirectory implements FleetStore {
   readonly root: string;
@@ -36,11 +35,13 @@ export class FleetDirectory implements FleetStore {
 
   readonly #agentSockets: AgentSockets;
   readonly #locking: LockPolicy;
+  readonly #journal: OperationJournal;
 
   constructor(root: string, agentSockets: AgentSockets, locking: LockPolicy = {}) {
     this.root = root;
     this.#agentSockets = agentSockets;
     this.#locking = locking;
+    this.#journal = new OperationJournal(root);
   }
 
   /** Descriptors of the locks that are held, for child processes. */
@@ -251,29 +252,8 @@ export class FleetDirectory implements FleetStore {
     }
   }
 
-  async readConsole(fleet: string, member: string, fromByte: number, known?: string): Promise<ConsolePiece> {
-    const { consoleLog } = this.files(fleet, member);
-    let handle: Awaited<ReturnType<typeof open>>;
-    try {
-      handle = await openOwn(consoleLog);
-    } catch (cause) {
-      if (isMissing(cause)) return { text: guestText(''), nextByte: 0 };
-      throw storeError(`read the console log ${consoleLog}`, cause);
-    }
-    try {
-      const { size: bytes, ino, birthtimeNs } = await handle.stat({ bigint: true });
-      const size = Number(bytes);
-      // An inode number may be reused at once.
-      const life = `${ino}-${birthtimeNs}`;
-      // Shorter than before: virtlogd has started a new file.
-      const isNew = fromByte > size || (known !== undefined && known !== life);
-      const start = fromByte < 0 ? Math.max(0, size + fromByte) : isNew ? 0 : fromByte;
-      const { bytesRead, buffer } = await handle.read(Buffer.alloc(Math.min(consoleChunkBytes, size - start)), { position: start });
-      const end = bytesRead - cutCharacter(buffer.subarray(0, bytesRead));
-      return { text: guestText(buffer.subarray(0, end).toString('utf8')), nextByte: start + end, life };
-    } finally {
-      await handle.close();
-    }
+  readConsole(fleet: string, member: string, fromByte: number, known?: string): Promise<ConsolePiece> {
+    return readConsoleLog(this.files(fleet, member).consoleLog, fromByte, known);
   }
 
   async removeMemberFiles(fleet: string, member: string, stems: readonly string[]): Promise<void> {
@@ -288,56 +268,19 @@ export class FleetDirectory implements FleetStore {
     return removeFleetDirectory(fleetLayout(this.root, fleet), isIntentEnough);
   }
 
-  async beginOperation(fleet: string, operation: Operation): Promise<void> {
-    const { directory, operation: path, operationLog } = fleetLayout(this.root, fleet);
-    try {
-      await makeDirectory(directory);
-      await new SafeUnlinker(directory).unlink(operationLog);
-      await writeJson(path, { ...operation, fleet });
-    } catch (cause) {
-      throw storeError(`write ${path}`, cause);
-    }
+  beginOperation(fleet: string, operation: Operation): Promise<void> {
+    return this.#journal.begin(fleet, operation);
   }
 
-  async markDone(fleet: string, index: number): Promise<void> {
-    const { operationLog } = fleetLayout(this.root, fleet);
-    await appendOwn(operationLog, operationLogLine(index)).catch((cause: unknown) => {
-      throw storeError(`write ${operationLog}`, cause);
-    });
+  markDone(fleet: string, index: number): Promise<void> {
+    return this.#journal.markDone(fleet, index);
   }
 
-  async endOperation(fleet: string): Promise<void> {
-    const layout = fleetLayout(this.root, fleet);
-    const { directory, operation, operationLog } = layout;
-    // Staged files of members that failed before they were moved into place.
-    await removeStaged(layout);
-    const unlinker = new SafeUnlinker(directory);
-    // The log goes last: a log without an operation is ignored, but an operation without its log would be repeated.
-    await unlinker.unlink(operation);
-    await unlinker.unlink(operationLog);
+  endOperation(fleet: string): Promise<void> {
+    return this.#journal.end(fleet);
   }
 
-  async unfinished(fleet: string): Promise<Unfinished | undefined> {
-    const { operation: path, operationLog } = fleetLayout(this.root, fleet);
-    const text = await readIfThere(path);
-    if (text === undefined) return undefined;
-    const hint = `Check ${path}; if you do not need it, remove the file and run the command again.`;
-    const { fleet: owner, ...operation } = parseState(operationSchema, fleet, 'operation.json', text, hint);
-    if (owner !== undefined && owner !== fleet) {
-      throw new CowherdError('STATE_DAMAGED', `operation.json of ${fleet} belongs to another fleet, ${owner}`, { hint });
-    }
-    if (operation.record !== undefined) assertRecordOf(fleet, operation.record, 'operation.json', hint);
-    return { operation, done: parseOperationLog((await readIfThere(operationLog)) ?? '') };
+  unfinished(fleet: string): Promise<Unfinished | undefined> {
+    return this.#journal.unfinished(fleet);
   }
-}
-
-/** Length of an incomplete UTF-8 character at the end, in bytes. */
-function cutCharacter(bytes: Buffer): number {
-  for (let back = 1; back <= Math.min(3, bytes.length); back++) {
-    const byte = bytes[bytes.length - back] ?? 0;
-    if ((byte & 0xc0) === 0x80) continue;
-    const length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1;
-    return length > back ? back : 0;
-  }
-  return 0;
 }
