@@ -83,7 +83,7 @@ describe('a dry run', () => {
     expect(shown.stdout).toMatch(/This would be refused: 2 guests of 8388608 MiB need .* are available\n {2}→ 0 of them fit/);
 
     const network = await both(...fresh.slice(0, -2), '--base', golden, '--network', 'network=cwt-none');
-    expect([network.codes, network.dry.refusal.message]).toEqual([[3, 3], expect.stringContaining('no network cwt-none')]);
+    expect([network.codes, network.dry.refusal.message]).toEqual([[3, 3], expect.stringContaining('cwt-none not found')]);
     expect((await both('spawn', fleet, '--base', other, '--count', '2')).codes).toEqual([2, 2]);
     expect((await both(...fresh, '--base', join(lab.scratch, 'page.qcow2'))).codes).toEqual([7, 7]);
     expect((await both(...fresh, '--base', join(lab.scratch, 'none.qcow2'))).codes).toEqual([5, 5]);

@@ -422,7 +422,7 @@ describe('the verbs, one by one', () => {
       'network=nonesuch',
       '--json',
     );
-    expect(offline.json.error.message).toContain('no network nonesuch');
+    expect(offline.json.error.message).toContain('nonesuch not found');
   });
 
   it('status --memory shows the memory use of each QEMU, and status without it does not read it', async () => {
