@@ -152,7 +152,7 @@ describe('members with UEFI, TPM and further disks', () => {
     expect(await refusal('--nvram', golden, '--firmware', 'uefi')).toContain('is not the NVRAM');
     const vars = join(lab.scratch, 'vars.fd');
     expect(await refusal('--nvram', vars)).toContain('requires UEFI');
-    expect(await refusal('--disk', '1GiB,colour=red')).toContain('cannot be read');
+    expect(await refusal('--disk', '1GiB,colour=red')).toContain('Invalid --disk');
     expect(await refusal('--disk', '0')).toContain('is not a size');
     expect(await refusal('--disk', '1GiB,name=root')).toContain('first disk');
     expect(await refusal('--disk', '1GiB,name=a', '--disk', '1GiB,name=a')).toContain('Two disks');
