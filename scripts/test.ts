@@ -44,8 +44,8 @@ try {
   const twoFiles = ['--maxWorkers=2'];
   await tests('unit', [], twoFiles);
   await tests('integration', [], twoFiles);
-  // Tests with small guests mostly wait, so run three files at a time on two cores. Some tests do nothing but wait.
-  await Promise.all([tests('e2e', asRoot, ['--maxWorkers=3']), tests('e2e-waiting', asRoot, [], true)]);
+  // Tests with small guests mostly wait, so run two files at a time. Some tests do nothing but wait.
+  await Promise.all([tests('e2e', asRoot, twoFiles), tests('e2e-waiting', asRoot, [], true)]);
   await tests('e2e-crowded', asRoot);
 } finally {
   await rm(scratch, { recursive: true, force: true });
