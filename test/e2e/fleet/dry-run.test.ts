@@ -52,7 +52,7 @@ describe('a dry run', () => {
     ]);
     // The second time the image is in the store.
     const other = await lab.answer('spawn', lab.fleet('other'), '--base', golden, '--count', '1', ...guest, '--dry-run');
-    expect(other.json.notes).toContain(`base golden@${digest.slice(0, 12)} was in the store already`);
+    expect(other.json.notes).toContain(`base golden@${digest.slice(0, 12)} was already in the store`);
   });
 
   it('names what changes, from which value to which', async () => {

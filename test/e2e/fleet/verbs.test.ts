@@ -142,7 +142,7 @@ describe('the verbs, one by one', () => {
     expect(start.exitCode).toBe(4);
     expect(start.json.counts).toMatchObject({ failed: 3, unchanged: 1, started: 1 });
     // A damaged overlay is found before libvirt opens it.
-    expect(start.json.members[3]).toMatchObject({ outcome: 'failed', error: { message: expect.stringContaining('it is damaged') } });
+    expect(start.json.members[3]).toMatchObject({ outcome: 'failed', error: { message: expect.stringContaining('overlay is damaged') } });
     // spawn creates what is missing, reset repairs the rest.
     expect((await lab.cowherd('spawn', fleet)).exitCode).toBe(4);
     const outcome = await lab.ok('reset', fleet, '--start', 'all');
