@@ -4,8 +4,8 @@ import { CowherdError, exitCodeOf } from '../../../src/core/errors.js';
 import { parseOperationLog } from '../../../src/core/fleet/operation.js';
 import { parseMemoryMiB } from '../../../src/core/spec/field-schemas.js';
 import { fleetFileJsonSchema } from '../../../src/core/spec/file-schema.js';
-import { parseFleetFile } from '../../../src/core/spec/spec.js';
 import { parseFlagValues } from '../../../src/core/spec/flag-values.js';
+import { parseFleetFile } from '../../../src/core/spec/spec.js';
 
 const details = (document: unknown): string => {
   try {
