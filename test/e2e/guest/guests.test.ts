@@ -164,7 +164,7 @@ describe('Linux guests', () => {
     }
     const much = (await rows('exec', fleet, '1', '--via', 'ssh', '--', 'head -c 3000000 /dev/zero'))[0];
     expect([much?.stdout.length, much?.truncated]).toEqual([1024 * 1024, true]);
-    expect((await lab.cowherd('exec', fleet)).stderr).toContain('→ Put it after two hyphens');
+    expect((await lab.cowherd('exec', fleet)).stderr).toContain('→ Put the command after two hyphens');
 
     // Guest output cannot end an answer of libvirt.
     const fences = ['cow-end-1.', 'cow-end-2.', 'cow-end-3.', 'cow-end-4.', 'error: ', 'virsh # echo --err'];
