@@ -34,7 +34,7 @@ export class Readers {
   /**
    * Makes an image readable only by its owner and QEMU, and not writable. Does not disturb a QEMU that has it open.
    * @param mayOpen make it world-readable if QEMU cannot be given access otherwise; if false, it stays unchanged
-   * @returns whether nobody else can read it
+   * @returns whether no other user can read it
    */
   async restrict(handle: FileHandle, path: string, mayOpen = true): Promise<boolean> {
     const [stats, directory, qemu] = [await handle.stat(), await lstat(dirname(path)), await this.#lookUp()];

@@ -16,7 +16,7 @@ export interface Reading {
   command(name: string): string;
   /** For messages: `read the XML of`. */
   doing: string;
-  /** Whether libvirt may wait for another call that holds the domain: such domains are read last, and no further ones after the first without an answer. */
+  /** Whether libvirt may wait for another call that holds the domain. Such domains are read last, until one gives no answer. */
   mayWait?: boolean;
   take(name: string, reply: Reply): void;
 }
@@ -36,7 +36,7 @@ export async function readEach(
   let silent = 0;
   for (let left = [...names.filter((name) => !held.has(name)), ...names.filter((name) => held.has(name))]; left.length > 0; ) {
     const free = left.findIndex((name) => held.has(name));
-    // One by one: each that libvirt waits for takes one of its few workers.
+    // One at a time: each blocked read occupies one of libvirtd's few workers.
     const part = left.slice(0, free === 0 ? 1 : Math.min(readBatch, free < 0 ? readBatch : free));
     const replies = await pool.run(async (session) => {
       const settled = await Promise.allSettled(part.map(async (name) => assertConnected(await session.run(command(name), pool.heldMs))));

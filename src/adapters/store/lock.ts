@@ -84,7 +84,7 @@ export class FileLock {
     }
   }
 
-  /** @returns held: by another process. gone: its last holder removed the file during the wait, so the lock excludes nobody */
+  /** @returns held: by another process. gone: its last holder removed the file during the wait, so the lock has no effect */
   static async #tryTake(
     path: string,
     subject: string,
