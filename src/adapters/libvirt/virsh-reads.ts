@@ -60,10 +60,23 @@ export async function readEach(
   }
 }
 
-/** Domains whose QEMU a call has been waiting for. Asks libvirt alone. */
+/** Domains whose QEMU a call has been waiting for. Asks libvirt alone; if it does not answer, the reads themselves show which domain hangs. */
 async function heldDomains(pool: SessionPool, names: readonly string[]): Promise<Set<string>> {
-  const replies = await pool.run((session) => Promise.all(names.map((name) => session.run(`domcontrol ${domainWord(name)}`))));
-  return new Set(names.filter((_, position) => occupiedSeconds(replies[position]?.stdout ?? '') >= heldSeconds));
+  const held = new Set<string>();
+  for (let from = 0; from < names.length; from += readBatch) {
+    const batch = names.slice(from, from + readBatch);
+    const replies = await pool
+      .run((session) => Promise.all(batch.map((name) => session.run(`domcontrol ${domainWord(name)}`))))
+      .catch((error: unknown) => {
+        if (isTimeout(error)) return [];
+        throw error;
+      });
+    for (const [position, { stdout }] of replies.entries()) {
+      if (occupiedSeconds(stdout) >= heldSeconds) held.add(batch[position] ?? '');
+    }
+    if (replies.length === 0) break;
+  }
+  return held;
 }
 
 /** The name of a domain that was given by its UUID, as a message shows it. */
