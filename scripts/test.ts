@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { execa, type Options } from 'execa';
 
 const counts = { passed: 0, failed: 0, skipped: 0 };
+/** Repeated at the end, where it is not lost in a long output. */
+const failures: string[] = [];
 const scratch = await mkdtemp(join(tmpdir(), 'cowherd-test-'));
 
 /** End-to-end tests create users, stores and domains, so they run as root. */
@@ -14,6 +16,22 @@ async function check(name: string, command: string, args: string[]): Promise<voi
   console.log(`\n== ${name}`);
   const { exitCode } = await execa(command, args, { stdio: 'inherit', reject: false, preferLocal: true });
   counts[exitCode === 0 ? 'passed' : 'failed']++;
+  if (exitCode !== 0) failures.push(name);
+}
+
+interface FileResult {
+  name: string;
+  message: string;
+  status: string;
+  assertionResults: { fullName: string; status: string; failureMessages: string[] }[];
+}
+
+/** Each failed test of a file with the beginning of its message, or the file if it could not be run. */
+function failuresOf({ name, message, status, assertionResults }: FileResult): string[] {
+  const failed = assertionResults.filter((test) => test.status === 'failed');
+  const beginning = (text: string): string => text.split('\n').slice(0, 12).join('\n').slice(0, 2_000);
+  if (failed.length === 0) return status === 'failed' ? [`${name}\n${beginning(message)}`] : [];
+  return failed.map(({ fullName, failureMessages }) => `${name}: ${fullName}\n${beginning(failureMessages.join('\n'))}`);
 }
 
 /** @param isQuiet show the output at the end: for tests that run in parallel with others */
@@ -28,6 +46,7 @@ async function tests(name: string, prefix: readonly string[] = [], options: read
   const result = await readFile(report, 'utf8').then(JSON.parse, () => undefined);
   if (result === undefined) {
     counts.failed++;
+    failures.push(`${name} tests: no result`);
     return;
   }
   counts.passed += result.numPassedTests;
@@ -35,6 +54,8 @@ async function tests(name: string, prefix: readonly string[] = [], options: read
   counts.skipped += result.numPendingTests + result.numTodoTests;
   // A test file that cannot be loaded, or a failed teardown, counts no test but must not pass.
   if (exitCode !== 0 && result.numFailedTests === 0) counts.failed++;
+  const ended: string[] = result.testResults.flatMap(failuresOf);
+  failures.push(...(exitCode !== 0 && ended.length === 0 ? [`${name} tests: exit code ${exitCode}; see its output above`] : ended));
 }
 
 try {
@@ -50,6 +71,7 @@ try {
 } finally {
   await rm(scratch, { recursive: true, force: true });
 }
+if (failures.length > 0) console.log(`\n== failures\n${failures.join('\n\n')}`);
 const skipped = counts.skipped === 0 ? '' : `, ${counts.skipped} skipped`;
 console.log(`\n${counts.passed} passed, ${counts.failed} failed${skipped}`);
 process.exitCode = counts.failed === 0 ? 0 : 1;
