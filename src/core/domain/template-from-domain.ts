@@ -1,9 +1,11 @@
 import { CowherdError } from '../errors.js';
 import { escapeXml } from '../quoting.js';
-import type { DiskSpec, DomainSpec } from '../spec/spec.js';
-import { freeTarget, kibOf, networkOf, seedDisk, splitAtWord } from './domain-conversion.js';
+import type { DomainSpec } from '../spec/spec.js';
+import { kibOf, networkOf, splitAtWord } from './domain-conversion.js';
 import { metadataNamespace } from './domain-xml.js';
-import { hidden, hideBraces, putAfter, raw, rawElement, variable } from './template-tree.js';
+import { type ConversionReport, convertInterfaces, convertPorts, convertTpm, reportSingleGuestDevices } from './template-devices.js';
+import { convertDisks, type SourceDisk } from './template-disks.js';
+import { hidden, hideBraces, raw, variable } from './template-tree.js';
 import {
   attribute,
   element,
@@ -22,14 +24,6 @@ import {
  * Creates the domain template of a fleet from an existing domain: its identity is replaced by variables, what
  * only one domain at a time can have is removed or refused, and the rest is unchanged.
  */
-
-export interface SourceDisk {
-  /** Its target, e.g. `vda`. */
-  target: string;
-  path: string;
-  format: 'qcow2' | 'raw';
-  bus: DiskSpec['bus'];
-}
 
 export interface DomainAsTemplate {
   template: string;
@@ -53,8 +47,7 @@ export function templateFromDomain(domain: string, xml: string): DomainAsTemplat
 class Conversion {
   readonly #domain: string;
   readonly #root: XmlElement;
-  readonly #notes: string[] = [];
-  readonly #obstacles: string[] = [];
+  readonly #report: ConversionReport = { obstacles: [], notes: [] };
 
   constructor(domain: string, root: XmlElement) {
     this.#domain = domain;
@@ -72,18 +65,18 @@ class Conversion {
     const memoryMiB = this.#memory();
     const vcpus = this.#vcpus();
     const { firmware, nvram } = this.#firmware();
-    const disks = this.#disks(devices);
+    const disks = convertDisks(devices, this.#report);
     const network = networkOf(elements(devices, 'interface')[0]);
-    const nics = this.#interfaces(devices);
-    this.#ports(devices);
-    this.#singular(devices);
-    const tpm = this.#tpm(devices);
+    const nics = convertInterfaces(devices, this.#report);
+    convertPorts(devices, this.#report);
+    reportSingleGuestDevices(devices, this.#report);
+    const tpm = convertTpm(devices, this.#report);
     this.#identity(oldUuid);
     if (elements(root).some((child) => child.name.endsWith(':commandline')))
-      this.#notes.push('its own QEMU arguments are the same for every member');
-    if (this.#obstacles.length > 0) {
+      this.#report.notes.push('its own QEMU arguments are the same for every member');
+    if (this.#report.obstacles.length > 0) {
       throw new CowherdError('NOT_SUPPORTED', `Cannot create a fleet from domain ${this.#domain} as it is`, {
-        details: this.#obstacles,
+        details: this.#report.obstacles,
         hint: 'Remove that from it (virsh edit), or write your own template: cowherd template eject.',
       });
     }
@@ -92,12 +85,12 @@ class Conversion {
       disks,
       spec: { memoryMiB, vcpus, virtType: virtType as 'kvm' | 'qemu', network, firmware, tpm, nics },
       nvram,
-      notes: this.#notes,
+      notes: this.#report.notes,
     };
   }
 
   #refuse(obstacle: string): void {
-    this.#obstacles.push(obstacle);
+    this.#report.obstacles.push(obstacle);
   }
 
   #identity(oldUuid: string): void {
@@ -176,145 +169,5 @@ class Conversion {
     nvram.attributes.delete('type');
     nvram.children = [variable('nvram')];
     return { firmware: 'uefi', nvram: path };
-  }
-
-  #disks(devices: XmlElement): SourceDisk[] {
-    const disks: SourceDisk[] = [];
-    const all = elements(devices, 'disk');
-    for (const disk of all) {
-      const target = attribute(element(disk, 'target'), 'dev') ?? 'a disk';
-      const device = attribute(disk, 'device') ?? 'disk';
-      if (element(disk, 'readonly') !== undefined || device === 'cdrom') continue;
-      if (device === 'floppy') {
-        const source = element(disk, 'source');
-        if (source !== undefined) {
-          removeChild(disk, source);
-          this.#notes.push(`${target}: the floppy is omitted, since only one guest can write to it`);
-        }
-        continue;
-      }
-      const source = this.#writable(disk, target);
-      if (source === undefined) continue;
-      this.#putOverlay(disk, disks.length);
-      disks.push(source);
-    }
-    const last = all.at(-1);
-    if (disks.length === 0) this.#refuse('it has no writable disk');
-    if (last !== undefined) putAfter(devices, last, seedDisk(freeTarget(all)));
-    return disks;
-  }
-
-  #writable(disk: XmlElement, target: string): SourceDisk | undefined {
-    const source = element(disk, 'source');
-    const type = attribute(disk, 'type');
-    const path = attribute(source, 'file');
-    const format = attribute(element(disk, 'driver'), 'type') ?? 'raw';
-    const bus = attribute(element(disk, 'target'), 'bus') ?? 'virtio';
-    if (type !== 'file' || path === undefined) {
-      this.#refuse(`${target} is of type ${type}, not a file: copy it to one with "qemu-img convert"`);
-    } else if (format !== 'qcow2' && format !== 'raw') {
-      this.#refuse(`${target} is in the format ${format}, not qcow2 or raw`);
-    } else if (element(disk, 'shareable') !== undefined) {
-      this.#refuse(`${target} is shared with other domains`);
-    } else if (element(disk, 'encryption') !== undefined || element(source, 'encryption') !== undefined) {
-      this.#refuse(`${target} is encrypted`);
-    } else if (element(source, 'slices') !== undefined) {
-      this.#refuse(`${target} is a slice of its file`);
-    } else if (element(disk, 'transient') !== undefined) {
-      this.#refuse(`${target} is transient: libvirt makes an overlay of its own for it`);
-    } else {
-      // For additional disks this is only recorded; the template keeps their buses.
-      return { target, path, format, bus: bus === 'scsi' || bus === 'sata' ? bus : 'virtio' };
-    }
-    return undefined;
-  }
-
-  #putOverlay(disk: XmlElement, position: number): void {
-    const [path, backing] = position === 0 ? ['overlay', 'backing'] : [`disks.[${position - 1}].path`, `disks.[${position - 1}].backing`];
-    const driver = element(disk, 'driver') ?? makeElement('driver', { name: 'qemu' });
-    if (!disk.children.includes(driver)) insertAfter(disk, driver, undefined);
-    setAttribute(driver, 'type', 'qcow2');
-    for (const name of ['backingStore', 'mirror']) for (const old of elements(disk, name)) removeChild(disk, old);
-    const source = element(disk, 'source') ?? makeElement('source');
-    source.attributes.delete('index');
-    source.attributes.delete('startupPolicy');
-    source.attributes.set('file', `{{${path}}}`);
-    putAfter(disk, source, `{{{${backing}}}}`);
-  }
-
-  #interfaces(devices: XmlElement): number {
-    const interfaces = elements(devices, 'interface');
-    for (const [position, nic] of interfaces.entries()) {
-      const what = `network interface ${position + 1}`;
-      const type = attribute(nic, 'type') ?? '';
-      if (['hostdev', 'vhostuser', 'vdpa'].includes(type)) this.#refuse(`${what} is of type ${type}: only one guest can have it`);
-      let mac = element(nic, 'mac');
-      if (mac === undefined) {
-        mac = makeElement('mac');
-        insertAfter(nic, mac, undefined);
-      }
-      mac.attributes.set('address', `{{macs.[${position}]}}`);
-      // The name of the host's interface is unique.
-      for (const target of elements(nic, 'target')) removeChild(nic, target);
-      for (const forward of elements(nic, 'portForward')) {
-        removeChild(nic, forward);
-        this.#notes.push(`${what}: its port forwardings are omitted, since only one guest can have a port`);
-      }
-      for (const parameters of elements(nic, 'virtualport').flatMap((port) => elements(port, 'parameters')))
-        parameters.attributes.delete('interfaceid');
-    }
-    return Math.max(1, interfaces.length);
-  }
-
-  /** Everything that listens or logs gets a path per member. */
-  #ports(devices: XmlElement): void {
-    const [first] = elements(devices, 'serial');
-    for (const name of ['serial', 'console', 'parallel']) {
-      for (const port of elements(devices, name)) {
-        const isAlsoFirst = name === 'console' && (attribute(element(port, 'target'), 'type') ?? 'serial') === 'serial';
-        const type = attribute(port, 'type');
-        if (type !== 'pty' && type !== 'spicevmc' && type !== 'null' && !isAlsoFirst) {
-          this.#notes.push(`a ${name} port changed from ${type} to pty`);
-        }
-        if (type !== 'null' && type !== 'spicevmc') setAttribute(port, 'type', 'pty');
-        for (const part of ['source', 'log', 'protocol']) for (const old of elements(port, part)) removeChild(port, old);
-        port.attributes.delete('tty');
-      }
-    }
-    if (first === undefined) this.#notes.push('it has no serial port: there is no console to log or to wait for');
-    else insertAfter(first, rawElement('log', { file: '{{consoleLog}}', append: 'on' }), undefined);
-
-    for (const channel of elements(devices, 'channel')) {
-      if (attribute(channel, 'type') !== 'unix') continue;
-      for (const source of elements(channel, 'source')) removeChild(channel, source);
-      const isAgent = attribute(element(channel, 'target'), 'name') === 'org.qemu.guest_agent.0';
-      if (isAgent) channel.children.unshift(raw('{{#if agentSocket}}<source mode="bind" path="{{agentSocket}}"/>{{/if}}'));
-    }
-    for (const graphics of elements(devices, 'graphics')) {
-      for (const name of ['port', 'tlsPort', 'websocket', 'socket']) graphics.attributes.delete(name);
-      for (const listen of elements(graphics, 'listen')) if (attribute(listen, 'type') === 'socket') listen.attributes.delete('socket');
-      setAttribute(graphics, 'autoport', 'yes');
-    }
-    for (const cid of elements(devices, 'vsock').flatMap((vsock) => elements(vsock, 'cid'))) {
-      setAttribute(cid, 'auto', 'yes');
-      cid.attributes.delete('address');
-    }
-  }
-
-  /** Devices that only one guest can have. */
-  #singular(devices: XmlElement): void {
-    for (const device of elements(devices, 'hostdev'))
-      this.#refuse(`it has a device of the host (${attribute(device, 'type')}): only one guest can have it`);
-    if (element(devices, 'lease') !== undefined) this.#refuse('it has a lease: only one guest can hold it');
-    for (const module of elements(devices, 'memory'))
-      if (attribute(module, 'model') === 'nvdimm') this.#refuse('it has an NVDIMM, whose file only one guest can write to');
-    for (const shared of elements(devices, 'filesystem'))
-      this.#notes.push(`every member shares the directory ${attribute(element(shared, 'source'), 'dir') ?? ''} with the host`);
-  }
-
-  #tpm(devices: XmlElement): boolean {
-    const types = elements(devices, 'tpm').map((tpm) => attribute(element(tpm, 'backend'), 'type'));
-    if (types.includes('passthrough')) this.#refuse("it has the host's TPM: only one guest can have it");
-    return types.includes('emulator');
   }
 }

@@ -24,30 +24,10 @@ export function planSpawn(subjects: readonly SpawnSubject[], fleetId: string): P
       continue;
     }
     const running = isOn(domain);
-    const missing =
-      subject.overlayBytes === undefined ? ['overlay'] : (subject.missingDisks ?? []).map((stem) => `disk ${stem.replace(`${name}.`, '')}`);
-    if (running && subject.overlayBytes === undefined) {
-      plan.refused.push({
-        name,
-        reason: `its overlay is missing, and the domain is running`,
-        hint: 'Save what you need from the guest, then reset that member.',
-      });
-      continue;
-    }
-    if (running && missing.length > 0) {
-      plan.refused.push({
-        name,
-        reason: `it is running without its ${missing.join(', ')}`,
-        hint: 'Stop it (cowherd stop), then run "cowherd spawn" again: it creates what is missing.',
-      });
-      continue;
-    }
-    if (domain?.reason === 'saved' && subject.overlayBytes !== undefined && missing.length > 0) {
-      plan.refused.push({
-        name,
-        reason: `it has saved memory of a guest without its ${missing.join(', ')}`,
-        hint: `Start it and stop it: virsh start ${name}; virsh shutdown ${name}`,
-      });
+    const missing = missingDisks(subject);
+    const obstacle = obstacleOf(subject, missing);
+    if (obstacle !== undefined) {
+      plan.refused.push({ name, ...obstacle });
       continue;
     }
     const steps: StepName[] = [];
@@ -75,4 +55,36 @@ export function planSpawn(subjects: readonly SpawnSubject[], fleetId: string): P
     else plan.members.push({ index, name, steps, why: why.join(', '), atNextStart: running });
   }
   return plan;
+}
+
+function missingDisks({ name, overlayBytes, missingDisks = [] }: SpawnSubject): string[] {
+  return overlayBytes === undefined ? ['overlay'] : missingDisks.map((stem) => `disk ${stem.replace(`${name}.`, '')}`);
+}
+
+/** Why a member cannot get the disks that it lacks. */
+function obstacleOf(
+  { name, domain, overlayBytes }: SpawnSubject,
+  missing: readonly string[],
+): { reason: string; hint: string } | undefined {
+  if (missing.length === 0) return undefined;
+  const running = isOn(domain);
+  if (running && overlayBytes === undefined) {
+    return {
+      reason: 'its overlay is missing, and the domain is running',
+      hint: 'Save what you need from the guest, then reset that member.',
+    };
+  }
+  if (running) {
+    return {
+      reason: `it is running without its ${missing.join(', ')}`,
+      hint: 'Stop it (cowherd stop), then run "cowherd spawn" again: it creates what is missing.',
+    };
+  }
+  if (domain?.reason === 'saved' && overlayBytes !== undefined) {
+    return {
+      reason: `it has saved memory of a guest without its ${missing.join(', ')}`,
+      hint: `Start it and stop it: virsh start ${name}; virsh shutdown ${name}`,
+    };
+  }
+  return undefined;
 }
