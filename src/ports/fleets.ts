@@ -31,29 +31,16 @@ export interface FleetStore {
   readSource(fleet: string, kind: SourceKind, digest: string): Promise<string | undefined>;
   writeSource(fleet: string, kind: SourceKind, digest: string, source: string): Promise<void>;
   files(fleet: string, member: string): MemberFiles;
-  /** Bytes on disk of every disk of the fleet, by file stem: the member's name, for further disks followed by a dot and the disk's name. */
-  overlaySizes(fleet: string): Promise<Map<string, number>>;
-  /** The backing file in the header of a member's disk; undefined if it has none or does not exist. */
-  backingFile(fleet: string, stem: string): Promise<string | undefined>;
-  /** Path for a temporary file in the directory of the overlays. */
-  scratchPath(fleet: string): Promise<string>;
-  /** Writes fresh overlays next to their final paths and syncs all of them: placing one is then a single rename, and a full disk is detected before anything is discarded.
-   */
-  stageOverlays(fleet: string, stems: readonly string[], image: Buffer): Promise<void>;
   /** Names of members whose disk still has the source VM's identity: no guest may boot from it. */
   listIdentityPending(fleet: string): Promise<Set<string>>;
   /** Called before a clone's fresh disk is placed. */
   markIdentityPending(fleet: string, member: string): Promise<void>;
   /** Removes the identity-pending mark, with a sync. Not an error if it does not exist. */
   markMade(fleet: string, member: string): Promise<void>;
-  /** Replaces the overlay with the staged one by a rename. */
-  placeOverlay(fleet: string, stem: string): Promise<void>;
   /** Stores the initial NVRAM of members with UEFI. */
   writeGoldenNvram(fleet: string, digest: string, bytes: Buffer): Promise<void>;
   /** Resets a member's NVRAM: to a copy of the initial one with that digest, or to none, and libvirt creates one at the next start. */
   placeNvram(fleet: string, member: string, digest: string | undefined): Promise<void>;
-  /** Bytes on disk of an overlay with this content; writes a temporary file. */
-  measureOverlay(fleet: string, image: Buffer): Promise<number>;
   /** Prepares a start: creates an empty console log that virtlogd appends to and this user can read. */
   prepareStart(fleet: string, member: string): Promise<void>;
   /** Reads at most 64 KiB of the console log from an offset; a negative offset counts from the end. An incomplete character is left for the next call.
@@ -84,6 +71,19 @@ export interface OverlayCopy {
 }
 
 export interface OverlayStore {
+  /** Bytes on disk of every disk of the fleet, by file stem: the member's name, for further disks followed by a dot and the disk's name. */
+  sizes(fleet: string): Promise<Map<string, number>>;
+  /** The backing file in the header of a member's disk; undefined if it has none or does not exist. */
+  backingFile(fleet: string, stem: string): Promise<string | undefined>;
+  /** Path for a temporary file in the directory of the overlays. */
+  scratchPath(fleet: string): Promise<string>;
+  /** Writes fresh overlays next to their final paths and syncs all of them: placing one is then a single rename, and a full disk is detected before anything is discarded.
+   */
+  stage(fleet: string, stems: readonly string[], image: Buffer): Promise<void>;
+  /** Replaces the overlay with the staged one by a rename. */
+  place(fleet: string, stem: string): Promise<void>;
+  /** Bytes on disk of an overlay with this content; writes a temporary file. */
+  measure(fleet: string, image: Buffer): Promise<number>;
   /** Removes copies that an interrupted run left. Only under the fleet's lock. */
   sweep(fleet: string): Promise<void>;
   /** Creates an empty file that only this user can read. */

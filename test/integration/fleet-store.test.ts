@@ -8,10 +8,12 @@ import { AgentSockets } from '../../src/adapters/libvirt/agent-sockets.js';
 import { Virsh } from '../../src/adapters/libvirt/virsh.js';
 import { FleetDirectory } from '../../src/adapters/store/fleet-store.js';
 import { FileLock, lockHolder } from '../../src/adapters/store/lock.js';
+import { OverlayDirectory } from '../../src/adapters/store/overlay-store.js';
 
 describe('the fleet store', () => {
   let root: string;
   let store: FleetDirectory;
+  let overlays: OverlayDirectory;
   const fleet = 'cwt-lab';
   const image = Buffer.concat([Buffer.alloc(4096, 1), Buffer.alloc(61_440), Buffer.alloc(4096, 2), Buffer.alloc(123)]);
   const at = (...parts: string[]): string => join(root, 'fleets', fleet, ...parts);
@@ -32,27 +34,28 @@ describe('the fleet store', () => {
   beforeEach(async () => {
     root = await mkdtemp(join(tmpdir(), 'cwt-store-'));
     store = new FleetDirectory(root, new AgentSockets(true));
+    overlays = new OverlayDirectory(root);
   });
   afterEach(() => rm(root, { recursive: true, force: true }));
 
   it('places overlays atomically, sparse, and private', async () => {
-    await store.stageOverlays(fleet, ['m-1', 'm-2'], image);
-    expect((await store.overlaySizes(fleet)).size).toBe(0);
-    await store.placeOverlay(fleet, 'm-1');
+    await overlays.stage(fleet, ['m-1', 'm-2'], image);
+    expect((await overlays.sizes(fleet)).size).toBe(0);
+    await overlays.place(fleet, 'm-1');
     const path = at('overlays', 'm-1.qcow2');
     expect((await readFile(path)).equals(image)).toBe(true);
     expect((await stat(path)).mode & 0o777).toBe(0o600);
-    expect((await store.overlaySizes(fleet)).get('m-1')).toBe(8192);
-    expect(await store.measureOverlay(fleet, image)).toBe(8192);
+    expect((await overlays.sizes(fleet)).get('m-1')).toBe(8192);
+    expect(await overlays.measure(fleet, image)).toBe(8192);
     // Staged again over what a crash left.
     await writeFile(at('overlays', 'm-2.qcow2.new'), 'torn');
-    await store.stageOverlays(fleet, ['m-2'], image);
-    await store.placeOverlay(fleet, 'm-2');
+    await overlays.stage(fleet, ['m-2'], image);
+    await overlays.place(fleet, 'm-2');
     expect((await readFile(at('overlays', 'm-2.qcow2'))).equals(image)).toBe(true);
   });
 
   it('removes the fleet’s files, and keeps and reports others', async () => {
-    await store.stageOverlays(fleet, ['m-1'], image);
+    await overlays.stage(fleet, ['m-1'], image);
     await store.prepareStart(fleet, 'm-1');
     await writeFile(at('logs', 'm-1.log.0'), '');
     await writeFile(at('notes.txt'), 'mine');

@@ -175,7 +175,7 @@ class FleetRelocation {
     const overlays: Array<{ stem: string; path: string; base: BaseImage; isMoved: boolean }> = [];
     for (const { stem, origin } of memberDisks(record, member)) {
       if (!('base' in origin)) continue;
-      const named = await ports.fleets.backingFile(record.name, stem);
+      const named = await ports.overlayFiles.backingFile(record.name, stem);
       if (named === undefined) continue;
       const path = ports.fleets.files(record.name, member.name).disk(stem);
       const images = [origin.base, ...(stem === member.name ? this.candidates : [])].map((ref) => this.imageOf(ref));

@@ -1,24 +1,18 @@
 import { domainRef } from '../../core/domain/domain-ref.js';
-import { nicsOf } from '../../core/domain/nics.js';
 import { templateFromDomain } from '../../core/domain/template-from-domain.js';
-import { attribute, element, parseXml } from '../../core/domain/xml-tree.js';
 import { CowherdError, reportOf } from '../../core/errors.js';
 import { type DomainState, isOn } from '../../core/fleet/observation.js';
 import { formatWaitFor } from '../../core/guest/stages.js';
-import { type BaseImage, formatBaseRef, sealDifferences } from '../../core/image/base.js';
-import { baseKey } from '../../core/image/base-chain.js';
-import { baseNameFromFile } from '../../core/names.js';
-import type { DiskSpec, GivenSpec } from '../../core/spec/spec.js';
+import { type BaseImage, formatBaseRef } from '../../core/image/base.js';
+import type { GivenSpec } from '../../core/spec/spec.js';
 import type { Freeze, Ports } from '../../ports/index.js';
-import { removeBase } from '../base/bases.js';
 import { withFleetLock } from '../fleet/access.js';
-import { importBase } from '../fleet/spawn/base-input.js';
 import { sha256, type TemplateSource } from '../fleet/spawn/definitions.js';
-import type { SpawnOptions } from '../fleet/spawn/options.js';
 import { withSnapshotLock } from '../snapshot/access.js';
+import { copySource, type FreezeOptions, type Taken } from './copy-source.js';
 import { memoryDifferences } from './plan.js';
-import { assertAlone, assertCloneable, assertFreezable, assertUnused, type SourceIdentity } from './preflight.js';
-import { dropMemory, findSource, isSaved, resumeSource } from './source-vm.js';
+import { assertAlone, assertFreezable, type SourceIdentity } from './preflight.js';
+import { findSource, isSaved, resumeSource } from './source-vm.js';
 
 /** A running VM, frozen in a moment: its disk as a base image, and its memory beside it. */
 export interface FrozenDomain {
@@ -31,11 +25,6 @@ export interface FrozenDomain {
   /** Undoes the freeze: resumes the source VM and removes what was copied from it. */
   giveUp(): Promise<void>;
 }
-
-/** What is in the store once the source VM may resume. */
-type Taken = NonNullable<Freeze['taken']> & { image: BaseImage };
-
-type FreezeOptions = SpawnOptions & { count: number };
 
 /** Freezes a running VM for a new fleet. libvirt keeps its memory while its disk is read (a managed save): even if this run is killed, the next start of the domain resumes it. What a killed run already copied is reused.
  * @throws BAD_USAGE, DOMAIN_NOT_FOUND, PREFLIGHT_FAILED, NOT_SUPPORTED: nothing was changed
@@ -76,7 +65,6 @@ export async function freezeDomain(ports: Ports, options: FreezeOptions): Promis
 class Freezing {
   /** Steps that undo what this run added to the store, run in reverse order. */
   readonly #undo: (() => Promise<unknown>)[] = [];
-  readonly #imported: BaseImage[] = [];
   /** Whether the managed save of the source VM was made for this spawn. Another one is left alone. */
   #isOurs: boolean;
   /** Whether disk and memory were already in the store when this run began: then they are kept in any case. */
@@ -173,68 +161,8 @@ class Freezing {
   }
 
   async #take(note: Freeze | undefined): Promise<Taken> {
-    const { ports, options } = this;
-    const { name } = this.#source();
     if (note === undefined) throw new Error('no freeze was recorded');
-    const versions = await ports.hypervisor.versions();
-    const file = ports.memory.managedSave(name);
-    const saved = await ports.disks.seal(file);
-    const { xml } = await ports.memory.read(file);
-    const { template, disks, spec, nvram } = templateFromDomain(name, xml);
-    assertCloneable(ports, name, xml, { template, spec, nvram });
-    const baseName = baseNameFromFile(`${name}.xml`) ?? 'domain';
-    const images: BaseImage[] = [];
-    for (const [position, { target, path, format }] of disks.entries())
-      images.push(await this.#import(path, format, position === 0 ? baseName : `${baseName.slice(0, 34)}-${target}`));
-    const [image] = images;
-    if (image === undefined) throw new Error('a template was created from a domain without disks');
-    const further = disks.slice(1).map(({ target, bus }, position): DiskSpec => {
-      const { name: base, digest } = images[position + 1] ?? image;
-      return { name: target, bus, base: { name: base, digest } };
-    });
-    const facts = {
-      takenAt: ports.clock.now().toISOString(),
-      domain: name,
-      cards: nicsOf(name, xml).map(({ mac, isUp }) => ({ mac, isUp })),
-      addresses: note.addresses,
-      hostKeyTypes: note.hostKeyTypes,
-      memoryMiB: spec.memoryMiB,
-      machine: attribute(element(parseXml(xml, name), 'os', 'type'), 'machine') ?? '',
-      ...versions,
-    };
-    const imported = this.#imported.map((base) => ({ name: base.name, digest: base.digest }));
-    const taken = { base: { name: image.name, digest: image.digest }, disks: further, facts, imported };
-    return ports.bases.locked(async () => {
-      // It has no users yet and may have been removed meanwhile.
-      const there = await ports.bases.get(image);
-      if (there === undefined)
-        throw new CowherdError('BASE_CHANGED', `Base image ${formatBaseRef(image)} was removed by another run`, {
-          hint: 'Run this command again.',
-        });
-      await assertUnused(ports, there, options.fleet);
-      this.#undo.push(() => dropMemory(ports, there));
-      await ports.memory.take(there, file);
-      // If it was resumed and saved again meanwhile, its memory does not match the disks.
-      const now = await ports.disks.seal(file);
-      if (saved === undefined || now === undefined || sealDifferences(saved, now).length > 0) {
-        throw new CowherdError('BASE_CHANGED', `${name} was resumed while its disk was read`, {
-          hint: 'It was started, or saved again, so its memory and its disk do not match. Run this command again.',
-        });
-      }
-      await ports.memory.beginFreeze(options.fleet, { ...note, taken });
-      const { warm: _warm, ...cold } = there;
-      return { ...taken, image: cold };
-    }, options);
-  }
-
-  async #import(path: string, format: 'qcow2' | 'raw', baseName: string): Promise<BaseImage> {
-    const { ports, options } = this;
-    const before = new Set((await ports.bases.list()).bases.map(baseKey));
-    const { base } = await importBase(ports, path, { ...options, trustChain: true, format, baseName, isOfClones: true });
-    if (before.has(baseKey(base))) return base;
-    this.#imported.push(base);
-    this.#undo.push(() => removeBase(ports, formatBaseRef(base), options.fleet));
-    return base;
+    return copySource(this.ports, this.options, this.#source().name, note, (undo) => this.#undo.push(undo));
   }
 
   #source(): DomainState {

@@ -103,17 +103,23 @@ export async function assertNothingUnfinished(
 }
 
 /** Reads the current state from libvirt and the disk; nothing is cached. */
-export async function observeFleet(ports: Pick<Ports, 'hypervisor' | 'fleets'>, record: FleetRecord): Promise<ObservedMember[]> {
+export async function observeFleet(
+  ports: Pick<Ports, 'hypervisor' | 'fleets' | 'overlayFiles'>,
+  record: FleetRecord,
+): Promise<ObservedMember[]> {
   const [domains, sizes, pending] = await Promise.all([
     ports.hypervisor.listDomains(),
-    ports.fleets.overlaySizes(record.name),
+    ports.overlayFiles.sizes(record.name),
     record.spec.warm === undefined ? undefined : ports.fleets.listIdentityPending(record.name),
   ]);
   return observeMembers(record, domains, sizes, pending);
 }
 
 /** As {@link observeFleet}, with the mark in each domain's metadata: for verbs that change something. */
-export async function observeWithMarks(ports: Pick<Ports, 'hypervisor' | 'fleets'>, record: FleetRecord): Promise<MarkedMember[]> {
+export async function observeWithMarks(
+  ports: Pick<Ports, 'hypervisor' | 'fleets' | 'overlayFiles'>,
+  record: FleetRecord,
+): Promise<MarkedMember[]> {
   const members = await observeFleet(ports, record);
   const failed = new Map<string, CowherdError>();
   const names = members.filter((member) => member.domain !== undefined).map((member) => member.name);

@@ -40,7 +40,7 @@ export function recoverFleet(ports: Ports, fleet: string): Promise<FleetRecord> 
       'Its domains were edited by hand. Recreate the fleet.',
     );
     // An overlay without a domain also counts as a member.
-    const overlays = [...(await ports.fleets.overlaySizes(fleet)).keys()].map((stem) => Number(/^[^.]*-(\d+)$/.exec(stem)?.[1]));
+    const overlays = [...(await ports.overlayFiles.sizes(fleet)).keys()].map((stem) => Number(/^[^.]*-(\d+)$/.exec(stem)?.[1]));
     const indexes = new Set([...marks.map((mark) => mark.index), ...overlays.filter((index) => index > 0)]);
     const record: FleetRecord = {
       version: 1,

@@ -1,7 +1,8 @@
 import { isTroubled } from '../../core/fleet/member-filter.js';
 import type { MemberState } from '../../core/fleet/observation.js';
 import { selectMembers } from '../../core/fleet/selection.js';
-import type { FleetStatus, FleetSummary, MemberStatus } from './status.js';
+import type { MemberStatus } from './member-status.js';
+import type { FleetStatus, FleetSummary } from './status.js';
 
 /** Filters for the members and fleets of a listing. */
 

@@ -1,7 +1,7 @@
 import { CowherdError, reportOf } from '../../core/errors.js';
-import { type FleetMemory, judgeFleetMemory, type MemberMemory } from '../../core/fleet/memory.js';
-import { type DomainState, judgeMember, type MemberState, type ObservedMember } from '../../core/fleet/observation.js';
-import { type BaseRef, baseOf, basesOf, type FleetRecord } from '../../core/fleet/record.js';
+import { type FleetMemory, judgeFleetMemory } from '../../core/fleet/memory.js';
+import type { MemberState, ObservedMember } from '../../core/fleet/observation.js';
+import { type BaseRef, basesOf, type FleetRecord } from '../../core/fleet/record.js';
 import { type BaseImage, formatBaseRef } from '../../core/image/base.js';
 import { baseKey } from '../../core/image/base-chain.js';
 import { describeHolder, type LockHolder, type LockStatus, lockStatus } from '../../core/lock.js';
@@ -10,35 +10,7 @@ import type { Ports } from '../../ports/index.js';
 import type { QemuProcess } from '../../ports/machine.js';
 import { observeAddresses, sharedAddresses } from '../guest/observe-addresses.js';
 import { chainDifferences, loadFleet, observeFleet } from './access.js';
-
-export interface MemberStatus {
-  index: number;
-  name: string;
-  uuid: string;
-  mac: string;
-  /** Address on its network: reported by the agent, otherwise reserved or leased. */
-  address: string | null;
-  /** Port of 127.0.0.1 that is forwarded to its port 22. */
-  sshPort: number | null;
-  state: MemberState;
-  /** libvirt's reason for the state. */
-  reason: string;
-  overlayBytes: number;
-  driftBytes: number;
-  /** Time of the checkpoint for "reset --warm"; null without one. */
-  checkpointAt: string | null;
-  /** Seconds since QEMU started; null if it is stopped or not visible. */
-  uptimeSeconds: number | null;
-  /** Memory use of its QEMU, if requested; null if it is stopped. */
-  memory?: MemberMemory | null;
-  /** NAME@DIGEST of the base image of its root disk. */
-  base: string;
-  /** Whether the store or other members have a newer base image of its lineage. */
-  outdated: boolean;
-  problems: string[];
-  /** What to do about a guest that stopped or was paused unexpectedly. */
-  hint: string | null;
-}
+import { type FleetReadings, type MemberStatus, memberStatus } from './member-status.js';
 
 export interface FleetStatus {
   fleet: string;
@@ -76,47 +48,23 @@ export async function status(ports: Ports, fleet: string, options: StatusOptions
   ]);
   const stalled = observed.flatMap(({ domain }) => (domain?.state === 'paused' && domain.reason === 'I/O error' ? [domain.uuid] : []));
   const [addresses, diskErrors] = await Promise.all([observeAddresses(ports, record, observed), readDiskErrors(ports, stalled)]);
-  const sharing = sharedAddresses(addresses);
   const memory = options.memory ? await readMemory(ports, record, observed, processes) : undefined;
-  const now = ports.clock.now().getTime();
   const problemOf = new Map(problems);
-  const isBroken = (ref: BaseRef): boolean => typeof problemOf.get(baseKey(ref)) === 'string';
-  const counts: Record<MemberState, number> = { running: 0, shutOff: 0, paused: 0, broken: 0, missing: 0 };
-  const stallOf = (domain: DomainState | undefined): string[] => {
-    if (domain === undefined || !stalled.includes(domain.uuid)) return [];
-    const why = diskErrors.get(domain.uuid);
-    return [`paused by an I/O error${why === undefined ? '' : ` (${why})`}`];
+  const readings: FleetReadings = {
+    record,
+    problemOf,
+    newest,
+    checkpoints,
+    processes,
+    addresses,
+    sharing: sharedAddresses(addresses),
+    stalled: new Map(stalled.map((uuid) => [uuid, diskErrors.get(uuid)])),
+    memory: memory?.members,
+    now: ports.clock.now().getTime(),
   };
-  const members = observed.map((member): MemberStatus => {
-    const changed = [baseOf(record, member), ...record.spec.disks.flatMap((disk) => disk.base ?? [])].some(isBroken);
-    const { index, name, uuid, macs, sshPort, state, reason, overlayBytes, driftBytes, problems, hint } = judgeMember(
-      member,
-      // A checkpoint does not count as drift.
-      record.freshOverlayBytes + (checkpoints.get(member.name)?.allocatedBytes ?? 0),
-      changed ? 'base changed' : undefined,
-    );
-    counts[state]++;
-    const since = processes.get(uuid)?.startedAt;
-    return {
-      index,
-      name,
-      uuid,
-      mac: macs[0] ?? '',
-      address: addresses.get(name) ?? null,
-      sshPort: sshPort ?? null,
-      state,
-      reason,
-      overlayBytes: overlayBytes ?? 0,
-      driftBytes,
-      checkpointAt: checkpoints.get(name)?.takenAt ?? null,
-      uptimeSeconds: since === undefined ? null : Math.max(0, Math.round((now - since) / 1000)),
-      ...(memory === undefined ? {} : { memory: memory.members.get(name) ?? null }),
-      base: formatBaseRef(baseOf(record, member)),
-      outdated: newest !== undefined && baseOf(record, member).digest !== newest.digest,
-      problems: [...problems, ...stallOf(member.domain), ...(sharing.get(name) ?? [])],
-      hint: hint ?? null,
-    };
-  });
+  const members = observed.map((member) => memberStatus(readings, member));
+  const counts: Record<MemberState, number> = { running: 0, shutOff: 0, paused: 0, broken: 0, missing: 0 };
+  for (const { state } of members) counts[state]++;
   return {
     fleet,
     base: { ...record.base, problem: [...problemOf.values()].find((problem) => problem !== null) ?? null },

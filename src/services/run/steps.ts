@@ -42,36 +42,15 @@ export interface StepContext {
   journaled: boolean;
 }
 
-export function stepPerformer(
-  ports: Pick<Ports, 'hypervisor' | 'fleets' | 'seeds' | 'images' | 'checkpoints'>,
-  context: StepContext,
-): Performer<MemberIdentity> {
-  const { hypervisor, fleets, seeds, images, checkpoints } = ports;
+type StepPorts = Pick<Ports, 'hypervisor' | 'fleets' | 'overlayFiles' | 'seeds' | 'images' | 'checkpoints'>;
+
+export function stepPerformer(ports: StepPorts, context: StepContext): Performer<MemberIdentity> {
+  const { hypervisor, fleets, images, seeds, checkpoints } = ports;
   const { fleet } = context;
   let snapshotted: Promise<Set<string>> | undefined;
   const perform: Partial<Record<StepName, (member: MemberIdentity) => Promise<void>>> = {
     stop: ({ name }) => hypervisor.destroy(name),
-    overlay: async ({ name }) => {
-      // Saved memory belongs to the old disk: restored with a fresh one, it would corrupt it.
-      const disks = needed(context.disks?.get(name), `fresh disk for ${name}`);
-      // Adding a further disk does not reset the guest.
-      const isFresh = disks.some(({ stem }) => stem === name);
-      if (isFresh && context.off?.has(name)) await hypervisor.forgetSavedState(name);
-      // libvirt's records of snapshots in the old disk are obsolete and would block new ones.
-      if (isFresh) {
-        snapshotted ??= hypervisor.listSnapshotted();
-        if ((await snapshotted).has(name)) await hypervisor.forgetSnapshots(name);
-      }
-      // Place the NVRAM first: if that fails, the disks stay.
-      if (isFresh && context.nvram !== undefined) await fleets.placeNvram(fleet, name, context.nvram.digest);
-      // The checkpoint is in the overlay that is replaced.
-      if (isFresh) await checkpoints.forget(fleet, name);
-      // The guest must not boot until it has its own identity.
-      if (isFresh && context.isOfClones === true) await fleets.markIdentityPending(fleet, name);
-      for (const { stem } of disks) await fleets.placeOverlay(fleet, stem);
-      // The guest's own host keys are lost with the old disk.
-      if (isFresh) await seeds.forgetLearnedHost(fleet, name);
-    },
+    overlay: ({ name }) => replaceDisks(ports, context, name, () => (snapshotted ??= hypervisor.listSnapshotted())),
     define: async ({ name }) => {
       const { xml } = needed(context.definitions?.get(name), `definition of ${name}`);
       await hypervisor.define({ name, xml });
@@ -110,6 +89,34 @@ export function stepPerformer(
   };
 }
 
+/** Gives a member the fresh disks that were staged for it, and removes what belongs to the old ones. */
+async function replaceDisks(
+  { hypervisor, fleets, overlayFiles, seeds, checkpoints }: StepPorts,
+  context: StepContext,
+  name: string,
+  snapshotted: () => Promise<Set<string>>,
+): Promise<void> {
+  const { fleet } = context;
+  const disks = needed(context.disks?.get(name), `fresh disk for ${name}`);
+  // Adding a further disk does not reset the guest.
+  const isReset = disks.some(({ stem }) => stem === name);
+  if (isReset) {
+    // Saved memory belongs to the old disk: restored with a fresh one, it would corrupt it.
+    if (context.off?.has(name)) await hypervisor.forgetSavedState(name);
+    // libvirt's records of snapshots in the old disk are obsolete and would block new ones.
+    if ((await snapshotted()).has(name)) await hypervisor.forgetSnapshots(name);
+    // Place the NVRAM first: if that fails, the disks stay.
+    if (context.nvram !== undefined) await fleets.placeNvram(fleet, name, context.nvram.digest);
+    // The checkpoint is in the overlay that is replaced.
+    await checkpoints.forget(fleet, name);
+    // The guest must not boot until it has its own identity.
+    if (context.isOfClones === true) await fleets.markIdentityPending(fleet, name);
+  }
+  for (const { stem } of disks) await overlayFiles.place(fleet, stem);
+  // The guest's own host keys are lost with the old disk.
+  if (isReset) await seeds.forgetLearnedHost(fleet, name);
+}
+
 function needed<T>(value: T | undefined, what: string): T {
   if (value === undefined) throw new Error(`no ${what} was prepared`);
   return value;
@@ -120,7 +127,7 @@ function needed<T>(value: T | undefined, what: string): T {
  * @param seeds by member name
  */
 export async function stagePlanned(
-  ports: Pick<Ports, 'fleets' | 'seeds' | 'machine'>,
+  ports: Pick<Ports, 'overlayFiles' | 'fleets' | 'seeds' | 'machine'>,
   { name: fleet, spec }: FleetRecord,
   plan: Plan,
   { disks, fresh }: { disks: ReadonlyMap<string, readonly MemberDisk[]>; fresh: FreshDisks },
@@ -138,7 +145,7 @@ export async function stagePlanned(
     if (stems === undefined) kinds.set(image, [disk.stem]);
     else stems.push(disk.stem);
   }
-  for (const [image, stems] of kinds) await ports.fleets.stageOverlays(fleet, stems, image);
+  for (const [image, stems] of kinds) await ports.overlayFiles.stage(fleet, stems, image);
   // Check the space for journal, logs and NVRAM before any member is stopped.
   const perMember = marginBytesPerMember + (spec.firmware === 'uefi' ? nvramBytes : 0);
   const bytes = marginBytes + plan.members.length * perMember;

@@ -19,34 +19,25 @@ export async function execute(
   options: SnapshotOptions,
   assertUnused: () => Promise<void>,
 ): Promise<boolean> {
-  const run = new Run(ports, context, planned, options, assertUnused);
-  return run.execute();
+  return new Run(ports, context, planned, options, assertUnused).execute();
 }
 
 class Run {
-  readonly #ports: Ports;
-  readonly #assertUnused: () => Promise<void>;
-  readonly #context: SnapshotContext;
-  readonly #options: SnapshotOptions;
   #journal: SnapshotJournal;
 
   constructor(
-    ports: Ports,
-    context: SnapshotContext,
+    private readonly ports: Ports,
+    private readonly context: SnapshotContext,
     journal: SnapshotJournal,
-    options: SnapshotOptions,
-    assertUnused: () => Promise<void>,
+    private readonly options: SnapshotOptions,
+    private readonly assertUnused: () => Promise<void>,
   ) {
-    this.#ports = ports;
-    this.#assertUnused = assertUnused;
-    this.#context = context;
-    this.#options = options;
     this.#journal = { ...journal, wasRunning: journal.wasRunning || isOn(context.domain) };
   }
 
   async execute(): Promise<boolean> {
     if (this.#journal.isCleared === true) return this.#finish();
-    if (sideOf(this.#context.xml, this.#journal.switched) === 'after') {
+    if (sideOf(this.context.xml, this.#journal.switched) === 'after') {
       if (await this.#isOn()) await this.#assertRunsSwitched();
     } else {
       try {
@@ -71,18 +62,18 @@ class Run {
       return await this.#startAgain();
     } finally {
       // Remove the journal last: without it, repeating the verb after a crash would start a new operation.
-      await this.#ports.snapshots.endJournal(this.#journal.uuid);
+      await this.ports.snapshots.endJournal(this.#journal.uuid);
     }
   }
 
   /** Creates all files that the switched domain needs. */
   async #prepare(): Promise<void> {
-    const { snapshots, overlays } = this.#ports;
+    const { snapshots, overlays } = this.ports;
     const { create, saveNvram, merge } = this.#journal;
     if (this.#journal.verb === 'take') await this.#sealBacking();
     for (const { path, backing } of create) {
       await snapshots.makeRoom(path);
-      await overlays.create(path, backing, this.#options.signal);
+      await overlays.create(path, backing, this.options.signal);
     }
     if (saveNvram !== undefined) {
       await snapshots.makeRoom(saveNvram.to);
@@ -90,7 +81,7 @@ class Run {
     }
     if (merge.length === 0) return;
     // Check again: a new user may have appeared meanwhile.
-    await this.#assertUnused();
+    await this.assertUnused();
     const wasMerging = this.#journal.isMerging;
     await this.#write({ ...this.#journal, isMerging: true });
     for (const [position, { overlay, into }] of merge.entries()) {
@@ -109,10 +100,10 @@ class Run {
     const disks = await Promise.all(
       taken.disks.map(async (disk) => {
         const { path, format } = disk.backing;
-        if (format === 'qcow2' && (await this.#ports.disks.qcow2Header(path)).dirty) {
+        if (format === 'qcow2' && (await this.ports.disks.qcow2Header(path)).dirty) {
           throw new CowherdError('PREFLIGHT_FAILED', `${path} was not closed cleanly`, { hint: `Run "qemu-img check -r all ${path}".` });
         }
-        const seal = await this.#ports.disks.seal(path);
+        const seal = await this.ports.disks.seal(path);
         if (seal === undefined) throw new CowherdError('FILE_NOT_FOUND', `${path} is missing`, { hint: 'Restore the file.' });
         return { ...disk, seal };
       }),
@@ -121,17 +112,17 @@ class Run {
   }
 
   async #merge(overlay: string, into: string): Promise<void> {
-    const { disks, overlays } = this.#ports;
+    const { disks, overlays } = this.ports;
     const totalBytes = (await disks.allocatedBytes(overlay)) ?? 0;
     const onPercent = (percent: number): void =>
-      this.#options.onProgress?.({ kind: 'bytes', what: `committing into ${into}`, doneBytes: (totalBytes * percent) / 100, totalBytes });
-    await overlays.commit(overlay, onPercent, this.#options.signal);
+      this.options.onProgress?.({ kind: 'bytes', what: `committing into ${into}`, doneBytes: (totalBytes * percent) / 100, totalBytes });
+    await overlays.commit(overlay, onPercent, this.options.signal);
     await disks.sync(into);
   }
 
   async #switchDomain(): Promise<void> {
-    const { hypervisor, domains } = this.#ports;
-    const { ref, domain } = this.#context;
+    const { hypervisor, domains } = this.ports;
+    const { ref, domain } = this.context;
     const { switched } = this.#journal;
     // Keep other changes that were made to the definition meanwhile.
     const current = await domains.definition(ref);
@@ -158,14 +149,14 @@ class Run {
   }
 
   async #clearUp(): Promise<void> {
-    const { disks, snapshots } = this.#ports;
+    const { disks, snapshots } = this.ports;
     const { uuid, after, restoreNvram, remove } = this.#journal;
     if (restoreNvram !== undefined && (await disks.seal(restoreNvram.from)) !== undefined) {
       // A domain that was started meanwhile would write to the NVRAM.
       await this.#stop();
       await disks.replaceContent(restoreNvram.from, restoreNvram.to);
     }
-    await snapshots.write({ version: 1, name: this.#context.domain.name, uuid, levels: after });
+    await snapshots.write({ version: 1, name: this.context.domain.name, uuid, levels: after });
     const kept = new Set(after.flatMap((level) => [level.nvram?.copy, ...level.disks.map(({ overlay }) => overlay)]));
     await snapshots.remove(
       uuid,
@@ -175,12 +166,12 @@ class Run {
   }
 
   async #afterFailure(error: unknown): Promise<unknown> {
-    const { domains, snapshots } = this.#ports;
+    const { domains, snapshots } = this.ports;
     const { isMerging, switched, create, saveNvram, uuid } = this.#journal;
     if (isMerging)
       return this.#unfinished(error, 'The domain stays stopped on its overlays, which are complete; the backing images are partly merged');
     try {
-      const xml = await domains.definition(this.#context.ref);
+      const xml = await domains.definition(this.context.ref);
       if (xml !== undefined && sideOf(xml, switched) === 'after')
         return this.#unfinished(error, 'The domain was switched; the cleanup is not complete');
       await snapshots.remove(uuid, [...create.map(({ path }) => path), ...(saveNvram === undefined ? [] : [saveNvram.to])]);
@@ -189,7 +180,7 @@ class Run {
       return this.#unfinished(error, `It could not be undone: ${reportOf(second).message}`);
     }
     // Report the original error; a failed start is only a note.
-    await this.#startAgain().catch((second: unknown) => this.#options.onProgress?.({ kind: 'note', text: reportOf(second).message }));
+    await this.#startAgain().catch((second: unknown) => this.options.onProgress?.({ kind: 'note', text: reportOf(second).message }));
     return error;
   }
 
@@ -197,23 +188,23 @@ class Run {
     if (!(error instanceof CowherdError)) return error;
     return new CowherdError(error.code, error.message, {
       details: [...error.details, `${state}.`, ...(error.hint === undefined ? [] : [error.hint])],
-      hint: `Finish it: cowherd snapshot ${this.#journal.verb} ${this.#context.domain.name}`,
+      hint: `Finish it: cowherd snapshot ${this.#journal.verb} ${this.context.domain.name}`,
       cause: error,
     });
   }
 
   async #write(journal: SnapshotJournal): Promise<void> {
-    await this.#ports.snapshots.writeJournal(journal);
+    await this.ports.snapshots.writeJournal(journal);
     this.#journal = journal;
   }
 
   async #isOn(): Promise<boolean> {
-    return isDomainOn(this.#ports, this.#context);
+    return isDomainOn(this.ports, this.context);
   }
 
   async #assertOff(): Promise<void> {
     if (await this.#isOn()) {
-      throw new CowherdError('DOMAIN_CHANGED', `${this.#context.domain.name} was started by another program meanwhile`, {
+      throw new CowherdError('DOMAIN_CHANGED', `${this.context.domain.name} was started by another program meanwhile`, {
         hint: 'Shut it down and keep it off, then run the same command again.',
       });
     }
@@ -221,8 +212,8 @@ class Run {
 
   /** If the domain was started at the same moment, it may use the old files, which must not be removed. */
   async #assertRunsSwitched(): Promise<void> {
-    const { ref, domain } = this.#context;
-    const running = await this.#ports.domains.running(ref);
+    const { ref, domain } = this.context;
+    const running = await this.ports.domains.running(ref);
     if (running !== undefined && sideOf(running, this.#journal.switched) === 'after') return;
     throw new CowherdError(
       'DOMAIN_CHANGED',
@@ -234,20 +225,20 @@ class Run {
   }
 
   async #stop(): Promise<void> {
-    await shutDown(this.#ports, this.#context, this.#options);
+    await shutDown(this.ports, this.context, this.options);
   }
 
   async #startAgain(): Promise<boolean> {
-    if (this.#options.start === false || !this.#journal.wasRunning || (await this.#isOn())) return false;
-    this.#options.onProgress?.({ kind: 'note', text: `Starting ${this.#context.domain.name}` });
+    if (this.options.start === false || !this.#journal.wasRunning || (await this.#isOn())) return false;
+    this.options.onProgress?.({ kind: 'note', text: `Starting ${this.context.domain.name}` });
     try {
-      await this.#ports.hypervisor.start(this.#context.ref);
+      await this.ports.hypervisor.start(this.context.ref);
     } catch (error) {
       const { verb, level } = this.#journal;
       const { code, message, details = [] } = reportOf(error);
       throw new CowherdError(error instanceof CowherdError ? error.code : 'TOOL_FAILED', message, {
         details: [...details, ...(code === 'BUG' ? [] : [`The domain is stopped. snapshot ${verb} of ${levelName(level)} is complete.`])],
-        hint: `Start it: virsh start ${virshWord(this.#context.domain)}`,
+        hint: `Start it: virsh start ${virshWord(this.context.domain)}`,
         cause: error,
       });
     }

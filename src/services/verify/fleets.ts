@@ -88,7 +88,7 @@ class Examination {
     const observed = observeMembers(
       record,
       inventory.domains,
-      await ports.fleets.overlaySizes(record.name),
+      await ports.overlayFiles.sizes(record.name),
       await ports.fleets.listIdentityPending(record.name),
     );
     const members = observed.map((member): MarkedMember => {

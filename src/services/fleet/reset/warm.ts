@@ -1,6 +1,7 @@
 import pLimit from 'p-limit';
 import { CowherdError } from '../../../core/errors.js';
 import { foreignReason, isForeign, unreadReason } from '../../../core/fleet/foreign-member.js';
+import type { MemberIdentity } from '../../../core/fleet/identity.js';
 import type { MarkedMember, Plan, StepName } from '../../../core/fleet/member-plan.js';
 import { isOn } from '../../../core/fleet/observation.js';
 import type { Operation } from '../../../core/fleet/operation.js';
@@ -80,8 +81,6 @@ export async function finishWarmReset(
     return { record, observed, ...planned, guests, watch: await beginWait(ports, record, options.wait) };
   });
   const before = byName(observed);
-  const off = offNames(before);
-  const reads = pLimit(verifyConcurrency);
   const { run, outcome } = await executePlan(
     ports,
     {
@@ -94,19 +93,7 @@ export async function finishWarmReset(
       began,
       context: {
         perform: {
-          verify: ({ name }) => reads(() => assertWhole(ports, record, memberOf(before, name), recordOf(standings, name), options.signal)),
-          startPaused: async ({ name }) => {
-            // Saved memory belongs to the disk that is replaced.
-            if (off.has(name)) await ports.hypervisor.forgetSavedState(name);
-            await ports.fleets.prepareStart(record.name, name);
-            await ports.hypervisor.startPaused(name);
-          },
-          restoreCheckpoint: async ({ name }) => {
-            const member = memberOf(before, name);
-            await ports.monitor.load(name, recordOf(standings, name).tag, diskPaths(ports, record, member), memoryBytesOf(record));
-            await assertRunning(ports, name);
-            await dropStrays(ports, record, member, true);
-          },
+          ...warmSteps(ports, record, before, standings, options.signal),
           fixUp: (member) => guests.settle(member, standings.get(member.name)),
         },
         journaled: true,
@@ -125,6 +112,33 @@ export async function finishWarmReset(
   const then = await finishColdReset(ports, next, new Set(), { ...options, isResumed: true });
   const merged = mergeOutcomes([outcome, then], outcome.operation.seconds + then.operation.seconds);
   return { ...merged, notes: [...merged.notes, ...coldNotes(cold)] };
+}
+
+/** Compares a checkpoint with its record, starts the member paused, and loads the checkpoint. */
+function warmSteps(
+  ports: Ports,
+  record: FleetRecord,
+  before: ReadonlyMap<string, MarkedMember>,
+  standings: ReadonlyMap<string, MemberStanding>,
+  signal: AbortSignal | undefined,
+): Partial<Record<StepName, (member: MemberIdentity) => Promise<void>>> {
+  const off = offNames(before);
+  const reads = pLimit(verifyConcurrency);
+  return {
+    verify: ({ name }) => reads(() => assertWhole(ports, record, memberOf(before, name), recordOf(standings, name), signal)),
+    startPaused: async ({ name }) => {
+      // Saved memory belongs to the disk that is replaced.
+      if (off.has(name)) await ports.hypervisor.forgetSavedState(name);
+      await ports.fleets.prepareStart(record.name, name);
+      await ports.hypervisor.startPaused(name);
+    },
+    restoreCheckpoint: async ({ name }) => {
+      const member = memberOf(before, name);
+      await ports.monitor.load(name, recordOf(standings, name).tag, diskPaths(ports, record, member), memoryBytesOf(record));
+      await assertRunning(ports, name);
+      await dropStrays(ports, record, member, true);
+    },
+  };
 }
 
 function recordOf(standings: ReadonlyMap<string, MemberStanding>, name: string): CheckpointRecord {
