@@ -21,7 +21,7 @@ import { QemuMonitor } from './adapters/qemu/monitor.js';
 import { QemuOverlays } from './adapters/qemu/overlays.js';
 import { QemuImg } from './adapters/qemu/qemu-img.js';
 import { CheckpointDirectory } from './adapters/store/checkpoint-store.js';
-import { assertStoreDirectory } from './adapters/store/directories.js';
+import { assertStoreDirectory } from './adapters/store/files/directories.js';
 import { FleetDirectory } from './adapters/store/fleet-store.js';
 import { systemStore } from './adapters/store/layout.js';
 import type { LockPolicy } from './adapters/store/lock.js';

@@ -7,10 +7,10 @@ import { type CheckpointOptions, checkpoint } from '../services/checkpoint/take.
 import { type PowerOptions, start, stop } from '../services/fleet/power.js';
 import type { ResetOptions } from '../services/fleet/reset/cold.js';
 import { reset } from '../services/fleet/reset/reset.js';
-import type { SpawnOptions } from '../services/fleet/spawn/options.js';
+import type { SpawnOptions } from '../services/fleet/spawn/input/options.js';
 import { spawn } from '../services/fleet/spawn/spawn.js';
-import { type FleetStatus, type StatusOptions, status } from '../services/fleet/status.js';
-import { teardown } from '../services/fleet/teardown.js';
+import { type FleetStatus, type StatusOptions, status } from '../services/fleet/status/status.js';
+import { teardown } from '../services/fleet/teardown/teardown.js';
 import { type CopyOutcome, type CopyRequest, copy } from '../services/guest/copy.js';
 import { type ExecOptions, type ExecOutcome, exec } from '../services/guest/exec.js';
 import { inventory } from '../services/guest/inventory.js';

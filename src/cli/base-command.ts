@@ -1,6 +1,6 @@
 import { Command, Flags, ux } from '@oclif/core';
 import { CowherdError, type ErrorReport, exitCodeOf as exitCodes, reportOf } from '../core/errors.js';
-import type { Target } from '../core/fleet/targets.js';
+import type { Target } from '../core/fleet/selection/targets.js';
 import { jsonText } from '../core/quoting.js';
 import { type Host, openHost } from '../host.js';
 import type { WorkOptions } from '../services/fleet/access.js';

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { cloneScenarios } from '../support/clone-scenarios.js';
-import { CrashMatrix } from '../support/crash-matrix.js';
+import { cloneScenarios } from '../support/scenarios/clone-scenarios.js';
+import { CrashMatrix } from '../support/scenarios/crash-matrix.js';
 
 /** How many of the changes of each verb are tried: COWHERD_SOAK=1 tries them all, and takes hours of Linux guests. */
 const part = Math.min(1, Number(process.env.COWHERD_SOAK ?? 0.2));

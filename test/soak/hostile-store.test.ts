@@ -2,7 +2,7 @@ import { mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { guest, Lab } from '../support/lab.js';
-import { traced } from '../support/tracer.js';
+import { traced } from '../support/terminal/tracer.js';
 
 /** Links in place of cowherd's own files, and every command under strace. */
 describe('a store with links in it', () => {

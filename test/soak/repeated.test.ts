@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Host, openHost } from '../../src/host.js';
 import { reset } from '../../src/services/fleet/reset/reset.js';
 import { spawn } from '../../src/services/fleet/spawn/spawn.js';
-import { teardown } from '../../src/services/fleet/teardown.js';
+import { teardown } from '../../src/services/fleet/teardown/teardown.js';
 import { guest, Lab, uri, virsh } from '../support/lab.js';
 
 const factor = Number(process.env.COWHERD_SOAK ?? 1);

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { parseCpuOffers } from '../../src/adapters/libvirt/cpu-offers.js';
 import { parseDomainStates, parseIdentities } from '../../src/adapters/libvirt/domain-states.js';
-import { faultOf, virshError } from '../../src/adapters/libvirt/virsh-errors.js';
+import { faultOf, virshError } from '../../src/adapters/libvirt/session/virsh-errors.js';
 import { parseImageInfo } from '../../src/adapters/qemu/qemu-img.js';
 import { hasDisk, parseMemberMark } from '../../src/core/domain/domain-xml.js';
 import { imagesNamedIn, imagesPrintedIn, judgeDisks, nvramOf } from '../../src/core/domain/foreign-domain.js';

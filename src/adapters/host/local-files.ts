@@ -2,7 +2,7 @@ import { mkdir, readFile, stat } from 'node:fs/promises';
 import writeFileAtomic from 'write-file-atomic';
 import { CowherdError } from '../../core/errors.js';
 import type { LocalFiles } from '../../ports/index.js';
-import { isMissing, storeError } from '../store/files.js';
+import { isMissing, storeError } from '../store/files/files.js';
 import { unreadable } from './denied.js';
 
 export const localFiles: LocalFiles = {

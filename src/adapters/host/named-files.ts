@@ -3,7 +3,7 @@ import { type FileHandle, open, writeFile } from 'node:fs/promises';
 import { setTimeout } from 'node:timers/promises';
 import { formatDuration } from '../../core/duration.js';
 import { CowherdError } from '../../core/errors.js';
-import { storeError } from '../store/files.js';
+import { storeError } from '../store/files/files.js';
 import { unreadable } from './denied.js';
 
 /** Files that the user named, read by {@link readNamedFile} and {@link readNamedBytes}. */

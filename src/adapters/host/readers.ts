@@ -1,7 +1,7 @@
 import type { Stats } from 'node:fs';
 import { type FileHandle, lstat, readFile, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { storeError } from '../store/files.js';
+import { storeError } from '../store/files/files.js';
 
 /**
  * Who can read the images of the store. They contain everything that a guest knew: host keys, passwords, memory. Base images are shared by

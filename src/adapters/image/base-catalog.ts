@@ -15,9 +15,9 @@ import {
 } from '../../core/image/base.js';
 import { baseKey, type LoneBase, resolveBacking } from '../../core/image/base-chain.js';
 import { namePattern } from '../../core/names.js';
-import { listDirectory, sealOf } from '../store/files.js';
+import { listDirectory, sealOf } from '../store/files/files.js';
+import { readOwn } from '../store/files/own-files.js';
 import { baseLayout, storeLayout } from '../store/layout.js';
-import { readOwn } from '../store/own-files.js';
 
 /** The records of the base images in a store, read only. */
 export class BaseCatalog {

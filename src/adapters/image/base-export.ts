@@ -4,7 +4,7 @@ import { dirname } from 'node:path';
 import { CowherdError } from '../../core/errors.js';
 import type { ExportRequest } from '../../ports/bases.js';
 import type { ImageTool } from '../../ports/images.js';
-import { allocatedBytes, isMissing, storeError } from '../store/files.js';
+import { allocatedBytes, isMissing, storeError } from '../store/files/files.js';
 
 /** Of a file that is being exported. Always the same, so that the next export overwrites what a crash left. */
 const partialEnding = '.cowherd-partial';

@@ -5,12 +5,12 @@ import type { BaseRecord } from '../../core/image/base.js';
 import type { LoneBase } from '../../core/image/base-chain.js';
 import { namePattern } from '../../core/names.js';
 import type { Readers } from '../host/readers.js';
-import { isTemporary, writeJson } from '../store/atomic-write.js';
-import { makeDirectory } from '../store/directories.js';
-import { allocatedBytes, listDirectory, sealOf, storeError } from '../store/files.js';
+import { isTemporary, writeJson } from '../store/files/atomic-write.js';
+import { makeDirectory } from '../store/files/directories.js';
+import { allocatedBytes, listDirectory, sealOf, storeError } from '../store/files/files.js';
+import { assertDirectory } from '../store/files/own-files.js';
+import { SafeUnlinker } from '../store/files/safe-unlinker.js';
 import { baseLayout, storeLayout, unrecordedPrefix } from '../store/layout.js';
-import { assertDirectory } from '../store/own-files.js';
-import { SafeUnlinker } from '../store/safe-unlinker.js';
 import { seal } from './image-files.js';
 
 /** Adds images to the store and removes them, atomically. The caller holds the lock on base images. */

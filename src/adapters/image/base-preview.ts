@@ -5,7 +5,7 @@ import type { BaseImage } from '../../core/image/base.js';
 import { parseQcow2Header } from '../../core/image/qcow2-header.js';
 import type { ImportPreview, ImportRequest } from '../../ports/bases.js';
 import type { ImageTool } from '../../ports/images.js';
-import { allocatedBytes, sealOf } from '../store/files.js';
+import { allocatedBytes, sealOf } from '../store/files/files.js';
 import { baseLayout } from '../store/layout.js';
 import { hashAndCopy, openImage, readHead } from './image-files.js';
 import { identify, inspect } from './image-source.js';

@@ -20,12 +20,12 @@ import type {
 } from '../../ports/bases.js';
 import type { ImageTool } from '../../ports/images.js';
 import { Readers } from '../host/readers.js';
-import { writeJson } from '../store/atomic-write.js';
-import { makeDirectory } from '../store/directories.js';
-import { allocatedBytes, sealOf, storeError } from '../store/files.js';
+import { writeJson } from '../store/files/atomic-write.js';
+import { makeDirectory } from '../store/files/directories.js';
+import { allocatedBytes, sealOf, storeError } from '../store/files/files.js';
+import { openOwn } from '../store/files/own-files.js';
 import { baseLayout, storeLayout } from '../store/layout.js';
 import { FileLock, type LockPolicy } from '../store/lock.js';
-import { openOwn } from '../store/own-files.js';
 import { BaseCatalog, recordOf } from './base-catalog.js';
 import { exportImage } from './base-export.js';
 import { publish, sweepBases, unpublish, withPartial } from './base-intake.js';

@@ -13,7 +13,7 @@ import {
 import { isNotThere } from '../../core/snapshot/snapshot.js';
 import type { DiskFiles } from '../../ports/index.js';
 import { unreadable } from '../host/denied.js';
-import { allocatedBytes, isMissing, listDirectory, storeError } from '../store/files.js';
+import { allocatedBytes, isMissing, listDirectory, storeError } from '../store/files/files.js';
 import { readHead } from './image-files.js';
 
 /** Images and NVRAM of domains that cowherd did not create, at any path. Nothing here unlinks. */

@@ -6,7 +6,7 @@ import { headerBytes } from '../../core/image/qcow2-header.js';
 import type { ImportProgress } from '../../core/progress.js';
 import { unreadable } from '../host/denied.js';
 import type { Readers } from '../host/readers.js';
-import { openOwn } from '../store/own-files.js';
+import { openOwn } from '../store/files/own-files.js';
 
 /** Reading, hashing and copying whole images. */
 

@@ -10,7 +10,7 @@ import type { ImportRequest, ImportResult } from '../../ports/bases.js';
 import type { ImageTool } from '../../ports/images.js';
 import { unreadable as cannotRead } from '../host/denied.js';
 import { runTool } from '../process.js';
-import { allocatedBytes, isMissing } from '../store/files.js';
+import { allocatedBytes, isMissing } from '../store/files/files.js';
 import { hashAndCopy, hashFile, makeImage, openImage, readHead } from './image-files.js';
 
 /** Source files of base images: their identity, whether they can be imported, and copies of them. */

@@ -2,8 +2,8 @@ import { lstat, mkdir, rmdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { CowherdError } from '../../core/errors.js';
-import { isMissing } from '../store/files.js';
-import { SafeUnlinker } from '../store/safe-unlinker.js';
+import { isMissing } from '../store/files/files.js';
+import { SafeUnlinker } from '../store/files/safe-unlinker.js';
 
 /** Size of sun_path in unix(7), including the final NUL. */
 const longestSocketPath = 107;

@@ -2,9 +2,9 @@ import { CowherdError } from '../../core/errors.js';
 import { AgentRefusal, refusalReason } from '../../core/guest/refusal.js';
 import { excerpt } from '../../core/guest/text.js';
 import type { GuestAgent } from '../../ports/index.js';
-import { isTimeout, virshError, withoutGuestText } from './virsh-errors.js';
-import { quote, type Reply } from './virsh-session.js';
-import { domainWord } from './virsh-words.js';
+import { isTimeout, virshError, withoutGuestText } from './session/virsh-errors.js';
+import { quote, type Reply } from './session/virsh-session.js';
+import { domainWord } from './session/virsh-words.js';
 
 /** libvirt pings an agent first, and waits that long for it. */
 const syncSeconds = 5;

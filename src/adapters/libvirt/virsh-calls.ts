@@ -5,14 +5,14 @@ import { setTimeout } from 'node:timers/promises';
 import { CowherdError } from '../../core/errors.js';
 import { makeScratch } from '../host/scratch.js';
 import { runTool } from '../process.js';
-import { storeError } from '../store/files.js';
+import { storeError } from '../store/files/files.js';
 import { isSystemUri } from './connection.js';
 import { withFileFault } from './file-faults.js';
-import { SessionPool } from './session-pool.js';
-import { connectionError, faultOf, isTimeout, silentDomain, type VirshFault, virshError } from './virsh-errors.js';
+import { SessionPool } from './session/session-pool.js';
+import { connectionError, faultOf, isTimeout, silentDomain, type VirshFault, virshError } from './session/virsh-errors.js';
+import type { Reply } from './session/virsh-session.js';
+import { domainWord } from './session/virsh-words.js';
 import { assertConnected, occupiedSeconds } from './virsh-reads.js';
-import type { Reply } from './virsh-session.js';
-import { domainWord } from './virsh-words.js';
 
 export interface VirshOptions {
   uri: string;

@@ -2,9 +2,9 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { ForeignDomains, ManagedState } from '../../ports/index.js';
 import { isSystemUri } from './connection.js';
-import { faultOf, isTimeout, silentDomain, virshError } from './virsh-errors.js';
-import type { Reply } from './virsh-session.js';
-import { domainWord } from './virsh-words.js';
+import { faultOf, isTimeout, silentDomain, virshError } from './session/virsh-errors.js';
+import type { Reply } from './session/virsh-session.js';
+import { domainWord } from './session/virsh-words.js';
 
 /** Domains that cowherd did not create, through persistent virsh sessions. */
 export class VirshDomains implements ForeignDomains {

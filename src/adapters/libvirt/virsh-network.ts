@@ -12,8 +12,8 @@ import { CowherdError } from '../../core/errors.js';
 import { escapeXml } from '../../core/quoting.js';
 import type { NetworkState, Networks } from '../../ports/index.js';
 import { runTool } from '../process.js';
-import { faultOf, virshError } from './virsh-errors.js';
-import { quote, type Reply } from './virsh-session.js';
+import { faultOf, virshError } from './session/virsh-errors.js';
+import { quote, type Reply } from './session/virsh-session.js';
 
 /** libvirt's networks, through persistent virsh sessions. */
 export class VirshNetworks implements Networks {

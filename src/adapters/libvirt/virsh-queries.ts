@@ -6,9 +6,9 @@ import { CowherdError } from '../../core/errors.js';
 import type { DomainState, MemberMark } from '../../core/fleet/observation.js';
 import { parseCpuOffers } from './cpu-offers.js';
 import { parseDomainStates, parseIdentities } from './domain-states.js';
+import { domainWord } from './session/virsh-words.js';
 import { VirshCalls } from './virsh-calls.js';
 import { assertAbsence, readEach } from './virsh-reads.js';
-import { domainWord } from './virsh-words.js';
 
 /** A domain that is being created is in both lists a moment later. */
 const listingPausesMs = [50, 100, 300, 600];

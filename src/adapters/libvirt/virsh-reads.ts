@@ -1,8 +1,8 @@
 import { CowherdError } from '../../core/errors.js';
-import type { SessionPool } from './session-pool.js';
-import { connectionError, faultOf, isTimeout, silentDomain, virshError } from './virsh-errors.js';
-import type { Reply } from './virsh-session.js';
-import { domainWord } from './virsh-words.js';
+import type { SessionPool } from './session/session-pool.js';
+import { connectionError, faultOf, isTimeout, silentDomain, virshError } from './session/virsh-errors.js';
+import type { Reply } from './session/virsh-session.js';
+import { domainWord } from './session/virsh-words.js';
 
 /** Reads from many domains at once. */
 

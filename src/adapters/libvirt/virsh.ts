@@ -2,10 +2,10 @@ import { setTimeout } from 'node:timers/promises';
 import { isStartingUp } from '../../core/fleet/observation.js';
 import type { DomainDefinition, Hypervisor } from '../../ports/hypervisor.js';
 import { runAttached } from '../process.js';
-import { stuckStart, type VirshFault } from './virsh-errors.js';
+import { stuckStart, type VirshFault } from './session/virsh-errors.js';
+import { memoryMs, quote } from './session/virsh-session.js';
+import { domainWord } from './session/virsh-words.js';
 import { VirshQueries } from './virsh-queries.js';
-import { memoryMs, quote } from './virsh-session.js';
-import { domainWord } from './virsh-words.js';
 
 /** How to poll a start that lost its connection: at least this often, and until libvirt reports its result. */
 const looksAfterLoss = 6;

@@ -15,8 +15,8 @@ import {
 import { type AcceleratorChoice, candidatesFor, cpuObstacle, cpuRefused, formatChoice, isSameChoice } from '../../core/host/cpu.js';
 import type { AcceleratorProbe } from '../../ports/machine.js';
 import { readBuiltInTemplate } from '../host/templates.js';
-import { writeJson } from '../store/atomic-write.js';
-import { missingLevels, removeEmpty } from '../store/directories.js';
+import { writeJson } from '../store/files/atomic-write.js';
+import { missingLevels, removeEmpty } from '../store/files/directories.js';
 import { storeLayout } from '../store/layout.js';
 import { noOffers, Trial, withMachine } from './accelerator-trial.js';
 import type { ProbePorts } from './probe-guest.js';

@@ -4,9 +4,9 @@ import { CowherdError } from '../../core/errors.js';
 import { type MonitorJob, parseAnswer, parseBlocks, parseJobs, parseVersion } from '../../core/guest/monitor.js';
 import { excerpt } from '../../core/guest/text.js';
 import type { Monitor } from '../../ports/index.js';
-import { isTimeout, silentDomain, virshError } from '../libvirt/virsh-errors.js';
-import { memoryMs, quote, type Reply } from '../libvirt/virsh-session.js';
-import { domainWord } from '../libvirt/virsh-words.js';
+import { isTimeout, silentDomain, virshError } from '../libvirt/session/virsh-errors.js';
+import { memoryMs, quote, type Reply } from '../libvirt/session/virsh-session.js';
+import { domainWord } from '../libvirt/session/virsh-words.js';
 
 /** One job id per QEMU, so that a job of a killed run is found. */
 const jobId = 'cowherd';

@@ -7,7 +7,7 @@ import type { DiskFormat, ImageRef } from '../../core/snapshot/snapshot.js';
 import type { OverlayTool } from '../../ports/index.js';
 import { syncFile } from '../image/disk-files.js';
 import { runTool } from '../process.js';
-import { storeError } from '../store/files.js';
+import { storeError } from '../store/files/files.js';
 import { explainLock, longMs, parseImageInfo, percentOf } from './qemu-img.js';
 
 const linkSchema = z.object({

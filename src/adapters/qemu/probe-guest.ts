@@ -15,9 +15,9 @@ import type { Hypervisor } from '../../ports/hypervisor.js';
 import type { ImageTool } from '../../ports/images.js';
 import type { Clock } from '../../ports/machine.js';
 import type { AgentSockets } from '../libvirt/agent-sockets.js';
-import { makeDirectory } from '../store/directories.js';
-import { listDirectory } from '../store/files.js';
-import { SafeUnlinker } from '../store/safe-unlinker.js';
+import { makeDirectory } from '../store/files/directories.js';
+import { listDirectory } from '../store/files/files.js';
+import { SafeUnlinker } from '../store/files/safe-unlinker.js';
 
 /** An emulated guest needs a fraction of a second, even on a busy host. */
 export const longestProbeMs = 3_000;

@@ -14,12 +14,12 @@ import {
 } from '../../core/image/qcow2-snapshots.js';
 import { type CheckpointRecord, isLayoutFree, layoutFreePrefix, parseCheckpoint, tagPrefix } from '../../core/snapshot/checkpoint.js';
 import type { CheckpointStore, HeldSnapshot } from '../../ports/index.js';
-import { writeJson } from './atomic-write.js';
-import { makeDirectory } from './directories.js';
-import { isMissing, listDirectory, storeError } from './files.js';
+import { writeJson } from './files/atomic-write.js';
+import { makeDirectory } from './files/directories.js';
+import { isMissing, listDirectory, storeError } from './files/files.js';
+import { openOwn, readIfThere } from './files/own-files.js';
+import { SafeUnlinker } from './files/safe-unlinker.js';
 import { checkpointEnding, fleetLayout } from './layout.js';
-import { openOwn, readIfThere } from './own-files.js';
-import { SafeUnlinker } from './safe-unlinker.js';
 
 /** Bytes to read at a time; hashing them takes some milliseconds. */
 const chunkBytes = 2 * 1024 * 1024;

@@ -1,8 +1,8 @@
 import type { open } from 'node:fs/promises';
 import { guestText } from '../../core/guest/text.js';
 import type { ConsolePiece } from '../../ports/fleets.js';
-import { isMissing, storeError } from './files.js';
-import { openOwn } from './own-files.js';
+import { isMissing, storeError } from './files/files.js';
+import { openOwn } from './files/own-files.js';
 
 const consoleChunkBytes = 64 * 1024;
 

@@ -1,7 +1,8 @@
 import { rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isTemporary } from './atomic-write.js';
-import { isMissing, listDirectory, storeError } from './files.js';
+import { isTemporary } from './files/atomic-write.js';
+import { isMissing, listDirectory, storeError } from './files/files.js';
+import { SafeUnlinker } from './files/safe-unlinker.js';
 import {
   copyPrefix,
   type FleetLayout,
@@ -12,7 +13,6 @@ import {
   partialSeedEnding,
   seedEnding,
 } from './layout.js';
-import { SafeUnlinker } from './safe-unlinker.js';
 
 /** Removes the files of members and fleets: only files that cowherd created. */
 

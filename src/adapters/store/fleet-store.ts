@@ -8,16 +8,16 @@ import { namePattern } from '../../core/names.js';
 import type { SourceKind } from '../../core/spec/spec.js';
 import type { ConsolePiece, FleetLock, FleetStore } from '../../ports/fleets.js';
 import type { AgentSockets } from '../libvirt/agent-sockets.js';
-import { placeBytes, placeText, syncDirectory, writeJson } from './atomic-write.js';
 import { readConsoleLog } from './console-log.js';
-import { makeDirectory } from './directories.js';
-import { isMissing, listDirectory, storeError } from './files.js';
+import { placeBytes, placeText, syncDirectory, writeJson } from './files/atomic-write.js';
+import { makeDirectory } from './files/directories.js';
+import { isMissing, listDirectory, storeError } from './files/files.js';
+import { assertDirectory, assertOwn, readIfThere, readOwn } from './files/own-files.js';
+import { SafeUnlinker } from './files/safe-unlinker.js';
 import { removeEmpty, removeFleetDirectory, removeMemberFiles } from './fleet-removal.js';
 import { fleetLayout, logEnding, nvramEnding, overlayEnding, seedEnding, storeLayout } from './layout.js';
 import { FileLock, type LockPolicy, lockHolder, requestOf } from './lock.js';
 import { OperationJournal } from './operation-journal.js';
-import { assertDirectory, assertOwn, readIfThere, readOwn } from './own-files.js';
-import { SafeUnlinker } from './safe-unlinker.js';
 
 export class FleetDirectory implements FleetStore {
   readonly root: string;

@@ -5,7 +5,7 @@ import { CowherdError } from '../../core/errors.js';
 import { describeHolder, formatLockNote, type LockHolder, lockHint } from '../../core/lock.js';
 import { runTool } from '../process.js';
 import { startTicksOf } from '../qemu/processes.js';
-import { storeError } from './files.js';
+import { storeError } from './files/files.js';
 import { findHolder, isListed } from './lock-holder.js';
 
 /** flock's exit code if another process has the lock. */

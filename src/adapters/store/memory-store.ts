@@ -12,12 +12,12 @@ import type { Freeze, MemoryFacts, MemorySlot, MemoryStore } from '../../ports/i
 import { withPartial } from '../image/base-intake.js';
 import { hashAndCopy, hashFile } from '../image/image-files.js';
 import { isSystemUri } from '../libvirt/connection.js';
-import { syncDirectory, writeJson } from './atomic-write.js';
-import { makeDirectory } from './directories.js';
-import { allocatedBytes, sealOf, storeError } from './files.js';
+import { syncDirectory, writeJson } from './files/atomic-write.js';
+import { makeDirectory } from './files/directories.js';
+import { allocatedBytes, sealOf, storeError } from './files/files.js';
+import { openOwn, readIfThere } from './files/own-files.js';
+import { SafeUnlinker } from './files/safe-unlinker.js';
 import { baseLayout, fleetLayout, storeLayout } from './layout.js';
-import { openOwn, readIfThere } from './own-files.js';
-import { SafeUnlinker } from './safe-unlinker.js';
 
 const freezeSchema = z.strictObject({
   version: z.literal(1),

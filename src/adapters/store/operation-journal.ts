@@ -1,13 +1,13 @@
 import { CowherdError } from '../../core/errors.js';
 import { type Operation, operationLogLine, operationSchema, parseOperationLog, type Unfinished } from '../../core/fleet/operation.js';
 import { assertRecordOf, parseState } from '../../core/fleet/record.js';
-import { writeJson } from './atomic-write.js';
-import { makeDirectory } from './directories.js';
-import { storeError } from './files.js';
+import { writeJson } from './files/atomic-write.js';
+import { makeDirectory } from './files/directories.js';
+import { storeError } from './files/files.js';
+import { appendOwn, readIfThere } from './files/own-files.js';
+import { SafeUnlinker } from './files/safe-unlinker.js';
 import { removeStaged } from './fleet-removal.js';
 import { fleetLayout } from './layout.js';
-import { appendOwn, readIfThere } from './own-files.js';
-import { SafeUnlinker } from './safe-unlinker.js';
 
 /** The intent of a run that changes a fleet, and which members are done. */
 export class OperationJournal {

@@ -7,11 +7,11 @@ import { nonZeroSegments } from '../../core/image/overlay.js';
 import type { OverlayCopy, OverlayStore } from '../../ports/fleets.js';
 import { readBackingName } from '../image/image-files.js';
 import { runTool } from '../process.js';
-import { scratchName, writeImage } from './atomic-write.js';
-import { makeDirectory } from './directories.js';
-import { allocatedBytes, isMissing, listDirectory, storeError } from './files.js';
+import { scratchName, writeImage } from './files/atomic-write.js';
+import { makeDirectory } from './files/directories.js';
+import { allocatedBytes, isMissing, listDirectory, storeError } from './files/files.js';
+import { SafeUnlinker } from './files/safe-unlinker.js';
 import { copyPrefix, fleetLayout, overlayEnding, partialEnding } from './layout.js';
-import { SafeUnlinker } from './safe-unlinker.js';
 
 /** Overlays to write before yielding to the event loop: about a millisecond of work. */
 const stagedAtOnce = 16;

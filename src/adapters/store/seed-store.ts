@@ -7,12 +7,12 @@ import type { SshPublicKey } from '../../core/guest/values.js';
 import { nonZeroSegments } from '../../core/image/overlay.js';
 import type { PlacedSeed, SeedStore, SshFiles } from '../../ports/index.js';
 import { isoTool, SeedImages } from '../image/seed-image.js';
-import { placeText, writeImage } from './atomic-write.js';
-import { makeDirectory } from './directories.js';
-import { allocatedBytes, isMissing, listDirectory, storeError } from './files.js';
+import { placeText, writeImage } from './files/atomic-write.js';
+import { makeDirectory } from './files/directories.js';
+import { allocatedBytes, isMissing, listDirectory, storeError } from './files/files.js';
+import { appendOwn, readIfThere } from './files/own-files.js';
+import { SafeUnlinker } from './files/safe-unlinker.js';
 import { fleetLayout, partialSeedEnding, seedEnding } from './layout.js';
-import { appendOwn, readIfThere } from './own-files.js';
-import { SafeUnlinker } from './safe-unlinker.js';
 
 const secretsSchema = z.strictObject({
   version: z.literal(1),

@@ -6,13 +6,13 @@ import { parseState } from '../../core/fleet/record.js';
 import type { SnapshotFiles } from '../../core/snapshot/plan.js';
 import { type SnapshotJournal, type SnapshotRecord, snapshotJournalSchema, snapshotRecordSchema } from '../../core/snapshot/snapshot.js';
 import type { SnapshotStore } from '../../ports/index.js';
-import { isTemporary, writeJson } from './atomic-write.js';
-import { makeDirectory } from './directories.js';
-import { isMissing, listDirectory, storeError } from './files.js';
+import { isTemporary, writeJson } from './files/atomic-write.js';
+import { makeDirectory } from './files/directories.js';
+import { isMissing, listDirectory, storeError } from './files/files.js';
+import { assertDirectory, readIfThere } from './files/own-files.js';
+import { SafeUnlinker } from './files/safe-unlinker.js';
 import { overlayEnding, snapshotLayout, storeLayout } from './layout.js';
 import { FileLock, type LockPolicy, requestOf } from './lock.js';
-import { assertDirectory, readIfThere } from './own-files.js';
-import { SafeUnlinker } from './safe-unlinker.js';
 
 const uuidPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 

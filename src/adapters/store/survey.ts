@@ -5,9 +5,9 @@ import { CowherdError } from '../../core/errors.js';
 import { namePattern } from '../../core/names.js';
 import type { StoreEntry, StoreRoom, StoreSurvey } from '../../ports/index.js';
 import type { Readers } from '../host/readers.js';
-import { allocatedBytes, isMissing, listDirectory, storeError } from './files.js';
+import { allocatedBytes, isMissing, listDirectory, storeError } from './files/files.js';
+import { SafeUnlinker } from './files/safe-unlinker.js';
 import { copyPrefix, storeLayout, unrecordedPrefix } from './layout.js';
-import { SafeUnlinker } from './safe-unlinker.js';
 
 /**
  * The meaning of a file name, by the first pattern that matches; its group is the stem. Paths are relative to the owner's directory.

@@ -1,7 +1,7 @@
 import { stringify } from 'yaml';
-import { parseStates } from '../../core/fleet/member-filter.js';
-import { listFleets } from '../../services/fleet/status.js';
-import { filterFleets } from '../../services/fleet/status-filter.js';
+import { parseStates } from '../../core/fleet/selection/member-filter.js';
+import { listFleets } from '../../services/fleet/status/status.js';
+import { filterFleets } from '../../services/fleet/status/status-filter.js';
 import { BaseCommand } from '../base-command.js';
 import { asksForJson, tableFlags } from '../flags/table.js';
 import { renderFleets } from '../render/status.js';

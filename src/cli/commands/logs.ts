@@ -1,5 +1,5 @@
 import { Args, Flags } from '@oclif/core';
-import type { Target } from '../../core/fleet/targets.js';
+import type { Target } from '../../core/fleet/selection/targets.js';
 import { DisplayStream } from '../../core/guest/text.js';
 import { limits } from '../../core/limits.js';
 import { type LogsOptions, logs } from '../../services/guest/logs.js';

@@ -1,9 +1,9 @@
 import { Args, Flags } from '@oclif/core';
 import { exitCodeOfOutcome } from '../../core/fleet/outcome.js';
-import { assertWhole } from '../../core/fleet/targets.js';
+import { assertWhole } from '../../core/fleet/selection/targets.js';
 import { parseWaitFor } from '../../core/guest/stages.js';
 import { limits } from '../../core/limits.js';
-import { rebase } from '../../services/fleet/rebase.js';
+import { rebase } from '../../services/fleet/rebase/rebase.js';
 import { BaseCommand } from '../base-command.js';
 import { concurrencyFlags, dryRunFlag, waitFlags } from '../flags/run.js';
 import { renderOutcome } from '../render/outcome.js';

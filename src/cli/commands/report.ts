@@ -1,6 +1,6 @@
 import { Args, Flags } from '@oclif/core';
-import { assertWhole } from '../../core/fleet/targets.js';
-import { report, reportAll, reportDisk } from '../../services/fleet/report.js';
+import { assertWhole } from '../../core/fleet/selection/targets.js';
+import { report, reportAll, reportDisk } from '../../services/fleet/status/report.js';
 import { BaseCommand } from '../base-command.js';
 import { fileFlag } from '../flags/run.js';
 import { renderDisk, renderReport, renderStoreReport, reportCsv } from '../render/report.js';

@@ -1,6 +1,6 @@
 import { Args, Flags } from '@oclif/core';
 import { exitCodeOfOutcome } from '../../core/fleet/outcome.js';
-import { assertWhole } from '../../core/fleet/targets.js';
+import { assertWhole } from '../../core/fleet/selection/targets.js';
 import { resume } from '../../services/fleet/resume.js';
 import { BaseCommand } from '../base-command.js';
 import { concurrencyFlag, concurrencyFlags, fileFlag } from '../flags/run.js';

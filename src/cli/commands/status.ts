@@ -1,11 +1,11 @@
 import { Args, Flags } from '@oclif/core';
 import { stringify } from 'yaml';
-import { parseStates } from '../../core/fleet/member-filter.js';
-import type { Target } from '../../core/fleet/targets.js';
+import { parseStates } from '../../core/fleet/selection/member-filter.js';
+import type { Target } from '../../core/fleet/selection/targets.js';
 import type { Host } from '../../host.js';
 import { recoverFleet } from '../../services/fleet/recover.js';
-import { type FleetStatus, status } from '../../services/fleet/status.js';
-import { filterStatus } from '../../services/fleet/status-filter.js';
+import { type FleetStatus, status } from '../../services/fleet/status/status.js';
+import { filterStatus } from '../../services/fleet/status/status-filter.js';
 import { allFleets } from '../../services/fleet/targets.js';
 import { BaseCommand } from '../base-command.js';
 import { fileFlag } from '../flags/run.js';

@@ -1,10 +1,10 @@
 import { Args, Flags } from '@oclif/core';
 import { CowherdError } from '../../core/errors.js';
 import { exitCodeOfOutcome } from '../../core/fleet/outcome.js';
-import type { Target } from '../../core/fleet/targets.js';
+import type { Target } from '../../core/fleet/selection/targets.js';
 import type { Host } from '../../host.js';
-import { teardown } from '../../services/fleet/teardown.js';
-import { teardownLoss } from '../../services/fleet/teardown-loss.js';
+import { teardown } from '../../services/fleet/teardown/teardown.js';
+import { teardownLoss } from '../../services/fleet/teardown/teardown-loss.js';
 import { BaseCommand } from '../base-command.js';
 import { concurrencyFlags, dryRunFlag, fileFlag } from '../flags/run.js';
 import { renderOutcome } from '../render/outcome.js';

@@ -1,5 +1,5 @@
 import type { ErrorReport } from '../../core/errors.js';
-import { formatIndexes } from '../../core/fleet/selection.js';
+import { formatIndexes } from '../../core/fleet/selection/selection.js';
 import { plural } from '../terminal/format.js';
 
 /** Shows members that failed for the same reason in one line with one hint. */

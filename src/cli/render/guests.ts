@@ -1,5 +1,5 @@
 import type { ErrorReport } from '../../core/errors.js';
-import { formatIndexes } from '../../core/fleet/selection.js';
+import { formatIndexes } from '../../core/fleet/selection/selection.js';
 import type { GuestText } from '../../core/guest/text.js';
 import type { CopyOutcome } from '../../services/guest/copy.js';
 import type { ExecOutcome, MemberExec } from '../../services/guest/exec.js';

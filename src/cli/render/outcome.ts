@@ -1,5 +1,5 @@
 import type { Outcome } from '../../core/fleet/outcome.js';
-import { formatIndexes } from '../../core/fleet/selection.js';
+import { formatIndexes } from '../../core/fleet/selection/selection.js';
 import { bytes, plural, seconds } from '../terminal/format.js';
 import { page } from '../terminal/layout.js';
 import { paint } from '../terminal/style.js';

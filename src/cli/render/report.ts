@@ -1,7 +1,7 @@
 import { driftHistogram, type FleetReport, type Savings } from '../../core/fleet/savings.js';
 import { shortDigest } from '../../core/image/base.js';
 import { csvField } from '../../core/quoting.js';
-import type { DiskReport, StoreReport } from '../../services/fleet/report.js';
+import type { DiskReport, StoreReport } from '../../services/fleet/status/report.js';
 import { bytes, plural, table } from '../terminal/format.js';
 import { hang, page, widthOf } from '../terminal/layout.js';
 

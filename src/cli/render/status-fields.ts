@@ -1,7 +1,7 @@
 import type { MemberMemory } from '../../core/fleet/memory.js';
 import type { Field } from '../../core/table-fields.js';
-import type { MemberStatus } from '../../services/fleet/member-status.js';
-import type { FleetStatus, FleetSummary } from '../../services/fleet/status.js';
+import type { MemberStatus } from '../../services/fleet/status/member-status.js';
+import type { FleetStatus, FleetSummary } from '../../services/fleet/status/status.js';
 import { bytes, countsLine, duration } from '../terminal/format.js';
 
 /** The columns of status and list. */

@@ -1,9 +1,9 @@
 import type { FleetMemory } from '../../core/fleet/memory.js';
-import { formatIndexes } from '../../core/fleet/selection.js';
+import { formatIndexes } from '../../core/fleet/selection/selection.js';
 import { formatBaseRef } from '../../core/image/base.js';
 import { formatUtc } from '../../core/lock.js';
-import type { MemberStatus } from '../../services/fleet/member-status.js';
-import type { FleetStatus, FleetSummary } from '../../services/fleet/status.js';
+import type { MemberStatus } from '../../services/fleet/status/member-status.js';
+import type { FleetStatus, FleetSummary } from '../../services/fleet/status/status.js';
 import { bytes, countsLine, plural } from '../terminal/format.js';
 import { page } from '../terminal/layout.js';
 import { renderRows, type TableView } from '../terminal/rows.js';

@@ -1,4 +1,4 @@
-import type { TeardownLoss } from '../../services/fleet/teardown-loss.js';
+import type { TeardownLoss } from '../../services/fleet/teardown/teardown-loss.js';
 import { bytes, plural } from '../terminal/format.js';
 
 /** `6 members (6 running), 3 MiB of drift, 6 checkpoints`. */

@@ -1,6 +1,6 @@
 import { virshWord } from '../domain/domain-ref.js';
 import type { CowherdError } from '../errors.js';
-import type { MarkedMember, Plan } from './member-plan.js';
+import type { MarkedMember, Plan } from './plan/member-plan.js';
 
 /**
  * Whether a domain with a member's name is foreign. Both the UUID derived for the member and the

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { StepName } from './member-plan.js';
+import type { StepName } from './plan/member-plan.js';
 import { type FleetRecord, fleetRecordSchema } from './record.js';
 
 /** operation.json: a running command, with everything that is needed to finish it after a crash. */

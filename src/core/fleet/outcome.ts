@@ -1,8 +1,8 @@
 import { type ErrorCode, type ErrorReport, exitCodeOf } from '../errors.js';
 import type { ReadyStage } from '../guest/stages.js';
-import type { Plan, StepName } from './member-plan.js';
 import type { MemberState } from './observation.js';
 import type { StageTime } from './operation.js';
+import type { Plan, StepName } from './plan/member-plan.js';
 
 export type MemberOutcomeKind =
   | 'created'

@@ -3,7 +3,7 @@ import type { MemberDefinition } from '../../core/domain/domain-xml.js';
 import type { BaseLookup } from '../../core/domain/template.js';
 import { memberDisks } from '../../core/fleet/disks.js';
 import type { MemberIdentity } from '../../core/fleet/identity.js';
-import type { MemberPlan, Plan } from '../../core/fleet/member-plan.js';
+import type { MemberPlan, Plan } from '../../core/fleet/plan/member-plan.js';
 import type { FleetRecord } from '../../core/fleet/record.js';
 import type { Ports } from '../../ports/index.js';
 import { byName, memberOf } from '../run/run-plan.js';

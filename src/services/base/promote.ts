@@ -1,7 +1,7 @@
 import { dirname } from 'node:path';
 import { CowherdError, reportOf } from '../../core/errors.js';
-import type { MarkedMember } from '../../core/fleet/member-plan.js';
 import { isOn } from '../../core/fleet/observation.js';
+import type { MarkedMember } from '../../core/fleet/plan/member-plan.js';
 import { baseOf } from '../../core/fleet/record.js';
 import { type BaseImage, formatBaseRef } from '../../core/image/base.js';
 import { layersOf, maxLayers } from '../../core/image/base-chain.js';

@@ -1,8 +1,8 @@
 import { CowherdError } from '../../core/errors.js';
 import { memberDisks } from '../../core/fleet/disks.js';
 import type { MemberIdentity } from '../../core/fleet/identity.js';
-import type { MarkedMember } from '../../core/fleet/member-plan.js';
 import { isOn } from '../../core/fleet/observation.js';
+import type { MarkedMember } from '../../core/fleet/plan/member-plan.js';
 import { baseOf, type FleetRecord } from '../../core/fleet/record.js';
 import { tagPrefix } from '../../core/snapshot/checkpoint.js';
 import type { Ports } from '../../ports/index.js';

@@ -1,10 +1,10 @@
 import { foreignReason, isForeign } from '../../core/fleet/foreign-member.js';
-import type { MarkedMember, Plan } from '../../core/fleet/member-plan.js';
 import { isOn } from '../../core/fleet/observation.js';
 import type { Operation } from '../../core/fleet/operation.js';
 import type { Outcome } from '../../core/fleet/outcome.js';
+import type { MarkedMember, Plan } from '../../core/fleet/plan/member-plan.js';
 import type { FleetRecord } from '../../core/fleet/record.js';
-import { selectMembers } from '../../core/fleet/selection.js';
+import { selectMembers } from '../../core/fleet/selection/selection.js';
 import type { WaitFor } from '../../core/guest/stages.js';
 import { shellWord } from '../../core/quoting.js';
 import { tagOf } from '../../core/snapshot/checkpoint.js';

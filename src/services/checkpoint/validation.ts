@@ -1,8 +1,8 @@
 import pLimit from 'p-limit';
 import { CowherdError, type ErrorCode } from '../../core/errors.js';
 import { memberDisks } from '../../core/fleet/disks.js';
-import type { MarkedMember, Plan } from '../../core/fleet/member-plan.js';
 import { isOn } from '../../core/fleet/observation.js';
+import type { MarkedMember, Plan } from '../../core/fleet/plan/member-plan.js';
 import { baseOf, type FleetRecord } from '../../core/fleet/record.js';
 import { assertHeld, type CheckpointRecord, type CheckpointStanding, judgeCheckpoint, machineIn } from '../../core/snapshot/checkpoint.js';
 import type { Ports } from '../../ports/index.js';

@@ -10,8 +10,8 @@ import { baseNameFromFile } from '../../core/names.js';
 import type { DiskSpec } from '../../core/spec/spec.js';
 import type { Freeze, Ports } from '../../ports/index.js';
 import { removeBase } from '../base/bases.js';
-import { importBase } from '../fleet/spawn/base-input.js';
-import type { SpawnOptions } from '../fleet/spawn/options.js';
+import { importBase } from '../fleet/spawn/input/base-input.js';
+import type { SpawnOptions } from '../fleet/spawn/input/options.js';
 import { assertCloneable, assertUnused } from './preflight.js';
 import { dropMemory } from './source-vm.js';
 

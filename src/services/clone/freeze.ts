@@ -7,7 +7,7 @@ import { type BaseImage, formatBaseRef } from '../../core/image/base.js';
 import type { GivenSpec } from '../../core/spec/spec.js';
 import type { Freeze, Ports } from '../../ports/index.js';
 import { withFleetLock } from '../fleet/access.js';
-import { sha256, type TemplateSource } from '../fleet/spawn/definitions.js';
+import { sha256, type TemplateSource } from '../fleet/spawn/input/definitions.js';
 import { withSnapshotLock } from '../snapshot/access.js';
 import { copySource, type FreezeOptions, type Taken } from './copy-source.js';
 import { memoryDifferences } from './plan.js';

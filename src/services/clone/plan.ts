@@ -1,6 +1,6 @@
 import { CowherdError } from '../../core/errors.js';
-import type { Plan, StepName } from '../../core/fleet/member-plan.js';
 import { isOn, type ObservedMember } from '../../core/fleet/observation.js';
+import type { Plan, StepName } from '../../core/fleet/plan/member-plan.js';
 import { baseOf, type FleetRecord } from '../../core/fleet/record.js';
 import { type BaseImage, formatBaseRef, sealDifferences } from '../../core/image/base.js';
 import { baseKey } from '../../core/image/base-chain.js';

@@ -9,7 +9,7 @@ import { basesOf, type FleetRecord, growMembers } from '../../core/fleet/record.
 import { type BaseImage, formatBaseRef } from '../../core/image/base.js';
 import { type DomainSpec, defaultDomainSpec } from '../../core/spec/spec.js';
 import type { Freeze, Ports } from '../../ports/index.js';
-import type { SpawnOptions } from '../fleet/spawn/options.js';
+import type { SpawnOptions } from '../fleet/spawn/input/options.js';
 import { assertWaitable } from '../guest/readiness.js';
 import { readIdentityReport } from '../guest/reidentify.js';
 import { assertChecks, checkMemory } from '../preflight/checks.js';

@@ -1,8 +1,8 @@
 import { CowherdError } from '../../core/errors.js';
-import type { MarkedMember } from '../../core/fleet/member-plan.js';
 import type { ObservedMember } from '../../core/fleet/observation.js';
 import { observeMembers } from '../../core/fleet/observation.js';
 import type { Unfinished } from '../../core/fleet/operation.js';
+import type { MarkedMember } from '../../core/fleet/plan/member-plan.js';
 import type { BaseRef, FleetRecord } from '../../core/fleet/record.js';
 import { assertSeal, type BaseImage, type BaseLayer, formatBaseRef, sealDifferences } from '../../core/image/base.js';
 import { layersOf } from '../../core/image/base-chain.js';

@@ -1,10 +1,10 @@
 import pLimit from 'p-limit';
 import { CowherdError, type ErrorReport, reportOf } from '../../core/errors.js';
 import { type MemberDisk, memberDisks } from '../../core/fleet/disks.js';
-import type { MarkedMember } from '../../core/fleet/member-plan.js';
 import { isOn } from '../../core/fleet/observation.js';
+import type { MarkedMember } from '../../core/fleet/plan/member-plan.js';
 import type { BaseRef, FleetRecord } from '../../core/fleet/record.js';
-import { selectMembers } from '../../core/fleet/selection.js';
+import { selectMembers } from '../../core/fleet/selection/selection.js';
 import type { BaseImage } from '../../core/image/base.js';
 import { baseKey } from '../../core/image/base-chain.js';
 import type { Ports } from '../../ports/index.js';

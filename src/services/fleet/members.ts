@@ -2,7 +2,7 @@ import { CowherdError } from '../../core/errors.js';
 import type { MemberIdentity } from '../../core/fleet/identity.js';
 import { type DomainState, isOn } from '../../core/fleet/observation.js';
 import type { FleetRecord } from '../../core/fleet/record.js';
-import { selectMembers } from '../../core/fleet/selection.js';
+import { selectMembers } from '../../core/fleet/selection/selection.js';
 import type { Ports } from '../../ports/index.js';
 import { loadFleet } from './access.js';
 

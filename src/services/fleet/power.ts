@@ -1,13 +1,13 @@
 import type { MemberDefinition } from '../../core/domain/domain-xml.js';
 import { CowherdError, fullDiskHint } from '../../core/errors.js';
 import type { MemberIdentity } from '../../core/fleet/identity.js';
-import type { MarkedMember, Plan } from '../../core/fleet/member-plan.js';
 import { isOn } from '../../core/fleet/observation.js';
 import type { Unfinished } from '../../core/fleet/operation.js';
 import type { Outcome } from '../../core/fleet/outcome.js';
-import { planPower, resumable } from '../../core/fleet/plan.js';
+import type { MarkedMember, Plan } from '../../core/fleet/plan/member-plan.js';
+import { planPower, resumable } from '../../core/fleet/plan/plan.js';
 import type { FleetRecord } from '../../core/fleet/record.js';
-import { selectMembers } from '../../core/fleet/selection.js';
+import { selectMembers } from '../../core/fleet/selection/selection.js';
 import type { WaitFor } from '../../core/guest/stages.js';
 import type { Ports } from '../../ports/index.js';
 import { withChains } from '../base/chains.js';

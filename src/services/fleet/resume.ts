@@ -7,11 +7,11 @@ import { finishCheckpoint } from '../checkpoint/take.js';
 import { startOtherwise } from '../host/accelerator-fallback.js';
 import { emptyOutcome } from '../run/run-plan.js';
 import { assertWork, loadFleet, type WorkOptions, withFleetLock } from './access.js';
-import { finishRebase } from './rebase.js';
+import { finishRebase } from './rebase/rebase.js';
 import { finishReset } from './reset/reset.js';
-import type { SpawnOptions } from './spawn/options.js';
+import type { SpawnOptions } from './spawn/input/options.js';
 import { spawn } from './spawn/spawn.js';
-import { finishTeardown } from './teardown.js';
+import { finishTeardown } from './teardown/teardown.js';
 
 export interface ResumeOptions extends WorkOptions {
   fleet: string;

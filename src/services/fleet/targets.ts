@@ -1,5 +1,5 @@
-import { selectMembers } from '../../core/fleet/selection.js';
-import { parseTargets, type Target } from '../../core/fleet/targets.js';
+import { selectMembers } from '../../core/fleet/selection/selection.js';
+import { parseTargets, type Target } from '../../core/fleet/selection/targets.js';
 import type { Ports } from '../../ports/index.js';
 import { loadFleet } from './access.js';
 import { readFleetFile } from './file.js';

@@ -1,8 +1,8 @@
 import pLimit from 'p-limit';
 import { CowherdError, type ErrorReport, reportOf } from '../../core/errors.js';
 import type { MemberIdentity } from '../../core/fleet/identity.js';
-import { selectMembers } from '../../core/fleet/selection.js';
-import type { Target } from '../../core/fleet/targets.js';
+import { selectMembers } from '../../core/fleet/selection/selection.js';
+import type { Target } from '../../core/fleet/selection/targets.js';
 import { type GuestText, guestText } from '../../core/guest/text.js';
 import type { Ports } from '../../ports/index.js';
 import { assertWork, defaultConcurrency, loadFleet, type WorkOptions } from '../fleet/access.js';

@@ -1,5 +1,5 @@
 import type { Inventory, InventoryMember } from '../../core/fleet/inventory.js';
-import { selectMembers } from '../../core/fleet/selection.js';
+import { selectMembers } from '../../core/fleet/selection/selection.js';
 import { parseIpv4 } from '../../core/guest/values.js';
 import { isSshConfigValue } from '../../core/quoting.js';
 import type { Ports, SshFiles } from '../../ports/index.js';

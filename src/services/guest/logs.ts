@@ -1,5 +1,5 @@
-import { selectMembers } from '../../core/fleet/selection.js';
-import type { Target } from '../../core/fleet/targets.js';
+import { selectMembers } from '../../core/fleet/selection/selection.js';
+import type { Target } from '../../core/fleet/selection/targets.js';
 import { type GuestText, guestText } from '../../core/guest/text.js';
 import { assertWithin, limits } from '../../core/limits.js';
 import type { Ports } from '../../ports/index.js';

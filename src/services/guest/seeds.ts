@@ -15,7 +15,7 @@ import {
 import { isPublicKey } from '../../core/guest/ssh-keys.js';
 import type { SourceKind } from '../../core/spec/spec.js';
 import type { PlacedSeed, Ports } from '../../ports/index.js';
-import { builtInOrigin, sha256 } from '../fleet/spawn/definitions.js';
+import { builtInOrigin, sha256 } from '../fleet/spawn/input/definitions.js';
 import { paced } from '../run/pace.js';
 
 /** Contents of the members' seeds, and which of them must be written. */

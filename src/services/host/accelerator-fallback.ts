@@ -1,7 +1,7 @@
 import type { MemberOutcome, MemberOutcomeKind, Outcome } from '../../core/fleet/outcome.js';
 import type { Ports } from '../../ports/index.js';
 import { loadFleet, type WorkOptions } from '../fleet/access.js';
-import type { SpawnOptions } from '../fleet/spawn/options.js';
+import type { SpawnOptions } from '../fleet/spawn/input/options.js';
 import { spawnLocked } from '../fleet/spawn/spawn.js';
 import { chooseAgain, definedChoice } from './accelerator.js';
 

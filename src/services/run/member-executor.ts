@@ -1,8 +1,8 @@
 import pLimit from 'p-limit';
 import { CowherdError } from '../../core/errors.js';
 import type { MemberIdentity } from '../../core/fleet/identity.js';
-import type { StepName } from '../../core/fleet/member-plan.js';
 import type { StageTime } from '../../core/fleet/operation.js';
+import type { StepName } from '../../core/fleet/plan/member-plan.js';
 import type { ProgressListener } from '../../core/progress.js';
 import type { Clock } from '../../ports/machine.js';
 

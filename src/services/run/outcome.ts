@@ -1,8 +1,8 @@
 import { reportOf } from '../../core/errors.js';
 import type { MemberIdentity } from '../../core/fleet/identity.js';
-import type { Plan } from '../../core/fleet/member-plan.js';
 import { isOn, type MemberState, type ObservedMember } from '../../core/fleet/observation.js';
 import type { MemberOutcome, MemberOutcomeKind, Outcome } from '../../core/fleet/outcome.js';
+import type { Plan } from '../../core/fleet/plan/member-plan.js';
 import type { FleetRecord } from '../../core/fleet/record.js';
 import type { ReadyStage } from '../../core/guest/stages.js';
 import type { RunResult } from './member-executor.js';

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import type { MemberIdentity } from '../../core/fleet/identity.js';
-import type { Plan } from '../../core/fleet/member-plan.js';
 import { isOn, type ObservedMember } from '../../core/fleet/observation.js';
 import type { Operation } from '../../core/fleet/operation.js';
 import type { Outcome } from '../../core/fleet/outcome.js';
+import type { Plan } from '../../core/fleet/plan/member-plan.js';
 import type { BaseRef, FleetRecord } from '../../core/fleet/record.js';
 import type { Ports } from '../../ports/index.js';
 import { defaultBootConcurrency, defaultConcurrency, type WorkOptions } from '../fleet/access.js';

@@ -1,7 +1,7 @@
 import type { MemberDefinition } from '../../core/domain/domain-xml.js';
 import type { MemberDisk } from '../../core/fleet/disks.js';
 import type { MemberIdentity } from '../../core/fleet/identity.js';
-import type { Plan, StepName } from '../../core/fleet/member-plan.js';
+import type { Plan, StepName } from '../../core/fleet/plan/member-plan.js';
 import type { FleetRecord } from '../../core/fleet/record.js';
 import type { Seed } from '../../core/guest/seed.js';
 import type { BaseImage } from '../../core/image/base.js';

@@ -1,6 +1,6 @@
 import { isDenied, reportOf } from '../../core/errors.js';
 import { isForeign } from '../../core/fleet/foreign-member.js';
-import type { MarkedMember } from '../../core/fleet/member-plan.js';
+import type { MarkedMember } from '../../core/fleet/plan/member-plan.js';
 import type { FleetRecord } from '../../core/fleet/record.js';
 import type { Ports } from '../../ports/index.js';
 import { dropStrays, findStrays } from '../checkpoint/strays.js';

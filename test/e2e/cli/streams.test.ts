@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ForeignDomain } from '../../support/foreign-domains.js';
 import { bin, guest, Lab } from '../../support/lab.js';
 import { isLong } from '../../support/long.js';
-import { inVanishingTerminal, type Streams, withStreams } from '../../support/streams.js';
+import { inVanishingTerminal, type Streams, withStreams } from '../../support/terminal/streams.js';
 
 /** Exit codes for a host error, and for results that could not be written. */
 const lost = 8;

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ForeignDomain } from '../../support/foreign-domains.js';
 import { guest, Lab, until, virsh } from '../../support/lab.js';
 import { isLong } from '../../support/long.js';
-import { barsOf, complaints, inTerminal, type Remains, type Size, sizes, TerminalRun } from '../../support/terminal.js';
+import { barsOf, complaints, inTerminal, type Remains, type Size, sizes, TerminalRun } from '../../support/terminal/terminal.js';
 
 /** The final screen of a terminal, at two sizes: of every command, of partial failures, and after Ctrl-C. */
 

@@ -1,8 +1,8 @@
 import { chmod, copyFile, mkdir, open, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { cloneScenarios } from '../../support/clone-scenarios.js';
-import { CrashMatrix } from '../../support/crash-matrix.js';
 import { domains, Lab, TestNetwork, virsh } from '../../support/lab.js';
+import { cloneScenarios } from '../../support/scenarios/clone-scenarios.js';
+import { CrashMatrix } from '../../support/scenarios/crash-matrix.js';
 
 /** Instant clones: real Linux guests that resume from the memory of a running VM. */
 describe('instant clones', () => {

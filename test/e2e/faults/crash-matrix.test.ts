@@ -1,11 +1,11 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stop } from '../../../src/services/fleet/power.js';
-import { status } from '../../../src/services/fleet/status.js';
-import { CrashMatrix, type Scenario, sampled } from '../../support/crash-matrix.js';
-import { baseScenarios, fleetScenarios, snapshotScenarios } from '../../support/crash-scenarios.js';
+import { status } from '../../../src/services/fleet/status/status.js';
 import { until, virsh } from '../../support/lab.js';
 import { isLong } from '../../support/long.js';
+import { CrashMatrix, type Scenario, sampled } from '../../support/scenarios/crash-matrix.js';
+import { baseScenarios, fleetScenarios, snapshotScenarios } from '../../support/scenarios/crash-scenarios.js';
 
 /** A sample of the crash points that `npm run soak` tests completely. */
 describe.each([

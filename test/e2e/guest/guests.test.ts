@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { parse } from 'yaml';
-import { workOnTheCommandLine } from '../../support/exec-scenarios.js';
 import { domains, guest, Lab, TestNetwork, virsh } from '../../support/lab.js';
+import { workOnTheCommandLine } from '../../support/scenarios/exec-scenarios.js';
 import { shownKey } from '../../support/ssh-keys.js';
 
 /** Real Linux guests: identity, addresses, and commands inside them. */

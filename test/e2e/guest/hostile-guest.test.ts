@@ -15,8 +15,8 @@ import {
   checkSshConfig,
   checkWithAnsible,
 } from '../../support/formats.js';
-import { HostileLab } from '../../support/hostile-lab.js';
 import { isLong, longIt } from '../../support/long.js';
+import { HostileLab } from '../../support/scenarios/hostile-lab.js';
 
 /** Error codes that a guest may cause. It must not be able to cause errors of libvirt, the store or cowherd. */
 const guestFaults = ['GUEST_REFUSED', 'GUEST_UNREACHABLE', 'TOOL_TIMEOUT'];

@@ -2,7 +2,7 @@ import { link, lstat, mkdir, readFile, rename, rm, stat, symlink, writeFile } fr
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { guest, Lab, virsh } from '../../support/lab.js';
-import { isAllowed, traced } from '../../support/tracer.js';
+import { isAllowed, traced } from '../../support/terminal/tracer.js';
 
 /** Links placed in the store: no command writes through them. strace shows every file that a command or its tools touch. */
 

@@ -44,7 +44,7 @@ export const hintKinds: HintKind[] = [
   {
     kind: 'locks held by other processes',
     says: /^Only the owner of|lock is released|^Run the command again when that process|See what it is \(ps|fuser -v|^To see which process holds it|^It has another hard link/,
-    tests: ['test/integration/lock.test.ts', ...e2e('host/users')],
+    tests: ['test/integration/store/lock.test.ts', ...e2e('host/users')],
     how: 'told',
   },
   {
@@ -97,7 +97,7 @@ export const hintKinds: HintKind[] = [
   {
     kind: 'repair an image with qemu-img check',
     says: /qemu-img check -r all|with "qemu-img check"/,
-    tests: ['test/integration/base-store.test.ts'],
+    tests: ['test/integration/store/base-store.test.ts'],
     how: 'told',
   },
 
@@ -129,7 +129,7 @@ export const hintKinds: HintKind[] = [
   {
     kind: 'a download that is not an image, or packed',
     says: /^(gunzip|xz|bunzip2|zstd|lz4|unzip|7z|unrar) |returned a web page|^Download it, and add|^file:\/\//,
-    tests: ['test/integration/not-an-image.test.ts'],
+    tests: ['test/integration/image/not-an-image.test.ts'],
     how: 'followed',
   },
   { kind: 'config files', says: /looks like a fleet file|^It may set …/, tests: e2e('cli/config'), how: 'told' },
@@ -188,7 +188,7 @@ export const hintKinds: HintKind[] = [
   {
     kind: 'an image that cannot be a base image',
     says: /A base image (is|needs)|Uncompress|Convert it|--format|unencrypted images|truncated|It is damaged, or this QEMU|No overlay can be made on|convert -f|Copy it again|Reading so many holes/,
-    tests: ['test/integration/hostile-images.test.ts', 'test/integration/base-store.test.ts'],
+    tests: ['test/integration/image/hostile-images.test.ts', 'test/integration/store/base-store.test.ts'],
     how: 'told',
   },
   {
@@ -208,19 +208,19 @@ export const hintKinds: HintKind[] = [
   {
     kind: 'memory',
     says: /out of memory|fit\. Start fewer/,
-    tests: ['test/integration/process.test.ts', ...e2e('fleet/verbs')],
+    tests: ['test/integration/host/process.test.ts', ...e2e('fleet/verbs')],
     how: 'told',
   },
   {
     kind: 'limits of open files and clients',
     says: /open files|many files|LimitNOFILE|max_clients/,
-    tests: ['test/integration/process.test.ts'],
+    tests: ['test/integration/host/process.test.ts'],
     how: 'told',
   },
   {
     kind: 'tools and versions to install',
     says: /apt-get install|Install |on PATH|needs QEMU 6|TPM could not be created|chown -R|genisoimage/,
-    tests: ['test/integration/fleet-store.test.ts'],
+    tests: ['test/integration/store/fleet-store.test.ts'],
     how: 'told',
   },
   {
@@ -244,10 +244,10 @@ export const hintKinds: HintKind[] = [
   {
     kind: 'the accelerator and CPUs',
     says: /virt-type|doctor --fresh|kvm|--cpu|domcapabilities|CPU|probe guest/i,
-    tests: ['test/integration/accelerator.test.ts', ...e2e('host/accelerator')],
+    tests: ['test/integration/host/accelerator.test.ts', ...e2e('host/accelerator')],
     how: 'followed',
   },
-  { kind: 'KSM', says: /Merged pages|equal pages/, tests: ['test/integration/machine-memory.test.ts'], how: 'told' },
+  { kind: 'KSM', says: /Merged pages|equal pages/, tests: ['test/integration/host/machine-memory.test.ts'], how: 'told' },
   { kind: 'failing disks', says: /dmesg/, tests: [], how: 'missing' },
 
   // Members and guests.
@@ -308,7 +308,7 @@ export const hintKinds: HintKind[] = [
   {
     kind: 'what to write or read instead',
     says: /^(Make|Create|List|Name|Write|Use|Check|See|Try|Choose|Give|Leave|Look|Is |It (has|is|says)|The (store|base|work|guest|states)|Members|Add|Quote|Run it|Fetch|Put|Letters|Six|Each|32|A |Rename|Let|Some|To |Change|"cowherd|If you|qemu-img convert has|Define|Please|Correct|Disks|Copy it into the guests|"…… --help"|With several fleets|Call copyInFleets|Set|format$|fleets$|Enlarge|Grow|Omit|Provide|Redefine|Repair|Run this command|Restrict|Switch|Existing|Wait|For details|The record)/,
-    tests: ['test/unit/limits.test.ts', 'test/unit/hostile-fleet-files.test.ts', ...e2e('fleet/verbs', 'fleet/names')],
+    tests: ['test/unit/cli/limits.test.ts', 'test/unit/hostile-fleet-files.test.ts', ...e2e('fleet/verbs', 'fleet/names')],
     how: 'reads',
   },
 ];

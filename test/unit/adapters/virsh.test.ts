@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { assertUri } from '../../../src/adapters/libvirt/connection.js';
 import { parseDomainStates, parseIdentities } from '../../../src/adapters/libvirt/domain-states.js';
-import { faultOf, virshError } from '../../../src/adapters/libvirt/virsh-errors.js';
-import { quote } from '../../../src/adapters/libvirt/virsh-session.js';
+import { faultOf, virshError } from '../../../src/adapters/libvirt/session/virsh-errors.js';
+import { quote } from '../../../src/adapters/libvirt/session/virsh-session.js';
 
 describe('output of virsh', () => {
   it('is parsed from domstats (virsh 9.0: domstats --state --nowait)', () => {

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { parseCpuOffers } from '../../../src/adapters/libvirt/cpu-offers.js';
-import { virshError } from '../../../src/adapters/libvirt/virsh-errors.js';
+import { virshError } from '../../../src/adapters/libvirt/session/virsh-errors.js';
 import { specOf } from '../../../src/cli/flags/spec.js';
 import { CowherdError } from '../../../src/core/errors.js';
 import { formatAnswer, questionOf, type Remembered, withEntry } from '../../../src/core/host/accelerator.js';

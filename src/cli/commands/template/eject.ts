@@ -1,5 +1,5 @@
 import { Args, Flags } from '@oclif/core';
-import { ejectTemplate } from '../../../services/fleet/spawn/templates.js';
+import { ejectTemplate } from '../../../services/fleet/spawn/input/templates.js';
 import { BaseCommand } from '../../base-command.js';
 
 /** The default file name, and the flag that takes the file. */

@@ -1,7 +1,7 @@
 import { Args, Flags } from '@oclif/core';
 import { CowherdError } from '../../../core/errors.js';
 import type { Host } from '../../../host.js';
-import { renderMember, renderSeedPart } from '../../../services/fleet/spawn/templates.js';
+import { renderMember, renderSeedPart } from '../../../services/fleet/spawn/input/templates.js';
 import { BaseCommand } from '../../base-command.js';
 import { specFlags, specOf } from '../../flags/spec.js';
 

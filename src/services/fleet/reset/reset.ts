@@ -1,7 +1,7 @@
 import { isOn } from '../../../core/fleet/observation.js';
 import type { Operation } from '../../../core/fleet/operation.js';
 import type { Outcome } from '../../../core/fleet/outcome.js';
-import { selectMembers } from '../../../core/fleet/selection.js';
+import { selectMembers } from '../../../core/fleet/selection/selection.js';
 import type { Ports } from '../../../ports/index.js';
 import { verifiedWarmBase } from '../../clone/plan.js';
 import { assertWaitable } from '../../guest/readiness.js';

@@ -1,8 +1,8 @@
 import { type Addition, additionsHint, additionsIn, withTexts } from '../../../core/domain/additions.js';
 import { targetAbove } from '../../../core/domain/backing-chain.js';
 import type { MemberDefinition } from '../../../core/domain/domain-xml.js';
-import type { Plan } from '../../../core/fleet/member-plan.js';
 import type { ObservedMember } from '../../../core/fleet/observation.js';
+import type { Plan } from '../../../core/fleet/plan/member-plan.js';
 import type { FleetRecord } from '../../../core/fleet/record.js';
 import type { Ports } from '../../../ports/index.js';
 import { paced } from '../../run/pace.js';

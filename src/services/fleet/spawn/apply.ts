@@ -1,5 +1,5 @@
 import type { Outcome } from '../../../core/fleet/outcome.js';
-import { formatIndexes } from '../../../core/fleet/selection.js';
+import { formatIndexes } from '../../../core/fleet/selection/selection.js';
 import type { Ports } from '../../../ports/index.js';
 import { withoutStrays } from '../../checkpoint/strays.js';
 import { Cloner } from '../../clone/restore.js';
@@ -16,11 +16,11 @@ import { nvramOf } from '../reset/fresh-disks.js';
 import { planAttempt, type SpawnAttempt } from './attempt.js';
 import { Contention } from './contention.js';
 import type { SpawnContext } from './context.js';
-import type { SpawnOptions } from './options.js';
+import type { SpawnOptions } from './input/options.js';
+import { growthNotes } from './input/root-size.js';
 import { lackingDisks } from './plan.js';
 import { prepareSpawn } from './prepare.js';
 import { withReservations } from './reservations.js';
-import { growthNotes } from './root-size.js';
 
 /** Applies a spawn once the target record is known. */
 

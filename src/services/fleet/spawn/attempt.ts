@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import type { MemberDefinition } from '../../../core/domain/domain-xml.js';
 import type { BaseLookup, Platform } from '../../../core/domain/template.js';
-import type { MarkedMember, Plan } from '../../../core/fleet/member-plan.js';
 import { isOn } from '../../../core/fleet/observation.js';
 import type { Operation } from '../../../core/fleet/operation.js';
-import { planSpawn } from '../../../core/fleet/plan-spawn.js';
+import type { MarkedMember, Plan } from '../../../core/fleet/plan/member-plan.js';
+import { planSpawn } from '../../../core/fleet/plan/plan-spawn.js';
 import type { FleetRecord } from '../../../core/fleet/record.js';
 import type { FleetSecrets, Seed } from '../../../core/guest/seed.js';
 import type { AcceleratorChoice } from '../../../core/host/cpu.js';
@@ -25,10 +25,10 @@ import { verifiedBases, virtualBytesOf } from '../reset/fresh-disks.js';
 import { withoutAdditions } from './additions.js';
 import { type Allocation, allocateAddresses } from './addresses.js';
 import type { SpawnContext } from './context.js';
-import { renderDefinitions } from './definitions.js';
-import type { SpawnOptions } from './options.js';
+import { renderDefinitions } from './input/definitions.js';
+import type { SpawnOptions } from './input/options.js';
+import { withGrowth } from './input/root-size.js';
 import { describeChanges, earlierDefinitions, restricted } from './plan.js';
-import { withGrowth } from './root-size.js';
 import { assertNetworkMayChange, assertNoForeign } from './verify.js';
 
 /** The plan of one spawn attempt; nothing is changed yet. */

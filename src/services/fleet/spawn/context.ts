@@ -1,7 +1,7 @@
-import type { MarkedMember } from '../../../core/fleet/member-plan.js';
+import type { MarkedMember } from '../../../core/fleet/plan/member-plan.js';
 import type { FleetRecord } from '../../../core/fleet/record.js';
 import type { SeedSources } from '../../../core/guest/seed.js';
-import type { TemplateSource } from './definitions.js';
+import type { TemplateSource } from './input/definitions.js';
 
 export interface SpawnContext {
   /** The current record, or the intended one of an interrupted spawn. */

@@ -2,14 +2,14 @@ import type { MemberDefinition } from '../../../core/domain/domain-xml.js';
 import type { BaseLookup, Platform } from '../../../core/domain/template.js';
 import { CowherdError } from '../../../core/errors.js';
 import { type MemberDisk, memberDisks } from '../../../core/fleet/disks.js';
-import type { MarkedMember, Plan, StepName } from '../../../core/fleet/member-plan.js';
 import type { MemberMark } from '../../../core/fleet/observation.js';
+import type { MarkedMember, Plan, StepName } from '../../../core/fleet/plan/member-plan.js';
 import type { FleetRecord } from '../../../core/fleet/record.js';
 import { definitionChanges } from '../../../core/spec/changes.js';
 import type { Ports } from '../../../ports/index.js';
 import type { SpawnContext } from './context.js';
-import { loadTemplate, renderDefinitions } from './definitions.js';
-import type { SpawnOptions } from './options.js';
+import { loadTemplate, renderDefinitions } from './input/definitions.js';
+import type { SpawnOptions } from './input/options.js';
 
 /** The requested part of a plan: all of it, all but starts, or only redefinitions and some starts. */
 export function restricted(plan: Plan, { start = true, redefine }: SpawnOptions): Plan {

@@ -2,9 +2,9 @@ import { isDeepStrictEqual } from 'node:util';
 import type { MemberDefinition } from '../../../core/domain/domain-xml.js';
 import { AddressTaken } from '../../../core/domain/network.js';
 import type { MemberDisk } from '../../../core/fleet/disks.js';
-import type { MarkedMember, Plan } from '../../../core/fleet/member-plan.js';
 import { isOn } from '../../../core/fleet/observation.js';
 import type { Operation, Unfinished } from '../../../core/fleet/operation.js';
+import type { MarkedMember, Plan } from '../../../core/fleet/plan/member-plan.js';
 import type { FleetRecord } from '../../../core/fleet/record.js';
 import type { FleetSecrets, Seed, SeedSources } from '../../../core/guest/seed.js';
 import type { PlacedSeed, Ports } from '../../../ports/index.js';
@@ -13,7 +13,7 @@ import { stagePlanned } from '../../run/steps.js';
 import type { WorkOptions } from '../access.js';
 import { freshDisks, verifiedBases } from '../reset/fresh-disks.js';
 import { assertPortsStillFree } from './addresses.js';
-import type { TemplateSource } from './definitions.js';
+import type { TemplateSource } from './input/definitions.js';
 import { type Reserving, releaseAddresses, reserveAddresses } from './reservations.js';
 
 export interface Preparation {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { CowherdError } from '../../../core/errors.js';
-import type { Plan } from '../../../core/fleet/member-plan.js';
 import type { Outcome } from '../../../core/fleet/outcome.js';
+import type { Plan } from '../../../core/fleet/plan/member-plan.js';
 import { type FleetRecord, growMembers } from '../../../core/fleet/record.js';
 import { assertWithin, limits } from '../../../core/limits.js';
 import { assertName } from '../../../core/names.js';
@@ -19,11 +19,11 @@ import { earlyChecks, foresee, withForeseen } from '../../run/dry-run/refusal.js
 import { emptyOutcome } from '../../run/run-plan.js';
 import { assertNothingUnfinished, assertWork, withFleetLock } from '../access.js';
 import { applySpawn } from './apply.js';
-import { resolveBase } from './base-input.js';
-import { loadTemplate } from './definitions.js';
-import { readSourceDomain, type SourceDomain } from './from-domain.js';
-import { assertCount, composeRecord, readNvram } from './inputs.js';
-import type { SpawnOptions } from './options.js';
+import { resolveBase } from './input/base-input.js';
+import { loadTemplate } from './input/definitions.js';
+import { readSourceDomain, type SourceDomain } from './input/from-domain.js';
+import { assertCount, composeRecord, readNvram } from './input/inputs.js';
+import type { SpawnOptions } from './input/options.js';
 
 /** Creates or updates a fleet: imports the base image, creates missing members, starts stopped ones. Idempotent. */
 export async function spawn(ports: Ports, options: SpawnOptions): Promise<Outcome> {

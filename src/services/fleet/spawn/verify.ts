@@ -1,9 +1,9 @@
 import { CowherdError } from '../../../core/errors.js';
 import { isForeign, otherStoreHint } from '../../../core/fleet/foreign-member.js';
-import type { MarkedMember } from '../../../core/fleet/member-plan.js';
 import { isOn } from '../../../core/fleet/observation.js';
+import type { MarkedMember } from '../../../core/fleet/plan/member-plan.js';
 import type { FleetRecord } from '../../../core/fleet/record.js';
-import { formatIndexes } from '../../../core/fleet/selection.js';
+import { formatIndexes } from '../../../core/fleet/selection/selection.js';
 
 /** What a spawn must not be asked to do to members that are there. */
 

@@ -1,0 +1,83 @@
+import { randomBytes } from 'node:crypto';
+import { closeSync, constants, ftruncateSync, openSync, writeSync } from 'node:fs';
+import { lstat, open, rename, unlink } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import writeFileAtomic from 'write-file-atomic';
+import type { Segment } from '../../../core/image/overlay.js';
+import { storeError } from './files.js';
+import { assertNoLink } from './own-files.js';
+
+/** Durable when it returns: a record must reach the disk before the changes that it describes. */
+export async function writeJson(path: string, document: unknown, mode = 0o644): Promise<void> {
+  await replaceFile(path, `${JSON.stringify(document, undefined, 2)}\n`, mode);
+  await syncDirectory(dirname(path));
+}
+
+/** Syncs a directory, so that file names survive a power failure, too. */
+export async function syncDirectory(path: string): Promise<void> {
+  const handle = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+const temporaryPrefix = '.cowherd-';
+
+/**
+ * The temporary name of a file until it is complete and renamed; a killed run leaves it behind. The library's own temporary
+ * names end in a number, as do copies that users make, which must not be mistaken for it.
+ */
+export function isTemporary(name: string): boolean {
+  return name.startsWith(temporaryPrefix);
+}
+
+async function replaceFile(path: string, data: string | Buffer, mode: number): Promise<void> {
+  const staged = join(dirname(path), `${temporaryPrefix}${process.pid}-${basename(path)}`);
+  for (const target of [path, staged]) await assertNoLink(target);
+  const replaced = await lstat(path).catch(() => undefined);
+  try {
+    const owner = replaced === undefined ? {} : { chown: { uid: replaced.uid, gid: replaced.gid } };
+    await writeFileAtomic(staged, data, { mode, fsync: true, ...owner });
+    await rename(staged, path);
+  } catch (error) {
+    await unlink(staged).catch(() => undefined);
+    throw error;
+  }
+}
+
+/**
+ * Writes a sparse image to a new file. Not synced. Synchronous: through the
+ * thread pool, a thousand files took twice as long.
+ */
+export function writeImage(path: string, segments: readonly Segment[], length: number): void {
+  const descriptor = openSync(path, 'wx', 0o600);
+  try {
+    for (const { offset, bytes } of segments) {
+      // On a full disk, a write may be partial.
+      for (let written = 0; written < bytes.length; )
+        written += writeSync(descriptor, bytes, written, bytes.length - written, offset + written);
+    }
+    ftruncateSync(descriptor, length);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+export function scratchName(directory: string): string {
+  return join(directory, `.fresh-${randomBytes(6).toString('hex')}.qcow2`);
+}
+
+/** Readable by this user only, until libvirt gives it to QEMU's user. */
+export async function placeBytes(path: string, bytes: Buffer): Promise<void> {
+  await replaceFile(path, bytes, 0o600).catch((cause: unknown) => {
+    throw storeError(`write ${path}`, cause);
+  });
+}
+
+export async function placeText(path: string, text: string, mode = 0o644): Promise<void> {
+  await replaceFile(path, text, mode).catch((cause: unknown) => {
+    throw storeError(`write ${path}`, cause);
+  });
+}

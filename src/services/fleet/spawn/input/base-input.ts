@@ -1,0 +1,77 @@
+import { CowherdError } from '../../../../core/errors.js';
+import type { FleetRecord } from '../../../../core/fleet/record.js';
+import { type BaseImage, formatBaseRef, isBaseRef } from '../../../../core/image/base.js';
+import type { Ports } from '../../../../ports/index.js';
+import { hygieneWarningsOf } from '../../../base/bases.js';
+import { assertSeals, verifiedBase } from '../../access.js';
+import type { SpawnOptions } from './options.js';
+
+export async function resolveBase(
+  ports: Ports,
+  options: SpawnOptions & { baseName?: string },
+  recorded: FleetRecord | undefined,
+): Promise<{ base: BaseImage; notes: string[] }> {
+  const asked = options.base;
+  if (asked === undefined) {
+    if (recorded === undefined)
+      throw new CowherdError('BAD_USAGE', `No base image given for fleet ${options.fleet}`, { hint: 'Add --base FILE or --base NAME.' });
+    return { base: await verifiedBase(ports, recorded.base), notes: [] };
+  }
+  const { base, notes, isDigestKnown } = isBaseRef(asked)
+    ? { base: await ports.bases.find(asked), notes: [], isDigestKnown: true }
+    : await importBase(ports, asked, options);
+  if (recorded !== undefined && isDigestKnown && recorded.base.digest !== base.digest) {
+    throw new CowherdError(
+      'BAD_USAGE',
+      `Fleet ${recorded.name} is based on ${formatBaseRef(recorded.base)}, but ${asked} is ${formatBaseRef(base)}`,
+      {
+        hint: `Omit --base to keep the fleet's base image. To move its members: cowherd rebase ${recorded.name} --base ${asked}`,
+      },
+    );
+  }
+  // The same content under another name: keep the fleet's name, which its domains and its record use.
+  if (recorded !== undefined) return { base: await verifiedBase(ports, recorded.base), notes };
+  await assertSeals(ports, base);
+  return { base, notes };
+}
+
+export async function importBase(
+  ports: Ports,
+  path: string,
+  {
+    format,
+    trustChain,
+    signal,
+    onProgress,
+    dryRun,
+    baseName,
+    isOfClones = false,
+  }: SpawnOptions & {
+    baseName?: string;
+    /** Clones get their own identity: skip the warnings about shared state in the image. */
+    isOfClones?: boolean;
+  },
+): Promise<{ base: BaseImage; notes: string[]; isDigestKnown: boolean }> {
+  const { base, how, warning, ...more } = await ports.bases.locked(
+    () =>
+      ports.bases.import({
+        path,
+        format,
+        name: baseName,
+        trustChain: trustChain === true,
+        signal,
+        onProgress: (progress) =>
+          onProgress?.({ kind: 'bytes', what: `${dryRun === true ? 'reading' : 'importing'} ${path}`, ...progress }),
+      }),
+    { signal, onProgress },
+  );
+  const isDigestKnown = !('isDigestKnown' in more) || more.isDigestKnown === true;
+  const ref = isDigestKnown ? formatBaseRef(base) : base.name;
+  const imported = dryRun === true ? `base ${ref} would be imported` : `base ${ref} imported (${how})`;
+  const note = how === 'already there' ? `base ${ref} was already in the store` : imported;
+  // Only at the import; "cowherd base inspect" repeats it. A dry run inspects the source file.
+  const read = dryRun === true && how !== 'already there' ? { ...base, path: base.source.path } : base;
+  const generalisation = how === 'already there' || isOfClones ? [] : await hygieneWarningsOf(ports, read);
+  const told = generalisation.map(({ what, hint }) => `${ref}: ${what}. ${hint}`);
+  return { base, notes: [note, ...(warning === undefined ? [] : [warning]), ...told], isDigestKnown };
+}

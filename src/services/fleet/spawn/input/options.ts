@@ -1,0 +1,43 @@
+import type { FleetSecrets } from '../../../../core/guest/seed.js';
+import type { WaitFor } from '../../../../core/guest/stages.js';
+import type { AcceleratorChoice } from '../../../../core/host/cpu.js';
+import type { GivenSpec } from '../../../../core/spec/spec.js';
+import type { SeedFiles } from '../../../guest/seeds.js';
+import type { WorkOptions } from '../../access.js';
+
+export interface SpawnOptions extends WorkOptions {
+  fleet: string;
+  /** A file, or the name of a base image in the store. Optional for an existing fleet. */
+  base?: string | undefined;
+  /** Name of a domain that is shut off: its XML becomes the template, its disks the base images. */
+  fromDomain?: string | undefined;
+  /** Name or UUID of a running domain: it is frozen while its disk is read, and members resume from its memory. */
+  fromRunning?: string | undefined;
+  /** Leave that domain stopped with its memory saved by libvirt. */
+  keepFrozen?: boolean | undefined;
+  format?: 'qcow2' | 'raw' | undefined;
+  trustChain?: boolean | undefined;
+  /** Optional for an existing fleet. */
+  count?: number | undefined;
+  /** Omitted values stay as recorded; a new fleet gets the defaults. */
+  spec?: GivenSpec | undefined;
+  /** Defaults for `spec` and `template` of a new fleet that is not created from a domain. */
+  defaults?: Pick<GivenSpec, 'network' | 'seed' | 'sshKeys'> & { template?: string | undefined };
+  /** Path of a domain template. */
+  template?: string | undefined;
+  /** Path of the initial NVRAM of members with UEFI. */
+  nvram?: string | undefined;
+  /** Paths of seed templates. */
+  seedFiles?: SeedFiles | undefined;
+  /** Values for the seed templates; never part of records and listings. */
+  secrets?: FleetSecrets['values'] | undefined;
+  /** Whether to start stopped members; default true. */
+  start?: boolean | undefined;
+  wait?: WaitFor | undefined;
+  /** Time limit for all members together. */
+  timeoutMs?: number | undefined;
+  dryRun?: boolean | undefined;
+  force?: boolean | undefined;
+  /** Only redefine the members with another accelerator, and start the given ones. */
+  redefine?: { accelerator?: AcceleratorChoice | undefined; starting: readonly number[] } | undefined;
+}

@@ -1,0 +1,117 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { buildGolden } from '../../../scripts/golden.js';
+import { BaseDirectory } from '../../../src/adapters/image/base-store.js';
+import { QemuImg } from '../../../src/adapters/qemu/qemu-img.js';
+import type { CowherdError } from '../../../src/core/errors.js';
+import { readFleetFile } from '../../../src/services/fleet/file.js';
+
+/** Files that users give as a base image by mistake are identified, with a hint that is followed here exactly. */
+describe('a file that is not an image', () => {
+  let dir: string;
+  let store: BaseDirectory;
+  const at = (name: string): string => join(dir, name);
+  const add = (path: string, format?: 'raw' | 'qcow2') => store.import({ path, format, trustChain: false });
+  const refused = async (path: string, format?: 'raw' | 'qcow2'): Promise<CowherdError> => {
+    const error = await add(path, format).then(
+      () => undefined,
+      (reason: CowherdError) => reason,
+    );
+    if (error === undefined) throw new Error(`${path} was accepted`);
+    // A dry run reports the same.
+    await expect(store.preview({ path, format, trustChain: false })).rejects.toMatchObject({ message: error.message });
+    return error;
+  };
+  /** Runs the commands of a hint. */
+  const follow = (error: CowherdError) => execa('bash', ['-ec', error.hint?.replace(/^[^:]*: /, '') ?? 'false'], { cwd: dir });
+  const run = (command: string) => execa('bash', ['-ec', command], { cwd: dir });
+
+  beforeEach(async () => {
+    dir = await mkdtemp(join(tmpdir(), 'cwt-content-'));
+    store = new BaseDirectory(at('store'), new QemuImg());
+    await buildGolden(at('golden.qcow2'));
+  });
+  afterEach(() => rm(dir, { recursive: true, force: true }));
+
+  it('an ISO image, unless it is meant as a disk', async () => {
+    await mkdir(at('tree'));
+    await run('genisoimage -quiet -o cd.iso tree 2>/dev/null || xorriso -as mkisofs -quiet -o cd.iso tree');
+    await run('cp cd.iso cd.qcow2');
+    expect(await refused(at('cd.iso'))).toMatchObject({
+      code: 'BASE_REFUSED',
+      message: `${at('cd.iso')} is an ISO image: a CD or DVD, not the disk of an installed system`,
+      hint: expect.stringContaining('--format raw'),
+    });
+    expect((await refused(at('cd.qcow2'))).message).toContain('is an ISO image');
+    expect((await add(at('cd.iso'), 'raw')).base.format).toBe('raw');
+  });
+
+  it.each([
+    ['gzip -k golden.qcow2', 'golden.qcow2.gz', 'is compressed with gzip', 'golden.qcow2'],
+    ['xz -k golden.qcow2', 'golden.qcow2.xz', 'is compressed with xz', 'golden.qcow2'],
+    ['tar -cf golden.tar golden.qcow2', 'golden.tar', 'is a tar archive', 'golden.qcow2'],
+    ['tar -czf golden.tgz golden.qcow2', 'golden.tgz', 'is compressed with gzip', 'golden.qcow2'],
+    [
+      'qemu-img convert -f qcow2 -O vmdk golden.qcow2 DISK.vmdk; tar -cf golden.ova DISK.vmdk; rm DISK.vmdk',
+      'golden.ova',
+      'is a tar archive',
+      'golden.qcow2',
+    ],
+  ])('an archive, whose hint extracts the image: %s', async (make, name, what, result) => {
+    await run(make);
+    await rm(at('golden.qcow2'));
+    const error = await refused(at(name));
+    expect([error.code, error.message]).toEqual(['BASE_REFUSED', `${at(name)} ${what}`]);
+    await follow(error);
+    expect((await add(at(result))).base.format).toBe('qcow2');
+  });
+
+  it.each([
+    ['page.qcow2', '<!DOCTYPE html>\n<html><head><title>404</title>', 'an HTML page'],
+    ['page.img', '\n  <html lang="en">'.padEnd(2048), 'an HTML page'],
+    ['denied.qcow2', '<?xml version="1.0"?>\n<Error><Code>AccessDenied</Code></Error>', 'an XML document'],
+    ['web.xml', '<domain type="kvm"><name>web</name></domain>', 'an XML document'],
+    ['reply.img', '{"message": "Not Found"}'.padEnd(512), 'a JSON document'],
+    ['SHA256SUMS', `${'0'.repeat(64)}  debian-12.qcow2\n`.repeat(16), 'a text file'],
+    ['packed.zip', Buffer.concat([Buffer.from('504b0304', 'hex'), Buffer.alloc(508)]), 'a zip archive'],
+  ])('%s is identified', async (name, content, what) => {
+    await writeFile(at(name), content);
+    expect((await refused(at(name))).message).toBe(`${at(name)} is ${what}`);
+    expect((await refused(at(name), 'qcow2')).message).toBe(`${at(name)} is ${what}`);
+  });
+
+  it('a directory; a disk with any content is accepted', async () => {
+    expect(await refused(dir)).toMatchObject({ message: `${dir} is a directory`, hint: `Name the image file in it: ${at('FILE.qcow2')}` });
+    for (const [name, byte] of [
+      ['zeros.img', 0],
+      ['ones.img', 0xff],
+      ['bytes.img', 0x90],
+    ] as const) {
+      await writeFile(at(name), Buffer.alloc(64 * 1024, byte));
+      expect((await add(at(name))).base.format).toBe('raw');
+    }
+    await writeFile(at('letters.img'), 'x'.repeat(1024));
+    expect((await add(at('letters.img'), 'raw')).base.format).toBe('raw');
+  });
+
+  it('a URL, whose hint has the two commands', async () => {
+    const url = 'https://cloud.debian.org/images/debian-12-genericcloud-amd64.qcow2?mirror=1&x=2';
+    const name = 'debian-12-genericcloud-amd64.qcow2';
+    expect(await refused(url)).toMatchObject({
+      code: 'BAD_USAGE',
+      hint: `Download it, and add it to the store: curl -fL -o ${name} '${url}' && cowherd base add ${name}`,
+    });
+    expect((await refused('ftp://host/')).hint).toContain('curl -fL -o golden.qcow2 ftp://host/');
+    expect((await refused(`file://${at('golden.qcow2')}`)).hint).toBe(`Name the path itself: ${at('golden.qcow2')}`);
+    // Also from a fleet file, where paths are relative to it.
+    const [fleet] = await readFleetFile({ readFile: async () => `name: lab\nbase: ${url}\ncount: 1\n` }, at('lab.yaml'));
+    expect(fleet?.base).toBe(url);
+    // Simulates the first command, since there is no network.
+    const local = `file://${at('golden.qcow2')}`;
+    await execa('curl', ['-fL', '-o', at('copy.qcow2'), local]);
+    expect((await add(at('copy.qcow2'))).how).not.toBe('already there');
+  });
+});
