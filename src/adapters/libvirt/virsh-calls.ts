@@ -12,7 +12,7 @@ import { SessionPool } from './session/session-pool.js';
 import { connectionError, faultOf, isTimeout, silentDomain, type VirshFault, virshError } from './session/virsh-errors.js';
 import type { Reply } from './session/virsh-session.js';
 import { domainWord } from './session/virsh-words.js';
-import { assertConnected, occupiedSeconds } from './virsh-reads.js';
+import { assertConnected, secondsOccupied } from './virsh-reads.js';
 
 export interface VirshOptions {
   uri: string;
@@ -103,7 +103,7 @@ export class VirshCalls {
   /** Whether a call has waited for the domain's QEMU so long that another call would be useless. Does not involve QEMU. */
   async #isHung(name: string): Promise<boolean> {
     const { stdout } = await this.call(`domcontrol ${domainWord(name)}`);
-    return occupiedSeconds(stdout) >= hungMonitorSeconds;
+    return secondsOccupied(stdout) >= hungMonitorSeconds;
   }
 
   /** Runs one command, for the network and guest agent adapters. */

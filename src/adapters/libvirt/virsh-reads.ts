@@ -9,8 +9,15 @@ import { domainWord } from './session/virsh-words.js';
 const readBatch = 200;
 /** How many domains may time out before libvirt itself is considered hung. */
 const mostSilent = 3;
-/** Newer releases of libvirt do not even read the definition of a domain that a call has been holding for so long. */
+/** A domain that a call has been holding for so long is read last. */
 const heldSeconds = 1;
+/**
+ * libvirt 11 waits up to 30 s for the call that holds a domain, and then gives its definition all the same (`QEMU_JOB_WAIT_TIME`).
+ * Older releases do not wait.
+ */
+const heldReadMs = 45_000;
+/** How many such reads may wait at the same time: each occupies one of libvirtd's 20 workers. */
+const heldBatch = 4;
 
 export interface Reading {
   command(name: string): string;
@@ -31,19 +38,13 @@ export async function readEach(
   { command, doing, take, mayWait = false }: Reading,
   failed?: Map<string, CowherdError>,
 ): Promise<void> {
-  const silence = (name: string, cause: CowherdError): CowherdError => silentDomain(name, `${doing} ${name}`, cause);
-  const held = mayWait ? await heldDomains(pool, names) : new Set<string>();
+  let held = await heldAmong(pool, mayWait ? names : []);
   let silent = 0;
-  for (let left = [...names.filter((name) => !held.has(name)), ...names.filter((name) => held.has(name))]; left.length > 0; ) {
+  for (let left = heldLast(names, held); left.length > 0; ) {
     const free = left.findIndex((name) => held.has(name));
-    // One at a time: each blocked read occupies one of libvirtd's few workers.
-    const part = left.slice(0, free === 0 ? 1 : Math.min(readBatch, free < 0 ? readBatch : free));
-    const replies = await pool.run(async (session) => {
-      const settled = await Promise.allSettled(part.map(async (name) => assertConnected(await session.run(command(name), pool.heldMs))));
-      const first = settled.find((result) => result.status === 'rejected');
-      if (first !== undefined && !isTimeout(first.reason)) throw first.reason;
-      return settled;
-    });
+    if (free === 0) return readHeld(pool, left, { command, doing, take }, failed);
+    const part = left.slice(0, Math.min(readBatch, free < 0 ? readBatch : free));
+    const replies = await pool.run((session) => settledReads(part.map((name) => session.run(command(name), pool.heldMs))));
     const answered = replies.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
     for (const [position, reply] of answered.entries()) noting(failed, part[position] ?? '', (name) => take(name, reply));
     left = left.slice(answered.length);
@@ -51,17 +52,62 @@ export async function readEach(
     if (unanswered?.status !== 'rejected') continue;
     // The first one without an answer is the one that hangs.
     const [hung = ''] = left.splice(0, 1);
-    if (failed === undefined) throw silence(await nameOf(pool, hung), unanswered.reason);
+    const silence = await silenceOf(pool, hung, doing, unanswered.reason);
+    if (failed === undefined) throw silence;
     if (++silent > mostSilent) throw unanswered.reason;
-    failed.set(hung, silence(hung, unanswered.reason));
-    if (!held.has(hung)) continue;
-    for (const name of left) failed.set(name, silence(name, unanswered.reason));
+    failed.set(hung, silence);
+    // Other calls may have taken more domains meanwhile.
+    held = await heldAmong(pool, mayWait ? left : []);
+    left = heldLast(left, held);
+  }
+}
+
+/** Reads from domains that calls hold, each on a connection of its own, until one gives no answer. */
+async function readHeld(
+  pool: SessionPool,
+  names: readonly string[],
+  { command, doing, take }: Reading,
+  failed?: Map<string, CowherdError>,
+): Promise<void> {
+  const moreMs = Math.max(pool.heldMs, heldReadMs - pool.timeoutMs);
+  for (let from = 0; from < names.length; from += heldBatch) {
+    const part = names.slice(from, from + heldBatch);
+    const replies = await settledReads(part.map((name) => pool.run((session) => session.run(command(name), moreMs))));
+    for (const [position, reply] of replies.entries()) {
+      const name = part[position] ?? '';
+      if (reply.status === 'fulfilled') noting(failed, name, () => take(name, reply.value));
+    }
+    const unanswered = replies.find((reply) => reply.status === 'rejected');
+    if (unanswered === undefined) continue;
+    const silent = [...part.filter((_, position) => replies[position]?.status === 'rejected'), ...names.slice(from + heldBatch)];
+    for (const name of silent) {
+      const silence = await silenceOf(pool, name, doing, unanswered.reason);
+      if (failed === undefined) throw silence;
+      failed.set(name, silence);
+    }
     return;
   }
 }
 
-/** Domains whose QEMU a call has been waiting for. Asks libvirt alone; if it does not answer, the reads themselves show which domain hangs. */
-async function heldDomains(pool: SessionPool, names: readonly string[]): Promise<Set<string>> {
+/** @throws any error other than a time-out */
+async function settledReads(reads: readonly Promise<Reply>[]): Promise<PromiseSettledResult<Reply>[]> {
+  const settled = await Promise.allSettled(reads.map(async (read) => assertConnected(await read)));
+  const first = settled.find((result) => result.status === 'rejected' && !isTimeout(result.reason));
+  if (first?.status === 'rejected') throw first.reason;
+  return settled;
+}
+
+async function silenceOf(pool: SessionPool, ref: string, doing: string, cause: CowherdError): Promise<CowherdError> {
+  const name = await nameOf(pool, ref);
+  return silentDomain(name, `${doing} ${name}`, cause);
+}
+
+function heldLast(names: readonly string[], held: ReadonlySet<string>): string[] {
+  return [...names.filter((name) => !held.has(name)), ...names.filter((name) => held.has(name))];
+}
+
+/** Domains that a call has been holding. Asks libvirt alone; if it does not answer, the reads themselves show which domain hangs. */
+async function heldAmong(pool: SessionPool, names: readonly string[]): Promise<Set<string>> {
   const held = new Set<string>();
   for (let from = 0; from < names.length; from += readBatch) {
     const batch = names.slice(from, from + readBatch);
@@ -72,7 +118,7 @@ async function heldDomains(pool: SessionPool, names: readonly string[]): Promise
         throw error;
       });
     for (const [position, { stdout }] of replies.entries()) {
-      if (occupiedSeconds(stdout) >= heldSeconds) held.add(batch[position] ?? '');
+      if (secondsHeld(stdout) >= heldSeconds) held.add(batch[position] ?? '');
     }
     if (replies.length === 0) break;
   }
@@ -85,9 +131,14 @@ async function nameOf(pool: SessionPool, ref: string): Promise<string> {
   return reply?.error === '' ? reply.stdout.trim() : ref;
 }
 
-/** How long a call has been waiting for a domain's QEMU. @param text what `virsh domcontrol` prints */
-export function occupiedSeconds(text: string): number {
+/** How long a call has been waiting for a domain's QEMU, in seconds. @param text what `virsh domcontrol` prints */
+export function secondsOccupied(text: string): number {
   return Number(/^occupied \(([\d.]+)s\)/.exec(text)?.[1] ?? 0);
+}
+
+/** How long a call has been holding a domain, also one that does not wait for its QEMU, such as a destroy. */
+function secondsHeld(text: string): number {
+  return Number(/^(?:occupied|background job) \(([\d.]+)s\)/.exec(text)?.[1] ?? 0);
 }
 
 /** Does something with what was read of a domain; where that fails, it is that domain's failure. */

@@ -12,8 +12,8 @@ import { guest, Lab, virsh } from '../../support/lab.js';
  * the expected one. hangs-inside.test.ts tests the commands that access guests.
  */
 
-/** The longest time for any command here, on a busy machine. */
-const boundMs = 90_000;
+/** The longest time for any command here, on a busy machine. libvirt 11 waits 30 s before it gives the definition of a domain whose QEMU hangs. */
+const boundMs = 240_000;
 
 interface Cell {
   title: string;
@@ -108,7 +108,7 @@ describe('with hanging guests', () => {
       expect(error.message, said).toContain(name);
       expect(error.hint, said).toMatch(silence);
     }
-    // Newer releases of libvirt do not give the definition of a domain whose QEMU hangs: it is named, and nothing else.
+    // Nothing is reported but domains whose definition libvirt did not give.
     expect(
       ((json.findings ?? []) as any[]).filter(({ hint }) => !silence.test(hint)),
       said,
@@ -144,7 +144,7 @@ describe('with hanging guests', () => {
       expect((await lab.ok('status', fleetOf(lane))).counts.running).toBe(3);
     }
     expect((await lab.ok('verify')).findings).toEqual([]);
-  });
+  }, 900_000);
 
   it('commands on one guest name the cause, and work when it answers again', async () => {
     const fleet = fleetOf('reset');

@@ -48,6 +48,11 @@ export class SessionPool {
     this.#limit = pLimit(options.sessions);
   }
 
+  /** Time limit for a call. */
+  get timeoutMs(): number {
+    return this.#options.timeoutMs;
+  }
+
   /** Additional timeout of a call that waits for a QEMU to be killed. */
   get heldMs(): number {
     const { timeoutMs, leastHeldMs = defaultHeldMs } = this.#options;

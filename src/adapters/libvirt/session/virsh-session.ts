@@ -73,7 +73,7 @@ export class VirshSession {
   /**
    * Runs one command. Several may be pending; virsh answers them in order.
    * @param command one line in virsh's own quoting; see {@link quote}
-   * @param moreMs additional time for this command
+   * @param moreMs additional time for this command, or less time if negative
    * @throws CONNECTION_FAILED, TOOL_MISSING, TOOL_TIMEOUT (the session is unusable afterwards)
    */
   run(command: string, moreMs = 0): Promise<Reply> {
