@@ -8,8 +8,8 @@ import type { PathObstacle } from '../../core/host/reachability.js';
 import type { DiskSpace, Machine, QemuProcess, ReachTarget } from '../../ports/machine.js';
 import { runTool } from '../process.js';
 import { findQemuProcesses, readProcessMemory } from '../qemu/processes.js';
+import { groupNamesOf, userNameOf } from './accounts.js';
 import { findObstacles } from './reachability.js';
-import { localUser } from './readers.js';
 
 export class LocalMachine implements Machine {
   /** @param roots where procfs and the files of KSM are */
@@ -71,17 +71,15 @@ export class LocalMachine implements Machine {
     }
   }
 
-  async groups(): Promise<string[]> {
-    const mine = new Set(process.getgroups?.() ?? []);
-    const lines = (await readFile('/etc/group', 'utf8').catch(() => '')).split('\n').map((line) => line.split(':'));
-    return lines.filter((fields) => mine.has(Number(fields[2]))).map((fields) => fields[0] ?? '');
+  groups(): Promise<string[]> {
+    return groupNamesOf(process.getgroups?.() ?? []);
   }
 
   async kvmDevice(): Promise<{ mode: number; group: string } | undefined> {
     const stats = await stat('/dev/kvm').catch(() => undefined);
     if (stats === undefined) return undefined;
-    const groups = (await readFile('/etc/group', 'utf8').catch(() => '')).split('\n').map((line) => line.split(':'));
-    return { mode: stats.mode & 0o7777, group: groups.find((fields) => fields[2] === String(stats.gid))?.[0] ?? String(stats.gid) };
+    const [group = String(stats.gid)] = await groupNamesOf([stats.gid]);
+    return { mode: stats.mode & 0o7777, group };
   }
 
   isPortFree(port: number): Promise<boolean> {
@@ -111,7 +109,7 @@ export class LocalMachine implements Machine {
     const strangers = await Promise.all(
       names.map(async (name) => ((await lstat(join(directory, name)).catch(() => own)).uid === own.uid ? [] : [name])),
     );
-    return { owner: (await localUser(own.uid)) ?? String(own.uid), files: strangers.flat().sort() };
+    return { owner: (await userNameOf(own.uid)) ?? String(own.uid), files: strangers.flat().sort() };
   }
 
   async libvirtdLimits(): Promise<{ openFiles?: number; maxClients?: number; maxWorkers?: number }> {

@@ -3,7 +3,7 @@ import { dirname, resolve } from 'node:path';
 import type { PathObstacle } from '../../core/host/reachability.js';
 import type { ReachTarget } from '../../ports/machine.js';
 import { runTool } from '../process.js';
-import { groupsOf, localUser } from './readers.js';
+import { groupIdsOf, userNameOf } from './accounts.js';
 
 /** What keeps a user from files and directories: no search permission for a component of the path, or no read permission for a file. */
 
@@ -13,8 +13,8 @@ const atOnce = 32;
 export async function findObstacles(user: { uid: number; gid: number }, targets: readonly ReachTarget[]): Promise<PathObstacle[]> {
   // root has access everywhere.
   if (user.uid === 0) return [];
-  const gids = new Set([user.gid, ...(await groupsOf(user.uid))]);
-  const name = `${(await localUser(user.uid)) ?? 'the user'} (uid ${user.uid})`;
+  const gids = new Set([user.gid, ...(await groupIdsOf(user.uid))]);
+  const name = `${(await userNameOf(user.uid)) ?? 'the user'} (uid ${user.uid})`;
   const needed = [...neededBits(targets)];
   const found: PathObstacle[] = [];
   for (let from = 0; from < needed.length; from += atOnce) {

@@ -1,7 +1,8 @@
 import type { Stats } from 'node:fs';
-import { type FileHandle, lstat, readFile, stat } from 'node:fs/promises';
+import { type FileHandle, lstat, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { storeError } from '../store/files/files.js';
+import { groupIdsOf } from './accounts.js';
 
 /**
  * Who can read the images of the store. They contain everything that a guest knew: host keys, passwords, memory. Base images are shared by
@@ -67,7 +68,7 @@ export class Readers {
 
   #lookUp(): Promise<{ user: User; groups: Set<number> } | undefined> {
     this.#known ??= this.#qemu().then(async (user) =>
-      user === undefined ? undefined : { user, groups: new Set([user.gid, ...(await groupsOf(user.uid))]) },
+      user === undefined ? undefined : { user, groups: new Set([user.gid, ...(await groupIdsOf(user.uid))]) },
     );
     this.#known.catch(() => {
       this.#known = undefined;
@@ -99,20 +100,4 @@ async function isAllowed(change: Promise<void>): Promise<boolean> {
     if ((cause as NodeJS.ErrnoException).code === 'EPERM') return false;
     throw storeError('restrict who may read an image', cause);
   }
-}
-
-export async function localUser(uid: number): Promise<string | undefined> {
-  const lines = (await readFile('/etc/passwd', 'utf8').catch(() => '')).split('\n').map((line) => line.split(':'));
-  return lines.find((fields) => fields[2] === String(uid))?.[0];
-}
-
-/** Supplementary groups of a user, from /etc/group, since QEMU's user is a local one. */
-export async function groupsOf(uid: number): Promise<number[]> {
-  const name = await localUser(uid);
-  if (name === undefined) return [];
-  return (await readFile('/etc/group', 'utf8').catch(() => ''))
-    .split('\n')
-    .map((line) => line.split(':'))
-    .filter((fields) => (fields[3] ?? '').split(',').includes(name))
-    .map((fields) => Number(fields[2]));
 }

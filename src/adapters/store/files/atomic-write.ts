@@ -2,7 +2,6 @@ import { randomBytes } from 'node:crypto';
 import { closeSync, constants, ftruncateSync, openSync, writeSync } from 'node:fs';
 import { lstat, open, rename, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import writeFileAtomic from 'write-file-atomic';
 import type { Segment } from '../../../core/image/overlay.js';
 import { storeError } from './files.js';
 import { assertNoLink } from './own-files.js';
@@ -25,26 +24,37 @@ export async function syncDirectory(path: string): Promise<void> {
 
 const temporaryPrefix = '.cowherd-';
 
-/**
- * The temporary name of a file until it is complete and renamed; a killed run leaves it behind. The library's own temporary
- * names end in a number, as do copies that users make, which must not be mistaken for it.
- */
+/** The temporary name of a file until it is complete and renamed; a killed run leaves it behind. Copies that users make must not be mistaken for it. */
 export function isTemporary(name: string): boolean {
   return name.startsWith(temporaryPrefix);
 }
 
+/** Replaces a file by a complete and synced one of the same owner. */
 async function replaceFile(path: string, data: string | Buffer, mode: number): Promise<void> {
-  const staged = join(dirname(path), `${temporaryPrefix}${process.pid}-${basename(path)}`);
-  for (const target of [path, staged]) await assertNoLink(target);
+  await assertNoLink(path);
+  const staged = join(dirname(path), `${temporaryPrefix}${randomBytes(6).toString('hex')}-${basename(path)}`);
   const replaced = await lstat(path).catch(() => undefined);
   try {
-    const owner = replaced === undefined ? {} : { chown: { uid: replaced.uid, gid: replaced.gid } };
-    await writeFileAtomic(staged, data, { mode, fsync: true, ...owner });
+    const handle = await open(staged, 'wx', 0o600);
+    try {
+      if (replaced !== undefined) await handle.chown(replaced.uid, replaced.gid).catch(unlessRoot);
+      await handle.writeFile(data);
+      // Independent of the umask.
+      await handle.chmod(mode);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
     await rename(staged, path);
   } catch (error) {
     await unlink(staged).catch(() => undefined);
     throw error;
   }
+}
+
+/** Only root can give a file to another user. */
+function unlessRoot(cause: NodeJS.ErrnoException): void {
+  if (!['EPERM', 'EINVAL'].includes(cause.code ?? '') || process.getuid?.() === 0) throw cause;
 }
 
 /**

@@ -3,7 +3,7 @@ import { type FileHandle, lstat, open } from 'node:fs/promises';
 import { CowherdError } from '../../../core/errors.js';
 import { isMissing, storeError } from './files.js';
 
-/** Files are replaced by a rename, and the library for that would follow a link. */
+/** A rename replaces a link, and cowherd did not create one. */
 export async function assertNoLink(path: string): Promise<void> {
   const stats = await lstat(path).catch(() => undefined);
   if (stats !== undefined && !stats.isFile()) throw notOurs(path, stats);
