@@ -40,7 +40,7 @@ const lanes: Record<string, Cell[]> = {
     { title: 'reset --warm', words: (fleet) => ['reset', fleet, '--warm'], fails: hung },
   ],
   drop: [
-    { title: 'stop', words: (fleet) => ['stop', fleet, '--timeout', '3s'], fails: hung },
+    { title: 'stop', words: (fleet) => ['stop', fleet, '--timeout', '15s'], fails: hung },
     { title: 'start of the others', words: (fleet) => ['start', fleet], fails: none },
     { title: 'checkpoint --drop', words: (fleet) => ['checkpoint', fleet, '--drop'], fails: hung },
   ],

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Answer, domains, Lab, virsh } from '../../support/lab.js';
+import { domains, Lab, virsh } from '../../support/lab.js';
 
 /**
  * test/fixtures/store-0.1.0 was written by version 0.1.0 on Debian 12: a fleet of three with checkpoints of two, a base image promoted
@@ -23,7 +23,7 @@ describe('a store of version 0.1.0', () => {
     }
     await rm(store, { recursive: true, force: true });
   };
-  const run = (...args: string[]): Promise<Answer> => lab.answer(...args, '--store', store);
+  const run = (...args: string[]): ReturnType<Lab['answer']> => lab.answer(...args, '--store', store);
 
   beforeAll(async () => {
     lab = await Lab.open();
