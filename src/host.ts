@@ -92,7 +92,7 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
     memory: new MemoryDirectory(root, uri),
     fleets,
     overlayFiles: new OverlayDirectory(root),
-    domains: new VirshDomains(uri, hypervisor.run),
+    domains: new VirshDomains(uri, hypervisor),
     disks: diskFiles,
     overlays: new QemuOverlays(() => snapshots.heldDescriptors()),
     snapshots,

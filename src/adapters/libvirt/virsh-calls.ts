@@ -109,7 +109,10 @@ export class VirshCalls {
   /** Runs one command, for the network and guest agent adapters. */
   readonly run = (command: string): Promise<Reply> => this.call(command);
 
-  /** The same without a retry, since the guest may already have done it. */
+  /** Runs one command that reads the definition of a domain. */
+  readonly readDefinition = (command: string): Promise<Reply> => this.call(command, this.pool.definitionMs);
+
+  /** Runs one command without a retry, since the guest may already have done it. */
   readonly runOnce = (command: string, moreMs = 0): Promise<Reply> =>
     this.pool.run(async (session) => assertConnected(await session.run(command, moreMs)), 1);
 

@@ -3,17 +3,17 @@ import { join } from 'node:path';
 import type { ForeignDomains, ManagedState } from '../../ports/index.js';
 import { isSystemUri } from './connection.js';
 import { faultOf, isTimeout, silentDomain, virshError } from './session/virsh-errors.js';
-import type { Reply } from './session/virsh-session.js';
 import { domainWord } from './session/virsh-words.js';
+import type { VirshCalls } from './virsh-calls.js';
 
 /** Domains that cowherd did not create, through persistent virsh sessions. */
 export class VirshDomains implements ForeignDomains {
   readonly #uri: string;
-  readonly #run: (command: string) => Promise<Reply>;
+  readonly #virsh: Pick<VirshCalls, 'run' | 'readDefinition'>;
 
-  constructor(uri: string, run: (command: string) => Promise<Reply>) {
+  constructor(uri: string, virsh: Pick<VirshCalls, 'run' | 'readDefinition'>) {
     this.#uri = uri;
-    this.#run = run;
+    this.#virsh = virsh;
   }
 
   nvramPath(name: string): string {
@@ -32,7 +32,7 @@ export class VirshDomains implements ForeignDomains {
 
   async #xml(domain: string, flags: string): Promise<string | undefined> {
     const doing = `read the XML of ${domain}`;
-    const reply = await this.#run(`dumpxml ${flags}${domainWord(domain)}`).catch((cause: unknown) => {
+    const reply = await this.#virsh.readDefinition(`dumpxml ${flags}${domainWord(domain)}`).catch((cause: unknown) => {
       throw isTimeout(cause) ? silentDomain(domain, doing, cause) : cause;
     });
     if (faultOf(reply.error) === 'domain not found') return undefined;
@@ -51,7 +51,7 @@ export class VirshDomains implements ForeignDomains {
   }
 
   async #names(filter: string): Promise<Set<string>> {
-    const reply = await this.#run(`list --all --name ${filter}`);
+    const reply = await this.#virsh.run(`list --all --name ${filter}`);
     if (reply.error !== '') throw virshError('list domains', reply.error);
     return new Set(
       reply.stdout

@@ -11,11 +11,6 @@ const readBatch = 200;
 const mostSilent = 3;
 /** A domain that a call has been holding for so long is read last. */
 const heldSeconds = 1;
-/**
- * libvirt 11 waits up to 30 s for the call that holds a domain, and then gives its definition all the same (`QEMU_JOB_WAIT_TIME`).
- * Older releases do not wait.
- */
-const heldReadMs = 45_000;
 /** How many such reads may wait at the same time: each occupies one of libvirtd's 20 workers. */
 const heldBatch = 4;
 
@@ -51,14 +46,16 @@ export async function readEach(
     const unanswered = replies[answered.length];
     if (unanswered?.status !== 'rejected') continue;
     // The first one without an answer is the one that hangs.
-    const [hung = ''] = left.splice(0, 1);
+    const [hung = ''] = left;
+    // Other calls may have taken domains meanwhile.
+    held = await heldAmong(pool, mayWait ? left : []);
+    left = heldLast(left, held);
+    if (held.has(hung)) continue;
+    left = left.filter((name) => name !== hung);
     const silence = await silenceOf(pool, hung, doing, unanswered.reason);
     if (failed === undefined) throw silence;
     if (++silent > mostSilent) throw unanswered.reason;
     failed.set(hung, silence);
-    // Other calls may have taken more domains meanwhile.
-    held = await heldAmong(pool, mayWait ? left : []);
-    left = heldLast(left, held);
   }
 }
 
@@ -69,10 +66,9 @@ async function readHeld(
   { command, doing, take }: Reading,
   failed?: Map<string, CowherdError>,
 ): Promise<void> {
-  const moreMs = Math.max(pool.heldMs, heldReadMs - pool.timeoutMs);
   for (let from = 0; from < names.length; from += heldBatch) {
     const part = names.slice(from, from + heldBatch);
-    const replies = await settledReads(part.map((name) => pool.run((session) => session.run(command(name), moreMs))));
+    const replies = await settledReads(part.map((name) => pool.run((session) => session.run(command(name), pool.definitionMs))));
     for (const [position, reply] of replies.entries()) {
       const name = part[position] ?? '';
       if (reply.status === 'fulfilled') noting(failed, name, () => take(name, reply.value));

@@ -25,6 +25,12 @@ export interface PoolOptions {
  */
 const defaultHeldMs = 20_000;
 
+/**
+ * libvirt 11 waits up to 30 s for a call that holds the domain, and then gives its definition all the same (`QEMU_JOB_WAIT_TIME`).
+ * Older releases do not wait.
+ */
+const leastDefinitionMs = 45_000;
+
 /** A call that takes longer no longer counts towards the limit, but keeps its connection. */
 const slowMs = 5_000;
 /**
@@ -48,15 +54,15 @@ export class SessionPool {
     this.#limit = pLimit(options.sessions);
   }
 
-  /** Time limit for a call. */
-  get timeoutMs(): number {
-    return this.#options.timeoutMs;
-  }
-
   /** Additional timeout of a call that waits for a QEMU to be killed. */
   get heldMs(): number {
     const { timeoutMs, leastHeldMs = defaultHeldMs } = this.#options;
     return Math.max(0, leastHeldMs - timeoutMs);
+  }
+
+  /** Additional timeout of a call that reads a domain's definition. */
+  get definitionMs(): number {
+    return Math.max(this.heldMs, leastDefinitionMs - this.#options.timeoutMs);
   }
 
   /** Number of connections that ended before they answered. */
