@@ -17,17 +17,17 @@ export async function benchOverlays({ store, scratch, row, sizes: { overlays: co
     const golden = join(scratch, 'golden-o.qcow2');
     await buildGolden(golden, { filledMiB: 1 });
     const { base } = await host.bases.locked(() => host.bases.import({ path: golden, trustChain: false }));
-    const image = await host.images.freshOverlay(base, await host.overlayFiles.scratchPath(fleet));
+    const image = await host.images.freshOverlay(base, await host.overlays.scratchPath(fleet));
     const segments = nonZeroSegments(image);
     const times = { cowherd: [] as number[], plain: [] as number[] };
     const names = Array.from({ length: count }, (_, index) => `o-${index}`);
     let allocated = 0;
     for (let turn = 0; turn < rounds; turn++) {
       let began = performance.now();
-      await host.overlayFiles.stage(fleet, names, image);
-      await Promise.all(names.map((name) => host.overlayFiles.place(fleet, name)));
+      await host.overlays.stage(fleet, names, image);
+      await Promise.all(names.map((name) => host.overlays.place(fleet, name)));
       times.cowherd.push(performance.now() - began);
-      const sizes = [...(await host.overlayFiles.sizes(fleet)).values()];
+      const sizes = [...(await host.overlays.sizes(fleet)).values()];
       allocated = Math.max(...sizes);
       for (const name of names) await host.fleets.removeMemberFiles(fleet, name, [name]);
 

@@ -14,12 +14,12 @@ import { AgentSockets } from './adapters/libvirt/agent-sockets.js';
 import { chooseConnection, isSystemUri } from './adapters/libvirt/connection.js';
 import { Virsh } from './adapters/libvirt/virsh.js';
 import { VirshAgent } from './adapters/libvirt/virsh-agent.js';
-import { VirshDomains } from './adapters/libvirt/virsh-domains.js';
+import { VirshForeignDomains } from './adapters/libvirt/virsh-foreign-domains.js';
 import { VirshNetworks } from './adapters/libvirt/virsh-network.js';
 import { LongModeProbe } from './adapters/qemu/accelerator.js';
 import { QemuMonitor } from './adapters/qemu/monitor.js';
-import { QemuOverlays } from './adapters/qemu/overlays.js';
 import { QemuImg } from './adapters/qemu/qemu-img.js';
+import { QemuSnapshotOverlays } from './adapters/qemu/snapshot-overlays.js';
 import { CheckpointDirectory } from './adapters/store/checkpoint-store.js';
 import { assertStoreDirectory } from './adapters/store/files/directories.js';
 import { FleetDirectory } from './adapters/store/fleet-store.js';
@@ -91,10 +91,10 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
     bases: new BaseDirectory(root, images, readers, locking),
     memory: new MemoryDirectory(root, uri),
     fleets,
-    overlayFiles: new OverlayDirectory(root),
-    domains: new VirshDomains(uri, hypervisor),
+    overlays: new OverlayDirectory(root),
+    domains: new VirshForeignDomains(uri, hypervisor),
     disks: diskFiles,
-    overlays: new QemuOverlays(() => snapshots.heldDescriptors()),
+    snapshotOverlays: new QemuSnapshotOverlays(() => snapshots.heldDescriptors()),
     snapshots,
     checkpoints: new CheckpointDirectory(root),
     monitor: new QemuMonitor(hypervisor.runOnce),

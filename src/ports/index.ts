@@ -7,7 +7,7 @@ import type { Hypervisor } from './hypervisor.js';
 import type { ImageFile, ImageTool } from './images.js';
 import type { AcceleratorProbe, Clock, Machine } from './machine.js';
 import type { MemoryStore } from './memory.js';
-import type { DiskFiles, ForeignDomains, OverlayTool, SnapshotStore } from './snapshot.js';
+import type { DiskFiles, ForeignDomains, SnapshotOverlays, SnapshotStore } from './snapshot.js';
 import type { StoreSurvey } from './survey.js';
 
 /** Interfaces that the services need from outside. An instance belongs to one host and one connection. Every call may fail with a CowherdError; calls are idempotent.
@@ -39,10 +39,10 @@ export interface Ports {
   bases: BaseStore;
   memory: MemoryStore;
   fleets: FleetStore;
-  overlayFiles: OverlayStore;
+  overlays: OverlayStore;
   domains: ForeignDomains;
   disks: DiskFiles;
-  overlays: OverlayTool;
+  snapshotOverlays: SnapshotOverlays;
   snapshots: SnapshotStore;
   checkpoints: CheckpointStore;
   monitor: Monitor;

@@ -52,7 +52,7 @@ export interface DiskFiles {
 }
 
 /** qemu-img for overlays outside of fleets. */
-export interface OverlayTool {
+export interface SnapshotOverlays {
   /** Creates an empty overlay with a sync; an existing file is overwritten. */
   create(path: string, backing: ImageRef, signal?: AbortSignal): Promise<void>;
   /** The backing file in an image's header. @throws BASE_REFUSED if its data is in an external file */

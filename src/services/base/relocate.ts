@@ -22,10 +22,10 @@ import {
   type WorkOptions,
   withFleetLock,
 } from '../fleet/access.js';
+import { foreignDiskHint } from '../fleet/disks/foreign-disks.js';
+import { verifiedBases } from '../fleet/disks/fresh-disks.js';
+import { runningError } from '../fleet/disks/offline-disk.js';
 import { definitionsOf } from '../fleet/reset/cold.js';
-import { foreignDiskHint } from '../fleet/reset/foreign-disks.js';
-import { verifiedBases } from '../fleet/reset/fresh-disks.js';
-import { runningError } from '../fleet/reset/offline-disk.js';
 import { isAborted } from '../run/member-executor.js';
 import { reseal } from './reseal.js';
 
@@ -175,7 +175,7 @@ class FleetRelocation {
     const overlays: Array<{ stem: string; path: string; base: BaseImage; isMoved: boolean }> = [];
     for (const { stem, origin } of memberDisks(record, member)) {
       if (!('base' in origin)) continue;
-      const named = await ports.overlayFiles.backingFile(record.name, stem);
+      const named = await ports.overlays.backingFile(record.name, stem);
       if (named === undefined) continue;
       const path = ports.fleets.files(record.name, member.name).disk(stem);
       const images = [origin.base, ...(stem === member.name ? this.candidates : [])].map((ref) => this.imageOf(ref));

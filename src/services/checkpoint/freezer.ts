@@ -36,7 +36,7 @@ export class Freezer {
       () => true,
       () => false,
     );
-    const before = await ports.overlayFiles.sizes(record.name);
+    const before = await ports.overlays.sizes(record.name);
     try {
       await ports.monitor.save(name, tag, paths, memoryBytesOf(record));
       await this.#record(member, { agent, before, signal });
@@ -54,7 +54,7 @@ export class Freezer {
     const { ports, record, tag } = this;
     const { name, index } = member;
     const paths = diskPaths(ports, record, member);
-    const after = await ports.overlayFiles.sizes(record.name);
+    const after = await ports.overlays.sizes(record.name);
     const digests: Record<string, string> = {};
     let stateBytes = 0;
     let allocatedBytes = 0;

@@ -104,12 +104,12 @@ export async function assertNothingUnfinished(
 
 /** Reads the current state from libvirt and the disk; nothing is cached. */
 export async function observeFleet(
-  ports: Pick<Ports, 'hypervisor' | 'fleets' | 'overlayFiles'>,
+  ports: Pick<Ports, 'hypervisor' | 'fleets' | 'overlays'>,
   record: FleetRecord,
 ): Promise<ObservedMember[]> {
   const [domains, sizes, pending] = await Promise.all([
     ports.hypervisor.listDomains(),
-    ports.overlayFiles.sizes(record.name),
+    ports.overlays.sizes(record.name),
     record.spec.warm === undefined ? undefined : ports.fleets.listIdentityPending(record.name),
   ]);
   return observeMembers(record, domains, sizes, pending);
@@ -117,7 +117,7 @@ export async function observeFleet(
 
 /** As {@link observeFleet}, with the mark in each domain's metadata: for verbs that change something. */
 export async function observeWithMarks(
-  ports: Pick<Ports, 'hypervisor' | 'fleets' | 'overlayFiles'>,
+  ports: Pick<Ports, 'hypervisor' | 'fleets' | 'overlays'>,
   record: FleetRecord,
 ): Promise<MarkedMember[]> {
   const members = await observeFleet(ports, record);

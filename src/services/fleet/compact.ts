@@ -20,7 +20,7 @@ import {
   type WorkOptions,
   withFleetLock,
 } from './access.js';
-import { assertOffline, assertOwnDisk, runningError } from './reset/offline-disk.js';
+import { assertOffline, assertOwnDisk, runningError } from './disks/offline-disk.js';
 
 /** Limited by disk I/O: more at once gain little, and each needs space for a copy. */
 export const defaultCompactConcurrency = 2;
@@ -61,7 +61,7 @@ export function compact(ports: Ports, options: CompactOptions): Promise<CompactO
     await assertNothingUnfinished(ports, record.name, () => false);
     const words = options.members ?? [];
     const chosen = await observeWithMarks(ports, { ...record, members: selectMembers(record.name, record.members, words) });
-    await ports.overlayFiles.sweep(record.name);
+    await ports.overlays.sweep(record.name);
     const offline = chosen.filter((member) => !isOn(member.domain));
     const concurrency = options.concurrency ?? defaultCompactConcurrency;
     await assertRoomForCopies(ports, record.name, offline, concurrency);
@@ -138,7 +138,7 @@ class Compaction {
     const base = 'base' in origin ? await this.#base(origin.base) : undefined;
     await assertOffline(ports, record, member, { overlay, base, signal });
     if ((member.overlayBytes ?? 0) <= record.freshOverlayBytes) return 0;
-    const copy = await ports.overlayFiles.beginCopy(record.name, stem);
+    const copy = await ports.overlays.beginCopy(record.name, stem);
     try {
       const source = { path: overlay, format: 'qcow2' as const };
       const target = { path: copy.path, format: 'qcow2' as const };

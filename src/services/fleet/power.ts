@@ -19,9 +19,9 @@ import { assertChecks, checkMemory } from '../preflight/checks.js';
 import { CachedPoll } from '../run/cached-poll.js';
 import { byName, executePlan, offNames } from '../run/run-plan.js';
 import { assertNothingUnfinished, assertWork, loadFleet, observeWithMarks, type WorkOptions, withFleetLock } from './access.js';
-import { refuseMisplaced, refuseOtherStores, refuseStaleDefinitions } from './reset/backing-check.js';
-import { refuseForeignDisks } from './reset/foreign-disks.js';
-import { verifiedBases } from './reset/fresh-disks.js';
+import { refuseMisplaced, refuseOtherStores, refuseStaleDefinitions } from './disks/backing-check.js';
+import { refuseForeignDisks } from './disks/foreign-disks.js';
+import { verifiedBases } from './disks/fresh-disks.js';
 import { shutDownGuest, shutdownPollMs } from './shut-down.js';
 
 export interface PowerOptions extends WorkOptions {

@@ -8,8 +8,8 @@ import { choiceIn, isSameChoice } from '../../core/host/cpu.js';
 import { type DomainSpec, domainSpecSchema } from '../../core/spec/spec.js';
 import type { Ports } from '../../ports/index.js';
 import { withFleetLock } from './access.js';
-import { recordAsFound } from './reset/backing-check.js';
-import { freshDisks, verifiedBases } from './reset/fresh-disks.js';
+import { recordAsFound } from './disks/backing-check.js';
+import { freshDisks, verifiedBases } from './disks/fresh-disks.js';
 
 /** Rebuilds fleet.json from the metadata of the domains. Only domains count whose UUID matches their mark and whose disk is the member's overlay in this store.
  * @returns the record that was written
@@ -40,7 +40,7 @@ export function recoverFleet(ports: Ports, fleet: string): Promise<FleetRecord> 
       'Its domains were edited by hand. Recreate the fleet.',
     );
     // An overlay without a domain also counts as a member.
-    const overlays = [...(await ports.overlayFiles.sizes(fleet)).keys()].map((stem) => Number(/^[^.]*-(\d+)$/.exec(stem)?.[1]));
+    const overlays = [...(await ports.overlays.sizes(fleet)).keys()].map((stem) => Number(/^[^.]*-(\d+)$/.exec(stem)?.[1]));
     const indexes = new Set([...marks.map((mark) => mark.index), ...overlays.filter((index) => index > 0)]);
     const record: FleetRecord = {
       version: 1,

@@ -6,7 +6,7 @@ import type { FleetRecord } from '../../core/fleet/record.js';
 import type { Seed } from '../../core/guest/seed.js';
 import type { BaseImage } from '../../core/image/base.js';
 import type { Ports } from '../../ports/index.js';
-import type { FreshDisks } from '../fleet/reset/fresh-disks.js';
+import type { FreshDisks } from '../fleet/disks/fresh-disks.js';
 import { assertRoom } from '../preflight/disk-space.js';
 import type { Performer } from './member-executor.js';
 
@@ -42,7 +42,7 @@ export interface StepContext {
   journaled: boolean;
 }
 
-type StepPorts = Pick<Ports, 'hypervisor' | 'fleets' | 'overlayFiles' | 'seeds' | 'images' | 'checkpoints'>;
+type StepPorts = Pick<Ports, 'hypervisor' | 'fleets' | 'overlays' | 'seeds' | 'images' | 'checkpoints'>;
 
 export function stepPerformer(ports: StepPorts, context: StepContext): Performer<MemberIdentity> {
   const { hypervisor, fleets, images, seeds, checkpoints } = ports;
@@ -91,7 +91,7 @@ export function stepPerformer(ports: StepPorts, context: StepContext): Performer
 
 /** Gives a member the fresh disks that were staged for it, and removes what belongs to the old ones. */
 async function replaceDisks(
-  { hypervisor, fleets, overlayFiles, seeds, checkpoints }: StepPorts,
+  { hypervisor, fleets, overlays, seeds, checkpoints }: StepPorts,
   context: StepContext,
   name: string,
   snapshotted: () => Promise<Set<string>>,
@@ -112,7 +112,7 @@ async function replaceDisks(
     // The guest must not boot until it has its own identity.
     if (context.isOfClones === true) await fleets.markIdentityPending(fleet, name);
   }
-  for (const { stem } of disks) await overlayFiles.place(fleet, stem);
+  for (const { stem } of disks) await overlays.place(fleet, stem);
   // The guest's own host keys are lost with the old disk.
   if (isReset) await seeds.forgetLearnedHost(fleet, name);
 }
@@ -127,7 +127,7 @@ function needed<T>(value: T | undefined, what: string): T {
  * @param seeds by member name
  */
 export async function stagePlanned(
-  ports: Pick<Ports, 'overlayFiles' | 'fleets' | 'seeds' | 'machine'>,
+  ports: Pick<Ports, 'overlays' | 'fleets' | 'seeds' | 'machine'>,
   { name: fleet, spec }: FleetRecord,
   plan: Plan,
   { disks, fresh }: { disks: ReadonlyMap<string, readonly MemberDisk[]>; fresh: FreshDisks },
@@ -145,7 +145,7 @@ export async function stagePlanned(
     if (stems === undefined) kinds.set(image, [disk.stem]);
     else stems.push(disk.stem);
   }
-  for (const [image, stems] of kinds) await ports.overlayFiles.stage(fleet, stems, image);
+  for (const [image, stems] of kinds) await ports.overlays.stage(fleet, stems, image);
   // Check the space for journal, logs and NVRAM before any member is stopped.
   const perMember = marginBytesPerMember + (spec.firmware === 'uefi' ? nvramBytes : 0);
   const bytes = marginBytes + plan.members.length * perMember;

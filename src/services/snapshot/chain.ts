@@ -50,7 +50,7 @@ async function readLink(ports: Ports, image: ImageRef, mustBeClean: boolean, tru
     if (header.corrupt) return `${path} is marked corrupt: see "qemu-img check"`;
     if (header.externalDataFile) return `${path} keeps its data in an external file`;
     if (header.dirty && mustBeClean) return `${path} was not closed cleanly: run "qemu-img check -r all" on it`;
-    const below = await ports.overlays.backing(image);
+    const below = await ports.snapshotOverlays.backing(image);
     if (below === undefined) return undefined;
     if (!below.path.startsWith('/')) return `the backing file of ${path} is not a local file: ${below.path}`;
     if (below.format === 'qcow2' || below.format === 'raw') return { path: below.path, format: below.format };

@@ -68,12 +68,12 @@ class Run {
 
   /** Creates all files that the switched domain needs. */
   async #prepare(): Promise<void> {
-    const { snapshots, overlays } = this.ports;
+    const { snapshots, snapshotOverlays } = this.ports;
     const { create, saveNvram, merge } = this.#journal;
     if (this.#journal.verb === 'take') await this.#sealBacking();
     for (const { path, backing } of create) {
       await snapshots.makeRoom(path);
-      await overlays.create(path, backing, this.options.signal);
+      await snapshotOverlays.create(path, backing, this.options.signal);
     }
     if (saveNvram !== undefined) {
       await snapshots.makeRoom(saveNvram.to);
@@ -112,11 +112,11 @@ class Run {
   }
 
   async #merge(overlay: string, into: string): Promise<void> {
-    const { disks, overlays } = this.ports;
+    const { disks, snapshotOverlays } = this.ports;
     const totalBytes = (await disks.allocatedBytes(overlay)) ?? 0;
     const onPercent = (percent: number): void =>
       this.options.onProgress?.({ kind: 'bytes', what: `committing into ${into}`, doneBytes: (totalBytes * percent) / 100, totalBytes });
-    await overlays.commit(overlay, onPercent, this.options.signal);
+    await snapshotOverlays.commit(overlay, onPercent, this.options.signal);
     await disks.sync(into);
   }
 

@@ -109,8 +109,8 @@ async function assertRoom(ports: Ports, { domain }: SnapshotContext, { disks }: 
     const obstacle = await ports.disks.obstacle(backing.path, 'write');
     if (obstacle !== undefined) problems.push(`${backing.path}: ${obstacle}`);
     const [above, below] = [
-      await ports.overlays.virtualBytes(overlay, 'qcow2'),
-      await ports.overlays.virtualBytes(backing.path, backing.format),
+      await ports.snapshotOverlays.virtualBytes(overlay, 'qcow2'),
+      await ports.snapshotOverlays.virtualBytes(backing.path, backing.format),
     ];
     if (above < below) problems.push(`the overlay of ${target} (${above} bytes) is smaller than its backing file (${below})`);
     if (above > below) notes.push(`disk ${target} was enlarged: ${backing.path} grows from ${below} to ${above} bytes`);
@@ -121,7 +121,7 @@ async function assertRoom(ports: Ports, { domain }: SnapshotContext, { disks }: 
     const directory = dirname(backing.path);
     const [above, below] = [await ports.disks.allocatedBytes(overlay), await ports.disks.allocatedBytes(backing.path)];
     // Blocks that are already allocated are overwritten.
-    const unallocated = Math.max(0, (await ports.overlays.virtualBytes(overlay, 'qcow2')) - (below ?? 0));
+    const unallocated = Math.max(0, (await ports.snapshotOverlays.virtualBytes(overlay, 'qcow2')) - (below ?? 0));
     needed.set(directory, (needed.get(directory) ?? 0) + Math.min(above ?? 0, unallocated));
   }
   for (const [directory, bytes] of needed) await assertFreeRoom(ports, directory, bytes, `Committing ${domain.name}`);

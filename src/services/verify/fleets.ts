@@ -11,8 +11,8 @@ import { OpenElsewhere } from '../../core/image/open-elsewhere.js';
 import { namePattern } from '../../core/names.js';
 import type { Ports, StoreEntry } from '../../ports/index.js';
 import { asDuplicate } from '../clone/plan.js';
-import { misplaced, misplacedHint } from '../fleet/reset/backing-check.js';
-import { foreignDiskHint } from '../fleet/reset/foreign-disks.js';
+import { misplaced, misplacedHint } from '../fleet/disks/backing-check.js';
+import { foreignDiskHint } from '../fleet/disks/foreign-disks.js';
 import { examineCheckpoints } from './checkpoints.js';
 import { exposures, type FixableFinding, fixable } from './fixable-finding.js';
 import { withoutRecord } from './fleet-without-record.js';
@@ -88,7 +88,7 @@ class Examination {
     const observed = observeMembers(
       record,
       inventory.domains,
-      await ports.overlayFiles.sizes(record.name),
+      await ports.overlays.sizes(record.name),
       await ports.fleets.listIdentityPending(record.name),
     );
     const members = observed.map((member): MarkedMember => {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { diskFiles } from '../../../src/adapters/image/disk-files.js';
-import { QemuOverlays } from '../../../src/adapters/qemu/overlays.js';
+import { QemuSnapshotOverlays } from '../../../src/adapters/qemu/snapshot-overlays.js';
 import { SnapshotDirectory } from '../../../src/adapters/store/snapshot-store.js';
 import { filesNamed } from '../../../src/core/image/qcow2-header.js';
 import type { SnapshotLevel } from '../../../src/core/snapshot/snapshot.js';
@@ -120,7 +120,7 @@ describe('image files', () => {
   });
 
   it('report their backing chain, link by link, with the recorded formats', async () => {
-    const overlays = new QemuOverlays(() => []);
+    const overlays = new QemuSnapshotOverlays(() => []);
     const [raw, first, second] = [join(root, 'a.raw'), join(root, 'b.qcow2'), join(root, 'c.qcow2')];
     // A guest may write anything to its raw disk, even the header of another image.
     await execa('qemu-img', ['create', '-q', '-f', 'qcow2', '-u', '-F', 'raw', '-b', '/etc/passwd', raw, '1M']);
@@ -159,7 +159,7 @@ describe('image files', () => {
   });
 
   it('are committed without being emptied, so that it can be repeated', async () => {
-    const overlays = new QemuOverlays(() => []);
+    const overlays = new QemuSnapshotOverlays(() => []);
     const [base, overlay] = [join(root, 'base.raw'), join(root, 'overlay.qcow2')];
     await execa('qemu-img', ['create', '-q', '-f', 'raw', base, '1M']);
     await overlays.create(overlay, { path: base, format: 'raw' });

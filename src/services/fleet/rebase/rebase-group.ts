@@ -13,9 +13,9 @@ import { assertReachable, baseTargets, fleetTargets } from '../../preflight/reac
 import { byName, executePlan, offNames, prepared } from '../../run/run-plan.js';
 import { stagePlanned } from '../../run/steps.js';
 import { observeWithMarks, type WorkOptions } from '../access.js';
+import { refuseForeignDisks } from '../disks/foreign-disks.js';
+import { freshDisks, memberDisksOf, nvramOf, verifiedBases } from '../disks/fresh-disks.js';
 import { definitionsOf, freshSeeds, namesOf } from '../reset/cold.js';
-import { refuseForeignDisks } from '../reset/foreign-disks.js';
-import { freshDisks, memberDisksOf, nvramOf, verifiedBases } from '../reset/fresh-disks.js';
 import { withoutAdditions } from '../spawn/additions.js';
 
 /** The record with all members based on one image. */

@@ -26,9 +26,9 @@ import {
   type WorkOptions,
   withFleetLock,
 } from '../access.js';
-import { recordAsFound } from '../reset/backing-check.js';
-import { refuseForeignDisks } from '../reset/foreign-disks.js';
-import { verifiedBases } from '../reset/fresh-disks.js';
+import { recordAsFound } from '../disks/backing-check.js';
+import { refuseForeignDisks } from '../disks/foreign-disks.js';
+import { verifiedBases } from '../disks/fresh-disks.js';
 import { importBase } from '../spawn/input/base-input.js';
 import { assertNoneEnlarged } from '../spawn/input/root-size.js';
 import { mergePlans, movedTo, moveGroup, movingOf, policyOf, recordOf, settingsOf } from './rebase-group.js';

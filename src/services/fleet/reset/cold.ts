@@ -18,12 +18,12 @@ import { assertReachable, baseTargets, fleetTargets } from '../../preflight/reac
 import { byName, executePlan, offNames, prepared } from '../../run/run-plan.js';
 import { type StepContext, stagePlanned } from '../../run/steps.js';
 import { loadFleet, observeWithMarks, type WorkOptions } from '../access.js';
+import { refuseStaleDefinitions } from '../disks/backing-check.js';
+import { redefines, refuseForeignDisks } from '../disks/foreign-disks.js';
+import { freshDisks, memberDisksOf, nvramOf, verifiedBases } from '../disks/fresh-disks.js';
 import { withoutAdditions } from '../spawn/additions.js';
 import { loadTemplate, renderDefinitions } from '../spawn/input/definitions.js';
 import { withoutEnlarged } from '../spawn/input/root-size.js';
-import { refuseStaleDefinitions } from './backing-check.js';
-import { redefines, refuseForeignDisks } from './foreign-disks.js';
-import { freshDisks, memberDisksOf, nvramOf, verifiedBases } from './fresh-disks.js';
 
 export type FinishOptions = WorkOptions & Pick<ResetOptions, 'fleet' | 'wait' | 'timeoutMs'> & { isResumed: boolean };
 

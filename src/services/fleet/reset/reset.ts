@@ -8,8 +8,8 @@ import { assertWaitable } from '../../guest/readiness.js';
 import { startOtherwise } from '../../host/accelerator-fallback.js';
 import { byName, dryOutcome, newOperation } from '../../run/run-plan.js';
 import { assertNothingUnfinished, assertWork, loadFleet, observeWithMarks, withFleetLock } from '../access.js';
+import { verifiedBases } from '../disks/fresh-disks.js';
 import { type FinishOptions, finishColdReset, planOf, type ResetOptions } from './cold.js';
-import { verifiedBases } from './fresh-disks.js';
 import { beginWarmReset, finishWarmReset } from './warm.js';
 
 /** Resets members to their base image by replacing their overlays with fresh ones. The time does not depend on how much a member wrote. Name, UUID and MAC stay; domains are not redefined.

@@ -17,10 +17,10 @@ import { assertWaitable, beginWait } from '../../guest/readiness.js';
 import { isComplete } from '../../run/member-executor.js';
 import { byName, dryOutcome, executePlan, memberOf, newOperation, offNames, prepared } from '../../run/run-plan.js';
 import { loadFleet, observeWithMarks, type WorkOptions } from '../access.js';
-import { refuseMisplaced, refuseStaleDefinitions } from './backing-check.js';
+import { refuseMisplaced, refuseStaleDefinitions } from '../disks/backing-check.js';
+import { refuseForeignDisks } from '../disks/foreign-disks.js';
+import { verifiedBases } from '../disks/fresh-disks.js';
 import { finishColdReset, type ResetOptions } from './cold.js';
-import { refuseForeignDisks } from './foreign-disks.js';
-import { verifiedBases } from './fresh-disks.js';
 
 /** Reset to the checkpoint: restores memory and disk without a boot. */
 

@@ -7,7 +7,7 @@ import type { FleetRecord } from '../../../core/fleet/record.js';
 import type { Ports } from '../../../ports/index.js';
 import { paced } from '../../run/pace.js';
 import { byName, memberOf } from '../../run/run-plan.js';
-import { foreignDiskHint } from '../reset/foreign-disks.js';
+import { foreignDiskHint } from '../disks/foreign-disks.js';
 
 const xmlBatch = 200;
 

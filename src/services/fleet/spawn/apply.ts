@@ -12,7 +12,7 @@ import { composeOutcome } from '../../run/outcome.js';
 import { byName, memberOf, offNames } from '../../run/run-plan.js';
 import { stepPerformer } from '../../run/steps.js';
 import { defaultBootConcurrency, defaultConcurrency } from '../access.js';
-import { nvramOf } from '../reset/fresh-disks.js';
+import { nvramOf } from '../disks/fresh-disks.js';
 import { planAttempt, type SpawnAttempt } from './attempt.js';
 import { Contention } from './contention.js';
 import type { SpawnContext } from './context.js';

@@ -11,7 +11,7 @@ import type { PlacedSeed, Ports } from '../../../ports/index.js';
 import { writeSshFiles } from '../../guest/seeds.js';
 import { stagePlanned } from '../../run/steps.js';
 import type { WorkOptions } from '../access.js';
-import { freshDisks, verifiedBases } from '../reset/fresh-disks.js';
+import { freshDisks, verifiedBases } from '../disks/fresh-disks.js';
 import { assertPortsStillFree } from './addresses.js';
 import type { TemplateSource } from './input/definitions.js';
 import { type Reserving, releaseAddresses, reserveAddresses } from './reservations.js';

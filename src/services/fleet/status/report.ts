@@ -18,7 +18,7 @@ export async function report(ports: Ports, fleet: string): Promise<FleetReport> 
   const imageOf = (ref: BaseRef): BaseImage => images.get(baseKey(ref)) ?? missing(ref);
   const base = imageOf(record.base);
   const checkpoints = await ports.checkpoints.list(fleet);
-  const sizes = await ports.overlayFiles.sizes(fleet);
+  const sizes = await ports.overlays.sizes(fleet);
   const strays = await strayBytes(ports, record);
   const { path, digest, virtualBytes } = base;
   const files = new Map([...images.values()].flatMap(layersOf).map(({ path: file, allocatedBytes }) => [file, allocatedBytes]));

@@ -14,7 +14,7 @@ import { abandonFreeze } from '../../clone/source-vm.js';
 import { isComplete } from '../../run/member-executor.js';
 import { byName, dryOutcome, emptyOutcome, executePlan, newOperation, prepared } from '../../run/run-plan.js';
 import { assertNothingUnfinished, assertWork, loadFleet, observeWithMarks, type WorkOptions, withFleetLock } from '../access.js';
-import { recordAsFound, refuseOtherStores } from '../reset/backing-check.js';
+import { recordAsFound, refuseOtherStores } from '../disks/backing-check.js';
 import { Releasing, releaseAddresses } from '../spawn/reservations.js';
 
 export interface TeardownOptions extends WorkOptions {

@@ -187,7 +187,7 @@ async function areMacsFree(id: string, count: number, nics: number, taken: Reado
 
 /** A new fleet has no overlays: existing ones are the data of another fleet. */
 async function assertNoStrayOverlays(ports: Ports, fleet: string): Promise<void> {
-  const strays = [...(await ports.overlayFiles.sizes(fleet)).keys()];
+  const strays = [...(await ports.overlays.sizes(fleet)).keys()];
   if (strays.length === 0) return;
   throw new CowherdError('STATE_DAMAGED', `The directory of fleet ${fleet} contains ${strays.length} overlays but no record`, {
     details: strays.slice(0, 5).map((name) => ports.fleets.files(fleet, name).overlay),

@@ -9,7 +9,7 @@ import type { BuiltInTemplate, Ports } from '../../../../ports/index.js';
 import { composeSecrets, instanceIds, loadSeedSources, renderSeeds, type SeedFiles } from '../../../guest/seeds.js';
 import { choosePlatform, keptAccelerator } from '../../../host/accelerator.js';
 import { loadFleet, verifiedBase } from '../../access.js';
-import { verifiedBases } from '../../reset/fresh-disks.js';
+import { verifiedBases } from '../../disks/fresh-disks.js';
 import { loadTemplate, renderDefinitions } from './definitions.js';
 
 export interface RenderOptions {

@@ -4,7 +4,7 @@ import { dirname } from 'node:path';
 import { z } from 'zod';
 import { CowherdError } from '../../core/errors.js';
 import type { DiskFormat, ImageRef } from '../../core/snapshot/snapshot.js';
-import type { OverlayTool } from '../../ports/index.js';
+import type { SnapshotOverlays } from '../../ports/index.js';
 import { syncFile } from '../image/disk-files.js';
 import { runTool } from '../process.js';
 import { storeError } from '../store/files/files.js';
@@ -17,7 +17,7 @@ const linkSchema = z.object({
   'format-specific': z.object({ data: z.object({ 'data-file': z.string().optional() }).optional() }).optional(),
 });
 
-export class QemuOverlays implements OverlayTool {
+export class QemuSnapshotOverlays implements SnapshotOverlays {
   readonly #inherit: () => number[];
 
   /** @param inherit descriptors of locks, which running tools keep held if this process is killed */

@@ -35,7 +35,7 @@ export interface FreshDisks {
 
 /** Creates one fresh file per kind of disk: all fresh overlays on one base image are identical. */
 export async function freshDisks(
-  ports: Pick<Ports, 'images' | 'overlayFiles'>,
+  ports: Pick<Ports, 'images' | 'overlays'>,
   record: FleetRecord,
   members: FleetRecord['members'],
   baseImage: BaseLookup,
@@ -44,12 +44,12 @@ export async function freshDisks(
   for (const { origin } of members.flatMap((member) => memberDisks(record, member))) {
     const key = originKey(origin);
     if (files.has(key)) continue;
-    const scratch = await ports.overlayFiles.scratchPath(record.name);
+    const scratch = await ports.overlays.scratchPath(record.name);
     const image =
       'base' in origin
         ? await ports.images.freshOverlay(baseImage(origin.base), scratch, originBytes(origin, baseImage))
         : await ports.images.blankDisk(origin.bytes, scratch);
-    files.set(key, { image, allocatedBytes: await ports.overlayFiles.measure(record.name, image) });
+    files.set(key, { image, allocatedBytes: await ports.overlays.measure(record.name, image) });
   }
   const fileOf = ({ origin, stem }: MemberDisk): { image: Buffer; allocatedBytes: number } => {
     const file = files.get(originKey(origin));

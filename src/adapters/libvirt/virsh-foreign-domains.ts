@@ -7,7 +7,7 @@ import { domainWord } from './session/virsh-words.js';
 import type { VirshCalls } from './virsh-calls.js';
 
 /** Domains that cowherd did not create, through persistent virsh sessions. */
-export class VirshDomains implements ForeignDomains {
+export class VirshForeignDomains implements ForeignDomains {
   readonly #uri: string;
   readonly #virsh: Pick<VirshCalls, 'run' | 'readDefinition'>;
 

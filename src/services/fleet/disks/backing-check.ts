@@ -13,7 +13,7 @@ import { byName } from '../../run/run-plan.js';
 
 /** The actual base image of members, from the headers of their overlays. */
 
-type BackingPorts = Pick<Ports, 'bases' | 'fleets' | 'overlayFiles' | 'disks'>;
+type BackingPorts = Pick<Ports, 'bases' | 'fleets' | 'overlays' | 'disks'>;
 
 /** Identifies the base image of an overlay among given images. */
 class Headers {
@@ -39,7 +39,7 @@ class Headers {
   async of(fleet: string, member: string): Promise<{ base: BaseRef | undefined; named: string | undefined; refusal?: CowherdError }> {
     let named: string | undefined;
     try {
-      named = await this.#ports.overlayFiles.backingFile(fleet, member);
+      named = await this.#ports.overlays.backingFile(fleet, member);
     } catch (error) {
       // An unreadable header is an error of that member only.
       if (!(error instanceof CowherdError)) throw error;
@@ -136,14 +136,10 @@ async function misplacedAs(
 }
 
 /** Checks a member's further disks, which are not checked elsewhere before the guest writes to them. */
-async function furtherRefusals(
-  { overlayFiles }: Pick<Ports, 'overlayFiles'>,
-  record: FleetRecord,
-  member: ObservedMember,
-): Promise<Misplaced[]> {
+async function furtherRefusals({ overlays }: Pick<Ports, 'overlays'>, record: FleetRecord, member: ObservedMember): Promise<Misplaced[]> {
   for (const { stem } of memberDisks(record, member).filter(({ stem }) => stem !== member.name)) {
     try {
-      await overlayFiles.backingFile(record.name, stem);
+      await overlays.backingFile(record.name, stem);
     } catch (error) {
       if (!(error instanceof CowherdError)) throw error;
       return [{ name: member.name, reason: error.message, hint: misplacedHint(record, member.index, undefined), isDamaged: true }];
