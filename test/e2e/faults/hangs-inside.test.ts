@@ -60,28 +60,28 @@ describe('commands in guests, two of which hang', () => {
   it('end, and fail only for those two', async () => {
     const file = join(lab.scratch, 'file');
     await writeFile(file, 'content');
-    process.env.COWHERD_LIBVIRT_TIMEOUT = '4s';
+    process.env.COWHERD_LIBVIRT_TIMEOUT = '10s';
     try {
       await hangAgent();
       await qemus.stop(name(2));
 
       // One after the other: calls to one agent are serialized.
       for (const words of [
-        ['start', fleet, '--wait', 'agent', '--timeout', '2s'],
+        ['start', fleet, '--wait', 'agent', '--timeout', '15s'],
         ['exec', fleet, '--via', 'agent', '--', 'true'],
         ...(isLong
           ? [
               ['cp', `${fleet}:/etc/hostname`, join(lab.scratch, 'from'), '--via', 'agent'],
               ['cp', file, `${fleet}:/root/to`, '--via', 'agent'],
-              ['checkpoint', fleet, '--wait', 'agent', '--timeout', '4s'],
+              ['checkpoint', fleet, '--wait', 'agent', '--timeout', '15s'],
             ]
           : []),
       ])
         expect(Object.keys((await tried(...words)).failed), words.join(' ')).toEqual([name(2), name(3)]);
       // ssh still reaches the third guest.
       for (const words of [
-        ['cp', file, `${fleet}:/root/to`, '--timeout', '5s'],
-        ...(isLong ? [['exec', fleet, '--timeout', '8s', '--', 'true']] : []),
+        ['cp', file, `${fleet}:/root/to`, '--timeout', '20s'],
+        ...(isLong ? [['exec', fleet, '--timeout', '20s', '--', 'true']] : []),
       ])
         expect(Object.keys((await tried(...words)).failed), words.join(' ')).toEqual([name(2)]);
       const looked = await Promise.all([tried('status', fleet), tried('inventory', fleet), tried('verify', fleet), tried('report', fleet)]);

@@ -151,19 +151,25 @@ describe('with hanging guests', () => {
     const [first, second] = await Promise.all(['first', 'second'].map((name) => ForeignDomain.define(lab, name, ['qcow2'])));
     if (first === undefined || second === undefined) throw new Error('there are two');
     for (const foreign of [first, second]) await foreign.start();
-    const promoting = (index: number): string[] => ['promote', `${fleet}-00${index}`, '--as', `of-${index}`, '--stop', '--timeout', '3s'];
-    const taking = (foreign: ForeignDomain): string[] => ['snapshot', 'take', foreign.name, '--name', 'one', '--timeout', '3s', '--yes'];
+    const promoting = (index: number, timeout: string): string[] => [
+      ...['promote', `${fleet}-00${index}`, '--as', `of-${index}`],
+      ...['--stop', '--timeout', timeout],
+    ];
+    const taking = (foreign: ForeignDomain, timeout: string): string[] => [
+      ...['snapshot', 'take', foreign.name, '--name', 'one'],
+      ...['--timeout', timeout, '--yes'],
+    ];
     try {
       for (const name of [`${fleet}-002`, first.name]) await qemus.stop(name);
       for (const name of [`${fleet}-003`, second.name]) await qemus.blockMonitor(name);
       const began = performance.now();
       const refusals = await Promise.all([
-        lab.answer(...taking(first)),
-        lab.answer(...taking(second)),
+        lab.answer(...taking(first, '3s')),
+        lab.answer(...taking(second, '3s')),
         // One after the other: each locks the fleet.
-        lab.answer(...promoting(2)),
+        lab.answer(...promoting(2, '3s')),
       ]);
-      refusals.push(await lab.answer(...promoting(3)));
+      refusals.push(await lab.answer(...promoting(3, '3s')));
       const hungDomains = [first.name, second.name, `${fleet}-002`, `${fleet}-003`];
       for (const { json } of refusals) {
         const { error } = json;
@@ -175,15 +181,15 @@ describe('with hanging guests', () => {
       expect((await lab.answer('snapshot', 'list')).exitCode).toBe(0);
       for (const index of [1, 2, 3]) expect((await lab.answer('logs', `${fleet}-00${index}`)).exitCode).toBe(0);
       // The others continue as usual.
-      expect(await lab.ok(...promoting(1))).toMatchObject({ name: 'of-1' });
+      expect(await lab.ok(...promoting(1, '60s'))).toMatchObject({ name: 'of-1' });
       expect(performance.now() - began).toBeLessThan(boundMs);
     } finally {
       await qemus.goOn();
     }
     // They may have received the power button after all.
     await lab.ok('start', fleet, '--wait', 'running');
-    expect(await lab.ok(...promoting(2))).toMatchObject({ name: 'of-2' });
-    for (const foreign of [first, second]) expect(await lab.ok(...taking(foreign))).toMatchObject({ isDone: true });
+    expect(await lab.ok(...promoting(2, '60s'))).toMatchObject({ name: 'of-2' });
+    for (const foreign of [first, second]) expect(await lab.ok(...taking(foreign, '60s'))).toMatchObject({ isDone: true });
   });
 });
 
