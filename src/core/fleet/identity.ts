@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { v5 as uuid5 } from 'uuid';
 import { memberName } from '../names.js';
 import type { BaseRef } from '../spec/spec.js';
 
@@ -27,7 +26,15 @@ export function memberIdentity(fleet: string, fleetId: string, index: number, ni
 
 /** RFC 9562 version 5, with the fleet's id as the namespace and the index as the name. */
 export function memberUuid(fleetId: string, index: number): string {
-  return uuid5(`member ${index}`, fleetId);
+  const hash = createHash('sha1')
+    .update(Buffer.from(fleetId.replaceAll('-', ''), 'hex'))
+    .update(`member ${index}`)
+    .digest()
+    .subarray(0, 16);
+  hash[6] = ((hash[6] ?? 0) & 0x0f) | 0x50;
+  hash[8] = ((hash[8] ?? 0) & 0x3f) | 0x80;
+  const hex = hash.toString('hex');
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
 }
 
 /**
