@@ -23,7 +23,7 @@ async function entries(database: 'passwd' | 'group', ids: readonly number[]): Pr
   return ids.length === 0 ? [] : (await lines('getent', [database, ...ids.map(String)])).map((line) => line.split(':'));
 }
 
-/** A host without these tools, or without an answer, is treated as one without entries: the names are for messages. */
+/** If a tool is missing or does not answer, there are no entries: names are shown as numbers, and only the own group counts. */
 async function lines(tool: string, args: readonly string[]): Promise<string[]> {
   const { stdout } = await runTool(tool, args, { timeoutMs: lookUpMs, anyExitCode: true }).catch(() => ({ stdout: '' }));
   return stdout.split('\n').filter((line) => line !== '');

@@ -192,7 +192,7 @@ export class MemoryDirectory implements MemoryStore {
   }
 }
 
-/** libvirt reads it as root or as this user. Nobody else may, since it contains everything that the source VM knew. */
+/** libvirt reads it as root or as this user. No other user may, since it contains everything that the source VM knew. */
 async function syncReadOnly(path: string): Promise<void> {
   const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
   try {

@@ -197,7 +197,7 @@ describe('with no space for console logs', () => {
   let lab: Lab;
   beforeAll(async () => {
     lab = await Lab.open();
-  });
+  }, 900_000);
   afterAll(() => lab.close());
 
   it('every command works, and a wait for a console line times out', async () => {
