@@ -36,9 +36,9 @@ export async function readEach(
   let held = await heldAmong(pool, mayWait ? names : []);
   let silent = 0;
   for (let left = heldLast(names, held); left.length > 0; ) {
-    const free = left.findIndex((name) => held.has(name));
-    if (free === 0) return readHeld(pool, left, { command, doing, take }, failed);
-    const part = left.slice(0, Math.min(readBatch, free < 0 ? readBatch : free));
+    const firstHeld = left.findIndex((name) => held.has(name));
+    if (firstHeld === 0) return readHeld(pool, left, { command, doing, take }, failed);
+    const part = left.slice(0, Math.min(readBatch, firstHeld < 0 ? readBatch : firstHeld));
     const replies = await pool.run((session) => settledReads(part.map((name) => session.run(command(name), pool.heldMs))));
     const answered = replies.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
     for (const [position, reply] of answered.entries()) noting(failed, part[position] ?? '', (name) => take(name, reply));
@@ -68,7 +68,9 @@ async function readHeld(
 ): Promise<void> {
   for (let from = 0; from < names.length; from += heldBatch) {
     const part = names.slice(from, from + heldBatch);
-    const replies = await settledReads(part.map((name) => pool.run((session) => session.run(command(name), pool.definitionMs))));
+    const replies = await settledReads(
+      part.map((name) => pool.run(async (session) => assertConnected(await session.run(command(name), pool.definitionMs)))),
+    );
     for (const [position, reply] of replies.entries()) {
       const name = part[position] ?? '';
       if (reply.status === 'fulfilled') noting(failed, name, () => take(name, reply.value));
