@@ -1,6 +1,7 @@
 import { type ExecaError, execa } from 'execa';
 import { formatDuration } from '../core/duration.js';
 import { CowherdError, fullDiskHint } from '../core/errors.js';
+import { type Denial, denialOf } from './host/denied.js';
 import { attachedEnvironment, childEnvironment } from './host/environment.js';
 import { KeptOutput } from './host/kept-output.js';
 
@@ -150,9 +151,20 @@ function hintFor(stderr: string, signal: string | undefined): string {
   if (/No space left on device/i.test(stderr)) return fullDiskHint;
   if (/Disk quota exceeded/i.test(stderr)) return 'The disk quota of this user is used up. Free some space, then run the command again.';
   if (/Read-only file system/i.test(stderr)) return 'The file system is read-only. Use --store DIR on another one, or remount it.';
+  const denied = denialIn(stderr);
+  if (denied !== undefined) return denied.hint;
   if (/Too many open files/i.test(stderr)) return 'Raise the limit of open files (ulimit -n 1024), or lower --concurrency.';
   if (signal === 'SIGKILL') return 'Was the host out of memory? "dmesg" shows it. Free some memory, then run the command again.';
   return 'Run the command yourself to see more.';
+}
+
+/** For `qemu-img: Could not create '/a/b': Operation not permitted`. */
+function denialIn(stderr: string): Denial | undefined {
+  const [, quoted, bare, reason = ''] = /(?:'(\/[^'\n]+)'|(\/[^:'\n]+)): (Operation not permitted|Permission denied)/.exec(stderr) ?? [];
+  const path = quoted ?? bare;
+  if (path === undefined) return undefined;
+  const code = reason.startsWith('Operation') ? 'EPERM' : 'EACCES';
+  return denialOf(`${stderr.includes('Could not open') ? 'read' : 'write'} ${path}`, { code, path });
 }
 
 function missingTool(command: string): CowherdError {

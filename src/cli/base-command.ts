@@ -7,13 +7,14 @@ import type { WorkOptions } from '../services/fleet/access.js';
 import { findTargets } from '../services/fleet/targets.js';
 import { inTurn, type Share } from '../services/run/in-turn.js';
 import { cancelOnSignals } from './cancellation.js';
-import { readDefaults } from './defaults.js';
+import { readDefaults, virshDefault } from './defaults.js';
 import { lockTimeoutFlag } from './flags/run.js';
 import { hostError, hostFaults, interrupted, leftAtOnce, noDirectory } from './host-faults.js';
 import { renderError, usageText } from './render/errors.js';
 import { outputGone } from './streams.js';
 import { page } from './terminal/layout.js';
 import { noProgress, type Progress, showProgress } from './terminal/progress.js';
+import { nameConnection, repeatFlags, withFlagsIn } from './terminal/repeated-flags.js';
 import { forStream } from './terminal/style.js';
 
 export interface HostFlags {
@@ -71,13 +72,15 @@ export abstract class BaseCommand extends Command {
       },
       onSecond: () => {
         // The journal records the remaining work.
-        if (!isWatch && !this.jsonEnabled()) this.logToStderr(leftAtOnce);
+        if (!isWatch && !this.jsonEnabled()) this.logToStderr(page(leftAtOnce, process.stderr));
         leave();
       },
     });
     try {
       const { settings, ignored } = await readDefaults();
       for (const { path, reason } of ignored) this.logToStderr(`note: ${path} is ignored: ${reason}.`);
+      const store = flags.store === process.env.COWHERD_STORE ? undefined : flags.store;
+      repeatFlags({ commands: this.config.commandIDs, store, connect: flags.connect });
       const host = await openHost({
         connect: flags.connect ?? settings.connect?.value,
         store: flags.store ?? settings.store?.value,
@@ -87,6 +90,7 @@ export abstract class BaseCommand extends Command {
         signal: cancellation.signal,
         onLockWait: (text) => progress.listener({ kind: 'note', text }),
       });
+      nameConnection(host.hypervisor.uri, virshDefault());
       try {
         return await work(host, {
           signal: isWatch ? AbortSignal.any([cancellation.signal, outputGone]) : cancellation.signal,
@@ -188,7 +192,7 @@ export abstract class BaseCommand extends Command {
   }
 
   protected override logJson(document: unknown): void {
-    ux.stdout(jsonText(document));
+    ux.stdout(jsonText(withFlagsIn(document)));
   }
 
   /** Prints text unchanged. */

@@ -27,6 +27,8 @@ export async function readDefaults(): Promise<Defaults> {
   return { settings: settle(layers), ignored };
 }
 
+export { virshDefault } from '../adapters/libvirt/connection.js';
+
 /** The values used if nothing is set. */
 export async function builtInDefaults(connect: string | undefined): Promise<{ connect: string; store: string }> {
   const uri = await chooseConnection(connect, process.getuid?.() === 0);

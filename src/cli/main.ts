@@ -1,6 +1,8 @@
 import { homedir } from 'node:os';
 import type { Config } from '@oclif/core';
+import { reportEarly } from './early-errors.js';
 import { separateGuestCommand } from './guest-command.js';
+import { hostError, hostFaults } from './host-faults.js';
 import { guardStreams } from './streams.js';
 
 /** The entry point of bin/run.js and bin/dev.js. */
@@ -20,7 +22,9 @@ export async function main(options: { dir: string; development?: boolean }): Pro
   if (options.development === true) return void (await execute(options));
   const config = await Config.load(options.dir);
   // Not with execute(): it writes to stdout at the end, and for a command without output that write may fail.
-  await run(wordsOf(process.argv.slice(2), config), config).catch(async (error: Error) => {
+  await run(wordsOf(process.argv.slice(2), config), config).catch(async (error: Error & { code?: string }) => {
+    // A module of the command could not be loaded.
+    if (hostFaults.has(error.code ?? '')) return reportEarly(hostError(error), process.argv.slice(2));
     // From help, which does not call the hook.
     const unknown = /^Command (.+) not found\.$/.exec(error.message)?.[1];
     if (unknown === undefined) await handle(error);

@@ -1,7 +1,8 @@
-import { accessSync, constants, lstatSync, readFileSync } from 'node:fs';
+import { accessSync, constants, existsSync, lstatSync, readFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { CowherdError, isDenied } from '../../core/errors.js';
+import { shellWord } from '../../core/quoting.js';
 
 /** What EACCES and EPERM do not say: which user was denied which permission for which component of the path. */
 export interface Denial {
@@ -21,8 +22,7 @@ export function denialOf(doing: string, cause: unknown): Denial | undefined {
   if (named === undefined) return undefined;
   const target = resolve(named);
   if (process.getuid?.() === 0) {
-    const hint = `Even root cannot change it: is it immutable ("lsattr -d ${target}" shows; chattr -i clears that), or on a file system of another host?`;
-    return code === 'EPERM' ? { reason: `root cannot change ${target}`, hint } : undefined;
+    return code === 'EPERM' ? { reason: `root cannot change ${target}`, hint: immutableHint(target) } : undefined;
   }
   const found = missingPermission(target, doing.startsWith('read '));
   if (found === undefined) return undefined;
@@ -32,7 +32,7 @@ export function denialOf(doing: string, cause: unknown): Denial | undefined {
   const letter = { search: 'x', read: 'r', write: 'w' }[may];
   return {
     reason: `${userName()} has no ${may} permission for ${component} (owner ${owner}, mode ${mode})`,
-    hint: isOwner ? `Grant yourself the permission: chmod u+${letter} ${component}` : otherUserHint(owner, may),
+    hint: isOwner ? `Grant yourself the permission: chmod u+${letter} ${shellWord(component)}` : otherUserHint(owner, may),
   };
 }
 
@@ -41,6 +41,11 @@ export function unreadable(path: string, cause: unknown): CowherdError {
   const denial = isDenied(cause) ? denialOf(`read ${path}`, cause) : undefined;
   const reason = denial?.reason ?? (cause instanceof Error ? cause.message : String(cause));
   return new CowherdError('FILE_NOT_FOUND', `${path} cannot be read: ${reason}`, { hint: denial?.hint ?? 'Check the path.', cause });
+}
+
+function immutableHint(target: string): string {
+  const paths = [target, dirname(target)].filter((path) => existsSync(path)).map(shellWord);
+  return `Even root cannot change it: "lsattr -d ${paths.join(' ')}" marks what is immutable with an i, and "chattr -i" on it clears that. Or is it on a file system of another host?`;
 }
 
 function otherUserHint(owner: string, may: string): string {

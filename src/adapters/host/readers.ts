@@ -1,6 +1,7 @@
 import type { Stats } from 'node:fs';
 import { type FileHandle, lstat, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { shellWord } from '../../core/quoting.js';
 import { storeError } from '../store/files/files.js';
 import { groupIdsOf } from './accounts.js';
 
@@ -63,7 +64,7 @@ export class Readers {
   /** What to do if {@link restrict} failed. @param bases the directory of all base images */
   async advice(bases: string): Promise<string> {
     const group = (await this.#lookUp())?.user.gid;
-    return `Give them to QEMU's group, once: sudo chgrp -R ${group} ${bases} && sudo find ${bases} -type d -exec chmod g+s {} + && cowherd verify --fix`;
+    return `Give them to QEMU's group, once: sudo chgrp -R ${group} ${shellWord(bases)} && sudo find ${shellWord(bases)} -type d -exec chmod g+s {} + && cowherd verify --fix`;
   }
 
   #lookUp(): Promise<{ user: User; groups: Set<number> } | undefined> {

@@ -55,13 +55,13 @@ export async function inspect(
   const { size } = stats;
   if (format === 'raw' && size % 512n !== 0n) {
     throw new CowherdError('BASE_REFUSED', `${path} is ${size} bytes long, which is not a multiple of 512`, {
-      hint: `It may be truncated, or not a disk image. If it is a disk image: truncate --size=%512 ${path}`,
+      hint: `It may be truncated, or not a disk image. If it is a disk image: truncate --size=%512 ${shellWord(path)}`,
     });
   }
   if (format === 'raw' && size > maxVirtualBytes) throw new CowherdError('BASE_REFUSED', `${path} is a disk larger than 2 PiB`);
   if (Number(size) - allocatedBytes(stats) > maxHoleBytes) {
     throw new CowherdError('BASE_REFUSED', `${path} is ${size} bytes long, of which ${allocatedBytes(stats)} are on disk`, {
-      hint: `Reading so many holes takes too long. Convert it to a file without holes: qemu-img convert -f ${format} -O qcow2 ${path} golden.qcow2`,
+      hint: `Reading so many holes takes too long. Convert it to a file without holes: qemu-img convert -f ${format} -O qcow2 ${shellWord(path)} golden.qcow2`,
     });
   }
   // Before any tool opens it: opening follows the file names in the header.

@@ -21,6 +21,11 @@ export async function chooseConnection(asked: string | undefined, isRoot: boolea
   return answer.exitCode === 0 ? systemUri : sessionUri;
 }
 
+/** The connection that virsh uses without -c. */
+export function virshDefault(): string {
+  return process.env.LIBVIRT_DEFAULT_URI || (process.getuid?.() === 0 ? systemUri : sessionUri);
+}
+
 export function assertUri(uri: string): string {
   const match = /^([a-z0-9]+)(\+[a-z0-9]+)?:\/\/([^/]*)\/(.*)$/i.exec(uri);
   if (match === null) {

@@ -1,5 +1,5 @@
 import { CowherdError } from '../../core/errors.js';
-import { AgentRefusal, refusalReason } from '../../core/guest/refusal.js';
+import { AgentRefusal, refusalHint, refusalReason } from '../../core/guest/refusal.js';
 import { excerpt } from '../../core/guest/text.js';
 import type { GuestAgent } from '../../ports/index.js';
 import { isTimeout, virshError, withoutGuestText } from './session/virsh-errors.js';
@@ -52,9 +52,8 @@ function silentAgent(domain: string, why: string): CowherdError {
 function agentError(domain: string, error: string): CowherdError {
   const refused = /unable to execute QEMU agent command '[^']*': ([\s\S]*)/.exec(error)?.[1];
   if (refused !== undefined) {
-    return new AgentRefusal(refusalReason(refused), `The agent of ${domain} refused: ${excerpt(refused)}`, {
-      hint: 'Some distributions disable commands of qemu-ga: see its BLACKLIST_RPC or --allow-rpcs setting in the guest.',
-    });
+    const reason = refusalReason(refused);
+    return new AgentRefusal(reason, `The agent of ${domain} refused: ${excerpt(refused)}`, { hint: refusalHint(reason, domain) });
   }
   // libvirt can parse deeply nested JSON, but not forward it.
   if (withoutGuestText(error) !== error || /failed to convert virJSONValue/i.test(error)) return unreadable(domain);

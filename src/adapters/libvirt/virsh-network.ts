@@ -9,7 +9,7 @@ import {
   parseNetworkXml,
 } from '../../core/domain/network.js';
 import { CowherdError } from '../../core/errors.js';
-import { escapeXml } from '../../core/quoting.js';
+import { escapeXml, shellWord } from '../../core/quoting.js';
 import type { NetworkState, Networks } from '../../ports/index.js';
 import { runTool } from '../process.js';
 import { faultOf, virshError } from './session/virsh-errors.js';
@@ -111,7 +111,7 @@ function updateError(network: string, doing: 'reserve' | 'release', { ip, name }
   const failure = virshError(`${doing} ${ip} for ${name} on network ${network}`, error);
   return new CowherdError(failure.code, failure.message, {
     details: failure.details,
-    hint: `See the entries with "virsh net-dumpxml ${network}"; correct them, then run the command again.`,
+    hint: `See the entries with "virsh net-dumpxml ${shellWord(network)}"; correct them, then run the command again.`,
   });
 }
 

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { CowherdError } from '../../core/errors.js';
 import type { BaseImage } from '../../core/image/base.js';
 import { OpenElsewhere } from '../../core/image/open-elsewhere.js';
+import { shellWord } from '../../core/quoting.js';
 import type { ConvertRequest, ImageFile, ImageInfo, ImageTool } from '../../ports/images.js';
 import { processesWith } from '../host/open-files.js';
 import { assertAlone } from '../image/image-files.js';
@@ -65,7 +66,7 @@ export class QemuImg implements ImageTool {
     const corruptions = /"corruptions": (\d+)/.exec(stdout)?.[1];
     throw new CowherdError('BASE_REFUSED', `${path} is corrupt${corruptions === undefined ? '' : `: ${corruptions} errors`}`, {
       details: stderr.trim().split('\n').slice(0, 4),
-      hint: `Try "qemu-img check -r all ${path}" on a copy of it.`,
+      hint: `Try "qemu-img check -r all ${shellWord(path)}" on a copy of it.`,
     });
   }
 

@@ -1,13 +1,14 @@
 import type { Check } from '../../services/preflight/checks.js';
 import { plural } from '../terminal/format.js';
 import { hang, page, widthOf } from '../terminal/layout.js';
+import { withFlags } from '../terminal/repeated-flags.js';
 
 const signs = { ok: '✔', warning: '!', failed: '✘' } as const;
 
 /** Colors the sign and wraps the text to the right of the name. */
 function placed(begin: string, text: string): string {
   const width = widthOf(process.stdout);
-  return page(width === undefined ? `${begin}${text}` : hang(begin, text, width));
+  return page(width === undefined ? `${begin}${text}` : hang(begin, withFlags(text), width));
 }
 
 export function renderChecks(checks: readonly Check[]): string {

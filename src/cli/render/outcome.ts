@@ -2,6 +2,7 @@ import type { Outcome } from '../../core/fleet/outcome.js';
 import { formatIndexes } from '../../core/fleet/selection/selection.js';
 import { bytes, plural, seconds } from '../terminal/format.js';
 import { page } from '../terminal/layout.js';
+import { withFlags } from '../terminal/repeated-flags.js';
 import { paint } from '../terminal/style.js';
 import { renderRefusal } from './dry-run.js';
 import { renderFailures } from './failures.js';
@@ -33,7 +34,7 @@ export function renderOutcome(outcome: Outcome): string {
   if (operation.interrupted && left === 0) lines.push('', 'Interrupted: all members are done; readiness was not confirmed.');
   if (left > 0) {
     const next = ['start', 'stop'].includes(operation.verb) ? `cowherd ${operation.verb} ${fleet}` : `cowherd resume ${fleet}`;
-    lines.push('', `Interrupted: ${plural(left, 'member')} not done. Finish it with: ${paint('strong', next)}`);
+    lines.push('', `Interrupted: ${plural(left, 'member')} not done. Finish it with: ${paint('strong', withFlags(next))}`);
   }
   return page(lines.join('\n'));
 }

@@ -1,5 +1,6 @@
 import stringWidth from 'string-width';
 import wrapAnsi from 'wrap-ansi';
+import { withFlags } from './repeated-flags.js';
 import { paint, type Style } from './style.js';
 
 /** Fits text to the width of a terminal. Other output is not wrapped, for grep and files. */
@@ -40,9 +41,9 @@ function wrapLine(line: string, width: number): string {
 const signStyles: Record<string, Style> = { '!': 'doubtful', '?': 'doubtful', '→': 'strong', '✔': 'good', '✘': 'bad', 'Error:': 'bad' };
 const sign = /^(\s*)([!?→✔✘]|Error:)(?= )/u;
 
-/** Formats text for people: wrapped, with colored signs at the beginning of lines. */
+/** Formats text for people: with commands that can be copied, wrapped, with colored signs at the beginning of lines. */
 export function page(text: string, stream: NodeJS.WriteStream = process.stdout): string {
-  return wrap(text, widthOf(stream))
+  return wrap(withFlags(text), widthOf(stream))
     .split('\n')
     .map((line) => line.replace(sign, (_, blanks: string, one: string) => blanks + paint(signStyles[one] ?? 'strong', one)))
     .join('\n');

@@ -2,6 +2,7 @@ import { createLogUpdate } from 'log-update';
 import type { ProgressListener } from '../../core/progress.js';
 import { seconds } from './format.js';
 import { page, widthOf } from './layout.js';
+import { withFlags } from './repeated-flags.js';
 import { forStream } from './style.js';
 import { renderBars, Work, type WorkEvent } from './work.js';
 
@@ -132,7 +133,7 @@ class Lines implements Shown {
   }
 
   note(text: string): void {
-    this.#stream.write(`[${seconds((performance.now() - this.#began) / 1000)}] ${forStream(text, this.#stream)}\n`);
+    this.#stream.write(`[${seconds((performance.now() - this.#began) / 1000)}] ${forStream(withFlags(text), this.#stream)}\n`);
   }
 
   work(event: WorkEvent): void {

@@ -18,7 +18,7 @@ export function reachHint(obstacles: readonly PathObstacle[], { isRoot, storeRoo
   const plain = obstacles.filter((obstacle) => !isImage(obstacle));
   const commands = [...new Set(plain.map(({ grant }) => grant))].map((grant) => {
     const paths = plain.filter((obstacle) => obstacle.grant === grant).map(({ path }) => shellWord(path));
-    return `${sudo}chmod ${grant} ${paths.join(' ')}`;
+    return `${sudo}chmod ${grant} ${paths.map(shellWord).join(' ')}`;
   });
   if (plain.length < obstacles.length) commands.push('cowherd verify --fix');
   return `Grant access: ${commands.join(' && ')}`;

@@ -1,4 +1,5 @@
 import { CowherdError } from '../errors.js';
+import { shellWord } from '../quoting.js';
 
 /** The header of an image. Read before any tool opens the file, since opening follows the file names in it. */
 export interface Qcow2Header {
@@ -65,7 +66,7 @@ export function imageFormat(path: string, head: Buffer, given: 'qcow2' | 'raw' |
         ? 'Uncompress it first.'
         : other.name === 'luks'
           ? 'cowherd supports unencrypted images only: the overlays would need the key of the base image.'
-          : `Convert it: qemu-img convert -O qcow2 ${path} golden.qcow2`,
+          : `Convert it: qemu-img convert -O qcow2 ${shellWord(path)} golden.qcow2`,
     });
   }
   if (given === 'qcow2' || (given === undefined && /\.qcow2?$/i.test(path))) {
@@ -117,8 +118,8 @@ export function assertImportable(path: string, header: Qcow2Header, fileBytes: b
   if (header.virtualBytes > maxVirtualBytes) refuse('is a disk larger than 2 PiB', 'No overlay can be made on a disk of that size.');
   if (header.encrypted)
     refuse('is encrypted', 'cowherd supports unencrypted images only: the overlays would need the key of the base image.');
-  if (header.corrupt) refuse('is marked corrupt', `Try "qemu-img check -r all ${path}" on a copy of it.`);
-  if (header.dirty) refuse('was not closed cleanly', `Shut down what uses it, then run "qemu-img check -r all ${path}".`);
+  if (header.corrupt) refuse('is marked corrupt', `Try "qemu-img check -r all ${shellWord(path)}" on a copy of it.`);
+  if (header.dirty) refuse('was not closed cleanly', `Shut down what uses it, then run "qemu-img check -r all ${shellWord(path)}".`);
   const bringAgain = 'Copy it again from its source.';
   if (header.l1End > fileBytes) refuse('ends before its tables do: it is truncated', bringAgain);
   // QEMU's files end at whole sectors, except for tables at the end; qemu-img check ignores a truncated last cluster.
@@ -126,7 +127,7 @@ export function assertImportable(path: string, header: Qcow2Header, fileBytes: b
   if (fileBytes % 512n !== 0n && !mayEndAnywhere) {
     refuse(
       'ends within a sector: it is truncated',
-      `${bringAgain} If it is whole: qemu-img convert -f qcow2 -O qcow2 ${path} golden.qcow2`,
+      `${bringAgain} If it is whole: qemu-img convert -f qcow2 -O qcow2 ${shellWord(path)} golden.qcow2`,
     );
   }
   if (trustChain) return;

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { CowherdError } from '../errors.js';
 import { namePattern, nameRule } from '../names.js';
+import { shellWord } from '../quoting.js';
 
 /** The record of a domain's snapshots, and helpers for its levels. */
 
@@ -123,7 +124,9 @@ export function findLevel(domain: string, levels: readonly SnapshotLevel[], ref:
       : (levels.find(({ name }) => name === ref) ?? levels.find(({ number }) => String(number) === ref));
   if (found !== undefined) return found;
   if (ref === undefined || levels.length === 0) {
-    throw new CowherdError('SNAPSHOT_NOT_FOUND', `${domain} has no snapshot`, { hint: `Take one: cowherd snapshot take ${domain}` });
+    throw new CowherdError('SNAPSHOT_NOT_FOUND', `${domain} has no snapshot`, {
+      hint: `Take one: cowherd snapshot take ${shellWord(domain)}`,
+    });
   }
   throw new CowherdError('SNAPSHOT_NOT_FOUND', `${domain} has no snapshot ${JSON.stringify(ref)}`, {
     hint: `It has ${levels.map(levelName).join(', ')}.`,
@@ -143,8 +146,8 @@ export function newestOnly(
   throw new CowherdError('BAD_USAGE', `${levelName(level)} is not the newest snapshot of ${domain}: ${levelName(newest)} is based on it`, {
     hint:
       verb === 'drop'
-        ? `Roll back to it first, which discards the newer ones: cowherd snapshot rollback ${domain} ${level.name}; then drop it.`
-        : `Commit from the top: cowherd snapshot commit ${domain} merges ${newest.name} into ${levels.at(-2)?.name ?? 'the original'}.`,
+        ? `Roll back to it first, which discards the newer ones: cowherd snapshot rollback ${shellWord(domain)} ${level.name}; then drop it.`
+        : `Commit from the top: cowherd snapshot commit ${shellWord(domain)} merges ${newest.name} into ${levels.at(-2)?.name ?? 'the original'}.`,
   });
 }
 

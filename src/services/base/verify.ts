@@ -1,6 +1,7 @@
 import { CowherdError } from '../../core/errors.js';
 import { type BaseImage, type BaseLayer, bringBackHint, formatBaseRef, goneDifference, sealDifferences } from '../../core/image/base.js';
 import { layersOf } from '../../core/image/base-chain.js';
+import { shellWord } from '../../core/quoting.js';
 import type { Ports } from '../../ports/index.js';
 import { memoryDifferences } from '../clone/plan.js';
 import type { WorkOptions } from '../fleet/access.js';
@@ -51,7 +52,7 @@ async function assertMemory(ports: Pick<Ports, 'memory'>, base: BaseImage, { sig
 /** Files of an intact image that are writable. */
 async function writableWarnings(ports: Pick<Ports, 'bases'>, base: BaseImage): Promise<string[]> {
   const writable = await Promise.all(layersOf(base).map(async ({ path }) => ((await ports.bases.isWritable(path)) ? [path] : [])));
-  return writable.flat().map((path) => `writable, protect it: chmod a-w ${path}`);
+  return writable.flat().map((path) => `writable, protect it: chmod a-w ${shellWord(path)}`);
 }
 
 async function assertContent(ports: Pick<Ports, 'bases'>, layer: BaseLayer, { signal, onProgress }: WorkOptions): Promise<void> {

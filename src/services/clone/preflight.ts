@@ -7,6 +7,7 @@ import { CowherdError, reportOf } from '../../core/errors.js';
 import type { DomainState } from '../../core/fleet/observation.js';
 import { basesOf, type FleetRecord, growMembers } from '../../core/fleet/record.js';
 import { type BaseImage, formatBaseRef } from '../../core/image/base.js';
+import { shellWord } from '../../core/quoting.js';
 import { type DomainSpec, defaultDomainSpec } from '../../core/spec/spec.js';
 import type { Freeze, Ports } from '../../ports/index.js';
 import type { SpawnOptions } from '../fleet/spawn/input/options.js';
@@ -143,7 +144,7 @@ export function assertCloneable(
   if (decodeEntities(template).includes(`${ports.fleets.root}/`)) {
     refuse(
       'it has a cloud-init seed or another file of a fleet',
-      `Detach it while the domain is running: virsh detach-disk ${name} TARGET --live --config`,
+      `Detach it while the domain is running: virsh detach-disk ${shellWord(name)} TARGET --live --config`,
     );
   }
 }

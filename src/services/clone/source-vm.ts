@@ -20,7 +20,7 @@ export async function findSource(ports: Pick<Ports, 'hypervisor'>, word: string)
   const found = domains.find(({ name }) => name === word) ?? domains.find(({ uuid }) => uuid === word.toLowerCase());
   if (found !== undefined) return found;
   throw new CowherdError('DOMAIN_NOT_FOUND', `Domain ${word} not found at ${ports.hypervisor.uri}`, {
-    hint: `List the running domains: virsh -c ${ports.hypervisor.uri} list`,
+    hint: 'List the running domains: virsh list',
   });
 }
 

@@ -77,7 +77,7 @@ async function writeAll(name: string, call: Call, handle: number, { path, bytes 
     const count = parseFileWritten(name, await call('guest-file-write', { handle, 'buf-b64': chunk.toString('base64') }));
     if (count !== chunk.length) {
       throw new CowherdError('GUEST_REFUSED', `${name} wrote only ${count} of ${chunk.length} bytes of ${path}`, {
-        hint: `Check whether its disk is full: cowherd exec ${name.replace(/-\d+$/, '')} ${name} -- df -h`,
+        hint: `Check whether its disk is full: cowherd exec ${name} -- df -h`,
       });
     }
   }

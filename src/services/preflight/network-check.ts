@@ -31,14 +31,14 @@ export async function checkNetwork(
         name: 'network',
         status: 'failed',
         message: `network ${source} is not active`,
-        hint: `virsh -c ${hypervisor.uri} net-start ${source}`,
+        hint: `Start it: virsh net-start ${shellWord(source)}`,
       };
     }
     return {
       name: 'network',
       status: 'failed',
       message: `network ${source} not found`,
-      hint: `List the networks: virsh -c ${hypervisor.uri} net-list --all`,
+      hint: 'List the networks: virsh net-list --all',
     };
   });
 }

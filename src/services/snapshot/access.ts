@@ -3,6 +3,7 @@ import { CowherdError } from '../../core/errors.js';
 import { type DomainState, isOn } from '../../core/fleet/observation.js';
 import { sealDifferences } from '../../core/image/base.js';
 import type { ProgressListener } from '../../core/progress.js';
+import { shellWord } from '../../core/quoting.js';
 import { expectedDisks, levelName, type SnapshotJournal, type SnapshotLevel, type SnapshotVerb } from '../../core/snapshot/snapshot.js';
 import { strayDisks } from '../../core/snapshot/xml.js';
 import type { Ports } from '../../ports/index.js';
@@ -169,7 +170,7 @@ export async function assertImages(
   if (changed.length === 0) return;
   throw new CowherdError('IMAGE_CHANGED', `Files of the snapshots of ${name} have changed; nothing was changed`, {
     details: changed,
-    hint: `Overlays on a changed file may be inconsistent. Restore the original file, or discard the changes since then: cowherd snapshot drop ${name} --accept-changed`,
+    hint: `Overlays on a changed file may be inconsistent. Restore the original file, or discard the changes since then: cowherd snapshot drop ${shellWord(name)} --accept-changed`,
   });
 }
 

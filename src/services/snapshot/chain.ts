@@ -1,5 +1,6 @@
 import type { ForeignDisk } from '../../core/domain/foreign-domain.js';
 import { CowherdError } from '../../core/errors.js';
+import { shellWord } from '../../core/quoting.js';
 import type { ImageRef } from '../../core/snapshot/snapshot.js';
 import type { Ports } from '../../ports/index.js';
 
@@ -49,14 +50,14 @@ async function readLink(ports: Ports, image: ImageRef, mustBeClean: boolean, tru
     if (header.encrypted) return `${path} is encrypted`;
     if (header.corrupt) return `${path} is marked corrupt: see "qemu-img check"`;
     if (header.externalDataFile) return `${path} keeps its data in an external file`;
-    if (header.dirty && mustBeClean) return `${path} was not closed cleanly: run "qemu-img check -r all" on it`;
+    if (header.dirty && mustBeClean) return `${path} was not closed cleanly. Repair it: qemu-img check -r all ${shellWord(path)}`;
     const below = await ports.snapshotOverlays.backing(image);
     if (below === undefined) return undefined;
     if (!below.path.startsWith('/')) return `the backing file of ${path} is not a local file: ${below.path}`;
     if (below.format === 'qcow2' || below.format === 'raw') return { path: below.path, format: below.format };
     if (below.format !== undefined) return `${below.path} is in the format ${below.format}, not qcow2 or raw`;
     if (!trustChain) {
-      return `${path} does not record the format of its backing file ${below.path}. Record it (qemu-img rebase -u -b ${below.path} -F qcow2|raw), or, if no guest could write to that file, detect its format with --trust-chain`;
+      return `${path} does not record the format of its backing file ${below.path}. Record it (qemu-img rebase -u -b ${shellWord(below.path)} -F qcow2|raw ${shellWord(path)}), or, if no guest could write to that file, detect its format with --trust-chain`;
     }
     return { path: below.path, format: await firstBytes(ports, below.path) };
   } catch (error) {

@@ -2,6 +2,7 @@ import { virshWord } from '../../core/domain/domain-ref.js';
 import { CowherdError, reportOf } from '../../core/errors.js';
 import { isOn } from '../../core/fleet/observation.js';
 import { OpenElsewhere } from '../../core/image/open-elsewhere.js';
+import { shellWord } from '../../core/quoting.js';
 import { levelName, type SnapshotJournal } from '../../core/snapshot/snapshot.js';
 import { sideOf, switchDisks } from '../../core/snapshot/xml.js';
 import type { Ports } from '../../ports/index.js';
@@ -101,7 +102,9 @@ class Run {
       taken.disks.map(async (disk) => {
         const { path, format } = disk.backing;
         if (format === 'qcow2' && (await this.ports.disks.qcow2Header(path)).dirty) {
-          throw new CowherdError('PREFLIGHT_FAILED', `${path} was not closed cleanly`, { hint: `Run "qemu-img check -r all ${path}".` });
+          throw new CowherdError('PREFLIGHT_FAILED', `${path} was not closed cleanly`, {
+            hint: `Run "qemu-img check -r all ${shellWord(path)}".`,
+          });
         }
         const seal = await this.ports.disks.seal(path);
         if (seal === undefined) throw new CowherdError('FILE_NOT_FOUND', `${path} is missing`, { hint: 'Restore the file.' });
@@ -188,7 +191,7 @@ class Run {
     if (!(error instanceof CowherdError)) return error;
     return new CowherdError(error.code, error.message, {
       details: [...error.details, `${state}.`, ...(error.hint === undefined ? [] : [error.hint])],
-      hint: `Finish it: cowherd snapshot ${this.#journal.verb} ${this.context.domain.name}`,
+      hint: `Finish it: cowherd snapshot ${this.#journal.verb} ${shellWord(this.context.domain.name)}`,
       cause: error,
     });
   }

@@ -3,6 +3,7 @@ import { judgeDisks } from '../../core/domain/foreign-domain.js';
 import { parseXml } from '../../core/domain/xml-tree.js';
 import { CowherdError, reportOf } from '../../core/errors.js';
 import type { DomainState } from '../../core/fleet/observation.js';
+import { shellWord } from '../../core/quoting.js';
 import {
   expectedDisks,
   levelName,
@@ -156,6 +157,6 @@ function unfinished(journal: SnapshotJournal, domain: string, xml: string | unde
     snapshot: levelName(level),
     startedAt,
     boots: side === 'before' ? 'as before it' : side === 'after' ? 'as after it' : 'neither way',
-    finishWith: `cowherd snapshot ${verb} ${domain}`,
+    finishWith: `cowherd snapshot ${verb} ${shellWord(domain)}`,
   };
 }

@@ -1,5 +1,6 @@
 import { virshWord } from '../../core/domain/domain-ref.js';
 import { CowherdError } from '../../core/errors.js';
+import { shellWord } from '../../core/quoting.js';
 import { diffDomains } from '../../core/snapshot/diff.js';
 import { levelName, type SnapshotJournal, type SnapshotVerb } from '../../core/snapshot/snapshot.js';
 import { sideOf } from '../../core/snapshot/xml.js';
@@ -98,7 +99,7 @@ function continueInterrupted(
   if (journal.verb !== verb || !isSame) {
     throw new CowherdError('UNFINISHED_OPERATION', `${what} was interrupted on ${domain.name}`, {
       details: [`it started at ${journal.startedAt}`],
-      hint: `Finish it first: cowherd snapshot ${journal.verb} ${domain.name}`,
+      hint: `Finish it first: cowherd snapshot ${journal.verb} ${shellWord(domain.name)}`,
     });
   }
   if (journal.isCleared !== true && sideOf(xml, journal.switched) === 'elsewhere') {

@@ -1,3 +1,4 @@
+import { shellWord } from '../../core/quoting.js';
 import type { Ports, StoreEntry } from '../../ports/index.js';
 import { listSnapshots, type SnapshotListing } from '../snapshot/list.js';
 import { type Examined, leftover, sweepHint } from './bases.js';
@@ -66,7 +67,7 @@ function examineListing(ports: Ports, listing: SnapshotListing, entries: readonl
     const hint =
       state === 'gone'
         ? `Its snapshots are in ${ports.snapshots.directory(uuid)}. Define the domain again, or remove them.`
-        : `For details: cowherd snapshot list ${domain}`;
+        : `For details: cowherd snapshot list ${shellWord(domain)}`;
     findings.push(fixable(state === 'gone' ? 'orphan' : 'mismatch', domain, problems.join(', '), { hint }));
   }
   const recorded = new Set(levels.flatMap((level) => level.disks.map((disk) => disk.overlay)));

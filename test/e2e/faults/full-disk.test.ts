@@ -106,6 +106,8 @@ describe('a full disk', () => {
     } finally {
       await small.remount('rw');
     }
+    expect((await lab.ok(...spawning(fleet, '--no-start'))).counts).toMatchObject({ created: 3, failed: 0 });
+    await lab.ok('teardown', fleet, '--yes');
   });
 
   it('leaves members running if the fleet cannot be reset or enlarged', async () => {

@@ -1,8 +1,10 @@
+import { randomUUID } from 'node:crypto';
 import { appendFile, chmod, copyFile, mkdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ForeignDomain } from '../../support/foreign-domains.js';
+import { run } from '../../support/hints/follow.js';
 import { guest, Lab, until, virsh } from '../../support/lab.js';
 
 interface Finding {
@@ -138,9 +140,31 @@ describe('verify', () => {
     expect(found.find(({ what }) => what === thief)).toMatchObject({ kind: 'mismatch', fixed: false });
     await stat(stray);
     for (const name of [thief, `${fleet}-copy`]) expect(await virsh('domstate', name)).toContain('shut off');
-    await virsh('undefine', thief);
-    await virsh('undefine', `${fleet}-copy`);
+    // As the hints say.
+    const hint = (what: string): string => found.find((one) => one.what === what)?.hint ?? '';
+    const [command = ''] = /virsh undefine/.exec(hint(`${fleet}-copy`)) ?? [];
+    await run(lab, `${command} ${fleet}-copy`);
+    expect(hint(thief)).toContain('detach it from that domain');
+    await virsh('detach-disk', thief, 'vda', '--config');
+    expect(hint(stray)).toBe('Check whether you need it, then remove the file.');
     await rm(stray);
+    expect(await findings()).toEqual([]);
+    await virsh('undefine', thief);
+  });
+
+  it('finds the files of a fleet and of snapshots without a record, which can be removed', async () => {
+    const lost = lab.fleet('lost');
+    await mkdir(lab.path('fleets', lost, 'overlays'), { recursive: true });
+    await copyFile(lab.overlay(fleet, `${fleet}-001`), lab.overlay(lost, `${lost}-001`));
+    const snapshots = lab.path('snapshots', randomUUID());
+    await mkdir(join(snapshots, '1-a'), { recursive: true });
+    await copyFile(lab.overlay(fleet, `${fleet}-001`), join(snapshots, '1-a', 'vda.qcow2'));
+    const found = await findings('--fix');
+    expect(found.map(({ kind, what, hint }) => [kind, what, hint])).toEqual([
+      ['orphan', snapshots, 'If no domain uses one of them as a disk, remove the directory.'],
+      ['orphan', lab.path('fleets', lost), 'They are unused. Check whether you need them, then remove the directory.'],
+    ]);
+    for (const { what } of found) await rm(what, { recursive: true });
     expect(await findings()).toEqual([]);
   });
 

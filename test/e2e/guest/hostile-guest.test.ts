@@ -196,7 +196,8 @@ describe(`Hostile guests (HOSTILE_SEED=${seed})`, () => {
     const garble = 'rm /usr/lib/openssh/sftp-server; ln -s /usr/bin/cloud-init /usr/lib/openssh/sftp-server';
     await lab.ok('exec', fleet, '2', '--via', 'ssh', '--', garble);
     await hostile.both('cp', `${second}:/etc/passwd`, join(lab.scratch, 'no-sftp'), '--via', 'ssh', '--timeout', '5s');
-    expect((await lab.cowherd('ssh', first, '--', 'true')).exitCode).toBe(0);
+    const login = await lab.cowherd('ssh', first, '--', 'true');
+    expect(login.exitCode, login.stderr).toBe(0);
     // Port 22 no longer answers as an ssh server.
     const listen = 'killall dropbear; while :; do nc -l -p 22 </usr/lib/hostile/console; done';
     await lab.answer('exec', fleet, '1', '--via', 'ssh', '--timeout', '3s', '--', `(sleep 1; ${listen}) >/dev/null 2>&1 </dev/null &`);

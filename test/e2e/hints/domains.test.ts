@@ -1,4 +1,5 @@
-import { writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { commandsIn, follow, run } from '../../support/hints/follow.js';
@@ -108,5 +109,47 @@ describe('manually changed domains', () => {
       expect((await lab.ok(...spawn, ...mended)).counts).toMatchObject({ created: 1, failed: 0 });
       await lab.ok('teardown', lab.fleet('template'), '--yes');
     }
+  });
+
+  it('makes the disk of another domain independent of a base image', async () => {
+    const { path } = await lab.ok('base', 'add', await lab.golden('shared.qcow2', { filledMiB: 1 }));
+    const [overlay, independent] = ['overlay.qcow2', 'independent.qcow2'].map((file) => join(lab.scratch, file)) as [string, string];
+    await execa('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', 'qcow2', '-b', path, overlay]);
+    const other = `${lab.fleet('other')}-vm`;
+    await lab.defineForeign(other);
+    await virsh('attach-disk', other, overlay, 'vda', '--subdriver', 'qcow2', '--config');
+    const refused = await lab.answer('base', 'remove', 'shared');
+    expect([refused.exitCode, refused.json.error.message]).toEqual([3, expect.stringContaining(`in use by the domains ${other}`)]);
+    const [command = ''] = /qemu-img convert/.exec(refused.json.error.hint) ?? [];
+    await run(lab, `${command} -f qcow2 -O qcow2 ${overlay} ${independent}`);
+    await virsh('detach-disk', other, 'vda', '--config');
+    await virsh('attach-disk', other, independent, 'vda', '--subdriver', 'qcow2', '--config');
+    await lab.ok('base', 'remove', 'shared');
+    await virsh('undefine', other);
+  });
+
+  it('recovers a fleet after the domain of another fleet with the same name is undefined', async () => {
+    const twice = lab.fleet('twice');
+    const spawn = (count: string) => lab.ok('spawn', twice, '--base', golden, '--count', count, ...guest, '--no-start');
+    await spawn('1');
+    const older = await virsh('dumpxml', '--inactive', `${twice}-001`);
+    await lab.ok('teardown', twice, '--yes');
+    await spawn('2');
+    await virsh('undefine', `${twice}-001`);
+    await lab.redefine(older);
+    await rm(lab.path('fleets', twice, 'fleet.json'));
+    const { exitCode, json } = await lab.answer('status', twice, '--recover');
+    expect([exitCode, json.error.message, json.error.hint]).toEqual([
+      7,
+      `Domains of 2 different fleets use the name ${twice}`,
+      'Undefine those that do not belong to the fleet, then try again.',
+    ]);
+    expect(json.error.details).toEqual([expect.stringMatching(/^index 1: fleet id /), expect.stringMatching(/^index 2: fleet id /)]);
+    await virsh('undefine', `${twice}-001`);
+    const { members } = await lab.ok('status', twice, '--recover');
+    expect(members.map(({ index, state }: { index: number; state: string }) => [index, state])).toEqual([
+      [1, 'broken'],
+      [2, 'shutOff'],
+    ]);
   });
 });

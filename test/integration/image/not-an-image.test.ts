@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
@@ -9,7 +9,7 @@ import { QemuImg } from '../../../src/adapters/qemu/qemu-img.js';
 import type { CowherdError } from '../../../src/core/errors.js';
 import { readFleetFile } from '../../../src/services/fleet/file.js';
 
-/** Files that users give as a base image by mistake are identified, with a hint that is followed here exactly. */
+/** Files that cannot become base images as they are. Each is identified, with a hint that is followed here exactly. */
 describe('a file that is not an image', () => {
   let dir: string;
   let store: BaseDirectory;
@@ -26,7 +26,8 @@ describe('a file that is not an image', () => {
     return error;
   };
   /** Runs the commands of a hint. */
-  const follow = (error: CowherdError) => execa('bash', ['-ec', error.hint?.replace(/^[^:]*: /, '') ?? 'false'], { cwd: dir });
+  const follow = (error: Pick<CowherdError, 'hint'>) =>
+    execa('bash', ['-ec', error.hint?.replace(/^[^:]*: /, '') ?? 'false'], { cwd: dir });
   const run = (command: string) => execa('bash', ['-ec', command], { cwd: dir });
 
   beforeEach(async () => {
@@ -83,6 +84,59 @@ describe('a file that is not an image', () => {
     expect((await refused(at(name), 'qcow2')).message).toBe(`${at(name)} is ${what}`);
   });
 
+  it.each([
+    ['in another format', 'qemu-img convert -O vmdk golden.qcow2 "my disk.img"', 'my disk.img', 'in the format vmdk'],
+    [
+      'longer than whole sectors',
+      'qemu-img convert -O raw golden.qcow2 "my disk.img"; printf x >> "my disk.img"',
+      'my disk.img',
+      'not a multiple of 512',
+    ],
+    [
+      'with holes of more than 64 GiB',
+      'qemu-img convert -O raw golden.qcow2 "my disk.img"; truncate -s 70G "my disk.img"',
+      'my disk.img',
+      'are on disk',
+    ],
+    [
+      'cut within a sector that holds nothing',
+      'cp golden.qcow2 "my disk.qcow2"; printf x >> "my disk.qcow2"',
+      'my disk.qcow2',
+      'ends within a sector',
+    ],
+  ])('a disk image %s, whose hint converts it', async (_, make, name, what) => {
+    await run(make);
+    const error = await refused(at(name));
+    expect([error.code, error.message]).toEqual(['BASE_REFUSED', expect.stringContaining(what)]);
+    await rm(at('golden.qcow2'));
+    await follow({ hint: error.hint?.replace(/^.*[.:] (?=\w+: (qemu-img|truncate))/, '').replace(/^.*: (?=qemu-img|truncate)/, '') });
+    const { base } = await add(at(error.hint?.includes('truncate') ? name : 'golden.qcow2'));
+    expect(base.virtualBytes).toBeGreaterThanOrEqual(64 * 1024 ** 2);
+  });
+
+  it.each([
+    ['on a copy of it', async (path: string) => damage(path)],
+    ['Shut down what uses it', async (path: string) => markDirty(path)],
+  ])('a damaged image, which the command of the hint repairs: %s', async (says, harm) => {
+    await buildGolden(at('my golden.qcow2'), { filledMiB: 1 });
+    await harm(at('my golden.qcow2'));
+    const error = await refused(at('my golden.qcow2'));
+    expect([error.code, error.hint]).toEqual(['BASE_REFUSED', expect.stringContaining(says)]);
+    const [, command = ''] = /"(qemu-img check -r all [^"]+)"/.exec(error.hint ?? '') ?? [];
+    // It exits with 0 if everything was repaired.
+    await run(command);
+    expect((await add(at('my golden.qcow2'))).base.format).toBe('qcow2');
+  });
+
+  it('another format by mistake: the other --format of the hint works', async () => {
+    await run('qemu-img convert -O raw golden.qcow2 disk.qcow2');
+    expect((await refused(at('disk.qcow2'))).hint).toBe('If it is a raw disk, use --format raw.');
+    expect((await refused(at('disk.qcow2'), 'qcow2')).hint).toBe('Leave out --format, or use --format raw.');
+    expect((await add(at('disk.qcow2'), 'raw')).base.format).toBe('raw');
+    expect((await refused(at('golden.qcow2'), 'raw')).hint).toMatch(/^Use --format qcow2\./);
+    expect((await add(at('golden.qcow2'), 'qcow2')).base.format).toBe('qcow2');
+  });
+
   it('a directory; a disk with any content is accepted', async () => {
     expect(await refused(dir)).toMatchObject({ message: `${dir} is a directory`, hint: `Name the image file in it: ${at('FILE.qcow2')}` });
     for (const [name, byte] of [
@@ -115,3 +169,26 @@ describe('a file that is not an image', () => {
     expect((await add(at('copy.qcow2'))).how).not.toBe('already there');
   });
 });
+
+/** Counts a cluster wrongly: a refcount block of another value. */
+async function damage(path: string): Promise<void> {
+  const file = await open(path, 'r+');
+  try {
+    const read = async (at: number): Promise<number> => Number((await file.read(Buffer.alloc(8), 0, 8, at)).buffer.readBigUInt64BE());
+    const block = await read(await read(48));
+    // The count of the first cluster, which is the header: 0 instead of 1.
+    await file.write(Buffer.from([0, 0]), 0, 2, block);
+  } finally {
+    await file.close();
+  }
+}
+
+/** Sets the bit of an image whose writer was killed. */
+async function markDirty(path: string): Promise<void> {
+  const file = await open(path, 'r+');
+  try {
+    await file.write(Buffer.from('0000000000000001', 'hex'), 0, 8, 72);
+  } finally {
+    await file.close();
+  }
+}

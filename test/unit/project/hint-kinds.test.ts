@@ -20,12 +20,14 @@ it('gives every hint in the sources a kind, and every kind tests that exist', { 
     expect([kind, tests.filter((path) => !existsSync(at(path)))]).toEqual([kind, []]);
     expect([kind, tests.length]).not.toEqual([kind, 0]);
   }
+  for (const { kind, how, why } of hintKinds) expect([kind, how === 'told']).toEqual([kind, why !== undefined]);
 });
 
 it('shows the kinds and their tests in docs/reliability.md', () => {
   const page = readFileSync(at('docs/reliability.md'), 'utf8');
   const rows = hintKinds.map(
-    ({ kind, tests, how }) => `| ${kind} | ${how} | ${tests.map((path) => `\`${path.replace(/^test\//, '')}\``).join(', ')} |`,
+    ({ kind, tests, how, why }) =>
+      `| ${kind} | ${how}${why === undefined ? '' : `: ${why}`} | ${tests.map((path) => `\`${path.replace(/^test\//, '')}\``).join(', ')} |`,
   );
   for (const row of rows) expect(page).toContain(row);
 });

@@ -59,6 +59,9 @@ export function withoutGuestText(error: string): string {
   );
 }
 
+/** root has no session daemon: virsh connects to the system's. */
+const notRunning = `libvirtd does not respond. Start it: sudo systemctl start libvirtd${process.getuid?.() === 0 ? '' : '. Or use your own daemon: --connect qemu:///session'}`;
+
 const explanations: Array<{ pattern: RegExp; code: ErrorCode; hint: string }> = [
   {
     pattern: /authentication unavailable|authentication failed|no polkit agent|polkit/i,
@@ -150,7 +153,7 @@ const explanations: Array<{ pattern: RegExp; code: ErrorCode; hint: string }> = 
     pattern:
       /Failed to connect socket|failed to connect to the hypervisor|Connection refused|Disconnected from|End of file while reading|client socket is closed|keepalive timeout|received hangup event|Cannot (recv|write) data/i,
     code: 'CONNECTION_FAILED',
-    hint: 'libvirtd does not respond. Start it (sudo systemctl start libvirtd), or use --connect qemu:///session.',
+    hint: notRunning,
   },
 ];
 
@@ -189,6 +192,11 @@ export function virshError(doing: string, error: string): CowherdError {
 
 export function isTimeout(error: unknown): error is CowherdError {
   return error instanceof CowherdError && error.code === 'TOOL_TIMEOUT';
+}
+
+/** What to do about a message of virsh, if it is known. */
+export function knownHint(text: string): string | undefined {
+  return explanations.find(({ pattern }) => pattern.test(text))?.hint;
 }
 
 export function connectionError(uri: string, stderr: string): CowherdError {

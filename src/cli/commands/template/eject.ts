@@ -1,4 +1,5 @@
 import { Args, Flags } from '@oclif/core';
+import { shellWord } from '../../../core/quoting.js';
 import { ejectTemplate } from '../../../services/fleet/spawn/input/templates.js';
 import { BaseCommand } from '../../base-command.js';
 
@@ -27,7 +28,7 @@ export default class TemplateEject extends BaseCommand {
     const file = args.file ?? part.file;
     return this.onHost(flags, async (host) => {
       await ejectTemplate(host, file, flags.part);
-      this.tell(`${file}: written. Edit it, then use it with "cowherd spawn FLEET ${part.flag} ${file}"`);
+      this.tell(`${file}: written. Edit it, then use it with "cowherd spawn FLEET ${part.flag} ${shellWord(file)}"`);
       return { file };
     });
   }

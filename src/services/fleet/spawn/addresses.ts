@@ -2,6 +2,7 @@ import { forwardedPorts, forwardedPortsIn, planPorts, planReservations } from '.
 import { CowherdError } from '../../../core/errors.js';
 import type { MemberIdentity } from '../../../core/fleet/identity.js';
 import type { FleetRecord } from '../../../core/fleet/record.js';
+import { shellWord } from '../../../core/quoting.js';
 import { parseNetwork } from '../../../core/spec/flag-values.js';
 import type { Ports } from '../../../ports/index.js';
 import type { Check } from '../../preflight/checks.js';
@@ -146,7 +147,7 @@ async function allocateReservations({ networks }: AddressPorts, record: FleetRec
         name: 'addresses',
         status: 'failed',
         message: `network ${network} has an entry for another machine named ${conflict.name}`,
-        hint: `If nothing uses it: virsh net-update ${network} delete ip-dhcp-host '<host name="${conflict.name}" ip="${conflict.ip}"/>' --live --config`,
+        hint: `If nothing uses it: virsh net-update ${shellWord(network)} delete ip-dhcp-host '<host name="${conflict.name}" ip="${conflict.ip}"/>' --live --config`,
       },
     };
   }
@@ -167,7 +168,7 @@ async function allocateReservations({ networks }: AddressPorts, record: FleetRec
           name: 'addresses',
           status: 'failed',
           message: `network ${network} (${ranges}) has ${free} free addresses; ${free + missing} are needed`,
-          hint: `Widen its range (virsh net-edit ${network}, then net-destroy and net-start), or use fewer members. Leases of removed machines count until they expire (virsh net-dhcp-leases ${network}); with dnsmasq-utils installed, teardown releases them.`,
+          hint: `Widen its range (virsh net-edit ${shellWord(network)}, then net-destroy and net-start), or use fewer members. Leases of removed machines count until they expire (virsh net-dhcp-leases ${shellWord(network)}); with dnsmasq-utils installed, teardown releases them.`,
         },
       };
 }

@@ -85,7 +85,7 @@ async function shutOffDomain(ports: Ports, name: string): Promise<{ name: string
   const xml = domain === undefined ? undefined : await ports.domains.definition(domainRef(domain));
   if (domain === undefined || xml === undefined) {
     throw new CowherdError('DOMAIN_NOT_FOUND', `Domain ${name} not found at ${ports.hypervisor.uri}`, {
-      hint: `List the domains: virsh -c ${ports.hypervisor.uri} list --all`,
+      hint: 'List the domains: virsh list --all',
     });
   }
   const mark = (await ports.hypervisor.readMarks([domain.uuid])).get(domain.uuid);
