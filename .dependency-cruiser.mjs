@@ -5,7 +5,7 @@ const ports = '^src/ports/';
 const services = '^src/services/';
 const adapters = '^src/adapters/';
 /** Parses command lines and shows results. */
-const frontEnd = '^src/(cli(?!/completion/|/streams[.]ts)|api)/';
+const frontEnd = '^src/(cli(?!/completion/|/(streams|source-positions)[.]ts)|api)/';
 /** The modules that connect adapters to ports, and read the configuration before there is a host. */
 const wiring = '^src/(host|cli/defaults)[.]ts$';
 /** The only module that starts processes. */

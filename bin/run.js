@@ -3,11 +3,8 @@
 import { answerShell } from '../dist/cli/completion/fast.js';
 
 const answer = answerShell(process.argv.slice(2));
-if (answer === undefined) {
-  // Stack traces show source files instead of bundles.
-  process.setSourceMapsEnabled(true);
-  await (await import('../dist/cli/main.js')).main({ dir: import.meta.url });
-} else {
+if (answer === undefined) await (await import('../dist/cli/main.js')).main({ dir: import.meta.url });
+else {
   process.stdout.on('error', ({ code, message }) => {
     // A closed pipe is not an error, as in every command.
     if (code === 'EPIPE') return;

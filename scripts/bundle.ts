@@ -46,8 +46,8 @@ await build({
   format: 'esm',
   platform: 'node',
   target: 'node20.17',
-  // oclif loads its plugins and their commands from their own files.
-  external: ['@oclif/*'],
+  // Loaded only by "cowherd help" and in development.
+  external: ['@oclif/plugin-help', 'typescript'],
   banner: { js: commonJs },
   plugins: [withoutUnused],
   sourcemap: 'linked',

@@ -11,6 +11,7 @@ import { readDefaults, virshDefault } from './defaults.js';
 import { lockTimeoutFlag } from './flags/run.js';
 import { hostError, hostFaults, interrupted, leftAtOnce, noDirectory } from './host-faults.js';
 import { renderError, usageText } from './render/errors.js';
+import { withSourcePositions } from './source-positions.js';
 import { outputGone } from './streams.js';
 import { page } from './terminal/layout.js';
 import { noProgress, type Progress, showProgress } from './terminal/progress.js';
@@ -34,12 +35,13 @@ export abstract class BaseCommand extends Command {
   static override baseFlags = {
     connect: Flags.string({
       char: 'c',
-      description: 'libvirt connection URI [default: qemu:///system if you may use it, otherwise qemu:///session]',
+      description:
+        'libvirt connection URI [default: LIBVIRT_DEFAULT_URI, otherwise qemu:///system if you may use it, otherwise qemu:///session]',
       helpGroup: 'GLOBAL',
       helpValue: 'URI',
     }),
     store: Flags.directory({
-      description: 'directory of the store [default: depends on the connection]',
+      description: 'directory of the store [default: /var/lib/libvirt/images/cowherd; for qemu:///session: ~/.local/share/cowherd]',
       env: 'COWHERD_STORE',
       helpGroup: 'GLOBAL',
       helpValue: 'DIR',
@@ -223,7 +225,9 @@ export abstract class BaseCommand extends Command {
     process.exitCode = isOurs ? error.exitCode : usage ? 2 : 1;
     this.report(report);
     if (report.code === 'BUG' && !this.jsonEnabled())
-      this.logToStderr(`${error.stack}\n→ This is a bug in cowherd ${this.config.version}. Please report it with the lines above.`);
+      this.logToStderr(
+        `${withSourcePositions(error.stack ?? '')}\n→ This is a bug in cowherd ${this.config.version}. Please report it with the lines above.`,
+      );
   }
 
   private report(report: ErrorReport): void {

@@ -1,7 +1,7 @@
 import { dirname } from 'node:path';
 import { findConfig, home } from '../adapters/host/config-files.js';
 import { chooseConnection } from '../adapters/libvirt/connection.js';
-import { type ConfigLayer, configOfEnvironment, parseConfig, type Settings, settle } from '../core/host/settings.js';
+import { type ConfigLayer, configOfEnvironment, type Settings, settle } from '../core/host/settings.js';
 import { defaultStore } from '../host.js';
 
 /** Defaults for the command line: environment, then the project's cowherd.yaml, then the user's config.yaml. The library reads none. */
@@ -22,6 +22,8 @@ export async function readDefaults(): Promise<Defaults> {
     ['user file', user],
   ] as const) {
     if (file === undefined) continue;
+    // Most users have none: without it, the YAML parser is not loaded.
+    const { parseConfig } = await import('../core/host/config-file.js');
     layers.push({ source: { kind, from: file.path }, values: parseConfig(file.text, file.path, dirname(file.path), home()) });
   }
   return { settings: settle(layers), ignored };

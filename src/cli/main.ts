@@ -15,11 +15,13 @@ export async function main(options: { dir: string; development?: boolean }): Pro
   }
   guardStreams();
   const listeners = process.stdout.listeners('error');
-  const { Config, execute, handle, run } = await import('@oclif/core');
+  const { Config, execute, handle, run, settings } = await import('./oclif.js');
   // oclif would throw errors of stdout.
   for (const listener of process.stdout.rawListeners('error') as Array<() => void>)
     if (!listeners.includes(listener)) process.stdout.off('error', listener);
   if (options.development === true) return void (await execute(options));
+  // With NODE_ENV=test or development, oclif would look for a TypeScript compiler to run the sources.
+  settings.enableAutoTranspile = false;
   const config = await Config.load(options.dir);
   // Not with execute(): it writes to stdout at the end, and for a command without output that write may fail.
   await run(wordsOf(process.argv.slice(2), config), config).catch(async (error: Error & { code?: string }) => {

@@ -4,7 +4,8 @@ import type { AcceleratorQuestion } from '../../core/host/accelerator.js';
 import { type AcceleratorChoice, cpuObstacle } from '../../core/host/cpu.js';
 import { readBuiltInTemplate } from '../host/templates.js';
 import { storeLayout } from '../store/layout.js';
-import { longestProbeMs, ProbeGuests, type ProbePorts } from './probe-guest.js';
+import type { ProbeGuests, ProbePorts } from './probe-guest.js';
+import { longestProbeMs } from './probe-limits.js';
 
 /**
  * How many guests must succeed in a row. If KVM works one time in fifteen, as seen on a host whose own KVM is emulated in
@@ -38,8 +39,12 @@ export class Trial {
     this.#kvm = kvm;
     this.#question = question;
     this.#signal = signal;
-    this.#open = async () =>
-      ProbeGuests.open(ports, storeLayout(root).probes, { template: await readBuiltInTemplate('domain'), lean: question.lean });
+    this.#open = async () => {
+      // It renders templates: only when it is needed, Handlebars is loaded.
+      const probes = await import('./probe-guest.js');
+      const template = await readBuiltInTemplate('domain');
+      return probes.ProbeGuests.open(ports, storeLayout(root).probes, { template, lean: question.lean });
+    };
   }
 
   /** @returns why guests do not run this way; undefined if they do */

@@ -18,9 +18,7 @@ import type { AgentSockets } from '../libvirt/agent-sockets.js';
 import { makeDirectory } from '../store/files/directories.js';
 import { listDirectory } from '../store/files/files.js';
 import { SafeUnlinker } from '../store/files/safe-unlinker.js';
-
-/** An emulated guest needs a fraction of a second, even on a busy host. */
-export const longestProbeMs = 3_000;
+import { longestProbeMs } from './probe-limits.js';
 
 /** virtlogd writes console output a moment after the guest has ended. */
 const logDelayMs = 1_000;

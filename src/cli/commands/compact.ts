@@ -8,10 +8,10 @@ import { renderCompact } from '../render/compact.js';
 export default class Compact extends BaseCommand {
   static override summary = 'Shrink overlays: free trimmed blocks and blocks of zeros.';
   static override description = [
-    'Works on members that are stopped.',
+    'Works on members that are stopped and have no checkpoint.',
     'Each overlay is copied without unneeded blocks, compared with the copy, and replaced if the copy is smaller.',
-    'Data that a guest has written and not deleted is kept, even if it equals the base image.',
-    'Running members are skipped; a running member that you name is a failure.',
+    'Deleted files are freed only if the guest has trimmed them (fstrim) or overwritten them with zeros. Blocks that equal the base image are kept.',
+    'Running members are skipped; if you name a running member, it fails (exit code 4). Each member needs free space for its copy.',
   ].join(' ');
   static override examples = [
     { description: 'All stopped members', command: '<%= config.bin %> <%= command.id %> lab' },
@@ -19,7 +19,7 @@ export default class Compact extends BaseCommand {
   ];
   static override strict = false;
   static override args = {
-    fleet: Args.string({ description: 'name of the fleet' }),
+    fleet: Args.string({ description: 'name of one or more fleets; required unless --file is given' }),
     members: Args.string({ description: 'member names, numbers or ranges, such as 1-10,17 [default: all that are stopped]' }),
   };
   static override flags = {

@@ -9,7 +9,9 @@ export default class Console extends BaseCommand {
   static override examples = ['<%= config.bin %> <%= command.id %> lab-003'];
   static override enableJsonFlag = false;
   static override strict = false;
-  static override args = { member: Args.string({ description: 'name of the member' }) };
+  static override args = {
+    member: Args.string({ description: 'name of the member (lab-003), or fleet and number (lab 3)', required: true }),
+  };
 
   async run(): Promise<void> {
     const { argv, flags } = await this.parse(Console);

@@ -8,7 +8,7 @@ import { renderCopy } from '../render/guests.js';
 export default class Cp extends BaseCommand {
   static override summary = 'Copy files to guests or from guests.';
   static override description = [
-    'One side is FLEET:PATH or MEMBER:PATH, or several names: web,db:PATH. With --file it is :PATH.',
+    'Exactly one of SOURCE and DESTINATION is in guests: FLEET:PATH, MEMBER:PATH, or several names, as in web,db:PATH. With --file, write :PATH.',
     'When you copy from a whole fleet, the file of each member goes into a directory named after the member.',
     'Uses scp if ssh answers; otherwise the guest agent copies single files of up to 64 MiB.',
   ].join(' ');
@@ -22,8 +22,8 @@ export default class Cp extends BaseCommand {
     },
   ];
   static override args = {
-    source: Args.string({ description: 'FILE, FLEET:PATH or MEMBER:PATH; with --file, :PATH', required: true }),
-    destination: Args.string({ description: 'the other side of the copy', required: true }),
+    source: Args.string({ description: 'what to copy: FILE on this host, or FLEET:PATH or MEMBER:PATH in guests', required: true }),
+    destination: Args.string({ description: 'where to copy it, in the same form', required: true }),
   };
   static override flags = {
     ...fileFlag,

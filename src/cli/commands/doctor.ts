@@ -7,6 +7,7 @@ import { renderChecks } from '../render/checks.js';
 
 export default class Doctor extends BaseCommand {
   static override summary = 'Check that this host can run fleets, and suggest a fix for each problem.';
+  static override description = 'The exit code is 3 if a check fails.';
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     { description: "Start libvirt's default network", command: '<%= config.bin %> <%= command.id %> --start-network default' },
@@ -16,9 +17,14 @@ export default class Doctor extends BaseCommand {
     },
   ];
   static override flags = {
-    count: Flags.integer({ description: 'number of guests to check for', default: 0, min: 0, max: limits.members.max }),
-    memory: Flags.string({ description: 'memory of each guest: MiB, or 512MiB, 2GiB', default: '512' }),
-    disk: Flags.string({ description: 'virtual disk size of each guest', default: '10GiB' }),
+    count: Flags.integer({
+      description: 'check whether this many guests fit into memory and disk space',
+      default: 0,
+      min: 0,
+      max: limits.members.max,
+    }),
+    memory: Flags.string({ description: 'memory of each guest: 512MiB, 2GiB, or a number of MiB; only with --count', default: '512MiB' }),
+    disk: Flags.string({ description: 'virtual disk size of each guest: 10GiB, or a number of MiB; only with --count', default: '10GiB' }),
     'start-network': Flags.string({ description: 'start this libvirt network first, for example default', helpValue: 'NAME' }),
     network: Flags.string({ description: 'network of each guest: none, user, network=NAME or bridge=NAME', default: 'user' }),
     fresh: Flags.boolean({ description: 'probe the accelerator again, even if the result is cached' }),

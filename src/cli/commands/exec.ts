@@ -10,9 +10,9 @@ import { readStdin } from '../stdin.js';
 export default class Exec extends BaseCommand {
   static override summary = 'Run a command in many guests, through the guest agent or ssh.';
   static override description = [
-    "A program with arguments runs directly; a single word that contains spaces is a command line for the guest's shell.",
+    "Several arguments are run as a program, without a shell. A single argument that contains spaces or shell characters, such as 'echo $HOME', is run by the guest's shell.",
     'The agent needs no network and no keys.',
-    'The exit code is 4 if the command failed in any guest.\n\nEach line of output starts with the name of its member.',
+    'The exit code is 4 if the command failed in any guest. At most 1 MiB of standard output and of standard error is kept per member; the rest is dropped.\n\nEach line of output starts with the name of its member.',
     'ssh shows output line by line; the agent shows it when the command has ended.',
   ].join(' ');
   static override examples = [
@@ -27,7 +27,7 @@ export default class Exec extends BaseCommand {
   ];
   static override strict = false;
   static override args = {
-    fleet: Args.string({ description: 'name of the fleet' }),
+    fleet: Args.string({ description: 'name of one or more fleets; required unless --file is given' }),
     members: Args.string({ description: 'member names, numbers or ranges, such as 1-10,17 [default: all]' }),
   };
   static override flags = {

@@ -17,7 +17,7 @@ export default class Inventory extends BaseCommand {
   ];
   static override strict = false;
   static override args = {
-    fleet: Args.string({ description: 'name of the fleet' }),
+    fleet: Args.string({ description: 'name of one or more fleets; required unless --file is given' }),
     members: Args.string({ description: 'member names, numbers or ranges, such as 1-10,17 [default: all]' }),
   };
   static override flags = {

@@ -1,14 +1,15 @@
-import { stringify } from 'yaml';
 import { parseStates } from '../../core/fleet/selection/member-filter.js';
 import { listFleets } from '../../services/fleet/status/status.js';
 import { filterFleets } from '../../services/fleet/status/status-filter.js';
 import { BaseCommand } from '../base-command.js';
 import { asksForJson, tableFlags } from '../flags/table.js';
 import { renderFleets } from '../render/status.js';
+import { yamlText } from '../terminal/yaml.js';
 
 export default class List extends BaseCommand {
   static override summary = 'List all fleets in the store.';
   static override aliases = ['ls'];
+  static override description = 'The columns are fleet, members, base, overlays, running, off, paused, broken, missing and state.';
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> --json',
@@ -29,7 +30,7 @@ export default class List extends BaseCommand {
       flags,
       async (host) => {
         const fleets = filterFleets(await listFleets(host), { problems: flags.problems, states });
-        if (flags.output === 'yaml') this.log(stringify({ fleets }).trimEnd());
+        if (flags.output === 'yaml') this.log(await yamlText({ fleets }));
         else if (fleets.length > 0 || !isFiltered) this.log(renderFleets(fleets, host.fleets.root, flags));
         if (fleets.length === 0 && isFiltered) this.logToStderr('No fleets match.');
         return { fleets };

@@ -23,7 +23,8 @@ export default class Logs extends BaseCommand {
     file: Flags.string({ description: 'fleet file; applies to all fleets in it', helpValue: 'FLEET.yaml' }),
     tail: Flags.integer({
       char: 'n',
-      description: 'print only the last lines of each member, from the last MiB of its log',
+      description: 'print only the last N lines of each member; only the last MiB of its log is read [default: the whole log]',
+      helpValue: 'N',
       ...limits.tailLines,
     }),
     raw: Flags.boolean({ description: 'print control characters unchanged, even to a terminal', exclusive: ['json'] }),

@@ -18,7 +18,9 @@ export default class Promote extends BaseCommand {
     { description: 'Small and fast, based on the old image', command: '<%= config.bin %> <%= command.id %> lab 3 --as golden2 --layered' },
   ];
   static override strict = false;
-  static override args = { member: Args.string({ description: 'name of the member, or fleet and number', required: true }) };
+  static override args = {
+    member: Args.string({ description: 'name of the member (lab-003), or fleet and number (lab 3)', required: true }),
+  };
   static override flags = {
     as: Flags.string({ description: 'name of the new base image', required: true, helpValue: 'NAME' }),
     layered: Flags.boolean({ description: 'store only the differences from the current base image' }),

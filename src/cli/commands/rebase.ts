@@ -11,7 +11,7 @@ import { renderOutcome } from '../render/outcome.js';
 export default class Rebase extends BaseCommand {
   static override summary = 'Move a fleet to another base image: canaries first, then the rest in batches.';
   static override description = [
-    'Members are reset onto the new base image: changes that the guests wrote are discarded; names, UUIDs and MAC addresses stay the same.',
+    'Members are reset onto the new base image: everything that the guests have written is discarded, and checkpoints are deleted; names, UUIDs and MAC addresses stay the same.',
     'With --keep-drift, the overlays of stopped members are moved with their changes, and the guests see the same disk content as before.\n\nThe canaries are started and must become ready.',
     'If one fails, the other members are not touched, and the canaries stay on the new base image until you rebase again, to either image.',
   ].join(' ');
@@ -41,7 +41,7 @@ export default class Rebase extends BaseCommand {
     }),
     canary: Flags.integer({ description: 'number of members to move first; 0 for none', min: 0, max: limits.members.max, default: 1 }),
     batch: Flags.integer({ description: 'number of members in each later batch [default: 16]', ...limits.batch }),
-    'keep-drift': Flags.boolean({ description: 'keep the changes that the guests wrote; members must be stopped' }),
+    'keep-drift': Flags.boolean({ description: 'keep what the guests have written; members must be stopped and have no checkpoint' }),
     ...waitFlags(),
     ...concurrencyFlags,
     ...dryRunFlag,

@@ -9,9 +9,10 @@ import { renderOutcome } from '../render/outcome.js';
 export default class Reset extends BaseCommand {
   static override summary = 'Reset members to a clean state with fresh overlays.';
   static override description = [
-    'All changes that the guests wrote are discarded; names, UUIDs and MAC addresses stay the same.',
+    'Everything that the guests have written is discarded, and checkpoints are deleted; names, UUIDs and MAC addresses stay the same.',
     'The time does not depend on how much a guest has written.',
-    'Members that were running are started again.',
+    'Members that were running are started again (see --start).\n\nWith --warm, the checkpoint of each member is restored and kept, and all selected members run afterwards.',
+    'A member whose checkpoint is from another QEMU version, machine type or definition is reset cold.',
   ].join(' ');
   static override examples = [
     { description: 'The whole fleet', command: '<%= config.bin %> <%= command.id %> lab' },
@@ -25,18 +26,18 @@ export default class Reset extends BaseCommand {
   ];
   static override strict = false;
   static override args = {
-    fleet: Args.string({ description: 'name of the fleet' }),
+    fleet: Args.string({ description: 'name of one or more fleets; required unless --file is given' }),
     members: Args.string({ description: 'member names, numbers or ranges, such as 1-10,17 [default: all]' }),
   };
   static override flags = {
     ...fileFlag,
     start: Flags.option({
-      description: 'members to start afterwards: all, none, or same (those that were running)',
+      description: 'members to start afterwards: all, none, or same (those that were running); not with --warm, which starts all',
       options: ['all', 'none', 'same'] as const,
       default: 'same',
     })(),
     'keep-instance': Flags.boolean({
-      description: 'keep the instance-id of the seeds, so that cloud-init does not repeat first-boot tasks',
+      description: 'keep the instance-id of the seeds, so that cloud-init does not repeat first-boot tasks; not with --warm',
     }),
     warm: Flags.boolean({ description: 'restore the checkpoint without booting: see "cowherd checkpoint"' }),
     hook: Flags.string({
@@ -44,7 +45,7 @@ export default class Reset extends BaseCommand {
       dependsOn: ['warm'],
       helpValue: 'COMMAND',
     }),
-    ...waitFlags('[default: 5m]; with --warm also for the agent and the hook of each guest [default: 1m]'),
+    ...waitFlags('[default: 5m]. With --warm, it also limits the agent and the hook in each guest [default for these: 1m]'),
     ...concurrencyFlags,
     concurrency: concurrencyFlag('[default: all; with --warm: 32]'),
     ...dryRunFlag,

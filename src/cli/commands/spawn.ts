@@ -55,7 +55,11 @@ export default class Spawn extends BaseCommand {
   ];
   static override args = { fleet: Args.string({ description: 'name of the fleet' }) };
   static override flags = {
-    base: Flags.string({ char: 'b', description: 'base image: a file, or a name in the store', helpValue: 'FILE|NAME' }),
+    base: Flags.string({
+      char: 'b',
+      description: 'base image of a new fleet: a file, or the name of an image in the store; with a dot or a slash it is a file (./golden)',
+      helpValue: 'FILE|NAME',
+    }),
     'from-domain': Flags.string({
       description: 'domain that is shut off: its XML becomes the template, its disks become base images',
       helpValue: 'DOMAIN',
@@ -68,7 +72,11 @@ export default class Spawn extends BaseCommand {
       description: 'with --from-running: do not resume the domain; libvirt keeps its memory in a managed save',
       dependsOn: ['from-running'],
     }),
-    count: Flags.integer({ char: 'N', description: `number of members, ${formatRange(limits.members)}`, ...limits.members }),
+    count: Flags.integer({
+      char: 'N',
+      description: `number of members, ${formatRange(limits.members)}; required for a new fleet`,
+      ...limits.members,
+    }),
     ...fileFlag,
     ...specFlags,
     format: Flags.option({

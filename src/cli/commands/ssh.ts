@@ -13,7 +13,9 @@ export default class Ssh extends BaseCommand {
   ];
   static override enableJsonFlag = false;
   static override strict = false;
-  static override args = { member: Args.string({ description: 'name of the member' }) };
+  static override args = {
+    member: Args.string({ description: 'name of the member (lab-003), or fleet and number (lab 3)', required: true }),
+  };
 
   async run(): Promise<void> {
     const { own, command = [] } = this.splitAtHyphens();

@@ -29,14 +29,14 @@ export default class Teardown extends BaseCommand {
   ];
   static override strict = false;
   static override args = {
-    fleet: Args.string({ description: 'name of the fleet' }),
+    fleet: Args.string({ description: 'name of one or more fleets; required unless --file is given' }),
     members: Args.string({ description: 'member names, numbers or ranges, such as 1-10,17 [default: the whole fleet]' }),
   };
   static override flags = {
     ...fileFlag,
     yes: Flags.boolean({ char: 'y', description: 'do not ask for confirmation' }),
     'with-base': Flags.boolean({ description: 'also remove the base image, unless another fleet uses it' }),
-    ...concurrencyFlags,
+    concurrency: concurrencyFlags.concurrency,
     ...dryRunFlag,
   };
 

@@ -7,7 +7,7 @@ export default class Verify extends BaseCommand {
   static override summary = 'Check the store and libvirt for anything orphaned, missing, damaged or unfinished.';
   static override description = [
     'Checks every fleet, base image and snapshot in the store.',
-    '--fix repairs only what can be repaired without data loss: it removes the leftovers of killed runs and makes base images read-only again.',
+    '--fix repairs only what can be repaired without data loss: it removes leftovers of killed runs and incomplete checkpoints, and corrects the permissions of base images and of files that other users can read.',
     'It never removes a disk, a domain or a record; the hints say what to do about those.',
     'The exit code is 4 if there are findings, and 6 if something could not be checked because another run has locked it.',
   ].join(' ');

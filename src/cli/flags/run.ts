@@ -23,7 +23,8 @@ export const dryRunFlag = {
 
 export const waitFlags = (value = '[default: 5m]') => ({
   wait: Flags.string({
-    description: `stages to wait for, separated by commas: running, address, agent, ssh, cloud-init; or console=REGEX [default: running]`,
+    description:
+      'stages to wait for, separated by commas: running, address, agent, ssh, cloud-init, and console=REGEX, which must come last [default: running]',
     helpValue: 'STAGE',
   }),
   ...timeoutFlag(`how long to wait until all members are ready ${value}`),

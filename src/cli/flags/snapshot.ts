@@ -8,6 +8,11 @@ import { timeoutFlag } from './run.js';
 
 export const domainArg = { domain: Args.string({ description: 'name or UUID of a domain that cowherd did not create', required: true }) };
 
+/** commit and drop accept the newest one only: its name is a safety check. */
+export const newestSnapshotArg = {
+  snapshot: Args.string({ description: 'name or number of the newest snapshot; others are refused [default: the newest]' }),
+};
+
 export const snapshotArg = { snapshot: Args.string({ description: 'name or number of the snapshot [default: the newest]' }) };
 
 export const shutdownFlags = {

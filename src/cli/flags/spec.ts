@@ -7,7 +7,11 @@ import type { DiskSpec, DomainSpec, diskInputSchema, FleetInput, GivenSpec } fro
 
 /** Flags for the domain of a member, shared by spawn and template render. */
 export const specFlags = {
-  memory: Flags.string({ char: 'm', description: 'memory of each guest: MiB, or 512MiB, 2GiB [default: 512]', helpValue: 'SIZE' }),
+  memory: Flags.string({
+    char: 'm',
+    description: 'memory of each guest: 512MiB, 2GiB, or a number of MiB [default: 512MiB]',
+    helpValue: 'SIZE',
+  }),
   vcpus: Flags.integer({ description: 'virtual CPUs of each guest [default: 1]', ...limits.vcpus }),
   'virt-type': Flags.option({
     description: 'accelerator [default: auto, which runs probe guests]',
@@ -23,7 +27,11 @@ export const specFlags = {
     description: 'QEMU cache mode of the overlays [default: writeback]',
     options: ['writeback', 'unsafe', 'none', 'writethrough', 'directsync'] as const,
   })(),
-  lean: Flags.boolean({ description: 'omit devices that slow startup [default: yes]', allowNo: true }),
+  lean: Flags.boolean({
+    description:
+      "omit the USB controller, the network boot ROM and libvirt's query of CPU features, so that guests start faster [default: yes]",
+    allowNo: true,
+  }),
   template: Flags.string({ description: 'custom domain XML template', helpValue: 'FILE' }),
   var: Flags.string({ description: 'variable for templates, used as {{vars.NAME}}', helpValue: 'NAME=VALUE', multiple: true }),
   seed: Flags.option({
@@ -65,7 +73,7 @@ export const seedFlags = {
   }),
   secret: Flags.string({
     description: 'secret value for seeds, used as {{secrets.NAME}} and never shown; @FILE reads it from a file',
-    helpValue: 'NAME=VALUE|@FILE',
+    helpValue: 'NAME=VALUE|NAME=@FILE',
     multiple: true,
   }),
 };

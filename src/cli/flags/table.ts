@@ -9,11 +9,14 @@ export const tableFlags = {
   })(),
   columns: Flags.string({ description: 'show only these columns, in this order', helpValue: 'NAME,…' }),
   sort: Flags.string({
-    description: 'sort by this column; prefix it with a hyphen for descending order: --sort=-drift',
+    description: 'sort by this column; prefix it with a hyphen for descending order, as in --sort=-base',
     helpValue: 'NAME',
   }),
   problems: Flags.boolean({ description: 'show only entries with problems' }),
-  state: Flags.string({ description: 'show only entries in these states: running, off, paused, broken, missing', helpValue: 'STATE,…' }),
+  state: Flags.string({
+    description: 'show only entries in these states: running, off, paused, broken (with a problem), missing (without domain and overlay)',
+    helpValue: 'STATE,…',
+  }),
 };
 
 /** Whether -o json was given: errors are then JSON, too. */

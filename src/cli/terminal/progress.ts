@@ -1,4 +1,3 @@
-import { createLogUpdate } from 'log-update';
 import type { ProgressListener } from '../../core/progress.js';
 import { seconds } from './format.js';
 import { page, widthOf } from './layout.js';
@@ -58,19 +57,19 @@ const tickMs = 1_000;
 /** Writes only notes until there is a bar to draw. */
 class Bars implements Shown {
   readonly #stream: NodeJS.WriteStream;
-  readonly #frame;
   readonly #all = new Map<string, Work>();
+  #loading: Promise<void> | undefined;
+  #frame: ReturnType<typeof import('log-update').createLogUpdate> | undefined;
   #isDrawn = false;
   #timer: NodeJS.Timeout | undefined;
   #dueAt = Number.POSITIVE_INFINITY;
 
   constructor(stream: NodeJS.WriteStream) {
     this.#stream = stream;
-    this.#frame = createLogUpdate(stream);
   }
 
   note(text: string): void {
-    if (this.#isDrawn) this.#frame.clear();
+    if (this.#isDrawn) this.#frame?.clear();
     // Overwrite the ^C that the terminal shows.
     this.#stream.write(`\r${forStream(page(text, this.#stream), this.#stream)}\n`);
     if (this.#isDrawn) this.#draw();
@@ -78,6 +77,10 @@ class Bars implements Shown {
 
   work(event: WorkEvent): void {
     follow(this.#all, event);
+    // Loading it takes a tenth of the time of a short command, which draws no bar.
+    this.#loading ??= import('log-update').then(({ createLogUpdate }) => {
+      this.#frame = createLogUpdate(this.#stream);
+    });
     this.#schedule(this.#isDrawn ? frameMs : patienceMs);
   }
 
@@ -87,7 +90,7 @@ class Bars implements Shown {
     this.#dueAt = Number.POSITIVE_INFINITY;
     if (this.#isDrawn) {
       this.#draw();
-      this.#frame.done();
+      this.#frame?.done();
       this.#isDrawn = false;
     }
     this.#all.clear();
@@ -106,11 +109,12 @@ class Bars implements Shown {
     this.#timer = setTimeout(() => {
       this.#dueAt = Number.POSITIVE_INFINITY;
       this.#draw();
-      this.#schedule(tickMs);
+      this.#schedule(this.#isDrawn ? tickMs : frameMs);
     }, ms).unref();
   }
 
   #draw(): void {
+    if (this.#frame === undefined) return;
     this.#isDrawn = true;
     this.#frame(forStream(renderBars(this.#all.values(), widthOf(this.#stream) ?? 80, performance.now()), this.#stream));
   }

@@ -18,10 +18,10 @@ const colorOf: Record<Style, keyof typeof inspect.colors> = {
   strong: 'bold',
 };
 
-const key = `\u001b]${randomBytes(8).toString('hex')};`;
+const key = `\u001b]8;${randomBytes(8).toString('hex')};`;
 const markEnd = '\u0007';
 
-/** Has no display width: {@link https://www.npmjs.com/package/string-width | string-width} and wrap-ansi treat the marks as escape sequences. */
+/** Has no display width: the marks have the form of links, which the libraries that measure and wrap text know as escape sequences. */
 export function paint(style: Style, text: string): string {
   const [open, close] = inspect.colors[colorOf[style]] ?? [0, 0];
   const isSeen = takesColor(process.stdout) || takesColor(process.stderr);

@@ -3,9 +3,7 @@ import { z } from 'zod';
 import { CowherdError } from '../errors.js';
 import { isPublicKey } from '../guest/ssh-keys.js';
 import { maxLength } from '../limits.js';
-import { findingsIn } from '../spec/file-findings.js';
 import { fleetSchema } from '../spec/spec.js';
-import { readYaml } from '../spec/yaml-document.js';
 
 /** Defaults of the command line, and the precedence of their sources. */
 
@@ -60,33 +58,6 @@ export function settle(layers: readonly ConfigLayer[]): Settings {
   return settings as Settings;
 }
 
-/**
- * Reads a config file. Paths in it are relative to its directory, and may begin with ~/.
- * @throws BAD_SPEC, with the position of each finding
- */
-export function parseConfig(content: string, path: string, directory: string, home: string): Config {
-  const yaml = readYaml(content);
-  if (yaml.problem !== undefined) {
-    const { at, reason } = yaml.problem;
-    throw new CowherdError('BAD_SPEC', `${path}${at === undefined ? '' : `:${at.line}:${at.column}`}: invalid YAML: ${reason}`, {
-      hint: 'Correct the file, or move it away.',
-    });
-  }
-  // An empty file sets nothing.
-  const document = yaml.value ?? {};
-  const result = configSchema.safeParse(document);
-  if (!result.success) {
-    const isFleetFile = typeof document === 'object' && ('fleets' in document || ('name' in document && 'count' in document));
-    throw new CowherdError('BAD_SPEC', `${path} is not a valid cowherd config file`, {
-      details: findingsIn(path, yaml.locate, () => settingNames).of(result.error, document),
-      hint: isFleetFile
-        ? 'It looks like a fleet file: give it another name, such as lab.yaml, since a cowherd.yaml holds defaults.'
-        : `It may set ${settingNames.join(', ')}. Correct the file, or move it away.`,
-    });
-  }
-  return withPaths(result.data, (file) => expand(file, directory, home));
-}
-
 /** @throws BAD_SPEC */
 export function configOfEnvironment(
   environment: Readonly<Record<string, string | undefined>>,
@@ -103,12 +74,14 @@ export function configOfEnvironment(
         hint: `Correct it, or unset it: unset ${variable}`,
       });
     }
-    const values = withPaths(parsed.data, (file) => expand(file, directory, home));
+    const values = withPaths(parsed.data, directory, home);
     return [{ source: { kind: 'environment' as const, from: variable }, values }];
   });
 }
 
-function withPaths(config: Config, expanded: (path: string) => string): Config {
+/** @returns the config with absolute paths: relative ones are in that directory, and ~ is the home directory */
+export function withPaths(config: Config, directory: string, home: string): Config {
+  const expanded = (path: string): string => expand(path, directory, home);
   const { store, template, sshKeys, ...rest } = config;
   return {
     ...rest,

@@ -2,7 +2,6 @@ import { selectMembers } from '../../core/fleet/selection/selection.js';
 import { parseTargets, type Target } from '../../core/fleet/selection/targets.js';
 import type { Ports } from '../../ports/index.js';
 import { loadFleet } from './access.js';
-import { readFleetFile } from './file.js';
 
 /** Resolves the targets of a verb: words, or the fleets of a fleet file. If there are several, all are looked up before the first one is changed, so that a mistyped name changes nothing.
  * @throws BAD_USAGE, FLEET_NOT_FOUND, MEMBER_NOT_FOUND
@@ -12,7 +11,7 @@ export async function findTargets(
   words: readonly string[],
   file?: string,
 ): Promise<Target[]> {
-  const inFile = file === undefined ? undefined : (await readFleetFile(ports, file)).map(({ name }) => name);
+  const inFile = file === undefined ? undefined : await fleetsInFile(ports, file);
   const targets = parseTargets(words, words.length === 0 ? [] : await ports.fleets.list(), inFile);
   if (targets.length > 1) {
     for (const { fleet, members } of targets) {
@@ -26,4 +25,10 @@ export async function findTargets(
 /** All fleets of the store, including damaged ones. */
 export async function allFleets({ fleets }: Pick<Ports, 'fleets'>): Promise<Target[]> {
   return (await fleets.list()).map((fleet) => ({ fleet, members: [] }));
+}
+
+/** Only with a file, the YAML parser is loaded. */
+async function fleetsInFile(ports: Pick<Ports, 'readFile'>, file: string): Promise<string[]> {
+  const { readFleetFile } = await import('./file.js');
+  return (await readFleetFile(ports, file)).map(({ name }) => name);
 }

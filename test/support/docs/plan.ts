@@ -59,7 +59,7 @@ export const planned: Record<string, Plan> = {
   'docs/snapshots.md#list': { world: 'snapshots' },
   'docs/snapshots.md#rollback': { world: 'snapshots' },
   'docs/snapshots.md#commit': { world: 'snapshots', before: ['cowherd snapshot take web --name upgraded --yes'] },
-  'docs/snapshots.md#what-is-refused-and-why': { reason: 'needs an image that was changed: test/e2e/snapshot/snapshot.test.ts' },
+  'docs/snapshots.md#what-is-refused-and-why': { reason: 'needs an image that was changed: test/e2e/snapshot/snapshot-images.test.ts' },
   'docs/snapshots.md#after-a-crash': { reason: 'needs a run that was killed: test/e2e/faults/crash-matrix.test.ts' },
 
   'docs/warm.md#checkpoints-and-warm-resets': { reason: 'the guide has the same commands, which run there' },

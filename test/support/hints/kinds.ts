@@ -274,7 +274,7 @@ export const hintKinds: HintKind[] = [
   {
     kind: 'start, stop or resume',
     says: /cowherd (start|stop)|virsh (start|shutdown)|Resume it|(may|It may) still shut down|--force|Start it|Stop it|Shut it down|virsh start|started by hand/,
-    tests: e2e('base/promote', 'fleet/verbs', 'faults/full-disk', 'snapshot/snapshot'),
+    tests: e2e('base/promote', 'fleet/verbs', 'faults/full-disk', 'snapshot/snapshot-refusals'),
     how: 'followed',
   },
   { kind: 'increase the timeout', says: /--timeout|TIMEOUT/, tests: e2e('guest/guests', 'faults/hangs'), how: 'followed' },
@@ -312,7 +312,7 @@ export const hintKinds: HintKind[] = [
   {
     kind: 'snapshots of other domains',
     says: /snapshot|Restore the overlay|virsh edit|all to the new file|put the disks|keep it off|docs\/snapshots|It was started, or saved|NVRAM|the original/i,
-    tests: e2e('hints/snapshots', 'snapshot/snapshot', 'snapshot/snapshot-xml'),
+    tests: e2e('hints/snapshots', 'snapshot/snapshot-refusals', 'snapshot/snapshot-xml'),
     how: 'followed',
   },
 

@@ -3,7 +3,7 @@ import { posix } from 'node:path';
 import { Config } from '@oclif/core';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { parseConfig } from '../../../src/core/host/settings.js';
+import { parseConfig } from '../../../src/core/host/config-file.js';
 import { parseFleetFile } from '../../../src/core/spec/spec.js';
 import { anchorsOf, type Block, commandsOf, cowherdCalls, pages, readPage, repository, textOf } from '../../support/docs/pages.js';
 import { planned } from '../../support/docs/plan.js';

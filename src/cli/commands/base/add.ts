@@ -13,7 +13,7 @@ export default class BaseAdd extends BaseCommand {
   static override examples = ['<%= config.bin %> <%= command.id %> debian-12.qcow2 --name debian12'];
   static override args = { file: Args.string({ description: 'a qcow2 or raw image', required: true }) };
   static override flags = {
-    name: Flags.string({ description: 'name of the base image [default: the name of the file]' }),
+    name: Flags.string({ description: 'name of the base image [default: the file name in lower case, without its extension]' }),
     format: Flags.option({ description: 'format of the file [default: auto-detected]', options: ['qcow2', 'raw'] as const })(),
     'trust-chain': Flags.boolean({ description: 'accept an image that has a backing file, and flatten it' }),
   };

@@ -1,6 +1,6 @@
 import { commitSnapshot } from '../../../services/snapshot/revert.js';
 import { BaseCommand } from '../../base-command.js';
-import { domainArg, shutdownFlags, snapshotArg, snapshotOptions, yesFlag } from '../../flags/snapshot.js';
+import { domainArg, newestSnapshotArg, shutdownFlags, snapshotOptions, yesFlag } from '../../flags/snapshot.js';
 import { renderSnapshotOutcome } from '../../render/snapshots.js';
 
 export default class SnapshotCommit extends BaseCommand {
@@ -15,7 +15,7 @@ export default class SnapshotCommit extends BaseCommand {
     '<%= config.bin %> <%= command.id %> web',
     { description: 'Without confirmation, and leave the domain off', command: '<%= config.bin %> <%= command.id %> web --yes --no-start' },
   ];
-  static override args = { ...domainArg, ...snapshotArg };
+  static override args = { ...domainArg, ...newestSnapshotArg };
   static override flags = { ...shutdownFlags, ...yesFlag };
 
   async run() {

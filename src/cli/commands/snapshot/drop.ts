@@ -1,7 +1,7 @@
 import { Flags } from '@oclif/core';
 import { dropSnapshot } from '../../../services/snapshot/revert.js';
 import { BaseCommand } from '../../base-command.js';
-import { domainArg, shutdownFlags, snapshotArg, snapshotOptions, yesFlag } from '../../flags/snapshot.js';
+import { domainArg, newestSnapshotArg, shutdownFlags, snapshotOptions, yesFlag } from '../../flags/snapshot.js';
 import { renderSnapshotOutcome } from '../../render/snapshots.js';
 
 export default class SnapshotDrop extends BaseCommand {
@@ -15,7 +15,7 @@ export default class SnapshotDrop extends BaseCommand {
     '<%= config.bin %> <%= command.id %> web --yes',
     { description: 'Even if the original disk has changed since', command: '<%= config.bin %> <%= command.id %> web --accept-changed' },
   ];
-  static override args = { ...domainArg, ...snapshotArg };
+  static override args = { ...domainArg, ...newestSnapshotArg };
   static override flags = {
     ...shutdownFlags,
     ...yesFlag,

@@ -17,7 +17,9 @@ export default class TemplateEject extends BaseCommand {
     '<%= config.bin %> <%= command.id %> domain.xml.hbs',
     { description: 'The cloud-init user-data', command: '<%= config.bin %> <%= command.id %> --part user-data' },
   ];
-  static override args = { file: Args.string({ description: 'file to write; must not exist yet [default: the name of the part]' }) };
+  static override args = {
+    file: Args.string({ description: 'file to write; must not exist yet [default: domain.xml.hbs, user-data.hbs or meta-data.hbs]' }),
+  };
   static override flags = {
     part: Flags.option({ description: 'template to write', options: Object.keys(parts) as Part[], default: 'domain' as Part })(),
   };
