@@ -3,12 +3,12 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { HungQemus } from '../../support/hung.js';
 import { Lab, TestNetwork } from '../../support/lab.js';
+import { isLong } from '../../support/long.js';
 
 /**
  * Commands that access guests, on a fleet of Linux guests: the first works, the QEMU of the second is stopped, and the agent of the third
- * hangs with its channel open. test/soak/hangs-inside.test.ts does the same with more commands.
+ * hangs with its channel open. The long tests try more commands.
  */
-const isLong = process.env.CWT_LONG !== undefined;
 
 describe('commands in guests, two of which hang', () => {
   let lab: Lab;
