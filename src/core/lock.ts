@@ -1,4 +1,3 @@
-import { shellWord } from './quoting.js';
 /** The note that a run writes into a lock file while it holds the lock, and descriptions of lock holders. */
 
 export interface LockNote {
@@ -67,7 +66,7 @@ export function lockHint({ kind, pid }: LockHolder, path: string): string {
     return 'Run the command again with --lock-timeout 5m: it waits that long for the lock. The lock is released when that process ends.';
   if (kind === 'stranger')
     return `See what it is (ps -fp ${pid}) and why it has ${path} locked. The lock is released when that process ends.`;
-  return `To see which process holds it, run as root: fuser -v ${shellWord(path)}`;
+  return 'To see which process holds it, run as root on the host: lslocks -u -o PID,COMMAND,PATH';
 }
 
 /** The holder of a lock, for JSON. */

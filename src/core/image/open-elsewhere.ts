@@ -19,7 +19,8 @@ export class OpenElsewhere extends CowherdError {
 }
 
 function hintFor(path: string, processes: readonly OpenIn[]): string {
-  if (processes.length === 0) return `Close it there, then run the command again. As root, "fuser ${shellWord(path)}" names the process.`;
+  if (processes.length === 0)
+    return `Close it there, then run the command again. As root, "fuser ${shellWord(path)}" (package psmisc) names the process.`;
   const pids = processes.map(({ pid }) => pid).join(' ');
   if (processes.some(({ name }) => /^(qemu-system|qemu-kvm|kvm$|guestfs|guestmount)/.test(name)))
     return 'Shut down the virtual machine that uses it (or guestunmount it), then run the command again.';

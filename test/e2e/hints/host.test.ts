@@ -85,8 +85,8 @@ describe('hints about the host', () => {
       const { exitCode, stdout } = await execa('unshare', inside, { env: lab.env, reject: false });
       const { message, hint } = JSON.parse(stdout).error;
       expect([exitCode, message]).toEqual([6, expect.stringContaining('a process that this user cannot see')]);
-      const [command = ''] = /fuser -v \S+$/.exec(hint) ?? [];
-      expect((await execa('bash', ['-c', `${command} 2>&1`])).stdout).toMatch(new RegExp(`root +${holder.pid} .*sleep`));
+      const [command = ''] = /lslocks .*$/.exec(hint) ?? [];
+      expect((await execa('bash', ['-c', command])).stdout).toMatch(new RegExp(`${holder.pid} +sleep +${path}`));
     } finally {
       holder.kill();
       await holder;

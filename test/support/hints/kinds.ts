@@ -45,7 +45,7 @@ export const hintKinds: HintKind[] = [
   { kind: 'use the system daemon', says: /may not use the system daemon/, tests: e2e('host/users'), how: 'followed' },
   {
     kind: 'locks held by other processes',
-    says: /^Only the owner of|lock is released|^Run the command again when that process|See what it is \(ps|fuser -v|^To see which process holds it|^It has another hard link/,
+    says: /^Only the owner of|lock is released|^Run the command again when that process|See what it is \(ps|^To see which process holds it|^It has another hard link/,
     tests: ['test/integration/store/lock.test.ts', ...e2e('hints/host', 'host/users')],
     how: 'followed',
   },
