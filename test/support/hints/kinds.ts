@@ -125,7 +125,7 @@ export const hintKinds: HintKind[] = [
   {
     kind: 'a domain outside the fleet with the same name',
     says: /domrename|Rename it, or choose another fleet name|virsh undefine …$|nor files that it may have open/,
-    tests: e2e('base/tamper', 'fleet/verbs'),
+    tests: e2e('base/tamper', 'fleet/damage'),
     how: 'followed',
   },
   {
@@ -216,7 +216,7 @@ export const hintKinds: HintKind[] = [
   {
     kind: 'memory',
     says: /out of memory|fit\. Start fewer/,
-    tests: e2e('hints/host', 'fleet/verbs'),
+    tests: e2e('hints/host', 'fleet/memory'),
     how: 'followed',
   },
   {
@@ -296,7 +296,7 @@ export const hintKinds: HintKind[] = [
     tests: e2e('hints/domains', 'guest/guests'),
     how: 'followed',
   },
-  { kind: 'templates', says: /template/, tests: e2e('hints/domains', 'fleet/verbs'), how: 'followed' },
+  { kind: 'templates', says: /template/, tests: e2e('hints/domains', 'fleet/templates'), how: 'followed' },
   {
     kind: 'checkpoints',
     says: /checkpoint|Nothing was loaded|warm reset/i,
