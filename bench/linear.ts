@@ -15,14 +15,14 @@ const figures = { cpu_s: 'CPU-s', wall_s: 's', peak_kib: 'KiB' } as const;
  * The highest cost of one more member between two sizes, relative to the average over all sizes. Uses differences because totals
  * would hide it behind the fixed cost of a run.
  */
-export function growth(xs: readonly number[], ys: readonly number[]): number {
+function growth(xs: readonly number[], ys: readonly number[]): number {
   const slope = (from: number, to: number): number => (at(ys, to) - at(ys, from)) / (at(xs, to) - at(xs, from));
   const steps = xs.slice(1).map((_, index) => slope(index, index + 1));
   return Math.max(...steps) / slope(0, -1);
 }
 
 /** The highest rise of the cost per member, including start-up, from one size to the next: at most 1 for a linear command. */
-export function risePerMember(xs: readonly number[], ys: readonly number[]): number {
+function risePerMember(xs: readonly number[], ys: readonly number[]): number {
   return Math.max(...xs.slice(1).map((x, index) => at(ys, index + 1) / x / (at(ys, index) / at(xs, index))));
 }
 

@@ -17,13 +17,13 @@ export interface FoundConfig {
   ignored: Array<{ path: string; reason: string }>;
 }
 
-export const projectFileName = 'cowherd.yaml';
+const projectFileName = 'cowherd.yaml';
 
 export function home(): string {
   return process.env.HOME || homedir();
 }
 
-export function userFilePath(): string {
+function userFilePath(): string {
   const { XDG_CONFIG_HOME: directory = '' } = process.env;
   // By the XDG specification, a relative path is invalid.
   return join(isAbsolute(directory) ? directory : join(home(), '.config'), 'cowherd', 'config.yaml');

@@ -1,8 +1,8 @@
 import { CowherdError } from '../../core/errors.js';
 import { runTool } from '../process.js';
 
-export const systemUri = 'qemu:///system';
-export const sessionUri = 'qemu:///session';
+const systemUri = 'qemu:///system';
+const sessionUri = 'qemu:///session';
 
 export function isSystemUri(uri: string): boolean {
   return /\/system(\?.*)?$/.test(uri);

@@ -7,7 +7,7 @@ import { escapeUnsafe } from '../../core/guest/text.js';
  * Asks a yes-or-no question on the terminal. Anything but y or yes means no, including Ctrl-D and a closed terminal.
  * @throws AbortError on Ctrl-C, and if the signal is aborted
  */
-export async function confirm(question: string, signal?: AbortSignal): Promise<boolean> {
+async function confirm(question: string, signal?: AbortSignal): Promise<boolean> {
   const { stdin, stderr } = process;
   const interruption = new AbortController();
   const terminal = createInterface({ input: stdin, output: stderr });

@@ -40,7 +40,7 @@ export function forStream(text: string, stream: NodeJS.WriteStream): string {
 }
 
 /** FORCE_COLOR and NO_COLOR decide; otherwise color is used on terminals that support it. */
-export function takesColor(stream: NodeJS.WriteStream): boolean {
+function takesColor(stream: NodeJS.WriteStream): boolean {
   const { FORCE_COLOR: forced, NO_COLOR: refused } = process.env;
   if (forced !== undefined) return !['0', 'false'].includes(forced);
   if (refused !== undefined && refused !== '') return false;

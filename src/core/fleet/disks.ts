@@ -2,7 +2,7 @@ import type { DiskSpec } from '../spec/spec.js';
 import { type BaseRef, baseOf, type FleetRecord } from './record.js';
 
 /** The name of a member's first disk. */
-export const firstDisk = 'root';
+const firstDisk = 'root';
 
 /** The initial content of a disk: an empty overlay on a base image, or a blank disk. */
 export type DiskOrigin = { base: BaseRef; bytes?: number | undefined } | { bytes: number };
@@ -15,7 +15,7 @@ export interface MemberDisk {
 }
 
 /** Member names have no dots, so a stem identifies the member. */
-export function diskStem(member: string, disk: string = firstDisk): string {
+function diskStem(member: string, disk: string = firstDisk): string {
   return disk === firstDisk ? member : `${member}.${disk}`;
 }
 

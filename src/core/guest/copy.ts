@@ -18,7 +18,7 @@ export interface CopyPlan {
  * `lab:/etc/motd`, `lab-001:/etc/motd`, `web,db:/etc/motd` or a path on this host; `./a:b` is on this host, too.
  * @param hasFile whether a fleet file names the fleets, so that `:/etc/motd` is in their guests
  */
-export function parseSide(text: string, hasFile = false): CopySide {
+function parseSide(text: string, hasFile = false): CopySide {
   const match = (hasFile ? /^()?:(.*)$/s : /^([a-z0-9][a-z0-9,-]{0,1000}):(.*)$/s).exec(text);
   return match === null ? { target: undefined, path: text } : { target: match[1] ?? '', path: match[2] ?? '' };
 }

@@ -43,7 +43,7 @@ export function escapeUnsafe(text: string): string {
 }
 
 /** Lines of a guest's text. A carriage return also ends a line, since the following text would overwrite it. */
-export function linesOf(text: string): string[] {
+function linesOf(text: string): string[] {
   return text.replace(/(?:\r{1,3}\n|\n|\r)$/, '').split(/\r{1,3}\n|\n|\r/);
 }
 

@@ -6,7 +6,7 @@ import { CowherdError } from '../errors.js';
 export type VirtType = 'kvm' | 'qemu';
 
 /** A level of the x86-64 ABI, based on `kvm64`: see {@link baselineFeatures}. */
-export const baselineCpu = 'x86-64-v2';
+const baselineCpu = 'x86-64-v2';
 
 const modeOf: Record<string, string> = { 'host-model': 'host-model', 'host-passthrough': 'host-passthrough', max: 'maximum' };
 

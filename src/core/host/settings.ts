@@ -24,7 +24,7 @@ export type SettingName = keyof Config;
 export const settingNames = Object.keys(configSchema.shape) as SettingName[];
 
 /** Environment variables and their settings; several keys are separated by colons. */
-export const variables: Record<SettingName, string> = {
+const variables: Record<SettingName, string> = {
   connect: 'LIBVIRT_DEFAULT_URI',
   store: 'COWHERD_STORE',
   network: 'COWHERD_NETWORK',

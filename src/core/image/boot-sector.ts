@@ -11,8 +11,7 @@
 export type BootSectorEnding = 'halt' | 'exit' | 'power-button';
 
 export const bootSectorBytes = 512;
-export const markerOffset = 512;
-export const markerMagic = 'COWHERD1';
+const markerMagic = 'COWHERD1';
 
 // 16-bit code at 0x7c00. Addresses such as 0x7ca0 refer to the tables at its end.
 const program = [

@@ -162,10 +162,3 @@ export function expectedDisks(levels: readonly SnapshotLevel[]): Map<string, Ima
   for (const { disks } of levels) for (const { target, overlay } of disks) expected.set(target, { path: overlay, format: 'qcow2' });
   return expected;
 }
-
-/** The original images below the lowest overlays, by target; not created by cowherd. */
-export function originals(levels: readonly SnapshotLevel[]): Map<string, LevelDisk> {
-  const lowest = new Map<string, LevelDisk>();
-  for (const { disks } of levels) for (const disk of disks) if (!lowest.has(disk.target)) lowest.set(disk.target, disk);
-  return lowest;
-}

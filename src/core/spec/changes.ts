@@ -27,7 +27,7 @@ export function definitionChanges(
   return [...specChanges(before, record.spec), ...moved];
 }
 
-export function specIn(text: string): DomainSpec | undefined {
+function specIn(text: string): DomainSpec | undefined {
   try {
     return domainSpecSchema.safeParse(JSON.parse(text)).data;
   } catch {
@@ -59,7 +59,7 @@ const sources: Partial<Record<keyof DomainSpec, string>> = {
   warm: 'memory',
 };
 
-export function specChanges(before: DomainSpec, after: DomainSpec): string[] {
+function specChanges(before: DomainSpec, after: DomainSpec): string[] {
   const changes: string[] = [];
   if (before.memoryMiB !== after.memoryMiB) changes.push(`memory ${before.memoryMiB} → ${after.memoryMiB} MiB`);
   if (before.rootBytes !== after.rootBytes) changes.push(`root disk ${sizeOf(before.rootBytes)} → ${sizeOf(after.rootBytes)}`);

@@ -10,7 +10,7 @@ import type { YamlValue } from './yaml-document.js';
 /** A reference of a fleet, a domain or an operation to a base image. */
 export const baseRefSchema = z.strictObject({ name: z.string().regex(namePattern), digest: z.string().regex(/^[0-9a-f]{64}$/) });
 export type BaseRef = z.infer<typeof baseRefSchema>;
-export const diskBuses = ['virtio', 'scsi', 'sata'] as const;
+const diskBuses = ['virtio', 'scsi', 'sata'] as const;
 
 /** An additional disk of each member: blank, or an overlay on a base image. */
 export const diskSpecSchema = z.strictObject({

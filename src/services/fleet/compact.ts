@@ -23,7 +23,7 @@ import {
 import { assertOffline, assertOwnDisk, runningError } from './disks/offline-disk.js';
 
 /** Limited by disk I/O: more at once gain little, and each needs space for a copy. */
-export const defaultCompactConcurrency = 2;
+const defaultCompactConcurrency = 2;
 
 export interface CompactOptions extends WorkOptions {
   fleet: string;

@@ -6,7 +6,7 @@ import { isAborted } from '../run/member-executor.js';
 
 /** Shuts down guests by their agent or the power button, and waits for them. */
 
-export const defaultShutdownMs = 60_000;
+const defaultShutdownMs = 60_000;
 /** A guest that is still booting ignores the request. */
 const askAgainMs = 10_000;
 export const shutdownPollMs = 250;

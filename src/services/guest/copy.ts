@@ -45,7 +45,7 @@ export interface CopyOutcome {
   members: MemberCopy[];
 }
 
-export const defaultCopyMs = 10 * 60_000;
+const defaultCopyMs = 10 * 60_000;
 const bannerMs = 3_000;
 
 /** Copies a file into guests or from them. From a whole fleet, it copies into one directory per member. */

@@ -46,7 +46,7 @@ export interface ExecOutcome {
   members: MemberExec[];
 }
 
-export const defaultExecMs = 60_000;
+const defaultExecMs = 60_000;
 /** Output limits per member and in total: bytes of each stream. */
 const maxBytesPerMember = 1024 * 1024;
 const maxBytesInTotal = 64 * 1024 * 1024;

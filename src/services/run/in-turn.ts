@@ -40,7 +40,7 @@ export async function inTurn<S, T>(
 type StageEvent = Extract<ProgressEvent, { kind: 'stage' }>;
 
 /** Sums the progress of each stage over several concurrent fleets. */
-export class SummedProgress {
+class SummedProgress {
   readonly #counts = new Map<string, Map<symbol, StageEvent>>();
 
   listenerOf(listener: ProgressListener | undefined): ProgressListener | undefined {

@@ -94,7 +94,7 @@ function begins(step: string): boolean {
 }
 
 /** `started` counts every start, including members that were created or reset before it. */
-export function countOutcomes(members: readonly MemberOutcome[], started: ReadonlySet<string>): Outcome['counts'] {
+function countOutcomes(members: readonly MemberOutcome[], started: ReadonlySet<string>): Outcome['counts'] {
   const counts: Outcome['counts'] = { created: 0, unchanged: 0, started: 0, failed: 0 };
   for (const { outcome } of members) if (outcome !== 'started') counts[outcome] = (counts[outcome] ?? 0) + 1;
   counts.started = started.size;

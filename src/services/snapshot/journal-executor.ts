@@ -103,7 +103,7 @@ class Run {
         const { path, format } = disk.backing;
         if (format === 'qcow2' && (await this.ports.disks.qcow2Header(path)).dirty) {
           throw new CowherdError('PREFLIGHT_FAILED', `${path} was not closed cleanly`, {
-            hint: `Run "qemu-img check -r all ${shellWord(path)}".`,
+            hint: `Repair it: qemu-img check -r all ${shellWord(path)}`,
           });
         }
         const seal = await this.ports.disks.seal(path);
@@ -182,7 +182,7 @@ class Run {
     } catch (second) {
       return this.#unfinished(error, `It could not be undone: ${reportOf(second).message}`);
     }
-    // Report the original error; a failed start is only a note.
+    // A failed start is only a note.
     await this.#startAgain().catch((second: unknown) => this.options.onProgress?.({ kind: 'note', text: reportOf(second).message }));
     return error;
   }

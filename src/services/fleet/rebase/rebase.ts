@@ -50,7 +50,7 @@ export interface RebaseOptions extends WorkOptions {
   dryRun?: boolean | undefined;
 }
 
-export const defaultBatch = 16;
+const defaultBatch = 16;
 
 /** Moves a fleet to another base image: first some canaries, then the rest in batches. Members are reset onto the image, or keep their drift. If a canary fails, the other members are not changed.
  */
