@@ -184,7 +184,7 @@ export function assertChecks(checks: readonly Check[], force: boolean): string[]
   }
   return checks
     .filter((check) => check.status !== 'ok' && !(check.name === 'accelerator'))
-    .map(({ name, message }) => `${name}: ${message}`);
+    .map(({ name, status, message, hint }) => `${name}: ${message}${status === 'warning' && hint !== undefined ? `. ${hint}` : ''}`);
 }
 
 export function ok(name: string, message: string): Check {

@@ -76,7 +76,7 @@ describe('hints about networks', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('widen a range that is too small', async () => {
+  it('widen a range that is too small, and add one that is missing', async () => {
     const network = await open('w', 10);
     const fleet = lab.fleet('wide');
     const refused = await spawn(fleet, 2, network.name);
@@ -95,7 +95,13 @@ describe('hints about networks', () => {
     await virsh('net-destroy', network.name);
     await virsh('net-start', network.name);
     const none = await spawn(fleet, 1, network.name);
-    expect([none.exitCode, none.json.notes.join()]).toEqual([0, expect.stringContaining('no DHCP range')]);
+    expect([none.exitCode, none.json.notes.join()]).toEqual([0, expect.stringContaining('Add a <dhcp> range to the network')]);
+    expect(none.json.members[0].address).toBeNull();
+    const range = `<dhcp><range start='${network.address(10)}' end='${network.address(11)}'/></dhcp>`;
+    await edit(command, `s#</ip>#${range}</ip>#`);
+    await virsh('net-destroy', network.name);
+    await virsh('net-start', network.name);
+    expect((await lab.ok('spawn', fleet)).members[0].address).toBe(network.address(10));
     await lab.ok('teardown', fleet, '--yes');
   });
 
