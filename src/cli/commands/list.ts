@@ -4,7 +4,7 @@ import { filterFleets } from '../../services/fleet/status/status-filter.js';
 import { BaseCommand } from '../base-command.js';
 import { asksForJson, tableFlags } from '../flags/table.js';
 import { renderFleets } from '../render/status.js';
-import { yamlText } from '../terminal/yaml.js';
+import { yamlOutput } from '../terminal/yaml.js';
 
 export default class List extends BaseCommand {
   static override summary = 'List all fleets in the store.';
@@ -30,7 +30,7 @@ export default class List extends BaseCommand {
       flags,
       async (host) => {
         const fleets = filterFleets(await listFleets(host), { problems: flags.problems, states });
-        if (flags.output === 'yaml') this.log(await yamlText({ fleets }));
+        if (flags.output === 'yaml') this.log(await yamlOutput({ fleets }));
         else if (fleets.length > 0 || !isFiltered) this.log(renderFleets(fleets, host.fleets.root, flags));
         if (fleets.length === 0 && isFiltered) this.logToStderr('No fleets match.');
         return { fleets };

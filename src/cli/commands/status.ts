@@ -12,7 +12,7 @@ import { asksForJson, tableFlags } from '../flags/table.js';
 import { renderFleets, renderStatus, renderWatchFrame } from '../render/status.js';
 import { statusFields, statusRows } from '../render/status-fields.js';
 import { renderRows, type TableView } from '../terminal/rows.js';
-import { yamlText } from '../terminal/yaml.js';
+import { yamlOutput } from '../terminal/yaml.js';
 
 const watchMs = 2_000;
 
@@ -81,7 +81,7 @@ export default class Status extends BaseCommand {
         const whole = isAll && targets.length === 1 ? { fleets: [document] } : document;
         if (isFiltered && found.every(({ members }) => members.length === 0)) this.logToStderr('No members match.');
         if (flags.output === 'csv') this.log(renderRows(statusRows(found), Object.values(statusFields), [], flags));
-        if (flags.output === 'yaml') this.log(await yamlText(whole));
+        if (flags.output === 'yaml') this.log(await yamlOutput(whole));
         return whole;
       },
       { isWatch: flags.watch, isReader: !flags.watch && !flags.recover },
