@@ -3,7 +3,7 @@ import { exitCodeOfOutcome } from '../../core/fleet/outcome.js';
 import { parseWaitFor } from '../../core/guest/stages.js';
 import { checkpoint } from '../../services/checkpoint/take.js';
 import { BaseCommand } from '../base-command.js';
-import { concurrencyFlags, dryRunFlag, fileFlag, waitFlags } from '../flags/run.js';
+import { bootConcurrencyFlag, concurrencyFlags, dryRunFlag, fileFlag, waitFlags } from '../flags/run.js';
 import { renderOutcome } from '../render/outcome.js';
 
 export default class Checkpoint extends BaseCommand {
@@ -32,6 +32,7 @@ export default class Checkpoint extends BaseCommand {
     drop: Flags.boolean({ description: 'delete the checkpoints', exclusive: ['wait', 'timeout'] }),
     ...waitFlags(),
     ...concurrencyFlags,
+    'boot-concurrency': bootConcurrencyFlag('number of members to save at the same time [default: 8]'),
     ...dryRunFlag,
   };
 

@@ -6,7 +6,7 @@ import type { Host } from '../../host.js';
 import { teardown } from '../../services/fleet/teardown/teardown.js';
 import { teardownLoss } from '../../services/fleet/teardown/teardown-loss.js';
 import { BaseCommand } from '../base-command.js';
-import { concurrencyFlags, dryRunFlag, fileFlag } from '../flags/run.js';
+import { bootConcurrencyFlag, concurrencyFlags, dryRunFlag, fileFlag } from '../flags/run.js';
 import { renderOutcome } from '../render/outcome.js';
 import { renderLoss } from '../render/teardown.js';
 import { confirmed, isTerminal } from '../terminal/confirm.js';
@@ -36,7 +36,8 @@ export default class Teardown extends BaseCommand {
     ...fileFlag,
     yes: Flags.boolean({ char: 'y', description: 'do not ask for confirmation' }),
     'with-base': Flags.boolean({ description: 'also remove the base image, unless another fleet uses it' }),
-    concurrency: concurrencyFlags.concurrency,
+    ...concurrencyFlags,
+    'boot-concurrency': bootConcurrencyFlag('number of members to stop and undefine at the same time [default: 8]'),
     ...dryRunFlag,
   };
 

@@ -8,9 +8,11 @@ import { limits } from '../../core/limits.js';
 export const concurrencyFlag = (value: string) =>
   Flags.integer({ description: `number of members to process at the same time ${value}`, ...limits.concurrency });
 
+export const bootConcurrencyFlag = (description: string) => Flags.integer({ description, ...limits.concurrency });
+
 export const concurrencyFlags = {
   concurrency: concurrencyFlag('[default: 16]'),
-  'boot-concurrency': Flags.integer({ description: 'number of members to start at the same time [default: 8]', ...limits.concurrency }),
+  'boot-concurrency': bootConcurrencyFlag('number of members to start at the same time [default: 8]'),
 };
 
 export const fileFlag = {
