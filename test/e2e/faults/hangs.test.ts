@@ -82,7 +82,8 @@ describe('with hanging guests', () => {
     };
     const rest = { wasOn: [], start: 'same', wholeFleet: false, keepInstance: false, withBase: false };
     await writeFile(lab.path('fleets', fleetOf('resume'), 'operation.json'), JSON.stringify({ ...interrupted, ...rest }));
-    process.env.COWHERD_LIBVIRT_TIMEOUT = '6s';
+    // Calls that wait for hung domains occupy libvirtd's 20 workers: those of the other members then take seconds.
+    process.env.COWHERD_LIBVIRT_TIMEOUT = '12s';
   });
   afterAll(async () => {
     delete process.env.COWHERD_LIBVIRT_TIMEOUT;
