@@ -4,9 +4,7 @@ export const leftAtOnce =
   'Quit before all steps were finished. "cowherd list" shows unfinished fleets, "cowherd resume FLEET" finishes one.';
 
 export function interrupted(): CowherdError {
-  return new CowherdError('INTERRUPTED', 'Interrupted', {
-    hint: 'Run the same command again; completed steps are kept. If something is unfinished, it tells you how to continue.',
-  });
+  return new CowherdError('INTERRUPTED', 'Interrupted');
 }
 
 /** Faults of the host that any file operation may report. */

@@ -60,6 +60,8 @@ export interface ErrorExtras {
   cause?: unknown;
 }
 
+const interruptedHint = 'Run the same command again; completed steps are kept. If something is unfinished, it tells you how to continue.';
+
 export class CowherdError extends Error {
   readonly code: ErrorCode;
   readonly hint: string | undefined;
@@ -69,7 +71,7 @@ export class CowherdError extends Error {
     super(message, cause === undefined ? undefined : { cause });
     this.name = 'CowherdError';
     this.code = code;
-    this.hint = hint;
+    this.hint = hint ?? (code === 'INTERRUPTED' ? interruptedHint : undefined);
     this.details = details ?? [];
   }
 

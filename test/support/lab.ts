@@ -3,7 +3,7 @@ import { mkdir, open, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa, type ResultPromise } from 'execa';
-import { inject } from 'vitest';
+import { afterAll, beforeAll, inject } from 'vitest';
 import { buildGolden } from '../../scripts/golden.js';
 import { type BootMarker, readBootMarker } from '../../src/core/image/boot-sector.js';
 import { runHere } from './run-in-process.js';
@@ -34,12 +34,27 @@ export class Lab {
   /** @param options.isProbed whether its store already contains the result of the accelerator probe */
   static async open({ isProbed = true } = {}): Promise<Lab> {
     const lab = new Lab();
-    await mkdir(lab.scratch, { mode: 0o755 });
-    if (!isProbed) return lab;
-    await mkdir(lab.store, { mode: 0o755 });
-    const answer = inject('accelerator');
-    if (answer !== '') await writeFile(lab.path('accelerator.json'), answer);
+    await lab.#create(isProbed);
     return lab;
+  }
+
+  /** Opens a lab before the tests of the surrounding describe, and closes it after them. @param prepare runs once it is open */
+  static use(prepare: () => Promise<void> = async () => undefined): Lab {
+    const lab = new Lab();
+    beforeAll(async () => {
+      await lab.#create(true);
+      await prepare();
+    });
+    afterAll(() => lab.close());
+    return lab;
+  }
+
+  async #create(isProbed: boolean): Promise<void> {
+    await mkdir(this.scratch, { mode: 0o755 });
+    if (!isProbed) return;
+    await mkdir(this.store, { mode: 0o755 });
+    const answer = inject('accelerator');
+    if (answer !== '') await writeFile(this.path('accelerator.json'), answer);
   }
 
   /** A unique fleet name. */
@@ -60,6 +75,13 @@ export class Lab {
   get env(): Record<string, string> {
     // The user who runs the tests may have defaults set.
     return { COWHERD_STORE: this.store, LIBVIRT_DEFAULT_URI: uri, XDG_CONFIG_HOME: this.scratch };
+  }
+
+  /** Spawns small guests. @returns the name of their fleet */
+  async spawned(name: string, base: string, count: number, ...more: string[]): Promise<string> {
+    const fleet = this.fleet(name);
+    await this.ok('spawn', fleet, '--base', base, '--count', String(count), ...guest, ...more);
+    return fleet;
   }
 
   /** Starts cowherd without waiting for it, for tests that interrupt it. */
@@ -198,63 +220,6 @@ export async function virsh(...args: string[]): Promise<string> {
 
 export async function domains(): Promise<string[]> {
   return (await virsh('list', '--all', '--name')).split('\n').filter((name) => name !== '');
-}
-
-/** An isolated libvirt network for one test. */
-export class TestNetwork {
-  readonly name: string;
-  readonly #subnet: number;
-
-  private constructor(name: string, subnet: number) {
-    this.name = name;
-    this.#subnet = subnet;
-  }
-
-  /**
-   * @param first,last the last bytes of the DHCP range
-   * @param options.isPersistent whether the network is persistent
-   * @param options.before XML before its <ip>
-   */
-  static async open(id: string, first: number, last: number, { isPersistent = false, before = '' } = {}): Promise<TestNetwork> {
-    const name = `cwt-net-${id}`;
-    const path = `/tmp/${name}.xml`;
-    // An unused subnet.
-    for (let subnet = 100; ; subnet++) {
-      const net = new TestNetwork(name, subnet);
-      const range = `<dhcp><range start='${net.address(first)}' end='${net.address(last)}'/></dhcp>`;
-      await writeFile(
-        path,
-        `<network><name>${name}</name><bridge name='cwt${id}' stp='off' delay='0'/>${before}<ip address='${net.address(1)}' netmask='255.255.255.0'>${range}</ip></network>`,
-      );
-      const made = isPersistent ? `net-define ${path}; net-start ${name}` : `net-create ${path}`;
-      await execa('virsh', ['-q', '-c', uri, made], { reject: false });
-      await rm(path);
-      const { exitCode, stdout, stderr } = await execa('virsh', ['-q', '-c', uri, 'net-info', name], { reject: false });
-      if (exitCode === 0 && /^Active:\s+yes/m.test(stdout)) return net;
-      await net.close();
-      if (subnet > 120) throw new Error(stderr);
-    }
-  }
-
-  address(number: number): string {
-    return `192.168.${this.#subnet}.${number}`;
-  }
-
-  async addHost(xml: string): Promise<void> {
-    await virsh('net-update', this.name, 'add', 'ip-dhcp-host', xml, '--live');
-  }
-
-  /** Names of its static DHCP entries with a MAC. @param flags --inactive for the persistent ones */
-  async hosts(...flags: string[]): Promise<string[]> {
-    return [...(await virsh('net-dumpxml', this.name, ...flags)).matchAll(/<host mac='[^']+' name='([^']+)'/g)].map(
-      (match) => match[1] ?? '',
-    );
-  }
-
-  async close(): Promise<void> {
-    await execa('virsh', ['-q', '-c', uri, 'net-destroy', this.name], { reject: false });
-    await execa('virsh', ['-q', '-c', uri, 'net-undefine', this.name], { reject: false });
-  }
 }
 
 /** Waits until a condition holds. */

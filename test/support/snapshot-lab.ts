@@ -1,4 +1,5 @@
-import { mkdir, readdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
+import { afterAll } from 'vitest';
 import { CowherdError } from '../../src/core/errors.js';
 import { type Host, openHost } from '../../src/host.js';
 import { listSnapshots } from '../../src/services/snapshot/list.js';
@@ -12,39 +13,37 @@ export const verbs = { take: takeSnapshot, rollback: rollbackSnapshot, drop: dro
 /** A lab, and the snapshot verbs in this process. */
 export class SnapshotLab {
   readonly lab: Lab;
-  readonly host: Host;
+  #host: Host | undefined;
 
-  private constructor(lab: Lab, host: Host) {
-    this.lab = lab;
-    this.host = host;
+  private constructor() {
+    this.lab = Lab.use(async () => {
+      this.#host = await openHost({ connect: uri, store: this.lab.store });
+    });
+    afterAll(() => this.#host?.close());
   }
 
-  static async open(): Promise<SnapshotLab> {
-    const lab = await Lab.open();
-    await mkdir(lab.store, { recursive: true });
-    return new SnapshotLab(lab, await openHost({ connect: uri, store: lab.store }));
+  /** Like {@link Lab.use}. */
+  static use(): SnapshotLab {
+    return new SnapshotLab();
   }
 
-  async list(domain: ForeignDomain) {
-    return (await listSnapshots(this.host, domain.name)).domains[0];
+  get host(): Host {
+    if (this.#host === undefined) throw new Error('no test is running');
+    return this.#host;
   }
+
+  readonly list = async (domain: ForeignDomain) => (await listSnapshots(this.host, domain.name)).domains[0];
 
   /** Runs a verb that must be refused. */
-  async refused(verb: keyof typeof verbs, domain: string, options: object = {}) {
+  readonly refused = async (verb: keyof typeof verbs, domain: string, options: object = {}) => {
     const error = await verbs[verb](this.host, { domain, ...options }).then(
       () => undefined,
       (reason: unknown) => reason,
     );
     if (!(error instanceof CowherdError)) throw new Error(`${verb} was not refused: ${error}`);
     return { exitCode: error.exitCode, code: error.code, hint: error.hint, all: [error.message, ...error.details, error.hint].join('\n') };
-  }
+  };
 
-  async leftovers(): Promise<string[]> {
-    return (await readdir(this.lab.path('snapshots')).catch(() => [])).filter((name) => !name.startsWith('.'));
-  }
-
-  async close(): Promise<void> {
-    await this.host.close();
-    await this.lab.close();
-  }
+  readonly leftovers = async (): Promise<string[]> =>
+    (await readdir(this.lab.path('snapshots')).catch(() => [])).filter((name) => !name.startsWith('.'));
 }

@@ -58,7 +58,11 @@ export async function inspect(
       hint: `It may be truncated, or not a disk image. If it is a disk image: truncate --size=%512 ${shellWord(path)}`,
     });
   }
-  if (format === 'raw' && size > maxVirtualBytes) throw new CowherdError('BASE_REFUSED', `${path} is a disk larger than 2 PiB`);
+  if (format === 'raw' && size > maxVirtualBytes) {
+    throw new CowherdError('BASE_REFUSED', `${path} is a disk larger than 2 PiB`, {
+      hint: 'No overlay can be made on a disk of that size.',
+    });
+  }
   if (Number(size) - allocatedBytes(stats) > maxHoleBytes) {
     throw new CowherdError('BASE_REFUSED', `${path} is ${size} bytes long, of which ${allocatedBytes(stats)} are on disk`, {
       hint: `Reading so many holes takes too long. Convert it to a file without holes: qemu-img convert -f ${format} -O qcow2 ${shellWord(path)} golden.qcow2`,

@@ -41,9 +41,9 @@ export function withFlags(text: string): string {
   return virshUri === undefined ? own : own.replace(virshCommands, `virsh -c ${shellWord(virshUri)} `);
 }
 
-const told = new Set(['hint', 'finishWith', 'notes', 'warning']);
+const told = new Set(['hint', 'details', 'finishWith', 'notes', 'warning']);
 
-/** Adds the flags to the commands in the hints and notes of a JSON document. */
+/** Adds the flags to the commands in the hints, details and notes of a JSON document. */
 export function withFlagsIn(document: unknown): unknown {
   if (ownCommands === undefined && virshUri === undefined) return document;
   return changed(document, false);

@@ -55,7 +55,10 @@ export async function execByAgent(
       for (const stream of ['stdout', 'stderr'] as const) if (kept[stream] !== '') onOutput?.(stream, kept[stream]);
       return { exitCode, ...kept, truncated };
     }
-    if (isAborted(signal)) throw new CowherdError('INTERRUPTED', `Interrupted while ${title} was running in ${domain}; it continues there`);
+    if (isAborted(signal))
+      throw new CowherdError('INTERRUPTED', `Interrupted while ${title} was running in ${domain}`, {
+        hint: 'It may still be running in the guest.',
+      });
     if (clock.monotonic() >= deadline) {
       throw new CowherdError('TOOL_TIMEOUT', `${title} did not finish in ${domain} within ${formatDuration(timeoutMs)}`, {
         hint: 'It may still be running in the guest. Allow more time with --timeout.',

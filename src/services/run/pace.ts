@@ -18,7 +18,5 @@ export function paced(signal: AbortSignal | undefined): () => Promise<void> {
 }
 
 function interrupted(): CowherdError {
-  return new CowherdError('INTERRUPTED', 'Interrupted while planning', {
-    hint: 'Run the same command again. If an operation is unfinished, it shows how to continue.',
-  });
+  return new CowherdError('INTERRUPTED', 'Interrupted while planning');
 }

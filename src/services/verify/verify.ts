@@ -189,8 +189,7 @@ class StoreVerification {
   }
 
   #throwIfInterrupted(): void {
-    if (isAborted(this.options.signal))
-      throw new CowherdError('INTERRUPTED', 'Interrupted while checking', { hint: 'No data was lost. Run the same command again.' });
+    if (isAborted(this.options.signal)) throw new CowherdError('INTERRUPTED', 'Interrupted while checking');
   }
 }
 

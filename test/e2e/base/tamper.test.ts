@@ -21,7 +21,8 @@ import { basename, dirname, join, relative } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { follow } from '../../support/hints/follow.js';
-import { domains, guest, Lab, TestNetwork, virsh } from '../../support/lab.js';
+import { domains, guest, Lab, virsh } from '../../support/lab.js';
+import { TestNetwork } from '../../support/network.js';
 
 /** Changes to the store and domains behind cowherd's back. For each: the answer of every verb, that none of them changes anything else, and that following the hint fixes it.
  */

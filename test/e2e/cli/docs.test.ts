@@ -4,8 +4,9 @@ import { execa } from 'execa';
 import { describe, expect, inject, it } from 'vitest';
 import { type Block, commandsOf, pages, readPage, repository, type ShownCommand } from '../../support/docs/pages.js';
 import { exceptions, planned, type World } from '../../support/docs/plan.js';
-import { bin, Lab, TestNetwork, virsh } from '../../support/lab.js';
+import { bin, Lab, virsh } from '../../support/lab.js';
 import { longIt } from '../../support/long.js';
+import { TestNetwork } from '../../support/network.js';
 
 /**
  * Runs the commands in the documentation, in the order of test/support/docs/plan.ts. Names and sizes are adapted, so that a run is quick and

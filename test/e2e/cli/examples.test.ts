@@ -3,8 +3,9 @@ import { basename, dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { describe, expect, inject, it } from 'vitest';
-import { domains, Lab, TestNetwork, until } from '../../support/lab.js';
+import { domains, Lab, until } from '../../support/lab.js';
 import { isLong } from '../../support/long.js';
+import { TestNetwork } from '../../support/network.js';
 
 /** Each uses a separate store. Two run at a time (maxConcurrency), since a script mostly waits for its guests. */
 describe.concurrent('the examples', () => {

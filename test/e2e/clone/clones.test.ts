@@ -1,6 +1,7 @@
 import { chmod, copyFile, mkdir, open, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { domains, Lab, TestNetwork, virsh } from '../../support/lab.js';
+import { domains, Lab, virsh } from '../../support/lab.js';
+import { TestNetwork } from '../../support/network.js';
 import { cloneScenarios } from '../../support/scenarios/clone-scenarios.js';
 import { CrashMatrix } from '../../support/scenarios/crash-matrix.js';
 

@@ -2,8 +2,9 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { HungQemus } from '../../support/hung.js';
-import { Lab, TestNetwork } from '../../support/lab.js';
+import { Lab } from '../../support/lab.js';
 import { isLong } from '../../support/long.js';
+import { TestNetwork } from '../../support/network.js';
 
 /**
  * Commands that access guests, on a fleet of Linux guests: the first works, the QEMU of the second is stopped, and the agent of the third

@@ -1,22 +1,15 @@
 import { appendFile, chmod, readFile, rm, stat, truncate, unlink, utimes, writeFile } from 'node:fs/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { domains, guest, Lab, virsh } from '../../support/lab.js';
 
 /** Members, domains, base images and records that are damaged or of others. */
 describe('a damaged fleet', () => {
-  let lab: Lab;
   let golden: string;
-  beforeAll(async () => {
-    lab = await Lab.open();
+  const lab = Lab.use(async () => {
     golden = await lab.golden('golden.qcow2', { ending: 'power-button' });
   });
-  afterAll(() => lab.close());
 
-  const spawned = async (name: string, count: number, ...more: string[]): Promise<string> => {
-    const fleet = lab.fleet(name);
-    await lab.ok('spawn', fleet, '--base', golden, '--count', String(count), ...guest, ...more);
-    return fleet;
-  };
+  const spawned = (name: string, count: number, ...more: string[]) => lab.spawned(name, golden, count, ...more);
 
   it('one broken member does not hide the others, and each kind of damage is named', async () => {
     const fleet = await spawned('broken', 5, '--wait', 'console=^OK');

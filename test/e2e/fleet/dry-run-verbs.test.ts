@@ -3,7 +3,8 @@ import { lstat, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { domains, Lab, TestNetwork, virsh } from '../../support/lab.js';
+import { domains, Lab, virsh } from '../../support/lab.js';
+import { TestNetwork } from '../../support/network.js';
 
 interface Manifest {
   commands: Record<string, { flags: Record<string, unknown> }>;

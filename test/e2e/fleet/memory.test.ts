@@ -1,21 +1,14 @@
 import { readFile } from 'node:fs/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { domains, guest, Lab } from '../../support/lab.js';
 
 describe('the memory of a fleet', () => {
-  let lab: Lab;
   let golden: string;
-  beforeAll(async () => {
-    lab = await Lab.open();
+  const lab = Lab.use(async () => {
     golden = await lab.golden('golden.qcow2', { ending: 'power-button' });
   });
-  afterAll(() => lab.close());
 
-  const spawned = async (name: string, count: number, ...more: string[]): Promise<string> => {
-    const fleet = lab.fleet(name);
-    await lab.ok('spawn', fleet, '--base', golden, '--count', String(count), ...guest, ...more);
-    return fleet;
-  };
+  const spawned = (name: string, count: number, ...more: string[]) => lab.spawned(name, golden, count, ...more);
 
   it('refuses to use more memory than available, unless forced', async () => {
     const fleet = lab.fleet('ram');

@@ -1,7 +1,8 @@
 import { readdir } from 'node:fs/promises';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { domains, Lab, TestNetwork, virsh } from '../../support/lab.js';
+import { domains, Lab, virsh } from '../../support/lab.js';
+import { TestNetwork } from '../../support/network.js';
 
 /** Networks of real hosts: shared with other runs, with IPv6, or missing. */
 describe('a network', () => {

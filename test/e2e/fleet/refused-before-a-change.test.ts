@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CowherdError } from '../../../src/core/errors.js';
 import { type Host, openHost } from '../../../src/host.js';
 import { teardown } from '../../../src/services/fleet/teardown/teardown.js';
-import { guest, Lab, TestNetwork, uri } from '../../support/lab.js';
+import { guest, Lab, uri } from '../../support/lab.js';
+import { TestNetwork } from '../../support/network.js';
 
 /** A verb that fails before its first change leaves no unfinished operation behind. */
 describe('a verb that fails before its first change', () => {

@@ -1,16 +1,13 @@
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { domains, guest, Lab, virsh } from '../../support/lab.js';
 
 describe('a template', () => {
-  let lab: Lab;
   let golden: string;
-  beforeAll(async () => {
-    lab = await Lab.open();
+  const lab = Lab.use(async () => {
     golden = await lab.golden('golden.qcow2', { ending: 'power-button' });
   });
-  afterAll(() => lab.close());
 
   it('refuses a template that renders an invalid domain, before anything is created', async () => {
     const built = await readFile(new URL('../../../templates/domain.xml.hbs', import.meta.url), 'utf8');

@@ -1,23 +1,16 @@
 import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { domains, guest, Lab, virsh } from '../../support/lab.js';
 
 describe('the verbs, one by one', () => {
-  let lab: Lab;
   let golden: string;
-  beforeAll(async () => {
-    lab = await Lab.open();
+  const lab = Lab.use(async () => {
     golden = await lab.golden('golden.qcow2', { ending: 'power-button' });
   });
-  afterAll(() => lab.close());
 
-  const spawned = async (name: string, count: number, ...more: string[]): Promise<string> => {
-    const fleet = lab.fleet(name);
-    await lab.ok('spawn', fleet, '--base', golden, '--count', String(count), ...guest, ...more);
-    return fleet;
-  };
+  const spawned = (name: string, count: number, ...more: string[]) => lab.spawned(name, golden, count, ...more);
   const stateOf = async (fleet: string): Promise<Record<string, string>> =>
     Object.fromEntries((await lab.ok('status', fleet)).members.map(({ index, state }: { index: number; state: string }) => [index, state]));
 

@@ -3,7 +3,8 @@ import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { openHost } from '../../../src/host.js';
 import { type ReidentifyPorts, readIdentityReport, reidentifyGuest } from '../../../src/services/guest/reidentify.js';
-import { Lab, TestNetwork, uri, virsh } from '../../support/lab.js';
+import { Lab, uri, virsh } from '../../support/lab.js';
+import { TestNetwork } from '../../support/network.js';
 import { shownKey } from '../../support/ssh-keys.js';
 
 /** Changes the identity of a running Linux guest, as for a clone, and compares its report with what is visible from outside. */

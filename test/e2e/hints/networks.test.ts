@@ -2,21 +2,19 @@ import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { commandsIn, run } from '../../support/hints/follow.js';
-import { Lab, TestNetwork, uri, virsh } from '../../support/lab.js';
+import { Lab, uri, virsh } from '../../support/lab.js';
+import { TestNetwork } from '../../support/network.js';
 
 /** Faults of networks, each with its hint, which is followed here exactly. */
 describe('hints about networks', () => {
-  let lab: Lab;
   let base: string[];
   const networks: TestNetwork[] = [];
-  beforeAll(async () => {
-    lab = await Lab.open();
+  const lab = Lab.use(async () => {
     base = ['--base', await lab.golden('golden.qcow2'), '--memory', '16MiB', '--no-start'];
   });
   afterAll(async () => {
-    await lab.close();
     for (const network of networks) await network.close();
   });
 

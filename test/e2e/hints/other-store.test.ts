@@ -1,23 +1,20 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { commandsIn } from '../../support/hints/follow.js';
 import { bin, guest, Lab, uri, virsh } from '../../support/lab.js';
 
 /** A store and a connection given by flags: without them, the commands in hints would look elsewhere. */
 describe('the commands in hints', () => {
-  let lab: Lab;
   let golden: string;
   let elsewhere: string;
-  beforeAll(async () => {
-    lab = await Lab.open();
+  const lab = Lab.use(async () => {
     golden = await lab.golden('golden.qcow2');
     // virsh and cowherd would use these by default.
     elsewhere = join(lab.scratch, 'elsewhere');
     await mkdir(elsewhere);
   });
-  afterAll(() => lab.close());
 
   /** Runs a shell command as a user would, whose defaults are another store and another daemon. */
   const shell = async (command: string) => {

@@ -1,20 +1,17 @@
 import { open, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { ForeignDomain } from '../../support/foreign-domains.js';
 import { commandsIn, run } from '../../support/hints/follow.js';
 import { Lab, uri, virsh } from '../../support/lab.js';
 
 /** Refusals of the snapshot verbs, each with its hint, which is followed here exactly. */
 describe('hints about snapshots of other domains', () => {
-  let lab: Lab;
   let domain: ForeignDomain;
-  beforeAll(async () => {
-    lab = await Lab.open();
+  const lab = Lab.use(async () => {
     domain = await ForeignDomain.define(lab, 'hints', ['qcow2']);
   });
-  afterAll(() => lab.close());
 
   const refused = async (...words: string[]) => {
     const { exitCode, json } = await lab.answer('snapshot', ...words);

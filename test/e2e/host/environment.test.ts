@@ -1,3 +1,5 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { guest, Lab } from '../../support/lab.js';
@@ -26,5 +28,13 @@ describe('the environment', () => {
       const { exitCode, all } = await execa(process.execPath, [lab.bin, ...args], { env, reject: false, all: true });
       expect([exitCode, all], args.join(' ')).toEqual([0, expect.not.stringMatching(/^\s+at /m)]);
     }
+  });
+
+  it('without a home directory and without a passwd entry, as in a container, is enough to start', async () => {
+    const store = join(lab.scratch, 'nameless');
+    await mkdir(store);
+    const asNobody = ['--reuid', '54321', '--regid', '54321', '--clear-groups', 'env', '-u', 'HOME', process.execPath, lab.bin];
+    const { exitCode, all } = await execa('setpriv', [...asNobody, 'list', '--store', store], { reject: false, all: true });
+    expect([exitCode, all]).toEqual([0, expect.stringMatching(/^No fleets in /)]);
   });
 });

@@ -1,31 +1,19 @@
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Host } from '../../../src/host.js';
+import { describe, expect, it } from 'vitest';
 import { dropSnapshot } from '../../../src/services/snapshot/revert.js';
 import { takeSnapshot } from '../../../src/services/snapshot/take.js';
 import { ForeignDomain } from '../../support/foreign-domains.js';
-import { type Lab, until, virsh } from '../../support/lab.js';
+import { until, virsh } from '../../support/lab.js';
 import { SnapshotLab, verbs } from '../../support/snapshot-lab.js';
 
 /** kill -9 of each verb: the domain boots, and the same verb completes it. */
 describe('an interrupted snapshot verb', () => {
-  let snapshots: SnapshotLab;
-  let lab: Lab;
-  /** The same services in-process. */
-  let host: Host;
-  beforeAll(async () => {
-    snapshots = await SnapshotLab.open();
-    lab = snapshots.lab;
-    host = snapshots.host;
-  });
-  afterAll(() => snapshots.close());
-
-  const list = (domain: ForeignDomain) => snapshots.list(domain);
-  const refused = (...args: Parameters<SnapshotLab['refused']>) => snapshots.refused(...args);
+  const snapshots = SnapshotLab.use();
+  const { lab, list, refused } = snapshots;
 
   it('killed just before the start, the same verb only starts the domain', async () => {
     const domain = await ForeignDomain.define(lab, 'start', ['qcow2']);
-    for (const name of ['a', 'b']) await verbs.take(host, { domain: domain.name, name });
+    for (const name of ['a', 'b']) await verbs.take(snapshots.host, { domain: domain.name, name });
     const path = lab.path('snapshots', (await virsh('domuuid', domain.name)).trim(), 'journal.json');
     let journal = '';
     const run = lab.begin('snapshot', 'drop', domain.name, '--yes');
@@ -61,7 +49,7 @@ describe('an interrupted snapshot verb', () => {
       let boots = 0;
       for (const [round, delay] of [0, 100].entries()) {
         if (verb !== 'take') {
-          await takeSnapshot(host, { domain: domain.name, name: 'x' });
+          await takeSnapshot(snapshots.host, { domain: domain.name, name: 'x' });
           await domain.scribble('vda', round + 1, '8M');
           await domain.scribble('vdb', round + 1, '8M');
         }
@@ -103,7 +91,7 @@ describe('an interrupted snapshot verb', () => {
           ]);
         // Changes made with the new disks count; those made with the old disks are lost, unless they were to be kept.
         expect(await domain.boots()).toBe(verb === 'take' || verb === 'commit' || !isOld ? boots + 1 : boots);
-        if (isKept) await dropSnapshot(host, { domain: domain.name });
+        if (isKept) await dropSnapshot(snapshots.host, { domain: domain.name });
         expect(await domain.xml()).toBe(asDefined);
         boots = await domain.boots();
       }

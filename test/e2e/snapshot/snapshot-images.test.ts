@@ -1,33 +1,22 @@
 import { link, mkdir, rm, symlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { execa } from 'execa';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Host } from '../../../src/host.js';
+import { describe, expect, it } from 'vitest';
 import { commitSnapshot } from '../../../src/services/snapshot/revert.js';
 import { takeSnapshot } from '../../../src/services/snapshot/take.js';
 import { ForeignDomain, marker, sha256 } from '../../support/foreign-domains.js';
-import { type Lab, virsh } from '../../support/lab.js';
+import { virsh } from '../../support/lab.js';
 import { SnapshotLab, verbs } from '../../support/snapshot-lab.js';
 
 /** Other users of an image, and the backing chain in the XML. */
 describe('the images of a snapshot', () => {
-  let snapshots: SnapshotLab;
-  let lab: Lab;
-  /** The same services in-process. */
-  let host: Host;
-  beforeAll(async () => {
-    snapshots = await SnapshotLab.open();
-    lab = snapshots.lab;
-    host = snapshots.host;
-  });
-  afterAll(() => snapshots.close());
-
-  const refused = (...args: Parameters<SnapshotLab['refused']>) => snapshots.refused(...args);
+  const snapshots = SnapshotLab.use();
+  const { lab, refused } = snapshots;
 
   it('refuses to commit into an image with other users', async () => {
     const domain = await ForeignDomain.define(lab, 'base', ['qcow2']);
     const [{ path } = { path: '' }] = domain.disks;
-    await verbs.take(host, { domain: domain.name });
+    await verbs.take(snapshots.host, { domain: domain.name });
     expect(await domain.boot()).toBe(1);
     const untouched = await sha256(path);
     const sibling = async (file: string) => execa('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', 'qcow2', '-b', path, file]);
@@ -91,7 +80,7 @@ describe('the images of a snapshot', () => {
     await virsh('metadata', other, 'urn:x', '--key', 'x', '--set', '<constructor/>', '--config');
     // Enlarged meanwhile: the original grows, with a note.
     await execa('qemu-img', ['resize', '-q', '-f', 'qcow2', overlay, '32M']);
-    const { notes } = await verbs.commit(host, { domain: domain.name });
+    const { notes } = await verbs.commit(snapshots.host, { domain: domain.name });
     expect(notes).toEqual([expect.stringContaining(`${path} grows from 16777216 to 33554432 bytes`)]);
     expect((await marker(lab, { path, format: 'qcow2' }))?.boots).toBe(1);
   });
@@ -106,7 +95,7 @@ describe('the images of a snapshot', () => {
     });
     await domain.redefine((await domain.xml()).replace("type='raw'/>", "type='qcow2'/>").replace(path, above));
     const [before, untouched] = [await domain.xml(), await sha256(path)];
-    await takeSnapshot(host, { domain: domain.name });
+    await takeSnapshot(snapshots.host, { domain: domain.name });
     const links = [...(await domain.xml()).matchAll(/<format type='(\w+)'\/>\s*<source file='([^']+)'/g)].map(([, format, file]) => [
       format,
       file,
@@ -116,7 +105,7 @@ describe('the images of a snapshot', () => {
       ['raw', path],
     ]);
     expect(await domain.boot()).toBe(1);
-    await commitSnapshot(host, { domain: domain.name });
+    await commitSnapshot(snapshots.host, { domain: domain.name });
     expect(await domain.xml()).toBe(before);
     expect((await marker(lab, { path: above, format: 'qcow2' }))?.boots).toBe(1);
     expect(await sha256(path)).toBe(untouched);

@@ -1,31 +1,18 @@
 import { copyFile, mkdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Host } from '../../../src/host.js';
+import { describe, expect, it } from 'vitest';
 import { listSnapshots } from '../../../src/services/snapshot/list.js';
 import { dropSnapshot } from '../../../src/services/snapshot/revert.js';
 import { takeSnapshot } from '../../../src/services/snapshot/take.js';
 import { diskXml, ForeignDomain } from '../../support/foreign-domains.js';
-import { guest, type Lab, virsh } from '../../support/lab.js';
+import { guest, virsh } from '../../support/lab.js';
 import { SnapshotLab, verbs } from '../../support/snapshot-lab.js';
 
 /** Unsafe operations and changes by other programs: nothing is changed. */
 describe('snapshot refuses', () => {
-  let snapshots: SnapshotLab;
-  let lab: Lab;
-  /** The same services in-process. */
-  let host: Host;
-  beforeAll(async () => {
-    snapshots = await SnapshotLab.open();
-    lab = snapshots.lab;
-    host = snapshots.host;
-  });
-  afterAll(() => snapshots.close());
-
-  const list = (domain: ForeignDomain) => snapshots.list(domain);
-  const refused = (...args: Parameters<SnapshotLab['refused']>) => snapshots.refused(...args);
-  const leftovers = () => snapshots.leftovers();
+  const snapshots = SnapshotLab.use();
+  const { lab, list, refused, leftovers } = snapshots;
 
   it('refuses unsafe operations, and changes nothing', async () => {
     const domain = await ForeignDomain.define(lab, 'odd', ['qcow2', 'raw']);
@@ -75,7 +62,9 @@ describe('snapshot refuses', () => {
       before.replace(first.path, image).replace(/<disk [^>]*>\s*<driver [^>]*>\s*<source file='[^']*-1.raw'[\s\S]*?<\/disk>/, ''),
     );
     await expectRefusal(/does not record the format of its backing file/);
-    expect((await takeSnapshot(host, { domain: domain.name, trustChain: true, diffOnly: true })).diff).toContain('<format type="raw"/>');
+    expect((await takeSnapshot(snapshots.host, { domain: domain.name, trustChain: true, diffOnly: true })).diff).toContain(
+      '<format type="raw"/>',
+    );
     await execa('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', 'raw', '-b', second.path, image]);
     await domain.redefine((await domain.xml()).replace(/(<source file='[^']*header.qcow2'[^>]*>)/, '$1<backingStore/>'));
     await expectRefusal(/backing chain in its XML \(none\) differs from the headers of its files/);
@@ -113,7 +102,7 @@ describe('snapshot refuses', () => {
     const [{ path } = { path: '' }] = domain.disks;
     await domain.boot();
     const original = await domain.xml();
-    await verbs.take(host, { domain: domain.name, name: 'a' });
+    await verbs.take(snapshots.host, { domain: domain.name, name: 'a' });
     const overlaid = await domain.xml();
     const expectAllRefused = async (exitCode: number, reason: string) => {
       for (const verb of ['take', 'rollback', 'drop', 'commit'] as const) {
@@ -145,7 +134,7 @@ describe('snapshot refuses', () => {
       all: expect.stringContaining('of its snapshots are in'),
     });
     await domain.redefine(overlaid);
-    await dropSnapshot(host, { domain: domain.name, acceptChanged: true });
+    await dropSnapshot(snapshots.host, { domain: domain.name, acceptChanged: true });
     expect(await domain.xml()).toBe(original);
     expect(await domain.boots()).toBe(1);
   });
@@ -156,16 +145,16 @@ describe('snapshot refuses', () => {
       await ForeignDomain.define(lab, 'strange-record', ['raw']),
     ];
     const [uuid = '', otherUuid = ''] = await Promise.all([mine, other].map(async ({ name }) => (await virsh('domuuid', name)).trim()));
-    await verbs.take(host, { domain: mine.name, name: 'a' });
+    await verbs.take(snapshots.host, { domain: mine.name, name: 'a' });
     const before = [await mine.xml(), await other.xml()];
     await mkdir(lab.path('snapshots', otherUuid));
     await copyFile(lab.path('snapshots', uuid, 'snapshots.json'), lab.path('snapshots', otherUuid, 'snapshots.json'));
     for (const verb of ['take', 'rollback', 'drop', 'commit'] as const)
       expect(await refused(verb, other.name)).toMatchObject({ exitCode: 7, code: 'STATE_DAMAGED', all: expect.stringContaining(uuid) });
     expect([await mine.xml(), await other.xml()]).toEqual(before);
-    expect((await listSnapshots(host, undefined)).damaged).toMatchObject([{ path: lab.path('snapshots', otherUuid) }]);
+    expect((await listSnapshots(snapshots.host, undefined)).damaged).toMatchObject([{ path: lab.path('snapshots', otherUuid) }]);
     await rm(lab.path('snapshots', otherUuid), { recursive: true });
-    await verbs.take(host, { domain: other.name, name: 'a' });
-    for (const domain of [mine, other]) await dropSnapshot(host, { domain: domain.name });
+    await verbs.take(snapshots.host, { domain: other.name, name: 'a' });
+    for (const domain of [mine, other]) await dropSnapshot(snapshots.host, { domain: domain.name });
   });
 });

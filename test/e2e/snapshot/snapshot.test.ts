@@ -1,28 +1,15 @@
 import { copyFile, mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Host } from '../../../src/host.js';
+import { describe, expect, it } from 'vitest';
 import { commitSnapshot, dropSnapshot, rollbackSnapshot } from '../../../src/services/snapshot/revert.js';
 import { takeSnapshot } from '../../../src/services/snapshot/take.js';
 import { areSame, ForeignDomain, marker, sha256 } from '../../support/foreign-domains.js';
-import { type Lab, until, virsh } from '../../support/lab.js';
+import { until, virsh } from '../../support/lab.js';
 import { SnapshotLab, verbs } from '../../support/snapshot-lab.js';
 
 /** Snapshots of foreign domains, with a real libvirt. */
 describe('snapshot', () => {
-  let snapshots: SnapshotLab;
-  let lab: Lab;
-  /** The same services in-process. */
-  let host: Host;
-  beforeAll(async () => {
-    snapshots = await SnapshotLab.open();
-    lab = snapshots.lab;
-    host = snapshots.host;
-  });
-  afterAll(() => snapshots.close());
-
-  const list = (domain: ForeignDomain) => snapshots.list(domain);
-  const refused = (...args: Parameters<SnapshotLab['refused']>) => snapshots.refused(...args);
-  const leftovers = () => snapshots.leftovers();
+  const snapshots = SnapshotLab.use();
+  const { lab, list, refused, leftovers } = snapshots;
 
   it('works from take to commit, with a raw and a qcow2 disk', async () => {
     const domain = await ForeignDomain.define(lab, 'recipe', ['raw', 'qcow2']);
@@ -61,7 +48,7 @@ describe('snapshot', () => {
     expect(await domain.boot()).toBe(2);
 
     // A second level, rolled back and dropped.
-    await takeSnapshot(host, { domain: domain.name, name: 'second' });
+    await takeSnapshot(snapshots.host, { domain: domain.name, name: 'second' });
     expect(await domain.boot()).toBe(3);
     expect((await list(domain))?.levels).toMatchObject([
       { number: 1, name: 'clean', disks: [{ target: 'vda', backing: first.path, format: 'raw' }, { target: 'vdb' }] },
@@ -71,12 +58,12 @@ describe('snapshot', () => {
       exitCode: 2,
       all: expect.stringContaining('not the newest'),
     });
-    await rollbackSnapshot(host, { domain: domain.name, snapshot: 'second' });
+    await rollbackSnapshot(snapshots.host, { domain: domain.name, snapshot: 'second' });
     expect(await domain.boots()).toBe(2);
     expect((await lab.ok('snapshot', 'rollback', domain.name, 'clean', '--yes')).snapshots).toEqual(['clean']);
     expect(await domain.boot()).toBe(2);
     await domain.scribble('vdb', 0x66);
-    await takeSnapshot(host, { domain: domain.name, name: 'third' });
+    await takeSnapshot(snapshots.host, { domain: domain.name, name: 'third' });
     expect(await domain.boot()).toBe(3);
     expect([await sha256(first.path), await sha256(second.path)]).toEqual(untouched);
 
@@ -85,7 +72,7 @@ describe('snapshot', () => {
     expect(merged.snapshots).toEqual(['clean']);
     expect([await sha256(first.path), await sha256(second.path)]).toEqual(untouched);
     expect(await domain.boots()).toBe(3);
-    await commitSnapshot(host, { domain: domain.name });
+    await commitSnapshot(snapshots.host, { domain: domain.name });
     expect(await domain.xml()).toBe(asDefined);
     expect(await leftovers()).toEqual([]);
     expect((await marker(lab, first))?.boots).toBe(3);
@@ -93,7 +80,7 @@ describe('snapshot', () => {
 
     // Or drop it; manual edits made meanwhile are kept.
     const kept = [await sha256(first.path), await sha256(second.path)];
-    await takeSnapshot(host, { domain: domain.name });
+    await takeSnapshot(snapshots.host, { domain: domain.name });
     expect(await domain.boot()).toBe(4);
     await domain.redefine((await domain.xml()).replace(/<memory unit='KiB'>\d+/, `<memory unit='KiB'>20480`));
     await lab.ok('snapshot', 'drop', domain.name, '--yes');
@@ -166,32 +153,32 @@ describe('snapshot', () => {
     });
     const template = await sha256('/usr/share/OVMF/OVMF_VARS_4M.fd');
     await copyFile('/usr/share/OVMF/OVMF_VARS_4M.fd', nvram);
-    await verbs.take(host, { domain: domain.name, name: 'uefi' });
+    await verbs.take(snapshots.host, { domain: domain.name, name: 'uefi' });
     expect((await list(domain))?.levels[0]?.hasNvram).toBe(true);
     // The firmware writes to it when it starts.
     await virsh('start', domain.name);
     await until('the firmware to write its variables', async () => (await sha256(nvram)) !== template);
     await domain.stop();
     const { uid, mode } = await stat(nvram);
-    await verbs.rollback(host, { domain: domain.name });
+    await verbs.rollback(snapshots.host, { domain: domain.name });
     expect(await sha256(nvram)).toBe(template);
     expect(await stat(nvram)).toMatchObject({ uid, mode });
     await writeFile(nvram, 'changed', { flag: 'r+' });
-    await verbs.drop(host, { domain: domain.name });
+    await verbs.drop(snapshots.host, { domain: domain.name });
     expect(await sha256(nvram)).toBe(template);
     // Commit keeps the current variables.
-    await verbs.take(host, { domain: domain.name });
+    await verbs.take(snapshots.host, { domain: domain.name });
     await writeFile(nvram, 'changed', { flag: 'r+' });
     const changed = await sha256(nvram);
-    await verbs.commit(host, { domain: domain.name });
+    await verbs.commit(snapshots.host, { domain: domain.name });
     expect(await sha256(nvram)).toBe(changed);
     expect(await leftovers()).not.toContain((await virsh('domuuid', domain.name)).trim());
 
     // Also if libvirt chooses the firmware. Older releases do not show the path of its NVRAM then.
     await domain.redefine((await domain.xml()).replace('<os>', `<os firmware='efi'>`).replace(/<loader[\s\S]*?<\/nvram>/, ''));
-    await takeSnapshot(host, { domain: domain.name });
+    await takeSnapshot(snapshots.host, { domain: domain.name });
     await copyFile('/usr/share/OVMF/OVMF_VARS_4M.fd', nvram);
-    expect((await dropSnapshot(host, { domain: domain.name })).notes).toEqual([]);
+    expect((await dropSnapshot(snapshots.host, { domain: domain.name })).notes).toEqual([]);
     expect(await sha256(nvram)).toBe(changed);
     await rm(nvram);
   });

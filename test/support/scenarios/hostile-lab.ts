@@ -7,7 +7,8 @@ import { writeCorpus } from '../../fakes/hostile-agent/corpus.js';
 import { seed } from '../../fakes/hostile-agent/seed.js';
 import { canary } from '../../fakes/hostile-agent/text.js';
 import { checkTerminal, withoutProgress } from '../formats.js';
-import { Lab, TestNetwork, virsh } from '../lab.js';
+import { Lab, virsh } from '../lab.js';
+import { TestNetwork } from '../network.js';
 
 /** Guests with the agent test/fakes/hostile-agent/root/usr/bin/qemu-ga, and closely checked runs of cowherd against them. */
 

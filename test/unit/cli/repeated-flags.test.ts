@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { nameConnection, repeatFlags, withFlags, withFlagsIn } from '../../../src/cli/terminal/repeated-flags.js';
+import { allHints } from '../../support/hints/all-hints.js';
 
 const commands = ['base', 'base:add', 'resume', 'reset', 'snapshot:take', 'start', 'status', 'verify'];
 
@@ -50,6 +51,15 @@ describe('commands in hints', () => {
     nameConnection('qemu:///system', 'qemu:///session');
     expect(withFlags(text)).toBe(expected);
     expect(withFlags(expected)).toBe(expected);
+  });
+
+  it('name the connection to virsh in every hint of the sources', () => {
+    nameConnection('qemu:///system', 'qemu:///session');
+    const missed = allHints().flatMap(({ text }) =>
+      [...withFlags(text).matchAll(/(?<![\w/.-])virsh ([a-z][\w-]*)/g)].map(([, word]) => word),
+    );
+    // "the virsh of libvirt", "runs virsh with LC_ALL=C"
+    expect([...new Set(missed)].sort()).toEqual(['of', 'with']);
   });
 
   it('are changed in the hints and notes of a document only', () => {

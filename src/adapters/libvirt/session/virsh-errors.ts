@@ -179,7 +179,7 @@ export function virshError(doing: string, error: string): CowherdError {
   const explained =
     fault === undefined
       ? lostFile === undefined
-        ? explanations.find(({ pattern }) => pattern.test(error))
+        ? explanationOf(error)
         : { code: 'TOOL_FAILED' as const, hint: lostFile.replace('FLEET', fleetIn(doing)) }
       : { code: 'ACCELERATOR_FAILED' as const, hint: acceleratorHints[fault].replaceAll('FLEET', fleetIn(doing)) };
   return new CowherdError(explained?.code ?? 'TOOL_FAILED', `libvirt could not ${doing}: ${reason}`, {
@@ -194,19 +194,19 @@ export function isTimeout(error: unknown): error is CowherdError {
   return error instanceof CowherdError && error.code === 'TOOL_TIMEOUT';
 }
 
-/** What to do about a message of virsh, if it is known. */
-export function knownHint(text: string): string | undefined {
-  return explanations.find(({ pattern }) => pattern.test(text))?.hint;
-}
-
 export function connectionError(uri: string, stderr: string): CowherdError {
   const error = virshError(`be reached at ${uri}`, stderr.replace(/^error: /gm, ''));
-  return error.code === 'CONNECTION_FAILED'
-    ? error
-    : new CowherdError('CONNECTION_FAILED', error.message, {
-        details: error.details,
-        hint: 'Is libvirtd running? "cowherd doctor" checks it.',
-      });
+  return new CowherdError('CONNECTION_FAILED', error.message, { details: error.details, hint: connectionHint(stderr) });
+}
+
+/** @param text what virsh said when it could not connect, or lost its connection */
+export function connectionHint(text: string): string {
+  const known = explanationOf(text);
+  return known?.code === 'CONNECTION_FAILED' ? known.hint : 'Is libvirtd running? "cowherd doctor" checks it.';
+}
+
+function explanationOf(text: string): (typeof explanations)[number] | undefined {
+  return explanations.find(({ pattern }) => pattern.test(text));
 }
 
 /** For a domain whose QEMU does not respond, or that another call holds. The operation may still take place later. */

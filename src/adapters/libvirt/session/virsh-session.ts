@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { formatDuration } from '../../../core/duration.js';
 import { CowherdError } from '../../../core/errors.js';
 import { type InteractiveProcess, openTool } from '../../process.js';
-import { knownHint } from './virsh-errors.js';
+import { connectionHint } from './virsh-errors.js';
 
 /**
  * A persistent virsh that reads commands from its standard input: connecting costs 20 ms once instead of per call.
@@ -61,7 +61,7 @@ export class VirshSession {
         error ??
           new CowherdError('CONNECTION_FAILED', `The connection to libvirt ended${said === '' ? '' : `: ${said.split('\n')[0]}`}`, {
             details: said.split('\n').slice(1, 5),
-            hint: knownHint(said) ?? 'Is libvirtd running? Try "virsh uri", and "cowherd doctor".',
+            hint: connectionHint(said),
           }),
       );
     });
@@ -115,7 +115,11 @@ export class VirshSession {
       head.resolve({ stdout, error });
     }
     if (this.#stdout.length + this.#stderr.length > maxReplyBytes) {
-      this.#end(new CowherdError('TOOL_FAILED', `virsh gave more than ${maxReplyBytes} bytes in one answer`));
+      this.#end(
+        new CowherdError('TOOL_FAILED', `virsh gave more than ${maxReplyBytes} bytes in one answer`, {
+          hint: 'Does PATH have the virsh of libvirt? See "command -v virsh".',
+        }),
+      );
       this.#conversation.kill();
     }
   }

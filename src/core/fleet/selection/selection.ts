@@ -14,7 +14,8 @@ export function selectMembers<M extends MemberIdentity>(fleet: string, members: 
   const sorted = [...members].sort((a, b) => a.index - b.index);
   const wanted = words.flatMap((word) => word.split(',')).filter((word) => word !== '');
   if (wanted.length === 0) {
-    if (words.length > 0) throw new CowherdError('BAD_USAGE', 'The list of members is empty');
+    if (words.length > 0)
+      throw new CowherdError('BAD_USAGE', 'The list of members is empty', { hint: 'Name members as 1-10,17, or leave them out for all.' });
     return sorted;
   }
   const byIndex = new Map(sorted.map((member) => [member.index, member]));
