@@ -1,4 +1,4 @@
-import { homedir } from 'node:os';
+import { homedir, userInfo } from 'node:os';
 import type { Config } from '@oclif/core';
 import { reportEarly } from './early-errors.js';
 import { separateGuestCommand } from './guest-command.js';
@@ -7,12 +7,7 @@ import { guardStreams } from './streams.js';
 
 /** The entry point of bin/run.js and bin/dev.js. */
 export async function main(options: { dir: string; development?: boolean }): Promise<void> {
-  // In a container the user may have no passwd entry, but libraries look up the home directory when they are loaded.
-  try {
-    homedir();
-  } catch {
-    process.env.HOME = '/nonexistent';
-  }
+  assumeUser();
   guardStreams();
   const listeners = process.stdout.listeners('error');
   const { Config, execute, handle, run, settings } = await import('./oclif.js');
@@ -32,6 +27,20 @@ export async function main(options: { dir: string; development?: boolean }): Pro
     if (unknown === undefined) await handle(error);
     else await config.runHook('command_not_found', { id: unknown.replaceAll(' ', ':'), argv: [] });
   });
+}
+
+/** In a container the user may have no passwd entry, but libraries look up its home directory and its shell when they are loaded. */
+function assumeUser(): void {
+  try {
+    homedir();
+  } catch {
+    process.env.HOME = '/nonexistent';
+  }
+  try {
+    userInfo();
+  } catch {
+    process.env.SHELL ??= '/bin/sh';
+  }
 }
 
 /** The command line, with `--` before a command for a guest: oclif looks for --help before the command runs. */

@@ -30,11 +30,13 @@ describe('the environment', () => {
     }
   });
 
-  it('without a home directory and without a passwd entry, as in a container, is enough to start', async () => {
+  it('without a home directory, a shell and a passwd entry, as in a container, is enough to start', async () => {
     const store = join(lab.scratch, 'nameless');
     await mkdir(store);
-    const asNobody = ['--reuid', '54321', '--regid', '54321', '--clear-groups', 'env', '-u', 'HOME', process.execPath, lab.bin];
+    const asNobody = ['--reuid', '54321', '--regid', '54321', '--clear-groups', 'env', '-i', process.execPath, lab.bin];
     const { exitCode, all } = await execa('setpriv', [...asNobody, 'list', '--store', store], { reject: false, all: true });
     expect([exitCode, all]).toEqual([0, expect.stringMatching(/^No fleets in /)]);
+    const help = await execa('setpriv', [...asNobody, '--help'], { reject: false, all: true });
+    expect([help.exitCode, help.all]).toEqual([0, expect.stringContaining('COMMANDS')]);
   });
 });
