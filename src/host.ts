@@ -89,7 +89,7 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
     files: localFiles,
     images,
     bases: new BaseDirectory(root, images, readers, locking),
-    memory: new MemoryDirectory(root, uri),
+    memory: new MemoryDirectory(root, uri, readers),
     fleets,
     overlays: new OverlayDirectory(root),
     domains: new VirshForeignDomains(uri, hypervisor),

@@ -1,8 +1,9 @@
-import type { BaseRef } from '../core/fleet/record.js';
-import type { BaseImage, Seal, WarmMemory } from '../core/image/base.js';
-import type { SaveHead } from '../core/image/save-file.js';
+import type { BaseImage, Seal } from '../core/image/base.js';
+import type { Freeze, MemoryFacts } from '../core/memory/freeze.js';
+import type { SaveHead } from '../core/memory/save-file.js';
 import type { ImportProgress } from '../core/progress.js';
-import type { DiskSpec } from '../core/spec/spec.js';
+
+export type { Freeze, MemoryFacts } from '../core/memory/freeze.js';
 
 /** Ports for the saved memory of source VMs, from which clones are restored. */
 
@@ -14,53 +15,53 @@ export interface MemorySlot {
   discard(): Promise<void>;
 }
 
-/** The spawn that froze a running VM. Written before the freeze, removed when the spawn's own intent is written. */
-export interface Freeze {
-  version: 1;
-  /** Name and UUID of the source VM. */
-  domain: string;
-  uuid: string;
-  startedAt: string;
-  /** Other options of the spawn. */
-  count: number;
-  keepFrozen: boolean;
-  start: boolean;
-  /** Value of --wait. */
-  wait?: string | undefined;
-  timeoutMs?: number | undefined;
-  concurrency?: number | undefined;
-  bootConcurrency?: number | undefined;
-  /** Addresses of the source VM's network cards and its types of host keys. */
-  addresses: string[];
-  hostKeyTypes: string[];
-  /** Its memory size, the amount that libvirt writes. */
-  memoryMiB: number;
-  /** Disks and memory that were copied to the store: once set, the VM is not frozen again. */
-  taken?: { base: BaseRef; disks: DiskSpec[]; facts: MemoryFacts /** Base images imported for it. */; imported: BaseRef[] } | undefined;
+/** A file of a saved memory, as it was recorded. */
+export interface MemoryFile {
+  path: string;
+  digest: string;
+  seal: Seal;
 }
 
-export type MemoryFacts = Omit<WarmMemory, 'digest' | 'seal' | 'allocatedBytes' | 'bytes'>;
+/** How the memory of a base is split, so that clones share it. */
+export interface Sharing {
+  /** Size of the guest's memory. */
+  bytes: number;
+  /** Whether QEMU must be able to write to the file, although it maps it privately. */
+  isWritable: boolean;
+}
 
 export interface MemoryStore {
   /** Path of libvirt's managed save of a domain. */
   managedSave(domain: string): string;
   /** @throws STORE_FAILED; BASE_REFUSED if it is not a supported save file */
   read(path: string): Promise<SaveHead>;
-  /** Copies a saved memory next to its base image, with a sync. Like the next two, only under the lock on base images. */
-  take(base: BaseImage, file: string): Promise<void>;
-  /** Reads the copied memory and records it with its base image. */
-  record(base: BaseImage, facts: MemoryFacts, signal?: AbortSignal): Promise<BaseImage>;
+  /**
+   * Stores a saved memory next to its base image, with a sync. Like the next two, only under the lock on base images.
+   * @param sharing split it; undefined to copy it as it is
+   * @returns why it could not be split and was copied instead
+   */
+  take(base: BaseImage, file: string, sharing: Sharing | undefined, signal?: AbortSignal): Promise<string | undefined>;
+  /** Reads the stored memory and records it with its base image. @param isShared whether it was split */
+  record(base: BaseImage, facts: MemoryFacts, isShared: boolean, signal?: AbortSignal): Promise<BaseImage>;
   /** Removes a memory and its record. */
   drop(base: BaseImage): Promise<void>;
   /** Records the current file as the memory, after it was moved or copied and its content was compared. */
   reseal(base: BaseImage): Promise<void>;
+  /** The saved memory, or what is left of it after a split. */
   path(base: Pick<BaseImage, 'name' | 'digest'>): string;
-  /** The current seal of the file; undefined if it is missing. */
-  seal(base: Pick<BaseImage, 'name' | 'digest'>): Promise<Seal | undefined>;
-  /** Reads the whole memory. @returns its sha256 */
-  digest(base: BaseImage, onProgress?: (progress: ImportProgress) => void, signal?: AbortSignal): Promise<string>;
-  /** Copies it into a fleet's directory. Leftovers of a killed run are removed at the end of the next operation. */
-  openSlot(fleet: string, base: BaseImage): Promise<MemorySlot>;
+  /** The memory that clones map, after a split. */
+  ramPath(base: Pick<BaseImage, 'name' | 'digest'>): string;
+  /** Its files, as recorded. */
+  files(base: BaseImage): MemoryFile[];
+  /** The current seal of a file; undefined if it is missing. */
+  seal(path: string): Promise<Seal | undefined>;
+  /** Reads a whole file. @returns its sha256 */
+  digest(path: string, onProgress?: (progress: ImportProgress) => void, signal?: AbortSignal): Promise<string>;
+  /**
+   * Copies it into a fleet's directory. Leftovers of a killed run are removed at the end of the next operation.
+   * @param isWhole with all the memory, also if it was split
+   */
+  openSlot(fleet: string, base: BaseImage, isWhole: boolean): Promise<MemorySlot>;
   readFreeze(fleet: string): Promise<Freeze | undefined>;
   beginFreeze(fleet: string, freeze: Freeze): Promise<void>;
   /** Not an error if it does not exist. */

@@ -4,9 +4,9 @@ export type StoreRoom = 'bases' | 'fleets' | 'snapshots' | 'probes';
 
 export interface StoreEntry {
   path: string;
-  /** state: records of a fleet, base image or domain. image: a base image. disk: a member's disk or a snapshot's overlay. companion: other files of a member. leftover: a temporary file.
+  /** state: records of a fleet, base image or domain. image: a base image. disk: a member's disk or a snapshot's overlay. memory: the memory that clones map. companion: other files of a member. leftover: a temporary file.
    */
-  role: 'state' | 'image' | 'disk' | 'companion' | 'leftover' | 'unknown';
+  role: 'state' | 'image' | 'memory' | 'disk' | 'companion' | 'leftover' | 'unknown';
   /** File name without extension: a member, a disk, the start of a digest or a probe. */
   stem: string;
   /** Bytes on disk. */

@@ -5,6 +5,7 @@
 #   clock       seconds since the epoch, with a fraction
 #   entropy     random text from the host
 #   renew       yes: request a new DHCP lease
+#   hasty       yes: do not wait for the lease
 #   hostname, machine_id
 #   macs        OLD=NEW, one per word
 #   host_keys   renew
@@ -334,6 +335,7 @@ say_keys() {
 await_addresses() {
   pauses='0.1 0.1 0.2 0.3 0.4 0.5 0.5 0.5 0.6 0.8 1'
   missing=
+  [ -z "$hasty" ] || waiting=
   for device in $waiting; do
     carrier=1
     [ ! -e "/sys/class/net/$device" ] || { read -r carrier <"/sys/class/net/$device/carrier"; } 2>/dev/null || carrier=0

@@ -27,13 +27,13 @@ async function sweepBase(directory: string): Promise<void> {
   const names = await listDirectory(directory);
   const unlinker = new SafeUnlinker(directory);
   // No other run imports while this one holds the lock.
-  const partials = names.filter((name) => /^\.import-\d+\.partial$/.test(name) || isTemporary(name));
+  const partials = names.filter((name) => /^\.import-\d+(\.ram)?\.partial$/.test(name) || isTemporary(name));
   for (const name of partials) await unlinker.unlink(join(directory, name));
   for (const note of names.filter((name) => name.startsWith(unrecordedPrefix))) {
     const image = note.slice(unrecordedPrefix.length);
     const isRecorded = names.includes(image.replace(/\.\w+$/, '.json'));
     if (!isRecorded && /^[0-9a-f]{12}\.(qcow2|raw)$/.test(image)) {
-      await unlinker.unlink(join(directory, image.replace(/\.\w+$/, '.memory')));
+      for (const kind of ['.memory', '.ram']) await unlinker.unlink(join(directory, image.replace(/\.\w+$/, kind)));
       await unlinker.unlink(join(directory, image));
     }
     await unlinker.unlink(join(directory, note));
@@ -45,13 +45,14 @@ async function sweepBase(directory: string): Promise<void> {
 
 /** Removes an image and its record. */
 export async function unpublish(root: string, ref: BaseRef, format: string): Promise<void> {
-  const { directory, image, memory, record, unrecorded } = baseLayout(root, ref, format);
+  const { directory, image, memory, ram, record, unrecorded } = baseLayout(root, ref, format);
   const unlinker = new SafeUnlinker(storeLayout(root).bases);
   // Works without it on a full disk, since removing images frees space.
   await writeFile(unrecorded, '').catch(() => undefined);
   // The record goes first: an image without a record is imported again, but a record without its image is an error.
   await unlinker.unlink(record);
   await unlinker.unlink(memory);
+  await unlinker.unlink(ram);
   await unlinker.unlink(image);
   await unlinker.unlink(unrecorded);
   await rmdir(directory).catch(() => undefined);
@@ -59,13 +60,20 @@ export async function unpublish(root: string, ref: BaseRef, format: string): Pro
 
 /**
  * Calls `work` with the path of a partial file for a new image of that name, and removes the file afterwards.
+ * @param kind a second file at the same time
  * @param doing how a file system error describes the operation
  */
-export async function withPartial<T>(root: string, name: string, doing: string, work: (partial: string) => Promise<T>): Promise<T> {
+export async function withPartial<T>(
+  root: string,
+  name: string,
+  doing: string,
+  work: (partial: string) => Promise<T>,
+  kind: '' | '.ram' = '',
+): Promise<T> {
   const directory = join(storeLayout(root).bases, name);
   await makeDirectory(directory);
   await assertDirectory(directory);
-  const partial = join(directory, `.import-${process.pid}.partial`);
+  const partial = join(directory, `.import-${process.pid}${kind}.partial`);
   try {
     return await work(partial);
   } catch (cause) {

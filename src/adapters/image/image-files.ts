@@ -154,7 +154,7 @@ async function writeNonZero(to: FileHandle, bytes: Buffer, position: number): Pr
 }
 
 /** A full disk may write fewer bytes than asked without an error: the rest would be sealed as zeros. */
-async function writeAll(to: FileHandle, bytes: Buffer, position: number): Promise<void> {
+export async function writeAll(to: FileHandle, bytes: Buffer, position: number): Promise<void> {
   for (let written = 0; written < bytes.length; ) {
     written += (await to.write(bytes, written, bytes.length - written, position + written)).bytesWritten;
   }

@@ -26,6 +26,8 @@ export const baseLayout = (root: string, { name, digest }: BaseRef, format: stri
     record: join(directory, `${shortDigest(digest)}.json`),
     /** The memory of a warm base image. */
     memory: join(directory, `${shortDigest(digest)}.memory`),
+    /** The part of it that clones map. */
+    ram: join(directory, `${shortDigest(digest)}.ram`),
     /** Exists while the image has no record, during an import or a removal. */
     unrecorded: join(directory, `${unrecordedPrefix}${shortDigest(digest)}.${format}`),
   };

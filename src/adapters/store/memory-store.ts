@@ -1,16 +1,18 @@
 import { constants } from 'node:fs';
-import { copyFile, type FileHandle, lstat, open, rename, rmdir } from 'node:fs/promises';
+import { copyFile, lstat, open, rename, rm, rmdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { z } from 'zod';
-import { baseRefSchema, parseState } from '../../core/fleet/record.js';
-import { type BaseImage, type BaseRecord, type Seal, warmMemorySchema } from '../../core/image/base.js';
-import { composeSaveHead, parseSaveHead, parseSaveHeader, type SaveHead, saveHeaderBytes } from '../../core/image/save-file.js';
+import { parseState } from '../../core/fleet/record.js';
+import type { BaseImage, BaseRecord, Seal } from '../../core/image/base.js';
+import { type Freeze, freezeSchema, type MemoryFacts } from '../../core/memory/freeze.js';
+import { UnknownStreamError } from '../../core/memory/migration-stream.js';
+import { composeSaveHead, type SaveHead } from '../../core/memory/save-file.js';
+import { opensReadOnly } from '../../core/memory/sharing.js';
 import type { ImportProgress } from '../../core/progress.js';
-import { diskSpecSchema } from '../../core/spec/spec.js';
-import type { Freeze, MemoryFacts, MemorySlot, MemoryStore } from '../../ports/index.js';
+import type { MemoryFile, MemorySlot, MemoryStore, Sharing } from '../../ports/index.js';
+import type { Readers } from '../host/readers.js';
 import { withPartial } from '../image/base-intake.js';
-import { hashAndCopy, hashFile } from '../image/image-files.js';
+import { hashFile } from '../image/image-files.js';
 import { isSystemUri } from '../libvirt/connection.js';
 import { syncDirectory, writeJson } from './files/atomic-write.js';
 import { makeDirectory } from './files/directories.js';
@@ -18,41 +20,19 @@ import { allocatedBytes, sealOf, storeError } from './files/files.js';
 import { openOwn, readIfThere } from './files/own-files.js';
 import { SafeUnlinker } from './files/safe-unlinker.js';
 import { baseLayout, fleetLayout, storeLayout } from './layout.js';
-
-const freezeSchema = z.strictObject({
-  version: z.literal(1),
-  domain: z.string(),
-  uuid: z.uuid(),
-  startedAt: z.iso.datetime(),
-  count: z.number().int().positive(),
-  keepFrozen: z.boolean(),
-  start: z.boolean(),
-  wait: z.string().optional(),
-  timeoutMs: z.number().positive().optional(),
-  concurrency: z.number().int().positive().optional(),
-  bootConcurrency: z.number().int().positive().optional(),
-  addresses: z.array(z.string()),
-  hostKeyTypes: z.array(z.string()),
-  memoryMiB: z.number().int().positive(),
-  taken: z
-    .strictObject({
-      base: baseRefSchema,
-      disks: z.array(diskSpecSchema),
-      imported: z.array(baseRefSchema),
-      facts: warmMemorySchema.omit({ digest: true, seal: true, bytes: true, allocatedBytes: true }),
-    })
-    .optional(),
-});
+import { mergeSave, readHead, splitSave, syncPrivate, syncShared } from './memory-split.js';
 
 /** Saved memory of source VMs, stored beside the base images of their disks. */
 export class MemoryDirectory implements MemoryStore {
   readonly #root: string;
   readonly #uri: string;
+  readonly #readers: Readers;
   #slots = 0;
 
-  constructor(root: string, uri: string) {
+  constructor(root: string, uri: string, readers: Readers) {
     this.#root = root;
     this.#uri = uri;
+    this.#readers = readers;
   }
 
   managedSave(domain: string): string {
@@ -71,26 +51,65 @@ export class MemoryDirectory implements MemoryStore {
     }
   }
 
-  async take(base: BaseImage, file: string): Promise<void> {
-    const { directory, memory } = baseLayout(this.#root, base, base.format);
-    await withPartial(this.#root, base.name, `keep ${file}`, async (partial) => {
-      await copyFile(file, partial, constants.COPYFILE_FICLONE);
-      // Synced before the source VM is resumed.
-      await this.read(partial);
-      await syncReadOnly(partial);
-      // Replaces an earlier file that no fleet uses. The record is removed first, so that it never describes another file.
-      if (base.warm !== undefined) await this.drop(base);
-      await rename(partial, memory);
+  async take(base: BaseImage, file: string, sharing: Sharing | undefined, signal?: AbortSignal): Promise<string | undefined> {
+    const { directory, memory, ram } = baseLayout(this.#root, base, base.format);
+    const doing = `keep ${file}`;
+    // Synced before the source VM is resumed. The record of an earlier memory is removed first, so that it never describes
+    // other files; no fleet uses it.
+    const place = async (parts: { state: string; ram?: string }): Promise<void> => {
+      await this.drop(base);
+      if (parts.ram !== undefined) await rename(parts.ram, ram);
+      await rename(parts.state, memory);
       await syncDirectory(directory);
+    };
+    return withPartial(this.#root, base.name, doing, async (partial) => {
+      const obstacle = sharing === undefined ? undefined : await this.#split(base, file, partial, sharing, place, signal);
+      if (sharing !== undefined && obstacle === undefined) return undefined;
+      await copyFile(file, partial, constants.COPYFILE_FICLONE);
+      await this.read(partial);
+      await syncPrivate(partial);
+      await place({ state: partial });
+      return obstacle;
     });
   }
 
-  async record(base: BaseImage, facts: MemoryFacts, signal?: AbortSignal): Promise<BaseImage> {
-    const { memory } = baseLayout(this.#root, base, base.format);
+  /** @returns why it could not be split; nothing was placed then */
+  #split(
+    base: BaseImage,
+    file: string,
+    state: string,
+    sharing: Sharing,
+    place: (parts: { state: string; ram: string }) => Promise<void>,
+    signal: AbortSignal | undefined,
+  ): Promise<string | undefined> {
+    const split = async (ram: string): Promise<string | undefined> => {
+      try {
+        await splitSave(file, { state, ram }, sharing, signal);
+      } catch (cause) {
+        await rm(state, { force: true });
+        if (cause instanceof UnknownStreamError) return `its saved memory has an unknown format: ${cause.message}`;
+        throw cause;
+      }
+      if (!(await syncShared(ram, this.#readers, sharing.isWritable))) {
+        await rm(state);
+        return 'QEMU runs as another user, and you are not a member of its group';
+      }
+      await syncPrivate(state);
+      await place({ state, ram });
+      return undefined;
+    };
+    return withPartial(this.#root, base.name, `keep ${file}`, split, '.ram');
+  }
+
+  async record(base: BaseImage, facts: MemoryFacts, isShared: boolean, signal?: AbortSignal): Promise<BaseImage> {
+    const { memory, ram } = baseLayout(this.#root, base, base.format);
+    const describe = async (path: string) => {
+      const digest = await hashFile(path, undefined, signal);
+      const stats = await lstat(path, { bigint: true });
+      return { digest, seal: sealOf(stats), bytes: Number(stats.size), allocatedBytes: allocatedBytes(stats) };
+    };
     try {
-      const digest = await hashFile(memory, undefined, signal);
-      const stats = await lstat(memory, { bigint: true });
-      const warm = { ...facts, digest, seal: sealOf(stats), bytes: Number(stats.size), allocatedBytes: allocatedBytes(stats) };
+      const warm = { ...facts, ...(await describe(memory)), ...(isShared ? { ram: await describe(ram) } : {}) };
       return await this.#write({ ...base, warm });
     } catch (cause) {
       throw storeError(`record ${memory}`, cause);
@@ -98,23 +117,29 @@ export class MemoryDirectory implements MemoryStore {
   }
 
   async drop(base: BaseImage): Promise<void> {
-    const { memory } = baseLayout(this.#root, base, base.format);
+    const { memory, ram } = baseLayout(this.#root, base, base.format);
     const { warm, ...cold } = base;
     try {
       if (warm !== undefined) await this.#write(cold);
-      await new SafeUnlinker(storeLayout(this.#root).bases).unlink(memory);
+      for (const path of [memory, ram]) await new SafeUnlinker(storeLayout(this.#root).bases).unlink(path);
     } catch (cause) {
       throw storeError(`remove ${memory}`, cause);
     }
   }
 
   async reseal(base: BaseImage): Promise<void> {
-    const { memory } = baseLayout(this.#root, base, base.format);
-    if (base.warm === undefined) return;
+    const { memory, ram: ramPath } = baseLayout(this.#root, base, base.format);
+    const { warm } = base;
+    if (warm === undefined) return;
+    const sealed = async (path: string) => {
+      const stats = await lstat(path, { bigint: true });
+      return { seal: sealOf(stats), allocatedBytes: allocatedBytes(stats) };
+    };
     try {
-      await syncReadOnly(memory);
-      const stats = await lstat(memory, { bigint: true });
-      await this.#write({ ...base, warm: { ...base.warm, seal: sealOf(stats), allocatedBytes: allocatedBytes(stats) } });
+      await syncPrivate(memory);
+      if (warm.ram !== undefined) await syncShared(ramPath, this.#readers, !opensReadOnly(warm.hypervisor));
+      const ram = warm.ram === undefined ? {} : { ram: { ...warm.ram, ...(await sealed(ramPath)) } };
+      await this.#write({ ...base, warm: { ...warm, ...(await sealed(memory)), ...ram } });
     } catch (cause) {
       throw storeError(`seal ${memory}`, cause);
     }
@@ -131,33 +156,39 @@ export class MemoryDirectory implements MemoryStore {
     return baseLayout(this.#root, base, '').memory;
   }
 
-  async seal(base: Pick<BaseImage, 'name' | 'digest'>): Promise<Seal | undefined> {
-    const stats = await lstat(this.path(base), { bigint: true }).catch(() => undefined);
+  ramPath(base: Pick<BaseImage, 'name' | 'digest'>): string {
+    return baseLayout(this.#root, base, '').ram;
+  }
+
+  files({ warm, ...base }: BaseImage): MemoryFile[] {
+    if (warm === undefined) return [];
+    const { digest, seal, ram } = warm;
+    const state = { path: this.path(base), digest, seal };
+    return ram === undefined ? [state] : [state, { path: this.ramPath(base), digest: ram.digest, seal: ram.seal }];
+  }
+
+  async seal(path: string): Promise<Seal | undefined> {
+    const stats = await lstat(path, { bigint: true }).catch(() => undefined);
     return stats?.isFile() ? sealOf(stats) : undefined;
   }
 
-  async digest(base: BaseImage, onProgress?: (progress: ImportProgress) => void, signal?: AbortSignal): Promise<string> {
-    const path = this.path(base);
-    const handle = await openOwn(path).catch((cause: unknown) => {
-      throw storeError(`read ${path}`, cause);
-    });
+  async digest(path: string, onProgress?: (progress: ImportProgress) => void, signal?: AbortSignal): Promise<string> {
     try {
-      return await hashAndCopy(handle, undefined, onProgress, signal);
+      return await hashFile(path, onProgress, signal);
     } catch (cause) {
       throw storeError(`read ${path}`, cause);
-    } finally {
-      await handle.close();
     }
   }
 
-  async openSlot(fleet: string, base: BaseImage): Promise<MemorySlot> {
+  async openSlot(fleet: string, base: BaseImage, isWhole: boolean): Promise<MemorySlot> {
     const { directory } = fleetLayout(this.#root, fleet);
     const source = this.path(base);
     const path = join(directory, `.cowherd-${process.pid}-memory-${++this.#slots}`);
     const unlinker = new SafeUnlinker(directory);
     await unlinker.unlink(path);
     try {
-      await copyFile(source, path, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL);
+      if (isWhole && base.warm?.ram !== undefined) await mergeSave({ state: source, ram: this.ramPath(base) }, path);
+      else await copyFile(source, path, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL);
       const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
       await handle.chmod(0o600).finally(() => handle.close());
       const head = await this.read(path);
@@ -190,25 +221,6 @@ export class MemoryDirectory implements MemoryStore {
     // If the freeze failed.
     await rmdir(directory).catch(() => undefined);
   }
-}
-
-/** libvirt reads it as root or as this user. No other user may, since it contains everything that the source VM knew. */
-async function syncReadOnly(path: string): Promise<void> {
-  const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
-  try {
-    await handle.sync();
-    await handle.chmod(0o400);
-  } finally {
-    await handle.close();
-  }
-}
-
-async function readHead(path: string, handle: FileHandle): Promise<SaveHead> {
-  const { size } = await handle.stat();
-  const first = await handle.read(Buffer.alloc(saveHeaderBytes), 0, saveHeaderBytes, 0);
-  const { streamOffset } = parseSaveHeader(path, first.buffer.subarray(0, first.bytesRead), size);
-  const whole = await handle.read(Buffer.alloc(streamOffset), 0, streamOffset, 0);
-  return parseSaveHead(path, whole.buffer.subarray(0, whole.bytesRead), size);
 }
 
 async function writeHead(path: string, head: Buffer): Promise<void> {

@@ -8,6 +8,7 @@ import type { Readers } from '../host/readers.js';
 import { allocatedBytes, isMissing, listDirectory, storeError } from './files/files.js';
 import { SafeUnlinker } from './files/safe-unlinker.js';
 import { copyPrefix, storeLayout, unrecordedPrefix } from './layout.js';
+import { restrictShared } from './memory-split.js';
 
 /**
  * The meaning of a file name, by the first pattern that matches; its group is the stem. Paths are relative to the owner's directory.
@@ -20,12 +21,13 @@ const temporary: Rule = [/^(?:seeds\/|nvram\/|ssh\/|checkpoints\/)?(\.cowherd-\d
 
 const rules: Record<StoreRoom, readonly Rule[]> = {
   bases: [
-    [/^\.import-(\d+)\.partial$/, 'leftover'],
+    [/^\.import-(\d+)(?:\.ram)?\.partial$/, 'leftover'],
     [new RegExp(`^\\${unrecordedPrefix}([0-9a-f]{12})\\.(?:qcow2|raw)$`), 'state'],
     temporary,
     [/^([0-9a-f]{12})\.json$/, 'state'],
     [/^([0-9a-f]{12})\.(?:qcow2|raw)$/, 'image', 'private'],
     [/^([0-9a-f]{12})\.memory$/, 'companion', 'private'],
+    [/^([0-9a-f]{12})\.ram$/, 'memory', 'private'],
   ],
   fleets: [
     temporary,
@@ -110,7 +112,8 @@ export class StoreDirectory implements StoreSurvey {
     try {
       // The disk of a running guest belongs to QEMU, and only root can change it.
       handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-      if (role !== 'image') await handle.chmod(mode & 0o700);
+      if (role === 'memory') await restrictShared(handle, path, this.#readers, (mode & 0o222) !== 0);
+      else if (role !== 'image') await handle.chmod(mode & 0o700);
       else if (!(await this.#readers.restrict(handle, path, false))) {
         throw new CowherdError('STORE_FAILED', "QEMU reads it as another user, and this user may not give it to QEMU's group", {
           hint: await this.#readers.advice(storeLayout(this.#root).bases),
@@ -142,7 +145,7 @@ export class StoreDirectory implements StoreSurvey {
   }
 
   async #judge(role: StoreEntry['role'], path: string, stats: Stats): Promise<StoreEntry['readers']> {
-    if (role === 'image') return this.#readers.judge(stats, await lstat(dirname(path)));
+    if (role === 'image' || role === 'memory') return this.#readers.judge(stats, await lstat(dirname(path)));
     // libvirt gives these to QEMU's user or reads them as root.
     return (stats.mode & 0o077) === 0 ? 'fine' : 'exposed';
   }

@@ -56,7 +56,10 @@ export function renderBase(base: BaseListing & { source?: string; generalisation
     ['imported', base.importedAt],
     ...(base.memory === null
       ? []
-      : [['memory', `${bytes(base.memory.allocatedBytes)}, of ${base.memory.domain}, frozen ${base.memory.takenAt}`] as [string, string]]),
+      : [
+          ['memory', `${bytes(base.memory.allocatedBytes)}, of ${base.memory.domain}, frozen ${base.memory.takenAt}`] as [string, string],
+          ['clones', sharingText(base.memory)] as [string, string],
+        ]),
     ...(base.promotedFrom === null
       ? []
       : [['promoted', `from ${base.promotedFrom.member}, on ${base.promotedFrom.base}`] as [string, string]]),
@@ -67,6 +70,11 @@ export function renderBase(base: BaseListing & { source?: string; generalisation
   const width = widthOf(process.stdout);
   const told = rows.map(([key, value]) => (width === undefined ? `${key.padEnd(10)}${value}` : hang(key.padEnd(10), value, width)));
   return [...told, ...warningLines(base.generalisation ?? []).map((line) => page(line))].join('\n');
+}
+
+function sharingText({ shared, reason }: NonNullable<BaseListing['memory']>): string {
+  if (shared) return 'share this memory';
+  return `copy this memory${reason === null ? '' : `: ${reason}`}`;
 }
 
 function warningLines(warnings: readonly HygieneWarning[]): string[] {

@@ -1,4 +1,5 @@
 import { CowherdError } from '../errors.js';
+import { removeSharedMemory } from '../memory/sharing.js';
 import { escapeXml } from '../quoting.js';
 import type { DomainSpec } from '../spec/spec.js';
 import { kibOf, networkOf, splitAtWord } from './domain-conversion.js';
@@ -58,6 +59,7 @@ class Conversion {
     const root = this.#root;
     const virtType = attribute(root, 'type');
     if (virtType !== 'kvm' && virtType !== 'qemu') this.#refuse(`its type is ${virtType}, and only kvm and qemu are supported`);
+    removeSharedMemory(root);
     const devices = element(root, 'devices') ?? makeElement('devices');
     // Its text must not be read as a variable.
     hideBraces(root);

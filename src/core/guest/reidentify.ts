@@ -12,6 +12,8 @@ export interface Reidentification {
   entropy: boolean;
   /** Renew the DHCP lease. */
   renew: boolean;
+  /** Do not wait for the lease. */
+  isHasty?: boolean;
   /** Give a clone its own identity; not for a warm reset. */
   identity?: GuestIdentity | undefined;
   /** The user's hook: a shell command that runs in the guest at the end. */
@@ -50,6 +52,7 @@ export function reidentifyAssignments(fix: Reidentification, { now, entropy }: {
     clock: fix.clock ? (now.getTime() / 1000).toFixed(3) : '',
     entropy: fix.entropy ? entropy.toString('hex') : '',
     renew: fix.renew ? 'yes' : '',
+    hasty: fix.isHasty === true ? 'yes' : '',
     hostname: identity?.hostname ?? '',
     machine_id: identity?.machineId ?? '',
     macs: (identity?.macs ?? [])

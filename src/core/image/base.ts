@@ -24,6 +24,18 @@ export const warmMemorySchema = z.strictObject({
   /** Versions of the software that saved the memory. */
   libvirt: z.string(),
   hypervisor: z.string(),
+  /** If clones share the memory: <digest12>.ram, from which each maps it. The digest above is that of the rest. */
+  ram: z
+    .strictObject({
+      digest: z.string().regex(/^[0-9a-f]{64}$/),
+      seal: sealSchema,
+      /** Size of the guest's memory. */
+      bytes: z.number().int().positive(),
+      allocatedBytes: z.number().int().nonnegative(),
+    })
+    .optional(),
+  /** Why clones do not share it; unset also if it was saved before cowherd could. */
+  whole: z.string().optional(),
 });
 export type WarmMemory = z.infer<typeof warmMemorySchema>;
 

@@ -1,5 +1,5 @@
 import { CowherdError } from '../../core/errors.js';
-import { type BaseImage, formatBaseRef } from '../../core/image/base.js';
+import { type BaseImage, formatBaseRef, type WarmMemory } from '../../core/image/base.js';
 import { baseKey, childrenOf, layersOf } from '../../core/image/base-chain.js';
 import { type HygieneWarning, hygieneWarnings } from '../../core/image/hygiene.js';
 import type { ImportRequest, ImportResult } from '../../ports/bases.js';
@@ -23,8 +23,8 @@ export interface BaseListing {
   layers: string[];
   /** The member whose disk was promoted, and the base image of that disk. */
   promotedFrom: { fleet: string; member: string; base: string } | null;
-  /** Of a warm base: the memory that clones resume from, and its source domain. */
-  memory: { domain: string; takenAt: string; memoryMiB: number; allocatedBytes: number } | null;
+  /** Of a warm base: the memory that clones resume from, its source domain, and whether clones share it or why each copies it. */
+  memory: { domain: string; takenAt: string; memoryMiB: number; allocatedBytes: number; shared: boolean; reason: string | null } | null;
   /** Fleets based on it. */
   fleets: string[];
   /** Differences from the record; empty for an unchanged image. */
@@ -109,13 +109,17 @@ export async function describeBase(
 
 function memoryOf({ warm }: BaseImage): BaseListing['memory'] {
   if (warm === undefined) return null;
-  const { domain, takenAt, memoryMiB, allocatedBytes } = warm;
-  return { domain, takenAt, memoryMiB, allocatedBytes };
+  const { domain, takenAt, memoryMiB, ram, whole } = warm;
+  return { domain, takenAt, memoryMiB, allocatedBytes: memoryBytes(warm), shared: ram !== undefined, reason: whole ?? null };
+}
+
+function memoryBytes({ allocatedBytes, ram }: WarmMemory): number {
+  return allocatedBytes + (ram?.allocatedBytes ?? 0);
 }
 
 /** Bytes on disk of an image and its memory, without its backing images. */
 export function ownBytes({ allocatedBytes, warm }: BaseImage): number {
-  return allocatedBytes + (warm?.allocatedBytes ?? 0);
+  return allocatedBytes + (warm === undefined ? 0 : memoryBytes(warm));
 }
 
 /**

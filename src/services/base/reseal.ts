@@ -1,7 +1,8 @@
 import { CowherdError } from '../../core/errors.js';
 import { type BaseImage, formatBaseRef, goneDifference, sealDifferences } from '../../core/image/base.js';
-import type { Ports } from '../../ports/index.js';
-import { memoryDifferences } from '../clone/plan.js';
+import type { ImportProgress } from '../../core/progress.js';
+import type { MemoryFile, Ports } from '../../ports/index.js';
+import { fileDifferences } from '../clone/plan.js';
 import type { WorkOptions } from '../fleet/access.js';
 
 /** Seals base images whose files were replaced: a copied or restored file has another inode and mtime. */
@@ -37,16 +38,21 @@ export async function reseal(ports: Ports, { signal, onProgress }: WorkOptions):
   return [...new Set([...moved, ...memories].map(formatBaseRef))];
 }
 
-/** Warm bases whose memory file was replaced. A missing file is reported by the fleets that need it. */
+/** Warm bases with a memory file that was replaced. A missing file is reported by the fleets that need it. */
 async function movedMemories(ports: Ports, bases: readonly BaseImage[], { signal, onProgress }: WorkOptions): Promise<BaseImage[]> {
   const moved: BaseImage[] = [];
   for (const base of bases) {
-    const differences = await memoryDifferences(ports, base);
-    if (base.warm === undefined || differences.length === 0 || differences.includes(goneDifference)) continue;
-    const path = ports.memory.path(base);
-    const tell = (progress: { doneBytes: number; totalBytes: number }): void =>
-      onProgress?.({ kind: 'bytes', what: `reading ${path}`, ...progress });
-    if ((await ports.memory.digest(base, tell, signal)) !== base.warm.digest) {
+    const changed: MemoryFile[] = [];
+    let isWhole = true;
+    for (const file of ports.memory.files(base)) {
+      const differences = await fileDifferences(ports, file);
+      if (differences.length > 0) changed.push(file);
+      isWhole &&= !differences.includes(goneDifference);
+    }
+    if (!isWhole || changed.length === 0) continue;
+    for (const { path, digest } of changed) {
+      const tell = (progress: ImportProgress): void => onProgress?.({ kind: 'bytes', what: `reading ${path}`, ...progress });
+      if ((await ports.memory.digest(path, tell, signal)) === digest) continue;
       throw new CowherdError('BASE_CHANGED', `The memory of ${formatBaseRef(base)} has changed since it was frozen`, {
         details: [path],
         hint: 'Restore the original file, then run this command again.',

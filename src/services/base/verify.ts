@@ -1,9 +1,10 @@
 import { CowherdError } from '../../core/errors.js';
 import { type BaseImage, type BaseLayer, bringBackHint, formatBaseRef, goneDifference, sealDifferences } from '../../core/image/base.js';
 import { layersOf } from '../../core/image/base-chain.js';
+import type { ImportProgress } from '../../core/progress.js';
 import { shellWord } from '../../core/quoting.js';
 import type { Ports } from '../../ports/index.js';
-import { memoryDifferences } from '../clone/plan.js';
+import { fileDifferences } from '../clone/plan.js';
 import type { WorkOptions } from '../fleet/access.js';
 
 /** Verifies the full content of base images. */
@@ -32,21 +33,21 @@ export async function verifyBase(ports: Ports, ref: string, options: WorkOptions
 
 /** @throws BASE_CHANGED */
 async function assertMemory(ports: Pick<Ports, 'memory'>, base: BaseImage, { signal, onProgress }: WorkOptions): Promise<void> {
-  if (base.warm === undefined) return;
-  const path = ports.memory.path(base);
-  const differences = await memoryDifferences(ports, base);
-  const tell = (progress: { doneBytes: number; totalBytes: number }): void =>
-    onProgress?.({ kind: 'bytes', what: `reading ${path}`, ...progress });
-  const digest = differences.includes(goneDifference) ? undefined : await ports.memory.digest(base, tell, signal);
-  if (digest === base.warm.digest && differences.length === 0) return;
-  throw new CowherdError(
-    'BASE_CHANGED',
-    `The memory of ${formatBaseRef(base)} has changed since it was frozen: ${differences.join(', ') || 'its content differs'}`,
-    {
-      details: [path, `recorded sha256 ${base.warm.digest}`, ...(digest === undefined ? [] : [`on disk  sha256 ${digest}`])],
-      hint: 'No clones can be created from it. Restore the original file with its timestamps, or freeze the source VM again for a new fleet.',
-    },
-  );
+  for (const file of ports.memory.files(base)) {
+    const { path } = file;
+    const differences = await fileDifferences(ports, file);
+    const tell = (progress: ImportProgress): void => onProgress?.({ kind: 'bytes', what: `reading ${path}`, ...progress });
+    const digest = differences.includes(goneDifference) ? undefined : await ports.memory.digest(path, tell, signal);
+    if (digest === file.digest && differences.length === 0) continue;
+    throw new CowherdError(
+      'BASE_CHANGED',
+      `The memory of ${formatBaseRef(base)} has changed since it was frozen: ${differences.join(', ') || 'its content differs'}`,
+      {
+        details: [path, `recorded sha256 ${file.digest}`, ...(digest === undefined ? [] : [`on disk  sha256 ${digest}`])],
+        hint: 'No clones can be created from it. Restore the original file with its timestamps, or freeze the source VM again for a new fleet.',
+      },
+    );
+  }
 }
 
 /** Files of an intact image that are writable. */

@@ -6,6 +6,7 @@ import { CowherdError } from '../../core/errors.js';
 import type { BaseRef } from '../../core/fleet/record.js';
 import { type BaseImage, formatBaseRef, sealDifferences } from '../../core/image/base.js';
 import { baseKey } from '../../core/image/base-chain.js';
+import { opensReadOnly, sharingObstacle } from '../../core/memory/sharing.js';
 import { baseNameFromFile } from '../../core/names.js';
 import type { DiskSpec } from '../../core/spec/spec.js';
 import type { Freeze, Ports } from '../../ports/index.js';
@@ -53,7 +54,6 @@ export async function copySource(ports: Ports, options: FreezeOptions, name: str
     machine: attribute(element(parseXml(xml, name), 'os', 'type'), 'machine') ?? '',
     ...versions,
   };
-  const taken = { base: { name: image.name, digest: image.digest }, disks: further, facts, imported };
   return ports.bases.locked(async () => {
     // It has no users yet and may have been removed meanwhile.
     const there = await ports.bases.get(image);
@@ -63,7 +63,10 @@ export async function copySource(ports: Ports, options: FreezeOptions, name: str
       });
     await assertUnused(ports, there, options.fleet);
     onUndo(() => dropMemory(ports, there));
-    await ports.memory.take(there, file);
+    const obstacle = sharingObstacle(xml, versions.hypervisor);
+    const sharing = { bytes: spec.memoryMiB * 2 ** 20, isWritable: !opensReadOnly(versions.hypervisor) };
+    const whole = obstacle ?? (await ports.memory.take(there, file, sharing, options.signal));
+    if (obstacle !== undefined) await ports.memory.take(there, file, undefined);
     // If it was resumed and saved again meanwhile, its memory does not match the disks.
     const now = await ports.disks.seal(file);
     if (saved === undefined || now === undefined || sealDifferences(saved, now).length > 0) {
@@ -71,6 +74,13 @@ export async function copySource(ports: Ports, options: FreezeOptions, name: str
         hint: 'It was started, or saved again, so its memory and its disk do not match. Run this command again.',
       });
     }
+    const taken = {
+      base: { name: image.name, digest: image.digest },
+      disks: further,
+      facts: { ...facts, ...(whole === undefined ? {} : { whole }) },
+      imported,
+      isShared: whole === undefined,
+    };
     await ports.memory.beginFreeze(options.fleet, { ...note, taken });
     const { warm: _warm, ...cold } = there;
     return { ...taken, image: cold };

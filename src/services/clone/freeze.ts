@@ -131,10 +131,10 @@ class Freezing {
   }
 
   /** Records the memory, unless it is already recorded and its seal was compared. */
-  async #recorded({ image, facts }: Taken): Promise<BaseImage> {
+  async #recorded({ image, facts, isShared = false }: Taken): Promise<BaseImage> {
     const { ports, options } = this;
     if (image.warm !== undefined) return image;
-    return ports.bases.locked(() => ports.memory.record(image, facts, options.signal), options);
+    return ports.bases.locked(() => ports.memory.record(image, facts, isShared, options.signal), options);
   }
 
   /** Saves the source VM with libvirt, unless a killed run already did. */

@@ -1,17 +1,26 @@
+import { basename } from 'node:path';
 import { CowherdError } from '../../core/errors.js';
 import { isOn, type ObservedMember } from '../../core/fleet/observation.js';
 import type { Plan, StepName } from '../../core/fleet/plan/member-plan.js';
 import { baseOf, type FleetRecord } from '../../core/fleet/record.js';
 import { type BaseImage, formatBaseRef, sealDifferences } from '../../core/image/base.js';
 import { baseKey } from '../../core/image/base-chain.js';
-import type { Ports } from '../../ports/index.js';
+import type { MemoryFile, Ports } from '../../ports/index.js';
 import { byName } from '../run/run-plan.js';
 
 /** Which members resume from the memory of a warm base. */
 
-/** Differences between the record of a warm base's memory and its file. */
+/** Differences between the record of a warm base's memory and its files. */
 export async function memoryDifferences(ports: Pick<Ports, 'memory'>, base: BaseImage): Promise<string[]> {
-  return base.warm === undefined ? [] : sealDifferences(base.warm.seal, await ports.memory.seal(base));
+  const files = ports.memory.files(base);
+  const differences = await Promise.all(files.map((file) => fileDifferences(ports, file)));
+  const prefix = (position: number): string => (files.length === 1 ? '' : `${basename(files[position]?.path ?? '')}: `);
+  return differences.flatMap((found, position) => found.map((difference) => `${prefix(position)}${difference}`));
+}
+
+/** Differences between the record of one of these files and the file. */
+export async function fileDifferences({ memory }: Pick<Ports, 'memory'>, { path, seal }: MemoryFile): Promise<string[]> {
+  return sealDifferences(seal, await memory.seal(path));
 }
 
 /** The warm base of a fleet, with the seal of its memory compared; undefined for fleets that boot.
@@ -27,7 +36,7 @@ export async function verifiedWarmBase(ports: Pick<Ports, 'memory' | 'bases'>, r
     'BASE_CHANGED',
     `The memory that members of ${record.name} resume from has changed: ${differences.join(', ')}; nothing was changed`,
     {
-      details: [ports.memory.path(record.base)],
+      details: base === undefined ? [ports.memory.path(record.base)] : ports.memory.files(base).map(({ path }) => path),
       hint: `"cowherd base verify ${formatBaseRef(record.base)}" compares its content. Restore the original file, or freeze the source VM again for a new fleet: cowherd spawn NEW --from-running DOMAIN`,
     },
   );

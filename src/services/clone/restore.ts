@@ -8,11 +8,11 @@ import type { Unfinished } from '../../core/fleet/operation.js';
 import type { Plan } from '../../core/fleet/plan/member-plan.js';
 import type { FleetRecord } from '../../core/fleet/record.js';
 import type { BaseImage } from '../../core/image/base.js';
-import type { MemorySlot, Ports } from '../../ports/index.js';
+import type { Ports } from '../../ports/index.js';
 import { defaultBootConcurrency, observeWithMarks, type WorkOptions } from '../fleet/access.js';
 import { makeHostKeys } from '../guest/host-keys.js';
 import { reidentifyGuest, retryUntilAnswered } from '../guest/reidentify.js';
-import { assertRoom } from '../preflight/disk-space.js';
+import { CloneMemory } from './memory.js';
 import { verifiedWarmBase } from './plan.js';
 
 /** Members that resume from the memory of a source VM instead of booting. */
@@ -48,24 +48,26 @@ export class Cloner {
   readonly #base: BaseImage;
   readonly #definitions: ReadonlyMap<string, MemberDefinition>;
   readonly #signal: AbortSignal | undefined;
-  readonly #idle: MemorySlot[] = [];
-  readonly #slots: MemorySlot[] = [];
-  readonly #isCold: boolean;
-  /** Limitations of the clones, as notes for the user. */
-  readonly notes = new Set<string>();
+  /** Undefined if the clones boot. */
+  readonly #memory: CloneMemory | undefined;
+  readonly #notes = new Set<string>();
 
   private constructor(
     ports: Ports,
-    parts: { record: FleetRecord; base: BaseImage; definitions: ReadonlyMap<string, MemberDefinition>; why: string | undefined },
+    parts: { record: FleetRecord; base: BaseImage; definitions: ReadonlyMap<string, MemberDefinition>; memory: CloneMemory | undefined },
     signal: AbortSignal | undefined,
   ) {
     this.#ports = ports;
     this.#record = parts.record;
     this.#base = parts.base;
     this.#definitions = parts.definitions;
-    this.#isCold = parts.why !== undefined;
+    this.#memory = parts.memory;
     this.#signal = signal;
-    if (parts.why !== undefined) this.notes.add(parts.why);
+  }
+
+  /** Limitations of the clones, as notes for the user. */
+  get notes(): Set<string> {
+    return new Set([...(this.#memory?.notes ?? []), ...this.#notes]);
   }
 
   /**
@@ -84,14 +86,16 @@ export class Cloner {
     const base = count === 0 ? undefined : await verifiedWarmBase(ports, record);
     if (base?.warm === undefined) return undefined;
     const now = await ports.hypervisor.versions();
-    const { libvirt, hypervisor, bytes } = base.warm;
-    const why =
-      now.libvirt === libvirt && now.hypervisor === hypervisor
-        ? undefined
-        : `clones were booted instead of restored: the memory was saved with libvirt ${libvirt} and ${hypervisor}, and this host has ${now.libvirt} and ${now.hypervisor}`;
-    const copies = why === undefined ? Math.min(count, bootConcurrency) : 0;
-    await assertRoom(ports, ports.fleets.root, copies * bytes, 'Copying the memory for the clones');
-    return new Cloner(ports, { record, base, definitions, why }, signal);
+    const { libvirt, hypervisor } = base.warm;
+    const isSame = now.libvirt === libvirt && now.hypervisor === hypervisor;
+    const memory = isSame ? new CloneMemory(ports, record.name, base, Math.min(count, bootConcurrency)) : undefined;
+    await memory?.assertRoom();
+    const cloner = new Cloner(ports, { record, base, definitions, memory }, signal);
+    if (!isSame) {
+      const versions = `the memory was saved with libvirt ${libvirt} and ${hypervisor}, and this host has ${now.libvirt} and ${now.hypervisor}`;
+      cloner.#notes.add(`clones were booted instead of restored: ${versions}`);
+    }
+    return cloner;
   }
 
   /** Restores a member from the source VM's memory and gives it its own identity. If that fails, the member is forced off and its disk removed: it would be a duplicate of the source VM.
@@ -123,32 +127,22 @@ export class Cloner {
   }
 
   async close(): Promise<void> {
-    for (const slot of this.#slots.splice(0)) await slot.discard();
+    await this.#memory?.close();
   }
 
   /** Until a clone has its own identity, it is paused or has no link: it must not use the source VM's addresses on the network. */
   async #bringUp(member: MemberIdentity): Promise<void> {
     const { hypervisor } = this.#ports;
-    if (this.#isCold) await hypervisor.startPaused(member.name);
-    else await this.#restore(member);
+    if (this.#memory === undefined) await hypervisor.startPaused(member.name);
+    else await this.#memory.restore(member.name, this.#xmlOf(member));
     await this.#setLinks(member, false);
     await hypervisor.resume(member.name);
   }
 
-  async #restore(member: MemberIdentity): Promise<void> {
-    const slot = this.#idle.pop() ?? (await this.#openSlot());
-    const xml = this.#definitions.get(member.name)?.xml;
-    if (xml === undefined) throw new Error(`no definition of ${member.name} was prepared`);
-    await slot.become(xml);
-    await this.#ports.hypervisor.restorePaused(member.name, slot.path, this.#base.warm?.bytes ?? 0);
-    // A slot is reused only after a successful restore: after a failure, libvirt may still read it.
-    this.#idle.push(slot);
-  }
-
-  async #openSlot(): Promise<MemorySlot> {
-    const slot = await this.#ports.memory.openSlot(this.#record.name, this.#base);
-    this.#slots.push(slot);
-    return slot;
+  #xmlOf({ name }: MemberIdentity): string {
+    const xml = this.#definitions.get(name)?.xml;
+    if (xml === undefined) throw new Error(`no definition of ${name} was prepared`);
+    return xml;
   }
 
   /** Changes only the links that were up in the source VM. */
@@ -163,7 +157,7 @@ export class Cloner {
 
   async #regenerateIdentity(member: MemberIdentity): Promise<void> {
     const { clock, seeds } = this.#ports;
-    const deadline = clock.monotonic() + (this.#isCold ? bootMs : 0) + fixUpMs;
+    const deadline = clock.monotonic() + (this.#memory === undefined ? bootMs : 0) + fixUpMs;
     const left = (): { timeoutMs: number; signal: AbortSignal | undefined } => ({
       timeoutMs: Math.max(1_000, deadline - clock.monotonic()),
       signal: this.#signal,
@@ -183,11 +177,13 @@ export class Cloner {
     const self = await retryUntilAnswered(clock, deadline, () => reidentifyGuest(this.#ports, member.name, fix, left()), this.#signal);
     await seeds.learnHost(this.#record.name, member.name, self.hostKeys);
     // No notes about missing links: they were set down above.
-    for (const note of self.notes) this.notes.add(`in clones: ${note}`);
+    for (const note of self.notes) this.#notes.add(`in clones: ${note}`);
     await this.#setLinks(member, true);
     // Other clients renew by themselves when the link is up.
     const mustRenew = self.dhcpClients.some((client) => deafClients.has(client));
-    if (renew && mustRenew) await reidentifyGuest(this.#ports, member.name, { clock: false, entropy: false, renew }, left());
+    // With a bridge that uses STP, a new port is blocked for seconds.
+    const again = { clock: false, entropy: false, renew, isHasty: true };
+    if (renew && mustRenew) await reidentifyGuest(this.#ports, member.name, again, left());
     await this.#ports.fleets.markMade(this.#record.name, member.name);
   }
 }

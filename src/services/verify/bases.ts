@@ -30,11 +30,13 @@ export async function examineBases(ports: Ports): Promise<Examined> {
   );
   const unknown: string[] = [];
   const paths = new Set([...bases.map(({ path }) => path), ...damaged.map(({ path }) => path)]);
-  const memories = new Set(bases.filter(({ warm }) => warm !== undefined).map((base) => ports.memory.path(base)));
+  const memories = new Set(bases.flatMap((base) => ports.memory.files(base)).map(({ path }) => path));
   // The memory of an interrupted freeze is needed by resume.
   for (const fleet of await ports.fleets.list()) {
     const taken = (await ports.memory.readFreeze(fleet).catch(() => undefined))?.taken;
-    if (taken !== undefined) memories.add(ports.memory.path(taken.base));
+    if (taken === undefined) continue;
+    memories.add(ports.memory.path(taken.base));
+    if (taken.isShared) memories.add(ports.memory.ramPath(taken.base));
   }
   const isRecorded = (image: string): boolean => paths.has(image) || paths.has(image.replace(/\.(qcow2|raw)$/, '.json'));
   for (const name of await ports.survey.owners('bases')) {
@@ -50,7 +52,7 @@ export async function examineBases(ports: Ports): Promise<Examined> {
         const hint = 'Import the image again to restore its record, or remove this file if no overlay is based on it.';
         findings.push(fixable('orphan', path, 'an image without its record', { hint, bytes }));
       }
-      if (role === 'companion' && !memories.has(path)) {
+      if ((role === 'companion' || role === 'memory') && !memories.has(path)) {
         const hint = 'A freeze was interrupted, or its image was removed. Nothing uses this file: remove it.';
         findings.push(fixable('orphan', path, 'a memory without its record', { hint, bytes }));
       }

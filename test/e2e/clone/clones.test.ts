@@ -252,7 +252,7 @@ describe('instant clones', () => {
     await lab.ok('teardown', fleet, '--with-base', '--yes', '--json');
     expect((await domains()).filter((name) => name.startsWith(fleet))).toEqual([]);
     const files = await readdir(lab.path('bases'), { recursive: true });
-    expect(files.filter((name) => name.endsWith('.memory') || name.includes(goldenName))).toEqual([]);
+    expect(files.filter((name) => /\.(memory|ram)$/.test(name) || name.includes(goldenName))).toEqual([]);
     expect((await virsh('domstate', goldenName)).trim()).toBe('running');
   });
 
@@ -260,7 +260,7 @@ describe('instant clones', () => {
     const matrix = await CrashMatrix.open(lab);
     const { spawn } = cloneScenarios(matrix, golden, 1);
     const { expected } = await matrix.undisturbed(spawn);
-    expect(expected).toMatchObject({ golden: { domstate: 'running' }, saved: false, alike: 0, bases: ['D.json', 'D.memory', 'D.qcow2'] });
+    expect(expected).toMatchObject({ golden: { domstate: 'running' }, saved: false, alike: 0, bases: ['D.json', 'D.memory', 'D.qcow2', 'D.ram'] });
     const losses = await matrix.runAt(spawn, [{ on: '^virsh managedsave', late: true }], expected);
     expect(losses).toEqual([]);
     await lab.ok('teardown', spawn.fleet ?? '', '--with-base', '--yes');
@@ -312,13 +312,13 @@ describe('instant clones', () => {
     const args = ['spawn', kept, '--from-running', goldenName, '--count', '1'];
     expect(await lab.faulty(faults, ...args)).toMatchObject({ signal: 'SIGKILL' });
     const taken = async () => (await readdir(lab.path('bases', goldenName)).catch(() => [])).filter((name) => !name.startsWith('.')).length;
-    expect(await taken()).toBe(3);
+    expect(await taken()).toBe(4);
     await lab.defineForeign(`${kept}-001`);
     expect((await lab.answer('resume', kept)).json.error).toMatchObject({ code: 'FOREIGN_DOMAIN' });
-    expect(await taken()).toBe(3);
+    expect(await taken()).toBe(4);
     expect(await readdir(lab.path('fleets', kept))).toContain('freeze.json');
     await lab.ok('teardown', kept, '--yes', '--dry-run');
-    expect(await taken()).toBe(3);
+    expect(await taken()).toBe(4);
     const { notes } = await lab.ok('teardown', kept, '--yes');
     expect(notes.join()).toMatch(/base \S+ removed/);
     expect(await taken()).toBe(0);

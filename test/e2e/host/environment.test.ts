@@ -1,5 +1,3 @@
-import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { guest, Lab } from '../../support/lab.js';
@@ -28,15 +26,5 @@ describe('the environment', () => {
       const { exitCode, all } = await execa(process.execPath, [lab.bin, ...args], { env, reject: false, all: true });
       expect([exitCode, all], args.join(' ')).toEqual([0, expect.not.stringMatching(/^\s+at /m)]);
     }
-  });
-
-  it('without a home directory, a shell and a passwd entry, as in a container, is enough to start', async () => {
-    const store = join(lab.scratch, 'nameless');
-    await mkdir(store);
-    const asNobody = ['--reuid', '54321', '--regid', '54321', '--clear-groups', 'env', '-i', process.execPath, lab.bin];
-    const { exitCode, all } = await execa('setpriv', [...asNobody, 'list', '--store', store], { reject: false, all: true });
-    expect([exitCode, all]).toEqual([0, expect.stringMatching(/^No fleets in /)]);
-    const help = await execa('setpriv', [...asNobody, '--help'], { reject: false, all: true });
-    expect([help.exitCode, help.all]).toEqual([0, expect.stringContaining('COMMANDS')]);
   });
 });

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, chown, mkdir, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { chmod, chown, mkdir, mkdtemp, readdir, readFile, realpath, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -108,6 +108,16 @@ describe('the installed package', () => {
     if (exitCode !== 0) throw new Error(`exit ${exitCode}\n${stdout}\n${stderr}`);
     return json;
   }
+
+  it('starts without a home directory, a shell and a passwd entry, as in a container', async () => {
+    const store = join(scratch, 'nameless');
+    await mkdir(store);
+    const nameless = ['--reuid', '54321', '--regid', '54321', '--clear-groups', 'env', '-i', process.execPath, await realpath(installed)];
+    const listed = await execa('setpriv', [...nameless, 'list', '--store', store], { reject: false, all: true });
+    expect([listed.exitCode, listed.all]).toEqual([0, expect.stringMatching(/^No fleets in /)]);
+    const help = await execa('setpriv', [...nameless, '--help'], { reject: false, all: true });
+    expect([help.exitCode, help.all]).toEqual([0, expect.stringContaining('COMMANDS')]);
+  });
 
   it('runs outside the repository, with its templates', async () => {
     const { stdout } = await execa(installed, ['--version'], { cwd: '/' });

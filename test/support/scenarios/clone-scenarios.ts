@@ -31,7 +31,7 @@ export function cloneScenarios(matrix: CrashMatrix, golden: string, count: numbe
     return JSON.parse(
       JSON.stringify(seen)
         .replace(/[0-9a-f]{64}/g, 'DIGEST')
-        .replace(/[0-9a-f]{12}(?=\.(qcow2|json|memory|xml))/g, 'D'),
+        .replace(/[0-9a-f]{12}(?=\.(qcow2|json|memory|ram|xml))/g, 'D'),
     );
   };
   const [made, kept, again] = ['made', 'kept', 'again'].map((name) => lab.fleet(name)) as [string, string, string];

@@ -23,7 +23,12 @@ export async function report(ports: Ports, fleet: string): Promise<FleetReport> 
   const { path, digest, virtualBytes } = base;
   const files = new Map([...images.values()].flatMap(layersOf).map(({ path: file, allocatedBytes }) => [file, allocatedBytes]));
   // The memory that clones resume from counts like the base image.
-  for (const image of images.values()) if (image.warm !== undefined) files.set(ports.memory.path(image), image.warm.allocatedBytes);
+  for (const image of images.values()) {
+    const { warm } = image;
+    if (warm === undefined) continue;
+    files.set(ports.memory.path(image), warm.allocatedBytes);
+    if (warm.ram !== undefined) files.set(ports.memory.ramPath(image), warm.ram.allocatedBytes);
+  }
   return reportFleet({
     fleet,
     base: { path, digest, allocatedBytes: chainBytes(base), virtualBytes },

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { composeSaveHead, parseSaveHead, parseSaveHeader, saveHeaderBytes } from '../../../../src/core/image/save-file.js';
+import { composeSaveHead, parseSaveHead, parseSaveHeader, saveHeaderBytes } from '../../../../src/core/memory/save-file.js';
 
 /** As libvirt writes it: XML and cookie as NUL-terminated strings, and padding. */
 function saved({ xml = '<domain/>', cookie = '<cookie/>', room = 64, words = {} as Record<number, number> } = {}): Buffer {

@@ -1,0 +1,90 @@
+import { reportOf } from '../../core/errors.js';
+import type { BaseImage } from '../../core/image/base.js';
+import { opensReadOnly, withSharedMemory } from '../../core/memory/sharing.js';
+import type { MemorySlot, Ports } from '../../ports/index.js';
+import { assertRoom } from '../preflight/disk-space.js';
+
+/** QEMU's message if it cannot open or map the file of a memory backend. */
+const unmapped = /can't open backing store [^:]*: (.*)|unable to map backing store.*|.*memory-backend-file.*/i;
+
+/** Restores clones from the memory of a warm base. Must be closed. */
+export class CloneMemory {
+  readonly #ports: Ports;
+  readonly #fleet: string;
+  readonly #base: BaseImage;
+  readonly #copies: number;
+  /** Slots that no restore uses. */
+  #idle: MemorySlot[] = [];
+  readonly #slots: MemorySlot[] = [];
+  /** Whether each clone gets a copy of the whole memory. */
+  #isWhole: boolean;
+  #room: Promise<void> | undefined;
+  /** Limitations, as notes for the user. */
+  readonly notes = new Set<string>();
+
+  /** @param copies how many clones are restored at the same time @param base a warm base image */
+  constructor(ports: Ports, fleet: string, base: BaseImage, copies: number) {
+    this.#ports = ports;
+    this.#fleet = fleet;
+    this.#base = base;
+    this.#copies = copies;
+    this.#isWhole = base.warm?.ram === undefined;
+    const why = base.warm?.whole;
+    if (why !== undefined) this.notes.add(`each clone has its own copy of the memory: ${why}`);
+  }
+
+  /** @throws PREFLIGHT_FAILED without space for the copies */
+  async assertRoom(): Promise<void> {
+    const { bytes = 0, ram } = this.#base.warm ?? {};
+    const whole = this.#isWhole ? (ram?.allocatedBytes ?? 0) : 0;
+    await assertRoom(this.#ports, this.#ports.fleets.root, this.#copies * (bytes + whole), 'Copying the memory for the clones');
+  }
+
+  /** Leaves the clone paused. @param xml its domain */
+  async restore(name: string, xml: string): Promise<void> {
+    if (!this.#isWhole) {
+      try {
+        return await this.#restore(name, withSharedMemory(xml, this.#ram()), false);
+      } catch (error) {
+        const { message, details = [] } = reportOf(error);
+        const [whole, reason = whole] = unmapped.exec([message, ...details].join('\n')) ?? [];
+        if (reason === undefined) throw error;
+        await this.#giveUpSharing(reason);
+      }
+    }
+    await this.#restore(name, xml, true);
+  }
+
+  async close(): Promise<void> {
+    for (const slot of this.#slots.splice(0)) await slot.discard();
+  }
+
+  #ram() {
+    const { ram, hypervisor = '' } = this.#base.warm ?? {};
+    return { path: this.#ports.memory.ramPath(this.#base), bytes: ram?.bytes ?? 0, isReadOnly: opensReadOnly(hypervisor) };
+  }
+
+  /** A security driver may deny QEMU the file: it is named on the command line only. */
+  async #giveUpSharing(reason: string): Promise<void> {
+    this.#isWhole = true;
+    this.#idle = [];
+    this.notes.add(`each clone has its own copy of the memory, since QEMU cannot map ${this.#ram().path}: ${reason}`);
+    this.#room ??= this.assertRoom();
+    await this.#room;
+  }
+
+  async #restore(name: string, xml: string, isWhole: boolean): Promise<void> {
+    const { bytes = 0, ram } = this.#base.warm ?? {};
+    const slot = this.#idle.pop() ?? (await this.#open(isWhole));
+    await slot.become(xml);
+    await this.#ports.hypervisor.restorePaused(name, slot.path, bytes + (isWhole ? (ram?.bytes ?? 0) : 0));
+    // A slot is used again only after a successful restore: after a failure, libvirt may still read it.
+    if (isWhole === this.#isWhole) this.#idle.push(slot);
+  }
+
+  async #open(isWhole: boolean): Promise<MemorySlot> {
+    const slot = await this.#ports.memory.openSlot(this.#fleet, this.#base, isWhole);
+    this.#slots.push(slot);
+    return slot;
+  }
+}
