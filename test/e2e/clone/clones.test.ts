@@ -260,7 +260,12 @@ describe('instant clones', () => {
     const matrix = await CrashMatrix.open(lab);
     const { spawn } = cloneScenarios(matrix, golden, 1);
     const { expected } = await matrix.undisturbed(spawn);
-    expect(expected).toMatchObject({ golden: { domstate: 'running' }, saved: false, alike: 0, bases: ['D.json', 'D.memory', 'D.qcow2', 'D.ram'] });
+    expect(expected).toMatchObject({
+      golden: { domstate: 'running' },
+      saved: false,
+      alike: 0,
+      bases: ['D.json', 'D.memory', 'D.qcow2', 'D.ram'],
+    });
     const losses = await matrix.runAt(spawn, [{ on: '^virsh managedsave', late: true }], expected);
     expect(losses).toEqual([]);
     await lab.ok('teardown', spawn.fleet ?? '', '--with-base', '--yes');
