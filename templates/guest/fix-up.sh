@@ -5,7 +5,6 @@
 #   clock       seconds since the epoch, with a fraction
 #   entropy     random text from the host
 #   renew       yes: request a new DHCP lease
-#   hasty       yes: do not wait for the lease
 #   hostname, machine_id
 #   macs        OLD=NEW, one per word
 #   host_keys   renew
@@ -163,9 +162,11 @@ find_services() {
   done
 }
 
-# restart PID: kills a program, and starts it again with the same arguments in the same cgroup.
+# restart PID [linked]: kills a program, and starts it again with the same arguments in the same cgroup; linked: when a card
+# has a link.
 restart() {
   pid=$1
+  when=$2
   words=$(tr '\0' '\n' <"/proc/$pid/cmdline")
   group=
   while IFS= read -r group_line; do
@@ -189,8 +190,23 @@ WORDS
   (
     # Otherwise it would exit together with the agent.
     [ ! -w "$group" ] || echo 0 >"$group"
+    [ "$when" != linked ] || await_link
     exec "$@"
   ) >/dev/null 2>&1 </dev/null &
+}
+
+# These clients do not notice a link that comes up. That of a clone does after it has reported its identity, within a second.
+await_link() {
+  tries=0
+  while [ $tries -lt 300 ]; do
+    for device in $cards; do
+      carrier=
+      { read -r carrier <"/sys/class/net/$device/carrier"; } 2>/dev/null
+      [ "$carrier" != 1 ] || return
+    done
+    tries=$((tries + 1))
+    sleep 0.1
+  done
 }
 
 # A client must not continue with the lease of the other VM: it starts without a lease.
@@ -229,12 +245,12 @@ renew_lease() {
       flush_leases
       rm -f /var/lib/dhcp/*.leases /var/lib/dhclient/*.leases /run/dhclient*.leases
     fi
-    for client in $dhclient; do restart "$client"; done
+    for client in $dhclient; do restart "$client" "${is_new:+linked}"; done
   fi
   if [ -n "$udhcpc" ]; then
     [ -z "$is_new" ] || flush_leases
     for client in $udhcpc; do
-      if [ -n "$is_new" ]; then restart "$client"; else kill -USR1 "$client"; fi
+      if [ -n "$is_new" ]; then restart "$client" linked; else kill -USR1 "$client"; fi
     done
   fi
   [ -n "$networkd$network_manager$dhcpcd$dhclient$udhcpc" ] || note 'no DHCP client is running in the guest: no lease was requested'
@@ -335,7 +351,6 @@ say_keys() {
 await_addresses() {
   pauses='0.1 0.1 0.2 0.3 0.4 0.5 0.5 0.5 0.6 0.8 1'
   missing=
-  [ -z "$hasty" ] || waiting=
   for device in $waiting; do
     carrier=1
     [ ! -e "/sys/class/net/$device" ] || { read -r carrier <"/sys/class/net/$device/carrier"; } 2>/dev/null || carrier=0

@@ -12,8 +12,6 @@ export interface Reidentification {
   entropy: boolean;
   /** Renew the DHCP lease. */
   renew: boolean;
-  /** Do not wait for the lease. */
-  isHasty?: boolean;
   /** Give a clone its own identity; not for a warm reset. */
   identity?: GuestIdentity | undefined;
   /** The user's hook: a shell command that runs in the guest at the end. */
@@ -52,7 +50,6 @@ export function reidentifyAssignments(fix: Reidentification, { now, entropy }: {
     clock: fix.clock ? (now.getTime() / 1000).toFixed(3) : '',
     entropy: fix.entropy ? entropy.toString('hex') : '',
     renew: fix.renew ? 'yes' : '',
-    hasty: fix.isHasty === true ? 'yes' : '',
     hostname: identity?.hostname ?? '',
     machine_id: identity?.machineId ?? '',
     macs: (identity?.macs ?? [])
@@ -65,6 +62,16 @@ export function reidentifyAssignments(fix: Reidentification, { now, entropy }: {
   };
   return Object.entries(values)
     .map(([name, value]) => `${name}=${shellQuote(value)}\n`)
+    .join('');
+}
+
+/** A script without its comments and indentation. Its here-documents must have neither. */
+export function withoutComments(script: string): string {
+  return script
+    .split('\n')
+    .map((line) => line.trimStart())
+    .filter((line) => line !== '' && !line.startsWith('#'))
+    .map((line) => `${line}\n`)
     .join('');
 }
 

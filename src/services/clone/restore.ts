@@ -19,8 +19,6 @@ import { verifiedWarmBase } from './plan.js';
 
 /** Time limit for giving a clone its identity. On a busy host, the agent of an emulated guest is slow. */
 const fixUpMs = 180_000;
-/** DHCP clients that ignore link changes. */
-const deafClients: ReadonlySet<string> = new Set(['udhcpc', 'dhclient']);
 /** Additional time if the clone boots first. */
 const bootMs = 300_000;
 
@@ -172,18 +170,12 @@ export class Cloner {
       newHostKeys: await makeHostKeys(this.#base.warm?.hostKeyTypes ?? []),
       formerAddresses: this.#base.warm?.addresses ?? [],
     };
-    const renew = cards.length > 0;
-    const fix = { clock: true, entropy: true, renew, identity };
+    const fix = { clock: true, entropy: true, renew: cards.length > 0, identity };
     const self = await retryUntilAnswered(clock, deadline, () => reidentifyGuest(this.#ports, member.name, fix, left()), this.#signal);
     await seeds.learnHost(this.#record.name, member.name, self.hostKeys);
     // No notes about missing links: they were set down above.
     for (const note of self.notes) this.#notes.add(`in clones: ${note}`);
     await this.#setLinks(member, true);
-    // Other clients renew by themselves when the link is up.
-    const mustRenew = self.dhcpClients.some((client) => deafClients.has(client));
-    // With a bridge that uses STP, a new port is blocked for seconds.
-    const again = { clock: false, entropy: false, renew, isHasty: true };
-    if (renew && mustRenew) await reidentifyGuest(this.#ports, member.name, again, left());
     await this.#ports.fleets.markMade(this.#record.name, member.name);
   }
 }

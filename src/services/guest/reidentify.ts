@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { formatDuration } from '../../core/duration.js';
 import { CowherdError } from '../../core/errors.js';
 import { type GuestAccount, type GuestIdentityReport, parseIdentityReport, whatIsStillGolden } from '../../core/guest/identity-report.js';
-import { type Reidentification, reidentifyAssignments } from '../../core/guest/reidentify.js';
+import { type Reidentification, reidentifyAssignments, withoutComments } from '../../core/guest/reidentify.js';
 import { excerptLines } from '../../core/guest/text.js';
 import type { Ports } from '../../ports/index.js';
 import type { Clock } from '../../ports/machine.js';
@@ -86,7 +86,8 @@ async function ask(
   fix: Reidentification,
   { timeoutMs, signal }: ReidentifyOptions,
 ): Promise<{ account: GuestAccount; stderr: string }> {
-  const script = await ports.builtInTemplate('fix-up');
+  // An emulated agent takes time for each byte.
+  const script = withoutComments(await ports.builtInTemplate('fix-up'));
   const input = reidentifyAssignments(fix, { now: ports.clock.now(), entropy: randomBytes(entropyBytes) }) + script;
   const { exitCode, stdout, stderr } = await execByAgent(ports, domain, ['/bin/sh'], {
     input,
