@@ -13,13 +13,14 @@ import { benchDefined } from './defined.js';
 import { benchFleet } from './fleet.js';
 import { benchGuests } from './guests.js';
 import { benchLinear } from './linear.js';
+import { benchMemory } from './memory.js';
 import { benchOverlays } from './overlays.js';
 import { benchStartup } from './startup.js';
 import { benchWarm } from './warm.js';
 
 const phases = [
   ...['startup', 'overlays', 'thousand', 'linear', 'fleet', 'loop', 'xargs', 'guests'],
-  ...['warm', 'warm-debian', 'clones', 'clones-debian'],
+  ...['warm', 'warm-debian', 'clones', 'clones-debian', 'memory'],
 ];
 const { values } = parseArgs({
   options: {
@@ -147,6 +148,7 @@ try {
     const debian = values.debian === undefined ? undefined : { image: values.debian, members: Number(values['debian-clones']) };
     taken.clones = await benchClones(bench, { withTiny: wants('warm') || wants('clones'), debian });
   }
+  if (wants('memory')) taken.memory = await benchMemory(bench, values.quick);
 } finally {
   await cleanUp();
 }
