@@ -1,3 +1,4 @@
+import { accessSync, constants } from 'node:fs';
 import { type ExecaError, execa } from 'execa';
 import { formatDuration } from '../core/duration.js';
 import { CowherdError, fullDiskHint } from '../core/errors.js';
@@ -49,13 +50,22 @@ const trace =
     ? undefined
     : (line: string): void => void process.stderr.write(`cowherd ${performance.now().toFixed(0)} ms: ${line}\n`);
 
-/** The working directory for children, even if it was deleted: relative paths then fail, as they should. */
+/**
+ * The working directory for children, even if it was deleted: relative paths then fail, as they should. If this user may not enter
+ * it, as in root's home after sudo -u, children start elsewhere: their paths are absolute.
+ */
 function workingDirectory(): string {
-  try {
-    return process.cwd();
-  } catch {
-    return '/proc/self/cwd';
+  const link = '/proc/self/cwd';
+  for (const directoryOf of [() => process.cwd(), () => link]) {
+    try {
+      const directory = directoryOf();
+      accessSync(directory, constants.X_OK);
+      return directory;
+    } catch {
+      // The next one.
+    }
   }
+  return '/';
 }
 
 /** Running children. execa does not clean up detached ones, so they would outlive this process. */

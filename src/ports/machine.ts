@@ -32,6 +32,8 @@ export interface QemuProcess {
   startedAt: number;
   /** Guest memory from its command line. */
   guestBytes: number | undefined;
+  /** Whether it maps the memory of a source VM. */
+  isSharing: boolean;
 }
 
 /** Facts about this host. */

@@ -1,7 +1,15 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import pLimit from 'p-limit';
-import { type ProcessMemory, readGuestMemory, readMerged, readProportional, readStatus } from '../../core/host/process-memory.js';
+import {
+  type ProcessMemory,
+  readGuestMemory,
+  readMerged,
+  readPrivate,
+  readProportional,
+  readStatus,
+} from '../../core/host/process-memory.js';
+import { isSharedBackend } from '../../core/memory/sharing.js';
 import type { QemuProcess } from '../../ports/machine.js';
 
 /** smaps_rollup makes the kernel walk all pages of a process, which uses a core and delays the guest. */
@@ -21,7 +29,13 @@ export async function findQemuProcesses(proc: string): Promise<Map<string, QemuP
       const startTicks = startTicksOf(stat);
       if (uuid === undefined || startTicks === undefined) return;
       const guestBytes = readGuestMemory(argumentOf(command, '-m') ?? '');
-      found.set(uuid, { pid: Number(pid), startTicks, startedAt: (bootTime + startTicks / 100) * 1000, guestBytes });
+      found.set(uuid, {
+        pid: Number(pid),
+        startTicks,
+        startedAt: (bootTime + startTicks / 100) * 1000,
+        guestBytes,
+        isSharing: command.some(isSharedBackend),
+      });
     }),
   );
   return found;
@@ -54,6 +68,7 @@ async function readOne(proc: string, { pid, startTicks }: QemuProcess, pageBytes
   if (startTicksOf(stat) !== startTicks || residentBytes === undefined) return { unread: 'ended' };
   const proportionalBytes = readProportional(rollup);
   return {
+    privateBytes: readPrivate(rollup),
     residentBytes,
     swapBytes,
     proportionalBytes,

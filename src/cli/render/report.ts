@@ -11,7 +11,7 @@ const besideBar = 60;
 const shownMembers = 5;
 
 export function renderReport(report: FleetReport): string {
-  const { fleet, members, base, bases, overlays, fullCopies, saved, perMember, seedBytes } = report;
+  const { fleet, members, base, bases, overlays, fullCopies, saved, perMember, seedBytes, sharedMemory } = report;
   const used = bases.allocatedBytes + overlays.allocatedBytes;
   const others = bases.allocatedBytes > base.allocatedBytes;
   const lines = [
@@ -42,6 +42,13 @@ export function renderReport(report: FleetReport): string {
       ? [page('To free the space of the checkpoints: cowherd checkpoint FLEET --drop')]
       : []),
     `The guests see ${bytes(fullCopies.virtualBytes)} of disk.`,
+    ...(sharedMemory === null
+      ? []
+      : [
+          page(
+            `${plural(sharedMemory.clones, 'clone')} share ${bytes(sharedMemory.sharedBytes)} of memory; copies would take ${bytes(sharedMemory.copiesBytes)}.`,
+          ),
+        ]),
     ...(seedBytes === 0 ? [] : [page(`Not included: ${bytes(seedBytes)} of cloud-init seeds, which full copies would need too.`)]),
   ];
   if (perMember.length > 0) {

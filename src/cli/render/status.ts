@@ -45,7 +45,8 @@ export function renderStatus(status: FleetStatus, view: TableView = {}): string 
   return lines.join('\n');
 }
 
-function memoryLines({ on, read, guestBytes, residentBytes, proportionalBytes, swapBytes, mergedBytes, notes }: FleetMemory): string[] {
+function memoryLines(memory: FleetMemory): string[] {
+  const { on, read, guestBytes, residentBytes, proportionalBytes, privateBytes, swapBytes, mergedBytes, shared, notes } = memory;
   if (on === 0) return ['  memory: no running members'];
   const parts = [
     `${known(proportionalBytes)} proportional${read < on && read > 0 ? ` (of ${read})` : ''}`,
@@ -55,6 +56,11 @@ function memoryLines({ on, read, guestBytes, residentBytes, proportionalBytes, s
   ];
   return [
     `  memory: ${plural(on, 'guest')} with ${bytes(guestBytes)} assigned; ${parts.join(', ')}`,
+    ...(shared === null
+      ? []
+      : [
+          `  shared: ${plural(shared.clones, 'clone')} of the same ${bytes(shared.sharedBytes)}, with ${known(privateBytes)} of their own; copies of it would take ${bytes(shared.copiesBytes)}`,
+        ]),
     ...notes.map((note) => `  ! ${note}`),
   ];
 }

@@ -9,6 +9,8 @@ export interface MemberMemory {
   proportionalBytes: number | null;
   swapBytes: number | null;
   mergedBytes: number | null;
+  /** Pages that no other process has. */
+  privateBytes: number | null;
 }
 
 /** All running members together. Sums cover the readable ones, and are null if there are none. */
@@ -17,14 +19,26 @@ export interface FleetMemory extends MemberMemory {
   on: number;
   /** Members with readable proportional memory. */
   read: number;
+  /** Clones that share the memory of their source VM; null if there are none. */
+  shared: SharedMemory | null;
   /** Why some could not be read, and what to do. */
   notes: string[];
+}
+
+export interface SharedMemory {
+  clones: number;
+  /** Size of the memory that they share. */
+  sharedBytes: number;
+  /** What copies of it would take at least: its size for each. */
+  copiesBytes: number;
 }
 
 /** The QEMU process of a running member; undefined if this user sees none. */
 export interface SeenProcess {
   guestBytes: number | undefined;
   memory: ProcessMemory | undefined;
+  /** Whether it maps the memory of its source VM. */
+  isSharing?: boolean;
 }
 
 export type MemorySubject = { name: string; state: DomainState['state'] | undefined; process: SeenProcess | undefined };
@@ -32,15 +46,17 @@ export type MemorySubject = { name: string; state: DomainState['state'] | undefi
 /**
  * Summarizes the memory of a fleet's processes. Stopped members are skipped.
  * @param guestBytes guest memory from the spec, used if the process does not show it
+ * @param sharedBytes the size of the memory that clones share
  */
 export function judgeFleetMemory(
   subjects: readonly MemorySubject[],
   guestBytes: number,
+  sharedBytes = 0,
 ): { members: Map<string, MemberMemory>; fleet: FleetMemory } {
   const running = subjects.filter(({ state, process }) => process !== undefined || state === 'running' || state === 'paused');
   const members = new Map(
     running.map(({ name, process }) => {
-      const { residentBytes, proportionalBytes, swapBytes, mergedBytes } = process?.memory ?? {};
+      const { residentBytes, proportionalBytes, swapBytes, mergedBytes, privateBytes } = process?.memory ?? {};
       return [
         name,
         {
@@ -49,11 +65,13 @@ export function judgeFleetMemory(
           proportionalBytes: proportionalBytes ?? null,
           swapBytes: swapBytes ?? null,
           mergedBytes: mergedBytes ?? null,
+          privateBytes: privateBytes ?? null,
         },
       ] as const;
     }),
   );
   const all = [...members.values()];
+  const clones = running.filter(({ process }) => process?.isSharing === true).length;
   const fleet: FleetMemory = {
     on: all.length,
     read: all.filter(({ proportionalBytes }) => proportionalBytes !== null).length,
@@ -62,9 +80,16 @@ export function judgeFleetMemory(
     proportionalBytes: sumOf(all.map((member) => member.proportionalBytes)),
     swapBytes: sumOf(all.map((member) => member.swapBytes)),
     mergedBytes: sumOf(all.map((member) => member.mergedBytes)),
+    privateBytes: sumOf(all.map((member) => member.privateBytes)),
+    shared: sharedMemory(clones, sharedBytes),
     notes: notesOn(running),
   };
   return { members, fleet };
+}
+
+/** @param clones running ones that share memory @param sharedBytes its size @returns null without clones */
+export function sharedMemory(clones: number, sharedBytes: number): SharedMemory | null {
+  return clones === 0 ? null : { clones, sharedBytes, copiesBytes: clones * sharedBytes };
 }
 
 function sumOf(counts: ReadonlyArray<number | null>): number | null {

@@ -1,3 +1,5 @@
+import type { SharedMemory } from './memory.js';
+
 /** All sizes in bytes on disk (st_blocks × 512) unless called virtual. */
 export interface FleetUsage {
   fleet: string;
@@ -25,6 +27,7 @@ export interface FleetUsage {
   }>;
   /** cloud-init seeds of all members. Full copies would need them, too, so they do not count as savings. */
   seedBytes: number;
+  sharedMemory: SharedMemory | null;
 }
 
 export interface Savings {
@@ -47,6 +50,8 @@ export interface FleetReport extends Savings {
   bases: { allocatedBytes: number; files: FleetUsage['baseFiles'] };
   seedBytes: number;
   perMember: Array<{ name: string; allocatedBytes: number; driftBytes: number; checkpointBytes: number; strayBytes: number }>;
+  /** Running clones that share the memory of their source VM; null if there are none. */
+  sharedMemory: SharedMemory | null;
 }
 
 export function reportFleet(usage: FleetUsage): FleetReport {
@@ -81,6 +86,7 @@ export function reportFleet(usage: FleetUsage): FleetReport {
     fullCopies,
     saved: savedAgainst(fullCopies.allocatedBytes, bases.allocatedBytes + overlays.allocatedBytes),
     perMember,
+    sharedMemory: usage.sharedMemory,
   };
 }
 

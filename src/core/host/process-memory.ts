@@ -7,6 +7,8 @@ export interface ProcessMemory {
   /** The same with each shared page divided by the number of sharers, so that it can be summed. */
   proportionalBytes?: number | undefined;
   swapBytes?: number | undefined;
+  /** Pages that no other process has. */
+  privateBytes?: number | undefined;
   /** This process's pages that KSM merged. */
   mergedBytes?: number | undefined;
   /** Why the proportional memory is unknown; undefined if it is known. */
@@ -26,6 +28,12 @@ export function readProportional(rollup: string): number | undefined {
   const proportional = kib(rollup, 'Pss');
   if (proportional === undefined) return undefined;
   return proportional + (kib(rollup, 'Shared_Hugetlb') ?? 0) + (kib(rollup, 'Private_Hugetlb') ?? 0);
+}
+
+/** @param rollup /proc/PID/smaps_rollup @returns undefined if it is truncated or another text */
+export function readPrivate(rollup: string): number | undefined {
+  const [clean, dirty] = [kib(rollup, 'Private_Clean'), kib(rollup, 'Private_Dirty')];
+  return clean === undefined || dirty === undefined ? undefined : clean + dirty + (kib(rollup, 'Private_Hugetlb') ?? 0);
 }
 
 /** @param ksmStat /proc/PID/ksm_stat */

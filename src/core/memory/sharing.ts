@@ -26,6 +26,11 @@ export interface RamImage {
 const backend = `memory-backend-file,id=${sharedBlock},`;
 const machine = `memory-backend=${sharedBlock}`;
 
+/** Whether an argument of QEMU maps a RAM image. */
+export function isSharedBackend(argument: string): boolean {
+  return argument.startsWith(backend);
+}
+
 /** QEMU 8.2 can map a file privately that it opened read-only. @param hypervisor e.g. `QEMU 7.2.22` */
 export function opensReadOnly(hypervisor: string): boolean {
   const [, major, minor] = /^QEMU (\d+)\.(\d+)/.exec(hypervisor) ?? [];

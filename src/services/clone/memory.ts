@@ -2,6 +2,7 @@ import { reportOf } from '../../core/errors.js';
 import type { BaseImage } from '../../core/image/base.js';
 import { opensReadOnly, withSharedMemory } from '../../core/memory/sharing.js';
 import type { MemorySlot, Ports } from '../../ports/index.js';
+import { assertChecks, checkMemory } from '../preflight/checks.js';
 import { assertRoom } from '../preflight/disk-space.js';
 
 /** QEMU's message if it cannot open or map the file of a memory backend. */
@@ -13,6 +14,7 @@ export class CloneMemory {
   readonly #fleet: string;
   readonly #base: BaseImage;
   readonly #copies: number;
+  readonly #count: number;
   /** Slots that no restore uses. */
   #idle: MemorySlot[] = [];
   readonly #slots: MemorySlot[] = [];
@@ -22,12 +24,13 @@ export class CloneMemory {
   /** Limitations, as notes for the user. */
   readonly notes = new Set<string>();
 
-  /** @param copies how many clones are restored at the same time @param base a warm base image */
-  constructor(ports: Ports, fleet: string, base: BaseImage, copies: number) {
+  /** @param base a warm base image @param count of the clones @param copies how many of them are restored at the same time */
+  constructor(ports: Ports, fleet: string, base: BaseImage, { count, copies }: { count: number; copies: number }) {
     this.#ports = ports;
     this.#fleet = fleet;
     this.#base = base;
     this.#copies = copies;
+    this.#count = count;
     this.#isWhole = base.warm?.ram === undefined;
     const why = base.warm?.whole;
     if (why !== undefined) this.notes.add(`each clone has its own copy of the memory: ${why}`);
@@ -69,8 +72,15 @@ export class CloneMemory {
     this.#isWhole = true;
     this.#idle = [];
     this.notes.add(`each clone has its own copy of the memory, since QEMU cannot map ${this.#ram().path}: ${reason}`);
-    this.#room ??= this.assertRoom();
+    this.#room ??= this.#assertWhole();
     await this.#room;
+  }
+
+  /** @throws PREFLIGHT_FAILED if copies do not fit, on disk or in memory */
+  async #assertWhole(): Promise<void> {
+    const { memoryMiB = 0 } = this.#base.warm ?? {};
+    assertChecks([await checkMemory(this.#ports, { starting: this.#count, creating: 0, memoryMiB, virtualBytes: 0 })], false);
+    await this.assertRoom();
   }
 
   async #restore(name: string, xml: string, isWhole: boolean): Promise<void> {

@@ -7,6 +7,8 @@ import { CowherdError, reportOf } from '../../core/errors.js';
 import type { DomainState } from '../../core/fleet/observation.js';
 import { basesOf, type FleetRecord, growMembers } from '../../core/fleet/record.js';
 import { type BaseImage, formatBaseRef } from '../../core/image/base.js';
+import { cloneDemand } from '../../core/memory/demand.js';
+import { sharingObstacle } from '../../core/memory/sharing.js';
 import { shellWord } from '../../core/quoting.js';
 import { type DomainSpec, defaultDomainSpec } from '../../core/spec/spec.js';
 import type { Freeze, Ports } from '../../ports/index.js';
@@ -114,9 +116,12 @@ async function assertFleet(
       hint: `Choose another fleet name, or rename that domain: virsh domrename ${foreign.name} NEW`,
     });
   }
-  const demand = { starting: start === false ? 0 : count, creating: 0, memoryMiB: spec.memoryMiB, virtualBytes: 0 };
-  assertChecks([await checkMemory(ports, demand)], force === true);
   const memoryBytes = spec.memoryMiB * 2 ** 20;
+  const starting = start === false ? 0 : count;
+  const isShared = sharingObstacle(xml, (await ports.hypervisor.versions()).hypervisor) === undefined;
+  const demand = { starting, creating: 0, memoryMiB: spec.memoryMiB, virtualBytes: 0 };
+  const clones = isShared && starting > 0 ? { clones: cloneDemand(starting, memoryBytes, memoryBytes, []) } : {};
+  assertChecks([await checkMemory(ports, { ...demand, ...clones })], force === true);
   await assertRoom(ports, dirname(ports.memory.managedSave(name)), memoryBytes, `The memory of ${name}`);
   const sizes = await Promise.all(disks.map(({ path }) => ports.disks.allocatedBytes(path)));
   const diskBytes = sizes.reduce((sum: number, bytes) => sum + (bytes ?? 0), 0);

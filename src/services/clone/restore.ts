@@ -86,7 +86,7 @@ export class Cloner {
     const now = await ports.hypervisor.versions();
     const { libvirt, hypervisor } = base.warm;
     const isSame = now.libvirt === libvirt && now.hypervisor === hypervisor;
-    const memory = isSame ? new CloneMemory(ports, record.name, base, Math.min(count, bootConcurrency)) : undefined;
+    const memory = isSame ? new CloneMemory(ports, record.name, base, { count, copies: Math.min(count, bootConcurrency) }) : undefined;
     await memory?.assertRoom();
     const cloner = new Cloner(ports, { record, base, definitions, memory }, signal);
     if (!isSame) {

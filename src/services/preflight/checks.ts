@@ -2,6 +2,7 @@ import prettyBytes from 'pretty-bytes';
 import type { Platform } from '../../core/domain/template.js';
 import { CowherdError, reportOf } from '../../core/errors.js';
 import { reachHint } from '../../core/host/reachability.js';
+import type { CloneDemand } from '../../core/memory/demand.js';
 import { shellWord } from '../../core/quoting.js';
 import type { DomainSpec } from '../../core/spec/spec.js';
 import type { Ports } from '../../ports/index.js';
@@ -84,6 +85,8 @@ export interface Demand {
   /** Overlays that will be created. */
   creating: number;
   virtualBytes: number;
+  /** Clones that share memory; they are not among `starting`. */
+  clones?: CloneDemand | undefined;
 }
 
 export async function checkDisk({ machine, fleets }: Pick<Ports, 'machine' | 'fleets'>, demand?: Demand): Promise<Check[]> {
@@ -120,6 +123,7 @@ export async function checkDisk({ machine, fleets }: Pick<Ports, 'machine' | 'fl
 export async function checkMemory({ machine }: Pick<Ports, 'machine'>, demand?: Demand): Promise<Check> {
   const { availableBytes, totalBytes } = await machine.memory();
   const available = prettyBytes(availableBytes, { binary: true });
+  if (demand?.clones !== undefined) return checkCloneMemory(demand.clones, availableBytes);
   if (demand === undefined || demand.starting === 0) {
     return ok('memory', `${available} available of ${prettyBytes(totalBytes, { binary: true })}`);
   }
@@ -132,6 +136,23 @@ export async function checkMemory({ machine }: Pick<Ports, 'machine'>, demand?: 
     status: 'failed',
     message: `${sum}, but only ${available} are available`,
     hint: `${fitting} of them fit. Start fewer, reduce --memory, or continue with --force.`,
+  };
+}
+
+/** With clones, only clones are created. */
+function checkCloneMemory({ count, eachBytes, onceBytes, isMeasured }: CloneDemand, availableBytes: number): Check {
+  const [each, once, available] = [eachBytes, onceBytes, availableBytes].map((bytes) => prettyBytes(bytes, { binary: true }));
+  const needed = count * eachBytes + onceBytes;
+  const basis = isMeasured ? 'as the running ones do, and a quarter more' : 'an assumption, as none is running yet';
+  const shared = onceBytes === 0 ? '' : ` and ${once} together`;
+  const sum = `${count} clones are expected to need ${each} each (${basis})${shared}, ${prettyBytes(needed, { binary: true })} in all`;
+  if (needed <= availableBytes) return ok('memory', `${sum}; ${available} are available`);
+  const fitting = Math.max(0, Math.floor((availableBytes - onceBytes) / eachBytes));
+  return {
+    name: 'memory',
+    status: 'failed',
+    message: `${sum}, but only ${available} are available`,
+    hint: `${fitting} of them fit. Create fewer, or continue with --force.`,
   };
 }
 

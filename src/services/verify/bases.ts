@@ -3,7 +3,7 @@ import { reportOf } from '../../core/errors.js';
 import { formatBaseRef } from '../../core/image/base.js';
 import type { Ports, StoreEntry } from '../../ports/index.js';
 import { verifyBase } from '../base/verify.js';
-import { memoryDifferences } from '../clone/plan.js';
+import { fileDifferences } from '../clone/plan.js';
 import { chainDifferences, type WorkOptions } from '../fleet/access.js';
 import { exposures, type FixableFinding, fixable } from './fixable-finding.js';
 
@@ -71,10 +71,11 @@ export async function examineBases(ports: Ports): Promise<Examined> {
     const hint = `Every overlay on it may be corrupt: cowherd base verify ${ref} compares its content.`;
     const differences = await chainDifferences(ports, base);
     if (differences.length > 0) findings.push(fixable('damaged', ref, `changed since the import: ${differences.join(', ')}`, { hint }));
-    const memory = await memoryDifferences(ports, base);
-    if (memory.length > 0) {
+    for (const file of ports.memory.files(base)) {
+      const changes = await fileDifferences(ports, file);
+      if (changes.length === 0) continue;
       const advice = `No clones can be created from it: cowherd base verify ${ref} compares its content.`;
-      findings.push(fixable('damaged', ports.memory.path(base), `memory changed since the freeze: ${memory.join(', ')}`, { hint: advice }));
+      findings.push(fixable('damaged', file.path, `memory changed since the freeze: ${changes.join(', ')}`, { hint: advice }));
     }
   }
   return { findings, count: bases.length, unknown };

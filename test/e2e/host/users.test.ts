@@ -109,12 +109,18 @@ describe('the installed package', () => {
     return json;
   }
 
-  it('starts without a home directory, a shell and a passwd entry, as in a container', async () => {
+  it('starts without a home directory, a shell, a passwd entry and a working directory of its own', async () => {
     const store = join(scratch, 'nameless');
     await mkdir(store);
     const nameless = ['--reuid', '54321', '--regid', '54321', '--clear-groups', 'env', '-i', process.execPath, await realpath(installed)];
-    const listed = await execa('setpriv', [...nameless, 'list', '--store', store], { reject: false, all: true });
-    expect([listed.exitCode, listed.all]).toEqual([0, expect.stringMatching(/^No fleets in /)]);
+    const closed = join(scratch, 'closed');
+    await mkdir(join(closed, 'inside'), { recursive: true, mode: 0o755 });
+    await chmod(closed, 0o700);
+    // Also in directories that it may not enter, as in root's home after sudo -u.
+    for (const cwd of ['/', closed, join(closed, 'inside')]) {
+      const listed = await execa('setpriv', [...nameless, 'list', '--store', store], { cwd, reject: false, all: true });
+      expect([listed.exitCode, listed.all], cwd).toEqual([0, expect.stringMatching(/^No fleets in /)]);
+    }
     const help = await execa('setpriv', [...nameless, '--help'], { reject: false, all: true });
     expect([help.exitCode, help.all]).toEqual([0, expect.stringContaining('COMMANDS')]);
   });

@@ -59,7 +59,9 @@ describe('the memory that a kernel reports', () => {
     expect(read.get(8)).toEqual({ unread: 'ended' });
     expect(read.get(9)).toMatchObject({ residentBytes: 10240, proportionalBytes: undefined, unread: 'not supported' });
     expect(read.get(10)).toEqual({ unread: 'ended' });
-    expect((await machine.processMemory([{ pid: 4711, startTicks: 1, startedAt: 0, guestBytes: undefined }])).get(4711)).toEqual({
+    expect(
+      (await machine.processMemory([{ pid: 4711, startTicks: 1, startedAt: 0, guestBytes: undefined, isSharing: false }])).get(4711),
+    ).toEqual({
       unread: 'ended',
     });
   });

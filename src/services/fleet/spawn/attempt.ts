@@ -10,6 +10,7 @@ import type { FleetSecrets, Seed } from '../../../core/guest/seed.js';
 import type { AcceleratorChoice } from '../../../core/host/cpu.js';
 import type { Ports } from '../../../ports/index.js';
 import { withChains } from '../../base/chains.js';
+import { demandOfClones } from '../../clone/demand.js';
 import { verifiedWarmBase, withClones } from '../../clone/plan.js';
 import { discardIncomplete } from '../../clone/restore.js';
 import { composeSecrets, instanceIds, renderSeeds, seedLack } from '../../guest/seeds.js';
@@ -136,8 +137,10 @@ async function checksOf(
   }: { record: FleetRecord; plan: Plan; imageOf: BaseLookup; platform: Platform; allocation: Allocation },
 ): Promise<Check[]> {
   const count = (...steps: string[]): number => plan.members.filter((member) => member.steps.some((step) => steps.includes(step))).length;
-  const starting = count('start', 'restore');
-  const demand = { starting, creating: count('overlay'), memoryMiB: record.spec.memoryMiB, virtualBytes: virtualBytesOf(record, imageOf) };
+  const clones = await demandOfClones(ports, record, count('restore'));
+  const starting = clones === undefined ? count('start', 'restore') : count('start');
+  const { memoryMiB } = record.spec;
+  const demand = { starting, creating: count('overlay'), memoryMiB, virtualBytes: virtualBytesOf(record, imageOf), clones };
   return [
     await checkMemory(ports, demand),
     ...(await checkDisk(ports, demand)),

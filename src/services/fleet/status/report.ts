@@ -1,6 +1,7 @@
 import pLimit from 'p-limit';
 import { CowherdError, type ErrorReport, reportOf } from '../../../core/errors.js';
 import { memberDisks, originBytes } from '../../../core/fleet/disks.js';
+import { type SharedMemory, sharedMemory } from '../../../core/fleet/memory.js';
 import { type BaseRef, basesOf, type FleetRecord } from '../../../core/fleet/record.js';
 import { type FleetReport, reportFleet, type Savings, totalSavings } from '../../../core/fleet/savings.js';
 import { type BaseImage, formatBaseRef } from '../../../core/image/base.js';
@@ -10,7 +11,7 @@ import type { DiskSpace } from '../../../ports/machine.js';
 import { findStrays } from '../../checkpoint/strays.js';
 import { loadFleet } from '../access.js';
 
-/** Savings and drift of one fleet, from its file sizes: runs no process per overlay and does not query libvirt. */
+/** Savings and drift of one fleet, from its file sizes and processes: runs no process per overlay and does not query libvirt. */
 export async function report(ports: Ports, fleet: string): Promise<FleetReport> {
   const record = await loadFleet(ports, fleet);
   const images = new Map<string, BaseImage>();
@@ -35,6 +36,7 @@ export async function report(ports: Ports, fleet: string): Promise<FleetReport> 
     baseFiles: [...files].map(([file, allocatedBytes]) => ({ path: file, allocatedBytes })),
     freshOverlayBytes: record.freshOverlayBytes,
     seedBytes: await ports.seeds.allocatedBytes(fleet),
+    sharedMemory: await sharedMemoryOf(ports, record, base),
     members: record.members.flatMap((member) => {
       if (!sizes.has(member.name)) return [];
       const disks = memberDisks(record, member).map(({ stem, origin }) => ({
@@ -56,6 +58,13 @@ export async function report(ports: Ports, fleet: string): Promise<FleetReport> 
       ];
     }),
   });
+}
+
+async function sharedMemoryOf({ machine }: Ports, { spec, members }: FleetRecord, { warm }: BaseImage): Promise<SharedMemory | null> {
+  if (spec.warm === undefined || warm?.ram === undefined) return null;
+  const processes = await machine.qemuProcesses();
+  const clones = members.filter(({ uuid }) => processes.get(uuid)?.isSharing === true).length;
+  return sharedMemory(clones, warm.ram.allocatedBytes);
 }
 
 const overlaysAtOnce = 16;

@@ -91,20 +91,25 @@ async function readDiskErrors({ hypervisor, clock }: Ports, uuids: readonly stri
 }
 
 async function readMemory(
-  { machine }: Ports,
-  { spec }: FleetRecord,
+  { machine, bases }: Ports,
+  { spec, base }: FleetRecord,
   observed: readonly ObservedMember[],
   processes: ReadonlyMap<string, QemuProcess>,
 ): Promise<ReturnType<typeof judgeFleetMemory>> {
   const theirs = observed.flatMap(({ uuid }) => processes.get(uuid) ?? []);
   const read = await machine.processMemory(theirs);
+  const shared = spec.warm === undefined ? undefined : (await bases.get(base))?.warm?.ram?.allocatedBytes;
   const subjects = observed.map(({ name, uuid, domain }) => {
     const process = processes.get(uuid);
     // A domain with the member's name but another UUID is foreign.
     const state = domain?.uuid === uuid ? domain.state : undefined;
-    return { name, state, process: process && { guestBytes: process.guestBytes, memory: read.get(process.pid) } };
+    return {
+      name,
+      state,
+      process: process && { guestBytes: process.guestBytes, memory: read.get(process.pid), isSharing: process.isSharing },
+    };
   });
-  return judgeFleetMemory(subjects, spec.memoryMiB * 1024 ** 2);
+  return judgeFleetMemory(subjects, spec.memoryMiB * 1024 ** 2, shared);
 }
 
 /** The latest import among the base images of the members and those with the name of the fleet's base image. */

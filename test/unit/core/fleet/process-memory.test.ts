@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { judgeFleetMemory, type MemorySubject } from '../../../../src/core/fleet/memory.js';
 import { readKsm, savedByKsm } from '../../../../src/core/host/ksm.js';
-import { readGuestMemory, readMerged, readProportional, readStatus } from '../../../../src/core/host/process-memory.js';
+import { readGuestMemory, readMerged, readPrivate, readProportional, readStatus } from '../../../../src/core/host/process-memory.js';
 
 // From a real QEMU on Linux 6.18, shortened.
 const rollup = `55d4e7072000-7ffe2c8c5000 ---p 00000000 00:00 0                          [rollup]
@@ -26,6 +26,8 @@ describe('the memory of a process in /proc', () => {
   it('is read, including huge pages', () => {
     expect(readStatus(status)).toEqual({ residentBytes: (44204 + 2048) * 1024, swapBytes: 128 * 1024 });
     expect(readProportional(rollup)).toBe((22701 + 2048) * 1024);
+    expect(readPrivate(`${rollup}Private_Clean: 12 kB\nPrivate_Dirty: 30 kB\n`)).toBe((12 + 30 + 2048) * 1024);
+    expect(readPrivate(rollup)).toBeUndefined();
     expect(readMerged(ksmStat, 4096)).toBe(64 * 4096);
     expect(readMerged(ksmStat, 65536)).toBe(64 * 65536);
   });
@@ -96,7 +98,7 @@ describe('the state of KSM', () => {
 });
 
 describe("a fleet's memory", () => {
-  const known = { residentBytes: 40, proportionalBytes: 20, swapBytes: 3, mergedBytes: 5 };
+  const known = { residentBytes: 40, proportionalBytes: 20, swapBytes: 3, mergedBytes: 5, privateBytes: 6 };
   const subject = (name: string, state: MemorySubject['state'], process?: MemorySubject['process']): MemorySubject => ({
     name,
     state,
@@ -106,12 +108,13 @@ describe("a fleet's memory", () => {
   it('covers running members, each with its actual memory', () => {
     const { members, fleet } = judgeFleetMemory(
       [
-        subject('a', 'running', { guestBytes: 100, memory: known }),
+        subject('a', 'running', { guestBytes: 100, memory: known, isSharing: true }),
         subject('b', 'paused', { guestBytes: undefined, memory: known }),
         subject('c', 'shutOff'),
         subject('d', undefined),
       ],
       200,
+      30,
     );
     expect([...members.keys()]).toEqual(['a', 'b']);
     expect(fleet).toEqual({
@@ -122,6 +125,8 @@ describe("a fleet's memory", () => {
       proportionalBytes: 40,
       swapBytes: 6,
       mergedBytes: 10,
+      privateBytes: 12,
+      shared: { clones: 1, sharedBytes: 30, copiesBytes: 30 },
       notes: [],
     });
   });

@@ -15,6 +15,7 @@ const usage = (fleet: string, ...sizes: number[]) => ({
   baseFiles,
   freshOverlayBytes: 12 * KiB,
   seedBytes: 0,
+  sharedMemory: null,
   members: sizes.map((size, position) => ({
     name: `${fleet}-00${position + 1}`,
     allocatedBytes: size * KiB,
