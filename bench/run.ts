@@ -103,7 +103,11 @@ async function measured(settle: string, command: readonly string[]): Promise<Usa
 }
 
 const bench: Bench = {
-  run: async (...args) => JSON.parse((await execa(bin, [...args, '--json'], { env })).stdout),
+  run: async (...args) => {
+    // Words after -- belong to a guest.
+    const end = args.includes('--') ? args.indexOf('--') : args.length;
+    return JSON.parse((await execa(bin, args.toSpliced(end, 0, '--json'), { env })).stdout);
+  },
   cowherd: (...args) => bench.measure(bin, ...args),
   measure: (...command) => measured(settleSeconds, command),
   floor: async (xmlDir, base, ...phases) =>

@@ -26,6 +26,7 @@ export { type PruneOptions, type PruneResult, pruneBases } from './services/base
 export { type MemberRelocation, type RelocateOptions, type Relocation, relocate } from './services/base/relocate.js';
 export { verifyBase } from './services/base/verify.js';
 export { type CheckpointOptions, checkpoint } from './services/checkpoint/take.js';
+export { spawnBootOnce } from './services/clone/boot-once.js';
 export { type CompactOptions, type CompactOutcome, compact } from './services/fleet/compact.js';
 export { type PowerOptions, start, stop } from './services/fleet/power.js';
 export { type RebaseOptions, rebase } from './services/fleet/rebase/rebase.js';

@@ -4,6 +4,7 @@ import { exitCodeOfOutcome } from '../../core/fleet/outcome.js';
 import { parseWaitFor } from '../../core/guest/stages.js';
 import { formatRange, limits } from '../../core/limits.js';
 import type { FleetInput } from '../../core/spec/spec.js';
+import { spawnBootOnce } from '../../services/clone/boot-once.js';
 import { readFleetFile } from '../../services/fleet/file.js';
 import { spawnDefaults } from '../../services/fleet/spawn/input/defaults.js';
 import type { SpawnOptions } from '../../services/fleet/spawn/input/options.js';
@@ -51,6 +52,11 @@ export default class Spawn extends BaseCommand {
       description: 'Twenty instant clones of a running VM, which continues to run',
       command: '<%= config.bin %> <%= command.id %> lab --from-running gold --count 20',
     },
+    {
+      description: 'A hundred ready Debian VMs for the price of one boot',
+      command:
+        '<%= config.bin %> <%= command.id %> lab --base debian-12.qcow2 --count 100 --seed smbios --wait agent,cloud-init --boot-once',
+    },
     { description: 'A lab of several fleets', command: '<%= config.bin %> <%= command.id %> --file lab.yaml' },
   ];
   static override args = { fleet: Args.string({ description: 'name of the fleet' }) };
@@ -71,6 +77,10 @@ export default class Spawn extends BaseCommand {
     'keep-frozen': Flags.boolean({
       description: 'with --from-running: do not resume the domain; libvirt keeps its memory in a managed save',
       dependsOn: ['from-running'],
+    }),
+    'boot-once': Flags.boolean({
+      description: 'boot one VM, and create all members as clones of it once it is ready (see --wait [default here: agent])',
+      exclusive: ['from-running', 'from-domain', 'file', 'nvram', 'user-data', 'user-data-raw', 'meta-data', 'network-config', 'secret'],
     }),
     count: Flags.integer({
       char: 'N',
@@ -136,7 +146,7 @@ export default class Spawn extends BaseCommand {
       const byName = new Map(inputs.map((input) => [input.name, input]));
       return this.eachFleet(
         [...byName.keys()].map((fleet) => ({ fleet, members: [] })),
-        ({ fleet }, share) => spawn(host, share(options(byName.get(fleet) ?? { name: fleet }))),
+        ({ fleet }, share) => (flags['boot-once'] ? spawnBootOnce : spawn)(host, share(options(byName.get(fleet) ?? { name: fleet }))),
         renderOutcome,
         exitCodeOfOutcome,
       );

@@ -63,6 +63,7 @@ export const planned: Record<string, Plan> = {
   'docs/snapshots.md#after-a-crash': { reason: 'needs a run that was killed: test/e2e/faults/crash-matrix.test.ts' },
 
   'docs/warm.md#checkpoints-and-warm-resets': { reason: 'the guide has the same commands, which run there' },
+  'docs/warm.md#boot-once': { reason: 'the guide has the same command, which runs there' },
   'docs/warm.md#instant-clones': { reason: 'the guide has the same commands, which run there' },
   'docs/warm-secrets.md#how-to-prepare-the-source-vm': {
     reason: 'the program of the hook is an example; test/e2e/checkpoint/warm.test.ts runs hooks',

@@ -1,0 +1,114 @@
+import { CowherdError } from '../../core/errors.js';
+import type { Outcome } from '../../core/fleet/outcome.js';
+import { growMembers } from '../../core/fleet/record.js';
+import { parseWaitFor } from '../../core/guest/stages.js';
+import { assertWithin, limits } from '../../core/limits.js';
+import { assertName } from '../../core/names.js';
+import type { Ports } from '../../ports/index.js';
+import type { SpawnOptions } from '../fleet/spawn/input/options.js';
+import { spawn } from '../fleet/spawn/spawn.js';
+import { teardown } from '../fleet/teardown/teardown.js';
+
+/**
+ * Boots one VM of a new fleet, and creates all members as clones of it. The VM is the only member of a fleet of its own, which is
+ * removed at the end; if it is still there after an interruption, the next run continues with it.
+ * @returns the outcome of the VM if it did not become ready
+ * @throws BAD_USAGE, NOT_SUPPORTED for options with which clones are impossible
+ */
+export async function spawnBootOnce(ports: Ports, options: SpawnOptions): Promise<Outcome> {
+  const { fleet } = options;
+  assertName('fleet', fleet);
+  assertWithin({ count: [options.count, limits.members] });
+  const booted = bootFleet(fleet);
+  const domain = growMembers(booted, '', [], 1)[0]?.name ?? '';
+  const clones = cloneOptions(options, domain);
+  const began = ports.clock.monotonic();
+  if (await isBegun(ports, fleet)) return finish(ports, options, await spawn(ports, clones));
+  assertBootable(options);
+  await assertOurs(ports, fleet);
+  const first = await spawn(ports, { ...options, fleet: booted, count: 1, start: true, wait: options.wait ?? parseWaitFor('agent') });
+  if (options.dryRun === true) {
+    const text = `this is the VM that boots once; ${options.count ?? 0} members of ${fleet} would then be its clones`;
+    return { ...first, notes: [...first.notes, text] };
+  }
+  if (first.counts.failed > 0 || first.operation.interrupted) {
+    const text = `no member of ${fleet} was created: run the command again to continue with ${domain}, or remove it: cowherd teardown ${booted} --yes`;
+    return { ...first, notes: [...first.notes, text] };
+  }
+  try {
+    const outcome = await spawn(ports, clones);
+    const operation = { ...outcome.operation, seconds: (ports.clock.monotonic() - began) / 1000 };
+    const notes = outcome.notes.filter((note) => !note.includes(` frozen from ${domain}`));
+    return await finish(ports, options, { ...outcome, operation, notes: [...first.notes, ...notes] });
+  } catch (error) {
+    if (!(error instanceof CowherdError) || (await isBegun(ports, fleet).catch(() => true))) throw error;
+    const { code, message, details, hint } = error;
+    throw new CowherdError(code, message, {
+      details: [
+        ...(details ?? []),
+        `${domain} is still running: the next run continues with it; to remove it: cowherd teardown ${booted} --yes`,
+      ],
+      ...(hint === undefined ? {} : { hint }),
+      cause: error,
+    });
+  }
+}
+
+/** The fleet of the VM that boots. */
+function bootFleet(fleet: string): string {
+  const name = `${fleet}-boot`;
+  assertName('fleet', name);
+  return name;
+}
+
+/** Clones take everything else from the VM. */
+function cloneOptions(options: SpawnOptions, fromRunning: string): SpawnOptions {
+  const { fleet, count, start, wait, timeoutMs, dryRun, force, concurrency, bootConcurrency, signal, onProgress } = options;
+  // It does not continue after the freeze: it is removed.
+  const source = { fromRunning, keepFrozen: true };
+  return { fleet, count, ...source, start, wait, timeoutMs, dryRun, force, concurrency, bootConcurrency, signal, onProgress };
+}
+
+async function isBegun(ports: Ports, fleet: string): Promise<boolean> {
+  return (
+    (await ports.fleets.read(fleet)) !== undefined ||
+    (await ports.fleets.unfinished(fleet)) !== undefined ||
+    (await ports.memory.readFreeze(fleet)) !== undefined
+  );
+}
+
+/** @throws BAD_USAGE, NOT_SUPPORTED */
+function assertBootable({ fleet, base, fromRunning, spec, seedFiles = {}, defaults }: SpawnOptions): void {
+  if (fromRunning !== undefined) {
+    throw new CowherdError('BAD_USAGE', '--boot-once and --from-running exclude each other', {
+      hint: 'With --from-running, nothing boots: leave out --boot-once.',
+    });
+  }
+  const files = Object.values(seedFiles).some((file) => file !== undefined);
+  const seed = spec?.seed ?? (base === undefined ? undefined : defaults?.seed);
+  if (!files && (seed === undefined || seed === 'none' || seed === 'smbios')) return;
+  throw new CowherdError('NOT_SUPPORTED', `--boot-once cannot give each member of ${fleet} user-data of its own: only one VM boots`, {
+    hint: 'Use --seed smbios for its name and ssh keys, and "cowherd exec" for what differs between members. Or leave out --boot-once.',
+  });
+}
+
+/** @throws BAD_USAGE if a fleet of that name is not the VM of an earlier run */
+async function assertOurs(ports: Ports, fleet: string): Promise<void> {
+  const booted = bootFleet(fleet);
+  const record = await ports.fleets.read(booted);
+  if (record === undefined || (record.members.length === 1 && record.spec.warm === undefined)) return;
+  throw new CowherdError('BAD_USAGE', `Fleet ${booted} exists, and --boot-once would use that name for the VM that boots`, {
+    hint: 'Choose another name for the new fleet.',
+  });
+}
+
+/** Removes the VM that booted, once all members exist. */
+async function finish(ports: Ports, options: SpawnOptions, outcome: Outcome): Promise<Outcome> {
+  const { fleet, dryRun, signal, onProgress } = options;
+  const booted = bootFleet(fleet);
+  const isDone = outcome.counts.failed === 0 && !outcome.operation.interrupted && dryRun !== true;
+  if (!isDone || (await ports.fleets.read(booted)) === undefined) return outcome;
+  await assertOurs(ports, fleet);
+  await teardown(ports, { fleet: booted, signal, onProgress });
+  return outcome;
+}
