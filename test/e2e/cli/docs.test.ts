@@ -153,7 +153,7 @@ describe.concurrent('the commands of the documentation run', () => {
     const lab = await Lab.open();
     const network = await TestNetwork.open(lab.id, 10, 40, { isPersistent: true });
     try {
-      const stage = new Stage(lab, ['lab', 'web', 'burst'], { gold: `${lab.fleet('gold')}-001` }, [
+      const stage = new Stage(lab, ['lab', 'web', 'burst', 'nightly'], { gold: `${lab.fleet('gold')}-001` }, [
         [/--memory 2GiB/, '--memory 128MiB'],
         [/network=default/, `network=${network.name}`],
         // A boot costs six CPU seconds: run one fleet of three, and as few members as each command allows.
