@@ -33,17 +33,24 @@ describe('the memory that a kernel reports', () => {
       stat: ticks(100, 'qemu) S (x'),
       cmdline: command('whole'),
       status,
-      smaps_rollup: 'Pss: 4 kB\n',
+      smaps_rollup: 'Pss: 4 kB\nPrivate_Clean: 1 kB\nPrivate_Dirty: 2 kB\n',
       ksm_stat: 'ksm_merging_pages 2\n',
     });
     await process(8, { stat: ticks(200), cmdline: command('old-kernel'), status });
-    await process(9, { stat: ticks(300), cmdline: command('short'), status, smaps_rollup: 'Pss: 4' });
+    await process(9, {
+      stat: ticks(300),
+      cmdline: `${command('short')}\0-object\0memory-backend-file,id=cw.ram,mem-path=/x.ram`,
+      status,
+      smaps_rollup: 'Pss: 4',
+    });
     await process(10, { stat: ticks(400), cmdline: command('ending'), status: 'Name: qemu\n', smaps_rollup: '' });
     await process(11, { stat: '11 (qemu', cmdline: command('torn') });
     await process(12, { stat: ticks(500), cmdline: '/usr/bin/qemu\0' });
     const found = await machine.qemuProcesses();
     expect([...found.keys()].sort()).toEqual(['ending', 'old-kernel', 'short', 'whole']);
-    expect(found.get('whole')).toEqual({ pid: 7, startTicks: 100, startedAt: 1700000001000, guestBytes: 16 * 1024 ** 2 });
+    expect(found.get('whole')).toEqual({ pid: 7, startTicks: 100, startedAt: 1700000001000, guestBytes: 16 * 1024 ** 2, isSharing: false });
+
+    expect(found.get('short')?.isSharing).toBe(true);
 
     // Pid 8 was reused by another process between the two reads.
     await writeFile(join(root, 'proc', '8', 'stat'), ticks(999));
@@ -51,6 +58,7 @@ describe('the memory that a kernel reports', () => {
     expect(read.get(7)).toMatchObject({
       residentBytes: 10240,
       proportionalBytes: 4096,
+      privateBytes: 3072,
       swapBytes: 0,
       mergedBytes: expect.any(Number),
       unread: undefined,
