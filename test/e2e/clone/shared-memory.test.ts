@@ -129,7 +129,7 @@ describe('clones with shared memory', () => {
     expect((await lab.ok('base', 'relocate')).resealed).toEqual([base.ref]);
     expect((await stat(ram)).mode).toBe(mode);
     await lab.ok('reset', fleet);
-    await chmod(ram, 0o664);
+    await chmod(ram, (mode & 0o777) | 0o004);
     expect((await lab.answer('verify')).json.findings).toMatchObject([{ kind: 'exposed', what: ram }]);
     await lab.ok('verify', '--fix');
     expect((await stat(ram)).mode).toBe(mode);
