@@ -35,14 +35,14 @@ export async function benchMemory(bench: Bench, isQuick: boolean) {
   const copied = await measure(isQuick ? 128 : 1024, isQuick ? 16 : 700, few, ['--template', template]);
   const guests = `${few} clones of a 1 GiB guest with 700 MB in use`;
   row(`time of ${guests}, copies against shared memory`, copied.wall / shared.wall, '×', 8, 'more', { copied, shared });
-  row(`memory of the same, each`, copied.memoryMiB / shared.memoryMiB, '×', 15, 'more');
+  row('memory of each of these clones, copies against shared memory', copied.memoryMiB / shared.memoryMiB, '×', 15, 'more');
 
   const sizes = isQuick ? [16] : [256, 1024, 2048, 4096];
   const bySize: Record<string, Figures> = {};
   for (const used of sizes) bySize[`${used} MiB`] = await measure(isQuick ? 128 : used + 512, used, few, []);
   for (const what of ['wall', 'memoryMiB'] as const) {
     const figures = Object.values(bySize).map((figure) => figure[what]);
-    const name = `${what === 'wall' ? 'time' : 'memory'} of a clone with 256 MiB to 4 GiB in use, the highest against the lowest`;
+    const name = `${what === 'wall' ? `time of ${few} clones` : 'memory of a clone'} with 256 MiB to 4 GiB in use, the highest against the lowest`;
     row(name, Math.max(...figures) / Math.min(...figures), '×', 1.15, 'less', bySize);
   }
   const many = await hundred(isQuick ? 3 : 100);

@@ -74,7 +74,7 @@ export class MigrationStreamParser {
     return this.#bytes.length - this.#at >= count;
   }
 
-  /** Passes bytes on and goes on after them. */
+  /** Passes bytes on to the handler. */
   #pass(count: number): void {
     this.#handler.other(this.#bytes.subarray(this.#at, this.#at + count));
     this.#at += count;

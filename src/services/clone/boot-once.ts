@@ -6,7 +6,7 @@ import { assertWithin, limits } from '../../core/limits.js';
 import { assertName } from '../../core/names.js';
 import type { Ports } from '../../ports/index.js';
 import type { SpawnOptions } from '../fleet/spawn/input/options.js';
-import { spawn } from '../fleet/spawn/spawn.js';
+import { isBegun, spawn } from '../fleet/spawn/spawn.js';
 import { teardown } from '../fleet/teardown/teardown.js';
 
 /**
@@ -23,7 +23,8 @@ export async function spawnBootOnce(ports: Ports, options: SpawnOptions): Promis
   const domain = growMembers(booted, '', [], 1)[0]?.name ?? '';
   const clones = cloneOptions(options, domain);
   const began = ports.clock.monotonic();
-  if (await isBegun(ports, fleet)) return finish(ports, options, await spawn(ports, clones));
+  const isStarted = async (): Promise<boolean> => (await isBegun(ports, fleet)) || (await ports.memory.readFreeze(fleet)) !== undefined;
+  if (await isStarted()) return finish(ports, options, await spawn(ports, clones));
   assertBootable(options);
   await assertOurs(ports, fleet);
   const first = await spawn(ports, { ...options, fleet: booted, count: 1, start: true, wait: options.wait ?? parseWaitFor('agent') });
@@ -41,7 +42,8 @@ export async function spawnBootOnce(ports: Ports, options: SpawnOptions): Promis
     const notes = outcome.notes.filter((note) => !note.includes(` frozen from ${domain}`));
     return await finish(ports, options, { ...outcome, operation, notes: [...first.notes, ...notes] });
   } catch (error) {
-    if (!(error instanceof CowherdError) || (await isBegun(ports, fleet).catch(() => true))) throw error;
+    // From then on, resume continues.
+    if (!(error instanceof CowherdError) || (await isStarted().catch(() => true))) throw error;
     const { code, message, details, hint } = error;
     throw new CowherdError(code, message, {
       details: [
@@ -67,14 +69,6 @@ function cloneOptions(options: SpawnOptions, fromRunning: string): SpawnOptions 
   // It does not continue after the freeze: it is removed.
   const source = { fromRunning, keepFrozen: true };
   return { fleet, count, ...source, start, wait, timeoutMs, dryRun, force, concurrency, bootConcurrency, signal, onProgress };
-}
-
-async function isBegun(ports: Ports, fleet: string): Promise<boolean> {
-  return (
-    (await ports.fleets.read(fleet)) !== undefined ||
-    (await ports.fleets.unfinished(fleet)) !== undefined ||
-    (await ports.memory.readFreeze(fleet)) !== undefined
-  );
 }
 
 /** @throws BAD_USAGE, NOT_SUPPORTED */

@@ -107,7 +107,8 @@ async function spawnFrozen(ports: Ports, asked: SpawnOptions, began: number): Pr
   }
 }
 
-async function isBegun(ports: Ports, fleet: string): Promise<boolean> {
+/** Whether its record or its intent exists. */
+export async function isBegun(ports: Ports, fleet: string): Promise<boolean> {
   return (await ports.fleets.unfinished(fleet)) !== undefined || (await ports.fleets.read(fleet)) !== undefined;
 }
 
