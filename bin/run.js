@@ -1,5 +1,4 @@
-#!/usr/bin/env -S node --max-semi-space-size=4
-// Most allocations are short-lived: a small young generation limits memory for fleets of a thousand members, at no cost in time.
+#!/usr/bin/env node
 import { answerShell } from '../dist/cli/completion/fast.js';
 
 const answer = answerShell(process.argv.slice(2));

@@ -18,12 +18,25 @@ const sourceOf = (path: string): string => posix.normalize(path).replace(/^dist\
 const commandDirectory = sourceOf(oclif.commands);
 const commands = await readdir(posix.join(root, commandDirectory), { recursive: true });
 
-/** Replaces parts of packages that cowherd never uses: zod's translations, and source maps of Handlebars templates. */
+/** Packages of oclif that cowherd never uses: for animations, patterns of names, configuration files, and a check of oclif's own package.json. */
+const unusedByOclif: Record<string, string> = {
+  'cli-spinners': 'module.exports = { dots2: { frames: [] }, line: { frames: [] } };',
+  lilconfig: 'module.exports = {};',
+  // The plugins in package.json are named in full.
+  minimatch: 'module.exports = { minimatch: (name, pattern) => name === pattern };',
+  semver: 'module.exports = { satisfies: () => true };',
+  tinyglobby: 'module.exports = {};',
+};
+
+/** Replaces these, zod's translations, and source maps of Handlebars templates. */
 const withoutUnused: Plugin = {
   name: 'without-unused',
   setup({ onResolve, onLoad }) {
     onResolve({ filter: /^(\.\.\/locales\/index\.js|source-map)$/ }, ({ path }) => ({ path, namespace: 'unused' }));
-    onLoad({ filter: /.*/, namespace: 'unused' }, () => ({ contents: 'export {};' }));
+    onResolve({ filter: new RegExp(`^(${Object.keys(unusedByOclif).join('|')})$`) }, ({ path, importer }) =>
+      importer.includes('/@oclif/core/') ? { path, namespace: 'unused' } : undefined,
+    );
+    onLoad({ filter: /.*/, namespace: 'unused' }, ({ path }) => ({ contents: unusedByOclif[path] ?? 'export {};' }));
   },
 };
 

@@ -34,11 +34,18 @@ function failuresOf({ name, message, status, assertionResults }: FileResult): st
   return failed.map(({ fullName, failureMessages }) => `${name}: ${fullName}\n${beginning(failureMessages.join('\n'))}`);
 }
 
-/** @param isQuiet show the output at the end: for tests that run in parallel with others */
-async function tests(name: string, prefix: readonly string[] = [], options: readonly string[] = [], isQuiet = false): Promise<void> {
+interface TestOptions {
+  prefix?: readonly string[];
+  /** Files at a time: more than CPUs if the tests mostly wait. */
+  workers?: number;
+  /** Show the output at the end: for tests that run in parallel with others. */
+  isQuiet?: boolean;
+}
+
+async function tests(name: string, { prefix = [], workers = 2, isQuiet = false }: TestOptions = {}): Promise<void> {
   if (!isQuiet) console.log(`\n== ${name} tests`);
   const report = join(scratch, `${name}.json`);
-  const call = [...prefix, process.execPath, 'node_modules/vitest/vitest.mjs', 'run', '--project', name, ...options];
+  const call = [...prefix, process.execPath, 'node_modules/vitest/vitest.mjs', 'run', '--project', name, `--maxWorkers=${workers}`];
   const [command = process.execPath, ...args] = [...call, '--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
   const output: Options = isQuiet ? { stdin: 'ignore', all: true } : { stdio: 'inherit' };
   const { exitCode, all } = await execa(command, args, { ...output, reject: false });
@@ -61,13 +68,12 @@ async function tests(name: string, prefix: readonly string[] = [], options: read
 try {
   await check('lint', 'npm', ['run', '--silent', 'lint']);
   await check('types', 'npm', ['run', '--silent', 'types']);
-  // On two cores, vitest would run one file at a time by default.
-  const twoFiles = ['--maxWorkers=2'];
-  await tests('unit', [], twoFiles);
-  await tests('integration', [], twoFiles);
-  // Tests with small guests mostly wait, so run two files at a time. Some tests do nothing but wait.
-  await Promise.all([tests('e2e', asRoot, twoFiles), tests('e2e-waiting', asRoot, [], true)]);
-  await tests('e2e-crowded', asRoot);
+  // Commands on guests that hang do little but wait.
+  const hanging = tests('e2e-hanging', { prefix: asRoot, isQuiet: true });
+  await tests('unit');
+  await tests('integration', { workers: 4 });
+  await hanging;
+  await tests('e2e', { prefix: asRoot, workers: 3 });
 } finally {
   await rm(scratch, { recursive: true, force: true });
 }

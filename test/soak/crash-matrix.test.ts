@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { baseScenarios, snapshotScenarios } from '../support/scenarios/crash-image-scenarios.js';
 import { CrashMatrix, type Point, type Scenario } from '../support/scenarios/crash-matrix.js';
-import { baseScenarios, fleetScenarios, snapshotScenarios } from '../support/scenarios/crash-scenarios.js';
+import { fleetScenarios } from '../support/scenarios/crash-scenarios.js';
 
 /** Every change of every verb: COWHERD_SOAK=0.1 tries a tenth of them. */
 const part = Math.min(1, Number(process.env.COWHERD_SOAK ?? 1));

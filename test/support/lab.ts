@@ -34,7 +34,7 @@ export class Lab {
   /** @param options.isProbed whether its store already contains the result of the accelerator probe */
   static async open({ isProbed = true } = {}): Promise<Lab> {
     const lab = new Lab();
-    await lab.#create(isProbed);
+    await lab.create(isProbed);
     return lab;
   }
 
@@ -42,14 +42,14 @@ export class Lab {
   static use(prepare: () => Promise<void> = async () => undefined): Lab {
     const lab = new Lab();
     beforeAll(async () => {
-      await lab.#create(true);
+      await lab.create();
       await prepare();
     });
     afterAll(() => lab.close());
     return lab;
   }
 
-  async #create(isProbed: boolean): Promise<void> {
+  async create(isProbed = true): Promise<void> {
     await mkdir(this.scratch, { mode: 0o755 });
     if (!isProbed) return;
     await mkdir(this.store, { mode: 0o755 });

@@ -135,12 +135,21 @@ export class LongModeProbe implements AcceleratorProbe {
       (error: unknown) => `libvirt offers no KVM: ${reportOf(error).message}`,
     );
     const key = await this.#key(question, kvm);
+    if (fresh) return { kvm, key, entry: undefined };
+    const entry = await this.#entry(key);
+    if (entry !== undefined || question.template === undefined) return { kvm, key, entry };
+    // Probe guests never use the fleet's own template, so the result for the built-in one applies, unless failed starts are part of it.
+    const builtIn = await this.#entry(await this.#key({ ...question, template: undefined }, kvm));
+    return { kvm, key, entry: builtIn?.refuted.length === 0 ? builtIn : undefined };
+  }
+
+  /** The latest entry that has not expired. */
+  async #entry(key: string): Promise<Remembered['entries'][number] | undefined> {
     const { entries } = await this.#remembered();
     const age = (since: string): number => this.#ports.clock.now().getTime() - Date.parse(since);
-    const [entry] = [...this.#own.values(), ...entries]
+    return [...this.#own.values(), ...entries]
       .filter((one) => one.key === key && age(one.since) >= 0 && age(one.since) < rememberedMs)
-      .sort((one, other) => other.since.localeCompare(one.since));
-    return { kvm, key, entry: fresh ? undefined : entry };
+      .sort((one, other) => other.since.localeCompare(one.since))[0];
   }
 
   async #remembered(): Promise<Remembered> {

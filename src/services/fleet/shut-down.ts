@@ -7,8 +7,9 @@ import { isAborted } from '../run/member-executor.js';
 /** Shuts down guests by their agent or the power button, and waits for them. */
 
 const defaultShutdownMs = 60_000;
-/** A guest that is still booting ignores the request. */
-const askAgainMs = 10_000;
+/** When to repeat the request, since a guest that is still booting ignores it; then every {@link lastAgainMs}. */
+const askAgainMs = [2_000, 5_000];
+const lastAgainMs = 10_000;
 export const shutdownPollMs = 250;
 
 export interface ShutdownRequest {
@@ -40,17 +41,19 @@ async function within(clock: Ports['clock'], call: Promise<void>, milliseconds: 
 export async function shutDownGuest(ports: Pick<Ports, 'hypervisor' | 'clock'>, request: ShutdownRequest): Promise<void> {
   const { name, ref, isOn, force, timeoutMs = defaultShutdownMs, signal } = request;
   const deadline = ports.clock.monotonic() + timeoutMs;
-  let asked: number | undefined;
+  let asked = 0;
+  let askAt = ports.clock.monotonic();
   while (await isOn()) {
     if (isAborted(signal)) {
       throw new CowherdError('INTERRUPTED', `Interrupted while ${name} was shutting down`, {
         hint: `It may still shut down. To start it again: virsh start ${shellWord(ref)}`,
       });
     }
-    if (asked === undefined || ports.clock.monotonic() - asked >= askAgainMs) {
-      const isFirst = asked === undefined;
-      asked = ports.clock.monotonic();
-      await within(ports.clock, ports.hypervisor.shutdown(ref), deadline - asked, signal).catch((error: unknown) => {
+    const now = ports.clock.monotonic();
+    if (now >= askAt) {
+      const isFirst = asked === 0;
+      askAt = now + (askAgainMs[asked++] ?? lastAgainMs);
+      await within(ports.clock, ports.hypervisor.shutdown(ref), deadline - now, signal).catch((error: unknown) => {
         // With force, a guest that cannot be asked is treated like one that ignores the request.
         if (!force && isFirst) throw error;
       });

@@ -114,7 +114,7 @@ describe('spawn --from-domain', () => {
       await virsh('define', path);
     };
     const refusal = async (exitCode: number, ...args: string[]): Promise<string> => {
-      const answer = await lab.cowherd('spawn', fleet, '--from-domain', source, '--count', '1', ...args, '--json');
+      const answer = await lab.answer('spawn', fleet, '--from-domain', source, '--count', '1', ...args);
       expect(answer.exitCode).toBe(exitCode);
       return [answer.json.error.message, answer.json.error.hint, ...(answer.json.error.details ?? [])].join('\n');
     };
@@ -142,6 +142,6 @@ describe('spawn --from-domain', () => {
     await virsh('start', source);
     expect(await refusal(3)).toContain(`virsh shutdown ${source}`);
     await virsh('destroy', source);
-    expect((await lab.cowherd('spawn', fleet, '--from-domain', 'cwt-none', '--count', '1')).exitCode).toBe(5);
+    expect((await lab.answer('spawn', fleet, '--from-domain', 'cwt-none', '--count', '1')).exitCode).toBe(5);
   });
 });

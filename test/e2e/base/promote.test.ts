@@ -36,11 +36,11 @@ describe('promote, export, prune and compact', () => {
   afterAll(() => lab.close());
 
   it('refuses a running member, with a hint', async () => {
-    const refused = await lab.cowherd('promote', first(), '--as', 'next', '--json');
+    const refused = await lab.answer('promote', first(), '--as', 'next');
     expect(refused.exitCode).toBe(3);
     expect(refused.json.error).toMatchObject({ code: 'NOT_OFF', hint: expect.stringContaining(`cowherd stop ${fleet} 1`) });
-    expect((await lab.cowherd('promote', first(), '--as', 'No/Name', '--json')).json.error.code).toBe('BAD_USAGE');
-    expect((await lab.cowherd('promote', `${fleet}-009`, '--as', 'next')).exitCode).toBe(5);
+    expect((await lab.answer('promote', first(), '--as', 'No/Name')).json.error.code).toBe('BAD_USAGE');
+    expect((await lab.answer('promote', `${fleet}-009`, '--as', 'next')).exitCode).toBe(5);
     expect(await base('next')).toBeUndefined();
   });
 
@@ -78,7 +78,7 @@ describe('promote, export, prune and compact', () => {
     expect((await lab.marker(fleet, second()))?.boots).toBe(1);
 
     // Members are reset to their own base image: the new image does not affect them.
-    const inUse = await lab.cowherd('base', 'remove', 'next', '--json');
+    const inUse = await lab.answer('base', 'remove', 'next');
     expect(inUse.json.error).toMatchObject({ code: 'BASE_IN_USE', message: expect.stringContaining(child) });
     await lab.ok('teardown', child, '--yes');
   });
@@ -86,7 +86,7 @@ describe('promote, export, prune and compact', () => {
   it('an exported image boots standalone', async () => {
     const file = join(lab.scratch, 'alone.qcow2');
     expect(await lab.ok('base', 'export', 'next', file)).toMatchObject({ format: 'qcow2', layers: 1 });
-    expect((await lab.cowherd('base', 'export', 'next', file)).exitCode).toBe(2);
+    expect((await lab.answer('base', 'export', 'next', file)).exitCode).toBe(2);
     const { stdout } = await execa('qemu-img', ['info', '--output=json', file]);
     expect(JSON.parse(stdout)['backing-filename']).toBeUndefined();
     const name = `cwt-alone-${lab.id}-1`;
@@ -116,7 +116,7 @@ describe('promote, export, prune and compact', () => {
     await execa('qemu-img', ['compare', lab.overlay(fleet, first()), promoted.path]);
     expect((await lab.cowherd('base', 'list')).stdout).toContain('DEPTH');
     expect((await lab.ok('base', 'verify', 'layer')).layers).toEqual([ref]);
-    const inUse = await lab.cowherd('base', 'remove', 'golden', '--json');
+    const inUse = await lab.answer('base', 'remove', 'golden');
     expect(inUse.json.error).toMatchObject({ code: 'BASE_IN_USE', message: expect.stringContaining(promoted.ref) });
 
     const { images } = await lab.ok('base', 'history');
@@ -127,17 +127,17 @@ describe('promote, export, prune and compact', () => {
       ['layer', true],
     ]);
     expect((await lab.cowherd('base', 'history', 'layer')).stdout).toContain(`└─ ${promoted.ref}`);
-    expect((await lab.cowherd('base', 'history', 'nonesuch')).exitCode).toBe(5);
+    expect((await lab.answer('base', 'history', 'nonesuch')).exitCode).toBe(5);
   });
 
   it('refuses a disk that cowherd did not create, and a foreign member', async () => {
     const refusal = async (): Promise<string> => {
-      const { json } = await lab.cowherd('promote', second(), '--as', 'bad', '--json');
+      const { json } = await lab.answer('promote', second(), '--as', 'bad');
       return json.error?.code ?? 'done';
     };
     await virsh('snapshot-create-as', second(), '--name', 's', '--disk-only', '--no-metadata');
     expect(await refusal()).toBe('BASE_REFUSED');
-    expect((await lab.cowherd('compact', fleet, '2', '--json')).json).toMatchObject({
+    expect((await lab.answer('compact', fleet, '2')).json).toMatchObject({
       counts: { failed: 1 },
       members: [{ error: { code: 'BASE_REFUSED', message: expect.stringContaining('no longer uses its own disks') } }],
     });
@@ -199,7 +199,7 @@ describe('promote, export, prune and compact', () => {
     expect(result.freedBytes).toBeGreaterThan(16 * 1024 ** 2);
     expect(await partials()).toEqual([]);
     await execa('qemu-img', ['compare', path, copy]);
-    const named = await lab.cowherd('compact', fleet, '1-2', '--json');
+    const named = await lab.answer('compact', fleet, '1-2');
     expect(named.exitCode).toBe(4);
     expect(named.json.counts).toMatchObject({ unchanged: 1, failed: 1 });
     expect(named.json.members[1].error.code).toBe('NOT_OFF');
@@ -225,7 +225,7 @@ describe('promote, export, prune and compact', () => {
     const record = lab.path('fleets', child, 'fleet.json');
     const text = await readFile(record, 'utf8');
     await writeFile(record, '{');
-    expect((await lab.cowherd('base', 'prune', '--yes', '--json')).json.error.code).toBe('BASE_IN_USE');
+    expect((await lab.answer('base', 'prune', '--yes')).json.error.code).toBe('BASE_IN_USE');
     await writeFile(record, text);
     expect(await lab.ok('base', 'prune', '--yes')).toMatchObject({ dryRun: false, freedBytes: dry.freedBytes });
     expect((await bases()).map(({ name }) => name)).toEqual(['next']);

@@ -40,7 +40,7 @@ describe('base relocate', () => {
 
   /** Runs cowherd on the store's new location. */
   async function there(...args: string[]): Promise<Answer['json']> {
-    return (await lab.cowherd(...args, '--store', elsewhere, '--json')).json;
+    return (await lab.answer(...args, '--store', elsewhere)).json;
   }
 
   it('repairs a store that was moved', async () => {
@@ -87,7 +87,7 @@ describe('base relocate', () => {
       for (const name of names) await execa('virsh', ['-c', 'qemu:///system', 'destroy', name], { reject: false });
       await rename(lab.store, elsewhere);
       expect((await there('base', 'relocate', fleet)).counts).toMatchObject({ failed: 0, cancelled: 0 });
-      const resumed = await lab.cowherd('resume', fleet, '--store', elsewhere, '--json');
+      const resumed = await lab.answer('resume', fleet, '--store', elsewhere);
       expect([verb[0], resumed.exitCode, resumed.json.counts?.failed]).toEqual([verb[0], 0, 0]);
       expect((await there('verify', fleet, '--deep')).findings).toEqual([]);
       await there('stop', fleet, '--timeout', '1s', '--force');
@@ -105,7 +105,7 @@ describe('base relocate', () => {
       ['teardown', fleet, '--yes'],
       ['stop', fleet, '1', '--timeout', '1s', '--force'],
     ]) {
-      const refused = await lab.cowherd(...args, '--store', elsewhere, '--json');
+      const refused = await lab.answer(...args, '--store', elsewhere);
       expect([args[0], refused.exitCode]).toEqual([args[0], 4]);
       expect(JSON.stringify(refused.json)).toContain(`--store ${lab.store}`);
     }
@@ -118,7 +118,7 @@ describe('base relocate', () => {
     const { path, ref } = (await lab.ok('base', 'list')).bases.find(({ name }: { name: string }) => name === 'golden');
     await execa('cp', ['--sparse=always', path, `${path}.copy`]);
     await rename(`${path}.copy`, path);
-    const changed = await lab.cowherd('start', fleet, '--json');
+    const changed = await lab.answer('start', fleet);
     expect(changed.exitCode).toBe(7);
     expect(changed.json.error.hint).toContain('base relocate');
     expect((await lab.ok('base', 'relocate')).resealed).toEqual([ref]);
@@ -133,7 +133,7 @@ describe('base relocate', () => {
     const before = await readFile(record, 'utf8');
     await chmod(path, 0o644);
     await appendFile(path, 'x');
-    const refused = await lab.cowherd('base', 'relocate', '--json');
+    const refused = await lab.answer('base', 'relocate');
     expect(refused.exitCode).toBe(7);
     expect(refused.json.error).toMatchObject({ code: 'BASE_CHANGED', message: expect.stringContaining('its content differs') });
     expect(await readFile(record, 'utf8')).toBe(before);

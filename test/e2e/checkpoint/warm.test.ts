@@ -2,6 +2,7 @@ import { open, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { guest, Lab, until, virsh } from '../../support/lab.js';
+import { longIt } from '../../support/long.js';
 
 /** Memory and disk, saved and restored together. */
 describe('checkpoints', () => {
@@ -204,7 +205,7 @@ describe('checkpoints', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('restore a Linux guest with its disk and the correct time, ready to use', async () => {
+  longIt('restore a Linux guest with its disk and the correct time, ready to use', async () => {
     const fleet = lab.fleet('linux');
     const linux = ['--base', inject('tinyImage'), '--memory', '128MiB', '--seed', 'nocloud'];
     await lab.ok('spawn', fleet, ...linux, '--count', '2', '--wait', 'agent');

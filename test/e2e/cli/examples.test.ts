@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { describe, expect, inject, it } from 'vitest';
 import { domains, Lab, until } from '../../support/lab.js';
-import { isLong } from '../../support/long.js';
+import { isLong, longIt } from '../../support/long.js';
 import { TestNetwork } from '../../support/network.js';
 
 /** Each uses a separate store. Two run at a time (maxConcurrency), since a script mostly waits for its guests. */
@@ -34,7 +34,7 @@ describe.concurrent('the examples', () => {
       detached,
     });
 
-  it.each(isLong ? ['linux-lab', 'golden-life', 'first-fleet', 'lab', 'own-template'] : ['first-fleet', 'own-template'])(
+  it.each(isLong ? ['linux-lab', 'golden-life', 'first-fleet', 'lab', 'own-template'] : ['first-fleet'])(
     '%s succeeds and leaves nothing behind',
     (name) =>
       inLab(async (lab) => {
@@ -59,7 +59,7 @@ describe.concurrent('the examples', () => {
       await expectUntouched(lab);
     }));
 
-  it('vitest-fleet tests three VMs that talk to each other, and leaves nothing behind', () =>
+  longIt('vitest-fleet tests three VMs that talk to each other, and leaves nothing behind', () =>
     inLab(async (lab) => {
       const network = await TestNetwork.open(lab.id, 10, 20);
       try {
@@ -70,5 +70,6 @@ describe.concurrent('the examples', () => {
       } finally {
         await network.close();
       }
-    }));
+    }),
+  );
 });

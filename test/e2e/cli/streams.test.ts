@@ -6,7 +6,7 @@ import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ForeignDomain } from '../../support/foreign-domains.js';
 import { bin, guest, Lab } from '../../support/lab.js';
-import { isLong } from '../../support/long.js';
+import { longIt } from '../../support/long.js';
 import { inVanishingTerminal, type Streams, withStreams } from '../../support/terminal/streams.js';
 
 /** Exit codes for a host error, and for results that could not be written. */
@@ -77,7 +77,7 @@ describe.concurrent('broken standard streams', () => {
     ...['spawn', fleet, '--base', golden, '--count', String(count), '--virt-type', 'qemu', ...guest, ...more],
   ];
 
-  it.each(isLong ? (['full', 'head'] as const) : (['full'] as const))('do not stop a command from doing its work: %s', async (how) => {
+  longIt.each(['full', 'head'] as const)('do not stop a command from doing its work: %s', async (how) => {
     const domain = (await ForeignDomain.define(lab, how, ['qcow2'])).name;
     const verbs = everyVerb(lab, how, golden, domain);
     const wrong: object[] = [];

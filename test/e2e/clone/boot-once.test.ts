@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { describe, expect, inject, it } from 'vitest';
 import { domains, Lab, virsh } from '../../support/lab.js';
+import { longIt } from '../../support/long.js';
 
 /** Fleets of which one VM boots: real Linux guests. */
 describe('spawn --boot-once', () => {
@@ -60,7 +61,7 @@ describe('spawn --boot-once', () => {
     for (const name of [fleet, `${fleet}-c-boot`]) await lab.ok('teardown', name, '--yes');
   });
 
-  it('says how to look at a VM that did not become ready, and continues with it', async () => {
+  longIt('says how to look at a VM that did not become ready, and continues with it', async () => {
     const fleet = lab.fleet('late');
     const spawn = ['spawn', fleet, ...machine(), '--count', '2', '--boot-once'];
     const { exitCode, json } = await lab.answer(...spawn, '--wait', 'console=never', '--timeout', '3s');

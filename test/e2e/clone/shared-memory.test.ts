@@ -4,7 +4,7 @@ import { chmod, copyFile, open, readFile, rename, rm, stat, truncate, utimes, wr
 import { join } from 'node:path';
 import { describe, expect, inject, it } from 'vitest';
 import { Lab, virsh } from '../../support/lab.js';
-import { isLong } from '../../support/long.js';
+import { isLong, longIt } from '../../support/long.js';
 
 /** Clones that map the memory of their source VM: real Linux guests. */
 describe('clones with shared memory', () => {
@@ -79,7 +79,7 @@ describe('clones with shared memory', () => {
     expect(await run(`${fleet} 1`, untouched)).toEqual([before[0]]);
   });
 
-  it('survive a reboot by the guest and a reset of the machine', async () => {
+  longIt('survive a reboot by the guest and a reset of the machine', async () => {
     await run(`${fleet} 1`, '(sleep 1; reboot -f) >/dev/null 2>&1 &');
     await virsh('reset', two);
     await new Promise((resolve) => setTimeout(resolve, 2_000));
@@ -162,7 +162,7 @@ describe('clones with shared memory', () => {
     await lab.ok('teardown', second, '--with-base', '--yes');
   });
 
-  it('share the memory of a guest with a balloon only if QEMU opens the file read-only', async () => {
+  longIt('share the memory of a guest with a balloon only if QEMU opens the file read-only', async () => {
     const balloon = lab.fleet('balloon');
     const template = join(lab.scratch, 'balloon.xml.hbs');
     const text = await readFile(new URL('../../../templates/domain.xml.hbs', import.meta.url), 'utf8');
@@ -182,10 +182,11 @@ describe('clones with shared memory', () => {
       await virsh('setmem', `${clones}-001`, '80MiB', '--live');
     }
     await lab.ok('base', 'verify', (await warmBase(balloon)).ref);
+    await lab.ok('teardown', clones, '--with-base', '--yes');
   });
 
   it('are removed with it', async () => {
-    for (const name of [fleet, lab.fleet('inflated')]) await lab.ok('teardown', name, '--with-base', '--yes');
+    await lab.ok('teardown', fleet, '--with-base', '--yes');
     const left = (await lab.ok('base', 'list')).bases.map((one: { name: string }) => one.name);
     expect(left).toEqual(['tiny']);
     await expect(stat(ram)).rejects.toMatchObject({ code: 'ENOENT' });

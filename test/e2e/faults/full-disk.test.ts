@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type Answer, guest, Lab, until, virsh } from '../../support/lab.js';
+import { longIt } from '../../support/long.js';
 import { SmallStore } from '../../support/small-store.js';
 import { buildWriter } from '../../support/writer.js';
 
@@ -66,7 +67,7 @@ describe('a full disk', () => {
     expect(await lab.world(fleet)).toEqual({ members: [], files: [], recorded: undefined });
   });
 
-  it('allows a teardown that was killed at its end to be repeated', async () => {
+  longIt('allows a teardown that was killed at its end to be repeated', async () => {
     const fleet = lab.fleet('end');
     const template = join(lab.scratch, 'user-data.hbs');
     await writeFile(template, '#cloud-config\n');
@@ -91,18 +92,18 @@ describe('a full disk', () => {
     const fleet = lab.fleet('readonly');
     await small.remount('ro');
     try {
-      const { exitCode, json } = await lab.cowherd(...spawning(fleet), '--json');
+      const { exitCode, json } = await lab.answer(...spawning(fleet));
       // --force skips the check, and then the file system refuses.
       expect(exitCode).toBe(8);
       expect(json.error.hint).toContain('read-only');
-      const unforced = await lab.cowherd('spawn', fleet, '--base', 'golden', '--count', '3', '--json');
+      const unforced = await lab.answer('spawn', fleet, '--base', 'golden', '--count', '3');
       expect(unforced.exitCode).toBe(3);
       expect(unforced.json.error).toMatchObject({
         code: 'PREFLIGHT_FAILED',
         message: expect.stringContaining('read-only'),
         hint: expect.stringContaining('remount'),
       });
-      expect((await lab.cowherd('base', 'add', golden, '--name', 'other', '--json')).json.error.hint).toContain('read-only');
+      expect((await lab.answer('base', 'add', golden, '--name', 'other')).json.error.hint).toContain('read-only');
     } finally {
       await small.remount('rw');
     }
@@ -133,7 +134,7 @@ describe('a full disk', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('never imports or exports part of a base image, and leaves overlays unchanged', async () => {
+  longIt('never imports or exports part of a base image, and leaves overlays unchanged', async () => {
     const fleet = lab.fleet('image');
     const large = await lab.golden('large.qcow2', { filledMiB: 1 });
     await lab.ok(...spawning(fleet, '--wait', 'console=^OK', '--timeout', '30s'));
@@ -151,7 +152,7 @@ describe('a full disk', () => {
     await lab.ok('base', 'add', large);
     await small.leave(16);
     // An overlay that is rebased with changed blocks has to grow.
-    const rebase = await lab.cowherd('rebase', fleet, '--base', 'large', '--keep-drift', '--json');
+    const rebase = await lab.answer('rebase', fleet, '--base', 'large', '--keep-drift');
     expect([3, 4, 8]).toContain(rebase.exitCode);
     expect(JSON.stringify(rebase.json)).toMatch(freeSome);
     await small.release();
@@ -202,14 +203,14 @@ describe('a full disk', () => {
     // While the disk is full, report and start say so.
     await small.leave(0);
     expect((await lab.cowherd('report', fleet)).stdout).toMatch(/! Only 0 B of .* free on the disk/);
-    const again = await lab.cowherd('start', fleet, '1', '--json');
+    const again = await lab.answer('start', fleet, '1');
     expect(again.exitCode).toBe(4);
     expect(again.json.members[0].error).toMatchObject({
       code: 'STORE_FAILED',
       message: expect.stringContaining('no space'),
       hint: expect.stringMatching(freeSome),
     });
-    const stop = await lab.cowherd('stop', fleet, '1', '--json');
+    const stop = await lab.answer('stop', fleet, '1');
     expect(stop.exitCode).toBe(4);
     expect(stop.json.members[0].error).toMatchObject({ code: 'NOT_STOPPED', hint: expect.stringContaining('--force') });
     expect(stop.json.operation.seconds).toBeLessThan(20);

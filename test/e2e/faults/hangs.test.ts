@@ -1,15 +1,14 @@
-import { mkdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { execa } from 'execa';
+import { writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ForeignDomain } from '../../support/foreign-domains.js';
 import { HungQemus } from '../../support/hung.js';
 import { guest, Lab, virsh } from '../../support/lab.js';
+import { isLong, longIt } from '../../support/long.js';
 
 /**
  * Every command on members, on fleets with two hanging guests. The QEMU process of the second guest is stopped; that of the third runs,
  * but its monitor does not answer. The command ends, fails only for these two or not at all, and when they answer again the state is
- * the expected one. hangs-inside.test.ts tests the commands that access guests.
+ * the expected one. hangs-inside.long.test.ts tests the commands that access guests.
  */
 
 /** The longest time for any command here, on a busy machine. libvirt 11 waits 30 s before it gives the definition of a domain whose QEMU hangs. */
@@ -26,17 +25,24 @@ const silence = /virsh domcontrol|--force/;
 const none = 'none' as const;
 const hung = 'those that hang' as const;
 
+const status: Cell = { title: 'status', words: (fleet) => ['status', fleet], fails: none };
+const checkpoint: Cell = { title: 'checkpoint', words: (fleet) => ['checkpoint', fleet], fails: hung };
+const forced: Cell = { title: 'stop --force', words: (fleet) => ['stop', fleet, '--force', '--timeout', '1s'], fails: none };
+
+/** A sample of the long lists. */
+const dailyLanes: Record<string, Cell[]> = { look: [status, checkpoint], kill: [forced] };
+
 /** Each list is for one fleet; its commands run in order. */
-const lanes: Record<string, Cell[]> = {
+const longLanes: Record<string, Cell[]> = {
   look: [
-    { title: 'status', words: (fleet) => ['status', fleet], fails: none },
+    status,
     { title: 'status --memory', words: (fleet) => ['status', fleet, '--memory'], fails: none },
     { title: 'report', words: (fleet) => ['report', fleet], fails: none },
     { title: 'verify', words: (fleet) => ['verify', fleet], fails: none },
     { title: 'spawn again', words: (fleet) => ['spawn', fleet], fails: none },
     { title: 'start', words: (fleet) => ['start', fleet], fails: none },
     { title: 'compact', words: (fleet) => ['compact', fleet], fails: none },
-    { title: 'checkpoint', words: (fleet) => ['checkpoint', fleet], fails: hung },
+    checkpoint,
     { title: 'reset --warm', words: (fleet) => ['reset', fleet, '--warm'], fails: hung },
   ],
   drop: [
@@ -44,7 +50,7 @@ const lanes: Record<string, Cell[]> = {
     { title: 'start of the others', words: (fleet) => ['start', fleet], fails: none },
     { title: 'checkpoint --drop', words: (fleet) => ['checkpoint', fleet, '--drop'], fails: hung },
   ],
-  kill: [{ title: 'stop --force', words: (fleet) => ['stop', fleet, '--force', '--timeout', '1s'], fails: none }],
+  kill: [forced],
   reset: [{ title: 'reset', words: (fleet) => ['reset', fleet], fails: none }],
   rebase: [{ title: 'rebase', words: (fleet) => ['rebase', fleet, '--base', 'newer'], fails: none }],
   teardown: [{ title: 'teardown', words: (fleet) => ['teardown', fleet, '--yes'], fails: none }],
@@ -54,6 +60,8 @@ const lanes: Record<string, Cell[]> = {
     { title: 'resume', words: (fleet) => ['resume', fleet], fails: hung },
   ],
 };
+
+const lanes = isLong ? longLanes : dailyLanes;
 
 describe('with hanging guests', () => {
   let lab: Lab;
@@ -72,7 +80,16 @@ describe('with hanging guests', () => {
       await lab.ok('spawn', fleetOf(lane), ...machine);
       if (['look', 'drop'].includes(lane)) await lab.ok('checkpoint', fleetOf(lane));
     }
-    // The state after a kill.
+    if (isLong) await interrupt();
+    // Calls that wait for hung domains occupy libvirtd's 20 workers, also after virsh has given up: those of the other members then take
+    // seconds, and up to 30 s with libvirt 10 and later, which ends such a call only then.
+    const versions = await virsh('version', '--daemon');
+    const major = Number(/Running against daemon: (\d+)/.exec(versions)?.[1]);
+    process.env.COWHERD_LIBVIRT_TIMEOUT = major >= 10 ? '40s' : '12s';
+  });
+
+  /** The state after a kill. */
+  const interrupt = async (): Promise<void> => {
     const interrupted = {
       version: 1,
       id: crypto.randomUUID(),
@@ -82,9 +99,7 @@ describe('with hanging guests', () => {
     };
     const rest = { wasOn: [], start: 'same', wholeFleet: false, keepInstance: false, withBase: false };
     await writeFile(lab.path('fleets', fleetOf('resume'), 'operation.json'), JSON.stringify({ ...interrupted, ...rest }));
-    // Calls that wait for hung domains occupy libvirtd's 20 workers: those of the other members then take seconds.
-    process.env.COWHERD_LIBVIRT_TIMEOUT = '12s';
-  });
+  };
   afterAll(async () => {
     delete process.env.COWHERD_LIBVIRT_TIMEOUT;
     await qemus.goOn();
@@ -128,7 +143,7 @@ describe('with hanging guests', () => {
       const results = await Promise.allSettled(Object.entries(lanes).map(([lane, cells]) => run(lane, cells)));
       for (const result of results) if (result.status === 'rejected') throw result.reason;
       // Follow the hint.
-      for (const index of [2, 3]) await virsh('destroy', `${fleetOf('drop')}-00${index}`);
+      if (isLong) for (const index of [2, 3]) await virsh('destroy', `${fleetOf('drop')}-00${index}`);
     } finally {
       await qemus.goOn();
     }
@@ -138,16 +153,18 @@ describe('with hanging guests', () => {
     expect(findings.every((one: any) => one.kind === 'leftover' && one.what !== `${fleetOf('look')}-001`)).toBe(true);
     expect((await lab.ok('checkpoint', fleetOf('look'))).counts.checkpointed).toBe(3);
     expect((await lab.ok('reset', fleetOf('look'), '--warm')).counts.restored).toBe(3);
-    expect((await lab.ok('checkpoint', fleetOf('resume'))).counts.checkpointed).toBe(3);
-    expect((await lab.ok('checkpoint', fleetOf('drop'), '--drop')).counts.dropped).toBe(3);
-    for (const lane of ['drop', 'kill', 'reset', 'rebase']) {
+    if (isLong) {
+      expect((await lab.ok('checkpoint', fleetOf('resume'))).counts.checkpointed).toBe(3);
+      expect((await lab.ok('checkpoint', fleetOf('drop'), '--drop')).counts.dropped).toBe(3);
+    }
+    for (const lane of isLong ? ['drop', 'kill', 'reset', 'rebase'] : ['kill']) {
       await lab.ok('start', fleetOf(lane), '--wait', 'running');
       expect((await lab.ok('status', fleetOf(lane))).counts.running).toBe(3);
     }
     expect((await lab.ok('verify')).findings).toEqual([]);
   }, 900_000);
 
-  it('commands on one guest name the cause, and work when it answers again', async () => {
+  longIt('commands on one guest name the cause, and work when it answers again', async () => {
     const fleet = fleetOf('reset');
     const [first, second] = await Promise.all(['first', 'second'].map((name) => ForeignDomain.define(lab, name, ['qcow2'])));
     if (first === undefined || second === undefined) throw new Error('there are two');
@@ -191,52 +208,5 @@ describe('with hanging guests', () => {
     await lab.ok('start', fleet, '--wait', 'running');
     expect(await lab.ok(...promoting(2, '60s'))).toMatchObject({ name: 'of-2' });
     for (const foreign of [first, second]) expect(await lab.ok(...taking(foreign, '60s'))).toMatchObject({ isDone: true });
-  });
-});
-
-describe('with no space for console logs', () => {
-  let lab: Lab;
-  beforeAll(async () => {
-    lab = await Lab.open();
-  }, 900_000);
-  afterAll(() => lab.close());
-
-  it('every command works, and a wait for a console line times out', async () => {
-    const fleet = lab.fleet('full');
-    const golden = await lab.golden('golden.qcow2', { ending: 'power-button' });
-    await lab.ok('spawn', fleet, '--base', golden, '--count', '2', ...guest, '--virt-type', 'qemu', '--no-start');
-    const logs = lab.path('fleets', fleet, 'logs');
-    await mkdir(logs, { recursive: true });
-    await execa('mount', ['-t', 'tmpfs', '-o', 'size=16k,mode=755', 'cwt-small', logs]);
-    try {
-      await execa('dd', ['if=/dev/zero', `of=${join(logs, 'ballast')}`, 'bs=4k'], { reject: false });
-      expect((await lab.ok('start', fleet)).counts.started).toBe(2);
-      const waited = (await lab.answer('start', fleet, '--wait', 'console=^OK', '--timeout', '2s')).json;
-      expect(waited.members.map((row: any) => [row.outcome, row.stuckAt])).toEqual([
-        ['failed', 'console'],
-        ['failed', 'console'],
-      ]);
-      expect(waited.members[0].error.hint).toContain('--timeout');
-      for (const words of [
-        ['checkpoint'],
-        ['reset', '--warm'],
-        ['status'],
-        ['report'],
-        ['spawn'],
-        ['stop'],
-        ['start'],
-        ['reset'],
-        ['verify'],
-      ]) {
-        const [verb = '', ...flags] = words;
-        const { exitCode, json } = await lab.answer(verb, fleet, ...flags);
-        expect(exitCode, JSON.stringify(json)).toBe(0);
-      }
-      expect((await lab.ok('status', fleet)).counts.running).toBe(2);
-    } finally {
-      await execa('umount', ['--lazy', logs], { reject: false });
-    }
-    expect((await lab.ok('reset', fleet, '--wait', 'console=^OK')).counts.failed).toBe(0);
-    await lab.ok('teardown', fleet, '--yes');
   });
 });

@@ -2,11 +2,12 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { domains, guest, Lab } from '../../support/lab.js';
+import { isLong } from '../../support/long.js';
 
-const count = 100;
+const count = isLong ? 100 : 40;
 
-/** A hundred real guests: each has its own identity, reset restores each, and nothing is left behind. */
-describe('a fleet of a hundred', () => {
+/** A hundred real guests, or a part of them: each has its own identity, reset restores each, and nothing is left behind. */
+describe('a large fleet', () => {
   let lab: Lab;
   let fleet: string;
   let golden: string;

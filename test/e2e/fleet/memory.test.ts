@@ -12,27 +12,15 @@ describe('the memory of a fleet', () => {
 
   it('refuses to use more memory than available, unless forced', async () => {
     const fleet = lab.fleet('ram');
-    const { exitCode, json } = await lab.cowherd('spawn', fleet, '--base', golden, '--count', '500', '--memory', '1PiB', '--json');
+    const { exitCode, json } = await lab.answer('spawn', fleet, '--base', golden, '--count', '500', '--memory', '1PiB');
     expect([exitCode, json.error.code]).toEqual([2, 'BAD_USAGE']);
-    const tooMuch = await lab.cowherd(
-      'spawn',
-      fleet,
-      '--base',
-      golden,
-      '--count',
-      '50',
-      '--memory',
-      '64GiB',
-      '--network',
-      'none',
-      '--json',
-    );
+    const tooMuch = await lab.answer('spawn', fleet, '--base', golden, '--count', '50', '--memory', '64GiB', '--network', 'none');
     expect(tooMuch).toMatchObject({
       exitCode: 3,
       json: { error: { code: 'PREFLIGHT_FAILED', message: expect.stringContaining('nothing was changed') } },
     });
     expect((await domains()).filter((name) => name.startsWith(fleet))).toEqual([]);
-    const offline = await lab.cowherd(
+    const offline = await lab.answer(
       'spawn',
       fleet,
       '--base',
@@ -42,7 +30,6 @@ describe('the memory of a fleet', () => {
       ...guest.slice(0, 2),
       '--network',
       'network=nonesuch',
-      '--json',
     );
     expect(offline.json.error.message).toContain('nonesuch not found');
   });

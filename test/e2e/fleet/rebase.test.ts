@@ -3,6 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { guest, Lab, until, virsh } from '../../support/lab.js';
+import { longIt } from '../../support/long.js';
 
 /** Rebase of a fleet onto another base image. */
 describe('rebase', () => {
@@ -53,7 +54,7 @@ describe('rebase', () => {
       expect(await virsh('dumpxml', '--inactive', `${fleet}-${index}`)).toContain('/bases/two/');
     }
     expect((await lab.ok('rebase', fleet, '--base', 'two')).notes.join()).toContain('already');
-    expect((await lab.cowherd('base', 'remove', 'two')).exitCode).toBe(3);
+    expect((await lab.answer('base', 'remove', 'two')).exitCode).toBe(3);
     await lab.ok('base', 'remove', 'one');
     await lab.ok('teardown', fleet, '--yes');
   });
@@ -63,7 +64,7 @@ describe('rebase', () => {
     await lab.ok('spawn', fleet, '--base', one, '--count', '4', ...guest, '--wait', 'console=^OK');
     const uptime = async (): Promise<string> => virsh('dominfo', `${fleet}-003`);
     const before = await uptime();
-    const { exitCode, json } = await lab.cowherd('rebase', fleet, '--base', 'broken', '--wait', 'console=^OK', '--timeout', '4s', '--json');
+    const { exitCode, json } = await lab.answer('rebase', fleet, '--base', 'broken', '--wait', 'console=^OK', '--timeout', '4s');
     expect(exitCode).toBe(4);
     expect(json.counts).toMatchObject({ failed: 1, unchanged: 3 });
     expect(json.notes.join()).toContain('a canary failed: members 2-4 were not changed');
@@ -73,7 +74,7 @@ describe('rebase', () => {
     await lab.ok('reset', fleet, '1-2');
     expect(await bases(fleet)).toEqual(['broken', 'one', 'one', 'one']);
     expect(await virsh('dumpxml', '--inactive', `${fleet}-001`)).toContain('/bases/broken/');
-    for (const name of ['one', 'broken']) expect((await lab.cowherd('base', 'remove', name)).exitCode).toBe(3);
+    for (const name of ['one', 'broken']) expect((await lab.answer('base', 'remove', name)).exitCode).toBe(3);
     // A lost record is rebuilt with both.
     await execa('rm', [lab.path('fleets', fleet, 'fleet.json')]);
     await lab.ok('status', fleet, '--recover');
@@ -87,7 +88,7 @@ describe('rebase', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('killed during the wait for a canary, it waits for it again', async () => {
+  longIt('killed during the wait for a canary, it waits for it again', async () => {
     const fleet = lab.fleet('waiting');
     await lab.ok('spawn', fleet, '--base', one, '--count', '3', ...guest, '--wait', 'console=^OK');
     const run = lab.begin('rebase', fleet, '--base', 'broken', '--wait', 'console=^OK', '--timeout', '5s');
@@ -98,8 +99,8 @@ describe('rebase', () => {
     await lab.unlocked();
     await virsh('destroy', `${fleet}-001`);
     // A member in an intermediate state is not started.
-    expect((await lab.cowherd('start', fleet, '2')).exitCode).toBe(3);
-    const { exitCode, json } = await lab.cowherd('resume', fleet, '--json');
+    expect((await lab.answer('start', fleet, '2')).exitCode).toBe(3);
+    const { exitCode, json } = await lab.answer('resume', fleet);
     expect(exitCode).toBe(4);
     expect(json.notes.join()).toContain('members 2-3 were not changed');
     expect(json.members[0]).toMatchObject({ outcome: 'failed', step: 'wait' });
@@ -112,7 +113,7 @@ describe('rebase', () => {
     const record = await readFile(path, 'utf8');
     await writeFile(path, JSON.stringify({ ...JSON.parse(record), base: JSON.parse(record).members[0].base }));
     for (const verb of ['start', 'spawn']) {
-      const refused = await lab.cowherd(verb, fleet, '--json');
+      const refused = await lab.answer(verb, fleet);
       expect(refused.exitCode).toBe(4);
       expect(refused.json.members[1].error.message).toMatch(/its overlay is based on .*\/bases\/one\/.*, not on broken@/);
     }
@@ -132,9 +133,9 @@ describe('rebase', () => {
     // A domain that cannot be removed, since its owner is unknown.
     await virsh('destroy', `${fleet}-003`);
     await virsh('domrename', `${fleet}-003`, `${fleet}-away`);
-    expect((await lab.cowherd('teardown', fleet, '--yes')).exitCode).toBe(4);
+    expect((await lab.answer('teardown', fleet, '--yes')).exitCode).toBe(4);
     expect((await bases(fleet)).at(-1)).toBe('one');
-    expect((await lab.cowherd('base', 'remove', 'one')).exitCode).toBe(3);
+    expect((await lab.answer('base', 'remove', 'one')).exitCode).toBe(3);
     await virsh('domrename', `${fleet}-away`, `${fleet}-003`);
     await lab.ok('spawn', fleet, '--wait', 'console=^OK');
     expect(await virsh('dumpxml', '--inactive', `${fleet}-003`)).toContain('/bases/one/');
@@ -144,7 +145,7 @@ describe('rebase', () => {
   it('keeps the changes of stopped guests', async () => {
     const fleet = lab.fleet('drift');
     await lab.ok('spawn', fleet, '--base', one, '--count', '3', ...guest, '--wait', 'console=^OK');
-    const refused = await lab.cowherd('rebase', fleet, '--base', 'two', '--keep-drift', '--canary', '0', '--json');
+    const refused = await lab.answer('rebase', fleet, '--base', 'two', '--keep-drift', '--canary', '0');
     expect(refused.exitCode).toBe(4);
     expect(refused.json.counts.failed).toBe(3);
     expect(await bases(fleet)).toEqual(['one', 'one', 'one']);
@@ -176,7 +177,7 @@ describe('rebase', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('is resumed after kill -9, with and without --keep-drift', async () => {
+  longIt('is resumed after kill -9, with and without --keep-drift', async () => {
     const fleet = lab.fleet('killed');
     for (const keep of [[], ['--keep-drift']]) {
       await lab.ok('spawn', fleet, '--base', one, '--count', '5', ...guest, '--wait', 'console=^OK');
@@ -190,7 +191,7 @@ describe('rebase', () => {
       await lab.unlocked();
       expect(await done()).toBeLessThan(5);
       expect((await lab.ok('status', fleet)).unfinished).toMatchObject({ verb: 'rebase', total: 5 });
-      expect((await lab.cowherd('reset', fleet)).exitCode).toBe(3);
+      expect((await lab.answer('reset', fleet)).exitCode).toBe(3);
       const outcome = await lab.ok('resume', fleet);
       expect(outcome.counts.failed).toBe(0);
       expect(await bases(fleet)).toEqual(Array(5).fill('two'));

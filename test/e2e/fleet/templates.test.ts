@@ -32,33 +32,22 @@ describe('a template', () => {
     for (const [what, template, message] of cases) {
       const path = join(lab.scratch, 'bad.xml.hbs');
       await writeFile(path, template);
-      const { exitCode, json } = await lab.cowherd(
-        'spawn',
-        fleet,
-        '--base',
-        golden,
-        '--count',
-        '3',
-        ...guest,
-        '--template',
-        path,
-        '--json',
-      );
+      const { exitCode, json } = await lab.answer('spawn', fleet, '--base', golden, '--count', '3', ...guest, '--template', path);
       expect([what, exitCode]).toEqual([what, 2]);
       expect([what, json.error.message, ...(json.error.details ?? [])].join('\n')).toMatch(message);
       expect((await domains()).filter((name) => name.startsWith(fleet))).toEqual([]);
       expect(await readdir(lab.path('fleets'))).not.toContain(fleet);
     }
-    expect((await lab.cowherd('status', fleet)).exitCode).toBe(5);
+    expect((await lab.answer('status', fleet)).exitCode).toBe(5);
   });
 
   it('ejects a template, renders it with variables, and uses it', async () => {
     const path = join(lab.scratch, 'mine.xml.hbs');
     await lab.ok('template', 'eject', path);
-    expect((await lab.cowherd('template', 'eject', path)).exitCode).toBe(2);
+    expect((await lab.answer('template', 'eject', path)).exitCode).toBe(2);
     await writeFile(path, (await readFile(path, 'utf8')).replace('<metadata>', '<title>{{vars.role}} {{index}}</title>\n  <metadata>'));
     const fleet = lab.fleet('mine');
-    const missing = await lab.cowherd('spawn', fleet, '--base', golden, '--count', '1', ...guest, '--template', path, '--json');
+    const missing = await lab.answer('spawn', fleet, '--base', golden, '--count', '1', ...guest, '--template', path);
     expect(missing.json.error.hint).toContain('--var role=VALUE');
     await lab.ok('spawn', fleet, '--base', golden, '--count', '2', ...guest, '--template', path, '--var', 'role=<db> & "web"');
     expect((await virsh('desc', '--title', `${fleet}-002`)).trim()).toBe('<db> & "web" 2');

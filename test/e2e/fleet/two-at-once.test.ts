@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { guest, Lab, until } from '../../support/lab.js';
+import { longIt } from '../../support/long.js';
 import { unleash } from '../../support/stress.js';
 
 /** Several runs of cowherd on one store: one works, the others wait or report its lock. */
@@ -50,7 +51,7 @@ describe('two at once', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('random verbs by three processes leave a consistent store', async () => {
+  longIt('random verbs by three processes leave a consistent store', async () => {
     const { runs, outrages } = await unleash(lab, { rounds: 24, processes: 3, seed: 7, killedPercent: 25 }, goldens);
     expect(outrages).toEqual([]);
     expect(runs).toBe(24);

@@ -22,7 +22,7 @@ describe('the verbs, one by one', () => {
       ['overlay', 'define', 'start'],
     ]);
     expect((await domains()).filter((name) => name.startsWith(fleet))).toEqual([]);
-    expect((await lab.cowherd('status', fleet)).exitCode).toBe(5);
+    expect((await lab.answer('status', fleet)).exitCode).toBe(5);
 
     expect((await lab.ok('spawn', fleet, '--base', golden, '--count', '2', ...guest)).counts.created).toBe(2);
     const again = await lab.ok('spawn', fleet, '--base', golden, '--count', '2', ...guest);
@@ -34,7 +34,7 @@ describe('the verbs, one by one', () => {
     await virsh('undefine', `${fleet}-001`);
     const grown = await lab.ok('spawn', fleet, '--count', '3');
     expect(grown.counts).toMatchObject({ created: 2, unchanged: 1, started: 2 });
-    const shrunk = await lab.cowherd('spawn', fleet, '--count', '1', '--json');
+    const shrunk = await lab.answer('spawn', fleet, '--count', '1');
     expect(shrunk.exitCode).toBe(2);
     expect(shrunk.json.error.hint).toBe(`To shrink it: cowherd teardown ${fleet} 2-3`);
     await lab.ok('teardown', fleet, '2-3', '--yes');
@@ -70,7 +70,7 @@ describe('the verbs, one by one', () => {
     expect((await lab.ok('reset', fleet, '4', '--start', 'all')).counts.started).toBe(1);
     expect((await lab.ok('reset', fleet, `${fleet}-001`, '--start', 'none')).counts.started).toBe(0);
     expect(await stateOf(fleet)).toMatchObject({ 1: 'shutOff', 4: 'running' });
-    expect((await lab.cowherd('reset', fleet, '9')).exitCode).toBe(5);
+    expect((await lab.answer('reset', fleet, '9')).exitCode).toBe(5);
     await lab.ok('teardown', fleet, '--yes');
   });
 
@@ -85,7 +85,7 @@ describe('the verbs, one by one', () => {
 
     const deaf = lab.fleet('deaf');
     await lab.ok('spawn', deaf, '--base', await lab.golden('deaf.qcow2'), '--count', '1', ...guest);
-    const refused = await lab.cowherd('stop', deaf, '--timeout', '1s', '--json');
+    const refused = await lab.answer('stop', deaf, '--timeout', '1s');
     expect(refused.exitCode).toBe(4);
     expect(refused.json.members[0]).toMatchObject({
       outcome: 'failed',
@@ -98,7 +98,7 @@ describe('the verbs, one by one', () => {
 
   it('waits for a line on the console, and reports late members with their last line', async () => {
     const fleet = lab.fleet('late');
-    const late = await lab.cowherd(
+    const late = await lab.answer(
       'spawn',
       fleet,
       '--base',
@@ -110,7 +110,6 @@ describe('the verbs, one by one', () => {
       'console=login:',
       '--timeout',
       '3s',
-      '--json',
     );
     expect(late.exitCode).toBe(4);
     expect(late.json.counts).toMatchObject({ failed: 2, started: 2 });
@@ -134,11 +133,11 @@ describe('the verbs, one by one', () => {
     expect((await lab.ok('status', '--file', file)).fleets).toHaveLength(2);
     expect((await lab.cowherd('report', web, '--csv')).stdout.split('\n')).toHaveLength(3);
     expect((await lab.ok('reset', '--file', file)).fleets[0].counts.reset).toBe(2);
-    expect((await lab.cowherd('teardown', '--file', file, '--json')).exitCode).toBe(3);
+    expect((await lab.answer('teardown', '--file', file)).exitCode).toBe(3);
     await lab.ok('teardown', '--file', file, '--yes');
 
     await writeFile(file, 'fleets:\n  - {name: UPPER, base: golden.qcow2, count: -1, sise: 4}\n');
-    const bad = await lab.cowherd('spawn', '--file', file, '--json');
+    const bad = await lab.answer('spawn', '--file', file);
     expect(bad.exitCode).toBe(2);
     expect(bad.json.error.details.join('\n')).toMatch(/fleets\[0\]\.name: [\s\S]*fleets\[0\]\.count: /);
   });
@@ -152,7 +151,7 @@ describe('the verbs, one by one', () => {
 
     const chained = join(lab.scratch, 'chained.qcow2');
     await execa('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', 'qcow2', '-b', golden, chained]);
-    const refused = await lab.cowherd('spawn', fleet, '--base', chained, '--count', '1', ...guest, '--json');
+    const refused = await lab.answer('spawn', fleet, '--base', chained, '--count', '1', ...guest);
     expect(refused).toMatchObject({
       exitCode: 7,
       json: { error: { code: 'BASE_REFUSED', hint: expect.stringContaining('--trust-chain') } },
@@ -186,7 +185,7 @@ describe('the verbs, one by one', () => {
       ...(run === undefined ? {} : { hint: expect.stringMatching(/sudo tee \/sys\/kernel\/mm\/ksm\/run.*by timing|by timing.*sudo tee/) }),
     });
     await chmod(lab.store, 0o700);
-    const closed = await lab.cowherd('doctor', '--json');
+    const closed = await lab.answer('doctor');
     await chmod(lab.store, 0o755);
     expect(closed.exitCode).toBe(3);
     expect(closed.json.checks.find((check: { name: string }) => check.name === 'store reachable by QEMU')).toMatchObject({

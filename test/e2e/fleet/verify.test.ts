@@ -6,6 +6,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ForeignDomain } from '../../support/foreign-domains.js';
 import { run } from '../../support/hints/follow.js';
 import { guest, Lab, until, virsh } from '../../support/lab.js';
+import { longIt } from '../../support/long.js';
 
 interface Finding {
   kind: string;
@@ -32,7 +33,7 @@ describe('verify', () => {
   });
 
   async function findings(...args: string[]): Promise<Finding[]> {
-    const { exitCode, json } = await lab.cowherd('verify', ...args, '--json');
+    const { exitCode, json } = await lab.answer('verify', ...args);
     const open = json.findings.filter((finding: Finding) => !finding.fixed);
     expect(exitCode).toBe(open.length === 0 ? 0 : 4);
     return json.findings;
@@ -198,7 +199,7 @@ describe('verify', () => {
     expect(await findings('--deep')).toEqual([]);
   });
 
-  it('neither reports nor fixes what a running snapshot verb works on', async () => {
+  longIt('neither reports nor fixes what a running snapshot verb works on', async () => {
     const domain = await ForeignDomain.define(lab, 'busy', ['raw']);
     const uuid = (await virsh('domuuid', domain.name)).trim();
     const inDirectory = (name: string): string => lab.path('snapshots', uuid, name);
@@ -209,9 +210,9 @@ describe('verify', () => {
     const journal = await readFile(inDirectory('journal.json'), 'utf8');
     const holder = execa('flock', ['--no-fork', lab.path('snapshots', `.${uuid}.lock`), 'sleep', '60']);
     try {
-      await until('the lock to be held', async () => (await lab.cowherd('snapshot', 'take', domain.name, '--json')).exitCode === 6);
+      await until('the lock to be held', async () => (await lab.answer('snapshot', 'take', domain.name)).exitCode === 6);
       for (const args of [[], ['--fix']]) {
-        const { exitCode, json } = await lab.cowherd('verify', ...args, '--json');
+        const { exitCode, json } = await lab.answer('verify', ...args);
         expect([exitCode, json.findings, json.busy]).toEqual([6, [], [`snapshots of ${domain.name}`]]);
       }
       const told = await lab.cowherd('verify');
@@ -219,7 +220,7 @@ describe('verify', () => {
       expect(told.stdout).not.toContain('no problems:');
       // What is amiss elsewhere counts for more.
       await rm(lab.overlay(fleet, `${fleet}-001`));
-      expect((await lab.cowherd('verify')).exitCode).toBe(4);
+      expect((await lab.answer('verify')).exitCode).toBe(4);
       await stat(inDirectory('.cowherd-99-snapshots.json'));
     } finally {
       holder.kill();
@@ -246,14 +247,14 @@ describe('verify', () => {
       isOver = true;
     });
     while (!isOver) {
-      const { exitCode, json } = await lab.cowherd('verify', '--json');
+      const { exitCode, json } = await lab.answer('verify');
       expect([json.findings, json.busy.filter((what: string) => what !== `fleet ${fleet}`)]).toEqual([[], []]);
       expect(exitCode).toBe(json.busy.length === 0 ? 0 : 6);
       looks++;
     }
     expect(looks).toBeGreaterThan(0);
     expect((await run).exitCode).toBe(0);
-    expect((await lab.cowherd('verify', lab.fleet('nobody'))).exitCode).toBe(5);
+    expect((await lab.answer('verify', lab.fleet('nobody'))).exitCode).toBe(5);
     await appendFile(inFleet('seeds', 'placed.log'), '');
     expect(await findings()).toEqual([]);
   });

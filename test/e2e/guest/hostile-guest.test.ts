@@ -178,7 +178,7 @@ describe(`Hostile guests (HOSTILE_SEED=${seed})`, () => {
     expect(total).toBeGreaterThan(isLong ? 200 : 50);
   });
 
-  it('cannot deceive ssh, scp and readiness checks', async () => {
+  longIt('cannot deceive ssh, scp and readiness checks', async () => {
     const { lab } = hostile;
     const [first = '', second = ''] = names;
     const wait = async (stage: string, ...fleets: string[]) => {

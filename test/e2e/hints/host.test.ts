@@ -62,8 +62,8 @@ describe('hints about the host', () => {
 
   it('a lock of another program: the hint shows which, and waiting for it helps', async () => {
     const holder = execa('flock', ['--no-fork', lab.path('fleets', `.${fleet}.lock`), 'sleep', '60'], { reject: false });
-    await until('the lock to be held', async () => (await lab.cowherd('reset', fleet, '--json')).exitCode === 6);
-    const { hint } = (await lab.cowherd('reset', fleet, '--json')).json.error;
+    await until('the lock to be held', async () => (await lab.answer('reset', fleet)).exitCode === 6);
+    const { hint } = (await lab.answer('reset', fleet)).json.error;
     const [command = ''] = /ps -fp \d+/.exec(hint) ?? [];
     expect((await execa('bash', ['-c', command])).stdout).toContain('sleep 60');
     expect(hint).toContain('released when that process ends');

@@ -22,13 +22,13 @@ describe('a host with missing permissions', () => {
     await mkdir(closed, { mode: 0o700 });
     const store = ['--store', `${closed}/store`];
     const fleet = lab.fleet('closed');
-    const refused = await lab.cowherd(...spawning(fleet, 1), ...store, '--json');
+    const refused = await lab.answer(...spawning(fleet, 1), ...store);
     expect(refused.exitCode).toBe(3);
     expect(refused.json.error).toMatchObject({
       message: expect.stringContaining(closed),
       hint: expect.stringContaining(`chmod o+x ${closed}`),
     });
-    const forced = await lab.cowherd(...spawning(fleet, 1, '--force'), ...store, '--json');
+    const forced = await lab.answer(...spawning(fleet, 1, '--force'), ...store);
     expect(forced.exitCode).toBe(4);
     expect(forced.json.members[0].error).toMatchObject({
       message: expect.stringContaining('Permission denied'),

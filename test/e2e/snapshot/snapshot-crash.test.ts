@@ -4,6 +4,7 @@ import { dropSnapshot } from '../../../src/services/snapshot/revert.js';
 import { takeSnapshot } from '../../../src/services/snapshot/take.js';
 import { ForeignDomain } from '../../support/foreign-domains.js';
 import { until, virsh } from '../../support/lab.js';
+import { inLong } from '../../support/long.js';
 import { SnapshotLab, verbs } from '../../support/snapshot-lab.js';
 
 /** kill -9 of each verb: the domain boots, and the same verb completes it. */
@@ -34,7 +35,7 @@ describe('an interrupted snapshot verb', () => {
   });
 
   /** kill -9 at increasing times; afterwards the domain must boot with old or new disks, and the verb must be completed. */
-  describe.each(['take', 'rollback', 'drop', 'commit'] as const)('after kill -9 in a %s', (verb) => {
+  describe.each(['take' as const, ...inLong(['rollback', 'drop', 'commit'] as const)])('after kill -9 in a %s', (verb) => {
     it('boots with the old or the new disks, and the same verb completes it', async () => {
       const domain = await ForeignDomain.define(lab, `crash-${verb}`, ['raw', 'qcow2']);
       const uuid = (await virsh('domuuid', domain.name)).trim();

@@ -4,6 +4,7 @@ import { commitSnapshot, dropSnapshot, rollbackSnapshot } from '../../../src/ser
 import { takeSnapshot } from '../../../src/services/snapshot/take.js';
 import { areSame, ForeignDomain, marker, sha256 } from '../../support/foreign-domains.js';
 import { until, virsh } from '../../support/lab.js';
+import { longIt } from '../../support/long.js';
 import { SnapshotLab, verbs } from '../../support/snapshot-lab.js';
 
 /** Snapshots of foreign domains, with a real libvirt. */
@@ -36,7 +37,7 @@ describe('snapshot', () => {
     // Change the disk and roll back.
     expect(await domain.boot()).toBe(2);
     await domain.scribble('vdb', 0x55);
-    const asked = await lab.cowherd('snapshot', 'rollback', domain.name, '--json');
+    const asked = await lab.answer('snapshot', 'rollback', domain.name);
     expect(asked).toMatchObject({
       exitCode: 3,
       json: { error: { code: 'CONFIRMATION_NEEDED', details: [expect.stringContaining('will be lost')] } },
@@ -145,7 +146,7 @@ describe('snapshot', () => {
     await domain.stop();
   });
 
-  it('keeps firmware variables with the snapshot', async () => {
+  longIt('keeps firmware variables with the snapshot', async () => {
     const nvram = `/var/lib/libvirt/qemu/nvram/${lab.fleet('foreign')}-uefi_VARS.fd`;
     const domain = await ForeignDomain.define(lab, 'uefi', ['qcow2'], {
       os: `<loader readonly='yes' type='pflash'>/usr/share/OVMF/OVMF_CODE_4M.fd</loader><nvram template='/usr/share/OVMF/OVMF_VARS_4M.fd'>${nvram}</nvram>`,

@@ -142,7 +142,7 @@ describe('the choice of an accelerator', () => {
     expect(probed()).toBe(true);
     expect((await choose()).since).toBe(since);
     expect(probed()).toBe(false);
-    for (const other of [{ lean: false }, { firmware: 'uefi' as const }, { cpu: 'max' }, { template: 'ab'.repeat(32) }]) {
+    for (const other of [{ lean: false }, { firmware: 'uefi' as const }, { cpu: 'max' }]) {
       await probeIn(root).choose({ ...question, ...other });
       expect(probed(), JSON.stringify(other)).toBe(true);
     }
@@ -154,6 +154,27 @@ describe('the choice of an accelerator', () => {
     expect(probed()).toBe(true);
     host.now += rememberedMs + 1;
     await choose();
+    expect(probed()).toBe(true);
+  });
+
+  it('counts for templates of fleets too, until a member with one does not start', async () => {
+    const own = { ...question, template: 'ab'.repeat(32) };
+    const other = { ...question, template: 'cd'.repeat(32) };
+    const probed = () => host.started.splice(0).length > 0;
+    const { choice } = await choose();
+    expect(probed()).toBe(true);
+    expect((await probeIn(root).choose(own)).choice).toEqual(choice);
+    expect(probed()).toBe(false);
+    await probeIn(root).refute(own, hostModel, 'lab-001 did not start');
+    expect((await probeIn(root).choose(own)).choice).toEqual(baseline);
+    expect(probed()).toBe(true);
+    for (const unaffected of [question, other]) expect((await probeIn(root).choose(unaffected)).choice).toEqual(hostModel);
+    expect(probed()).toBe(false);
+    // A result that a failed start of the built-in template is part of does not count for others.
+    await probeIn(root).refute(question, hostModel, 'lab-001 did not start');
+    expect((await choose()).choice).toEqual(baseline);
+    expect(probed()).toBe(true);
+    expect((await probeIn(root).choose(other)).choice).toEqual(hostModel);
     expect(probed()).toBe(true);
   });
 

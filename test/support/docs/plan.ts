@@ -84,7 +84,7 @@ export const planned: Record<string, Plan> = {
 /** Skipped commands within sections that run. */
 export const exceptions: readonly (readonly [command: RegExp, reason: string])[] = [
   [/^cowherd ssh lab-003$/, 'interactive; the next section runs a command by ssh'],
-  [/^cowherd console /, 'interactive; test/e2e/guest/guests.test.ts attaches a terminal'],
+  [/^cowherd console /, 'interactive; test/e2e/guest/commands.test.ts attaches a terminal'],
   [/^cowherd doctor --start-network default$/, 'starts a network of this machine; test/e2e/fleet/networks.test.ts starts one of its own'],
   [/^cowherd spawn local /, 'the example linux-lab runs it: guests on user networking with a forwarded port'],
   [/^mv \/srv\/cowherd /, 'the place is an example; test/e2e/base/relocate.test.ts moves a store'],

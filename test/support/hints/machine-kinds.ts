@@ -42,7 +42,7 @@ export const machineKinds: HintKind[] = [
   {
     kind: 'networks',
     says: /net-start|net-list|network=default|dhcp|--network user|net-update|net-dumpxml|port that is forwarded|--forward-ssh|Widen its range|Stop them before they change/,
-    tests: e2e('hints/networks', 'fleet/networks', 'guest/guests'),
+    tests: e2e('hints/networks', 'fleet/networks', 'guest/readiness'),
     how: 'followed',
   },
   {
@@ -73,7 +73,7 @@ export const machineKinds: HintKind[] = [
     tests: e2e('base/promote', 'fleet/verbs', 'faults/full-disk', 'snapshot/snapshot-refusals'),
     how: 'followed',
   },
-  { kind: 'increase the timeout', says: /--timeout|TIMEOUT/, tests: e2e('guest/guests', 'faults/hangs'), how: 'followed' },
+  { kind: 'increase the timeout', says: /--timeout|TIMEOUT/, tests: e2e('guest/commands', 'faults/hangs'), how: 'followed' },
   {
     kind: 'run it again',
     says: /^Run (the same command|this) again|run the same command/i,
@@ -83,13 +83,13 @@ export const machineKinds: HintKind[] = [
   {
     kind: 'guest agents and ssh',
     says: /agent|may still be running in the guest|--via ssh|sshd|host key|none of our keys|df -h|cowherd exec|Check the paths on both/i,
-    tests: e2e('guest/guests', 'guest/hostile-guest'),
+    tests: e2e('guest/commands', 'guest/hostile-guest'),
     how: 'followed',
   },
   {
     kind: 'cloud-init and seeds',
     says: /cloud-init|#cloud-config|\{\{json|user-data|instanceId|seed|ssh keys|\.pub/,
-    tests: e2e('hints/domains', 'guest/guests'),
+    tests: e2e('hints/domains', 'guest/seeds'),
     how: 'followed',
   },
   { kind: 'templates', says: /template/, tests: e2e('hints/domains', 'fleet/templates'), how: 'followed' },
@@ -116,7 +116,7 @@ export const machineKinds: HintKind[] = [
   {
     kind: 'unexpected files in the store',
     says: /Restore the directory|cowherd does not (follow|change|remove)|Move it away|Look at (…|it)|in its place|directory does not exist|Check that directory|directory was renamed|Remove it|Restore|Remove it and rebase/,
-    tests: e2e('base/tamper', 'host/hostile-store'),
+    tests: e2e('tamper/base-image', 'tamper/overlay', 'tamper/records', 'host/hostile-store'),
     how: 'followed',
   },
 
@@ -124,7 +124,11 @@ export const machineKinds: HintKind[] = [
   {
     kind: 'what to write or read instead',
     says: /^(Make|Create|List|Name|Write|Use|Check|See|Try|Choose|Give|Leave|Look|Is |It (has|is|says)|The (store|base|work|guest|states)|Members|Add|Quote|Run it|Fetch|Put|Letters|Six|Each|32|A |Rename|Let|Some|To |Change|"cowherd|If you|qemu-img convert has|Define|Please|Correct|Disks|Copy it into the guests|"…… --help"|With several fleets|Call copyInFleets|Set|format$|fleets$|Enlarge|Grow|Omit|Provide|Redefine|Repair|Run this command|Restrict|Switch|Existing|Wait|For details|The record)/,
-    tests: ['test/unit/cli/limits.test.ts', 'test/unit/hostile-fleet-files.test.ts', ...e2e('fleet/verbs', 'fleet/names')],
+    tests: [
+      'test/integration/cli/limits.test.ts',
+      'test/integration/cli/hostile-fleet-files.test.ts',
+      ...e2e('fleet/verbs', 'fleet/names'),
+    ],
     how: 'reads',
   },
 ];

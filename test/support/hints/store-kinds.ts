@@ -12,7 +12,7 @@ export const storeKinds: HintKind[] = [
   {
     kind: 'a missing permission',
     says: /Grant yourself the permission|Run the same command as|root \(sudo\)|prints the command that creates a store/,
-    tests: e2e('host/users'),
+    tests: e2e('host/installed'),
     how: 'followed',
   },
   { kind: 'create your own store', says: /^Make it yours/, tests: e2e('host/users'), how: 'followed' },
@@ -67,20 +67,20 @@ export const storeKinds: HintKind[] = [
   {
     kind: 'remove snapshots, checkpoints and bitmaps of libvirt',
     says: /^A copy would lose that|qemu-img snapshot -d|snapshot-delete|qemu-img bitmap|checkpoint-delete/,
-    tests: e2e('hints/disks', 'base/tamper'),
+    tests: e2e('hints/disks', 'tamper/overlay'),
     how: 'followed',
   },
   {
     kind: "restore a domain's own disks",
     says: /^Was the store moved\? "cowherd base relocate" corrects the paths. Otherwise|^virsh undefine$|--managed-save --snap|^virsh destroy …; |--keep-/,
-    tests: e2e('base/tamper'),
+    tests: e2e('tamper/domain'),
     how: 'followed',
   },
   { kind: 'a store that was moved: base relocate', says: /Was the store moved/, tests: e2e('base/relocate'), how: 'followed' },
   {
     kind: 'a fresh disk by a reset',
     says: /^A reset gives|Another program changed it|^Reset it to its base image|A cold reset always works|cold reset always works|Save what you need from the guest/,
-    tests: e2e('base/tamper', 'fleet/verify'),
+    tests: e2e('tamper/overlay', 'fleet/verify'),
     how: 'followed',
   },
   { kind: 'shrink an overlay: compact', says: /rewrites it/, tests: e2e('hints/repairs'), how: 'followed' },
@@ -107,7 +107,7 @@ export const storeKinds: HintKind[] = [
   {
     kind: 'a domain outside the fleet with the same name',
     says: /domrename|Rename it, or choose another fleet name|virsh undefine …$|nor files that it may have open/,
-    tests: e2e('base/tamper', 'fleet/damage'),
+    tests: e2e('tamper/domain', 'fleet/damage'),
     how: 'followed',
   },
   {
@@ -126,7 +126,7 @@ export const storeKinds: HintKind[] = [
   {
     kind: 'a store path that ssh does not support',
     says: /^Access the store through a link/,
-    tests: e2e('host/odd-store'),
+    tests: e2e('host/odd-store.long'),
     how: 'followed',
   },
   { kind: 'redefine members: spawn', says: /Redefine it/, tests: e2e('hints/repairs'), how: 'followed' },
@@ -148,11 +148,11 @@ export const storeKinds: HintKind[] = [
     tests: e2e('fleet/verify', 'checkpoint/stray-checkpoints'),
     how: 'followed',
   },
-  { kind: 'rebuild a record: status --recover', says: /--recover/, tests: e2e('fleet/verify', 'base/tamper'), how: 'followed' },
+  { kind: 'rebuild a record: status --recover', says: /--recover/, tests: e2e('fleet/verify', 'tamper/records'), how: 'followed' },
   {
     kind: 'finish what was interrupted: resume',
     says: /cowherd resume|^Finish it: …|Then: cowherd resume/,
-    tests: e2e('faults/crash', 'clone/clones', 'fleet/verify'),
+    tests: e2e('faults/crash', 'clone/freeze.long', 'fleet/verify'),
     how: 'followed',
   },
 
@@ -160,7 +160,7 @@ export const storeKinds: HintKind[] = [
   {
     kind: 'restore a base image: base add',
     says: /base add FILE|Import the image again|compares its content|Every overlay on it may be corrupt|never creates such an image/,
-    tests: e2e('base/tamper', 'fleet/verify'),
+    tests: e2e('tamper/base-image', 'fleet/verify'),
     how: 'followed',
   },
   {
@@ -184,7 +184,7 @@ export const storeKinds: HintKind[] = [
   {
     kind: 'images that are not generalized',
     says: /machine-id|virt-sysprep|guestfish|cloud-init clean|rm -f|rm-rf|ssh-keygen -A|^instance/,
-    tests: e2e('guest/guests'),
+    tests: e2e('guest/identity'),
     how: 'followed',
   },
 ];

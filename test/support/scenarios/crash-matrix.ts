@@ -52,6 +52,12 @@ export interface Loss {
 const grave =
   /^(rename|virsh|sync|qemu-img (create|convert|commit|rebase)) ?|unlink .*\/(operation|journal|fleet|snapshots)\.json$|appendFile/;
 
+/** One critical point, in the middle. */
+export function critical(points: Point[]): Point[] {
+  const most = points.filter(({ line }) => grave.test(line));
+  return most.slice(most.length / 2).slice(0, 1);
+}
+
 /** The first and last point, and a number of critical points, evenly spread. */
 export function sampled(graves: number): (points: Point[]) => Point[] {
   return (points) => {

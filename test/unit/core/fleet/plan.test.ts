@@ -5,6 +5,7 @@ import type { DomainState, MemberMark } from '../../../../src/core/fleet/observa
 import type { Plan } from '../../../../src/core/fleet/plan/member-plan.js';
 import { planPower, planRebase, planReset, planTeardown } from '../../../../src/core/fleet/plan/plan.js';
 import { planSpawn, type SpawnSubject } from '../../../../src/core/fleet/plan/plan-spawn.js';
+import { runsOf } from '../../../support/long.js';
 
 const fleetId = '8b0c3a52-3a0f-4c5e-9f5e-0d6f0c1b2a33';
 const otherId = '11111111-3a0f-4c5e-9f5e-0d6f0c1b2a33';
@@ -102,7 +103,7 @@ describe('the plan of spawn', () => {
         expect(again.members).toEqual([]);
         expect(again.refused).toEqual(plan.refused);
       }),
-      { numRuns: 500 },
+      { numRuns: runsOf(500) },
     );
   });
 

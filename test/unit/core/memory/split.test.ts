@@ -4,6 +4,7 @@ import { encodeMemory, MemoryMerger } from '../../../../src/core/memory/merge.js
 import { encodeBlocks, encodePage } from '../../../../src/core/memory/migration-encoding.js';
 import { pageBytes, UnknownStreamError } from '../../../../src/core/memory/migration-stream.js';
 import { MemorySplitter, ownBlock, sharedBlock } from '../../../../src/core/memory/split.js';
+import { runsOf } from '../../../support/long.js';
 
 const pages = 24;
 const bytes = pages * pageBytes;
@@ -143,7 +144,7 @@ describe('a split of a saved guest', () => {
         expect(state.includes(sharedBlock)).toBe(true);
         expect(state.subarray(-devices.length).equals(devices)).toBe(true);
       }),
-      { numRuns: 60 },
+      { numRuns: runsOf(60) },
     );
   });
 
@@ -163,7 +164,7 @@ describe('a split of a saved guest', () => {
         expect(again.memory.equals(memory)).toBe(true);
         expect(again.state.filter((byte) => byte === 0x7e).length).toBeGreaterThan(0);
       }),
-      { numRuns: 40 },
+      { numRuns: runsOf(40) },
     );
   });
 
@@ -174,7 +175,7 @@ describe('a split of a saved guest', () => {
         const end = Math.floor((stream.length - devices.length) * where);
         expect(refused(() => split(stream.subarray(0, end)))).not.toBe('accepted');
       }),
-      { numRuns: 60 },
+      { numRuns: runsOf(60) },
     );
   });
 
@@ -200,7 +201,7 @@ describe('a split of a saved guest', () => {
           if (memory !== undefined) expect(memory.equals(memoryOf(sent)), `byte ${at}`).toBe(true);
         },
       ),
-      { numRuns: 300 },
+      { numRuns: runsOf(300) },
     );
   });
 

@@ -47,7 +47,7 @@ describe('the lineage of a golden image', () => {
     expect(await boots('010')).toBe(2);
 
     // Both layers are in use, and the first one is unchanged.
-    for (const name of ['third', 'second']) expect((await lab.cowherd('base', 'remove', name)).exitCode).toBe(3);
+    for (const name of ['third', 'second']) expect((await lab.answer('base', 'remove', name)).exitCode).toBe(3);
     expect(await sha256(first.path)).toBe(first.digest);
     // Another fleet on a layered base image, reset and reported.
     const other = lab.fleet('layered');

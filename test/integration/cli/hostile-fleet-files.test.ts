@@ -4,13 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
-import { readNamedFile } from '../../src/adapters/host/named-files.js';
-import { CowherdError } from '../../src/core/errors.js';
-import { readFleetFile } from '../../src/services/fleet/file.js';
+import { readNamedFile } from '../../../src/adapters/host/named-files.js';
+import { CowherdError } from '../../../src/core/errors.js';
+import { readFleetFile } from '../../../src/services/fleet/file.js';
+import { runsOf } from '../../support/long.js';
 
 /** Untrusted fleet files: for any content, the result is a fleet or a CowherdError with a reason, quickly. */
 
-const runs = Math.round(600 * Number(process.env.COWHERD_SOAK ?? 1));
+const runs = runsOf(Math.round(600 * Number(process.env.COWHERD_SOAK ?? 1)));
 const directory = mkdtempSync(join(tmpdir(), 'cwt-hostile-'));
 const file = join(directory, 'fleet.yaml');
 afterAll(() => rmSync(directory, { recursive: true }));

@@ -1,22 +1,23 @@
 import { isIPv4 } from 'node:net';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { reportCsv } from '../../src/cli/render/report.js';
-import { CowherdError } from '../../src/core/errors.js';
-import { formatInventory, type Inventory, type InventoryFormat } from '../../src/core/fleet/inventory.js';
-import { guestText } from '../../src/core/guest/text.js';
-import { shellQuote, sshConfigValue } from '../../src/core/quoting.js';
-import type { MemberExec } from '../../src/services/guest/exec.js';
-import { shownOutputs } from '../fixtures/exec.js';
-import '../fakes/hostile-agent/seed.js';
-import { hostileLines, hostileText } from '../fakes/hostile-agent/text.js';
-import { checkCsv, checkEnv, checkSshConfig, checkTerminal } from '../support/formats.js';
+import { reportCsv } from '../../../src/cli/render/report.js';
+import { CowherdError } from '../../../src/core/errors.js';
+import { formatInventory, type Inventory, type InventoryFormat } from '../../../src/core/fleet/inventory.js';
+import { guestText } from '../../../src/core/guest/text.js';
+import { shellQuote, sshConfigValue } from '../../../src/core/quoting.js';
+import type { MemberExec } from '../../../src/services/guest/exec.js';
+import { shownOutputs } from '../../fixtures/exec.js';
+import '../../fakes/hostile-agent/seed.js';
+import { hostileLines, hostileText } from '../../fakes/hostile-agent/text.js';
+import { checkCsv, checkEnv, checkSshConfig, checkTerminal } from '../../support/formats.js';
+import { runsOf } from '../../support/long.js';
 
 /** cowherd's output with hostile text, read by the programs that it is for. */
 
 describe('a format', () => {
   it('preserves a shell word', async () => {
-    const words = fc.sample(hostileText, { numRuns: 200 }).filter((word) => !word.includes('\0'));
+    const words = fc.sample(hostileText, { numRuns: runsOf(200) }).filter((word) => !word.includes('\0'));
     const found: Inventory = {
       fleet: 'lab',
       members: words.map((user, at) => ({
@@ -60,7 +61,7 @@ describe('a format', () => {
         expect(checkTerminal(shown.replace(/\p{Bidi_Control}|[\u2028\u2029]/gu, ''))).toEqual([]);
       },
     );
-    fc.assert(property, { numRuns: 500 });
+    fc.assert(property, { numRuns: runsOf(500) });
   });
 
   it('preserves a path in an ssh_config, or refuses it', async () => {
@@ -102,7 +103,7 @@ describe('a format', () => {
       >[0][number];
       expect(checkCsv(reportCsv([report]), columns)).toEqual([]);
     });
-    fc.assert(property, { numRuns: 300 });
+    fc.assert(property, { numRuns: runsOf(300) });
   });
 
   it('for a terminal shows only text', () => {
@@ -122,6 +123,6 @@ describe('a format', () => {
       );
       expect(checkTerminal(shown)).toEqual([]);
     });
-    fc.assert(property, { numRuns: 500 });
+    fc.assert(property, { numRuns: runsOf(500) });
   });
 });
