@@ -75,7 +75,7 @@ export default {
     onlyImports('ports-imports', 'ports import core and ports only.', ports, core, ports),
     onlyNode('ports-io', 'ports declare types.', ports, 'stream'),
     onlyImports('services-imports', 'services import services, core and ports only.', services, services, core, ports),
-    onlyNode('services-io', 'services use ports for I/O.', services, 'crypto', 'path', 'timers/promises', 'url', 'util'),
+    onlyNode('services-io', 'services use ports for I/O.', services, 'crypto', 'path', 'timers/promises', 'url', 'util', 'zlib'),
     noPackages(
       'services-packages',
       'services use ports for I/O, and print nothing.',

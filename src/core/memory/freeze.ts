@@ -33,6 +33,11 @@ export const freezeSchema = z.strictObject({
     .strictObject({
       base: baseRefSchema,
       disks: z.array(diskSpecSchema),
+      /** Its UEFI variables at that moment: gzip, base64. */
+      nvram: z
+        .string()
+        .max(8 * 2 ** 20)
+        .optional(),
       /** Base images imported for it. */
       imported: z.array(baseRefSchema),
       facts: memoryFactsSchema,

@@ -1,3 +1,4 @@
+import { gzipSync } from 'node:zlib';
 import { nicsOf } from '../../core/domain/nics.js';
 import type { SourceDisk } from '../../core/domain/template-disks.js';
 import { templateFromDomain } from '../../core/domain/template-from-domain.js';
@@ -13,7 +14,7 @@ import type { Freeze, Ports } from '../../ports/index.js';
 import { removeBase } from '../base/bases.js';
 import { importBase } from '../fleet/spawn/input/base-input.js';
 import type { SpawnOptions } from '../fleet/spawn/input/options.js';
-import { assertCloneable, assertUnused } from './preflight.js';
+import { assertCloneable, assertUnused, readVariables } from './preflight.js';
 import { dropMemory } from './source-vm.js';
 
 /** Copies disks and memory of a frozen source VM to the store. */
@@ -35,8 +36,10 @@ export async function copySource(ports: Ports, options: FreezeOptions, name: str
   const file = ports.memory.managedSave(name);
   const saved = await ports.disks.seal(file);
   const { xml } = await ports.memory.read(file);
-  const { template, disks, spec, nvram } = templateFromDomain(name, xml);
-  assertCloneable(ports, name, xml, { template, spec, nvram });
+  const source = templateFromDomain(name, xml);
+  const { disks, spec } = source;
+  assertCloneable(ports, name, xml, source);
+  const nvram = await readVariables(ports, name, source);
   const { images, imported } = await importDisks(ports, options, name, disks, onUndo);
   const [image] = images;
   if (image === undefined) throw new Error('a template was created from a domain without disks');
@@ -77,6 +80,7 @@ export async function copySource(ports: Ports, options: FreezeOptions, name: str
     const taken = {
       base: { name: image.name, digest: image.digest },
       disks: further,
+      ...(nvram === undefined ? {} : { nvram: gzipSync(nvram.bytes).toString('base64') }),
       facts: { ...facts, ...(whole === undefined ? {} : { whole }) },
       imported,
       isShared: whole === undefined,

@@ -1,3 +1,4 @@
+import { gunzipSync } from 'node:zlib';
 import { domainRef } from '../../core/domain/domain-ref.js';
 import { templateFromDomain } from '../../core/domain/template-from-domain.js';
 import { CowherdError, reportOf } from '../../core/errors.js';
@@ -8,6 +9,7 @@ import type { GivenSpec } from '../../core/spec/spec.js';
 import type { Freeze, Ports } from '../../ports/index.js';
 import { withFleetLock } from '../fleet/access.js';
 import { sha256, type TemplateSource } from '../fleet/spawn/input/definitions.js';
+import { maxNvramBytes } from '../fleet/spawn/input/inputs.js';
 import { withSnapshotLock } from '../snapshot/access.js';
 import { copySource, type FreezeOptions, type Taken } from './copy-source.js';
 import { memoryDifferences } from './plan.js';
@@ -21,6 +23,8 @@ export interface FrozenDomain {
   spec: GivenSpec;
   /** sha256 of the memory. */
   warm: string;
+  /** UEFI variables that its clones start with. */
+  nvram: Buffer | undefined;
   notes: string[];
   /** Undoes the freeze: resumes the source VM and removes what was copied from it. */
   giveUp(): Promise<void>;
@@ -96,6 +100,7 @@ class Freezing {
         template: { text: template, origin: `created from running domain ${name}`, digest: sha256(template) },
         spec: { ...spec, disks: taken.disks },
         warm: base.warm?.digest ?? '',
+        nvram: taken.nvram === undefined ? undefined : gunzipSync(Buffer.from(taken.nvram, 'base64'), { maxOutputLength: maxNvramBytes }),
         notes: [
           `${formatBaseRef(base)} frozen from ${name}, which ${keepFrozen ? 'stays frozen: "virsh start" resumes it' : 'was resumed'}`,
           ...notes.map((text) => `${name}: ${text}`),

@@ -12,6 +12,7 @@ import { sharingObstacle } from '../../core/memory/sharing.js';
 import { shellWord } from '../../core/quoting.js';
 import { type DomainSpec, defaultDomainSpec } from '../../core/spec/spec.js';
 import type { Freeze, Ports } from '../../ports/index.js';
+import { readNvram } from '../fleet/spawn/input/inputs.js';
 import type { SpawnOptions } from '../fleet/spawn/input/options.js';
 import { assertWaitable } from '../guest/readiness.js';
 import { readIdentityReport } from '../guest/reidentify.js';
@@ -105,9 +106,11 @@ async function assertFleet(
   name: string,
   xml: string,
 ): Promise<number> {
-  const { spec: own, template, disks, nvram } = templateFromDomain(name, xml);
-  const spec: DomainSpec = { ...defaultDomainSpec, ...own };
-  assertCloneable(ports, name, xml, { template, spec, nvram });
+  const source = templateFromDomain(name, xml);
+  const { disks } = source;
+  const spec: DomainSpec = { ...defaultDomainSpec, ...source.spec };
+  assertCloneable(ports, name, xml, source);
+  await readVariables(ports, name, source);
   assertWaitable(spec, wait);
   const taken = new Set((await ports.hypervisor.listDomains()).map((domain) => domain.name));
   const foreign = growMembers(fleet, '', [], count).find((member) => taken.has(member.name));
@@ -129,18 +132,27 @@ async function assertFleet(
   return spec.memoryMiB;
 }
 
+/** UEFI variables of a domain; undefined without UEFI. */
+export async function readVariables(
+  ports: Pick<Ports, 'readBytes' | 'domains'>,
+  name: string,
+  { spec, nvram }: { spec: { firmware?: string }; nvram: string | undefined },
+): Promise<{ bytes: Buffer; digest: string } | undefined> {
+  // If libvirt chose the firmware, the XML does not contain the path of its NVRAM.
+  return spec.firmware === 'uefi' ? readNvram(ports, nvram ?? ports.domains.nvramPath(name)) : undefined;
+}
+
 /** @throws NOT_SUPPORTED */
 export function assertCloneable(
   ports: Ports,
   name: string,
   xml: string,
-  { template, spec, nvram }: { template: string; spec: { tpm?: boolean; firmware?: string }; nvram: string | undefined },
+  { template, spec }: { template: string; spec: { tpm?: boolean } },
 ): void {
   const refuse = (reason: string, hint: string): never => {
     throw new CowherdError('NOT_SUPPORTED', `Cannot clone ${name}: ${reason}`, { hint });
   };
   if (spec.tpm === true) refuse('all clones would share the state of its TPM', 'Remove the TPM from it, or use --from-domain.');
-  if (spec.firmware === 'uefi' || nvram !== undefined) refuse('it has UEFI variables', 'Use --from-domain for machines with UEFI.');
   // Other models keep their initial MAC in device memory and use it again at the guest's next reboot.
   const card = nicsOf(name, xml).find(({ model }) => !model.startsWith('virtio'));
   if (card !== undefined)

@@ -27,8 +27,7 @@ describe('the network cards of a source VM', () => {
   });
 
   const ports = { fleets: { root: '/srv/l&b/fleets' } } as unknown as Ports;
-  const clone = (text: string, template = ''): void =>
-    assertCloneable(ports, 'g', text, { template, spec: { tpm: false, firmware: 'bios' }, nvram: undefined });
+  const clone = (text: string, template = ''): void => assertCloneable(ports, 'g', text, { template, spec: { tpm: false } });
 
   it.each(['virtio', 'virtio-transitional', 'virtio-non-transitional'])('may be of model %s', (model) => {
     expect(() => clone(xml(card('01', model)))).not.toThrow();

@@ -20,7 +20,7 @@ import { emptyOutcome } from '../../run/run-plan.js';
 import { assertNothingUnfinished, assertWork, withFleetLock } from '../access.js';
 import { applySpawn } from './apply.js';
 import { resolveBase } from './input/base-input.js';
-import { loadTemplate } from './input/definitions.js';
+import { loadTemplate, sha256 } from './input/definitions.js';
 import { readSourceDomain, type SourceDomain } from './input/from-domain.js';
 import { assertCount, composeRecord, readNvram } from './input/inputs.js';
 import type { SpawnOptions } from './input/options.js';
@@ -89,7 +89,12 @@ async function spawnFrozen(ports: Ports, asked: SpawnOptions, began: number): Pr
   const frozen = await freezeDomain(ports, { ...asked, count });
   const importSeconds = (ports.clock.monotonic() - began) / 1000;
   try {
-    const sources = { template: frozen.template.digest ?? '', warm: frozen.warm };
+    const { nvram } = frozen;
+    const sources = {
+      template: frozen.template.digest ?? '',
+      warm: frozen.warm,
+      ...(nvram === undefined ? {} : { nvram: sha256(nvram) }),
+    };
     const options = { ...asked, spec: frozen.spec };
     const composed = await composeRecord(ports, options, undefined, frozen.base, sources);
     // Use the key order of later runs: otherwise the domains' marks would differ and all would be redefined.
@@ -98,7 +103,7 @@ async function spawnFrozen(ports: Ports, asked: SpawnOptions, began: number): Pr
     assertWaitable(record.spec, asked.wait);
     const { sources: seedSources } = await loadSeedSources(ports, undefined, undefined);
     const { template, notes } = frozen;
-    const given = { recorded: undefined, record, nvram: undefined, template, seedSources, began, importSeconds, notes };
+    const given = { recorded: undefined, record, nvram, template, seedSources, began, importSeconds, notes };
     return await applySpawn(ports, options, given);
   } catch (error) {
     // Once the fleet's own intent exists, resume continues from it.

@@ -100,7 +100,8 @@ function withImpliedSeed(spec: DomainSpec, { spec: given = {}, seedFiles = {}, s
   return { ...spec, seed: 'nocloud' };
 }
 
-const maxNvramBytes = 64 * 1024 * 1024;
+/** AAVMF has the largest, with few variables. */
+export const maxNvramBytes = 64 * 1024 * 1024;
 
 /** @throws FILE_NOT_FOUND, BAD_SPEC */
 export async function readNvram(
