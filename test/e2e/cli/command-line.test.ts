@@ -5,6 +5,7 @@ import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse as parseYaml } from 'yaml';
 import { bin, guest, Lab, until, virsh } from '../../support/lab.js';
+import { longIt } from '../../support/long.js';
 
 type Row = Record<string, any>;
 
@@ -62,7 +63,7 @@ describe('the command line', () => {
     expect(unknown).toMatchObject({ exitCode: 5, json: { error: { code: 'FLEET_NOT_FOUND' } } });
   });
 
-  it('names the command that has locked a fleet, shows it in status, and waits for it with --lock-timeout', async () => {
+  longIt('names the command that has locked a fleet, shows it in status, and waits for it with --lock-timeout', async () => {
     // Boot-sector guests do not react to the power button: the stop waits for its timeout.
     const stop = lab.begin('stop', web, '1', '--timeout', '8s');
     await until('the stop to begin', async () => (await lab.ok('status', web)).lock !== undefined);

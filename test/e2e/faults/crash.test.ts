@@ -1,8 +1,10 @@
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { guest, Lab, until } from '../../support/lab.js';
+import { isLong } from '../../support/long.js';
 
-const count = '10';
+const members = isLong ? 10 : 6;
+const count = String(members);
 /** Each has a seed that must match its overlay. */
 const seeded = [...guest, '--seed', 'nocloud'];
 /** Slow enough to be killed halfway. */
@@ -30,7 +32,7 @@ describe('after a crash', () => {
     run.kill(signal);
     const { exitCode } = await run;
     await lab.unlocked();
-    expect(await doneMembers()).toBeLessThan(Number(count));
+    expect(await doneMembers()).toBeLessThan(members);
     return exitCode;
   }
 
@@ -38,7 +40,7 @@ describe('after a crash', () => {
     const fleet = lab.fleet('spawn');
     await killMidway(fleet, 'SIGKILL', 'spawn', fleet, '--base', golden, '--count', count, ...seeded);
     const status = await lab.ok('status', fleet);
-    expect(status.unfinished).toMatchObject({ verb: 'spawn', total: 10 });
+    expect(status.unfinished).toMatchObject({ verb: 'spawn', total: members });
     expect(status.counts.missing + status.counts.broken + status.counts.shutOff).toBeGreaterThan(0);
     // Other commands refuse and say how to continue.
     const refused = await lab.cowherd('reset', fleet, '--json');
@@ -58,28 +60,28 @@ describe('after a crash', () => {
   it('resumes a reset, and starts the members that were running', async () => {
     const fleet = lab.fleet('reset');
     await lab.ok('spawn', fleet, '--base', golden, '--count', count, ...seeded, '--wait', 'console=^OK');
-    await lab.ok('stop', fleet, '9-10', '--timeout', '1s', '--force');
+    await lab.ok('stop', fleet, `${members - 1}-${members}`, '--timeout', '1s', '--force');
     await killMidway(fleet, 'SIGKILL', 'reset', fleet);
     const outcome = await lab.ok('resume', fleet);
     expect(outcome.counts.failed).toBe(0);
-    expect(outcome.counts.reset).toBeLessThan(10);
+    expect(outcome.counts.reset).toBeLessThan(members);
     const status = await lab.ok('status', fleet);
     expect(status.unfinished).toBeUndefined();
-    expect(status.counts).toMatchObject({ running: 8, shutOff: 2 });
+    expect(status.counts).toMatchObject({ running: members - 2, shutOff: 2 });
     // All members have the same new instance, reset before or after the crash.
     const lives = (await readFile(lab.path('fleets', fleet, 'seeds', 'placed.log'), 'utf8'))
       .trim()
       .split('\n')
       .map((line) => line.split(' '));
     const latest = new Map(lives.map(([member = '', instance = '']) => [member, instance.slice(member.length)]));
-    expect(latest.size).toBe(10);
+    expect(latest.size).toBe(members);
     expect(new Set(latest.values()).size).toBe(1);
     await lab.ok('start', fleet);
     expect(await lab.world(fleet)).toEqual(await lab.world(undisturbed));
     // Each guest has since booted once from a clean disk.
     await lab.ok('spawn', fleet, '--wait', 'console=^OK');
     await lab.ok('stop', fleet, '--timeout', '1s', '--force');
-    for (let index = 1; index <= 10; index++) {
+    for (let index = 1; index <= members; index++) {
       expect((await lab.marker(fleet, `${fleet}-${String(index).padStart(3, '0')}`))?.boots).toBe(1);
     }
     await lab.ok('teardown', fleet, '--yes');

@@ -19,6 +19,7 @@ import { commitSnapshot, dropSnapshot, rollbackSnapshot } from '../../../src/ser
 import { takeSnapshot } from '../../../src/services/snapshot/take.js';
 import { ForeignDomain } from '../../support/foreign-domains.js';
 import { domains, Lab, uri, virsh } from '../../support/lab.js';
+import { longIt } from '../../support/long.js';
 
 /** Number of damaged versions per file. */
 const tears = 3;
@@ -156,7 +157,7 @@ describe('a damaged state file', () => {
     await tear(path, ['take', 'rollback', 'drop', 'commit'], JSON.stringify({ version: 1, verb: 'take', uuid, levels: [] }));
   });
 
-  it('records that may be lost: current seeds, and completed members', async () => {
+  longIt('records that may be lost: current seeds, and completed members', async () => {
     for (const path of [lab.path('fleets', fleet, 'seeds', 'placed.log'), lab.path('accelerator.json'), inFleet('operation.log')]) {
       const text = await readFile(path, 'utf8').catch(() => `done 1\ndone 2\n`);
       await fc.assert(

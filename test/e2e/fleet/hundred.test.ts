@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { domains, guest, Lab } from '../../support/lab.js';
 import { isLong } from '../../support/long.js';
 
-const count = isLong ? 100 : 40;
+const count = isLong ? 100 : 24;
 
 /** A hundred real guests, or a part of them: each has its own identity, reset restores each, and nothing is left behind. */
 describe('a large fleet', () => {

@@ -2,6 +2,7 @@ import { readdir } from 'node:fs/promises';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { domains, Lab, virsh } from '../../support/lab.js';
+import { inLong } from '../../support/long.js';
 import { TestNetwork } from '../../support/network.js';
 
 /** Networks of real hosts: shared with other runs, with IPv6, or missing. */
@@ -26,39 +27,39 @@ describe('a network', () => {
   const on = (network: string, count: number) => ['--base', golden, '--count', String(count), '--memory', '16MiB', '--network', network];
   const addresses = ({ members }: { members: Array<{ address: string }> }) => members.map(({ address }) => address);
 
-  it.each([
-    ['that libvirt keeps', 4],
-    ['that is gone when it is stopped', 2],
-  ])('%s serves %d spawns at once, of two stores', async (_, spawns) => {
-    const isPersistent = spawns === 4;
-    // Just enough addresses for these: the slower run has to search.
-    const network = await open(isPersistent ? 'p' : 't', 10, 9 + 2 * spawns, { isPersistent });
-    const fleets = Array.from({ length: spawns }, (_, number) => number).map((number) => ({
-      lab: labs[number % 2] as Lab,
-      fleet: labs[0].fleet(`at-once${number}`),
-    }));
-    const runs = await Promise.all(
-      fleets.map(({ lab, fleet }) => lab.cowherd('spawn', fleet, ...on(`network=${network.name}`, 2), '--no-start', '--json')),
-    );
-    expect(runs.map(({ exitCode, json }) => [exitCode, json.error?.message])).toEqual(fleets.map(() => [0, undefined]));
-    const given = runs.flatMap(({ json }) => addresses(json));
-    expect(new Set(given).size).toBe(2 * spawns);
-    const names = runs.flatMap(({ json }) => json.members.map(({ name }: { name: string }) => name)).sort();
-    expect((await network.hosts()).sort()).toEqual(names);
-    if (isPersistent) expect((await network.hosts('--inactive')).sort()).toEqual(names);
+  it.each([['that libvirt keeps', 4] as const, ...inLong([['that is gone when it is stopped', 2] as const])])(
+    '%s serves %d spawns at once, of two stores',
+    async (_, spawns) => {
+      const isPersistent = spawns === 4;
+      // Just enough addresses for these: the slower run has to search.
+      const network = await open(isPersistent ? 'p' : 't', 10, 9 + 2 * spawns, { isPersistent });
+      const fleets = Array.from({ length: spawns }, (_, number) => number).map((number) => ({
+        lab: labs[number % 2] as Lab,
+        fleet: labs[0].fleet(`at-once${number}`),
+      }));
+      const runs = await Promise.all(
+        fleets.map(({ lab, fleet }) => lab.cowherd('spawn', fleet, ...on(`network=${network.name}`, 2), '--no-start', '--json')),
+      );
+      expect(runs.map(({ exitCode, json }) => [exitCode, json.error?.message])).toEqual(fleets.map(() => [0, undefined]));
+      const given = runs.flatMap(({ json }) => addresses(json));
+      expect(new Set(given).size).toBe(2 * spawns);
+      const names = runs.flatMap(({ json }) => json.members.map(({ name }: { name: string }) => name)).sort();
+      expect((await network.hosts()).sort()).toEqual(names);
+      if (isPersistent) expect((await network.hosts('--inactive')).sort()).toEqual(names);
 
-    // A full network is refused, and nothing is left behind.
-    const late = await labs[1].cowherd('spawn', labs[1].fleet('late'), ...on(`network=${network.name}`, 1), '--json');
-    expect([late.exitCode, late.json.error.message]).toEqual([3, expect.stringContaining('has 0 free addresses; 1 are needed')]);
+      // A full network is refused, and nothing is left behind.
+      const late = await labs[1].cowherd('spawn', labs[1].fleet('late'), ...on(`network=${network.name}`, 1), '--json');
+      expect([late.exitCode, late.json.error.message]).toEqual([3, expect.stringContaining('has 0 free addresses; 1 are needed')]);
 
-    for (const { lab, fleet } of fleets) {
-      expect(addresses(await lab.ok('status', fleet))).toEqual(addresses(runs[fleets.findIndex((entry) => entry.fleet === fleet)]?.json));
-      await lab.ok('teardown', fleet, '--yes');
-    }
-    expect(await network.hosts()).toEqual([]);
-    if (isPersistent) expect(await network.hosts('--inactive')).toEqual([]);
-    for (const lab of labs) expect(await readdir(lab.path('fleets'))).toEqual([]);
-  });
+      for (const { lab, fleet } of fleets) {
+        expect(addresses(await lab.ok('status', fleet))).toEqual(addresses(runs[fleets.findIndex((entry) => entry.fleet === fleet)]?.json));
+        await lab.ok('teardown', fleet, '--yes');
+      }
+      expect(await network.hosts()).toEqual([]);
+      if (isPersistent) expect(await network.hosts('--inactive')).toEqual([]);
+      for (const lab of labs) expect(await readdir(lab.path('fleets'))).toEqual([]);
+    },
+  );
 
   it('with DHCP for IPv6 before IPv4 gives addresses, and removes incomplete entries', async () => {
     const number = Number.parseInt(labs[0].id.slice(0, 4), 16).toString(16);

@@ -142,7 +142,7 @@ describe('rebase', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('keeps the changes of stopped guests', async () => {
+  longIt('keeps the changes of stopped guests', async () => {
     const fleet = lab.fleet('drift');
     await lab.ok('spawn', fleet, '--base', one, '--count', '3', ...guest, '--wait', 'console=^OK');
     const refused = await lab.answer('rebase', fleet, '--base', 'two', '--keep-drift', '--canary', '0');

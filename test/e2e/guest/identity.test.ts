@@ -5,7 +5,7 @@ import { describe, expect, inject, it } from 'vitest';
 import { parse } from 'yaml';
 import { GuestLab, type Row } from '../../support/guest-lab.js';
 import { virsh } from '../../support/lab.js';
-import { isLong } from '../../support/long.js';
+import { isLong, longIt } from '../../support/long.js';
 import { shownKey } from '../../support/ssh-keys.js';
 
 /** Identity and addresses of real Linux guests: the network has addresses for as many. */
@@ -116,7 +116,7 @@ describe('Linux guests', () => {
     expect(await readdir(lab.path('fleets'))).toEqual([]);
   });
 
-  it('without a seed get their host name from SMBIOS, and no permanent key', async () => {
+  longIt('without a seed get their host name from SMBIOS, and no permanent key', async () => {
     const fleet = lab.fleet('smbios');
     const [key, pub] = [join(lab.scratch, 'id'), join(lab.scratch, 'id.pub')];
     await execa('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', key]);

@@ -3,13 +3,14 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { GuestLab } from '../../support/guest-lab.js';
 import { guest, virsh } from '../../support/lab.js';
+import { longIt } from '../../support/long.js';
 
 /** Guests without a network or an agent. */
 describe('guests that cannot be reached', () => {
   const guests = GuestLab.use();
   const { lab } = guests;
 
-  it('need an active network', async () => {
+  longIt('need an active network', async () => {
     const name = `cwt-off-${lab.id}`;
     const path = join(lab.scratch, 'off.xml');
     await writeFile(path, `<network><name>${name}</name><bridge name='cwo${lab.id}' stp='off' delay='0'/></network>`);

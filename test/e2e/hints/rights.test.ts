@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { ForeignDomain } from '../../support/foreign-domains.js';
 import { follow } from '../../support/hints/follow.js';
 import { type Answer, bin, guest, Lab, virsh } from '../../support/lab.js';
+import { longIt } from '../../support/long.js';
 
 /** Paths that QEMU's user may not access are found before anything is stopped, and the hint opens them. */
 describe('permissions of files and directories', () => {
@@ -31,7 +32,7 @@ describe('permissions of files and directories', () => {
     return { exitCode, stdout, stderr, json: JSON.parse(stdout) };
   }
 
-  it('does not depend on the umask', async () => {
+  longIt('does not depend on the umask', async () => {
     const umask = '077';
     const store = ['--store', lab.path(`under-${umask}`)];
     await mkdir(lab.path(`under-${umask}`));

@@ -4,6 +4,7 @@ import { execa } from 'execa';
 import { describe, expect, it } from 'vitest';
 import { InstalledPackage } from '../../support/installed-package.js';
 import { domains, guest, until, virsh } from '../../support/lab.js';
+import { longIt } from '../../support/long.js';
 
 /** Unprivileged users with access to the libvirt of the system. */
 describe('members of the group libvirt', () => {
@@ -77,7 +78,7 @@ describe('members of the group libvirt', () => {
     await ok(cowherd('base', 'list', '--connect', 'qemu:///system'));
   });
 
-  it('lets only users who may change a fleet lock it', async () => {
+  longIt('lets only users who may change a fleet lock it', async () => {
     const group = `cwt-group-${id}`;
     groups.push(group);
     await execa('groupadd', [group]);

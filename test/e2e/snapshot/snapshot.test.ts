@@ -123,7 +123,7 @@ describe('snapshot', () => {
     expect(await domain.boots()).toBe(3);
   });
 
-  it('does not force off a guest that ignores the power button, unless --force is given', async () => {
+  longIt('does not force off a guest that ignores the power button, unless --force is given', async () => {
     const domain = await ForeignDomain.define(lab, 'deaf', ['raw'], { ending: 'halt' });
     await domain.start();
     const before = await domain.xml();
