@@ -18,6 +18,8 @@ export const fleetRecordSchema = z.strictObject({
   /** For virtType auto: what was chosen for all members. Absent in fleets of cowherd 0.1.0. */
   accelerator: choiceSchema.optional(),
   createdAt: z.iso.datetime(),
+  /** `spawn --boot-once`: the fleet whose members become clones of this fleet's only member. Then this fleet is removed. */
+  bootsFor: z.string().regex(namePattern).optional(),
   /** Bytes of a fresh overlay on this disk, which do not count as drift. */
   freshOverlayBytes: z.number().int().nonnegative(),
   members: z.array(

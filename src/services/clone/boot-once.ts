@@ -1,10 +1,11 @@
 import { CowherdError } from '../../core/errors.js';
 import type { Outcome } from '../../core/fleet/outcome.js';
-import { growMembers } from '../../core/fleet/record.js';
+import { type FleetRecord, growMembers } from '../../core/fleet/record.js';
 import { parseWaitFor } from '../../core/guest/stages.js';
 import { assertWithin, limits } from '../../core/limits.js';
 import { assertName } from '../../core/names.js';
 import type { Ports } from '../../ports/index.js';
+import type { WorkOptions } from '../fleet/access.js';
 import type { SpawnOptions } from '../fleet/spawn/input/options.js';
 import { isBegun, spawn } from '../fleet/spawn/spawn.js';
 import { teardown } from '../fleet/teardown/teardown.js';
@@ -20,14 +21,16 @@ export async function spawnBootOnce(ports: Ports, options: SpawnOptions): Promis
   assertName('fleet', fleet);
   assertWithin({ count: [options.count, limits.members] });
   const booted = bootFleet(fleet);
+  assertName('fleet', booted);
   const domain = growMembers(booted, '', [], 1)[0]?.name ?? '';
   const clones = cloneOptions(options, domain);
   const began = ports.clock.monotonic();
   const isStarted = async (): Promise<boolean> => (await isBegun(ports, fleet)) || (await ports.memory.readFreeze(fleet)) !== undefined;
-  if (await isStarted()) return finish(ports, options, await spawn(ports, clones));
+  if (await isStarted()) return removeBooted(ports, options, await spawn(ports, clones));
   assertBootable(options);
   await assertOurs(ports, fleet);
-  const first = await spawn(ports, { ...options, fleet: booted, count: 1, start: true, wait: options.wait ?? parseWaitFor('agent') });
+  const wait = options.wait ?? parseWaitFor('agent');
+  const first = await spawn(ports, { ...options, fleet: booted, bootsFor: fleet, count: 1, start: true, wait });
   if (options.dryRun === true) {
     const text = `this is the VM that boots once; ${options.count ?? 0} members of ${fleet} would then be its clones`;
     return { ...first, notes: [...first.notes, text] };
@@ -40,7 +43,7 @@ export async function spawnBootOnce(ports: Ports, options: SpawnOptions): Promis
     const outcome = await spawn(ports, clones);
     const operation = { ...outcome.operation, seconds: (ports.clock.monotonic() - began) / 1000 };
     const notes = outcome.notes.filter((note) => !note.includes(` frozen from ${domain}`));
-    return await finish(ports, options, { ...outcome, operation, notes: [...first.notes, ...notes] });
+    return await removeBooted(ports, options, { ...outcome, operation, notes: [...first.notes, ...notes] });
   } catch (error) {
     // From then on, resume continues.
     if (!(error instanceof CowherdError) || (await isStarted().catch(() => true))) throw error;
@@ -58,9 +61,7 @@ export async function spawnBootOnce(ports: Ports, options: SpawnOptions): Promis
 
 /** The fleet of the VM that boots. */
 function bootFleet(fleet: string): string {
-  const name = `${fleet}-boot`;
-  assertName('fleet', name);
-  return name;
+  return `${fleet}-boot`;
 }
 
 /** Clones take everything else from the VM. */
@@ -89,20 +90,28 @@ function assertBootable({ fleet, base, fromRunning, spec, seedFiles = {}, defaul
 /** @throws BAD_USAGE if a fleet of that name is not the VM of an earlier run */
 async function assertOurs(ports: Ports, fleet: string): Promise<void> {
   const booted = bootFleet(fleet);
-  const record = await ports.fleets.read(booted);
-  if (record === undefined || (record.members.length === 1 && record.spec.warm === undefined)) return;
+  const record = await recordOf(ports, booted);
+  if (record === undefined || record.bootsFor === fleet) return;
   throw new CowherdError('BAD_USAGE', `Fleet ${booted} exists, and --boot-once would use that name for the VM that boots`, {
-    hint: 'Choose another name for the new fleet.',
+    hint: `Choose another name for the new fleet, or remove that one: cowherd teardown ${booted}`,
   });
 }
 
-/** Removes the VM that booted, once all members exist. */
-async function finish(ports: Ports, options: SpawnOptions, outcome: Outcome): Promise<Outcome> {
+/** The record of a fleet, or that of the spawn that was interrupted before it wrote one. */
+async function recordOf(ports: Pick<Ports, 'fleets'>, fleet: string): Promise<FleetRecord | undefined> {
+  return (await ports.fleets.read(fleet)) ?? (await ports.fleets.unfinished(fleet))?.operation.record;
+}
+
+/** Removes the VM that booted for a fleet, if there is one, once all members exist. @param outcome of the fleet's spawn */
+export async function removeBooted(
+  ports: Ports,
+  options: WorkOptions & { fleet: string; dryRun?: boolean | undefined },
+  outcome: Outcome,
+): Promise<Outcome> {
   const { fleet, dryRun, signal, onProgress } = options;
   const booted = bootFleet(fleet);
   const isDone = outcome.counts.failed === 0 && !outcome.operation.interrupted && dryRun !== true;
-  if (!isDone || (await ports.fleets.read(booted)) === undefined) return outcome;
-  await assertOurs(ports, fleet);
+  if (!isDone || (await recordOf(ports, booted))?.bootsFor !== fleet) return outcome;
   await teardown(ports, { fleet: booted, signal, onProgress });
   return outcome;
 }

@@ -4,6 +4,7 @@ import { parseWaitFor } from '../../core/guest/stages.js';
 import { assertName } from '../../core/names.js';
 import type { Freeze, Ports } from '../../ports/index.js';
 import { finishCheckpoint } from '../checkpoint/take.js';
+import { removeBooted } from '../clone/boot-once.js';
 import { startOtherwise } from '../host/accelerator-fallback.js';
 import { emptyOutcome } from '../run/run-plan.js';
 import { assertWork, loadFleet, type WorkOptions, withFleetLock } from './access.js';
@@ -29,11 +30,11 @@ export async function resume(ports: Ports, options: ResumeOptions): Promise<Outc
   if (unfinished?.operation.verb === 'spawn') {
     // Spawn converges; its intent contains the target record.
     const { start, wasOn } = unfinished.operation;
-    return spawn(ports, { ...options, ...(start === 'same' ? { redefine: { starting: wasOn } } : { start: start !== 'none' }) });
+    return resumeSpawn(ports, { ...options, ...(start === 'same' ? { redefine: { starting: wasOn } } : { start: start !== 'none' }) });
   }
   const freeze = unfinished === undefined ? await ports.memory.readFreeze(fleet) : undefined;
   // The spawn was killed before it wrote its intent: resume the source VM and create the fleet.
-  if (freeze !== undefined) return spawn(ports, { ...options, ...spawnOptionsOf(freeze) });
+  if (freeze !== undefined) return resumeSpawn(ports, { ...options, ...spawnOptionsOf(freeze) });
   return withFleetLock(ports, fleet, async () => {
     const current = await ports.fleets.unfinished(fleet);
     if (current === undefined) {
@@ -51,6 +52,11 @@ export async function resume(ports: Ports, options: ResumeOptions): Promise<Outc
       hint: `See its state: cowherd status ${fleet}`,
     });
   });
+}
+
+/** If it was a spawn with `--boot-once`, also removes the VM that booted. */
+async function resumeSpawn(ports: Ports, options: SpawnOptions): Promise<Outcome> {
+  return removeBooted(ports, options, await spawn(ports, options));
 }
 
 async function nothingToResume(ports: Ports, fleet: string): Promise<Outcome> {

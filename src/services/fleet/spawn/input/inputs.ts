@@ -67,6 +67,7 @@ export async function composeRecord(
     base: { name: base.name, digest: base.digest },
     spec,
     createdAt: ports.clock.now().toISOString(),
+    ...(options.bootsFor === undefined ? {} : { bootsFor: options.bootsFor }),
     freshOverlayBytes: 0,
     members: growMembers(options.fleet, id, [], count, spec.nics),
   };

@@ -38,6 +38,8 @@ export interface SpawnOptions extends WorkOptions {
   timeoutMs?: number | undefined;
   dryRun?: boolean | undefined;
   force?: boolean | undefined;
+  /** For the VM that `--boot-once` boots: the fleet of its clones. */
+  bootsFor?: string | undefined;
   /** Only redefine the members with another accelerator, and start the given ones. */
   redefine?: { accelerator?: AcceleratorChoice | undefined; starting: readonly number[] } | undefined;
 }
