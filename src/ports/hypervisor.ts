@@ -65,5 +65,7 @@ export interface Hypervisor {
   versions(): Promise<{ libvirt: string; hypervisor: string }>;
   /** uid and gid of QEMU; undefined if libvirt does not change them. */
   qemuUser(): Promise<{ uid: number; gid: number } | undefined>;
+  /** Security drivers that confine QEMU: apparmor, selinux. */
+  confinements(): Promise<string[]>;
   close(): Promise<void>;
 }

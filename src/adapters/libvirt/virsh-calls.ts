@@ -3,6 +3,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { CowherdError } from '../../core/errors.js';
+import { confinementsOf } from '../../core/host/confinement.js';
 import { makeScratch } from '../host/scratch.js';
 import { runTool } from '../process.js';
 import { storeError } from '../store/files/files.js';
@@ -165,6 +166,10 @@ export class VirshCalls {
     const xml = await this.query('capabilities', 'report its capabilities');
     const label = /<model>dac<\/model>[\s\S]*?<baselabel[^>]*>\+(\d+):\+(\d+)</.exec(xml);
     return label === null ? undefined : { uid: Number(label[1]), gid: Number(label[2]) };
+  }
+
+  async confinements(): Promise<string[]> {
+    return confinementsOf(await this.query('capabilities', 'report its capabilities'));
   }
 
   async close(): Promise<void> {

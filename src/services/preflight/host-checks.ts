@@ -1,6 +1,8 @@
 import prettyBytes from 'pretty-bytes';
 import { formatAnswer, questionOf } from '../../core/host/accelerator.js';
+import { sharingAdvice } from '../../core/host/confinement.js';
 import { savedByKsm } from '../../core/host/ksm.js';
+import { opensReadOnly } from '../../core/memory/sharing.js';
 import { defaultDomainSpec } from '../../core/spec/spec.js';
 import type { Ports } from '../../ports/index.js';
 import { attempt, type Check, ok } from './checks.js';
@@ -93,6 +95,15 @@ export async function checkKsm({ machine }: Pick<Ports, 'machine'>): Promise<Che
     ...ok(name, pagesSharing + zeroPages > 0 ? `off: no new merges, still ${figures}` : 'off: no pages are merged'),
     hint: `To let the kernel merge equal pages of guests, at some CPU cost: echo 1 | sudo tee /sys/kernel/mm/ksm/run. Note: ${caution}.`,
   };
+}
+
+/** Whether QEMU may not map the RAM images of clones, so that each gets a copy of the whole memory. */
+export async function checkSharedMemory({ hypervisor, fleets }: Pick<Ports, 'hypervisor' | 'fleets'>): Promise<Check[]> {
+  const isReadOnly = opensReadOnly((await hypervisor.versions()).hypervisor);
+  return (await hypervisor.confinements()).map((model) => ({
+    ...ok('shared memory', `${model} confines QEMU: clones of a running VM share its memory only if QEMU may open RAM images`),
+    hint: `${sharingAdvice(model, fleets.root, isReadOnly)}. Without it, each clone gets a copy, and a note says so.`,
+  }));
 }
 
 const swtpmCa = '/var/lib/swtpm-localca';

@@ -39,8 +39,8 @@ export const storeKinds: HintKind[] = [
   },
   {
     kind: 'AppArmor and SELinux',
-    says: /AppArmor denied|SELinux denied/,
-    tests: ['test/unit/adapters/virsh.test.ts'],
+    says: /AppArmor denied|SELinux denied|each clone gets a copy, and a note/,
+    tests: ['test/unit/adapters/virsh.test.ts', 'test/unit/core/confinement.test.ts'],
     how: 'told',
     why: 'they are off on most test machines, and a profile of the host is not changed by a test',
   },
