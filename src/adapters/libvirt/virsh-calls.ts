@@ -42,7 +42,7 @@ export class VirshCalls {
   protected readonly pool: SessionPool;
   #env: Promise<Record<string, string | undefined>> | undefined;
   #scratch: Promise<string> | undefined;
-  #qemuUser: Promise<{ uid: number; gid: number } | undefined> | undefined;
+  #capabilities: Promise<string> | undefined;
 
   constructor(options: VirshOptions) {
     this.uri = options.uri;
@@ -152,24 +152,23 @@ export class VirshCalls {
     }
   }
 
-  /** Cached: it does not change while libvirtd runs, and some hosts take seconds to answer. */
-  qemuUser(): Promise<{ uid: number; gid: number } | undefined> {
-    this.#qemuUser ??= this.#readQemuUser();
-    this.#qemuUser.catch(() => {
-      this.#qemuUser = undefined;
-    });
-    return this.#qemuUser;
-  }
-
-  async #readQemuUser(): Promise<{ uid: number; gid: number } | undefined> {
+  async qemuUser(): Promise<{ uid: number; gid: number } | undefined> {
     if (!this.isSystem) return undefined;
-    const xml = await this.query('capabilities', 'report its capabilities');
-    const label = /<model>dac<\/model>[\s\S]*?<baselabel[^>]*>\+(\d+):\+(\d+)</.exec(xml);
+    const label = /<model>dac<\/model>[\s\S]*?<baselabel[^>]*>\+(\d+):\+(\d+)</.exec(await this.#readCapabilities());
     return label === null ? undefined : { uid: Number(label[1]), gid: Number(label[2]) };
   }
 
   async confinements(): Promise<string[]> {
-    return confinementsOf(await this.query('capabilities', 'report its capabilities'));
+    return confinementsOf(await this.#readCapabilities());
+  }
+
+  /** Cached: they do not change while libvirtd runs, and some hosts take seconds to answer. */
+  #readCapabilities(): Promise<string> {
+    this.#capabilities ??= this.query('capabilities', 'report its capabilities');
+    this.#capabilities.catch(() => {
+      this.#capabilities = undefined;
+    });
+    return this.#capabilities;
   }
 
   async close(): Promise<void> {
