@@ -3,7 +3,8 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { inflateRaw, constants as zlibFlags } from 'node:zlib';
 import { headerBytes, parseQcow2Header } from '../../core/image/qcow2-header.js';
-import { maxReadBytes, ReadBudget, Recent, UnreadableDisk } from './read-budget.js';
+import { compressedFlag, L2Tables, type Piece } from './l2-tables.js';
+import { exact, maxReadBytes, ReadBudget, Recent, UnreadableDisk } from './read-budget.js';
 
 const inflate = promisify(inflateRaw);
 
@@ -20,13 +21,9 @@ export interface Disk {
   close(): Promise<void>;
 }
 
-const l2SliceBytes = 4096;
-const l2SlicesKept = 64;
 const clustersKept = 4;
-const offsetMask = 0x00ff_ffff_ffff_fe00n;
-const compressedFlag = 1n << 62n;
-// Incompatible features that change nothing for a reader: dirty (refcounts only) and compression type.
-const harmlessFeatures = 0b1001n;
+// Incompatible features that can be read: dirty (refcounts only), compression type and extended L2 entries.
+const readableFeatures = 0b11001n;
 
 /**
  * Opens an image for reading, without a tool and without following file names in it.
@@ -100,12 +97,9 @@ class Qcow2Disk implements Disk {
   readonly virtualBytes: number;
   readonly #file: ImageFile;
   readonly #backing: Disk | undefined;
-  readonly #version: number;
   readonly #clusterBits: number;
   readonly #clusterBytes: number;
-  readonly #l1Size: number;
-  readonly #l1TableOffset: number;
-  readonly #l2Slices = new Recent<number, Buffer>(l2SlicesKept);
+  readonly #l2: L2Tables;
   readonly #inflated = new Recent<bigint, Buffer>(clustersKept);
 
   constructor(file: ImageFile, path: string, head: Buffer, backing: Disk | undefined) {
@@ -116,21 +110,25 @@ class Qcow2Disk implements Disk {
     if (header.encrypted) throw new UnreadableDisk('it is encrypted');
     if (header.externalDataFile) throw new UnreadableDisk('its data is in another file');
     const features = header.version === 3 ? head.readBigUInt64BE(72) : 0n;
-    if ((features & ~harmlessFeatures) !== 0n) throw new UnreadableDisk('it is corrupt, or has features that are not read here');
+    if ((features & ~readableFeatures) !== 0n) throw new UnreadableDisk('it is corrupt, or has features that are not read here');
     // The byte is valid only if the header is long enough to contain it.
     if (header.version === 3 && head.readUInt32BE(100) > 104 && head[104] !== 0) {
       throw new UnreadableDisk('its clusters are compressed with zstd');
     }
     const clusterBits = head.readUInt32BE(20);
     // QEMU's own limits.
-    if (clusterBits < 9 || clusterBits > 21) throw new UnreadableDisk('its clusters are of no known size');
+    if (clusterBits < (header.extendedL2 ? 14 : 9) || clusterBits > 21) throw new UnreadableDisk('its clusters are of no known size');
     this.#file = file;
     this.#backing = backing;
-    this.#version = header.version;
     this.#clusterBits = clusterBits;
     this.#clusterBytes = 2 ** clusterBits;
-    this.#l1Size = head.readUInt32BE(36);
-    this.#l1TableOffset = exact(head.readBigUInt64BE(40));
+    this.#l2 = new L2Tables(file, {
+      version: header.version,
+      clusterBytes: this.#clusterBytes,
+      l1Size: head.readUInt32BE(36),
+      l1TableOffset: exact(head.readBigUInt64BE(40)),
+      extendedL2: header.extendedL2,
+    });
     this.virtualBytes = exact(header.virtualBytes);
   }
 
@@ -138,14 +136,11 @@ class Qcow2Disk implements Disk {
     assertInside(this, offset, length);
     const bytes = Buffer.alloc(length);
     for (let filled = 0; filled < length; ) {
-      const position = offset + filled;
-      const within = position % this.#clusterBytes;
-      const step = Math.min(this.#clusterBytes - within, length - filled);
+      const piece = await this.#l2.find(offset + filled, length - filled);
       // Holes count too, since a hostile image may have any number of them.
-      this.#file.budget.spend(step);
-      const piece = await this.#readCluster(Math.floor(position / this.#clusterBytes), within, step);
-      piece?.copy(bytes, filled);
-      filled += step;
+      this.#file.budget.spend(piece.length);
+      (await this.#readPiece(piece, offset + filled))?.copy(bytes, filled);
+      filled += piece.length;
     }
     return bytes;
   }
@@ -156,34 +151,19 @@ class Qcow2Disk implements Disk {
   }
 
   /** @returns undefined for zeros */
-  async #readCluster(cluster: number, within: number, length: number): Promise<Buffer | undefined> {
-    const entry = await this.#l2Entry(cluster);
-    if ((entry & compressedFlag) !== 0n) return (await this.#inflate(entry)).subarray(within, within + length);
-    // The lowest bit stands for zeros. In version 2 it is reserved.
-    if (this.#version === 3 && (entry & 1n) !== 0n) return undefined;
-    const host = this.#aligned(entry);
-    return host === 0 ? this.#readBelow(cluster * this.#clusterBytes + within, length) : this.#file.read(host + within, length);
+  async #readPiece(piece: Piece, position: number): Promise<Buffer | undefined> {
+    if (piece.from === 'file') return this.#file.read(piece.offset, piece.length);
+    if (piece.from === 'compressed') {
+      const within = position % this.#clusterBytes;
+      return (await this.#inflate(piece.descriptor)).subarray(within, within + piece.length);
+    }
+    return piece.from === 'backing' ? this.#readBelow(position, piece.length) : undefined;
   }
 
   /** Reads zeros beyond the end of a smaller disk. */
   async #readBelow(offset: number, length: number): Promise<Buffer | undefined> {
     const there = Math.min(length, (this.#backing?.virtualBytes ?? 0) - offset);
     return there <= 0 ? undefined : this.#backing?.read(offset, there);
-  }
-
-  /** @returns 0 if it, or the whole L2 table, is not allocated */
-  async #l2Entry(cluster: number): Promise<bigint> {
-    const entriesPerTable = this.#clusterBytes / 8;
-    const l1Index = Math.floor(cluster / entriesPerTable);
-    if (l1Index >= this.#l1Size) throw new UnreadableDisk('its L1 table is too short');
-    const sliceBytes = Math.min(this.#clusterBytes, l2SliceBytes);
-    const slice = await this.#l2Slices.get(Math.floor(cluster / (sliceBytes / 8)), async () => {
-      // The L1 table is not kept in memory, since its size may be given as 32 GiB. One entry serves a whole slice.
-      const table = this.#aligned((await this.#file.read(this.#l1TableOffset + l1Index * 8, 8)).readBigUInt64BE());
-      const start = (cluster % entriesPerTable) * 8;
-      return table === 0 ? Buffer.alloc(sliceBytes) : this.#file.read(table + start - (start % sliceBytes), sliceBytes);
-    });
-    return slice.readBigUInt64BE((cluster % (sliceBytes / 8)) * 8);
   }
 
   async #inflate(entry: bigint): Promise<Buffer> {
@@ -200,17 +180,4 @@ class Qcow2Disk implements Disk {
       return cluster;
     });
   }
-
-  /** The host offset in an L1 or L2 entry. */
-  #aligned(entry: bigint): number {
-    const offset = exact(entry & offsetMask);
-    if (offset % this.#clusterBytes !== 0) throw new UnreadableDisk('a table points between clusters');
-    return offset;
-  }
-}
-
-/** @throws UnreadableDisk if a number cannot represent it exactly */
-export function exact(value: bigint): number {
-  if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw new UnreadableDisk('an offset or size is beyond all disks');
-  return Number(value);
 }

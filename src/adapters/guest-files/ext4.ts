@@ -1,6 +1,6 @@
-import { type Disk, exact } from './disk.js';
+import type { Disk } from './disk.js';
 import type { ByteRange } from './partitions.js';
-import { UnreadableDisk } from './read-budget.js';
+import { exact, UnreadableDisk } from './read-budget.js';
 
 /**
  * Reading ext2, ext3 and ext4. The journal is ignored: after a crash of the guest the answer is that of the last checkpoint,

@@ -1,4 +1,5 @@
-import { type Disk, exact } from './disk.js';
+import type { Disk } from './disk.js';
+import { exact } from './read-budget.js';
 
 /** A range of a disk, in bytes. */
 export interface ByteRange {

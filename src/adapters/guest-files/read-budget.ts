@@ -3,6 +3,12 @@ export class UnreadableDisk extends Error {
   override readonly name = 'UnreadableDisk';
 }
 
+/** @throws UnreadableDisk if a number cannot represent it exactly */
+export function exact(value: bigint): number {
+  if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw new UnreadableDisk('an offset or size is beyond all disks');
+  return Number(value);
+}
+
 export const maxReadBytes = 4 * 1024 ** 2;
 
 const stepBytes = 512;

@@ -11,6 +11,7 @@ export interface Qcow2Header {
   dirty: boolean;
   corrupt: boolean;
   externalDataFile: boolean;
+  extendedL2: boolean;
   internalSnapshots: number;
   /** End of the L1 table in the file; the file of an empty disk ends there. */
   l1End: bigint;
@@ -99,6 +100,7 @@ export function parseQcow2Header(path: string, head: Buffer): Qcow2Header {
     dirty: (incompatible & 1n) !== 0n,
     corrupt: (incompatible & 2n) !== 0n,
     externalDataFile: (incompatible & 4n) !== 0n,
+    extendedL2: (incompatible & 16n) !== 0n,
     l1End: head.readBigUInt64BE(40) + 8n * BigInt(head.readUInt32BE(36)),
     hasAutoclear: version === 3 && head.length >= 104 && head.readBigUInt64BE(88) !== 0n,
   };

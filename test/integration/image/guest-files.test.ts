@@ -1,14 +1,14 @@
-import { readFile, truncate } from 'node:fs/promises';
+import { readFile, truncate, writeFile } from 'node:fs/promises';
 import { execa } from 'execa';
 import { describe, expect, it } from 'vitest';
-import { openDisk } from '../../../src/adapters/guest-files/disk.js';
+import { type Disk, openDisk } from '../../../src/adapters/guest-files/disk.js';
 import { inspectGuestFiles } from '../../../src/adapters/guest-files/inspect.js';
 import { ReadBudget } from '../../../src/adapters/guest-files/read-budget.js';
 import { cleanFacts, GuestDisks, KiB, MiB, mbr, used } from '../../support/guest-disks.js';
 
 /** Inspects images without booting them, with real file systems, tables and images. */
 describe('guest files of every layout and format', () => {
-  const { fresh, format, patch, convert, inspected } = GuestDisks.use();
+  const { fresh, format, patch, convert, inspected, complaint } = GuestDisks.use();
 
   const gpt = (blockBytes: number, ...entries: Array<[start: number, length: number, deleted?: boolean]>): Buffer => {
     const table = Buffer.alloc(blockBytes + entries.length * 128);
@@ -72,6 +72,10 @@ describe('guest files of every layout and format', () => {
     'qcow2 with small clusters': ['-o', 'cluster_size=512'],
     'compressed qcow2 with large clusters': ['-c', '-o', 'cluster_size=2M'],
     'preallocated qcow2': ['-o', 'preallocation=metadata'],
+    'qcow2 with subclusters': ['-o', 'extended_l2=on'],
+    'qcow2 with the smallest subclusters': ['-o', 'extended_l2=on,cluster_size=16k'],
+    'compressed qcow2 with subclusters': ['-c', '-o', 'extended_l2=on,cluster_size=128k'],
+    'preallocated qcow2 with subclusters': ['-o', 'extended_l2=on,preallocation=metadata'],
   };
 
   it.each(Object.keys(layouts))('%s', async (layout) => {
@@ -108,10 +112,68 @@ describe('guest files of every layout and format', () => {
     }
   });
 
-  it('reads a disk of 2 TiB as fast, and finds nothing on an unwritten one', async () => {
+  it.each(['16k', '64k', '128k', '2M'])('reads subclusters of each layer as QEMU does (clusters of %s)', async (cluster) => {
+    const commands = (...words: string[]): string[] => words.flatMap((word) => ['-c', word]);
+    const base = await format('used', { size: 3 * MiB });
+    // Each sector is different, also where the file system has none.
+    await patch(base, ...Array.from({ length: 6 * KiB }, (_, n): [number, Buffer] => [n * 512, Buffer.from(`base ${n};`)]));
+    const data = fresh('raw');
+    await writeFile(data, Buffer.from(Array.from({ length: 20_000 }, (_, n) => `data ${n};`).join('')));
+    const layer = async (below: string, kind: string, options: string, ...changes: string[]): Promise<string> => {
+      const path = fresh('qcow2');
+      // Longer than the base, and ends within a subcluster.
+      const size = `${4 * MiB + 512}`;
+      await execa('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', kind, '-b', below, '-o', options, path, size]);
+      await execa('qemu-io', ['-f', 'qcow2', ...commands(...changes), path]);
+      return path;
+    };
+    const middle = await layer(
+      base,
+      'raw',
+      `extended_l2=on,cluster_size=${cluster}`,
+      // Only clusters that were never written can be compressed.
+      `write -c -s ${data} 2M 2M`,
+      ...['write -P 0x11 4k 4k', 'write -z -u 8k 4k', 'write -z 13k 1k', `write -s ${data} 20k 33k`, 'discard 24k 4k'],
+      // Zeros over data, with and without the cluster; at the ends of clusters; zeros and data where no base is.
+      ...[`write -s ${data} 254k 140k`, 'write -z -u 256k 16k', 'write -z -u 512k 2M', `write -s ${data} 3000k 100k`],
+      ...['write -z -u 2100k 8k', 'write -P 0x33 2200k 512', 'write -P 0x44 4M 512'],
+    );
+    const top = await layer(
+      middle,
+      'qcow2',
+      'extended_l2=on,cluster_size=64k',
+      ...['write -P 0x55 6k 4k', 'write -z -u 30k 2k', `write -s ${data} 300k 5k`, 'write -z -u 1M 6k', 'write -P 0x66 2110k 3k'],
+    );
+    for (const [path, ...below] of [
+      [middle, base],
+      [top, middle, base],
+    ] as const) {
+      const expected = fresh('raw');
+      await execa('qemu-img', ['convert', '-f', 'qcow2', '-O', 'raw', path, expected]);
+      const whole = await readFile(expected);
+      for (const step of [999_999, 3001]) {
+        const budget = new ReadBudget({ bytes: 256 * MiB, milliseconds: 30_000 });
+        let disk: Disk | undefined;
+        for (const one of [...below].reverse()) disk = await openDisk(one, one === base ? 'raw' : 'qcow2', budget, disk);
+        disk = await openDisk(path, 'qcow2', budget, disk);
+        const pieces: Buffer[] = [];
+        for (let at = 0; at < disk.virtualBytes; at += step) pieces.push(await disk.read(at, Math.min(step, disk.virtualBytes - at)));
+        await disk.close();
+        const read = Buffer.concat(pieces);
+        expect(read.length).toBe(whole.length);
+        expect(
+          read.findIndex((byte, at) => byte !== whole[at]),
+          `first difference, ${below.length} below, steps of ${step}`,
+        ).toBe(-1);
+      }
+    }
+  });
+
+  it.each(['off', 'on'])('reads a disk of 2 TiB as fast, and finds nothing on an unwritten one (subclusters %s)', async (subclusters) => {
     const path = fresh('qcow2');
-    await execa('qemu-img', ['create', '-q', '-f', 'qcow2', path, '2T']);
+    await execa('qemu-img', ['create', '-q', '-f', 'qcow2', '-o', `extended_l2=${subclusters}`, path, '2T']);
     expect(await inspected(path)).toBeUndefined();
+    expect(await complaint(path)).toMatch(/no ext/);
   });
 
   it('are read through the given layers of an image', async () => {

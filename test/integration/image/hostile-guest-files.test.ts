@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { openDisk } from '../../../src/adapters/guest-files/disk.js';
 import { inspectGuestFiles } from '../../../src/adapters/guest-files/inspect.js';
 import { fileSystemRanges } from '../../../src/adapters/guest-files/partitions.js';
+import { ReadBudget } from '../../../src/adapters/guest-files/read-budget.js';
 import { env, GuestDisks, KiB, MiB, used } from '../../support/guest-disks.js';
 import { runsOf } from '../../support/long.js';
 
@@ -58,6 +59,66 @@ describe('guest files of a hostile image', () => {
       expect(await complaint(path), name).toMatch(expected);
     }
     expect(await inspected(image)).toEqual(used);
+  });
+
+  it('qcow2: subclusters that are refused or read as QEMU does', async () => {
+    const raw = await format('used');
+    const image = await convert(raw, '-o', 'extended_l2=on');
+    const packed = await convert(raw, '-c', '-o', 'extended_l2=on');
+    const placeOf = async (path: string): Promise<number> => {
+      const bytes = await readFile(path);
+      return Number(bytes.readBigUInt64BE(Number(bytes.readBigUInt64BE(40))) & 0x00ff_ffff_ffff_fe00n);
+    };
+    const [l2, packedL2] = [await placeOf(image), await placeOf(packed)];
+    const descriptor = (await readFile(image)).readBigUInt64BE(l2);
+    const bitmap = (await readFile(image)).readBigUInt64BE(l2 + 8);
+    const all = 0xffff_ffffn;
+    const invalid = /status of a subcluster is invalid/;
+    const changes: Record<string, [source: string, offset: number, bytes: Buffer, complaint?: RegExp]> = {
+      'the first subcluster allocated and zeros': [image, l2 + 8, u64be(bitmap | 1n | (1n << 32n)), invalid],
+      'another subcluster allocated and zeros': [image, l2 + 8, u64be(bitmap | (1n << 31n) | (1n << 63n)), invalid],
+      'all of both': [image, l2 + 8, u64be((all << 32n) | all), invalid],
+      'allocated subclusters nowhere': [image, l2, u64be(0n), invalid],
+      'an allocated subcluster nowhere': [image, l2, Buffer.concat([u64be(1n << 63n), u64be(1n << 31n)]), invalid],
+      'a cluster between clusters': [image, l2, u64be(0x10200n), /between clusters/],
+      'zeros between clusters': [image, l2, Buffer.concat([u64be(0x10200n), u64be(all << 32n)]), /between clusters/],
+      'a cluster behind the end': [image, l2, u64be(1n << 48n), /out of the file/],
+      'clusters of 8 KiB': [image, 20, u32be(13), /no known size/],
+      'no allocated subclusters': [image, l2 + 8, u64be(0n)],
+      'zeros nowhere': [image, l2, Buffer.concat([u64be(0n), u64be(all << 32n)])],
+      'zeros in every other subcluster': [image, l2 + 8, u64be((0x5555_5555n << 32n) | 0xaaaa_aaaan)],
+      'the reserved bit for zeros': [image, l2, u64be(descriptor | 1n)],
+      'a compressed cluster with subclusters': [packed, packedL2 + 8, u64be((all << 32n) | all)],
+    };
+    for (const [name, [source, offset, bytes, expected]] of Object.entries(changes)) {
+      const path = fresh('qcow2');
+      await copyFile(source, path);
+      await patch(path, [offset, bytes]);
+      const output = fresh('raw');
+      const { failed } = await execa('qemu-img', ['convert', '-f', 'qcow2', '-O', 'raw', path, output], { reject: false });
+      if (expected !== undefined) {
+        expect(await inspected(path), name).toBeUndefined();
+        expect(await complaint(path), name).toMatch(expected);
+        // QEMU reads zeros behind the end.
+        expect(failed, name).toBe(name !== 'a cluster behind the end');
+        continue;
+      }
+      expect(failed, name).toBe(false);
+      const disk = await openDisk(path, 'qcow2');
+      const whole = (await readFile(output)).subarray(0, 256 * KiB);
+      expect((await disk.read(0, whole.length)).equals(whole), name).toBe(true);
+      await disk.close();
+    }
+    expect(await inspected(image)).toEqual(used);
+  });
+
+  it.each(['off', 'on'])('qcow2: holes use up the budget (subclusters %s)', async (subclusters) => {
+    const path = fresh('qcow2');
+    await execa('qemu-img', ['create', '-q', '-f', 'qcow2', '-o', `extended_l2=${subclusters}`, path, '4M']);
+    const disk = await openDisk(path, 'qcow2', new ReadBudget({ bytes: MiB }));
+    await disk.read(0, 512 * KiB);
+    await expect(disk.read(0, 2 * MiB)).rejects.toThrow(/more to read/);
+    await disk.close();
   });
 
   it('ext4: cyclic trees and directories', async () => {
@@ -151,7 +212,10 @@ describe('guest files of a hostile image', () => {
 
   it('changed bytes never cause an exception or a delay', async () => {
     const raw = await format('used', { size: 4 * MiB, options: ['-b', '1024', '-O', 'extents'] });
-    for (const image of [raw, await convert(raw, '-c', '-o', 'cluster_size=4k'), await convert(raw, '-o', 'cluster_size=4k')]) {
+    const images = [raw];
+    for (const options of ['cluster_size=4k', 'extended_l2=on,cluster_size=16k'])
+      images.push(await convert(raw, '-c', '-o', options), await convert(raw, '-o', options));
+    for (const image of images) {
       const whole = await readFile(image);
       const positions = noise(1200, 7);
       for (let turn = 0; turn < runsOf(300); turn += 1) {
