@@ -1,3 +1,4 @@
+import type { FixUpPart } from '../core/guest/reidentify.js';
 import type { GuestFacts } from '../core/image/hygiene.js';
 import type { BaseStore } from './bases.js';
 import type { CheckpointStore, Monitor } from './checkpoint.js';
@@ -25,7 +26,7 @@ export type * from './snapshot.js';
 export type * from './survey.js';
 
 /** Built-in templates. */
-export type BuiltInTemplate = 'domain' | 'user-data' | 'meta-data' | 'fix-up';
+export type BuiltInTemplate = 'domain' | 'user-data' | 'meta-data' | `guest/${FixUpPart}`;
 
 /** All ports of the services; assembled in host.ts. */
 export interface Ports {

@@ -12,9 +12,17 @@ import {
   type SshPublicKey,
 } from './values.js';
 
-/** The output of templates/guest/fix-up.sh: the identity that the guest reports. Not trusted; bounded. */
+/** The output of templates/guest/main.sh: what was changed, and the identity that the guest reports. Not trusted; bounded. */
 
-export interface GuestIdentityReport {
+export interface GuestUpdate {
+  clockMs: number;
+  /** Network devices without a link, and so without an address yet. */
+  withoutLink: string[];
+  /** Problems, for display. */
+  notes: string[];
+}
+
+export interface GuestIdentityReport extends GuestUpdate {
   hostname: HostName;
   machineId: string | undefined;
   /** Of network cards, not of interfaces built on them. */
@@ -29,11 +37,6 @@ export interface GuestIdentityReport {
   dhcpClients: string[];
   /** Public ed25519, ECDSA and RSA lines: type and key. */
   hostKeys: SshPublicKey[];
-  clockMs: number;
-  /** Network devices without a link, and so without an address yet. */
-  withoutLink: string[];
-  /** Problems, for display. */
-  notes: string[];
 }
 
 export interface GuestAccount {
@@ -47,28 +50,56 @@ export interface GuestAccount {
 /** Maximum number of lines of each kind. */
 const mostLines = 64;
 
-/**
- * Skips lines that the script does not print.
- * @throws NOT_READY if the report is incomplete
- */
-export function parseIdentityReport(domain: string, output: string): GuestAccount {
+/** Values of each kind of line. */
+type Lines = Map<string, string[]>;
+
+/** Skips lines that the script does not print. */
+function linesOf(domain: string, output: string): Lines {
   const begin = output.indexOf('cowherd-self 1\n');
   const end = output.indexOf('\ncowherd-end', begin);
   if (begin < 0 || end < 0) throw unreadable(domain, 'the report is not complete');
-  const found = new Map<string, string[]>();
+  const found: Lines = new Map();
   for (const line of output.slice(begin, end).split('\n').slice(1)) {
     const space = line.indexOf(' ');
     const word = space < 0 ? line : line.slice(0, space);
     const values = found.get(word) ?? [];
     if (values.length < mostLines) found.set(word, [...values, space < 0 ? '' : line.slice(space + 1)]);
   }
-  const all = <T>(word: string, parse: (value: string) => T | undefined): T[] => [
-    ...new Set((found.get(word) ?? []).map(parse).filter((value) => value !== undefined)),
-  ];
+  return found;
+}
+
+function valuesOf<T>(lines: Lines, word: string, parse: (value: string) => T | undefined): T[] {
+  return [...new Set((lines.get(word) ?? []).map(parse).filter((value) => value !== undefined))];
+}
+
+function updateIn(domain: string, lines: Lines): GuestUpdate {
+  const [clock] = valuesOf(lines, 'clock', matching(/^\d{1,12}(\.\S{1,12})?$/));
+  if (clock === undefined) throw unreadable(domain, 'it has no time');
+  return {
+    // Busybox's date has no fractions of a second.
+    clockMs: Math.floor(1000 * Number(/^\d+(\.\d+)?/.exec(clock)?.[0])),
+    withoutLink: valuesOf(lines, 'no-link', matching(/^[\w.@-]{1,15}$/)),
+    notes: (lines.get('note') ?? []).map(excerpt),
+  };
+}
+
+function hookCodeIn(lines: Lines): number | undefined {
+  const [hook] = valuesOf(lines, 'hook', matching(/^\d{1,3}$/));
+  return hook === undefined ? undefined : Number(hook);
+}
+
+/** Reads the output without a report of the identity. @throws NOT_READY if it is incomplete */
+export function parseUpdate(domain: string, output: string): { self: GuestUpdate; hookCode: number | undefined } {
+  const lines = linesOf(domain, output);
+  return { self: updateIn(domain, lines), hookCode: hookCodeIn(lines) };
+}
+
+/** @throws NOT_READY if the report is incomplete */
+export function parseIdentityReport(domain: string, output: string): GuestAccount {
+  const found = linesOf(domain, output);
+  const all = <T>(word: string, parse: (value: string) => T | undefined): T[] => valuesOf(found, word, parse);
   const [hostname] = all('hostname', parseHostName);
   if (hostname === undefined) throw unreadable(domain, 'it has no host name');
-  const [clock] = all('clock', matching(/^\d{1,12}(\.\S{1,12})?$/));
-  if (clock === undefined) throw unreadable(domain, 'it has no time');
   const [machineId] = all('machine-id', matching(/^[0-9a-f]{32}$/));
   const ofCards = (kinds: readonly string[]): Ipv4Address[] =>
     (found.get('card-address') ?? []).flatMap((words) => {
@@ -77,9 +108,9 @@ export function parseIdentityReport(domain: string, output: string): GuestAccoun
       return address !== undefined && kinds.includes(kind) ? [address] : [];
     });
   const dhcpClients = all('dhcp-client', matching(/^[A-Za-z]{1,32}$/));
-  const [hook] = all('hook', matching(/^\d{1,3}$/));
   return {
     self: {
+      ...updateIn(domain, found),
       hostname,
       machineId,
       macs: all('mac', parseMac),
@@ -89,13 +120,9 @@ export function parseIdentityReport(domain: string, output: string): GuestAccoun
       staticAddresses: dhcpClients.includes('udhcpc') ? [] : ofCards(['lasting']),
       dhcpClients,
       hostKeys: all('key', parseSshPublicKey),
-      // Busybox's date has no fractions of a second.
-      clockMs: Math.floor(1000 * Number(/^\d+(\.\d+)?/.exec(clock)?.[0])),
-      withoutLink: all('no-link', matching(/^[\w.@-]{1,15}$/)),
-      notes: (found.get('note') ?? []).map(excerpt),
     },
     formerHostKeys: all('former-key', parseSshPublicKey),
-    hookCode: hook === undefined ? undefined : Number(hook),
+    hookCode: hookCodeIn(found),
   };
 }
 

@@ -16,6 +16,8 @@ export interface Reidentification {
   identity?: GuestIdentity | undefined;
   /** The user's hook: a shell command that runs in the guest at the end. */
   hook?: string | undefined;
+  /** Report the guest's identity; always with {@link identity}. */
+  report?: boolean;
 }
 
 export interface GuestIdentity {
@@ -24,7 +26,7 @@ export interface GuestIdentity {
   machineId: string;
   macs: ReadonlyArray<{ from: string; to: string }>;
   hostKeys: 'keep' | 'renew';
-  /** New keys for OpenSSH; the guest generates keys of other types, and all keys of dropbear. */
+  /** New host keys; the guest generates keys of other types. */
   newHostKeys?: readonly SshKeyPair[];
   /** IPv4 addresses of the source VM's cards, which the clone's must not have before they get a link. */
   formerAddresses?: readonly string[];
@@ -33,7 +35,7 @@ export interface GuestIdentity {
 const longestHook = 16 * 1024;
 
 /**
- * The lines before templates/guest/fix-up.sh.
+ * The lines before the files of templates/guest.
  * @param given values from the host
  * @throws BAD_SPEC for a value that no guest can have
  */
@@ -59,10 +61,32 @@ export function reidentifyAssignments(fix: Reidentification, { now, entropy }: {
     host_keys: identity?.hostKeys === 'renew' ? 'renew' : '',
     ...newKeys(identity?.newHostKeys ?? []),
     hook,
+    report: fix.report === true || identity !== undefined ? 'yes' : '',
   };
   return Object.entries(values)
     .map(([name, value]) => `${name}=${shellQuote(value)}\n`)
     .join('');
+}
+
+/** Files of templates/guest that a fix needs, in order. */
+export type FixUpPart = 'clock' | 'identity' | 'services' | 'restart' | 'leases' | 'addresses' | 'report' | 'host-keys' | 'hook' | 'main';
+
+/** An emulated guest takes time for each byte of the script, and so does the way to it. */
+export function fixUpParts({ clock, entropy, renew, identity, hook = '', report = false }: Reidentification): FixUpPart[] {
+  const reports = report || identity !== undefined;
+  const needed: Record<FixUpPart, boolean> = {
+    clock: clock || entropy,
+    identity: identity !== undefined,
+    services: renew || reports,
+    restart: renew || identity?.hostKeys === 'renew',
+    leases: renew,
+    addresses: renew || reports,
+    report: reports,
+    'host-keys': identity?.hostKeys === 'renew',
+    hook: hook !== '',
+    main: true,
+  };
+  return (Object.keys(needed) as FixUpPart[]).filter((part) => needed[part]);
 }
 
 /** A script without its comments and indentation. Its here-documents must have neither. */
@@ -82,15 +106,21 @@ function newKeys(keys: readonly SshKeyPair[]): Record<string, string> {
     [`new_${file}`, ''],
     [`new_${file}_pub`, ''],
   ]);
-  const given = keys.flatMap(({ privateKey, publicKey }): [string, string][] => {
+  const given = keys.flatMap(({ privateKey, publicKey, dropbear }): [string, string][] => {
     const file = fileOf[publicKey.split(' ')[0] ?? ''];
     if (file === undefined) return [];
     return [
       [`new_${file}`, privateKey.trimEnd()],
       [`new_${file}_pub`, publicKey],
+      ...(dropbear === undefined ? [] : [['new_dropbear', octal(dropbear)] as [string, string]]),
     ];
   });
-  return Object.fromEntries([...none, ...given]);
+  return Object.fromEntries([...none, ['new_dropbear', ''], ...given]);
+}
+
+/** For a shell's printf: binary data cannot be quoted. */
+function octal(bytes: Buffer): string {
+  return [...bytes].map((byte) => `\\${byte.toString(8).padStart(3, '0')}`).join('');
 }
 
 function assertIdentity({ hostname, machineId, macs, hostKeys }: GuestIdentity): void {

@@ -6,6 +6,8 @@ export interface SshKeyPair {
   privateKey: string;
   /** E.g. `ssh-ed25519 AAAA…`, without a comment. */
   publicKey: string;
+  /** A private key file of dropbear; ed25519 only. */
+  dropbear?: Buffer;
 }
 
 const keyType = 'ssh-ed25519';
@@ -23,7 +25,11 @@ export function deriveSshKey(secret: Buffer, label: string): SshKeyPair {
   const key = createPrivateKey({ key: Buffer.concat([pkcs8Head, seed]), format: 'der', type: 'pkcs8' });
   const point = Buffer.from(createPublicKey(key).export({ format: 'jwk' }).x ?? '', 'base64url');
   const publicBlob = Buffer.concat([field(keyType), field(point)]);
-  return { privateKey: privateKeyFile(seed, point, publicBlob), publicKey: `${keyType} ${publicBlob.toString('base64')}` };
+  return {
+    privateKey: privateKeyFile(seed, point, publicBlob),
+    publicKey: `${keyType} ${publicBlob.toString('base64')}`,
+    dropbear: Buffer.concat([field(keyType), field(Buffer.concat([seed, point]))]),
+  };
 }
 
 /** OpenSSH's PROTOCOL.key: one key, no cipher. */

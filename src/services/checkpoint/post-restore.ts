@@ -3,7 +3,7 @@ import type { MemberIdentity } from '../../core/fleet/identity.js';
 import type { FleetRecord } from '../../core/fleet/record.js';
 import { parseNetwork } from '../../core/spec/flag-values.js';
 import type { Ports } from '../../ports/index.js';
-import { reidentifyGuest } from '../guest/reidentify.js';
+import { refreshGuest } from '../guest/reidentify.js';
 import { isAborted } from '../run/member-executor.js';
 import type { MemberStanding } from './validation.js';
 
@@ -60,7 +60,7 @@ export class PostRestoreFixup {
       try {
         // libvirt reconnects the agent's channel when it learns of the restore, possibly during a call. These steps are idempotent; a hook
         // is not.
-        await reidentifyGuest(this.ports, member.name, { clock: true, entropy: true, renew }, left());
+        await refreshGuest(this.ports, member.name, { clock: true, entropy: true, renew }, left());
         break;
       } catch (error) {
         const isOver = clock.monotonic() >= deadline || isAborted(signal);
@@ -68,6 +68,6 @@ export class PostRestoreFixup {
         await clock.sleep(pauseMs, signal);
       }
     }
-    if (hook !== undefined) await reidentifyGuest(this.ports, member.name, { clock: false, entropy: false, renew: false, hook }, left());
+    if (hook !== undefined) await refreshGuest(this.ports, member.name, { clock: false, entropy: false, renew: false, hook }, left());
   }
 }

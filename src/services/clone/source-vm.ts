@@ -5,7 +5,7 @@ import { type BaseImage, formatBaseRef } from '../../core/image/base.js';
 import type { ProgressListener } from '../../core/progress.js';
 import type { Freeze, Ports } from '../../ports/index.js';
 import { removeBase } from '../base/bases.js';
-import { reidentifyGuest, retryUntilAnswered } from '../guest/reidentify.js';
+import { refreshGuest, retryUntilAnswered } from '../guest/reidentify.js';
 import { withSnapshotLock } from '../snapshot/access.js';
 import { assertUnused } from './preflight.js';
 
@@ -37,7 +37,7 @@ export async function resumeSource(ports: Ports, domain: DomainState, onProgress
   await ports.hypervisor.start(ref, await ports.disks.allocatedBytes(ports.memory.managedSave(now.name)));
   const deadline = ports.clock.monotonic() + clockMs;
   const fix = { clock: true, entropy: false, renew: false };
-  await retryUntilAnswered(ports.clock, deadline, () => reidentifyGuest(ports, ref, fix, { timeoutMs: clockMs })).catch((error: unknown) =>
+  await retryUntilAnswered(ports.clock, deadline, () => refreshGuest(ports, ref, fix, { timeoutMs: clockMs })).catch((error: unknown) =>
     onProgress?.({ kind: 'note', text: `The clock of ${now.name} is behind by the time it was frozen: ${reportOf(error).message}` }),
   );
 }

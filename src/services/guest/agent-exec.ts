@@ -18,6 +18,8 @@ export interface AgentExecOptions {
   /** Kept of each stream. */
   keepBytes: number;
   signal?: AbortSignal | undefined;
+  /** Milliseconds that the program takes at least: each question costs the guest time. Default: 0. */
+  leastMs?: number;
   /** Name for messages; default: its path. */
   title?: string;
 }
@@ -31,7 +33,7 @@ export async function execByAgent(
   { agent, clock }: Pick<Ports, 'agent' | 'clock'>,
   domain: string,
   argv: readonly string[],
-  { input, onOutput, timeoutMs, keepBytes, signal, title = argv[0] ?? '' }: AgentExecOptions,
+  { input, onOutput, timeoutMs, keepBytes, signal, leastMs = 0, title = argv[0] ?? '' }: AgentExecOptions,
 ): Promise<RemoteResult> {
   const deadline = clock.monotonic() + timeoutMs;
   // Limit each call to the remaining time.
@@ -45,6 +47,7 @@ export async function execByAgent(
     if (error instanceof AgentRefusal && error.reason === 'program not started') return notFound(argv[0] ?? '', onOutput);
     throw error;
   }
+  if (leastMs > 0) await clock.sleep(leastMs, signal);
   for (let pause = pollMs.first; ; pause = Math.min(pollMs.most, pause * pollMs.growth)) {
     const status = parseExecStatus(domain, await call({ execute: 'guest-exec-status', arguments: { pid } }));
     if (status.exited) {

@@ -1,8 +1,20 @@
 import { randomBytes } from 'node:crypto';
 import { formatDuration } from '../../core/duration.js';
 import { CowherdError } from '../../core/errors.js';
-import { type GuestAccount, type GuestIdentityReport, parseIdentityReport, whatIsStillGolden } from '../../core/guest/identity-report.js';
-import { type Reidentification, reidentifyAssignments, withoutComments } from '../../core/guest/reidentify.js';
+import {
+  type GuestIdentityReport,
+  type GuestUpdate,
+  parseIdentityReport,
+  parseUpdate,
+  whatIsStillGolden,
+} from '../../core/guest/identity-report.js';
+import {
+  fixUpParts,
+  type GuestIdentity,
+  type Reidentification,
+  reidentifyAssignments,
+  withoutComments,
+} from '../../core/guest/reidentify.js';
 import { excerptLines } from '../../core/guest/text.js';
 import type { Ports } from '../../ports/index.js';
 import type { Clock } from '../../ports/machine.js';
@@ -21,48 +33,71 @@ export interface ReidentifyOptions {
   signal?: AbortSignal | undefined;
 }
 
-const entropyBytes = 512;
+/** The kernel's pool has 256 bits. */
+const entropyBytes = 64;
 /** Tolerance for a clock that was just set, in milliseconds: Busybox uses whole seconds. */
 const clockSlackMs = 3_000;
 const keepBytes = 64 * 1024;
-const nothing: Reidentification = { clock: false, entropy: false, renew: false };
+/** The script takes a tenth of a second with KVM, and several times as long without. */
+const leastMs = 100;
 
-/** @returns the identity that the guest reports afterwards
- * @throws NOT_READY if its identity was not changed or its hook failed; BAD_SPEC before anything is sent;
- *   GUEST_UNREACHABLE, GUEST_REFUSED, TOOL_TIMEOUT, INTERRUPTED
+/** What a warm reset corrects. */
+export type Refresh = Omit<Reidentification, 'identity' | 'report'>;
+
+/** Updates a guest that keeps its identity.
+ * @throws NOT_READY if its hook failed; BAD_SPEC before anything is sent; GUEST_UNREACHABLE, GUEST_REFUSED, TOOL_TIMEOUT, INTERRUPTED
+ */
+export async function refreshGuest(ports: ReidentifyPorts, domain: string, fix: Refresh, options: ReidentifyOptions): Promise<GuestUpdate> {
+  const begunAt = ports.clock.now().getTime();
+  const { stdout, stderr } = await ask(ports, domain, fix, options);
+  const { self, hookCode } = parseUpdate(domain, stdout);
+  assertHook(domain, fix, hookCode, stderr);
+  return fix.clock ? withClockNote(ports, self, begunAt) : self;
+}
+
+/** Gives a guest another identity. @returns the identity that it reports afterwards
+ * @throws NOT_READY if its identity was not changed; otherwise as {@link refreshGuest}
  */
 export async function reidentifyGuest(
   ports: ReidentifyPorts,
   domain: string,
-  fix: Reidentification,
+  fix: Reidentification & { identity: GuestIdentity },
   options: ReidentifyOptions,
 ): Promise<GuestIdentityReport> {
   const begunAt = ports.clock.now().getTime();
-  const { account, stderr } = await ask(ports, domain, fix, options);
+  const { stdout, stderr } = await ask(ports, domain, fix, options);
+  const account = parseIdentityReport(domain, stdout);
   const { self, hookCode } = account;
-  const still = fix.identity === undefined ? [] : whatIsStillGolden(account, fix.identity);
+  const still = whatIsStillGolden(account, fix.identity);
   if (still.length > 0) {
     throw new CowherdError('NOT_READY', `${domain} still has parts of the source VM's identity: ${still.join('; ')}`, {
       details: [...self.notes, ...self.withoutLink.map((device) => `${device} has no link and no address`), ...excerptLines(stderr)],
       hint: 'Do not connect it to networks of the source VM or its other clones. A cold start always gives it its own identity.',
     });
   }
-  if (fix.hook !== undefined && fix.hook !== '' && hookCode !== 0) {
-    throw new CowherdError('NOT_READY', `The hook failed in ${domain} with exit code ${hookCode ?? 'unknown'}`, {
-      details: excerptLines(stderr),
-      hint: 'The guest itself is ready; only the hook is incomplete.',
-    });
-  }
-  if (!fix.clock) return self;
-  const off = Math.max(begunAt - clockSlackMs - self.clockMs, self.clockMs - ports.clock.now().getTime() - clockSlackMs);
-  if (off <= 0) return self;
-  const way = self.clockMs < begunAt ? 'behind' : 'ahead of';
-  return { ...self, notes: [...self.notes, `the clock is ${formatDuration(off + clockSlackMs)} ${way} the host's`] };
+  assertHook(domain, fix, hookCode, stderr);
+  return fix.clock ? withClockNote(ports, self, begunAt) : self;
 }
 
 /** Reads a guest's identity; changes nothing. @throws as {@link reidentifyGuest} */
 export async function readIdentityReport(ports: ReidentifyPorts, domain: string, options: ReidentifyOptions): Promise<GuestIdentityReport> {
-  return (await ask(ports, domain, nothing, options)).account.self;
+  const nothing = { clock: false, entropy: false, renew: false, report: true };
+  return parseIdentityReport(domain, (await ask(ports, domain, nothing, options)).stdout).self;
+}
+
+function assertHook(domain: string, { hook = '' }: Reidentification, hookCode: number | undefined, stderr: string): void {
+  if (hook === '' || hookCode === 0) return;
+  throw new CowherdError('NOT_READY', `The hook failed in ${domain} with exit code ${hookCode ?? 'unknown'}`, {
+    details: excerptLines(stderr),
+    hint: 'The guest itself is ready; only the hook is incomplete.',
+  });
+}
+
+function withClockNote<T extends GuestUpdate>({ clock }: ReidentifyPorts, self: T, begunAt: number): T {
+  const off = Math.max(begunAt - clockSlackMs - self.clockMs, self.clockMs - clock.now().getTime() - clockSlackMs);
+  if (off <= 0) return self;
+  const way = self.clockMs < begunAt ? 'behind' : 'ahead of';
+  return { ...self, notes: [...self.notes, `the clock is ${formatDuration(off + clockSlackMs)} ${way} the host's`] };
 }
 
 const agentPauseMs = 300;
@@ -85,15 +120,16 @@ async function ask(
   domain: string,
   fix: Reidentification,
   { timeoutMs, signal }: ReidentifyOptions,
-): Promise<{ account: GuestAccount; stderr: string }> {
-  // An emulated agent takes time for each byte.
-  const script = withoutComments(await ports.builtInTemplate('fix-up'));
-  const input = reidentifyAssignments(fix, { now: ports.clock.now(), entropy: randomBytes(entropyBytes) }) + script;
+): Promise<{ stdout: string; stderr: string }> {
+  const parts = await Promise.all(fixUpParts(fix).map((part) => ports.builtInTemplate(`guest/${part}`)));
+  const values = reidentifyAssignments(fix, { now: ports.clock.now(), entropy: randomBytes(entropyBytes) });
+  const input = values + withoutComments(parts.join(''));
   const { exitCode, stdout, stderr } = await execByAgent(ports, domain, ['/bin/sh'], {
     input,
     timeoutMs,
     keepBytes,
     signal,
+    leastMs,
     title: 'the fix-up script',
   });
   if (exitCode !== 0) {
@@ -102,5 +138,5 @@ async function ask(
       hint: 'The guest needs /bin/sh and an agent that runs as root and may run programs. The guest may be updated only in part.',
     });
   }
-  return { account: parseIdentityReport(domain, stdout), stderr };
+  return { stdout, stderr };
 }

@@ -2,7 +2,8 @@ import { copyFile, readFile, writeFile } from 'node:fs/promises';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { openHost } from '../../../src/host.js';
-import { type ReidentifyPorts, readIdentityReport, reidentifyGuest } from '../../../src/services/guest/reidentify.js';
+import { makeHostKeys } from '../../../src/services/guest/host-keys.js';
+import { type ReidentifyPorts, readIdentityReport, refreshGuest, reidentifyGuest } from '../../../src/services/guest/reidentify.js';
 import { Lab, uri, virsh } from '../../support/lab.js';
 import { TestNetwork } from '../../support/network.js';
 import { shownKey } from '../../support/ssh-keys.js';
@@ -54,11 +55,13 @@ describe('a reidentified guest', () => {
       builtInTemplate: host.builtInTemplate,
       agent: { command: async (...words) => sent.push(words) },
     };
+    const newHostKeys = await makeHostKeys(['ssh-ed25519']);
     const identity = {
       hostname: `other-${lab.id}`,
       machineId: 'feedc0de'.repeat(4),
       macs: [{ from: mac, to: '52:54:00:ab:cd:ef' }],
       hostKeys: 'renew' as const,
+      newHostKeys,
     };
     const everything = { clock: true, entropy: true, renew: true, identity };
     const hostile = { ...everything, identity: { ...identity, hostname: "x'; touch /root/hostile; '" } };
@@ -72,6 +75,8 @@ describe('a reidentified guest', () => {
     const self = await reidentifyGuest(host, name, { ...everything, hook }, options);
     expect(self).toMatchObject({ hostname: identity.hostname, machineId: identity.machineId, macs: ['52:54:00:ab:cd:ef'], notes: [] });
     expect(self.addresses).toEqual([network.address(60)]);
+    // Generated on the host; dropbear serves it, see below.
+    expect(self.hostKeys).toEqual(newHostKeys.map(({ publicKey }) => publicKey));
     expect(self.hostKeys).not.toEqual(golden.hostKeys);
 
     // Checked in another way.
@@ -90,8 +95,9 @@ describe('a reidentified guest', () => {
 
     // A warm reset keeps the identity.
     await said('date -s @1600000000');
-    const mended = await reidentifyGuest(host, name, { clock: true, entropy: true, renew: true }, options);
-    expect(mended).toEqual({ ...self, clockMs: expect.any(Number) });
+    const mended = await refreshGuest(host, name, { clock: true, entropy: true, renew: true }, options);
+    expect(mended.notes).toEqual([]);
+    expect(await readIdentityReport(host, name, options)).toEqual({ ...self, clockMs: expect.any(Number) });
     expect(Math.abs(mended.clockMs - Date.now())).toBeLessThan(5_000);
 
     // Unsuccessful changes are reported.
@@ -126,7 +132,7 @@ describe('a reidentified guest', () => {
       await virsh('destroy', name).catch(() => undefined);
       await writeFile(disk, await readFile(lab.path('disk')));
       await virsh('restore', memory);
-      expect((await reidentifyGuest(host, name, { clock: false, entropy: true, renew: false }, options)).notes).toEqual([]);
+      expect((await refreshGuest(host, name, { clock: false, entropy: true, renew: false }, options)).notes).toEqual([]);
       drawn.push(await said(draw));
     }
     expect(drawn[0]).toMatch(/^[0-9a-f]{32}$/);

@@ -46,7 +46,7 @@ const special: Record<string, Record<string, string>> = {
   },
   'guest-exec-status': {
     'never-ends': '{"exited":false}',
-    // Like the output of templates/guest/fix-up.sh.
+    // Like the output of templates/guest/main.sh.
     'no-identity': `{"exited":true,"exitcode":0,"out-data":"${Buffer.from('cowherd-self 1\nhostname \u001b[2J\nclock x\ncowherd-end\n').toString('base64')}"}`,
   },
   'guest-file-read': { 'never-ends': `{"count":3,"buf-b64":"${'QUFB'.repeat(16_384)}","eof":false}` },

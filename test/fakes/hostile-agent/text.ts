@@ -123,7 +123,7 @@ export const hostileLines: fc.Arbitrary<string> = fc
   })
   .map((lines) => lines.join('\n'));
 
-/** A report like that of templates/guest/fix-up.sh, with hostile values. */
+/** A report like that of templates/guest/main.sh, with hostile values. */
 export const hostileIdentity: fc.Arbitrary<string> = fc
   .array(
     fc.tuple(

@@ -29,6 +29,9 @@ describe('new host keys', () => {
     const text = reidentifyAssignments({ ...all, identity: { ...identity, newHostKeys: keys } }, given);
     const read = execFileSync('/bin/sh', { input: `${text}printf '%s\\n' "$new_ecdsa" "$new_rsa_pub" "$new_ed25519"`, encoding: 'utf8' });
     expect(read).toBe(`${keys[1]?.privateKey}${keys[2]?.publicKey}\n${keys[0]?.privateKey}`);
+    // Binary, for dropbear.
+    const binary = execFileSync('/bin/sh', { input: `${text}printf "$new_dropbear"` });
+    expect(binary).toEqual(keys[0]?.dropbear);
     expect((await makeHostKeys(types)).map(({ publicKey }) => publicKey)).not.toContain(keys[0]?.publicKey);
   }, 30_000);
 });
