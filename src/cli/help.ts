@@ -11,6 +11,7 @@ const groups: Record<string, readonly string[]> = {
     'from-domain',
     'from-running',
     'keep-frozen',
+    'share-tpm',
     'nvram',
     'layered',
     'canary',

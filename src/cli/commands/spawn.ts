@@ -57,6 +57,10 @@ export default class Spawn extends BaseCommand {
       command:
         '<%= config.bin %> <%= command.id %> lab --base debian-12.qcow2 --count 100 --seed smbios --wait agent,cloud-init --boot-once',
     },
+    {
+      description: 'Clones of a running VM with a TPM: all can unseal the same secrets',
+      command: '<%= config.bin %> <%= command.id %> lab --from-running secure --count 5 --share-tpm',
+    },
     { description: 'A lab of several fleets', command: '<%= config.bin %> <%= command.id %> --file lab.yaml' },
   ];
   static override args = { fleet: Args.string({ description: 'name of the fleet' }) };
@@ -77,6 +81,11 @@ export default class Spawn extends BaseCommand {
     'keep-frozen': Flags.boolean({
       description: 'with --from-running: do not resume the domain; libvirt keeps its memory in a managed save',
       dependsOn: ['from-running'],
+    }),
+    'share-tpm': Flags.boolean({
+      description:
+        'with --from-running or --boot-once: clone a VM that has a TPM; each clone starts with a copy of its state, so all can unseal the same secrets',
+      relationships: [{ type: 'some', flags: ['from-running', 'boot-once'] }],
     }),
     'boot-once': Flags.boolean({
       description: 'boot one VM, and create all members as clones of it once it is ready (see --wait [default here: agent])',
@@ -121,6 +130,7 @@ export default class Spawn extends BaseCommand {
         fromDomain: flags['from-domain'] ?? input.fromDomain,
         fromRunning: flags['from-running'],
         keepFrozen: flags['keep-frozen'],
+        shareTpm: flags['share-tpm'],
         count: flags.count ?? input.count,
         format: flags.format ?? input.format,
         trustChain: flags['trust-chain'] || input.trustChain,

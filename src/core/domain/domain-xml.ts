@@ -8,6 +8,7 @@ import { baseOf, type FleetRecord } from '../fleet/record.js';
 import { cpuParts } from '../host/cpu.js';
 import type { BaseImage } from '../image/base.js';
 import { escapeXml } from '../quoting.js';
+import { formatSpec } from '../spec/spec.js';
 
 export const metadataNamespace = 'urn:cowherd:domain:1';
 
@@ -39,7 +40,7 @@ export function memberMetadata(record: FleetRecord, member: MemberIdentity): str
     definition: definitionPlaceholder,
   };
   const written = Object.entries(attributes).map(([key, value]) => `${key}="${escapeXml(value)}"`);
-  const spec = escapeXml(JSON.stringify(record.spec));
+  const spec = escapeXml(formatSpec(record.spec));
   return `<cowherd:member xmlns:cowherd="${metadataNamespace}" ${written.join(' ')}><cowherd:spec>${spec}</cowherd:spec></cowherd:member>`;
 }
 

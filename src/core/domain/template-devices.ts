@@ -81,7 +81,11 @@ export function reportSingleGuestDevices(devices: XmlElement, report: Conversion
 }
 
 export function convertTpm(devices: XmlElement, report: ConversionReport): boolean {
-  const types = elements(devices, 'tpm').map((tpm) => attribute(element(tpm, 'backend'), 'type'));
+  const backends = elements(devices, 'tpm').flatMap((tpm) => element(tpm, 'backend') ?? []);
+  const types = backends.map((backend) => attribute(backend, 'type'));
   if (types.includes('passthrough')) report.obstacles.push("it has the host's TPM: only one guest can have it");
+  if (types.includes('external')) report.obstacles.push('its TPM is a process outside libvirt: only one guest can have it');
+  // Without a path, libvirt gives each domain a directory of its own for the state.
+  for (const backend of backends) for (const source of elements(backend, 'source')) removeChild(backend, source);
   return types.includes('emulator');
 }

@@ -17,6 +17,8 @@ export const freezeSchema = z.strictObject({
   /** Other options of the spawn. */
   count: z.number().int().positive(),
   keepFrozen: z.boolean(),
+  /** Whether clones may have a copy of its TPM state. */
+  shareTpm: z.literal(true).optional(),
   start: z.boolean(),
   /** Value of --wait. */
   wait: z.string().optional(),

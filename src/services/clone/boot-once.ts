@@ -28,7 +28,7 @@ export async function spawnBootOnce(ports: Ports, options: SpawnOptions): Promis
   const isStarted = async (): Promise<boolean> => (await isBegun(ports, fleet)) || (await ports.memory.readFreeze(fleet)) !== undefined;
   if (await isStarted()) return removeBooted(ports, options, await spawn(ports, clones));
   assertBootable(options);
-  await assertOurs(ports, fleet);
+  assertTpmShared(options, await assertOurs(ports, fleet));
   const wait = options.wait ?? parseWaitFor('agent');
   const first = await spawn(ports, { ...options, fleet: booted, bootsFor: fleet, count: 1, start: true, wait });
   if (options.dryRun === true) {
@@ -66,9 +66,9 @@ function bootFleet(fleet: string): string {
 
 /** Clones take everything else from the VM. */
 function cloneOptions(options: SpawnOptions, fromRunning: string): SpawnOptions {
-  const { fleet, count, start, wait, timeoutMs, dryRun, force, concurrency, bootConcurrency, signal, onProgress } = options;
+  const { fleet, count, shareTpm, start, wait, timeoutMs, dryRun, force, concurrency, bootConcurrency, signal, onProgress } = options;
   // It does not continue after the freeze: it is removed.
-  const source = { fromRunning, keepFrozen: true };
+  const source = { fromRunning, keepFrozen: true, shareTpm };
   return { fleet, count, ...source, start, wait, timeoutMs, dryRun, force, concurrency, bootConcurrency, signal, onProgress };
 }
 
@@ -87,11 +87,19 @@ function assertBootable({ fleet, base, fromRunning, spec, seedFiles = {}, defaul
   });
 }
 
-/** @throws BAD_USAGE if a fleet of that name is not the VM of an earlier run */
-async function assertOurs(ports: Ports, fleet: string): Promise<void> {
+/** Otherwise the VM would boot, and be refused when it is ready. @param booted the VM of an earlier run @throws NOT_SUPPORTED */
+function assertTpmShared({ fleet, spec, shareTpm }: SpawnOptions, booted: FleetRecord | undefined): void {
+  if (shareTpm === true || (spec?.tpm ?? booted?.spec.tpm) !== true) return;
+  throw new CowherdError('NOT_SUPPORTED', `--boot-once cannot give each member of ${fleet} a TPM of its own: only one VM boots`, {
+    hint: 'If all clones may unseal the same secrets, add --share-tpm. Otherwise leave out --tpm or --boot-once.',
+  });
+}
+
+/** @returns the VM of an earlier run @throws BAD_USAGE if a fleet of that name is something else */
+async function assertOurs(ports: Ports, fleet: string): Promise<FleetRecord | undefined> {
   const booted = bootFleet(fleet);
   const record = await recordOf(ports, booted);
-  if (record === undefined || record.bootsFor === fleet) return;
+  if (record === undefined || record.bootsFor === fleet) return record;
   throw new CowherdError('BAD_USAGE', `Fleet ${booted} exists, and --boot-once would use that name for the VM that boots`, {
     hint: `Choose another name for the new fleet, or remove that one: cowherd teardown ${booted}`,
   });

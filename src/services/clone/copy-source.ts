@@ -38,7 +38,7 @@ export async function copySource(ports: Ports, options: FreezeOptions, name: str
   const { xml } = await ports.memory.read(file);
   const source = templateFromDomain(name, xml);
   const { disks, spec } = source;
-  assertCloneable(ports, name, xml, source);
+  assertCloneable(ports, name, xml, source, note);
   const nvram = await readVariables(ports, name, source);
   const { images, imported } = await importDisks(ports, options, name, disks, onUndo);
   const [image] = images;

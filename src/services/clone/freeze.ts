@@ -73,14 +73,17 @@ class Freezing {
   #isOurs: boolean;
   /** Whether disk and memory were already in the store when this run began: then they are kept in any case. */
   #isResumed = false;
+  private readonly options: FreezeOptions;
 
   constructor(
     private readonly ports: Ports,
-    private readonly options: FreezeOptions,
+    options: FreezeOptions,
     private readonly domain: DomainState | undefined,
     private readonly begun: Freeze | undefined,
   ) {
     this.#isOurs = begun !== undefined;
+    // What the killed run was allowed to share may already be in the store.
+    this.options = { ...options, shareTpm: options.shareTpm === true || begun?.shareTpm === true };
   }
 
   async freeze(): Promise<FrozenDomain> {
@@ -203,7 +206,7 @@ class Freezing {
 }
 
 function noteOf(ports: Pick<Ports, 'clock'>, options: FreezeOptions, domain: DomainState, self: SourceIdentity): Freeze {
-  const { count, keepFrozen = false, start = true, wait, timeoutMs, concurrency, bootConcurrency } = options;
+  const { count, keepFrozen = false, shareTpm, start = true, wait, timeoutMs, concurrency, bootConcurrency } = options;
   return {
     version: 1,
     domain: domain.name,
@@ -213,6 +216,7 @@ function noteOf(ports: Pick<Ports, 'clock'>, options: FreezeOptions, domain: Dom
     addresses: self.addresses,
     hostKeyTypes: self.hostKeyTypes,
     memoryMiB: self.memoryMiB,
+    ...(shareTpm === true ? { shareTpm } : {}),
     ...(wait === undefined ? {} : { wait: formatWaitFor(wait) }),
   };
 }

@@ -102,14 +102,14 @@ export async function assertFreezable(
 /** Checks that the spawn would otherwise fail after the freeze. @returns the VM's memory in MiB */
 async function assertFleet(
   ports: Ports,
-  { fleet, count, wait, start, force }: SpawnOptions & { count: number },
+  { fleet, count, wait, start, force, shareTpm }: SpawnOptions & { count: number },
   name: string,
   xml: string,
 ): Promise<number> {
   const source = templateFromDomain(name, xml);
   const { disks } = source;
   const spec: DomainSpec = { ...defaultDomainSpec, ...source.spec };
-  assertCloneable(ports, name, xml, source);
+  assertCloneable(ports, name, xml, source, { shareTpm });
   await readVariables(ports, name, source);
   assertWaitable(spec, wait);
   const taken = new Set((await ports.hypervisor.listDomains()).map((domain) => domain.name));
@@ -148,11 +148,17 @@ export function assertCloneable(
   name: string,
   xml: string,
   { template, spec }: { template: string; spec: { tpm?: boolean } },
+  { shareTpm }: Pick<SpawnOptions, 'shareTpm'> = {},
 ): void {
   const refuse = (reason: string, hint: string): never => {
     throw new CowherdError('NOT_SUPPORTED', `Cannot clone ${name}: ${reason}`, { hint });
   };
-  if (spec.tpm === true) refuse('all clones would share the state of its TPM', 'Remove the TPM from it, or use --from-domain.');
+  // The TPM's state is part of the saved memory: with it, each clone has the same keys.
+  if (spec.tpm === true && shareTpm !== true)
+    refuse(
+      'all clones would share the state of its TPM',
+      'If all of them may unseal the same secrets, add --share-tpm. Otherwise remove the TPM from it, or use --from-domain.',
+    );
   // Other models keep their initial MAC in device memory and use it again at the guest's next reboot.
   const card = nicsOf(name, xml).find(({ model }) => !model.startsWith('virtio'));
   if (card !== undefined)

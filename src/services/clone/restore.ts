@@ -92,6 +92,7 @@ export class Cloner {
     if (!isSame) {
       const versions = `the memory was saved with libvirt ${libvirt} and ${hypervisor}, and this host has ${now.libvirt} and ${now.hypervisor}`;
       cloner.#notes.add(`clones were booted instead of restored: ${versions}`);
+      if (record.spec.tpm) cloner.#notes.add('the TPMs of these clones are new: they cannot unseal what the source VM sealed');
     }
     return cloner;
   }

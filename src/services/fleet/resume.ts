@@ -66,11 +66,12 @@ async function nothingToResume(ports: Ports, fleet: string): Promise<Outcome> {
 }
 
 /** The options of the spawn that started a freeze. */
-function spawnOptionsOf({ uuid, count, keepFrozen, start, wait, timeoutMs, concurrency, bootConcurrency }: Freeze): Partial<SpawnOptions> {
+function spawnOptionsOf(freeze: Freeze): Partial<SpawnOptions> {
+  const { uuid, count, keepFrozen, shareTpm, start, wait, timeoutMs, concurrency, bootConcurrency } = freeze;
   return {
     // The domain may have been renamed.
     fromRunning: uuid,
-    ...{ count, keepFrozen, start, timeoutMs },
+    ...{ count, keepFrozen, shareTpm, start, timeoutMs },
     ...(wait === undefined ? {} : { wait: parseWaitFor(wait) }),
     ...(concurrency === undefined ? {} : { concurrency }),
     ...(bootConcurrency === undefined ? {} : { bootConcurrency }),

@@ -39,6 +39,14 @@ describe('the network cards of a source VM', () => {
     );
   });
 
+  it('a TPM is copied only if that is allowed', () => {
+    const withTpm = (shareTpm?: boolean): void =>
+      assertCloneable(ports, 'g', xml(card('01', 'virtio')), { template: '', spec: { tpm: true } }, { shareTpm });
+    for (const no of [undefined, false])
+      expect(() => withTpm(no)).toThrow(expect.objectContaining({ code: 'NOT_SUPPORTED', hint: expect.stringContaining('--share-tpm') }));
+    expect(() => withTpm(true)).not.toThrow();
+  });
+
   it('files of the store are found in XML', () => {
     const seed = "<source file='/srv/l&amp;b/fleets/lab/seeds/lab-001.iso'/>";
     expect(() => clone(xml(), seed)).toThrow(

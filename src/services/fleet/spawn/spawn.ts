@@ -5,7 +5,6 @@ import type { Plan } from '../../../core/fleet/plan/member-plan.js';
 import { type FleetRecord, growMembers } from '../../../core/fleet/record.js';
 import { assertWithin, limits } from '../../../core/limits.js';
 import { assertName } from '../../../core/names.js';
-import { domainSpecSchema } from '../../../core/spec/spec.js';
 import type { Ports } from '../../../ports/index.js';
 import { freezeDomain } from '../../clone/freeze.js';
 import { assertAlone, assertFreezable, assertWarm } from '../../clone/preflight.js';
@@ -96,10 +95,7 @@ async function spawnFrozen(ports: Ports, asked: SpawnOptions, began: number): Pr
       ...(nvram === undefined ? {} : { nvram: sha256(nvram) }),
     };
     const options = { ...asked, spec: frozen.spec };
-    const composed = await composeRecord(ports, options, undefined, frozen.base, sources);
-    // Use the key order of later runs: otherwise the domains' marks would differ and all would be redefined.
-    const { template: ownTemplate, ...rest } = domainSpecSchema.parse(composed.spec);
-    const record = { ...composed, spec: { ...rest, template: ownTemplate } };
+    const record = await composeRecord(ports, options, undefined, frozen.base, sources);
     assertWaitable(record.spec, asked.wait);
     const { sources: seedSources } = await loadSeedSources(ports, undefined, undefined);
     const { template, notes } = frozen;

@@ -47,6 +47,24 @@ describe('a template created from a domain', () => {
     expect(/<entry[^>]*>(.*)<\/entry>/.exec(templateFromDomain(name, xml).template)?.[1]).toBe(expected);
   });
 
+  it('gives each member a directory of its own for the state of its TPM, unless only one guest can have it', () => {
+    const withTpm = (backend: string) =>
+      templateFromDomain(
+        'g',
+        `<domain type='kvm'><name>g</name><memory>65536</memory><os><type>hvm</type></os><devices><disk type='file'><source file='/d'/><target dev='vda'/></disk>
+<tpm model='tpm-crb'>${backend}</tpm></devices></domain>`,
+      );
+    const { spec, template } = withTpm(
+      `<backend type='emulator' version='2.0'><source type='dir' path='/srv/tpm'/><encryption secret='x'/></backend>`,
+    );
+    expect(spec.tpm).toBe(true);
+    expect(template).toMatch(/<backend type="emulator" version="2.0"><encryption secret="x"\/><\/backend>/);
+    for (const type of ['external', 'passthrough'])
+      expect(() => withTpm(`<backend type='${type}'><source type='unix' path='/run/tpm'/></backend>`)).toThrow(
+        expect.objectContaining({ code: 'NOT_SUPPORTED', details: [expect.stringContaining('TPM')] }),
+      );
+  });
+
   it.each(accepted)('gives a separate member for $name', ({ name, xml }) => {
     const original = parseXml(xml, name);
     const { disks, nvram, spec } = templateFromDomain(name, xml);

@@ -4,7 +4,7 @@ import { assertRenderedDomain, hasDisk, memberMetadata, parseMemberMark, sealDef
 import { forwardedPortsIn } from '../../../../src/core/domain/network.js';
 import { compileDomainTemplate, type Platform } from '../../../../src/core/domain/template.js';
 import { memberIdentity } from '../../../../src/core/fleet/identity.js';
-import type { FleetRecord } from '../../../../src/core/fleet/record.js';
+import { type FleetRecord, parseFleetRecord } from '../../../../src/core/fleet/record.js';
 import type { BaseImage } from '../../../../src/core/image/base.js';
 import { defaultDomainSpec } from '../../../../src/core/spec/spec.js';
 
@@ -130,6 +130,14 @@ describe('the mark in the metadata', () => {
     const mark = parseMemberMark(xml);
     expect(mark).toMatchObject({ fleet: 'lab', fleetId: id, index: 3, baseName: 'golden', baseDigest: digest, definition });
     expect(JSON.parse(mark?.spec ?? '')).toEqual(record.spec);
+  });
+
+  it('is the same for a record that was composed and one that was read', () => {
+    const { seed, ...spec } = { ...record.spec, cpu: 'max', rootBytes: 1024, template: digest, userData: digest };
+    const composed = { ...record, spec: { ...spec, seed } };
+    const read = parseFleetRecord('lab', JSON.stringify(composed));
+    expect(Object.keys(read.spec)).not.toEqual(Object.keys(composed.spec));
+    expect(memberMetadata(read, member)).toBe(memberMetadata(composed, member));
   });
 
   it('changes its digest with the domain, and only then', () => {

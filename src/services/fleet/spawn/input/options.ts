@@ -15,6 +15,8 @@ export interface SpawnOptions extends WorkOptions {
   fromRunning?: string | undefined;
   /** Leave that domain stopped with its memory saved by libvirt. */
   keepFrozen?: boolean | undefined;
+  /** Whether clones may start with a copy of that domain's TPM state; otherwise a domain with a TPM is refused. */
+  shareTpm?: boolean | undefined;
   format?: 'qcow2' | 'raw' | undefined;
   trustChain?: boolean | undefined;
   /** Optional for an existing fleet. */
