@@ -13,6 +13,7 @@ export default class Reset extends BaseCommand {
     'The time does not depend on how much a guest has written.',
     'Members that were running are started again (see --start).\n\nWith --warm, the checkpoint of each member is restored and kept, and all selected members run afterwards.',
     'A member whose checkpoint is from another QEMU version, machine type or definition is reset cold.',
+    'Clones without a checkpoint are cloned again, with or without --warm.',
   ].join(' ');
   static override examples = [
     { description: 'The whole fleet', command: '<%= config.bin %> <%= command.id %> lab' },

@@ -87,7 +87,11 @@ describe('instant clones', () => {
   it('resets only the given member to the moment of the freeze', async () => {
     await run(`${fleet} 2`, 'echo mine > /root/on-disk; echo mine > /run/in-memory');
     await run(`${fleet} 3`, 'echo mine > /root/on-disk');
-    await lab.ok('reset', fleet, '2', '--json');
+    const hooked = await lab.answer('reset', fleet, '2', '--warm', '--hook', 'hostname');
+    expect(hooked).toMatchObject({ exitCode: 2, json: { error: { hint: expect.stringContaining(`cowherd exec ${fleet} -- `) } } });
+    // Without a checkpoint of its own, it returns to the memory of the freeze, also if it was off.
+    await virsh('destroy', `${fleet}-002`);
+    await lab.ok('reset', fleet, '2', '--warm');
     expect(await run(fleet, 'cat /root/on-disk /run/in-memory; hostname')).toEqual([
       `of-the-golden\nof-the-golden\n${fleet}-001`,
       `of-the-golden\nof-the-golden\n${fleet}-002`,

@@ -31,18 +31,17 @@ const verifyConcurrency = 2;
 
 type WarmOptions = WorkOptions & Pick<ResetOptions, 'fleet' | 'wait' | 'timeoutMs'>;
 
+/** @throws BAD_USAGE */
+export function assertWarmOptions({ start = 'same', keepInstance }: ResetOptions): void {
+  if (start !== 'none' && keepInstance !== true) return;
+  throw new CowherdError('BAD_USAGE', `${keepInstance === true ? '--keep-instance' : '--start none'} cannot be used with --warm`, {
+    hint: 'A warm reset restores running guests. Omit the option.',
+  });
+}
+
 /** The fleet is locked, unless it is a dry run. */
 export async function beginWarmReset(ports: Ports, options: ResetOptions): Promise<Outcome> {
   const began = ports.clock.monotonic();
-  if ((options.start ?? 'same') === 'none' || options.keepInstance === true) {
-    throw new CowherdError(
-      'BAD_USAGE',
-      `${options.keepInstance === true ? '--keep-instance' : '--start none'} cannot be used with --warm`,
-      {
-        hint: 'A warm reset restores running guests. Omit the option.',
-      },
-    );
-  }
   const record = await loadFleet(ports, options.fleet);
   assertWaitable(record.spec, options.wait);
   const chosen = selectMembers(record.name, record.members, options.members ?? []);
