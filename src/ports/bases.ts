@@ -7,6 +7,8 @@ export interface ImportRequest {
   path: string;
   format?: 'qcow2' | 'raw' | undefined;
   trustChain: boolean;
+  /** QEMU has just closed it on this host: it cannot be a truncated copy. */
+  isFromQemu?: boolean | undefined;
   name?: string | undefined;
   onProgress?: ((progress: ImportProgress) => void) | undefined;
   signal?: AbortSignal | undefined;

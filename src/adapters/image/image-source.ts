@@ -69,7 +69,7 @@ export async function inspect(
     });
   }
   // Before any tool opens it: opening follows the file names in the header.
-  if (format === 'qcow2') assertImportable(path, parseQcow2Header(path, head), size, request.trustChain);
+  if (format === 'qcow2') assertImportable(path, parseQcow2Header(path, head), size, request);
   try {
     // Raw images too, to detect a writer that has it open.
     await images.info(path, format);

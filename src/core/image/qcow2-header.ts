@@ -110,9 +110,15 @@ export function parseQcow2Header(path: string, head: Buffer): Qcow2Header {
  * Refuses images that cannot become base images.
  * @param fileBytes the length of the file
  * @param trustChain accept backing files and external data files, which are flattened on import
+ * @param isFromQemu it is not a copy, so it may end anywhere: where a snapshot was deleted, the file keeps its length
  * @throws BASE_REFUSED
  */
-export function assertImportable(path: string, header: Qcow2Header, fileBytes: bigint, trustChain: boolean): void {
+export function assertImportable(
+  path: string,
+  header: Qcow2Header,
+  fileBytes: bigint,
+  { trustChain, isFromQemu = false }: { trustChain: boolean; isFromQemu?: boolean | undefined },
+): void {
   const refuse = (reason: string, hint: string): never => {
     throw new CowherdError('BASE_REFUSED', `${path} ${reason}`, { hint });
   };
@@ -125,7 +131,7 @@ export function assertImportable(path: string, header: Qcow2Header, fileBytes: b
   const bringAgain = 'Copy it again from its source.';
   if (header.l1End > fileBytes) refuse('ends before its tables do: it is truncated', bringAgain);
   // QEMU's files end at whole sectors, except for tables at the end; qemu-img check ignores a truncated last cluster.
-  const mayEndAnywhere = header.internalSnapshots > 0 || header.hasAutoclear || header.l1End === fileBytes;
+  const mayEndAnywhere = isFromQemu || header.internalSnapshots > 0 || header.hasAutoclear || header.l1End === fileBytes;
   if (fileBytes % 512n !== 0n && !mayEndAnywhere) {
     refuse(
       'ends within a sector: it is truncated',

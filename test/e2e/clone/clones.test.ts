@@ -45,6 +45,9 @@ describe('instant clones', () => {
     const watch = setInterval(async () => {
       for (const name of await readdir(lab.path('fleets', fleet)).catch(() => [])) if (/-memory-\d+$/.test(name)) copies.add(name);
     }, 50);
+    // The disk keeps an odd length if its last snapshot is removed.
+    await lab.ok('checkpoint', golden);
+    await lab.ok('checkpoint', golden, '--drop');
     const words = ['spawn', fleet, '--from-running', goldenName, '--count', '3', '--boot-concurrency', '2', '--wait', 'address'];
     const outcome = await lab.ok(...words).finally(() => clearInterval(watch));
     expect(outcome.counts).toMatchObject({ created: 3, started: 3, failed: 0 });

@@ -48,7 +48,7 @@ export async function importBase(
     isOfClones = false,
   }: SpawnOptions & {
     baseName?: string;
-    /** Clones get their own identity: skip the warnings about shared state in the image. */
+    /** Clones get their own identity: skip the warnings about shared state in the image. It is the disk of a VM that was just frozen. */
     isOfClones?: boolean;
   },
 ): Promise<{ base: BaseImage; notes: string[]; isDigestKnown: boolean }> {
@@ -59,6 +59,7 @@ export async function importBase(
         format,
         name: baseName,
         trustChain: trustChain === true,
+        isFromQemu: isOfClones,
         signal,
         onProgress: (progress) =>
           onProgress?.({ kind: 'bytes', what: `${dryRun === true ? 'reading' : 'importing'} ${path}`, ...progress }),
