@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { median } from 'simple-statistics';
 import { buildGolden } from '../scripts/golden.js';
 import { nonZeroSegments } from '../src/core/image/overlay.js';
+import { defaultOverlayFormat } from '../src/core/image/overlay-format.js';
 import { openHost } from '../src/index.js';
 import type { Bench } from './bench.js';
 
@@ -17,7 +18,7 @@ export async function benchOverlays({ store, scratch, row, sizes: { overlays: co
     const golden = join(scratch, 'golden-o.qcow2');
     await buildGolden(golden, { filledMiB: 1 });
     const { base } = await host.bases.locked(() => host.bases.import({ path: golden, trustChain: false }));
-    const image = await host.images.freshOverlay(base, await host.overlays.scratchPath(fleet));
+    const image = await host.images.freshOverlay(base, await host.overlays.scratchPath(fleet), defaultOverlayFormat);
     const segments = nonZeroSegments(image);
     const times = { cowherd: [] as number[], plain: [] as number[] };
     const names = Array.from({ length: count }, (_, index) => `o-${index}`);

@@ -1,4 +1,5 @@
 import type { BaseImage } from '../core/image/base.js';
+import type { OverlayFormat } from '../core/image/overlay-format.js';
 
 export interface ImageInfo {
   format: string;
@@ -20,6 +21,8 @@ export interface ConvertRequest {
   target: ImageFile;
   /** Write an overlay with only the differences from this image; default: one standalone file. */
   backing?: ImageFile | undefined;
+  /** Of a qcow2 target; default: that of qemu-img. */
+  layout?: OverlayFormat | undefined;
   compress?: boolean | undefined;
   onProgress?: ((percent: number) => void) | undefined;
   signal?: AbortSignal | undefined;
@@ -32,11 +35,11 @@ export interface ImageTool {
   /** @throws BASE_REFUSED if it is corrupt; @returns a warning if clusters are leaked */
   check(path: string, signal?: AbortSignal): Promise<string | undefined>;
   /** The bytes of a fresh, empty overlay on a base image. @param virtualBytes virtual size; default: that of the base image */
-  freshOverlay(base: BaseImage, scratchPath: string, virtualBytes?: number): Promise<Buffer>;
+  freshOverlay(base: BaseImage, scratchPath: string, layout: OverlayFormat, virtualBytes?: number): Promise<Buffer>;
   /** Enlarges a qcow2 image that is not in use; does nothing if it is already as large. In place. */
   grow(path: string, virtualBytes: number): Promise<void>;
   /** The bytes of a blank qcow2 disk. @param virtualBytes virtual size */
-  blankDisk(virtualBytes: number, scratchPath: string): Promise<Buffer>;
+  blankDisk(virtualBytes: number, scratchPath: string, layout: OverlayFormat): Promise<Buffer>;
   /** Rebases an overlay onto another base image without changing its content: the differences are copied into it. In place; it must not be in use. Does nothing if it is already based on that image.
    */
   rebase(overlay: string, base: BaseImage, signal?: AbortSignal): Promise<void>;

@@ -10,6 +10,7 @@ import type { FleetRecord } from '../../core/fleet/record.js';
 import { type AcceleratorFault, acceleratorFaultOf, faultText } from '../../core/host/accelerator-faults.js';
 import type { BaseImage } from '../../core/image/base.js';
 import { longModeSector, readProbeLine } from '../../core/image/long-mode-sector.js';
+import { formerOverlayFormat } from '../../core/image/overlay-format.js';
 import { defaultDomainSpec } from '../../core/spec/spec.js';
 import type { Hypervisor } from '../../ports/hypervisor.js';
 import type { ImageTool } from '../../ports/images.js';
@@ -78,7 +79,9 @@ export class ProbeGuests {
       await writeFile(path, Buffer.concat([longModeSector()], 1024 * 1024), { mode: 0o644, flag: 'wx' });
       await chmod(path, 0o644);
       const base = { name: 'probe', digest: '0'.repeat(64), path, format: 'raw', backing: [] as BaseImage['backing'] } as BaseImage;
-      const overlay = await ports.images.freshOverlay(base, join(directory, `cowherd-probe-${randomUUID().slice(0, 8)}.qcow2`));
+      // The format that every QEMU knows: the result is for all fleets.
+      const scratch = join(directory, `cowherd-probe-${randomUUID().slice(0, 8)}.qcow2`);
+      const overlay = await ports.images.freshOverlay(base, scratch, formerOverlayFormat);
       const guests = new ProbeGuests(ports, directory, base, overlay, options.template, options.lean);
       guests.#made.push(path);
       return guests;

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { CowherdError } from '../../core/errors.js';
 import type { BaseImage } from '../../core/image/base.js';
 import { OpenElsewhere } from '../../core/image/open-elsewhere.js';
+import type { OverlayFormat } from '../../core/image/overlay-format.js';
 import { shellWord } from '../../core/quoting.js';
 import type { ConvertRequest, ImageFile, ImageInfo, ImageTool } from '../../ports/images.js';
 import { processesWith } from '../host/open-files.js';
@@ -70,9 +71,9 @@ export class QemuImg implements ImageTool {
     });
   }
 
-  freshOverlay(base: BaseImage, scratchPath: string, virtualBytes = 0): Promise<Buffer> {
+  freshOverlay(base: BaseImage, scratchPath: string, layout: OverlayFormat, virtualBytes = 0): Promise<Buffer> {
     const size = virtualBytes > base.virtualBytes ? [String(virtualBytes)] : [];
-    return this.#fresh(scratchPath, ['-F', base.format, '-b', base.path, scratchPath, ...size]);
+    return this.#fresh(scratchPath, [...layoutOptions(layout), '-F', base.format, '-b', base.path, scratchPath, ...size]);
   }
 
   async grow(path: string, virtualBytes: number): Promise<void> {
@@ -81,8 +82,8 @@ export class QemuImg implements ImageTool {
     await explainLock(path, runTool('qemu-img', ['resize', '-q', '-f', 'qcow2', path, String(virtualBytes)], { inherit: this.#inherit() }));
   }
 
-  blankDisk(virtualBytes: number, scratchPath: string): Promise<Buffer> {
-    return this.#fresh(scratchPath, [scratchPath, String(virtualBytes)]);
+  blankDisk(virtualBytes: number, scratchPath: string, layout: OverlayFormat): Promise<Buffer> {
+    return this.#fresh(scratchPath, [...layoutOptions(layout), scratchPath, String(virtualBytes)]);
   }
 
   async #fresh(scratchPath: string, what: readonly string[]): Promise<Buffer> {
@@ -116,9 +117,10 @@ export class QemuImg implements ImageTool {
     await explainLock(path, runTool('qemu-img', args, { timeoutMs: longMs, inherit: this.#inherit() }));
   }
 
-  async convert({ source, target, backing, compress = false, onProgress, signal }: ConvertRequest): Promise<void> {
+  async convert({ source, target, backing, layout, compress = false, onProgress, signal }: ConvertRequest): Promise<void> {
     const onto = backing === undefined ? [] : ['-B', backing.path, '-F', backing.format];
-    const args = ['-p', '-f', source.format, '-O', target.format, ...onto, ...(compress ? ['-c'] : []), source.path, target.path];
+    const how = [...onto, ...(layout === undefined ? [] : layoutOptions(layout)), ...(compress ? ['-c'] : [])];
+    const args = ['-p', '-f', source.format, '-O', target.format, ...how, source.path, target.path];
     await explainLock(
       source.path,
       runTool('qemu-img', ['convert', ...args], {
@@ -144,6 +146,11 @@ export class QemuImg implements ImageTool {
     const { exitCode } = await runTool('qemu-img', args, { timeoutMs: longMs, signal, acceptedExitCodes: [0, 1] });
     return exitCode === 0;
   }
+}
+
+/** A QEMU before 5.2 does not know the name extended_l2, so it is only used if the feature is wanted. */
+export function layoutOptions({ clusterBytes, extendedL2 }: OverlayFormat): string[] {
+  return ['-o', `cluster_size=${clusterBytes}${extendedL2 ? ',extended_l2=on' : ''}`];
 }
 
 /** Reads what `qemu-img -p` prints. */

@@ -2,8 +2,9 @@ import { createHash, type Hash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { CowherdError } from '../../core/errors.js';
+import { entryBytes } from '../../core/image/overlay-format.js';
 import {
-  clusterEntry,
+  clusterParts,
   type InternalSnapshot,
   maxL1Bytes,
   maxTableBytes,
@@ -116,7 +117,7 @@ class SnapshotImage {
   /**
    * The digest covers the guest's clusters, each preceded by its position on the guest's disk. In 0.1.0 the positions of clusters that
    * are adjacent in the file preceded all of them.
-   * @returns undefined if the file is truncated
+   * @returns undefined if the file is truncated or damaged
    */
   async held(
     { l1Offset, l1Entries, stateBytes }: InternalSnapshot,
@@ -124,9 +125,9 @@ class SnapshotImage {
     signal: AbortSignal | undefined,
   ): Promise<HeldSnapshot | undefined> {
     if (l1Entries * 8 > maxL1Bytes) return undefined;
-    const { clusterBits } = this.#place;
+    const { clusterBits, extendedL2 } = this.#place;
     const clusterBytes = 2 ** clusterBits;
-    const perTable = clusterBytes / 8;
+    const perTable = clusterBytes / entryBytes(extendedL2);
     const hash = createHash('sha256').update(`${clusterBits} ${l1Entries} ${stateBytes}\n`);
     try {
       const l1 = await this.#read(l1Offset, l1Entries * 8);
@@ -136,35 +137,38 @@ class SnapshotImage {
         if (at !== 0) await this.#hashTable(hash, await this.#read(at, clusterBytes), table * perTable, isFree);
       }
     } catch (error) {
-      if (error instanceof CutShort) return undefined;
+      if (error instanceof Damaged) return undefined;
       throw error;
     }
     return { digest: `${isFree ? layoutFreePrefix : ''}${hash.digest('hex')}`, stateBytes };
   }
 
   async #hashTable(hash: Hash, table: Buffer, firstCluster: number, isFree: boolean): Promise<void> {
-    const clusterBytes = 2 ** this.#place.clusterBits;
-    // Reads adjacent clusters at once.
+    const { clusterBits, extendedL2 } = this.#place;
+    // Reads adjacent clusters at once. Reading past subclusters that are not hashed is faster than another call.
+    const widestGap = extendedL2 && isFree ? 2 ** clusterBits : 0;
     let run = { offset: 0, bytes: 0 };
     let clusters: HashedCluster[] = [];
     this.#chunk ??= Buffer.allocUnsafe(chunkBytes);
     const chunk = this.#chunk;
     const flush = async (): Promise<void> => {
-      if (!isFree) for (const { place } of clusters) hash.update(place);
+      if (!isFree) for (const { place } of clusters) hash.update(place ?? '');
       const feed = isFree ? byCluster(hash, clusters) : (data: Buffer) => void hash.update(data);
       for (let done = 0; done < run.bytes; done += chunkBytes)
         feed(await this.#read(run.offset + done, Math.min(chunkBytes, run.bytes - done), false, chunk));
       run = { offset: 0, bytes: 0 };
       clusters = [];
     };
-    for (let entry = 0; entry < table.length / 8; entry++) {
-      const cluster = clusterEntry(table, entry, this.#place.clusterBits);
-      if (cluster === undefined) continue;
-      const { kind, offset } = cluster;
-      const bytes = cluster.kind === 'compressed' ? cluster.bytes : kind === 'zero' ? 0 : clusterBytes;
-      if (offset !== run.offset + run.bytes || run.bytes >= chunkBytes) await flush();
-      clusters.push({ place: `${kind} ${firstCluster + entry}\n`, bytes });
-      run = run.bytes === 0 ? { offset, bytes } : { offset: run.offset, bytes: run.bytes + bytes };
+    for (let entry = 0; entry < table.length / entryBytes(extendedL2); entry++) {
+      const parts = clusterParts(table, entry, this.#place);
+      if (parts === undefined) throw new Damaged();
+      for (const { kind, offset, bytes, subclusters } of parts) {
+        const gap = offset - (run.offset + run.bytes);
+        if (run.bytes === 0 || gap < 0 || gap >= Math.max(1, widestGap) || run.bytes >= chunkBytes) await flush();
+        else if (gap > 0) clusters.push({ place: undefined, bytes: gap });
+        clusters.push({ place: `${kind} ${firstCluster + entry}${subclusters}\n`, bytes });
+        run = run.bytes === 0 ? { offset, bytes } : { offset: run.offset, bytes: run.bytes + gap + bytes };
+      }
     }
     await flush();
   }
@@ -172,18 +176,18 @@ class SnapshotImage {
   async #read(offset: number, bytes: number, mayEnd = false, into?: Buffer): Promise<Buffer> {
     // A damaged image may give any table size.
     const { size } = await this.#handle.stat();
-    if (!mayEnd && offset + bytes > size) throw new CutShort();
+    if (!mayEnd && offset + bytes > size) throw new Damaged();
     const length = Math.max(0, Math.min(bytes, size - offset));
     const buffer = into ?? Buffer.allocUnsafe(length);
     const { bytesRead } = await this.#handle.read(buffer, 0, length, offset);
-    if (bytesRead < bytes && !mayEnd) throw new CutShort();
+    if (bytesRead < bytes && !mayEnd) throw new Damaged();
     return buffer.subarray(0, bytesRead);
   }
 }
 
 interface HashedCluster {
-  /** The hashed position on the guest's disk. */
-  place: string;
+  /** The hashed position on the guest's disk; undefined for bytes that are not hashed. */
+  place: string | undefined;
   bytes: number;
 }
 
@@ -191,10 +195,12 @@ interface HashedCluster {
 function byCluster(hash: Hash, clusters: readonly HashedCluster[]): (data: Buffer) => void {
   let next = 0;
   let left = 0;
+  let isHashed = false;
   const begin = (): void => {
     while (left === 0 && next < clusters.length) {
       const { place, bytes } = clusters[next++] as HashedCluster;
-      hash.update(place);
+      isHashed = place !== undefined;
+      if (place !== undefined) hash.update(place);
       left = bytes;
     }
   };
@@ -202,14 +208,15 @@ function byCluster(hash: Hash, clusters: readonly HashedCluster[]): (data: Buffe
   return (data) => {
     for (let at = 0; at < data.length; begin()) {
       const part = data.subarray(at, at + left);
-      hash.update(part);
+      if (isHashed) hash.update(part);
       at += part.length;
       left -= part.length;
     }
   };
 }
 
-class CutShort extends Error {}
+/** Damaged or truncated. */
+class Damaged extends Error {}
 
 async function withImage<T>(path: string, work: (image: SnapshotImage) => Promise<T>): Promise<T | undefined> {
   let handle: FileHandle | undefined;

@@ -1,9 +1,10 @@
 import { Flags } from '@oclif/core';
 import type { z } from 'zod';
 import { CowherdError } from '../../core/errors.js';
+import { defaultOverlayFormat, formatOverlay } from '../../core/image/overlay-format.js';
 import { limits } from '../../core/limits.js';
 import { parseFlagValues } from '../../core/spec/flag-values.js';
-import type { DiskSpec, DomainSpec, diskInputSchema, FleetInput, GivenSpec } from '../../core/spec/spec.js';
+import type { DiskSpec, DomainSpec, diskInputSchema, FleetInput, fleetSchema, GivenSpec } from '../../core/spec/spec.js';
 
 /** Flags for the domain of a member, shared by spawn and template render. */
 export const specFlags = {
@@ -48,6 +49,10 @@ export const specFlags = {
     description: 'add a blank disk to each guest: SIZE, or SIZE,bus=virtio|scsi|sata,name=NAME; a reset clears it',
     helpValue: 'SIZE[,…]',
     multiple: true,
+  }),
+  overlay: Flags.string({
+    description: `format of new disks: cluster-size=SIZE,extended-l2=on|off, or one of the two [default: ${formatOverlay(defaultOverlayFormat)}]`,
+    helpValue: 'SETTING[,…]',
   }),
   'ssh-user': Flags.string({ description: 'user name for ssh, cp and exec [default: root]', helpValue: 'NAME' }),
   'forward-ssh': Flags.boolean({
@@ -112,6 +117,21 @@ function parseDisk(word: string): z.input<typeof diskInputSchema> {
   return { size, ...Object.fromEntries(pairs.map((pair) => [pair?.[1], pair?.[2]])) };
 }
 
+/** `cluster-size=128KiB,extended-l2=on` → the form used in fleet files. @throws BAD_USAGE */
+function parseOverlay(word: string): NonNullable<z.input<typeof fleetSchema>['overlay']> {
+  const given: NonNullable<z.input<typeof fleetSchema>['overlay']> = {};
+  for (const setting of word.split(',')) {
+    const [, name, size, state] = /^(cluster-size|extended-l2)=(?:(\d\w*)|(on|off))$/.exec(setting) ?? [];
+    if (name === 'cluster-size' && size !== undefined) given.clusterSize = size;
+    else if (name === 'extended-l2' && state !== undefined) given.extendedL2 = state === 'on';
+    else
+      throw new CowherdError('BAD_USAGE', `Invalid --overlay ${word}`, {
+        hint: 'Write it as --overlay cluster-size=128KiB,extended-l2=on, or with one of the two.',
+      });
+  }
+  return given;
+}
+
 /** Gives names to unnamed disks. */
 function namedDisks(disks: FleetInput['disks']): DiskSpec[] | undefined {
   return disks?.map(({ name, size, bus }, position) => ({ name: name ?? `data${position + 1}`, bus, bytes: size * 1024 ** 2 }));
@@ -122,6 +142,7 @@ export interface SpecFlagValues {
   tpm?: boolean | undefined;
   disk?: string[] | undefined;
   'disk-size'?: string | undefined;
+  overlay?: string | undefined;
   memory?: string | undefined;
   vcpus?: number | undefined;
   'virt-type'?: DomainSpec['virtType'] | undefined;
@@ -148,6 +169,7 @@ export function specOf(flags: SpecFlagValues, input: Partial<FleetInput> = {}): 
     sshUser: flags['ssh-user'],
     rootSize: flags['disk-size'],
     disks: flags.disk?.map(parseDisk),
+    overlay: flags.overlay === undefined ? undefined : parseOverlay(flags.overlay),
   });
   const disks = namedDisks(given.disks ?? input.disks);
   assertDiskNames(disks);
@@ -168,5 +190,6 @@ export function specOf(flags: SpecFlagValues, input: Partial<FleetInput> = {}): 
     tpm: flags.tpm ?? input.tpm,
     rootBytes: rootSize === undefined ? undefined : rootSize * 1024 ** 2,
     disks,
+    overlay: given.overlay ?? input.overlay,
   } as GivenSpec;
 }

@@ -11,6 +11,7 @@ export interface Qcow2Header {
   dirty: boolean;
   corrupt: boolean;
   externalDataFile: boolean;
+  clusterBytes: number;
   extendedL2: boolean;
   internalSnapshots: number;
   /** End of the L1 table in the file; the file of an empty disk ends there. */
@@ -94,6 +95,7 @@ export function parseQcow2Header(path: string, head: Buffer): Qcow2Header {
   return {
     version,
     virtualBytes: head.readBigUInt64BE(24),
+    clusterBytes: 2 ** head.readUInt32BE(20),
     hasBackingFile: head.readBigUInt64BE(8) !== 0n,
     encrypted: head.readUInt32BE(32) !== 0,
     internalSnapshots: head.readUInt32BE(60),

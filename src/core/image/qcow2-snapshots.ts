@@ -1,7 +1,11 @@
+import { entryBytes } from './overlay-format.js';
+
 /** Parses the internal snapshots of a qcow2 image. Source: QEMU docs/interop/qcow2.txt */
 
 export interface SnapshotPlace {
   clusterBits: number;
+  /** Entries of L2 tables have a second half: which of the subclusters are allocated. */
+  extendedL2: boolean;
   /** Tables beyond these limits are not from cowherd. */
   snapshots: number;
   tableOffset: number;
@@ -24,6 +28,8 @@ const maxSnapshots = 65_536;
 export const maxTableBytes = 64 * 2 ** 20;
 export const maxL1Bytes = 32 * 2 ** 20;
 const dirty = 1;
+const extended = 16;
+const subclusters = 32;
 
 /**
  * @param head the first 104 bytes of the file
@@ -32,15 +38,17 @@ const dirty = 1;
 export function snapshotPlace(head: Buffer): SnapshotPlace | undefined {
   if (head.length < 104 || head.readUInt32BE(0) !== 0x514649fb || head.readUInt32BE(4) !== 3) return undefined;
   const clusterBits = head.readUInt32BE(20);
-  // Corrupt, external data, other compression, extended L2 entries: cowherd's overlays have none of these.
-  if (head.readUInt32BE(72) !== 0 || (head.readUInt32BE(76) & ~dirty) !== 0) return undefined;
+  // Corrupt, external data, other compression: cowherd's overlays have none of these.
+  if (head.readUInt32BE(72) !== 0 || (head.readUInt32BE(76) & ~(dirty | extended)) !== 0) return undefined;
+  const extendedL2 = (head.readUInt32BE(76) & extended) !== 0;
+  if (clusterBits < (extendedL2 ? 14 : 9) || clusterBits > 21) return undefined;
   const snapshots = head.readUInt32BE(60);
   const tableOffset = head.readBigUInt64BE(64);
-  const perTable = 2 ** (clusterBits - 3);
+  const perTable = 2 ** clusterBits / entryBytes(extendedL2);
   const diskEntries = Math.ceil(Number(head.readBigUInt64BE(24)) / 2 ** clusterBits / perTable);
   const active = { offset: Number(head.readBigUInt64BE(40)), entries: head.readUInt32BE(36), diskEntries };
-  if (clusterBits < 9 || clusterBits > 21 || snapshots > maxSnapshots || tableOffset > BigInt(Number.MAX_SAFE_INTEGER)) return undefined;
-  return { clusterBits, snapshots, tableOffset: Number(tableOffset), active };
+  if (snapshots > maxSnapshots || tableOffset > BigInt(Number.MAX_SAFE_INTEGER)) return undefined;
+  return { clusterBits, extendedL2, snapshots, tableOffset: Number(tableOffset), active };
 }
 
 /**
@@ -66,11 +74,15 @@ export function parseSnapshotTable(table: Buffer, count: number): InternalSnapsh
   return found;
 }
 
-/** One entry of an L2 table; undefined if the guest's cluster is not in this file. */
-export type ClusterEntry =
-  | { kind: 'data' | 'zero'; offset: number }
-  /** Bytes of a compressed cluster. */
-  | { kind: 'compressed'; offset: number; bytes: number };
+/** What this file has of a cluster of the guest: all of it, or with subclusters the adjacent ones that are read from the same place. */
+export interface ClusterPart {
+  kind: 'data' | 'zero' | 'compressed';
+  offset: number;
+  /** In the file: none of zeros, and fewer than the cluster has if it is compressed. */
+  bytes: number;
+  /** Which subclusters, for a digest; empty if the image has none. */
+  subclusters: string;
+}
 
 const offsetMaskHigh = 0x00ff_ffff;
 const offsetMaskLow = 0xffff_fe00;
@@ -80,17 +92,45 @@ export function tableOffset(table: Buffer, entry: number): number {
   return (table.readUInt32BE(entry * 8) & offsetMaskHigh) * 2 ** 32 + ((table.readUInt32BE(entry * 8 + 4) & offsetMaskLow) >>> 0);
 }
 
-/** Masks the COPIED bit, which changes with snapshots and does not affect the content. */
-export function clusterEntry(table: Buffer, entry: number, clusterBits: number): ClusterEntry | undefined {
-  const high = table.readUInt32BE(entry * 8);
-  const low = table.readUInt32BE(entry * 8 + 4);
+/**
+ * The parts of a cluster that are in this file. Masks the COPIED bit, which changes with snapshots and does not affect the content.
+ * @returns undefined if the entry is invalid
+ */
+export function clusterParts(
+  table: Buffer,
+  entry: number,
+  { clusterBits, extendedL2 }: Pick<SnapshotPlace, 'clusterBits' | 'extendedL2'>,
+): ClusterPart[] | undefined {
+  const at = entry * entryBytes(extendedL2);
+  const high = table.readUInt32BE(at);
+  const low = table.readUInt32BE(at + 4);
   if ((high & 0x4000_0000) !== 0) {
     const descriptor = (BigInt(high & 0x3fff_ffff) << 32n) | BigInt(low);
     const bits = BigInt(62 - (clusterBits - 8));
     const offset = Number(descriptor & ((1n << bits) - 1n));
-    return { kind: 'compressed', offset, bytes: (Number(descriptor >> bits) + 1) * 512 - (offset % 512) };
+    return [{ kind: 'compressed', offset, bytes: (Number(descriptor >> bits) + 1) * 512 - (offset % 512), subclusters: '' }];
   }
   const offset = (high & offsetMaskHigh) * 2 ** 32 + ((low & offsetMaskLow) >>> 0);
-  if ((low & 1) !== 0) return { kind: 'zero', offset: 0 };
-  return offset === 0 ? undefined : { kind: 'data', offset };
+  if (extendedL2) {
+    const [zeros, allocated] = [table.readUInt32BE(at + 8), table.readUInt32BE(at + 12)];
+    return subclusterParts(offset, zeros, allocated, 2 ** clusterBits / subclusters);
+  }
+  if ((low & 1) !== 0) return [{ kind: 'zero', offset: 0, bytes: 0, subclusters: '' }];
+  return offset === 0 ? [] : [{ kind: 'data', offset, bytes: 2 ** clusterBits, subclusters: '' }];
+}
+
+/** Those that are not allocated are left out: the file may end before them, and may have anything in their place. */
+function subclusterParts(host: number, zeros: number, allocated: number, each: number): ClusterPart[] | undefined {
+  // QEMU too refuses such a cluster.
+  if ((zeros & allocated) !== 0 || (host === 0 && allocated !== 0)) return undefined;
+  const parts: ClusterPart[] = [];
+  const kindOf = (index: number) => (((zeros >>> index) & 1) !== 0 ? 'zero' : ((allocated >>> index) & 1) !== 0 ? 'data' : undefined);
+  for (let first = 0, end = 1; first < subclusters; first = end++) {
+    const kind = kindOf(first);
+    while (end < subclusters && kindOf(end) === kind) end++;
+    const count = end - first;
+    const where = kind === 'data' ? { offset: host + first * each, bytes: count * each } : { offset: 0, bytes: 0 };
+    if (kind !== undefined) parts.push({ kind, ...where, subclusters: `.${first}+${count}` });
+  }
+  return parts;
 }

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { baseRefSchema } from '../fleet/record.js';
 import { warmMemorySchema } from '../image/base.js';
-import { diskSpecSchema } from '../spec/spec.js';
+import { diskSpecSchema, domainSpecSchema } from '../spec/spec.js';
 
 /** What is known about a memory before its files are read. */
 export const memoryFactsSchema = warmMemorySchema.omit({ digest: true, seal: true, bytes: true, allocatedBytes: true, ram: true });
@@ -25,6 +25,7 @@ export const freezeSchema = z.strictObject({
   timeoutMs: z.number().positive().optional(),
   concurrency: z.number().int().positive().optional(),
   bootConcurrency: z.number().int().positive().optional(),
+  overlay: domainSpecSchema.shape.overlay,
   /** Addresses of the source VM's network cards and its types of host keys. */
   addresses: z.array(z.string()),
   hostKeyTypes: z.array(z.string()),

@@ -2,6 +2,7 @@ import prettyBytes from 'pretty-bytes';
 import type { MemberMark } from '../fleet/observation.js';
 import type { FleetRecord } from '../fleet/record.js';
 import { choiceSchema, formatChoice } from '../host/cpu.js';
+import { formatOverlay, formerOverlayFormat } from '../image/overlay-format.js';
 import { type DomainSpec, domainSpecSchema } from './spec.js';
 
 /** Differences between a member's definition and the spec of its fleet, for display. */
@@ -63,6 +64,8 @@ function specChanges(before: DomainSpec, after: DomainSpec): string[] {
   const changes: string[] = [];
   if (before.memoryMiB !== after.memoryMiB) changes.push(`memory ${before.memoryMiB} → ${after.memoryMiB} MiB`);
   if (before.rootBytes !== after.rootBytes) changes.push(`root disk ${sizeOf(before.rootBytes)} → ${sizeOf(after.rootBytes)}`);
+  const [was, is] = [before, after].map(({ overlay = formerOverlayFormat }) => formatOverlay(overlay));
+  if (was !== is) changes.push(`format of new disks ${was} → ${is}`);
   for (const [key, label] of entriesOf(labels))
     if (before[key] !== after[key]) changes.push(`${label} ${shown(before[key])} → ${shown(after[key])}`);
   for (const [key, label] of entriesOf(sources))

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { isPublicKey } from '../guest/ssh-keys.js';
+import { clusterSizeRule, completeFormat, formatProblem, isClusterSize, parseClusterSize } from '../image/overlay-format.js';
 import { limits, maxLength, type Range } from '../limits.js';
 import { namePattern, nameRule } from '../names.js';
 
@@ -86,4 +87,40 @@ export const diskSize = z
       return z.NEVER;
     }
     return mib;
+  });
+
+const clusterSize = z
+  .union([z.number().int(), z.string()])
+  .describe('A power of two from 512 bytes to 2 MiB: a number of bytes, or a string such as "64KiB" or "128KiB".')
+  .transform((value, context) => {
+    const bytes = parseClusterSize(String(value));
+    if (bytes !== undefined) return bytes;
+    context.addIssue({ code: 'custom', message: `is not a cluster size: ${clusterSizeRule}` });
+    return z.NEVER;
+  });
+
+/** The format of overlays as written in a fleet file. */
+export const overlayInput = z.strictObject({
+  clusterSize: clusterSize.optional(),
+  extendedL2: z
+    .boolean()
+    .optional()
+    .describe('Divide each cluster into 32 subclusters: small scattered writes take less space (clusters of at least 16 KiB).'),
+});
+
+/** Both parts of it, as recorded. */
+export const overlay = overlayInput.transform(({ clusterSize: clusterBytes, extendedL2 }, context) => {
+  const format = completeFormat({ clusterBytes, extendedL2 });
+  const problem = formatProblem(format);
+  if (problem === undefined) return format;
+  context.addIssue({ code: 'custom', path: [clusterBytes === undefined ? 'extendedL2' : 'clusterSize'], message: problem });
+  return z.NEVER;
+});
+
+/** As recorded. */
+export const overlayFormat = z
+  .strictObject({ clusterBytes: z.number().refine(isClusterSize, `is not a cluster size: ${clusterSizeRule}`), extendedL2: z.boolean() })
+  .superRefine((format, context) => {
+    const problem = formatProblem(format);
+    if (problem !== undefined) context.addIssue({ code: 'custom', path: ['clusterBytes'], message: problem });
   });

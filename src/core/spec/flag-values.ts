@@ -16,10 +16,13 @@ export function parseFlagValues<T extends Partial<z.input<typeof fleetSchema>>>(
 
 const flagOf: Readonly<Record<string, string>> = { disks: '--disk', rootSize: '--disk-size', sshUser: '--ssh-user', variables: '--var' };
 
+/** Parts of a flag that a fleet file calls otherwise. */
+const partOf: Readonly<Record<string, string>> = { clusterSize: 'cluster-size', extendedL2: 'extended-l2' };
+
 /** The flag of a value, with the relevant part: `--disk name`. */
 function flagAt([first, ...rest]: readonly PropertyKey[]): string {
   const field = String(first);
-  const parts = rest.filter((part) => typeof part !== 'number' && part !== 'size').map(String);
+  const parts = rest.filter((part) => typeof part !== 'number' && part !== 'size').map((part) => partOf[String(part)] ?? String(part));
   return [flagOf[field] ?? `--${field}`, ...parts].join(' ');
 }
 

@@ -1,9 +1,25 @@
 import { z } from 'zod';
 import { CowherdError } from '../errors.js';
 import { cpuSchema } from '../host/cpu.js';
+import { defaultOverlayFormat, formatOverlay } from '../image/overlay-format.js';
 import { formatRange, limits, maxLength } from '../limits.js';
 import { namePattern, nameRule } from '../names.js';
-import { concurrency, diskSize, file, integerWithin, memory, name, network, seed, sshKeys, sshUser, variables } from './field-schemas.js';
+import {
+  concurrency,
+  diskSize,
+  file,
+  integerWithin,
+  memory,
+  name,
+  network,
+  overlay,
+  overlayFormat,
+  overlayInput,
+  seed,
+  sshKeys,
+  sshUser,
+  variables,
+} from './field-schemas.js';
 import { findingsIn } from './file-findings.js';
 import type { YamlValue } from './yaml-document.js';
 
@@ -75,6 +91,11 @@ export const domainSpecSchema = z.strictObject({
   warm: z.string().optional(),
   /** Network interfaces of the template, and so MAC addresses of a member. */
   nics: integerWithin(limits.nics).default(1),
+  /**
+   * Of new disks, overlays or blank ones. Absent in fleets of cowherd 0.1.0, see formerOverlayFormat. The last field: in an older
+   * fleet it is appended, and the definitions of the members contain the spec in this order.
+   */
+  overlay: overlayFormat.optional(),
 });
 export type DomainSpec = z.infer<typeof domainSpecSchema>;
 
@@ -111,6 +132,7 @@ export const defaultDomainSpec: DomainSpec = {
   tpm: false,
   disks: [],
   nics: 1,
+  overlay: defaultOverlayFormat,
 };
 /** A blank disk as written in a fleet file. */
 export const diskInputSchema = z.strictObject({
@@ -144,6 +166,11 @@ export const fleetSchema = z.strictObject({
   diskCache: domainSpecSchema.shape.diskCache
     .optional()
     .describe("QEMU's cache mode of the overlays (default writeback; unsafe is faster, but loses more data if the host crashes)."),
+  overlay: overlay
+    .optional()
+    .describe(
+      `Format of the disks that are created from now on (default: ${formatOverlay(defaultOverlayFormat)}); existing disks keep theirs until a reset.`,
+    ),
   lean: z.boolean().optional().describe('Omit devices that slow startup: USB, the option ROM, the CPU feature query (default true).'),
   template: file.optional().describe('Your own domain XML template (relative to this file); see "cowherd template eject".'),
   variables: variables.optional().describe('Additional variables for the templates, as {{vars.NAME}}.'),
@@ -234,6 +261,7 @@ export function parseFleetFile(document: unknown, where: string, locate?: YamlVa
 
 function knownKeys(path: readonly PropertyKey[], isLab: boolean): string[] {
   if (path.at(-2) === 'disks') return Object.keys(diskInputSchema.shape);
+  if (path.at(-1) === 'overlay') return Object.keys(overlayInput.shape);
   const keys = Object.keys(fleetSchema.shape);
   return path.length > 0 ? keys : isLab ? ['fleets'] : [...keys, 'fleets'];
 }

@@ -64,12 +64,13 @@ function bootFleet(fleet: string): string {
   return `${fleet}-boot`;
 }
 
-/** Clones take everything else from the VM. */
+/** Clones take everything else from the VM, except the format of their disks. */
 function cloneOptions(options: SpawnOptions, fromRunning: string): SpawnOptions {
   const { fleet, count, shareTpm, start, wait, timeoutMs, dryRun, force, concurrency, bootConcurrency, signal, onProgress } = options;
+  const spec = { overlay: options.spec?.overlay };
   // It does not continue after the freeze: it is removed.
   const source = { fromRunning, keepFrozen: true, shareTpm };
-  return { fleet, count, ...source, start, wait, timeoutMs, dryRun, force, concurrency, bootConcurrency, signal, onProgress };
+  return { fleet, count, spec, ...source, start, wait, timeoutMs, dryRun, force, concurrency, bootConcurrency, signal, onProgress };
 }
 
 /** @throws BAD_USAGE, NOT_SUPPORTED */

@@ -101,7 +101,8 @@ class Freezing {
       return {
         base,
         template: { text: template, origin: `created from running domain ${name}`, digest: sha256(template) },
-        spec: { ...spec, disks: taken.disks },
+        // The format of the clones' disks is no part of the VM.
+        spec: { ...spec, disks: taken.disks, overlay: options.spec?.overlay },
         warm: base.warm?.digest ?? '',
         nvram: taken.nvram === undefined ? undefined : gunzipSync(Buffer.from(taken.nvram, 'base64'), { maxOutputLength: maxNvramBytes }),
         notes: [
@@ -206,13 +207,13 @@ class Freezing {
 }
 
 function noteOf(ports: Pick<Ports, 'clock'>, options: FreezeOptions, domain: DomainState, self: SourceIdentity): Freeze {
-  const { count, keepFrozen = false, shareTpm, start = true, wait, timeoutMs, concurrency, bootConcurrency } = options;
+  const { count, keepFrozen = false, shareTpm, start = true, wait, timeoutMs, concurrency, bootConcurrency, spec } = options;
   return {
     version: 1,
     domain: domain.name,
     uuid: domain.uuid,
     startedAt: ports.clock.now().toISOString(),
-    ...{ count, keepFrozen, start, timeoutMs, concurrency, bootConcurrency },
+    ...{ count, keepFrozen, start, timeoutMs, concurrency, bootConcurrency, overlay: spec?.overlay },
     addresses: self.addresses,
     hostKeyTypes: self.hostKeyTypes,
     memoryMiB: self.memoryMiB,

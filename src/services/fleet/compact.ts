@@ -142,7 +142,9 @@ class Compaction {
     try {
       const source = { path: overlay, format: 'qcow2' as const };
       const target = { path: copy.path, format: 'qcow2' as const };
-      await ports.images.convert({ source, target, backing: base, signal });
+      // The fleet's format may be another by now: it is for fresh disks.
+      const { clusterBytes, extendedL2 } = await ports.disks.qcow2Header(overlay);
+      await ports.images.convert({ source, target, backing: base, layout: { clusterBytes, extendedL2 }, signal });
       const sizes = await copy.sizes();
       if (sizes.copy >= sizes.overlay) return 0;
       if (!(await ports.images.isSameDisk(source, target, signal))) {

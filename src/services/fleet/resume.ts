@@ -67,11 +67,12 @@ async function nothingToResume(ports: Ports, fleet: string): Promise<Outcome> {
 
 /** The options of the spawn that started a freeze. */
 function spawnOptionsOf(freeze: Freeze): Partial<SpawnOptions> {
-  const { uuid, count, keepFrozen, shareTpm, start, wait, timeoutMs, concurrency, bootConcurrency } = freeze;
+  const { uuid, count, keepFrozen, shareTpm, start, wait, timeoutMs, concurrency, bootConcurrency, overlay } = freeze;
   return {
     // The domain may have been renamed.
     fromRunning: uuid,
     ...{ count, keepFrozen, shareTpm, start, timeoutMs },
+    ...(overlay === undefined ? {} : { spec: { overlay } }),
     ...(wait === undefined ? {} : { wait: parseWaitFor(wait) }),
     ...(concurrency === undefined ? {} : { concurrency }),
     ...(bootConcurrency === undefined ? {} : { bootConcurrency }),

@@ -220,3 +220,9 @@ export async function attempt(name: string, check: () => Promise<Check>): Promis
     return { name, status: 'failed', message, ...(hint === undefined ? {} : { hint }) };
   }
 }
+
+/** @param version begins with two numbers, such as `7.2.22` */
+export function atLeast(version: string, major: number, minor: number): boolean {
+  const [first = 0, second = 0] = version.split('.').map(Number);
+  return first > major || (first === major && second >= minor);
+}

@@ -5,7 +5,7 @@ import { savedByKsm } from '../../core/host/ksm.js';
 import { opensReadOnly } from '../../core/memory/sharing.js';
 import { defaultDomainSpec } from '../../core/spec/spec.js';
 import type { Ports } from '../../ports/index.js';
-import { attempt, type Check, ok } from './checks.js';
+import { atLeast, attempt, type Check, ok } from './checks.js';
 
 /** Checks of the host that only doctor makes. */
 
@@ -189,9 +189,4 @@ export async function checkDaemonLimits(
     );
   }
   return checks;
-}
-
-function atLeast(version: string, major: number, minor: number): boolean {
-  const [first = 0, second = 0] = version.split('.').map(Number);
-  return first > major || (first === major && second >= minor);
 }

@@ -9,6 +9,7 @@ import { BaseDirectory } from '../../../src/adapters/image/base-store.js';
 import { QemuImg } from '../../../src/adapters/qemu/qemu-img.js';
 import { type BaseImage, formatBaseRef } from '../../../src/core/image/base.js';
 import { maxLayers, unreferencedBases } from '../../../src/core/image/base-chain.js';
+import { defaultOverlayFormat } from '../../../src/core/image/overlay-format.js';
 import type { ConvertRequest } from '../../../src/ports/images.js';
 import { chainDifferences, verifiedBase } from '../../../src/services/fleet/access.js';
 
@@ -94,7 +95,7 @@ describe('layered base images', () => {
       top = (await promote(`l${layer}`, path, top, true)).base;
     }
     expect(top.backing.map((layer) => layer.name)).toEqual(['l3', 'l2', 'golden']);
-    const bytes = await images.freshOverlay(top, at('fresh.qcow2'));
+    const bytes = await images.freshOverlay(top, at('fresh.qcow2'), defaultOverlayFormat);
     await writeFile(at('member.qcow2'), bytes);
     await same(path, at('member.qcow2'));
     expect(await images.isSameDisk({ path, format: 'qcow2' }, { path: at('member.qcow2'), format: 'qcow2' })).toBe(true);

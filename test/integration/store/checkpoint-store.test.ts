@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CheckpointDirectory } from '../../../src/adapters/store/checkpoint-store.js';
-import { clusterEntry, parseSnapshotTable, snapshotPlace } from '../../../src/core/image/qcow2-snapshots.js';
+import { clusterParts, parseSnapshotTable, snapshotPlace } from '../../../src/core/image/qcow2-snapshots.js';
 
 /** The content of snapshots, read from images of qemu-img. */
 describe('a snapshot in an image', () => {
@@ -157,7 +157,9 @@ describe('a snapshot in an image', () => {
   it('with compressed clusters is read at their offsets', () => {
     // Clusters of 64 KiB: 54 bits of offset, then the number of additional sectors.
     const table = Buffer.from('40c0000000012345', 'hex');
-    expect(clusterEntry(table, 0, 16)).toEqual({ kind: 'compressed', offset: 0x12345, bytes: 4 * 512 - (0x12345 % 512) });
+    const layout = { clusterBits: 16, extendedL2: false };
+    const bytes = 4 * 512 - (0x12345 % 512);
+    expect(clusterParts(table, 0, layout)).toEqual([{ kind: 'compressed', offset: 0x12345, bytes, subclusters: '' }]);
     expect(parseSnapshotTable(Buffer.alloc(10), 1)).toBeUndefined();
   });
 });

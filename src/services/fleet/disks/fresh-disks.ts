@@ -3,6 +3,7 @@ import { type MemberDisk, memberDisks, originBytes, originKey } from '../../../c
 import { type BaseRef, basesOf, type FleetRecord } from '../../../core/fleet/record.js';
 import type { BaseImage } from '../../../core/image/base.js';
 import { baseKey } from '../../../core/image/base-chain.js';
+import { formerOverlayFormat } from '../../../core/image/overlay-format.js';
 import type { Ports } from '../../../ports/index.js';
 import { verifiedBase } from '../access.js';
 
@@ -40,6 +41,7 @@ export async function freshDisks(
   members: FleetRecord['members'],
   baseImage: BaseLookup,
 ): Promise<FreshDisks> {
+  const { overlay: layout = formerOverlayFormat } = record.spec;
   const files = new Map<string, { image: Buffer; allocatedBytes: number }>();
   for (const { origin } of members.flatMap((member) => memberDisks(record, member))) {
     const key = originKey(origin);
@@ -47,8 +49,8 @@ export async function freshDisks(
     const scratch = await ports.overlays.scratchPath(record.name);
     const image =
       'base' in origin
-        ? await ports.images.freshOverlay(baseImage(origin.base), scratch, originBytes(origin, baseImage))
-        : await ports.images.blankDisk(origin.bytes, scratch);
+        ? await ports.images.freshOverlay(baseImage(origin.base), scratch, layout, originBytes(origin, baseImage))
+        : await ports.images.blankDisk(origin.bytes, scratch, layout);
     files.set(key, { image, allocatedBytes: await ports.overlays.measure(record.name, image) });
   }
   const fileOf = ({ origin, stem }: MemberDisk): { image: Buffer; allocatedBytes: number } => {

@@ -17,6 +17,7 @@ import { composeSecrets, instanceIds, renderSeeds, seedLack } from '../../guest/
 import { chooseOrReplace } from '../../host/accelerator.js';
 import { type Check, checkDisk, checkMachine, checkMemory, checkReach } from '../../preflight/checks.js';
 import { checkNetwork } from '../../preflight/network-check.js';
+import { checkOverlays } from '../../preflight/overlay-check.js';
 import { baseTargets } from '../../preflight/reachability.js';
 import { newOperation } from '../../run/run-plan.js';
 import { observeWithMarks } from '../access.js';
@@ -146,6 +147,7 @@ async function checksOf(
     ...(await checkDisk(ports, demand)),
     await checkNetwork(ports, record.spec.network),
     ...checkMachine(record.spec, platform),
+    ...(await checkOverlays(ports, record, imageOf)),
     await checkReach(ports, baseTargets(record, imageOf)),
     ...(allocation.check === undefined ? [] : [allocation.check]),
   ];
