@@ -60,10 +60,6 @@ export function maxDiskBytes({ clusterBytes, extendedL2 }: OverlayFormat): numbe
   return maxL1Entries * (clusterBytes / entryBytes(extendedL2)) * clusterBytes;
 }
 
-export function sameFormat(one: OverlayFormat, other: OverlayFormat): boolean {
-  return one.clusterBytes === other.clusterBytes && one.extendedL2 === other.extendedL2;
-}
-
 /** `64 KiB clusters`, `128 KiB clusters with extended L2`. */
 export function formatOverlay({ clusterBytes, extendedL2 }: OverlayFormat): string {
   return `${formatBytes(clusterBytes)} clusters${extendedL2 ? ' with extended L2' : ''}`;

@@ -28,6 +28,13 @@ export function definitionChanges(
   return [...specChanges(before, record.spec), ...moved];
 }
 
+/** A note for the case that the format of new disks changes: existing disks are not converted. */
+export function formatNotes(before: DomainSpec | undefined, after: DomainSpec): string[] {
+  const [was, is] = [before, after].map((spec) => formatOverlay(spec?.overlay ?? formerOverlayFormat));
+  if (before === undefined || was === is) return [];
+  return [`new disks have ${is}; existing ones keep their format until a reset`];
+}
+
 function specIn(text: string): DomainSpec | undefined {
   try {
     return domainSpecSchema.safeParse(JSON.parse(text)).data;

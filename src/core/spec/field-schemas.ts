@@ -1,6 +1,14 @@
 import { z } from 'zod';
 import { isPublicKey } from '../guest/ssh-keys.js';
-import { clusterSizeRule, completeFormat, formatProblem, isClusterSize, parseClusterSize } from '../image/overlay-format.js';
+import {
+  clusterSizeRule,
+  completeFormat,
+  defaultOverlayFormat,
+  formatOverlay,
+  formatProblem,
+  isClusterSize,
+  parseClusterSize,
+} from '../image/overlay-format.js';
 import { limits, maxLength, type Range } from '../limits.js';
 import { namePattern, nameRule } from '../names.js';
 
@@ -100,13 +108,17 @@ const clusterSize = z
   });
 
 /** The format of overlays as written in a fleet file. */
-export const overlayInput = z.strictObject({
-  clusterSize: clusterSize.optional(),
-  extendedL2: z
-    .boolean()
-    .optional()
-    .describe('Divide each cluster into 32 subclusters: small scattered writes take less space (clusters of at least 16 KiB).'),
-});
+export const overlayInput = z
+  .strictObject({
+    clusterSize: clusterSize.optional(),
+    extendedL2: z
+      .boolean()
+      .optional()
+      .describe('Divide each cluster into 32 subclusters: small scattered writes take less space (clusters of at least 16 KiB).'),
+  })
+  .describe(
+    `Format of the disks that are created from now on (default: ${formatOverlay(defaultOverlayFormat)}); existing disks keep theirs until a reset.`,
+  );
 
 /** Both parts of it, as recorded. */
 export const overlay = overlayInput.transform(({ clusterSize: clusterBytes, extendedL2 }, context) => {

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { CowherdError } from '../errors.js';
 import { cpuSchema } from '../host/cpu.js';
-import { defaultOverlayFormat, formatOverlay } from '../image/overlay-format.js';
+import { defaultOverlayFormat } from '../image/overlay-format.js';
 import { formatRange, limits, maxLength } from '../limits.js';
 import { namePattern, nameRule } from '../names.js';
 import {
@@ -91,10 +91,7 @@ export const domainSpecSchema = z.strictObject({
   warm: z.string().optional(),
   /** Network interfaces of the template, and so MAC addresses of a member. */
   nics: integerWithin(limits.nics).default(1),
-  /**
-   * Of new disks, overlays or blank ones. Absent in fleets of cowherd 0.1.0, see formerOverlayFormat. The last field: in an older
-   * fleet it is appended, and the definitions of the members contain the spec in this order.
-   */
+  /** Of new disks; absent in older fleets, see formerOverlayFormat. The last field: the members' definitions contain them in order. */
   overlay: overlayFormat.optional(),
 });
 export type DomainSpec = z.infer<typeof domainSpecSchema>;
@@ -166,11 +163,7 @@ export const fleetSchema = z.strictObject({
   diskCache: domainSpecSchema.shape.diskCache
     .optional()
     .describe("QEMU's cache mode of the overlays (default writeback; unsafe is faster, but loses more data if the host crashes)."),
-  overlay: overlay
-    .optional()
-    .describe(
-      `Format of the disks that are created from now on (default: ${formatOverlay(defaultOverlayFormat)}); existing disks keep theirs until a reset.`,
-    ),
+  overlay: overlay.optional(),
   lean: z.boolean().optional().describe('Omit devices that slow startup: USB, the option ROM, the CPU feature query (default true).'),
   template: file.optional().describe('Your own domain XML template (relative to this file); see "cowherd template eject".'),
   variables: variables.optional().describe('Additional variables for the templates, as {{vars.NAME}}.'),

@@ -1,4 +1,5 @@
 import { readdir } from 'node:fs/promises';
+import { execa } from 'execa';
 import { describe, expect, inject, it } from 'vitest';
 import { domains, Lab, virsh } from '../../support/lab.js';
 import { longIt } from '../../support/long.js';
@@ -22,7 +23,8 @@ describe('spawn --boot-once', () => {
     expect(planned.notes.join()).toContain(`3 members of ${fleet} would then be its clones`);
     expect(await readdir(lab.path('fleets')).catch(() => [])).toEqual([]);
 
-    const outcome = await lab.ok('spawn', fleet, ...machine(), '--count', '3', '--boot-once');
+    const overlay = ['--overlay', 'cluster-size=128KiB,extended-l2=on'];
+    const outcome = await lab.ok('spawn', fleet, ...machine(), '--count', '3', '--boot-once', ...overlay);
     expect(outcome).toMatchObject({ fleet, counts: { created: 3, started: 3, failed: 0 } });
     expect(await run(fleet, 'hostname')).toEqual(names(fleet, 3));
     const [memory, ...others] = await memories(fleet, 3);
@@ -31,6 +33,9 @@ describe('spawn --boot-once', () => {
     expect((await lab.ok('list')).fleets.map((one: { fleet: string }) => one.fleet)).toEqual([fleet]);
     expect((await domains()).filter((name) => name.includes(lab.id)).sort()).toEqual(names(fleet, 3));
     expect((await lab.ok('verify')).findings).toEqual([]);
+    // The format of the disks is not taken from the VM.
+    const { stdout } = await execa('qemu-img', ['info', '-U', '-f', 'qcow2', lab.overlay(fleet, `${fleet}-003`)]);
+    expect(stdout).toContain('extended l2: true');
 
     // Later members and resets are clones of the same moment.
     expect((await lab.ok('spawn', fleet, '--count', '4', '--boot-once')).counts).toMatchObject({ created: 1, unchanged: 3 });

@@ -5,6 +5,7 @@ import type { Plan } from '../../../core/fleet/plan/member-plan.js';
 import { type FleetRecord, growMembers } from '../../../core/fleet/record.js';
 import { assertWithin, limits } from '../../../core/limits.js';
 import { assertName } from '../../../core/names.js';
+import { formatNotes } from '../../../core/spec/changes.js';
 import type { Ports } from '../../../ports/index.js';
 import { freezeDomain } from '../../clone/freeze.js';
 import { assertAlone, assertFreezable, assertWarm } from '../../clone/preflight.js';
@@ -78,7 +79,7 @@ export async function spawnLocked(ports: Ports, asked: SpawnOptions): Promise<Ou
     seedSources: seeds.sources,
     began,
     importSeconds,
-    notes: [...notes, ...(source?.notes ?? []), ...early],
+    notes: [...notes, ...(source?.notes ?? []), ...early, ...formatNotes(recorded?.spec, record.spec)],
   });
 }
 

@@ -40,7 +40,8 @@ describe('the qcow2 header', () => {
 
   it('may end anywhere if QEMU wrote it here: deleting a snapshot leaves its table at the end', () => {
     const { l1End, ...read } = parseQcow2Header('x.qcow2', header({}));
-    const act = (isFromQemu: boolean) => () => assertImportable('x.qcow2', { ...read, l1End }, l1End + 600n, { trustChain: false, isFromQemu });
+    const act = (isFromQemu: boolean) => () =>
+      assertImportable('x.qcow2', { ...read, l1End }, l1End + 600n, { trustChain: false, isFromQemu });
     expect((l1End + 600n) % 512n).not.toBe(0n);
     expect(act(false)).toThrow(/ends within a sector/);
     expect(act(true)).not.toThrow();
@@ -51,7 +52,8 @@ describe('the qcow2 header', () => {
       fc.property(fc.uint8Array({ maxLength: 512 }), (bytes) => {
         const head = Buffer.from(bytes);
         try {
-          if (imageFormat('x', head, undefined) === 'qcow2') assertImportable('x', parseQcow2Header('x', head), 512n, { trustChain: false });
+          if (imageFormat('x', head, undefined) === 'qcow2')
+            assertImportable('x', parseQcow2Header('x', head), 512n, { trustChain: false });
         } catch (error) {
           expect(error).toMatchObject({ code: 'BASE_REFUSED', hint: expect.any(String) });
         }
