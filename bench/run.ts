@@ -8,19 +8,22 @@ import { parseArgs } from 'node:util';
 import { execa } from 'execa';
 import { openHost } from '../src/index.js';
 import { type Bench, round, type Sizes, type Usage } from './bench.js';
+import { benchBootOnce } from './boot-once.js';
 import { benchClones } from './clones.js';
 import { benchDefined } from './defined.js';
 import { benchFleet } from './fleet.js';
+import { benchGranularity } from './granularity.js';
 import { benchGuests } from './guests.js';
 import { benchLinear } from './linear.js';
 import { benchMemory } from './memory.js';
 import { benchOverlays } from './overlays.js';
+import { benchRestore } from './restore.js';
 import { benchStartup } from './startup.js';
 import { benchWarm } from './warm.js';
 
 const phases = [
   ...['startup', 'overlays', 'thousand', 'linear', 'fleet', 'loop', 'xargs', 'guests'],
-  ...['warm', 'warm-debian', 'clones', 'clones-debian', 'memory'],
+  ...['warm', 'warm-debian', 'clones', 'clones-debian', 'boot-once', 'restore', 'memory', 'granularity'],
 ];
 const { values } = parseArgs({
   options: {
@@ -33,9 +36,10 @@ const { values } = parseArgs({
     debian: { type: 'string' },
     /** Guests of the warm reset. */
     warm: { type: 'string' },
-    /** Clones of tiny Linux, and of Debian. */
+    /** Clones of tiny Linux, of Debian, and of a Debian that boots once for them. */
     clones: { type: 'string' },
     'debian-clones': { type: 'string', default: '5' },
+    'boot-once': { type: 'string', default: '20' },
   },
 });
 for (const name of values.only ?? []) if (!phases.includes(name)) throw new Error(`--only ${name}: choose from ${phases.join(', ')}`);
@@ -53,7 +57,7 @@ const quick: Sizes = {
 };
 const usual: Sizes = {
   ...{ startup: 15, fleet: 100, guests: 8, overlays: 1000, defined: 1000, linear: [125, 250, 500, 1000] },
-  ...{ warm: 20, warmHundred: 100, clones: 8 },
+  ...{ warm: 20, warmHundred: 100, clones: 50 },
 };
 const preset = values.quick ? quick : usual;
 const number = (text: string | undefined, preset: number): number => (text === undefined ? preset : Number(text));
@@ -127,7 +131,7 @@ async function cleanUp(): Promise<void> {
   const open = await openHost({ connect: uri, store });
   try {
     for (const { name } of await open.hypervisor.listDomains()) {
-      if (!/^cwt-(bench|floor|hand)(-([kglw]|c[cgw]))?-\d+$/.test(name)) continue;
+      if (!/^cwt-(bench|floor|hand)(-([kglw]|c[cgw]|o[bc]|b[psl]|oc-boot))?-\d+$/.test(name)) continue;
       await open.hypervisor.destroy(name);
       await open.hypervisor.undefine(name);
     }
@@ -152,6 +156,10 @@ try {
     const debian = values.debian === undefined ? undefined : { image: values.debian, members: Number(values['debian-clones']) };
     taken.clones = await benchClones(bench, { withTiny: wants('warm') || wants('clones'), debian });
   }
+  if (wants('boot-once') && values.debian !== undefined)
+    taken.bootOnce = await benchBootOnce(bench, values.debian, Number(values['boot-once']));
+  if (wants('restore')) taken.restore = await benchRestore(bench);
+  if (wants('granularity')) taken.granularity = await benchGranularity(bench, values.debian);
   if (wants('memory')) taken.memory = await benchMemory(bench, values.quick);
 } finally {
   await cleanUp();
