@@ -2,7 +2,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
-import { type Account, accounted, cpuSeconds, line } from './account.js';
+import { type Account, accounted, line } from './account.js';
 import { at, type Bench, round } from './bench.js';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
@@ -13,7 +13,15 @@ const formats = {
   large: 'cluster-size=128KiB,extended-l2=on',
 };
 type Format = keyof typeof formats;
+interface Measured {
+  step: string;
+  format: Format;
+  /** By how much the overlay grew. */
+  kib: number;
+  cost: Account;
+}
 const names: Record<Format, string> = { plain: 'cwt-bench-bp', small: 'cwt-bench-bs', large: 'cwt-bench-bl' };
+const boot = 'a boot';
 /** A package with many files, and what it needs beyond the image of examples/debian-12. */
 const packages = ['vim', 'vim-common', 'vim-runtime', 'libgpm2', 'libsodium23'];
 const install = 'cd /root && DEBIAN_FRONTEND=noninteractive dpkg -i *.deb';
@@ -34,7 +42,6 @@ export async function benchGranularity({ run, cowherd, scratch, row, say }: Benc
   const image = join(scratch, 'tiny-granularity.qcow2');
   await execa('bash', [join(here, '..', 'examples', 'tiny-linux', 'build.sh'), image]);
   const taken: Record<string, unknown> = {};
-  const boot = 'a boot';
   taken.tiny = await compare('tiny Linux', image, ['--memory', '128MiB'], 'agent', { [boot]: 'sync' });
   if (debian === undefined) return taken;
   const debs = join(scratch, 'debs');
@@ -46,38 +53,42 @@ export async function benchGranularity({ run, cowherd, scratch, row, say }: Benc
 
   async function compare(what: string, image: string, more: string[], ready: string, steps: Record<string, string>, files?: string) {
     await run('base', 'add', image, '--name', base);
-    const drifts: Record<string, Partial<Record<Format, number>>> = {};
-    const costs: Record<string, Partial<Record<Format, Account>>> = {};
+    const found: Measured[] = [];
     for (const format of Object.keys(formats) as Format[]) {
       const fleet = names[format];
       const guest = ['--count', '1', ...more, '--seed', 'nocloud', '--virt-type', 'qemu', '--overlay', formats[format]];
       await run('spawn', fleet, '--base', base, ...guest, '--no-start');
       for (const [step, command] of Object.entries(steps)) {
-        const fresh = await size(fleet);
-        const act = () =>
-          step === boot
-            ? cowherd('start', fleet, '--wait', ready, '--timeout', '30m')
-            : cowherd('exec', fleet, '--via', 'agent', '--timeout', '30m', '--', '/bin/sh', '-c', command);
-        const cost = await accounted(`${fleet}-`, act);
-        if (step === boot) await run('exec', fleet, '--via', 'agent', '--', 'sync');
-        const grown = (await size(fleet)) - fresh;
-        (drifts[step] ??= {})[format] = round(grown / 2 ** 10, 0);
-        (costs[step] ??= {})[format] = cost;
-        say(`  ${what}, ${formats[format]}, ${step}: ${round(grown / 2 ** 10, 0)} KiB, ${line(cost)}`);
-        if (step === boot && files !== undefined) {
-          for (const file of await readdir(files)) await run('cp', join(files, file), `${fleet}-001:/root/`, '--via', 'agent');
-          await run('exec', fleet, '--via', 'agent', '--', 'sync');
-        }
+        const { kib, cost } = await grow(fleet, step, command, ready);
+        found.push({ step, format, kib, cost });
+        say(`  ${what}, ${formats[format]}, ${step}: ${kib} KiB, ${line(cost)}`);
+        if (step === boot && files !== undefined) await copy(fleet, files);
       }
       await run('teardown', fleet, '--yes');
     }
     await run('base', 'remove', base);
-    for (const [step, { plain = 0, small = 1, large = 1 }] of Object.entries(drifts)) {
-      const cpu = Object.fromEntries(Object.entries(costs[step] ?? {}).map(([format, cost]) => [format, round(cpuSeconds(cost))]));
-      const details = { plain_kib: plain, small_kib: small, large_kib: large, cpu };
-      row(`growth by ${step} of ${what}, 64 KiB clusters against extended L2`, plain / Math.min(small, large), '×', 1, 'more', details);
+    for (const step of Object.keys(steps)) {
+      const kib = (format: Format): number => found.find((one) => one.step === step && one.format === format)?.kib ?? 0;
+      const details = Object.fromEntries(found.filter((one) => one.step === step).map((one) => [one.format, one]));
+      row(`growth by ${step} of ${what}, plain against extended L2`, kib('plain') / kib('small'), '×', 1, 'more', details);
     }
-    return { drifts, costs };
+    return found;
+  }
+
+  async function grow(fleet: string, step: string, command: string, ready: string): Promise<{ kib: number; cost: Account }> {
+    const before = await size(fleet);
+    const act = () =>
+      step === boot
+        ? cowherd('start', fleet, '--wait', ready, '--timeout', '30m')
+        : cowherd('exec', fleet, '--via', 'agent', '--timeout', '30m', '--', '/bin/sh', '-c', command);
+    const cost = await accounted(`${fleet}-`, act);
+    if (step === boot) await run('exec', fleet, '--via', 'agent', '--', 'sync');
+    return { kib: round(((await size(fleet)) - before) / 2 ** 10, 0), cost };
+  }
+
+  async function copy(fleet: string, files: string): Promise<void> {
+    for (const file of await readdir(files)) await run('cp', join(files, file), `${fleet}-001:/root/`, '--via', 'agent');
+    await run('exec', fleet, '--via', 'agent', '--', 'sync');
   }
 
   /** Bytes of the overlay on disk. */

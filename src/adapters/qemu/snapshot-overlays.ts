@@ -3,7 +3,7 @@ import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { z } from 'zod';
 import { CowherdError } from '../../core/errors.js';
-import { defaultOverlayFormat } from '../../core/image/overlay-format.js';
+import { formerOverlayFormat } from '../../core/image/overlay-format.js';
 import type { DiskFormat, ImageRef } from '../../core/snapshot/snapshot.js';
 import type { SnapshotOverlays } from '../../ports/index.js';
 import { syncFile } from '../image/disk-files.js';
@@ -28,7 +28,7 @@ export class QemuSnapshotOverlays implements SnapshotOverlays {
 
   async create(path: string, backing: ImageRef, signal?: AbortSignal): Promise<void> {
     // These domains have no spec of cowherd that could name another format.
-    const args = ['create', '-q', '-f', 'qcow2', ...layoutOptions(defaultOverlayFormat), '-F', backing.format, '-b', backing.path, path];
+    const args = ['create', '-q', '-f', 'qcow2', ...layoutOptions(formerOverlayFormat), '-F', backing.format, '-b', backing.path, path];
     try {
       // Like the overlays of fleets: libvirt gives it to QEMU's user at the start. qemu-img would create it world-readable.
       const handle = await open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);

@@ -12,15 +12,13 @@ const KiB = 1024;
 /** What qemu-img creates without options, and so what disks of fleets have whose record names no format. */
 export const formerOverlayFormat: OverlayFormat = { clusterBytes: 64 * KiB, extendedL2: false };
 
-/** For new fleets that ask for no other, and for snapshots of other domains. */
-export const defaultOverlayFormat: OverlayFormat = formerOverlayFormat;
+/** For new fleets that ask for no other. In docs/benchmarks.md, larger clusters took more space for small changes. */
+export const defaultOverlayFormat: OverlayFormat = { clusterBytes: 64 * KiB, extendedL2: true };
 
 /** QEMU's own limits. */
 const clusterLimits = { min: 512, max: 2048 * KiB };
 const minExtendedBytes = 16 * KiB;
 const maxL1Entries = 2 ** 22;
-/** With 32 subclusters, one subcluster is a block of the usual file systems. */
-const extendedBytes = 128 * KiB;
 
 export const clusterSizeRule = 'write a power of two from 512 to 2MiB, such as 64KiB or 128KiB';
 
@@ -37,11 +35,15 @@ export function isClusterSize(bytes: number): boolean {
   return bytes >= clusterLimits.min && bytes <= clusterLimits.max && Number.isInteger(Math.log2(bytes));
 }
 
-/** Both parts, if one or none is given: the rest is that of the default format, or what suits the given part. */
-export function completeFormat(given: { clusterBytes?: number | undefined; extendedL2?: boolean | undefined }): OverlayFormat {
-  const { extendedL2 = defaultOverlayFormat.extendedL2 } = given;
-  const usual = extendedL2 === defaultOverlayFormat.extendedL2 ? defaultOverlayFormat.clusterBytes : undefined;
-  return { clusterBytes: given.clusterBytes ?? usual ?? (extendedL2 ? extendedBytes : formerOverlayFormat.clusterBytes), extendedL2 };
+/** Both parts, if one or none is given: the rest is that of the default format. */
+export function completeFormat({
+  clusterBytes = defaultOverlayFormat.clusterBytes,
+  extendedL2 = defaultOverlayFormat.extendedL2 && clusterBytes >= minExtendedBytes,
+}: {
+  clusterBytes?: number | undefined;
+  extendedL2?: boolean | undefined;
+}): OverlayFormat {
+  return { clusterBytes, extendedL2 };
 }
 
 /** Why QEMU cannot create such an image; undefined if it can. */

@@ -99,7 +99,7 @@ describe('the format of overlays', () => {
     await lab.ok('teardown', fleet, '--yes');
   });
 
-  it('is the default one for a fleet that asks for no other, and for snapshots of other domains', async () => {
+  it('is the default one for a fleet that asks for no other, and not for snapshots of other domains', async () => {
     const fleet = await lab.spawned('default', await lab.golden('two.qcow2'), 1, '--no-start');
     expect([await formatOf(lab.overlay(fleet, `${fleet}-001`)), (await record(fleet)).spec.overlay]).toEqual(
       Array(2).fill(defaultOverlayFormat),
@@ -120,7 +120,7 @@ describe('the format of overlays', () => {
       const [name = '', ...more] = verb;
       await lab.ok('snapshot', name, domain.name, ...more);
       const { path } = await domain.disk('vda');
-      expect([name, await formatOf(path)]).toEqual([name, path === original ? extended : defaultOverlayFormat]);
+      expect([name, await formatOf(path)]).toEqual([name, path === original ? extended : formerOverlayFormat]);
       // A rollback discards the second boot, a commit keeps it.
       expect([name, await domain.boot()]).toEqual([name, generation < 2 ? 2 : 3]);
     }
