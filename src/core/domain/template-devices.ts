@@ -34,6 +34,21 @@ export function convertInterfaces(devices: XmlElement, report: ConversionReport)
   return Math.max(1, interfaces.length);
 }
 
+/**
+ * The port of this host that --forward-ssh forwards: each member gets its own. The card keeps its MAC address: with user networking,
+ * each guest is alone on its network, and QEMU forwards only to the address that it gave to the first MAC.
+ * @returns whether there is one
+ */
+export function convertForwardedPort(root: XmlElement): boolean {
+  const args = elements(root).filter(({ name }) => name.endsWith(':commandline'));
+  const forward = args.flatMap((own) => elements(own)).find((arg) => forwardedPort.test(attribute(arg, 'value') ?? ''));
+  forward?.attributes.set('value', (attribute(forward, 'value') ?? '').replace(forwardedPort, '$1{{sshPort}}$2'));
+  return forward !== undefined;
+}
+
+/** As the built-in template writes it. */
+const forwardedPort = /^(user,id=cowherd0,hostfwd=tcp:127\.0\.0\.1:)\d+(-:22)$/;
+
 /** Everything that listens or logs gets a path per member. */
 export function convertPorts(devices: XmlElement, report: ConversionReport): void {
   const [first] = elements(devices, 'serial');

@@ -4,7 +4,14 @@ import { escapeXml } from '../quoting.js';
 import type { DomainSpec } from '../spec/spec.js';
 import { kibOf, networkOf, splitAtWord } from './domain-conversion.js';
 import { metadataNamespace } from './domain-xml.js';
-import { type ConversionReport, convertInterfaces, convertPorts, convertTpm, reportSingleGuestDevices } from './template-devices.js';
+import {
+  type ConversionReport,
+  convertForwardedPort,
+  convertInterfaces,
+  convertPorts,
+  convertTpm,
+  reportSingleGuestDevices,
+} from './template-devices.js';
 import { convertDisks, type SourceDisk } from './template-disks.js';
 import { hidden, hideBraces, raw, variable } from './template-tree.js';
 import {
@@ -30,7 +37,7 @@ export interface DomainAsTemplate {
   template: string;
   /** Writable disks; the first one becomes the members' first disk. */
   disks: SourceDisk[];
-  spec: Pick<DomainSpec, 'memoryMiB' | 'vcpus' | 'virtType' | 'network' | 'firmware' | 'tpm' | 'nics'>;
+  spec: Pick<DomainSpec, 'memoryMiB' | 'vcpus' | 'virtType' | 'network' | 'forwardSsh' | 'firmware' | 'tpm' | 'nics'>;
   /** The file of its UEFI variables. */
   nvram: string | undefined;
   /** Differences from the domain, and what all members share. */
@@ -68,13 +75,14 @@ class Conversion {
     const vcpus = this.#vcpus();
     const { firmware, nvram } = this.#firmware();
     const disks = convertDisks(devices, this.#report);
-    const network = networkOf(elements(devices, 'interface')[0]);
+    const forwardSsh = convertForwardedPort(root);
+    const network = forwardSsh ? 'user' : networkOf(elements(devices, 'interface')[0]);
     const nics = convertInterfaces(devices, this.#report);
     convertPorts(devices, this.#report);
     reportSingleGuestDevices(devices, this.#report);
     const tpm = convertTpm(devices, this.#report);
     this.#identity(oldUuid);
-    if (elements(root).some((child) => child.name.endsWith(':commandline')))
+    if (!forwardSsh && elements(root).some((child) => child.name.endsWith(':commandline')))
       this.#report.notes.push('its own QEMU arguments are the same for every member');
     if (this.#report.obstacles.length > 0) {
       throw new CowherdError('NOT_SUPPORTED', `Cannot create a fleet from domain ${this.#domain} as it is`, {
@@ -85,7 +93,7 @@ class Conversion {
     return {
       template: printXml(root),
       disks,
-      spec: { memoryMiB, vcpus, virtType: virtType as 'kvm' | 'qemu', network, firmware, tpm, nics },
+      spec: { memoryMiB, vcpus, virtType: virtType as 'kvm' | 'qemu', network, forwardSsh, firmware, tpm, nics },
       nvram,
       notes: this.#report.notes,
     };

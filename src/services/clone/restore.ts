@@ -169,7 +169,8 @@ export class Cloner {
       macs: cards.map(({ from, to }) => ({ from, to })),
       hostKeys: 'renew' as const,
       newHostKeys: await makeHostKeys(this.#base.warm?.hostKeyTypes ?? []),
-      formerAddresses: this.#base.warm?.addresses ?? [],
+      // A card that only QEMU knows (--forward-ssh) is alone on its network and keeps its address, to which QEMU forwards.
+      formerAddresses: cards.length === 0 ? [] : (this.#base.warm?.addresses ?? []),
     };
     const fix = { clock: true, entropy: true, renew: cards.length > 0, identity };
     const self = await retryUntilAnswered(clock, deadline, () => reidentifyGuest(this.#ports, member.name, fix, left()), this.#signal);

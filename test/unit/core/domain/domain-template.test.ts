@@ -65,6 +65,27 @@ describe('a template created from a domain', () => {
       );
   });
 
+  it('gives each member a forwarded port of its own, and keeps the MAC address that QEMU forwards to', () => {
+    const arg = (value: string): string => `<qemu:arg value='${value}'/>`;
+    const nic = 'virtio-net-pci,netdev=cowherd0,mac=52:54:00:2e:f6:3a,addr=0x1e';
+    const made = (forward: string) =>
+      templateFromDomain(
+        'g',
+        `<domain type='kvm' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'><name>g</name><memory>65536</memory><os><type>hvm</type></os>
+<devices><disk type='file'><source file='/d'/><target dev='vda'/></disk></devices>
+<qemu:commandline>${['-netdev', forward, '-device', nic].map(arg).join('')}</qemu:commandline></domain>`,
+      );
+    const { template, spec, notes } = made('user,id=cowherd0,hostfwd=tcp:127.0.0.1:22000-:22');
+    expect(spec).toMatchObject({ network: 'user', forwardSsh: true });
+    expect(template).toContain('"user,id=cowherd0,hostfwd=tcp:127.0.0.1:{{sshPort}}-:22"');
+    expect(template).toContain(nic);
+    expect(notes.join()).not.toContain('QEMU arguments');
+    // Written by someone else: not understood, and a note says so.
+    const foreign = made('user,id=cowherd0,hostfwd=tcp::8080-:80');
+    expect(foreign.spec).toMatchObject({ network: 'none', forwardSsh: false });
+    expect(foreign.notes.join()).toContain('its own QEMU arguments are the same for every member');
+  });
+
   it.each(accepted)('gives a separate member for $name', ({ name, xml }) => {
     const original = parseXml(xml, name);
     const { disks, nvram, spec } = templateFromDomain(name, xml);
