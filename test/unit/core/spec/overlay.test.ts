@@ -37,8 +37,7 @@ describe('the format of overlays', () => {
 
   it('is completed, so that the part that is left out suits the other one', () => {
     expect(completeFormat({})).toEqual(defaultOverlayFormat);
-    expect(completeFormat({ extendedL2: true })).toEqual(defaultOverlayFormat);
-    expect(completeFormat({ clusterBytes: 4 * KiB })).toEqual({ clusterBytes: 4 * KiB, extendedL2: false });
+    expect(completeFormat({ extendedL2: true })).toEqual({ clusterBytes: 64 * KiB, extendedL2: true });
     expect(completeFormat({ extendedL2: false })).toEqual(formerOverlayFormat);
     expect(completeFormat({ clusterBytes: 256 * KiB })).toEqual({ ...defaultOverlayFormat, clusterBytes: 256 * KiB });
   });
