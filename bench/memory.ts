@@ -2,7 +2,8 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
-import { accounted, cpuSeconds, line } from './account.js';
+import { median } from 'simple-statistics';
+import { type Account, accounted, cpuSeconds, line } from './account.js';
 import { type Bench, round } from './bench.js';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
@@ -23,7 +24,7 @@ interface Figures {
 
 /** Clones of guests with much memory in use: shared memory against a copy for each, and the cost by size. */
 export async function benchMemory(bench: Bench, isQuick: boolean) {
-  const { run, cowherd, row, say, scratch } = bench;
+  const { run, cowherd, row, say, scratch, rounds } = bench;
   const image = join(scratch, 'tiny-memory.qcow2');
   await execa('bash', [join(here, '..', 'examples', 'tiny-linux', 'build.sh'), image]);
   const template = join(scratch, 'own-memory.xml.hbs');
@@ -32,7 +33,7 @@ export async function benchMemory(bench: Bench, isQuick: boolean) {
 
   const few = isQuick ? 2 : 10;
   const shared = await measure(isQuick ? 128 : 1024, isQuick ? 16 : 700, few, []);
-  const copied = await measure(isQuick ? 128 : 1024, isQuick ? 16 : 700, few, ['--template', template]);
+  const copied = await measure(isQuick ? 128 : 1024, isQuick ? 16 : 700, few, ['--template', template], 1);
   const guests = `${few} clones of a 1 GiB guest with 700 MB in use`;
   row(`time of ${guests}, copies against shared memory`, copied.wall / shared.wall, '×', 8, 'more', { copied, shared });
   row('memory of each of these clones, copies against shared memory', copied.memoryMiB / shared.memoryMiB, '×', 15, 'more');
@@ -59,16 +60,21 @@ export async function benchMemory(bench: Bench, isQuick: boolean) {
     await run('exec', golden, '--via', 'agent', '--timeout', '10m', '--', '/bin/sh', '-c', fill);
   }
 
-  async function measure(memory: number, used: number, count: number, more: readonly string[]): Promise<Figures> {
+  /** @param turns how often to add as many clones; the times are medians */
+  async function measure(memory: number, used: number, count: number, more: readonly string[], turns = rounds): Promise<Figures> {
     await source(memory, used, more);
     // The freeze is not part of the time: it is once for all clones.
     await run('spawn', fleet, '--from-running', `${golden}-001`, '--count', '1');
-    const add = () => cowherd('spawn', fleet, '--count', String(count + 1), '--force');
-    const account = await accounted(`${fleet}-`, add);
-    say(`  ${used} of ${memory} MiB in use, ${more.length > 0 ? 'copied' : 'shared'}: ${line(account)}`);
-    const memoryMiB = (await proportional()) / (count + 1);
+    const accounts: Account[] = [];
+    for (let members = 1 + count; accounts.length < turns; members += count) {
+      const account = await accounted(`${fleet}-`, () => cowherd('spawn', fleet, '--count', String(members), '--force'));
+      say(`  ${used} of ${memory} MiB in use, ${more.length > 0 ? 'copied' : 'shared'}: ${line(account)}`);
+      accounts.push(account);
+    }
+    const memoryMiB = (await proportional()) / (1 + count * turns);
     await clear();
-    return { wall: round(account.wall), cpu: round(cpuSeconds(account) / count), memoryMiB: round(memoryMiB) };
+    const [wall, cpu] = [median(accounts.map((one) => one.wall)), median(accounts.map(cpuSeconds))];
+    return { wall: round(wall), cpu: round(cpu / count), memoryMiB: round(memoryMiB) };
   }
 
   async function hundred(count: number) {

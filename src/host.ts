@@ -14,6 +14,7 @@ import { AgentSockets } from './adapters/libvirt/agent-sockets.js';
 import { chooseConnection, isSystemUri } from './adapters/libvirt/connection.js';
 import { Virsh } from './adapters/libvirt/virsh.js';
 import { VirshAgent } from './adapters/libvirt/virsh-agent.js';
+import { watchDomains } from './adapters/libvirt/virsh-events.js';
 import { VirshForeignDomains } from './adapters/libvirt/virsh-foreign-domains.js';
 import { VirshNetworks } from './adapters/libvirt/virsh-network.js';
 import { LongModeProbe } from './adapters/qemu/accelerator.js';
@@ -23,6 +24,7 @@ import { QemuSnapshotOverlays } from './adapters/qemu/snapshot-overlays.js';
 import { CheckpointDirectory } from './adapters/store/checkpoint-store.js';
 import { assertStoreDirectory } from './adapters/store/files/directories.js';
 import { FleetDirectory } from './adapters/store/fleet-store.js';
+import { FleetWatch } from './adapters/store/fleet-watch.js';
 import { systemStore } from './adapters/store/layout.js';
 import type { LockPolicy } from './adapters/store/lock.js';
 import { MemoryDirectory } from './adapters/store/memory-store.js';
@@ -98,6 +100,10 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
     snapshots,
     checkpoints: new CheckpointDirectory(root),
     monitor: new QemuMonitor(hypervisor.runOnce),
+    events: {
+      watchDomains: (listener, signal) => watchDomains(uri, listener, signal),
+      watchFleets: (onChange, signal) => new FleetWatch(root, onChange).run(signal),
+    },
     survey: new StoreDirectory(root, readers),
     machine,
     accelerator: new LongModeProbe(root, { hypervisor, images, agentSockets, clock: systemClock }),

@@ -1,8 +1,9 @@
 import type { MemberFiles } from '../core/domain/template.js';
+import type { HistoryEntry } from '../core/fleet/history.js';
 import type { Operation, Unfinished } from '../core/fleet/operation.js';
 import type { FleetRecord } from '../core/fleet/record.js';
 import type { GuestText } from '../core/guest/text.js';
-import type { LockHolder } from '../core/lock.js';
+import type { LockHolder, LockNote } from '../core/lock.js';
 import type { SourceKind } from '../core/spec/spec.js';
 
 export interface FleetLock {
@@ -25,6 +26,8 @@ export interface FleetStore {
   write(record: FleetRecord): Promise<void>;
   /** @throws LOCKED, naming the holder */
   lock(fleet: string): Promise<FleetLock>;
+  /** The run of cowherd that has locked the fleet; undefined if there is none, or another holder. */
+  runner(fleet: string): Promise<LockNote | undefined>;
   /** The process that holds the lock on the fleet; undefined if it is not locked. */
   holder(fleet: string): Promise<LockHolder | undefined>;
   /** The fleet's own template of a kind with that sha256; undefined if it is missing. */
@@ -54,7 +57,11 @@ export interface FleetStore {
   beginOperation(fleet: string, operation: Operation): Promise<void>;
   /** Records that a member is done. */
   markDone(fleet: string, index: number): Promise<void>;
+  /** Records that a member failed, for display. @param code of the error */
+  markFailed(fleet: string, index: number, code: string): Promise<void>;
   endOperation(fleet: string): Promise<void>;
+  /** Ended operations, the oldest first; bounded. */
+  history(fleet: string): Promise<HistoryEntry[]>;
   /** @throws STATE_DAMAGED */
   unfinished(fleet: string): Promise<Unfinished | undefined>;
 }

@@ -2,6 +2,7 @@ import type { FixUpPart } from '../core/guest/reidentify.js';
 import type { GuestFacts } from '../core/image/hygiene.js';
 import type { BaseStore } from './bases.js';
 import type { CheckpointStore, Monitor } from './checkpoint.js';
+import type { EventSources } from './events.js';
 import type { FleetStore, OverlayStore } from './fleets.js';
 import type { GuestAgent, LocalFiles, Networks, RemoteShell, SeedStore } from './guest.js';
 import type { Hypervisor } from './hypervisor.js';
@@ -16,6 +17,7 @@ import type { StoreSurvey } from './survey.js';
 
 export type * from './bases.js';
 export type * from './checkpoint.js';
+export type * from './events.js';
 export type * from './fleets.js';
 export type * from './guest.js';
 export type * from './hypervisor.js';
@@ -47,6 +49,7 @@ export interface Ports {
   snapshots: SnapshotStore;
   checkpoints: CheckpointStore;
   monitor: Monitor;
+  events: EventSources;
   survey: StoreSurvey;
   machine: Machine;
   accelerator: AcceleratorProbe;

@@ -21,7 +21,7 @@ const logRotations = ['', '.0', '.1', '.2', '.3'];
 
 /** Names in a fleet's directory. */
 const ownFiles =
-  /^(domain-[0-9a-f]{12}\.xml\.hbs|nvram-[0-9a-f]{12}\.fd|(user-data|user-data-raw|meta-data|network-config)-[0-9a-f]{12}\.hbs|(fleet|secrets|operation|freeze)\.json|operation\.log)$/;
+  /^(domain-[0-9a-f]{12}\.xml\.hbs|nvram-[0-9a-f]{12}\.fd|(user-data|user-data-raw|meta-data|network-config)-[0-9a-f]{12}\.hbs|(fleet|secrets|operation|freeze)\.json|operation\.log|history\.jsonl)$/;
 const ownSshFiles = /^(id_ed25519|known_hosts)$/;
 const ownSeedFiles = /^placed\.log$/;
 

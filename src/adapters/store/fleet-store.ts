@@ -1,9 +1,10 @@
 import { lstat, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { MemberFiles } from '../../core/domain/template.js';
+import type { HistoryEntry } from '../../core/fleet/history.js';
 import type { Operation, Unfinished } from '../../core/fleet/operation.js';
 import { type FleetRecord, parseFleetRecord } from '../../core/fleet/record.js';
-import type { LockHolder } from '../../core/lock.js';
+import type { LockHolder, LockNote } from '../../core/lock.js';
 import { namePattern } from '../../core/names.js';
 import type { SourceKind } from '../../core/spec/spec.js';
 import type { ConsolePiece, FleetLock, FleetStore } from '../../ports/fleets.js';
@@ -17,6 +18,7 @@ import { SafeUnlinker } from './files/safe-unlinker.js';
 import { removeEmpty, removeFleetDirectory, removeMemberFiles } from './fleet-removal.js';
 import { fleetLayout, logEnding, nvramEnding, overlayEnding, seedEnding, storeLayout } from './layout.js';
 import { FileLock, type LockPolicy, lockHolder, requestOf } from './lock.js';
+import { findRun } from './lock-holder.js';
 import { OperationJournal } from './operation-journal.js';
 
 export class FleetDirectory implements FleetStore {
@@ -83,6 +85,10 @@ export class FleetDirectory implements FleetStore {
         }
       },
     };
+  }
+
+  runner(fleet: string): Promise<LockNote | undefined> {
+    return findRun(fleetLayout(this.root, fleet).lock);
   }
 
   holder(fleet: string): Promise<LockHolder | undefined> {
@@ -193,6 +199,14 @@ export class FleetDirectory implements FleetStore {
 
   markDone(fleet: string, index: number): Promise<void> {
     return this.#journal.markDone(fleet, index);
+  }
+
+  history(fleet: string): Promise<HistoryEntry[]> {
+    return this.#journal.history(fleet);
+  }
+
+  markFailed(fleet: string, index: number, code: string): Promise<void> {
+    return this.#journal.markFailed(fleet, index, code);
   }
 
   endOperation(fleet: string): Promise<void> {

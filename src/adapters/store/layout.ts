@@ -43,6 +43,7 @@ export const fleetLayout = (root: string, fleet: string) => {
     freeze: join(directory, 'freeze.json'),
     operation: join(directory, 'operation.json'),
     operationLog: join(directory, 'operation.log'),
+    history: join(directory, 'history.jsonl'),
     overlays: join(directory, 'overlays'),
     logs: join(directory, 'logs'),
     nvram: join(directory, 'nvram'),

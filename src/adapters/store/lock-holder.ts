@@ -28,9 +28,19 @@ export async function findHolder(path: string): Promise<LockHolder> {
   return look(path);
 }
 
-async function look(path: string): Promise<LockHolder> {
-  const note = parseLockNote(await readFile(path, 'utf8').catch(() => ''));
+/** The run of cowherd that holds a lock, by its note alone: other holders are not looked for. */
+export async function findRun(path: string): Promise<LockNote | undefined> {
+  const note = await noteIn(path);
   // The note is removed before the lock is released, so the note of a live process is valid.
+  return note !== undefined && (await isAlive(note)) ? note : undefined;
+}
+
+async function noteIn(path: string): Promise<LockNote | undefined> {
+  return parseLockNote(await readFile(path, 'utf8').catch(() => ''));
+}
+
+async function look(path: string): Promise<LockHolder> {
+  const note = await noteIn(path);
   if (note !== undefined && (await isAlive(note))) return { kind: 'run', ...note };
   const inode = await lstat(path, { bigint: true }).catch(() => undefined);
   if (inode === undefined) return { kind: 'unknown' };

@@ -1,13 +1,27 @@
+import { lstat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { CowherdError } from '../../core/errors.js';
-import { type Operation, operationLogLine, operationSchema, parseOperationLog, type Unfinished } from '../../core/fleet/operation.js';
+import { type HistoryEntry, historyEntry, parseHistory } from '../../core/fleet/history.js';
+import {
+  failureLine,
+  type Operation,
+  operationLogLine,
+  operationSchema,
+  parseFailures,
+  parseOperationLog,
+  type Unfinished,
+} from '../../core/fleet/operation.js';
 import { assertRecordOf, parseState } from '../../core/fleet/record.js';
-import { writeJson } from './files/atomic-write.js';
+import { placeText, writeJson } from './files/atomic-write.js';
 import { makeDirectory } from './files/directories.js';
-import { storeError } from './files/files.js';
+import { allocatedBytes, listDirectory, storeError } from './files/files.js';
 import { appendOwn, readIfThere } from './files/own-files.js';
 import { SafeUnlinker } from './files/safe-unlinker.js';
 import { removeStaged } from './fleet-removal.js';
 import { fleetLayout } from './layout.js';
+
+/** When it is longer, the older half is removed. */
+const mostHistoryBytes = 256 * 1024;
 
 /** The intent of a run that changes a fleet, and which members are done. */
 export class OperationJournal {
@@ -35,15 +49,42 @@ export class OperationJournal {
     });
   }
 
+  async markFailed(fleet: string, index: number, code: string): Promise<void> {
+    const { operationLog } = fleetLayout(this.#root, fleet);
+    await appendOwn(operationLog, failureLine(index, code)).catch((cause: unknown) => {
+      throw storeError(`write ${operationLog}`, cause);
+    });
+  }
+
   async end(fleet: string): Promise<void> {
     const layout = fleetLayout(this.#root, fleet);
     const { directory, operation, operationLog } = layout;
+    // Before they are removed. It is for display: an error must not leave the operation unfinished.
+    await this.#remember(fleet).catch(() => undefined);
     // Staged files of members that failed before they were moved into place.
     await removeStaged(layout);
     const unlinker = new SafeUnlinker(directory);
     // The log goes last: a log without an operation is ignored, but an operation without its log would be repeated.
     await unlinker.unlink(operation);
     await unlinker.unlink(operationLog);
+  }
+
+  async history(fleet: string): Promise<HistoryEntry[]> {
+    return parseHistory((await readIfThere(fleetLayout(this.#root, fleet).history)) ?? '');
+  }
+
+  /** Appends what the operation did to the fleet's history. */
+  async #remember(fleet: string): Promise<void> {
+    const { history, overlays } = fleetLayout(this.#root, fleet);
+    const ended = await this.unfinished(fleet);
+    if (ended === undefined || ended.done.size + (ended.failed?.size ?? 0) === 0) return;
+    const names = await listDirectory(overlays);
+    const sizes = await Promise.all(names.map((name) => lstat(join(overlays, name)).then(allocatedBytes, () => 0)));
+    const diskBytes = sizes.reduce((sum, bytes) => sum + bytes, 0);
+    const entry = historyEntry(ended.operation, ended.done, ended.failed ?? new Map(), { now: new Date().toISOString(), diskBytes });
+    await appendOwn(history, `${JSON.stringify(entry)}\n`);
+    const text = (await readIfThere(history)) ?? '';
+    if (text.length > mostHistoryBytes) await placeText(history, text.slice(text.indexOf('\n', text.length / 2) + 1), 0o644);
   }
 
   async unfinished(fleet: string): Promise<Unfinished | undefined> {
@@ -56,6 +97,7 @@ export class OperationJournal {
       throw new CowherdError('STATE_DAMAGED', `operation.json of ${fleet} belongs to another fleet, ${owner}`, { hint });
     }
     if (operation.record !== undefined) assertRecordOf(fleet, operation.record, 'operation.json', hint);
-    return { operation, done: parseOperationLog((await readIfThere(operationLog)) ?? '') };
+    const log = (await readIfThere(operationLog)) ?? '';
+    return { operation, done: parseOperationLog(log), failed: parseFailures(log) };
   }
 }

@@ -2,6 +2,7 @@ import { Args, Flags } from '@oclif/core';
 import { parseStates } from '../../core/fleet/selection/member-filter.js';
 import type { Target } from '../../core/fleet/selection/targets.js';
 import type { Host } from '../../host.js';
+import { Changes } from '../../services/events/changes.js';
 import { recoverFleet } from '../../services/fleet/recover.js';
 import { type FleetStatus, status } from '../../services/fleet/status/status.js';
 import { filterStatus } from '../../services/fleet/status/status-filter.js';
@@ -14,7 +15,8 @@ import { statusFields, statusRows } from '../render/status-fields.js';
 import { renderRows, type TableView } from '../terminal/rows.js';
 import { yamlOutput } from '../terminal/yaml.js';
 
-const watchMs = 2_000;
+/** Between two frames: changes are shown at once, drift and uptime after a while. In milliseconds. */
+const watchMs = { least: 500, most: 5_000 };
 
 export default class Status extends BaseCommand {
   static override summary = 'Show the state, uptime, overlay size, drift and problems of members.';
@@ -44,7 +46,7 @@ export default class Status extends BaseCommand {
   static override flags = {
     ...fileFlag,
     ...tableFlags,
-    watch: Flags.boolean({ char: 'w', description: 'refresh every 2 s until Ctrl-C', exclusive: ['json', 'output'] }),
+    watch: Flags.boolean({ char: 'w', description: 'show changes until Ctrl-C', exclusive: ['json', 'output'] }),
     memory: Flags.boolean({
       description: 'show the memory of each QEMU process (resident, proportional, swapped, merged by KSM) and the total',
     }),
@@ -95,13 +97,18 @@ export default class Status extends BaseCommand {
     view: TableView,
     signal: AbortSignal,
   ): Promise<undefined> {
+    const changes = new Changes(
+      host,
+      targets.map(({ fleet }) => fleet),
+      signal,
+    );
     while (!signal.aborted) {
       const frames: string[] = [];
       const rows = Math.floor((process.stdout.rows ?? 50) / Math.max(1, targets.length));
       for (const target of targets) frames.push(renderWatchFrame(await look(target), rows, view));
       if (process.stdout.isTTY && process.env.TERM !== 'dumb') this.logRaw('\u001b[H\u001b[2J');
       this.log(frames.join('\n\n'));
-      await host.clock.sleep(watchMs, signal);
+      await changes.next(watchMs);
     }
   }
 }

@@ -49,6 +49,8 @@ export interface Unfinished {
   operation: Operation;
   /** Indexes of finished members. */
   done: Set<number>;
+  /** Error codes of members that failed in a run, by index. A later run may finish them. */
+  failed?: ReadonlyMap<number, string>;
 }
 
 /** operation.log: one line per finished member. An incomplete last line is ignored. */
@@ -57,8 +59,17 @@ export function parseOperationLog(text: string): Set<number> {
   return new Set(lines.flatMap((line) => (/^done \d{1,7}$/.test(line) ? [Number(line.slice(5))] : [])));
 }
 
+/** Lines about failed members in the same file. Only for display: resume tries them again. */
+export function parseFailures(text: string): Map<number, string> {
+  return new Map([...text.matchAll(/^failed (\d{1,7}) ([A-Z_]{1,40})$/gm)].map(([, index, code = '']) => [Number(index), code]));
+}
+
 export function operationLogLine(index: number): string {
   return `done ${index}\n`;
+}
+
+export function failureLine(index: number, code: string): string {
+  return `failed ${index} ${code}\n`;
 }
 
 export type StageName = StepName | 'import';

@@ -40,6 +40,8 @@ export interface Performer<M extends MemberIdentity> {
   step(step: StepName, member: M): Promise<void>;
   /** Called when all steps of a member are done, before it counts as done. */
   finish(member: M): Promise<void>;
+  /** Called when a step of a member failed. Must not fail. */
+  failed?(member: M, error: unknown): Promise<void>;
 }
 
 /** Steps that are bound by CPU time. */
@@ -68,6 +70,7 @@ export async function runMembers<M extends MemberIdentity>(
         if ((await (booting.has(step) ? boots(perform) : perform())) === 'cancelled') return { member, kind: 'cancelled' };
       } catch (error) {
         if (isInterruption(error)) return { member, kind: 'cancelled' };
+        await performer.failed?.(member, error);
         return { member, kind: 'failed', step, error };
       }
     }

@@ -1,4 +1,5 @@
 import type { MemberDefinition } from '../../core/domain/domain-xml.js';
+import { reportOf } from '../../core/errors.js';
 import type { MemberDisk } from '../../core/fleet/disks.js';
 import type { MemberIdentity } from '../../core/fleet/identity.js';
 import type { Plan, StepName } from '../../core/fleet/plan/member-plan.js';
@@ -85,6 +86,10 @@ export function stepPerformer(ports: StepPorts, context: StepContext): Performer
     step: (step, member) => needed(perform[step], `way to ${step}`)(member),
     finish: async ({ index }) => {
       if (context.journaled) await fleets.markDone(fleet, index);
+    },
+    failed: async ({ index }, error) => {
+      // Only for display: another error must not hide the first one.
+      if (context.journaled) await fleets.markFailed(fleet, index, reportOf(error).code).catch(() => undefined);
     },
   };
 }

@@ -88,12 +88,26 @@ describe('the fleet store', () => {
     expect(await store.unfinished(fleet)).toBeUndefined();
     await store.beginOperation(fleet, operation);
     await store.markDone(fleet, 2);
-    expect(await store.unfinished(fleet)).toEqual({ operation, done: new Set([2]) });
+    await store.markFailed(fleet, 3, 'TOOL_FAILED');
+    expect(await store.unfinished(fleet)).toEqual({ operation, done: new Set([2]), failed: new Map([[3, 'TOOL_FAILED']]) });
     await store.endOperation(fleet);
     expect(await store.unfinished(fleet)).toBeUndefined();
+    expect(await store.history(fleet)).toMatchObject([{ id: operation.id, verb: operation.verb, done: '2', failed: { 3: 'TOOL_FAILED' } }]);
     await store.beginOperation(fleet, operation);
     await writeFile(at('operation.json'), '{"version":1,');
     await expect(store.unfinished(fleet)).rejects.toMatchObject({ code: 'STATE_DAMAGED', hint: expect.stringContaining('operation.json') });
+  });
+
+  it('keeps a bounded history', async () => {
+    const [time, startedAt] = [operation.startedAt, operation.startedAt];
+    const old = { time, startedAt, id: 'old', verb: 'reset', done: '1-9', failed: {}, diskBytes: 1 };
+    await mkdir(at(), { recursive: true });
+    await writeFile(at('history.jsonl'), `${JSON.stringify(old)}\n`.repeat(3_000));
+    await store.beginOperation(fleet, { ...operation, id: 'new' });
+    await store.markDone(fleet, 1);
+    await store.endOperation(fleet);
+    expect((await stat(at('history.jsonl'))).size).toBeLessThan(300_000);
+    expect((await store.history(fleet)).map(({ id }) => id)).toEqual(['old', 'new']);
   });
 
   it('reads the console in chunks, and from the start if the log was restarted', async () => {

@@ -59,6 +59,13 @@ export const machineKinds: HintKind[] = [
     why: 'it is a setting of the whole host',
   },
   {
+    kind: 'limits of watches',
+    says: /limits watches/,
+    tests: ['test/integration/store/fleet-watch.test.ts'],
+    how: 'told',
+    why: 'it is a setting of the whole host',
+  },
+  {
     kind: 'failing disks',
     says: /dmesg/,
     tests: e2e('hints/failing-disk'),

@@ -1,0 +1,67 @@
+import { z } from 'zod';
+import type { Operation } from './operation.js';
+
+/** history.jsonl: one line per command that changed a fleet by a plan: spawn, reset, rebase, checkpoint and a partial teardown. */
+
+const entrySchema = z.object({
+  /** When it ended. */
+  time: z.iso.datetime(),
+  startedAt: z.iso.datetime(),
+  id: z.string().max(64),
+  verb: z.string().max(40),
+  /** Indexes of the members that it finished, e.g. `1-10,17`. */
+  done: z.string().max(8_000),
+  /** Error codes of the others, by index. */
+  failed: z.record(z.string().regex(/^\d{1,7}$/), z.string().regex(/^[A-Z_]{1,40}$/)),
+  /** Bytes on disk of the fleet's overlays afterwards. */
+  diskBytes: z.number().int().nonnegative(),
+});
+export type HistoryEntry = z.infer<typeof entrySchema>;
+
+/** @param now ISO date */
+export function historyEntry(
+  { id, verb, startedAt }: Operation,
+  done: ReadonlySet<number>,
+  failed: ReadonlyMap<number, string>,
+  { now, diskBytes }: { now: string; diskBytes: number },
+): HistoryEntry {
+  const others = [...failed].filter(([index]) => !done.has(index)).map(([index, code]) => [String(index), code]);
+  return { time: now, startedAt, id, verb, done: formatIndexes(done), failed: Object.fromEntries(others), diskBytes };
+}
+
+/** Skips lines that are damaged, and earlier ones of the same operation: a run that was killed at its end is ended again. */
+export function parseHistory(text: string): HistoryEntry[] {
+  const byId = new Map<string, HistoryEntry>();
+  for (const line of text.split('\n').slice(0, -1)) {
+    const parsed = entrySchema.safeParse(jsonIn(line));
+    if (!parsed.success) continue;
+    byId.delete(parsed.data.id);
+    byId.set(parsed.data.id, parsed.data);
+  }
+  return [...byId.values()];
+}
+
+function jsonIn(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return undefined;
+  }
+}
+
+/** `1-3,7` */
+export function formatIndexes(indexes: Iterable<number>): string {
+  const ranges: Array<[number, number]> = [];
+  for (const index of [...indexes].sort((a, b) => a - b)) {
+    const last = ranges.at(-1);
+    if (last !== undefined && last[1] === index - 1) last[1] = index;
+    else ranges.push([index, index]);
+  }
+  return ranges.map(([from, to]) => (from === to ? `${from}` : `${from}-${to}`)).join(',');
+}
+
+/** @returns a predicate for the indexes in `1-3,7`: a damaged text must not be expanded */
+export function indexesIn(text: string): (index: number) => boolean {
+  const ranges = [...text.matchAll(/(\d{1,7})(?:-(\d{1,7}))?/g)].map(([, from, to = from]) => [Number(from), Number(to)] as const);
+  return (index) => ranges.some(([from, to]) => from <= index && index <= to);
+}
