@@ -1,7 +1,7 @@
 import { CowherdError } from '../../core/errors.js';
 import type { Outcome } from '../../core/fleet/outcome.js';
 import { type FleetRecord, growMembers } from '../../core/fleet/record.js';
-import { parseWaitFor } from '../../core/guest/stages.js';
+import { parseWaitFor, type WaitFor } from '../../core/guest/stages.js';
 import { assertWithin, limits } from '../../core/limits.js';
 import { assertName } from '../../core/names.js';
 import type { Ports } from '../../ports/index.js';
@@ -66,11 +66,21 @@ function bootFleet(fleet: string): string {
 
 /** Clones take everything else from the VM, except the format of their disks. */
 function cloneOptions(options: SpawnOptions, fromRunning: string): SpawnOptions {
-  const { fleet, count, shareTpm, start, wait, timeoutMs, dryRun, force, concurrency, bootConcurrency, signal, onProgress } = options;
+  const { fleet, count, shareTpm, start, timeoutMs, dryRun, force, concurrency, bootConcurrency, signal, onProgress } = options;
   const spec = { overlay: options.spec?.overlay };
   // It does not continue after the freeze: it is removed.
   const source = { fromRunning, keepFrozen: true, shareTpm };
+  const wait = waitOfClones(options.wait);
   return { fleet, count, spec, ...source, start, wait, timeoutMs, dryRun, force, concurrency, bootConcurrency, signal, onProgress };
+}
+
+/**
+ * What each clone must still reach. The rest was reached before the freeze: asking every guest for cloud-init's state would cost seconds of
+ * an emulated CPU, and the text that --wait console=REGEX looks for is in the log of the VM that booted.
+ */
+function waitOfClones(wait: WaitFor | undefined): WaitFor | undefined {
+  const own = (wait?.stages ?? []).filter((stage) => stage === 'running' || stage === 'address' || stage === 'ssh');
+  return own.length === 0 ? undefined : { stages: own };
 }
 
 /** @throws BAD_USAGE, NOT_SUPPORTED */

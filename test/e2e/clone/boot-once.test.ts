@@ -24,7 +24,9 @@ describe('spawn --boot-once', () => {
     expect(await readdir(lab.path('fleets')).catch(() => [])).toEqual([]);
 
     const overlay = ['--overlay', 'cluster-size=128KiB,extended-l2=on'];
-    const outcome = await lab.ok('spawn', fleet, ...machine(), '--count', '3', '--boot-once', ...overlay);
+    // Only the VM that boots prints this.
+    const wait = ['--wait', 'agent,console=TINY-READY', '--timeout', '60s'];
+    const outcome = await lab.ok('spawn', fleet, ...machine(), '--count', '3', '--boot-once', ...overlay, ...wait);
     expect(outcome).toMatchObject({ fleet, counts: { created: 3, started: 3, failed: 0 } });
     expect(await run(fleet, 'hostname')).toEqual(names(fleet, 3));
     const [memory, ...others] = await memories(fleet, 3);
