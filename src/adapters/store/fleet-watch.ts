@@ -9,7 +9,7 @@ import { fleetLayout, storeLayout } from './layout.js';
 /** How often to look for a store that does not exist yet, in milliseconds. */
 const absentMs = 1_000;
 
-/** Watches the store by inotify: three directories per fleet, independent of the number of members. */
+/** Watches the store by inotify: two directories per fleet, independent of the number of members. */
 export class FleetWatch {
   readonly #root: string;
   readonly #onChange: (fleet: string) => void;
