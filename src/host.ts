@@ -5,6 +5,7 @@ import { systemClock } from './adapters/host/clock.js';
 import { localFiles } from './adapters/host/local-files.js';
 import { LocalMachine } from './adapters/host/machine.js';
 import { readNamedBytes, readNamedFile, writeNewFile } from './adapters/host/named-files.js';
+import { replaceOwnFile } from './adapters/host/own-output.js';
 import { Readers } from './adapters/host/readers.js';
 import { OpenSsh } from './adapters/host/ssh.js';
 import { readBuiltInTemplate } from './adapters/host/templates.js';
@@ -112,6 +113,7 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
     readBytes: readNamedBytes,
     inspectGuestFiles,
     writeNewFile,
+    replaceOwnFile,
     builtInTemplate: readBuiltInTemplate,
     close,
     [Symbol.asyncDispose]: close,

@@ -1,4 +1,5 @@
 import { CowherdError } from './errors.js';
+import { escapeUnsafe } from './guest/text.js';
 
 /** Quoting for each output syntax. A value that the syntax cannot represent is refused. */
 
@@ -46,6 +47,14 @@ export function csvField(value: string | number): string {
 export function escapeXml(value: string): string {
   if (/[^\t\n\r\u{20}-\u{d7ff}\u{e000}-\u{fffd}\u{10000}-\u{10ffff}]/u.test(value)) throw cannotHold('XML', value);
   return value.replace(/[&<>"'\t\n\r]/g, (character) => `&#${character.charCodeAt(0)};`);
+}
+
+/**
+ * Text or an attribute in quotes of HTML. Characters that control a terminal or reorder text are shown as `\\xNN` or `\\uNNNN`: HTML has
+ * no escape for some of them, and reordered text could make a name look like another one.
+ */
+export function escapeHtml(text: string): string {
+  return escapeUnsafe(text).replace(/[&<>"'`]/g, (character) => `&#${character.charCodeAt(0)};`);
 }
 
 /** A JSON document with terminal control and bidirectional characters escaped. */

@@ -28,7 +28,7 @@ export type * from './snapshot.js';
 export type * from './survey.js';
 
 /** Built-in templates. */
-export type BuiltInTemplate = 'domain' | 'user-data' | 'meta-data' | `guest/${FixUpPart}`;
+export type BuiltInTemplate = 'domain' | 'user-data' | 'meta-data' | `guest/${FixUpPart}` | 'report/style' | 'report/script';
 
 /** All ports of the services; assembled in host.ts. */
 export interface Ports {
@@ -61,5 +61,11 @@ export interface Ports {
   inspectGuestFiles(path: string, format: 'qcow2' | 'raw', options?: { backing?: readonly ImageFile[] }): Promise<GuestFacts | undefined>;
   /** Writes a file that the user named. @throws BAD_USAGE if it exists */
   writeNewFile(path: string, text: string): Promise<void>;
+  /**
+   * Writes a file that the user named, or replaces a regular file that begins with the same text or is empty, in one step.
+   * @param store the directory in which it must not be
+   * @throws BAD_USAGE if it exists and is anything else
+   */
+  replaceOwnFile(path: string, text: string, options: { begins: string; store: string }): Promise<void>;
   builtInTemplate(name: BuiltInTemplate): Promise<string>;
 }

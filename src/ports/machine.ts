@@ -55,6 +55,7 @@ export interface Machine {
   strangersIn(directory: string): Promise<{ owner: string; files: string[] } | undefined>;
   isRoot(): boolean;
   userName(): string;
+  hostName(): string;
   groups(): Promise<string[]>;
   /** Mode and group of /dev/kvm; undefined if it does not exist. */
   kvmDevice(): Promise<{ mode: number; group: string } | undefined>;

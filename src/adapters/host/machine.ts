@@ -1,6 +1,6 @@
 import { access, constants, lstat, readdir, readFile, stat, statfs } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { userInfo } from 'node:os';
+import { hostname, userInfo } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { type Ksm, readKsm } from '../../core/host/ksm.js';
 import type { ProcessMemory } from '../../core/host/process-memory.js';
@@ -60,6 +60,10 @@ export class LocalMachine implements Machine {
 
   isRoot(): boolean {
     return process.getuid?.() === 0;
+  }
+
+  hostName(): string {
+    return hostname();
   }
 
   userName(): string {

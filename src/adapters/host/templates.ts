@@ -8,6 +8,8 @@ const files: Partial<Record<BuiltInTemplate, string>> = {
   domain: 'domain.xml.hbs',
   'user-data': 'cloud-init/user-data.hbs',
   'meta-data': 'cloud-init/meta-data.hbs',
+  'report/style': 'report/style.css',
+  'report/script': 'report/script.js',
 };
 
 export function readBuiltInTemplate(name: BuiltInTemplate): Promise<string> {

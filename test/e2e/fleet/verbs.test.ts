@@ -14,6 +14,35 @@ describe('the verbs, one by one', () => {
   const stateOf = async (fleet: string): Promise<Record<string, string>> =>
     Object.fromEntries((await lab.ok('status', fleet)).members.map(({ index, state }: { index: number; state: string }) => [index, state]));
 
+  /** The page of "report --html" shows what its JSON says, and the members' states. */
+  async function checkPage(...fleets: string[]): Promise<void> {
+    const page = join(lab.scratch, 'report.html');
+    const { html, ...report } = await lab.ok('report', ...fleets, '--html', page);
+    const text = await readFile(page, 'utf8');
+    expect(html).toEqual({ file: page, bytes: Buffer.byteLength(text) });
+    expect(Object.keys(report)).toEqual(Object.keys(await lab.ok('report', ...fleets)));
+    for (const { fleet, perMember } of report.fleets) {
+      for (const { name, driftBytes, allocatedBytes } of perMember) {
+        expect(text).toMatch(
+          new RegExp(
+            `<td>${fleet}</td><th scope="row">${name}</th><td>running</td><td class="n" data-v="${driftBytes}">.*?</td><td class="n" data-v="${allocatedBytes}">`,
+          ),
+        );
+      }
+      expect(text).toContain(`aria-label="History of ${fleet}"`);
+    }
+    expect(text).toContain(`<code>golden@${report.fleets[0].base.digest.slice(0, 12)}</code>`);
+    expect(text).toMatch(/<li>Used by cwt-/);
+
+    // The earlier report is replaced, another file is not.
+    const again = await lab.cowherd('report', ...fleets.slice(0, 1), '--html', page);
+    expect(again).toMatchObject({ exitCode: 0, stdout: expect.stringContaining(`${page}: written, 1 fleet, 2 members`) });
+    expect(await readFile(page, 'utf8')).not.toContain(`<th scope="row">${fleets[1]}-001`);
+    const refused = await lab.answer('report', '--html', golden);
+    expect(refused).toMatchObject({ exitCode: 2, json: { error: { code: 'BAD_USAGE' } } });
+    expect((await lab.answer('report', '--html', page, '--csv')).exitCode).toBe(2);
+  }
+
   it('spawn shows a plan, executes it, and has nothing to do the second time', async () => {
     const fleet = lab.fleet('plan');
     const dry = await lab.ok('spawn', fleet, '--base', golden, '--count', '2', ...guest, '--dry-run');
@@ -132,6 +161,7 @@ describe('the verbs, one by one', () => {
     expect(report.total.baseBytes).toBe(report.fleets[0].base.allocatedBytes);
     expect((await lab.ok('status', '--file', file)).fleets).toHaveLength(2);
     expect((await lab.cowherd('report', web, '--csv')).stdout.split('\n')).toHaveLength(3);
+    await checkPage(web, db);
     expect((await lab.ok('reset', '--file', file)).fleets[0].counts.reset).toBe(2);
     expect((await lab.answer('teardown', '--file', file)).exitCode).toBe(3);
     await lab.ok('teardown', '--file', file, '--yes');

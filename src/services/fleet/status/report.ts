@@ -112,6 +112,12 @@ export async function reportDisk({ machine, fleets }: Pick<Ports, 'machine' | 'f
   return { path: fleets.root, ...(await machine.diskSpace(fleets.root)) };
 }
 
+/** One fleet. @throws if its report fails */
+export async function reportOne(ports: Ports, fleet: string): Promise<StoreReport> {
+  const fleets = [await report(ports, fleet)];
+  return { fleets, total: totalSavings(fleets), failed: [], disk: await reportDisk(ports) };
+}
+
 /** All fleets, or the named ones. A shared base image is counted once. */
 export async function reportAll(ports: Ports, fleets?: readonly string[]): Promise<StoreReport> {
   const reports: FleetReport[] = [];
