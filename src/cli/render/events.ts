@@ -4,10 +4,15 @@ import type { FleetEvent } from '../../core/events/fleet-event.js';
 export function renderEvent({ time, fleet, member, what, from, to, operation, reason }: FleetEvent): string {
   const subject = member ?? fleet ?? 'libvirt';
   const label = labels[what];
-  const change = from === null || what === 'checkpoint' ? (to ?? 'removed') : `${from} → ${to ?? 'none'}`;
+  const change = from === null || what === 'checkpoint' ? word(to ?? 'removed') : `${word(from)} → ${word(to ?? 'none')}`;
   const verb = operation === null ? '' : what === 'command' ? `${operation.verb} ` : '';
   const during = operation === null || what === 'command' ? '' : ` · ${operation.verb}`;
-  return `${clockTime(time)}  ${subject}  ${label}${verb}${change}${reason === null ? '' : ` (${reason})`}${during}`;
+  return `${clockTime(time)}  ${subject}  ${label}${verb}${change}${reason === null || reason === 'unknown' ? '' : ` (${reason})`}${during}`;
+}
+
+/** As in the table of `status`. */
+function word(state: string): string {
+  return state === 'shutOff' ? 'off' : state;
 }
 
 const labels: Record<FleetEvent['what'], string> = {
