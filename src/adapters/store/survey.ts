@@ -32,7 +32,7 @@ const rules: Record<StoreRoom, readonly Rule[]> = {
   fleets: [
     temporary,
     [/^(secrets\.json|ssh\/id_ed25519)$/, 'state', 'private'],
-    [/^((?:fleet|operation|freeze)\.json|operation\.log)$/, 'state'],
+    [/^((?:fleet|operation|freeze)\.json|operation\.log|history\.jsonl)$/, 'state'],
     [
       /^((?:domain-[0-9a-f]{12}\.xml|(?:user-data|user-data-raw|meta-data|network-config)-[0-9a-f]{12})\.hbs|nvram-[0-9a-f]{12}\.fd)$/,
       'state',

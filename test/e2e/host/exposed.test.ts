@@ -53,7 +53,7 @@ describe('the files of a store', () => {
       process.umask(umask);
     }
     expect((await lab.ok('base', 'list')).bases.length).toBeGreaterThanOrEqual(5);
-    const records = /\/([0-9a-f]{12}|fleet)\.json$|\/placed\.log$|\/known_hosts$|^accelerator\.json$/;
+    const records = /\/([0-9a-f]{12}|fleet)\.json$|\/placed\.log$|\/history\.jsonl$|\/known_hosts$|^accelerator\.json$/;
     expect((await open()).filter((name) => !records.test(name))).toEqual([]);
     for (const name of ['golden', 'whole', 'layer', 'other']) {
       const path = await imagePath(name);
