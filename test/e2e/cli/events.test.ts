@@ -57,7 +57,8 @@ describe('events', () => {
     await virsh('destroy', second);
     await told(all, { member: second, what: 'state', from: 'running', to: 'shutOff', reason: 'destroyed' });
     await lab.ok('start', fleet, '2');
-    await told(all, { member: second, what: 'state', from: 'shutOff', to: 'running', operation: { verb: 'start', id: null } });
+    // A command without a journal may end before its lock was read.
+    await told(all, { member: second, what: 'state', from: 'shutOff', to: 'running' });
   });
 
   it('begin with the current state if asked', async () => {
@@ -83,7 +84,7 @@ describe('events', () => {
     expect(signal).toBe('SIGKILL');
     await told(events, { fleet, what: 'command', to: 'interrupted', operation: { verb: 'reset', id: expect.any(String) } });
     await lab.ok('resume', fleet);
-    await told(events, { fleet, what: 'command', from: 'interrupted', to: 'running' });
+    await told(events, { fleet, what: 'command', from: 'interrupted' });
     await told(events, { member: second, what: 'progress', to: 'done' });
   });
 
