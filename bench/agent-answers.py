@@ -3,7 +3,7 @@
 
 usage: agent-answers.py [--connect URI] [--restore FILE] DOMAIN
   --restore FILE   restore the domain from this file of libvirt, by an API call
-  without          wait for a QEMU of the domain that starts from now on, whoever starts it
+  without          wait for a QEMU of the domain that starts from now on
 Prints the seconds.
 """
 import argparse, json, os, threading, time

@@ -9,6 +9,7 @@
 
 export { Fleet, type FleetMember, type FleetOptions, spawnFleet } from './api/fleet.js';
 export { CowherdError, type ErrorCode, type ErrorReport, exitCodeOf } from './core/errors.js';
+export type { FleetEvent } from './core/events/fleet-event.js';
 export type { Finding, FindingKind } from './core/finding.js';
 export { formatInventory, type Inventory, type InventoryFormat } from './core/fleet/inventory.js';
 export type { Outcome } from './core/fleet/outcome.js';
@@ -27,6 +28,7 @@ export { type MemberRelocation, type RelocateOptions, type Relocation, relocate 
 export { verifyBase } from './services/base/verify.js';
 export { type CheckpointOptions, checkpoint } from './services/checkpoint/take.js';
 export { spawnBootOnce } from './services/clone/boot-once.js';
+export { type WatchOptions, watchEvents } from './services/events/watch.js';
 export { type CompactOptions, type CompactOutcome, compact } from './services/fleet/compact.js';
 export { type PowerOptions, start, stop } from './services/fleet/power.js';
 export { type RebaseOptions, rebase } from './services/fleet/rebase/rebase.js';

@@ -2,6 +2,7 @@ import { constants as fileFlags } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { inflateRaw, constants as zlibFlags } from 'node:zlib';
+import { isFormat } from '../../core/image/overlay-format.js';
 import { headerBytes, parseQcow2Header } from '../../core/image/qcow2-header.js';
 import { compressedFlag, L2Tables, type Piece } from './l2-tables.js';
 import { exact, maxReadBytes, ReadBudget, Recent, UnreadableDisk } from './read-budget.js';
@@ -116,12 +117,11 @@ class Qcow2Disk implements Disk {
       throw new UnreadableDisk('its clusters are compressed with zstd');
     }
     const clusterBits = head.readUInt32BE(20);
-    // QEMU's own limits.
-    if (clusterBits < (header.extendedL2 ? 14 : 9) || clusterBits > 21) throw new UnreadableDisk('its clusters are of no known size');
+    if (!isFormat(header)) throw new UnreadableDisk('its clusters are of no known size');
     this.#file = file;
     this.#backing = backing;
     this.#clusterBits = clusterBits;
-    this.#clusterBytes = 2 ** clusterBits;
+    this.#clusterBytes = header.clusterBytes;
     this.#l2 = new L2Tables(file, {
       version: header.version,
       clusterBytes: this.#clusterBytes,

@@ -1,3 +1,5 @@
+import { entryBytes } from '../../core/image/overlay-format.js';
+import { subclusterRuns, subclusters } from '../../core/image/subclusters.js';
 import { exact, Recent, UnreadableDisk } from './read-budget.js';
 
 /** A part of a cluster, all of which is read from the same place. */
@@ -29,7 +31,6 @@ interface Entry {
 
 const sliceBytes = 4096;
 const slicesKept = 64;
-const subclusters = 32;
 const offsetMask = 0x00ff_ffff_ffff_fe00n;
 export const compressedFlag = 1n << 62n;
 
@@ -43,7 +44,7 @@ export class L2Tables {
   constructor(file: Reader, layout: Layout) {
     this.#file = file;
     this.#layout = layout;
-    this.#entryBytes = layout.extendedL2 ? 16 : 8;
+    this.#entryBytes = entryBytes(layout.extendedL2);
   }
 
   /**
@@ -69,17 +70,15 @@ export class L2Tables {
    * @param host where the cluster is in the file; 0 if nowhere
    */
   #subclusters(host: number, bitmap: bigint, within: number, wanted: number): Piece {
-    const [allocated, zeros] = [Number(bitmap & 0xffff_ffffn), Number(bitmap >> 32n)];
-    // QEMU too refuses the whole cluster, whichever subcluster is read.
-    if ((allocated & zeros) !== 0 || (host === 0 && allocated !== 0)) throw new UnreadableDisk('the status of a subcluster is invalid');
-    const place = (index: number) => (((zeros >>> index) & 1) !== 0 ? 'zeros' : ((allocated >>> index) & 1) !== 0 ? 'file' : 'backing');
-    const subclusterBytes = this.#layout.clusterBytes / subclusters;
-    const first = Math.floor(within / subclusterBytes);
-    const from = place(first);
-    let end = first + 1;
-    while (end < subclusters && place(end) === from) end += 1;
-    const length = Math.min(end * subclusterBytes - within, wanted);
-    return from === 'file' ? { from, offset: host + within, length } : { from, length };
+    const runs = subclusterRuns(Number(bitmap >> 32n), Number(bitmap & 0xffff_ffffn), host);
+    if (runs === undefined) throw new UnreadableDisk('the status of a subcluster is invalid');
+    const each = this.#layout.clusterBytes / subclusters;
+    const index = Math.floor(within / each);
+    const run = runs.find(({ first, count }) => index < first + count);
+    if (run === undefined) throw new UnreadableDisk('a position is outside its cluster');
+    const length = Math.min((run.first + run.count) * each - within, wanted);
+    if (run.kind === 'data') return { from: 'file', offset: host + within, length };
+    return { from: run.kind === 'zero' ? 'zeros' : 'backing', length };
   }
 
   /** @returns zeros if it, or the whole L2 table, is not allocated */

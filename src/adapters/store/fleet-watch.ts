@@ -57,7 +57,7 @@ export class FleetWatch {
   #watch(directory: string, onName: (name: string) => void): void {
     if (this.#watchers.has(directory)) return;
     try {
-      const watcher = watch(directory, { persistent: true }, (_event, name) => {
+      const watcher = watch(directory, (_event, name) => {
         // The directory itself was removed.
         if (name === basename(directory)) this.#forget(directory);
         onName(name ?? '');

@@ -8,7 +8,7 @@ export default class Events extends BaseCommand {
   static override summary = 'Print changes of members and commands as they happen, until Ctrl-C.';
   static override description = [
     'Reports states of members, guest agents, disk errors, checkpoints, and commands of cowherd with the members that they finish,',
-    'whoever causes them. After libvirt was restarted, changes that were missed are found by comparing states.\n\n',
+    'whatever causes them. After libvirt was restarted, changes that were missed are found by comparing states.\n\n',
     'With --json, each event is one line: time, fleet, member, what, from, to, operation and reason.',
   ].join(' ');
   static override examples = [

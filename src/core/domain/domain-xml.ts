@@ -8,7 +8,7 @@ import { baseOf, type FleetRecord } from '../fleet/record.js';
 import { cpuParts } from '../host/cpu.js';
 import type { BaseImage } from '../image/base.js';
 import { escapeXml } from '../quoting.js';
-import { formatSpec } from '../spec/spec.js';
+import { formatSpec } from '../spec/spec-text.js';
 
 export const metadataNamespace = 'urn:cowherd:domain:1';
 

@@ -51,9 +51,9 @@ const lifecycle: Readonly<Record<string, PowerState | undefined>> = {
 export function powerChange(event: DomainEvent, from: PowerState): { to: PowerState; reason: string } | undefined {
   if (event.event !== 'lifecycle') return undefined;
   const [verb = '', ...words] = event.detail.split(' ');
-  // A running domain that is undefined goes on; a stopped one that is defined appears.
-  const to =
-    verb === 'Defined' && from === 'missing' ? 'shutOff' : verb === 'Undefined' && from !== 'shutOff' ? undefined : lifecycle[verb];
+  const to = lifecycle[verb];
+  // A running domain that is undefined keeps running.
+  if (to === 'missing' && from !== 'shutOff') return undefined;
   return to === undefined || to === from ? undefined : { to, reason: words.join(' ').toLowerCase() };
 }
 

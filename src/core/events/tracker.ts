@@ -120,19 +120,30 @@ function commandState({ operation, runner }: Pick<TrackedFleet, 'operation' | 'r
 
 function commandEvents(before: TrackedFleet | undefined, now: TrackedFleet, time: string): FleetEvent[] {
   const [from, to] = [before === undefined ? null : commandState(before), commandState(now)];
+  // It began and ended between two looks.
+  if (from === null && to === null && isNewlyEnded(before, now)) return [eventOf(withEnded(now), time, 'command', { from, to: 'done' })];
   if (from === to) return [];
   // The command that ended is named by what was known before.
   return [eventOf(to === null && before !== undefined ? before : now, time, 'command', { from, to: to ?? 'done' })];
 }
 
-/** Members of a command that ended since the last look. */
-function endedProgress(before: TrackedFleet | undefined, { ended, members, fleet, ...rest }: TrackedFleet, time: string): FleetEvent[] {
-  if (before === undefined || ended === undefined || ended.id === before.ended?.id) return [];
-  const { id, verb } = ended;
-  const isDone = indexesIn(ended.done);
-  const done = new Set(members.map(({ index }) => index).filter(isDone));
+function isNewlyEnded(before: TrackedFleet | undefined, { ended }: TrackedFleet): boolean {
+  return before !== undefined && ended !== undefined && ended.id !== before.ended?.id;
+}
+
+/** The fleet as it was when its last command ended. */
+function withEnded(fleet: TrackedFleet): TrackedFleet {
+  const { ended, members } = fleet;
+  if (ended === undefined) return fleet;
+  const done = new Set(members.map(({ index }) => index).filter(indexesIn(ended.done)));
   const failed = new Map(Object.entries(ended.failed).map(([index, code]) => [Number(index), code]));
-  const last: TrackedFleet = { ...rest, fleet, members, ended, operation: { id, verb, done, failed } };
+  return { ...fleet, operation: { id: ended.id, verb: ended.verb, done, failed } };
+}
+
+/** Members of a command that ended since the last look. */
+function endedProgress(before: TrackedFleet | undefined, now: TrackedFleet, time: string): FleetEvent[] {
+  if (!isNewlyEnded(before, now)) return [];
+  const last = withEnded(now);
   return progressChanges(before, last).map((change) => eventOf(last, time, 'progress', change));
 }
 

@@ -60,16 +60,18 @@ export function formatIndexes(indexes: Iterable<number>): string {
   return ranges.map(([from, to]) => (from === to ? `${from}` : `${from}-${to}`)).join(',');
 }
 
-/** How many indexes `1-3,7` has: a damaged text must not be expanded. */
-export function countIndexes(text: string): number {
-  return [...text.matchAll(/(\d{1,7})(?:-(\d{1,7}))?/g)].reduce(
-    (sum, [, from, to = from]) => sum + Math.max(0, Number(to) - Number(from) + 1),
-    0,
-  );
+/** The ranges in `1-3,7`. They are not expanded: a damaged text may name millions. */
+function rangesIn(text: string): Array<{ from: number; to: number }> {
+  return [...text.matchAll(/(\d{1,7})(?:-(\d{1,7}))?/g)].map(([, from, to = from]) => ({ from: Number(from), to: Number(to) }));
 }
 
-/** @returns a predicate for the indexes in `1-3,7`: a damaged text must not be expanded */
+/** How many indexes `1-3,7` has. */
+export function countIndexes(text: string): number {
+  return rangesIn(text).reduce((sum, { from, to }) => sum + Math.max(0, to - from + 1), 0);
+}
+
+/** @returns a predicate for the indexes in `1-3,7` */
 export function indexesIn(text: string): (index: number) => boolean {
-  const ranges = [...text.matchAll(/(\d{1,7})(?:-(\d{1,7}))?/g)].map(([, from, to = from]) => [Number(from), Number(to)] as const);
-  return (index) => ranges.some(([from, to]) => from <= index && index <= to);
+  const ranges = rangesIn(text);
+  return (index) => ranges.some(({ from, to }) => from <= index && index <= to);
 }

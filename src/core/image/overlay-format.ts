@@ -55,6 +55,11 @@ export function formatProblem({ clusterBytes, extendedL2 }: OverlayFormat): stri
   return `clusters of ${formatBytes(clusterBytes)} are too small for extended L2 entries: use at least ${formatBytes(minExtendedBytes)}, or turn extended L2 off`;
 }
 
+/** Whether QEMU can read and create such an image. */
+export function isFormat(format: OverlayFormat): boolean {
+  return isClusterSize(format.clusterBytes) && formatProblem(format) === undefined;
+}
+
 /** Bytes of an L2 entry. */
 export function entryBytes(extendedL2: boolean): number {
   return extendedL2 ? 16 : 8;

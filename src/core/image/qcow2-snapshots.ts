@@ -1,4 +1,5 @@
-import { entryBytes } from './overlay-format.js';
+import { entryBytes, isFormat } from './overlay-format.js';
+import { subclusterRuns, subclusters } from './subclusters.js';
 
 /** Parses the internal snapshots of a qcow2 image. Source: QEMU docs/interop/qcow2.txt */
 
@@ -29,7 +30,6 @@ export const maxTableBytes = 64 * 2 ** 20;
 export const maxL1Bytes = 32 * 2 ** 20;
 const dirty = 1;
 const extended = 16;
-const subclusters = 32;
 
 /**
  * @param head the first 104 bytes of the file
@@ -41,7 +41,7 @@ export function snapshotPlace(head: Buffer): SnapshotPlace | undefined {
   // Corrupt, external data, other compression: cowherd's overlays have none of these.
   if (head.readUInt32BE(72) !== 0 || (head.readUInt32BE(76) & ~(dirty | extended)) !== 0) return undefined;
   const extendedL2 = (head.readUInt32BE(76) & extended) !== 0;
-  if (clusterBits < (extendedL2 ? 14 : 9) || clusterBits > 21) return undefined;
+  if (!isFormat({ clusterBytes: 2 ** clusterBits, extendedL2 })) return undefined;
   const snapshots = head.readUInt32BE(60);
   const tableOffset = head.readBigUInt64BE(64);
   const perTable = 2 ** clusterBits / entryBytes(extendedL2);
@@ -119,18 +119,11 @@ export function clusterParts(
   return offset === 0 ? [] : [{ kind: 'data', offset, bytes: 2 ** clusterBits, subclusters: '' }];
 }
 
-/** Those that are not allocated are left out: the file may end before them, and may have anything in their place. */
+/** Those of the backing file are left out: the file may end before them, and may have anything in their place. */
 function subclusterParts(host: number, zeros: number, allocated: number, each: number): ClusterPart[] | undefined {
-  // QEMU too refuses such a cluster.
-  if ((zeros & allocated) !== 0 || (host === 0 && allocated !== 0)) return undefined;
-  const parts: ClusterPart[] = [];
-  const kindOf = (index: number) => (((zeros >>> index) & 1) !== 0 ? 'zero' : ((allocated >>> index) & 1) !== 0 ? 'data' : undefined);
-  for (let first = 0, end = 1; first < subclusters; first = end++) {
-    const kind = kindOf(first);
-    while (end < subclusters && kindOf(end) === kind) end++;
-    const count = end - first;
+  return subclusterRuns(zeros, allocated, host)?.flatMap(({ kind, first, count }): ClusterPart[] => {
+    if (kind === 'backing') return [];
     const where = kind === 'data' ? { offset: host + first * each, bytes: count * each } : { offset: 0, bytes: 0 };
-    if (kind !== undefined) parts.push({ kind, ...where, subclusters: `.${first}+${count}` });
-  }
-  return parts;
+    return [{ kind, ...where, subclusters: `.${first}+${count}` }];
+  });
 }

@@ -100,16 +100,6 @@ export type DomainSpec = z.infer<typeof domainSpecSchema>;
 export const sourceKinds = ['template', 'userData', 'userDataRaw', 'metaData', 'networkConfig'] as const;
 export type SourceKind = (typeof sourceKinds)[number];
 
-const specKeys = [
-  ...Object.keys(domainSpecSchema.shape).filter((key) => !(sourceKinds as readonly string[]).includes(key)),
-  ...sourceKinds,
-] as (keyof DomainSpec)[];
-
-/** The keys are always in one order: a spec that was read must not look different from the one that was composed. */
-export function formatSpec(spec: DomainSpec): string {
-  return JSON.stringify(Object.fromEntries(specKeys.map((key) => [key, spec[key]])));
-}
-
 /** Settings given as values; the files of {@link sourceKinds} are given as paths. */
 export type GivenSpec = Partial<Omit<DomainSpec, SourceKind | 'nvram' | 'warm'>>;
 

@@ -1,16 +1,14 @@
-import type { Ports } from '../../ports/index.js';
-import { watchEvents } from './watch.js';
-
-type ChangePorts = Parameters<typeof watchEvents>[0] & Pick<Ports, 'clock'>;
+import type { Clock } from '../../ports/machine.js';
+import { type WatchPorts, watchEvents } from './watch.js';
 
 /** Waits for changes of fleets, for a view that is drawn again. */
 export class Changes {
-  readonly #clock: Ports['clock'];
+  readonly #clock: Clock;
   readonly #signal: AbortSignal;
   #hasChanged = false;
   #wake: () => void = () => undefined;
 
-  constructor(ports: ChangePorts, fleets: readonly string[], signal: AbortSignal) {
+  constructor(ports: WatchPorts, fleets: readonly string[], signal: AbortSignal) {
     this.#clock = ports.clock;
     this.#signal = signal;
     const onEvent = (): void => {

@@ -1,14 +1,14 @@
 import type { FleetObservation } from '../../core/events/tracker.js';
 import type { Ports } from '../../ports/index.js';
 
-/** @returns a fleet as the store shows it; undefined if it has no record, or an unreadable one */
+/** @returns a fleet as the store shows it; undefined if it has no record @throws STATE_DAMAGED, STORE_FAILED */
 export async function observeInStore(
   { fleets, checkpoints }: Pick<Ports, 'fleets' | 'checkpoints'>,
   fleet: string,
 ): Promise<FleetObservation | undefined> {
   const unfinished = await fleets.unfinished(fleet).catch(() => undefined);
   // Until a spawn has written its record, the record is in its intent.
-  const record = (await fleets.read(fleet).catch(() => undefined)) ?? unfinished?.operation.record;
+  const record = (await fleets.read(fleet)) ?? unfinished?.operation.record;
   if (record === undefined) return undefined;
   const runner = await fleets.runner(fleet).catch(() => undefined);
   const taken = await checkpoints.list(fleet).catch(() => new Map<string, { takenAt: string }>());

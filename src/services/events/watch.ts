@@ -21,7 +21,7 @@ const aliveMs = 1_000;
 /** A pause after a read lasts this many times as long as the read: fleets with many members are read less often. */
 const restFactor = 4;
 
-type WatchPorts = Pick<Ports, 'events' | 'hypervisor' | 'fleets' | 'checkpoints' | 'clock'>;
+export type WatchPorts = Pick<Ports, 'events' | 'hypervisor' | 'fleets' | 'checkpoints' | 'clock'>;
 
 /** Runs until the signal. Nothing is read while nothing happens. @throws TOOL_MISSING, STORE_FAILED */
 export async function watchEvents(ports: WatchPorts, options: WatchOptions): Promise<void> {
@@ -98,8 +98,9 @@ class EventWatch {
     const { signal } = this.#options;
     const { clock } = this.#ports;
     while (!signal.aborted) {
-      if (this.#changed.size === 0 && !this.#mustCompare) await this.#sleepUntilWoken();
-      if (this.#changed.size === 0 && !this.#mustCompare && !(await this.#hasKilled())) continue;
+      if (!this.#hasWork) await this.#sleepUntilWoken();
+      if (!this.#hasWork) await this.#noticeKilled();
+      if (!this.#hasWork) continue;
       const began = clock.monotonic();
       await this.#read();
       await clock.sleep(Math.max(settleMs, restFactor * (clock.monotonic() - began)), signal);
@@ -110,8 +111,10 @@ class EventWatch {
     const fleets = [...this.#changed];
     this.#changed.clear();
     for (const fleet of fleets) {
-      const seen = await observeInStore(this.#ports, fleet);
-      this.#emit(seen === undefined ? this.#tracker.forgetFleet(fleet, this.#now()) : this.#tracker.observeFleet(seen, this.#now()));
+      // One that cannot be read is neither there nor gone: what is known of it stays.
+      const seen = await observeInStore(this.#ports, fleet).catch(() => 'unreadable' as const);
+      if (seen === undefined) this.#emit(this.#tracker.forgetFleet(fleet, this.#now()));
+      else if (seen !== 'unreadable') this.#emit(this.#tracker.observeFleet(seen, this.#now()));
     }
     if (this.#isConnected === false) this.#isBeginning = false;
     if (this.#isConnected !== true) return;
@@ -123,12 +126,15 @@ class EventWatch {
     this.#isBeginning = false;
   }
 
-  /** Whether a command that was running was killed. */
-  async #hasKilled(): Promise<boolean> {
+  get #hasWork(): boolean {
+    return this.#changed.size > 0 || this.#mustCompare;
+  }
+
+  /** Commands that were running and were killed. */
+  async #noticeKilled(): Promise<void> {
     for (const fleet of this.#tracker.running) {
       if ((await this.#ports.fleets.runner(fleet).catch(() => undefined)) === undefined) this.#changed.add(fleet);
     }
-    return this.#changed.size > 0;
   }
 
   async #sleepUntilWoken(): Promise<void> {

@@ -38,7 +38,7 @@ const entropyBytes = 64;
 /** Tolerance for a clock that was just set, in milliseconds: Busybox uses whole seconds. */
 const clockSlackMs = 3_000;
 const keepBytes = 64 * 1024;
-/** The script takes a tenth of a second with KVM, and several times as long without. */
+/** An emulated guest needs several tenths of a second for the script, and each question meanwhile costs it time. */
 const leastMs = 100;
 
 /** What a warm reset corrects. */

@@ -35,7 +35,7 @@ describe('events', () => {
   const told = (events: FleetEvent[], wanted: Partial<FleetEvent>): Promise<void> =>
     vi.waitFor(() => expect(events).toContainEqual(expect.objectContaining(wanted)), { timeout: 20_000, interval: 50 });
 
-  it('report commands, their members and states, whoever causes them', async () => {
+  it('report commands, their members and states, whatever causes them', async () => {
     const base = await lab.golden('told.qcow2');
     const all = watch();
     // Without --initial there is no first line.

@@ -61,7 +61,7 @@ describe('changes of members', () => {
     expect(changes('lab-002', 'Started Booted')).toMatchObject([{ member: 'lab-002', from: 'shutOff', to: 'running', reason: 'booted' }]);
     expect(changes('lab-002', 'Stopped Crashed')).toMatchObject([{ from: 'running', to: 'shutOff', reason: 'crashed' }]);
     expect(changes('other', 'Started Booted')).toEqual([]);
-    // A running domain that is undefined goes on.
+    // A running domain that is undefined keeps running.
     expect(changes('lab-001', 'Undefined Removed')).toEqual([]);
     expect(changes('lab-002', 'Undefined Removed')).toMatchObject([{ to: 'missing' }]);
   });
@@ -140,6 +140,7 @@ describe('commands', () => {
     expect(short({ ...idle, ended: { ...ended, id: 'o3', done: '1-2', failed: {} } }, tracker)).toEqual([
       ['progress', 'lab-001', null, 'done', null, 'spawn'],
       ['progress', 'lab-002', null, 'done', null, 'spawn'],
+      ['command', null, null, 'done', null, 'spawn'],
     ]);
   });
 
