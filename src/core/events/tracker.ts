@@ -37,8 +37,8 @@ export class FleetTracker {
     return [...this.#fleets.values()].filter(({ runner }) => runner !== undefined).map(({ fleet }) => fleet);
   }
 
-  /** A fleet in the store, for the first time or after a change. */
-  observeFleet(seen: FleetObservation, time: string): FleetEvent[] {
+  /** A fleet in the store, for the first time or after a change. @param isBeginning its last command ended before anything was watched */
+  observeFleet(seen: FleetObservation, time: string, isBeginning = false): FleetEvent[] {
     const before = this.#fleets.get(seen.fleet);
     const power = new Map(seen.members.map(({ name }) => [name, before?.power.get(name) ?? 'missing'] as const));
     const now: TrackedFleet = { ...seen, power };
@@ -48,7 +48,8 @@ export class FleetTracker {
     const events: FleetEvent[] = [];
     const tell = (what: EventKind, change: Change): void => void events.push(eventOf(now, time, what, change));
     if (before === undefined) tell('fleet', { from: null, to: 'present' });
-    events.push(...endedProgress(before, now, time));
+    const hasEnded = before === undefined ? !isBeginning && seen.ended !== undefined : seen.ended?.id !== before.ended?.id;
+    if (hasEnded) events.push(...endedEvents(before, now, time));
     events.push(...commandEvents(before, now, time));
     for (const change of progressChanges(before, now)) tell('progress', change);
     for (const { name } of seen.members) {
@@ -120,31 +121,21 @@ function commandState({ operation, runner }: Pick<TrackedFleet, 'operation' | 'r
 
 function commandEvents(before: TrackedFleet | undefined, now: TrackedFleet, time: string): FleetEvent[] {
   const [from, to] = [before === undefined ? null : commandState(before), commandState(now)];
-  // It began and ended between two looks.
-  if (from === null && to === null && isNewlyEnded(before, now)) return [eventOf(withEnded(now), time, 'command', { from, to: 'done' })];
   if (from === to) return [];
   // The command that ended is named by what was known before.
   return [eventOf(to === null && before !== undefined ? before : now, time, 'command', { from, to: to ?? 'done' })];
 }
 
-function isNewlyEnded(before: TrackedFleet | undefined, { ended }: TrackedFleet): boolean {
-  return before !== undefined && ended !== undefined && ended.id !== before.ended?.id;
-}
-
-/** The fleet as it was when its last command ended. */
-function withEnded(fleet: TrackedFleet): TrackedFleet {
-  const { ended, members } = fleet;
-  if (ended === undefined) return fleet;
+/** A command that ended since the last look: its members, and if it was never seen running, itself. */
+function endedEvents(before: TrackedFleet | undefined, now: TrackedFleet, time: string): FleetEvent[] {
+  const { ended, members } = now;
+  if (ended === undefined) return [];
   const done = new Set(members.map(({ index }) => index).filter(indexesIn(ended.done)));
   const failed = new Map(Object.entries(ended.failed).map(([index, code]) => [Number(index), code]));
-  return { ...fleet, operation: { id: ended.id, verb: ended.verb, done, failed } };
-}
-
-/** Members of a command that ended since the last look. */
-function endedProgress(before: TrackedFleet | undefined, now: TrackedFleet, time: string): FleetEvent[] {
-  if (!isNewlyEnded(before, now)) return [];
-  const last = withEnded(now);
-  return progressChanges(before, last).map((change) => eventOf(last, time, 'progress', change));
+  const last: TrackedFleet = { ...now, operation: { id: ended.id, verb: ended.verb, done, failed } };
+  const events = progressChanges(before, last).map((change) => eventOf(last, time, 'progress', change));
+  const wasSeen = before !== undefined && commandState(before) !== null;
+  return wasSeen ? events : [...events, eventOf(last, time, 'command', { from: null, to: 'done' })];
 }
 
 function progressChanges(before: TrackedFleet | undefined, { operation, members }: TrackedFleet): Change[] {

@@ -114,7 +114,7 @@ class EventWatch {
       // One that cannot be read is neither there nor gone: what is known of it stays.
       const seen = await observeInStore(this.#ports, fleet).catch(() => 'unreadable' as const);
       if (seen === undefined) this.#emit(this.#tracker.forgetFleet(fleet, this.#now()));
-      else if (seen !== 'unreadable') this.#emit(this.#tracker.observeFleet(seen, this.#now()));
+      else if (seen !== 'unreadable') this.#emit(this.#tracker.observeFleet(seen, this.#now(), this.#isBeginning));
     }
     if (this.#isConnected === false) this.#isBeginning = false;
     if (this.#isConnected !== true) return;

@@ -45,7 +45,7 @@ describe('events', () => {
     await told(all, { fleet, what: 'fleet', to: 'present' });
     await told(all, { member: second, what: 'progress', to: 'done', operation: { verb: 'spawn', id: expect.any(String) } });
     await told(all, { member: second, what: 'state', to: 'running' });
-    await told(all, { fleet, member: null, what: 'command', from: 'running', to: 'done' });
+    await told(all, { fleet, member: null, what: 'command', to: 'done' });
 
     await virsh('suspend', first);
     await told(all, { member: first, what: 'state', from: 'running', to: 'paused', operation: null, reason: 'paused' });

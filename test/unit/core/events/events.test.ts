@@ -142,6 +142,10 @@ describe('commands', () => {
       ['progress', 'lab-002', null, 'done', null, 'spawn'],
       ['command', null, null, 'done', null, 'spawn'],
     ]);
+    // Also in a fleet that is new; but not one that was there before anything was watched.
+    const kinds = (isBeginning: boolean) => new FleetTracker().observeFleet({ ...idle, ended }, time, isBeginning).map(({ what }) => what);
+    expect(kinds(false)).toEqual(['fleet', 'progress', 'progress', 'command']);
+    expect(kinds(true)).toEqual(['fleet']);
   });
 
   it('include checkpoints, and fleets that come and go', () => {
