@@ -1,3 +1,4 @@
+import { stripVTControlCharacters } from 'node:util';
 import type { ErrorReport } from '../../core/errors.js';
 import { page } from '../terminal/layout.js';
 
@@ -8,8 +9,10 @@ export function renderError({ code, message, details, hint }: ErrorReport): stri
   return page(lines.join('\n'), process.stderr);
 }
 
-/** oclif's message about an invalid command line as one line. The hint mentions --help. */
+/** oclif's message about an invalid command line as one line, without its colors. The hint mentions --help. */
 export function usageText(message: string): string {
-  const told = message.replace(/^See more help with --help$/m, '');
+  const told = stripVTControlCharacters(message)
+    .replace(/^See more help with --help$/m, '')
+    .replace(/^The following errors? occurred:\s*/, '');
   return told.split('\n').slice(0, 2).join(' ').replace(/\s+/g, ' ').trim();
 }

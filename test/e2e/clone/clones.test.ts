@@ -215,6 +215,8 @@ describe('instant clones', () => {
     expect.soft((await virsh('domstate', goldenName)).trim()).toBe('shut off');
     expect((await virsh('list', '--all', '--with-managed-save', '--name')).split('\n')).toContain(goldenName);
     await virsh('start', goldenName);
+    // A restored agent is connected only a moment later.
+    await lab.ok('start', golden, '--wait', 'agent');
     expect(await run(golden, 'umount /etc/machine-id; cat /run/in-memory')).toEqual(['of-the-golden']);
     await lab.ok('teardown', stuck, '--with-base', '--yes');
   });

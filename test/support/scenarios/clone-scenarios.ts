@@ -14,6 +14,12 @@ export function cloneScenarios(matrix: CrashMatrix, golden: string, count: numbe
   const ask = async (fleet: string, command: string): Promise<string[]> =>
     (await exec(host, { fleet, via: 'agent', command: ['/bin/sh', '-c', command] })).members.map(({ stdout }) => stdout.trim());
 
+  const startGolden = async (): Promise<void> => {
+    if ((await virsh('domstate', goldenName)).trim() !== 'running') await virsh('start', goldenName);
+    // A restored agent is connected only a moment later.
+    await lab.ok('start', golden, '--wait', 'agent');
+  };
+
   /** The fleet, its guests, the source VM, and all files in the store. Random values are masked. */
   const view = (fleet: string) => async (): Promise<unknown> => {
     const words = 'cat /etc/machine-id /sys/class/net/eth0/address; dropbearkey -y -f /etc/dropbear/*ed25519* | grep ^ssh';
@@ -50,13 +56,13 @@ export function cloneScenarios(matrix: CrashMatrix, golden: string, count: numbe
       name: 'spawn --from-running --keep-frozen',
       fleet: kept,
       setUp: async () => {
-        if ((await virsh('domstate', goldenName)).trim() !== 'running') await virsh('start', goldenName);
+        await startGolden();
         await gone(kept);
       },
       args: [...spawnArgs(kept), '--keep-frozen'],
       view: async () => {
         const state = (await virsh('domstate', goldenName)).trim();
-        await virsh('start', goldenName);
+        await startGolden();
         return [state, await view(kept)()];
       },
     },
