@@ -20,6 +20,11 @@ export interface AgentExecOptions {
   signal?: AbortSignal | undefined;
   /** Milliseconds that the program takes at least: each question costs the guest time. Default: 0. */
   leastMs?: number;
+  /**
+   * Each pause lasts at least so many times as long as the last answer took, which is longer in an emulated guest that is busy, and
+   * this part of the time so far. Default: 0, none of it.
+   */
+  pauseFactor?: number;
   /** Name for messages; default: its path. */
   title?: string;
 }
@@ -33,12 +38,22 @@ export async function execByAgent(
   { agent, clock }: Pick<Ports, 'agent' | 'clock'>,
   domain: string,
   argv: readonly string[],
-  { input, onOutput, timeoutMs, keepBytes, signal, leastMs = 0, title = argv[0] ?? '' }: AgentExecOptions,
+  { input, onOutput, timeoutMs, keepBytes, signal, leastMs = 0, pauseFactor = 0, title = argv[0] ?? '' }: AgentExecOptions,
 ): Promise<RemoteResult> {
-  const deadline = clock.monotonic() + timeoutMs;
+  const begun = clock.monotonic();
+  const deadline = begun + timeoutMs;
+  let answeredInMs = 0;
   // Limit each call to the remaining time.
-  const call = (command: object): Promise<unknown> =>
-    agent.command(domain, command, Math.min(callSeconds, Math.max(0, deadline - clock.monotonic()) / 1000));
+  const call = async (command: object): Promise<unknown> => {
+    const asked = clock.monotonic();
+    const reply = await agent.command(domain, command, Math.min(callSeconds, Math.max(0, deadline - asked) / 1000));
+    answeredInMs = clock.monotonic() - asked;
+    return reply;
+  };
+  const wait = (ms: number): Promise<void> => {
+    const least = pauseFactor === 0 ? 0 : Math.max(pauseFactor * answeredInMs, (clock.monotonic() - begun) / pauseFactor);
+    return clock.sleep(Math.max(ms, Math.min(pollMs.most, least)), signal);
+  };
   let pid: number;
   try {
     pid = parseExecBegun(domain, await call(execCommand(argv, input)));
@@ -47,7 +62,7 @@ export async function execByAgent(
     if (error instanceof AgentRefusal && error.reason === 'program not started') return notFound(argv[0] ?? '', onOutput);
     throw error;
   }
-  if (leastMs > 0) await clock.sleep(leastMs, signal);
+  if (leastMs > 0) await wait(leastMs);
   for (let pause = pollMs.first; ; pause = Math.min(pollMs.most, pause * pollMs.growth)) {
     const status = parseExecStatus(domain, await call({ execute: 'guest-exec-status', arguments: { pid } }));
     if (status.exited) {
@@ -67,7 +82,7 @@ export async function execByAgent(
         hint: 'It may still be running in the guest. Allow more time with --timeout.',
       });
     }
-    await clock.sleep(pause, signal);
+    await wait(pause);
   }
 }
 

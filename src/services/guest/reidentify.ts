@@ -39,7 +39,7 @@ const entropyBytes = 64;
 const clockSlackMs = 3_000;
 const keepBytes = 64 * 1024;
 /** An emulated guest needs several tenths of a second for the script, and each question meanwhile costs it time. */
-const leastMs = 100;
+const polling = { leastMs: 100, pauseFactor: 4 };
 
 /** What a warm reset corrects. */
 export type Refresh = Omit<Reidentification, 'identity' | 'report'>;
@@ -129,7 +129,7 @@ async function ask(
     timeoutMs,
     keepBytes,
     signal,
-    leastMs,
+    ...polling,
     title: 'the fix-up script',
   });
   if (exitCode !== 0) {
