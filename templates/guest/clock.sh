@@ -3,7 +3,11 @@
 
 set_clock() {
   # Busybox accepts only whole seconds.
-  date -u -s "@$clock" >/dev/null 2>&1 || date -u -s "@${clock%.*}" >/dev/null || note 'could not set the clock'
+  for time in "$clock" "${clock%.*}"; do
+    set_to=$(date -u -s "@$time" +%s.%N 2>/dev/null) && return
+  done
+  set_to=
+  note 'could not set the clock'
 }
 
 # Writing mixes the bytes in, but the kernel keeps its key for up to a minute, and generates the same numbers as every other

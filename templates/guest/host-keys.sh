@@ -33,10 +33,10 @@ openssh_keys() {
   for certificate in /etc/ssh/ssh_host_*-cert.pub; do
     [ ! -e "$certificate" ] || rm -f "$certificate"
   done
-  hang_up
+  reads_keys_itself || hang_up
   [ -z "$rsa" ] || {
     note 'the new RSA host key is still being generated'
-    (openssh_key rsa && hang_up) >/dev/null 2>&1 </dev/null &
+    (openssh_key rsa && { reads_keys_itself || hang_up; }) >/dev/null 2>&1 </dev/null &
   }
 }
 
@@ -46,6 +46,18 @@ openssh_key() {
   rm -f "$new" "$new.pub"
   ssh-keygen -q -t "$1" -N '' -C "root@$hostname" -f "$new" &&
     mv -f "$new" "/etc/ssh/ssh_host_$1_key" && mv -f "$new.pub" "/etc/ssh/ssh_host_$1_key.pub"
+}
+
+# Before OpenSSH 9.8, each connection is served by a new sshd that reads the keys from the disk. Later versions pass the keys to
+# sshd-session. Where other distributions put that program is not known here.
+reads_keys_itself() {
+  [ -f /var/lib/dpkg/info/openssh-server.list ] && [ ! -e /usr/lib/openssh/sshd-session ] || return
+  pid=
+  { read -r pid </run/sshd.pid; } 2>/dev/null
+  title=
+  { read -r title <"/proc/${pid:-none}/cmdline"; } 2>/dev/null
+  # With -r, it uses the keys that it read at start.
+  case ${title%%'[listener]'*} in *' -'*r*) return 1 ;; 'sshd: '*) ;; *) return 1 ;; esac
 }
 
 # sshd rereads its keys and keeps its connections.

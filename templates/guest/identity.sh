@@ -40,7 +40,14 @@ set_machine_id() {
 
 # set_mac DEVICE NEW
 set_mac() {
-  if ! ip link set dev "$1" address "$2" 2>/dev/null; then
+  # Both with one program, if it can: busybox cannot.
+  if [ -n "$networkd" ] && ip -4 -batch - >/dev/null 2>&1 <<BATCH
+link set dev $1 address $2
+addr flush dev $1 dynamic
+BATCH
+  then
+    flushed="$flushed $1 "
+  elif ! ip link set dev "$1" address "$2" 2>/dev/null; then
     # Some drivers change it only while the link is down. That removes the routes, which DHCP restores.
     ip link set dev "$1" down
     ip link set dev "$1" address "$2" || note "could not set the MAC of $1"

@@ -15,7 +15,6 @@ renew_lease() {
       flush_leases
       rm -f /run/systemd/netif/leases/* /run/systemd/netif/links/*
       kill -9 "$networkd"
-      systemctl --no-block start systemd-networkd
     else
       # shellcheck disable=SC2086 # words
       networkctl renew $cards 2>/dev/null || networkctl reconfigure $cards
@@ -51,11 +50,19 @@ renew_lease() {
 # Addresses of the other VM. Addresses from DHCP have an expiry if the client sets one; busybox's script does not.
 flush_leases() {
   for device in ${changed:-$cards}; do
+    waiting="$waiting $device"
+    case $flushed in *" $device "*) continue ;; esac
     if [ -n "$udhcpc" ]; then
       ip -4 addr flush dev "$device"
     else
       ip -4 addr flush dev "$device" dynamic
     fi
-    waiting="$waiting $device"
   done
+}
+
+# systemd starts networkd again when it was killed, unless its unit was changed. Asking for it takes as much time as ten programs.
+ensure_networkd() {
+  pid=
+  { read -r pid </sys/fs/cgroup/system.slice/systemd-networkd.service/cgroup.procs; } 2>/dev/null
+  case $pid in '' | "$networkd") systemctl --no-block start systemd-networkd ;; esac
 }

@@ -21,7 +21,7 @@ note $*"; }
 
 main() {
   export LC_ALL=C PATH="$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-  for variable in notes changed patterns changes waiting hook_code reseeded old_hostname \
+  for variable in notes set_to changed patterns changes waiting flushed is_new hook_code reseeded old_hostname \
     udhcpc dhclient dhcpcd network_manager networkd; do
     eval "$variable="
   done
@@ -38,11 +38,13 @@ main() {
   [ -z "$host_keys" ] || renew_host_keys
   # Otherwise a guest that is killed before its kernel has written the changes would boot as the other VM.
   [ -z "$hostname$machine_id$host_keys" ] || sync
+  [ -z "$renew" ] || [ -z "$networkd" ] || [ -z "$is_new" ] || ensure_networkd
   [ -z "$hook" ] || run_hook
   [ -z "$renew$report" ] || await_addresses
   [ -z "$report" ] || report_identity
   [ -z "$hook_code" ] || echo "hook $hook_code"
-  echo "clock $(date +%s.%N)$notes"
+  # The time that was set, or the guest's own.
+  echo "clock ${set_to:-$(date +%s.%N)}$notes"
   echo cowherd-end
 }
 # The shell reads this text from its standard input; no other program may read from it.

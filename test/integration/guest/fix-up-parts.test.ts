@@ -55,4 +55,15 @@ describe('the fix-up script', () => {
     const parts = fixUpParts({ clock: true, entropy: true, renew: false });
     expect(parts).toEqual(['clock', 'main']);
   });
+
+  it('reports the time that it has set, without another program', async () => {
+    const fix = { clock: true, entropy: false, renew: false };
+    const run = (date: string): string =>
+      execFileSync('/bin/sh', { input: `date() { ${date}; }\n${reidentifyAssignments(fix, given)}${scriptOfClock}`, encoding: 'utf8' });
+    const scriptOfClock = await scriptOf(fix);
+    // As coreutils, as busybox, which accepts no fraction, and without permission.
+    expect(run('echo "$3" | tr -d @')).toBe('cowherd-self 1\nclock 1700000000.250\ncowherd-end\n');
+    expect(run('case $3 in *.*) return 1;; esac; echo "$3" | tr -d @')).toBe('cowherd-self 1\nclock 1700000000\ncowherd-end\n');
+    expect(run('[ $1 != -u ] || return 1; echo 5.5')).toBe('cowherd-self 1\nclock 5.5\nnote could not set the clock\ncowherd-end\n');
+  });
 });

@@ -1,0 +1,74 @@
+import { execFileSync, spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+/** Parts of the fix-up script that depend on daemons of the guest, with real processes in their place. */
+describe('the fix-up script', () => {
+  let dir: string;
+  const processes: ReturnType<typeof spawn>[] = [];
+  beforeEach(() => {
+    dir = mkdtempSync(join(tmpdir(), 'cwt-fix-up-'));
+  });
+  afterEach(() => {
+    for (const process of processes.splice(0)) process.kill('SIGKILL');
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  /** A process that shows this command line. */
+  async function titled(title: string): Promise<number> {
+    const process = spawn('sleep', ['60'], { argv0: title, stdio: 'ignore' });
+    processes.push(process);
+    const { pid = 0 } = process;
+    while (!readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith(title)) await setTimeout(5);
+    return pid;
+  }
+  const part = (name: string): string =>
+    readFileSync(`templates/guest/${name}.sh`, 'utf8').replaceAll(/(?<= |<)\/(var|usr|run|sys)\//g, `${dir}/$1/`);
+  const sh = (script: string): string => execFileSync('/bin/sh', { input: script, encoding: 'utf8' });
+  const write = (path: string, text: string): void => {
+    mkdirSync(join(dir, path, '..'), { recursive: true });
+    writeFileSync(join(dir, path), text);
+  };
+
+  describe('with new OpenSSH host keys', () => {
+    const debian = 'sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups';
+    const isAsked = async (title: string): Promise<boolean> => {
+      write('run/sshd.pid', `${await titled(title)}\n`);
+      return sh(`${part('host-keys')}\nreads_keys_itself || echo HUP\n`) === 'HUP\n';
+    };
+
+    it('leaves an sshd alone that reads its keys for each connection', async () => {
+      write('var/lib/dpkg/info/openssh-server.list', '');
+      expect(await isAsked(debian)).toBe(false);
+    });
+
+    it.each([
+      ['of OpenSSH 9.8', debian, true],
+      ['that serves connections itself', debian.replace('-D', '-D -r'), true],
+      ['with other options', debian.replace('-D', '-Dre'), true],
+      ['that is another program', 'sleep', true],
+      ['of another distribution', debian, false],
+    ])('asks an sshd %s to read its keys', async (what, title, isDebian) => {
+      if (isDebian) write('var/lib/dpkg/info/openssh-server.list', '');
+      if (what.includes('9.8')) write('usr/lib/openssh/sshd-session', '');
+      expect(await isAsked(title)).toBe(true);
+    });
+
+    it('does nothing without a running sshd', () => {
+      expect(sh(`${part('host-keys')}\nreads_keys_itself || hang_up\n`)).toBe('');
+    });
+  });
+
+  it.each([
+    ['does not start networkd again if systemd did', '43\n', ''],
+    ['starts networkd if systemd did not', '', '--no-block start systemd-networkd\n'],
+    ['starts networkd if the killed one is still there', '42\n', '--no-block start systemd-networkd\n'],
+    ['starts networkd if its processes are unknown', undefined, '--no-block start systemd-networkd\n'],
+  ])('%s', (_, pids, asked) => {
+    if (pids !== undefined) write('sys/fs/cgroup/system.slice/systemd-networkd.service/cgroup.procs', pids);
+    expect(sh(`systemctl() { echo "$@"; }\nnetworkd=42\n${part('leases')}\nensure_networkd\n`)).toBe(asked);
+  });
+});
