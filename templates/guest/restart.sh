@@ -35,17 +35,15 @@ WORDS
 }
 
 # These clients do not notice a link that comes up. That of a clone does after it has reported its identity, within a second.
-
-# These clients do not notice a link that comes up. That of a clone does after it has reported its identity, within a second.
 await_link() {
   tries=0
-  while [ $tries -lt 300 ]; do
+  while [ $tries -lt 120 ]; do
     for device in $cards; do
       carrier=
       { read -r carrier <"/sys/class/net/$device/carrier"; } 2>/dev/null
       [ "$carrier" != 1 ] || return
     done
     tries=$((tries + 1))
-    sleep 0.1
+    sleep 0.25
   done
 }

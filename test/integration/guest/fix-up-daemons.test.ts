@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { makeHostKeys } from '../../../src/services/guest/host-keys.js';
 
 /** Parts of the fix-up script that depend on daemons of the guest, with real processes in their place. */
 describe('the fix-up script', () => {
@@ -70,5 +71,17 @@ describe('the fix-up script', () => {
   ])('%s', (_, pids, asked) => {
     if (pids !== undefined) write('sys/fs/cgroup/system.slice/systemd-networkd.service/cgroup.procs', pids);
     expect(sh(`systemctl() { echo "$@"; }\nnetworkd=42\n${part('leases')}\nensure_networkd\n`)).toBe(asked);
+  });
+
+  it('reports the key of dropbear without dropbearkey, if there is base64', async () => {
+    const [key] = await makeHostKeys(['ssh-ed25519']);
+    writeFileSync(join(dir, 'key'), key?.dropbear ?? '');
+    const script = `dropbearkey() { echo 'Public key portion is:'; echo 'ssh-ed25519 AAAA root@guest'; }
+${part('report')}dropbear_key=${dir}/key\nsay_dropbear_key key\n`;
+    expect(sh(script)).toBe(`key ${key?.publicKey}\n`);
+    expect(sh(`base64() { return 127; }\n${script}`)).toBe('key ssh-ed25519 AAAA\n');
+    // Another file.
+    writeFileSync(join(dir, 'key'), 'short');
+    expect(sh(script)).toBe('key ssh-ed25519 AAAA\n');
   });
 });
