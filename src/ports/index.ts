@@ -28,7 +28,14 @@ export type * from './snapshot.js';
 export type * from './survey.js';
 
 /** Built-in templates. */
-export type BuiltInTemplate = 'domain' | 'user-data' | 'meta-data' | `guest/${FixUpPart}` | 'report/style' | 'report/script';
+export type BuiltInTemplate =
+  | 'domain'
+  | 'user-data'
+  | 'meta-data'
+  | `guest/${FixUpPart}`
+  | 'guest/before-freeze'
+  | 'report/style'
+  | 'report/script';
 
 /** All ports of the services; assembled in host.ts. */
 export interface Ports {

@@ -6,6 +6,7 @@
 #   clock       seconds since the epoch, with a fraction
 #   entropy     random text from the host
 #   renew       yes: request a new DHCP lease
+#   thawed      yes: this is the source VM after a freeze, see before-freeze.sh
 #   hostname, machine_id
 #   macs        OLD=NEW, one per word
 #   host_keys   renew
@@ -29,7 +30,8 @@ main() {
   [ -z "$entropy" ] || reseed
   [ -z "$machine_id" ] || set_machine_id
   [ -z "$hostname" ] || set_hostname
-  [ -z "$renew" ] || find_services
+  [ -z "$renew$thawed" ] || find_services
+  [ -z "$thawed" ] || [ -z "$networkd" ] || kill -CONT "$networkd"
   # Otherwise it would request and get the other VM's address as soon as it saw the new MAC.
   [ -z "$networkd" ] || [ -z "$machine_id" ] || kill -STOP "$networkd"
   [ -z "$macs" ] || set_macs

@@ -12,6 +12,8 @@ export interface Reidentification {
   entropy: boolean;
   /** Renew the DHCP lease. */
   renew: boolean;
+  /** It is the source VM of clones: continue what templates/guest/before-freeze.sh stopped. */
+  thawed?: boolean;
   /** Give a clone its own identity; not for a warm reset. */
   identity?: GuestIdentity | undefined;
   /** The user's hook: a shell command that runs in the guest at the end. */
@@ -52,6 +54,7 @@ export function reidentifyAssignments(fix: Reidentification, { now, entropy }: {
     clock: fix.clock ? (now.getTime() / 1000).toFixed(3) : '',
     entropy: fix.entropy ? entropy.toString('hex') : '',
     renew: fix.renew ? 'yes' : '',
+    thawed: fix.thawed === true ? 'yes' : '',
     hostname: identity?.hostname ?? '',
     machine_id: identity?.machineId ?? '',
     macs: (identity?.macs ?? [])
@@ -72,12 +75,12 @@ export function reidentifyAssignments(fix: Reidentification, { now, entropy }: {
 export type FixUpPart = 'clock' | 'identity' | 'services' | 'restart' | 'leases' | 'addresses' | 'report' | 'host-keys' | 'hook' | 'main';
 
 /** An emulated guest takes time for each byte of the script, and so does the way to it. */
-export function fixUpParts({ clock, entropy, renew, identity, hook = '', report = false }: Reidentification): FixUpPart[] {
+export function fixUpParts({ clock, entropy, renew, thawed = false, identity, hook = '', report = false }: Reidentification): FixUpPart[] {
   const reports = report || identity !== undefined;
   const needed: Record<FixUpPart, boolean> = {
     clock: clock || entropy,
     identity: identity !== undefined,
-    services: renew || reports,
+    services: renew || thawed || reports,
     restart: renew || identity?.hostKeys === 'renew',
     leases: renew,
     addresses: renew || reports,

@@ -14,7 +14,7 @@ import { withSnapshotLock } from '../snapshot/access.js';
 import { copySource, type FreezeOptions, type Taken } from './copy-source.js';
 import { memoryDifferences } from './plan.js';
 import { assertAlone, assertFreezable, type SourceIdentity } from './preflight.js';
-import { findSource, isSaved, resumeSource } from './source-vm.js';
+import { findSource, isSaved, prepareSource, resumeSource } from './source-vm.js';
 
 /** A running VM, frozen in a moment: its disk as a base image, and its memory beside it. */
 export interface FrozenDomain {
@@ -159,6 +159,7 @@ class Freezing {
       // Wait for other imports before the VM is paused.
       await ports.bases.locked(async () => undefined, options);
       options.onProgress?.({ kind: 'note', text: `Freezing ${domain.name}: it is paused while its disk is read` });
+      await prepareSource(ports, domain, options.signal);
       await ports.hypervisor.saveManaged(domainRef(domain), note.memoryMiB * 2 ** 20);
       this.#isOurs = true;
     } catch (error) {

@@ -5,7 +5,7 @@ import { type BaseImage, formatBaseRef } from '../../core/image/base.js';
 import type { ProgressListener } from '../../core/progress.js';
 import type { Freeze, Ports } from '../../ports/index.js';
 import { removeBase } from '../base/bases.js';
-import { refreshGuest, retryUntilAnswered } from '../guest/reidentify.js';
+import { prepareFreeze, refreshGuest, retryUntilAnswered } from '../guest/reidentify.js';
 import { withSnapshotLock } from '../snapshot/access.js';
 import { assertUnused } from './preflight.js';
 
@@ -13,6 +13,8 @@ import { assertUnused } from './preflight.js';
 
 /** Time limit for setting the clock by its agent. */
 const clockMs = 30_000;
+/** Time limit for its preparation by its agent. */
+const prepareMs = 10_000;
 
 /** @param word name or UUID @throws DOMAIN_NOT_FOUND */
 export async function findSource(ports: Pick<Ports, 'hypervisor'>, word: string): Promise<DomainState> {
@@ -28,7 +30,14 @@ export async function isSaved(ports: Pick<Ports, 'hypervisor'>, { name }: Domain
   return (await ports.hypervisor.listSaved()).has(name);
 }
 
-/** Resumes the source VM from its managed save and sets its clock. If it was shut off meanwhile, it stays off.
+/** Stops in the source VM what would only cost time in its clones. Without that, they are the same. */
+export async function prepareSource(ports: Ports, domain: DomainState, signal: AbortSignal | undefined): Promise<void> {
+  await prepareFreeze(ports, domainRef(domain), { timeoutMs: prepareMs, signal }).catch(() => undefined);
+}
+
+/**
+ * Resumes the source VM from its managed save, sets its clock, and continues what was stopped before the freeze. If it was shut off
+ * meanwhile, it stays off.
  */
 export async function resumeSource(ports: Ports, domain: DomainState, onProgress?: ProgressListener): Promise<void> {
   const now = (await ports.hypervisor.listDomains()).find(({ uuid }) => uuid === domain.uuid);
@@ -36,7 +45,7 @@ export async function resumeSource(ports: Ports, domain: DomainState, onProgress
   const ref = domainRef(now);
   await ports.hypervisor.start(ref, await ports.disks.allocatedBytes(ports.memory.managedSave(now.name)));
   const deadline = ports.clock.monotonic() + clockMs;
-  const fix = { clock: true, entropy: false, renew: false };
+  const fix = { clock: true, entropy: false, renew: false, thawed: true };
   await retryUntilAnswered(ports.clock, deadline, () => refreshGuest(ports, ref, fix, { timeoutMs: clockMs })).catch((error: unknown) =>
     onProgress?.({ kind: 'note', text: `The clock of ${now.name} is behind by the time it was frozen: ${reportOf(error).message}` }),
   );

@@ -85,6 +85,13 @@ export async function readIdentityReport(ports: ReidentifyPorts, domain: string,
   return parseIdentityReport(domain, (await ask(ports, domain, nothing, options)).stdout).self;
 }
 
+/** Prepares a source VM for its freeze. {@link refreshGuest} with `thawed` undoes it. @throws as {@link refreshGuest} */
+export async function prepareFreeze(ports: ReidentifyPorts, domain: string, { timeoutMs, signal }: ReidentifyOptions): Promise<void> {
+  const parts = await Promise.all((['services', 'before-freeze'] as const).map((part) => ports.builtInTemplate(`guest/${part}`)));
+  const input = withoutComments(parts.join(''));
+  await execByAgent(ports, domain, ['/bin/sh'], { input, timeoutMs, keepBytes, signal, title: 'the script before the freeze' });
+}
+
 function assertHook(domain: string, { hook = '' }: Reidentification, hookCode: number | undefined, stderr: string): void {
   if (hook === '' || hookCode === 0) return;
   throw new CowherdError('NOT_READY', `The hook failed in ${domain} with exit code ${hookCode ?? 'unknown'}`, {

@@ -84,4 +84,17 @@ ${part('report')}dropbear_key=${dir}/key\nsay_dropbear_key key\n`;
     writeFileSync(join(dir, 'key'), 'short');
     expect(sh(script)).toBe('key ssh-ed25519 AAAA\n');
   });
+
+  it('stops networkd in the source VM before a freeze, until it is continued', async () => {
+    const pid = await titled('networkd');
+    const state = (): string => /^State:\t(\S)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? '';
+    const before = part('before-freeze').replace('sleep 20', 'sleep 1');
+    expect(before).toContain('sleep 1\n');
+    sh(`find_services() { networkd=${pid}; }\n${before}`);
+    await expect.poll(state, { interval: 20 }).toBe('T');
+    await expect.poll(state, { timeout: 10_000 }).toBe('S');
+    // Without networkd, nothing happens.
+    expect(sh(`find_services() { :; }\n${before}`)).toBe('');
+    expect(state()).toBe('S');
+  });
 });

@@ -56,6 +56,10 @@ describe('the fix-up script', () => {
     expect(parts).toEqual(['clock', 'main']);
   });
 
+  it('contains what a source VM needs after its freeze', async () => {
+    expect(fixUpParts({ clock: true, entropy: false, renew: false, thawed: true })).toEqual(['clock', 'services', 'main']);
+  });
+
   it('reports the time that it has set, without another program', async () => {
     const fix = { clock: true, entropy: false, renew: false };
     const run = (date: string): string =>
