@@ -12,7 +12,7 @@ export interface FleetObservation {
   /** The last command that ended: its journal may be gone before it was read. */
   ended: HistoryEntry | undefined;
   /** The run of cowherd that has the fleet locked. */
-  runner: { verb: string } | undefined;
+  runner: { verb: string; since: string } | undefined;
   /** When each checkpoint was taken, by member. */
   checkpoints: ReadonlyMap<string, string>;
 }
@@ -121,9 +121,23 @@ function commandState({ operation, runner }: Pick<TrackedFleet, 'operation' | 'r
 
 function commandEvents(before: TrackedFleet | undefined, now: TrackedFleet, time: string): FleetEvent[] {
   const [from, to] = [before === undefined ? null : commandState(before), commandState(now)];
-  if (from === to) return [];
+  if (from === to) return before !== undefined && isOtherRun(before, now) ? changeOfRun(before, now, time) : [];
   // The command that ended is named by what was known before.
   return [eventOf(to === null && before !== undefined ? before : now, time, 'command', { from, to: to ?? 'done' })];
+}
+
+function isOtherRun(before: TrackedFleet, now: TrackedFleet): boolean {
+  return before.runner !== undefined && now.runner !== undefined && before.runner.since !== now.runner.since;
+}
+
+/** A command ended and another one began between two looks. */
+function changeOfRun(before: TrackedFleet, now: TrackedFleet, time: string): FleetEvent[] {
+  const isResumed = before.operation !== undefined && before.operation.id === now.operation?.id;
+  const left = isResumed ? 'interrupted' : 'done';
+  return [
+    eventOf(before, time, 'command', { from: 'running', to: left }),
+    eventOf(now, time, 'command', { from: isResumed ? left : null, to: 'running' }),
+  ];
 }
 
 /** A command that ended since the last look: its members, and if it was never seen running, itself. */
@@ -134,7 +148,7 @@ function endedEvents(before: TrackedFleet | undefined, now: TrackedFleet, time: 
   const failed = new Map(Object.entries(ended.failed).map(([index, code]) => [Number(index), code]));
   const last: TrackedFleet = { ...now, operation: { id: ended.id, verb: ended.verb, done, failed } };
   const events = progressChanges(before, last).map((change) => eventOf(last, time, 'progress', change));
-  const wasSeen = before !== undefined && commandState(before) !== null;
+  const wasSeen = before !== undefined && (before.operation?.id ?? ended.id) === ended.id && commandState(before) !== null;
   return wasSeen ? events : [...events, eventOf(last, time, 'command', { from: null, to: 'done' })];
 }
 

@@ -22,7 +22,7 @@ export async function observeInStore(
       done: unfinished.done,
       failed: unfinished.failed ?? new Map(),
     },
-    runner: runner && { verb: runner.verb ?? 'a command' },
+    runner: runner && { verb: runner.verb ?? 'a command', since: runner.since ?? `process ${runner.pid}` },
     ended: (await fleets.history(fleet).catch(() => [])).at(-1),
     checkpoints: new Map([...taken].map(([name, { takenAt }]) => [name, takenAt])),
   };

@@ -8,6 +8,7 @@ const at = '2026-01-01 10:00:00.123+0000: ';
 const time = '2026-01-01T10:00:00.123Z';
 const members = [1, 2].map((index) => ({ index, name: `lab-00${index}`, uuid: `0000000${index}-0000-4000-8000-000000000000` }));
 const idle: FleetObservation = { fleet: 'lab', members, operation: undefined, runner: undefined, ended: undefined, checkpoints: new Map() };
+const run = (verb: string, since = 'then') => ({ verb, since });
 const domain = (index: number, state: DomainState['state'], reason: string, uuid = members[index - 1]?.uuid ?? ''): DomainState => ({
   name: `lab-00${index}`,
   uuid,
@@ -104,18 +105,18 @@ describe('commands', () => {
 
   it('are reported with the members that they finish', () => {
     const tracker = tracked([]);
-    expect(short({ ...idle, runner: { verb: 'reset' } }, tracker)).toEqual([['command', null, null, 'running', null, 'reset']]);
-    expect(short({ ...idle, runner: { verb: 'reset' }, ...operation([1]) }, tracker)).toEqual([
+    expect(short({ ...idle, runner: run('reset') }, tracker)).toEqual([['command', null, null, 'running', null, 'reset']]);
+    expect(short({ ...idle, runner: run('reset'), ...operation([1]) }, tracker)).toEqual([
       ['progress', 'lab-001', null, 'done', null, 'reset'],
     ]);
-    expect(short({ ...idle, runner: { verb: 'reset' }, ...operation([1], [[2, 'TOOL_FAILED']]) }, tracker)).toEqual([
+    expect(short({ ...idle, runner: run('reset'), ...operation([1], [[2, 'TOOL_FAILED']]) }, tracker)).toEqual([
       ['progress', 'lab-002', null, 'failed', 'TOOL_FAILED', 'reset'],
     ]);
     // Killed, then resumed.
     expect(short({ ...idle, ...operation([1], [[2, 'TOOL_FAILED']]) }, tracker)).toEqual([
       ['command', null, 'running', 'interrupted', null, 'reset'],
     ]);
-    expect(short({ ...idle, runner: { verb: 'resume' }, ...operation([1, 2], [[2, 'TOOL_FAILED']]) }, tracker)).toEqual([
+    expect(short({ ...idle, runner: run('resume'), ...operation([1, 2], [[2, 'TOOL_FAILED']]) }, tracker)).toEqual([
       ['command', null, 'interrupted', 'running', null, 'reset'],
       ['progress', 'lab-002', null, 'done', null, 'reset'],
     ]);
@@ -123,11 +124,30 @@ describe('commands', () => {
     expect(short(idle, tracker)).toEqual([]);
   });
 
+  it('are told apart if one began before the end of the other was seen', () => {
+    const tracker = tracked([]);
+    const seen = { ...idle, runner: run('reset'), ...operation([1]) };
+    tracker.observeFleet(seen, time);
+    const ended = { time, startedAt: time, id: 'o1', verb: 'reset', done: '1-2', failed: {}, diskBytes: 0 };
+    expect(short({ ...idle, ended, runner: run('stop', 'later') }, tracker)).toEqual([
+      ['progress', 'lab-002', null, 'done', null, 'reset'],
+      ['command', null, 'running', 'done', null, 'reset'],
+      ['command', null, null, 'running', null, 'stop'],
+    ]);
+    // The same command in another run: it was killed and resumed.
+    const again = tracked([]);
+    again.observeFleet(seen, time);
+    expect(short({ ...seen, runner: run('resume', 'later') }, again)).toEqual([
+      ['command', null, 'running', 'interrupted', null, 'reset'],
+      ['command', null, 'interrupted', 'running', null, 'reset'],
+    ]);
+  });
+
   it('are reported completely if they ended before they were read', () => {
     const tracker = tracked([]);
     const ended = { time, startedAt: time, id: 'o2', verb: 'spawn', done: '1', failed: { 2: 'TOOL_FAILED' }, diskBytes: 0 };
     tracker.observeFleet(
-      { ...idle, runner: { verb: 'spawn' }, operation: { verb: 'spawn', id: 'o2', done: new Set(), failed: new Map() } },
+      { ...idle, runner: run('spawn'), operation: { verb: 'spawn', id: 'o2', done: new Set(), failed: new Map() } },
       time,
     );
     expect(short({ ...idle, ended }, tracker)).toEqual([
@@ -155,7 +175,7 @@ describe('commands', () => {
       ['checkpoint', 'lab-001', null, time, null, undefined],
     ]);
     expect(short(idle, tracker)).toEqual([['checkpoint', 'lab-001', time, null, null, undefined]]);
-    tracker.observeFleet({ ...idle, runner: { verb: 'teardown' } }, time);
+    tracker.observeFleet({ ...idle, runner: run('teardown') }, time);
     expect(tracker.forgetFleet('lab', time)).toMatchObject([
       { what: 'command', from: 'running', to: 'done', operation: { verb: 'teardown' } },
       { what: 'fleet', from: 'present', to: 'missing' },
