@@ -6,6 +6,8 @@ const services = '^src/services/';
 const adapters = '^src/adapters/';
 /** Parses command lines and shows results. */
 const frontEnd = '^src/(cli(?!/completion/|/(streams|source-positions)[.]ts)|api)/';
+/** Runs in a browser. */
+const page = '^src/dashboard/web/';
 /** The modules that connect adapters to ports, and read the configuration before there is a host. */
 const wiring = '^src/(host|cli/defaults)[.]ts$';
 /** The only module that starts processes. */
@@ -58,7 +60,8 @@ export default {
       name: 'no-dev-dependencies',
       comment: 'An installed cowherd has no dev dependencies.',
       severity: 'error',
-      from: { path: '^src/' },
+      // The page is bundled with its packages.
+      from: { path: '^src/', pathNot: page },
       to: { dependencyTypes: ['npm-dev', 'npm-no-pkg', 'npm-unknown'], dependencyTypesNot: ['npm'] },
     },
     onlyImports('core-imports', 'core imports core only.', core, core),
@@ -108,6 +111,33 @@ export default {
       from: { path: frontEnd, pathNot: wiring },
       to: { dependencyTypes: ['core'], path: '^(node:)?(fs|fs/promises|child_process|net)$' },
     },
+    onlyImports('page-imports', 'the page imports types of the protocol and core only.', page, page, '^src/dashboard/protocol[.]ts$', core),
+    onlyNode('page-node', 'the page runs in a browser.', page, 'none'),
+    onlyImports(
+      'dashboard-imports',
+      'the server of the dashboard calls services, as commands do.',
+      '^src/dashboard/server/',
+      '^src/dashboard/server/',
+      '^src/dashboard/protocol[.]ts$',
+      '^src/host[.]ts$',
+      services,
+      core,
+      ports,
+    ),
+    onlyNode(
+      'dashboard-io',
+      'the server of the dashboard listens; for everything else it calls services.',
+      '^src/dashboard/server/',
+      'crypto',
+      'http',
+      'https',
+      'net',
+      'path',
+      'stream',
+      'timers/promises',
+      'url',
+      'util',
+    ),
     noPackages('front-end-packages', 'core and adapters read XML.', { path: frontEnd }, 'fast-xml-parser', 'write-file-atomic'),
     {
       name: 'processes',

@@ -4,7 +4,7 @@
 #
 #   setup.sh [--guests] [--tests] [--bench] [--nightly]
 #                                   --guests: also tools for Linux guests: seeds, ssh, libvirt networks, building the image
-#                                   --tests: also tools for the tests: UEFI firmware, an emulated TPM, virt-install, Ansible and others
+#                                   --tests: also tools for the tests: UEFI firmware, an emulated TPM, virt-install, Ansible, Chromium and others
 #                                   --bench: also tools for the benchmarks
 #                                   --nightly: also tools to create a fresh Debian of another release
 #
@@ -64,7 +64,7 @@ case " $* " in
   *' --tests '*)
     package_of+=(
       [swtpm]=swtpm [swtpm_setup]=swtpm-tools [virt-install]=virtinst [strace]=strace [script]=bsdutils [ansible-inventory]=ansible-core
-      [curl]=curl [xz]=xz-utils [zsh]=zsh [fish]=fish
+      [curl]=curl [xz]=xz-utils [zsh]=zsh [fish]=fish [chromium]=chromium
     ) ;;
 esac
 
@@ -121,7 +121,7 @@ if [ ! -f node_modules/.package-lock.json ] || [ package-lock.json -nt node_modu
   npm ci --no-audit --no-fund --loglevel=error
   touch node_modules/.package-lock.json
 fi
-if [ ! -f dist/.built ] || [ -n "$(find src scripts/bundle.ts package.json tsconfig.json -newer dist/.built -print -quit)" ]; then
+if [ ! -f dist/.built ] || [ -n "$(find src scripts/bundle.ts vite.config.ts package.json tsconfig.json -newer dist/.built -print -quit)" ]; then
   say "building"
   npm run --silent build
   touch dist/.built

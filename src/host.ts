@@ -1,5 +1,9 @@
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { openBrowser } from './adapters/dashboard/browser.js';
+import { readPageFiles } from './adapters/dashboard/page-files.js';
+import { openConsole, takeScreenshot } from './adapters/dashboard/screens.js';
+import { sessionKeys } from './adapters/dashboard/session-keys.js';
 import { inspectGuestFiles } from './adapters/guest-files/inspect.js';
 import { systemClock } from './adapters/host/clock.js';
 import { localFiles } from './adapters/host/local-files.js';
@@ -108,6 +112,13 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
     survey: new StoreDirectory(root, readers),
     machine,
     accelerator: new LongModeProbe(root, { hypervisor, images, agentSockets, clock: systemClock }),
+    dashboard: {
+      pageFiles: readPageFiles,
+      sessionKeys,
+      openBrowser,
+      console: (domain, { force }) => openConsole(uri, domain, force),
+      screenshot: (domain) => takeScreenshot(uri, domain),
+    },
     clock: systemClock,
     readFile: readNamedFile,
     readBytes: readNamedBytes,

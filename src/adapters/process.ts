@@ -1,10 +1,10 @@
 import { accessSync, constants } from 'node:fs';
+import type { Readable, Writable } from 'node:stream';
 import { type ExecaError, execa } from 'execa';
-import { formatDuration } from '../core/duration.js';
-import { CowherdError, fullDiskHint } from '../core/errors.js';
-import { type Denial, denialOf } from './host/denied.js';
+import type { CowherdError } from '../core/errors.js';
 import { attachedEnvironment, childEnvironment } from './host/environment.js';
 import { KeptOutput } from './host/kept-output.js';
+import { failureOf, missingTool } from './process-failure.js';
 
 /** Runs all child processes: argument arrays, never a shell; fixed locale; a timeout; bounded output; a debug trace. */
 
@@ -35,15 +35,6 @@ export interface RunResult {
 }
 
 const maxOutputBytes = 64 * 1024 * 1024;
-
-const packageOf: Record<string, string> = {
-  virsh: 'libvirt-clients',
-  'qemu-img': 'qemu-utils',
-  flock: 'util-linux',
-  ssh: 'openssh-client',
-  scp: 'openssh-client',
-  genisoimage: 'genisoimage',
-};
 
 const trace =
   process.env.COWHERD_TRACE === undefined || process.env.COWHERD_TRACE === ''
@@ -135,53 +126,7 @@ export async function runTool(command: string, args: readonly string[], options:
   if (!result.failed || isAnswer) {
     return { stdout, stderr, exitCode: result.exitCode ?? 0, truncated: kept?.some((output) => output.isCut) === true };
   }
-  throw failureOf(command, args, result as unknown as ExecaError, stderr, timeoutMs);
-}
-
-function failureOf(command: string, args: readonly string[], result: ExecaError, stderr: string, timeoutMs: number): CowherdError {
-  const call = [command, ...args].join(' ');
-  if (result.code === 'ENOENT') return missingTool(command);
-  if (result.isCanceled) return new CowherdError('INTERRUPTED', `Interrupted while running ${command}`);
-  if (result.timedOut) {
-    return new CowherdError('TOOL_TIMEOUT', `${call} did not finish within ${formatDuration(timeoutMs)}`, {
-      hint: 'Is the disk or the daemon overloaded? Try the command yourself.',
-    });
-  }
-  const said = stderr.split('\n').filter((line) => line.trim() !== '');
-  const killed = result.signal === undefined ? undefined : `it was killed by ${result.signal}`;
-  const [reason = `it exited with ${result.exitCode ?? 'an unknown code'} and no message`, ...rest] = killed ? [killed, ...said] : said;
-  return new CowherdError('TOOL_FAILED', `${command} failed: ${reason}`, {
-    details: [`call: ${call}`, ...rest.slice(-4)],
-    hint: hintFor(stderr, result.signal),
-    cause: result,
-  });
-}
-
-function hintFor(stderr: string, signal: string | undefined): string {
-  if (/No space left on device/i.test(stderr)) return fullDiskHint;
-  if (/Disk quota exceeded/i.test(stderr)) return 'The disk quota of this user is used up. Free some space, then run the command again.';
-  if (/Read-only file system/i.test(stderr)) return 'The file system is read-only. Use --store DIR on another one, or remount it.';
-  const denied = denialIn(stderr);
-  if (denied !== undefined) return denied.hint;
-  if (/Too many open files/i.test(stderr)) return 'Raise the limit of open files (ulimit -n 1024), or lower --concurrency.';
-  if (signal === 'SIGKILL') return 'Was the host out of memory? "dmesg" shows it. Free some memory, then run the command again.';
-  return 'Run the command yourself to see more.';
-}
-
-/** For `qemu-img: Could not create '/a/b': Operation not permitted`. */
-function denialIn(stderr: string): Denial | undefined {
-  const [, quoted, bare, reason = ''] = /(?:'(\/[^'\n]+)'|(\/[^:'\n]+)): (Operation not permitted|Permission denied)/.exec(stderr) ?? [];
-  const path = quoted ?? bare;
-  if (path === undefined) return undefined;
-  const code = reason.startsWith('Operation') ? 'EPERM' : 'EACCES';
-  return denialOf(`${stderr.includes('Could not open') ? 'read' : 'write'} ${path}`, { code, path });
-}
-
-function missingTool(command: string): CowherdError {
-  const name = packageOf[command];
-  return new CowherdError('TOOL_MISSING', `${command} is not installed`, {
-    hint: name === undefined ? `Put ${command} on PATH.` : `On Debian and Ubuntu: sudo apt-get install ${name}`,
-  });
+  throw failureOf(command, args, result, stderr, timeoutMs);
 }
 
 /** execa passes descriptors on, but its types allow that only for the first three. */
@@ -245,4 +190,32 @@ export function openTool(command: string, args: readonly string[], options: Pick
       void child.then((result) => listener((result as unknown as ExecaError).code === 'ENOENT' ? missingTool(command) : undefined)),
     kill: () => killGroup(child),
   };
+}
+
+/** A child whose streams carry bytes. */
+export interface RawProcess {
+  readonly input: Writable;
+  readonly output: Readable;
+  /** Resolves when it has ended or could not be started. */
+  readonly ended: Promise<void>;
+  close(): void;
+}
+
+/** Starts a tool whose output is shown as it is; its standard error is dropped. */
+export function openRawTool(command: string, args: readonly string[], options: Pick<RunOptions, 'env'> = {}): RawProcess {
+  trace?.(`${[command, ...args].join(' ')} (kept open)`);
+  const child = execa(command, args, {
+    env: childEnvironment(options.env),
+    extendEnv: false,
+    cwd: workingDirectory(),
+    reject: false,
+    buffer: false,
+    detached: true,
+    stdio: ['pipe', 'pipe', 'ignore'],
+  });
+  living.add(child);
+  child.stdin.on('error', () => undefined);
+  child.stdout.on('error', () => undefined);
+  const ended = child.then(() => undefined).finally(() => living.delete(child));
+  return { input: child.stdin, output: child.stdout, ended, close: () => living.has(child) && killGroup(child) };
 }

@@ -2,6 +2,7 @@ import type { FixUpPart } from '../core/guest/reidentify.js';
 import type { GuestFacts } from '../core/image/hygiene.js';
 import type { BaseStore } from './bases.js';
 import type { CheckpointStore, Monitor } from './checkpoint.js';
+import type { DashboardPorts } from './dashboard.js';
 import type { EventSources } from './events.js';
 import type { FleetStore, OverlayStore } from './fleets.js';
 import type { GuestAgent, LocalFiles, Networks, RemoteShell, SeedStore } from './guest.js';
@@ -17,6 +18,7 @@ import type { StoreSurvey } from './survey.js';
 
 export type * from './bases.js';
 export type * from './checkpoint.js';
+export type * from './dashboard.js';
 export type * from './events.js';
 export type * from './fleets.js';
 export type * from './guest.js';
@@ -60,6 +62,7 @@ export interface Ports {
   survey: StoreSurvey;
   machine: Machine;
   accelerator: AcceleratorProbe;
+  dashboard: DashboardPorts;
   clock: Clock;
   /** Reads a file that the user named. @throws FILE_NOT_FOUND */
   readFile(path: string): Promise<string>;

@@ -74,7 +74,7 @@ export class Lab {
 
   get env(): Record<string, string> {
     // The user who runs the tests may have defaults set.
-    return { COWHERD_STORE: this.store, LIBVIRT_DEFAULT_URI: uri, XDG_CONFIG_HOME: this.scratch };
+    return { COWHERD_STORE: this.store, LIBVIRT_DEFAULT_URI: uri, XDG_CONFIG_HOME: this.scratch, XDG_STATE_HOME: this.scratch };
   }
 
   /** Spawns small guests. @returns the name of their fleet */

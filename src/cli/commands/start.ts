@@ -3,7 +3,7 @@ import { exitCodeOfOutcome } from '../../core/fleet/outcome.js';
 import { parseWaitFor } from '../../core/guest/stages.js';
 import { start } from '../../services/fleet/power.js';
 import { BaseCommand } from '../base-command.js';
-import { concurrencyFlags, fileFlag, waitFlags } from '../flags/run.js';
+import { concurrencyFlags, dryRunFlag, fileFlag, waitFlags } from '../flags/run.js';
 import { renderOutcome } from '../render/outcome.js';
 
 export default class Start extends BaseCommand {
@@ -26,6 +26,7 @@ export default class Start extends BaseCommand {
     ...waitFlags(),
     ...concurrencyFlags,
     force: Flags.boolean({ description: 'continue even if host memory is insufficient' }),
+    ...dryRunFlag,
   };
 
   async run() {
@@ -35,7 +36,8 @@ export default class Start extends BaseCommand {
       const targets = await this.targets(host, argv as string[], flags.file);
       return this.eachFleet(
         targets,
-        ({ fleet, members }, share) => start(host, { ...share(work), fleet, members, wait, timeoutMs: flags.timeout, force: flags.force }),
+        ({ fleet, members }, share) =>
+          start(host, { ...share(work), fleet, members, wait, timeoutMs: flags.timeout, force: flags.force, dryRun: flags['dry-run'] }),
         renderOutcome,
         exitCodeOfOutcome,
       );

@@ -2,7 +2,7 @@ import { Args, Flags } from '@oclif/core';
 import { exitCodeOfOutcome } from '../../core/fleet/outcome.js';
 import { stop } from '../../services/fleet/power.js';
 import { BaseCommand } from '../base-command.js';
-import { concurrencyFlag, fileFlag, timeoutFlag } from '../flags/run.js';
+import { concurrencyFlag, dryRunFlag, fileFlag, timeoutFlag } from '../flags/run.js';
 import { renderOutcome } from '../render/outcome.js';
 
 export default class Stop extends BaseCommand {
@@ -24,6 +24,7 @@ export default class Stop extends BaseCommand {
     ...timeoutFlag('how long to wait for each guest [default: 1m]'),
     concurrency: concurrencyFlag('[default: all]'),
     force: Flags.boolean({ description: 'force off members that do not shut down in time' }),
+    ...dryRunFlag,
   };
 
   async run() {
@@ -32,7 +33,8 @@ export default class Stop extends BaseCommand {
       const targets = await this.targets(host, argv as string[], flags.file);
       return this.eachFleet(
         targets,
-        ({ fleet, members }, share) => stop(host, { ...share(work), fleet, members, force: flags.force, timeoutMs: flags.timeout }),
+        ({ fleet, members }, share) =>
+          stop(host, { ...share(work), fleet, members, force: flags.force, timeoutMs: flags.timeout, dryRun: flags['dry-run'] }),
         renderOutcome,
         exitCodeOfOutcome,
       );

@@ -1,12 +1,12 @@
 import type { Outcome } from '../../core/fleet/outcome.js';
 import { formatIndexes } from '../../core/fleet/selection/selection.js';
+import { failureWord, stageWord } from '../../core/stage-words.js';
 import { bytes, plural, seconds } from '../terminal/format.js';
 import { page } from '../terminal/layout.js';
 import { withFlags } from '../terminal/repeated-flags.js';
 import { paint } from '../terminal/style.js';
 import { renderRefusal } from './dry-run.js';
 import { renderFailures } from './failures.js';
-import { failureWord, stageWord } from './stages.js';
 
 /** The result of a command as text. */
 export function renderOutcome(outcome: Outcome): string {

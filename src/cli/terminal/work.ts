@@ -1,6 +1,6 @@
 import type { ReadyStage } from '../../core/guest/stages.js';
 import type { ProgressEvent } from '../../core/progress.js';
-import { doingWord, stageOrder } from '../render/stages.js';
+import { doingWord, stageOrder } from '../../core/stage-words.js';
 import { bytes, elapsed } from './format.js';
 import { shorten, truncate } from './layout.js';
 import { paint } from './style.js';

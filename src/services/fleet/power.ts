@@ -15,9 +15,10 @@ import { withoutStrays } from '../checkpoint/strays.js';
 import { refuseDuplicates } from '../clone/plan.js';
 import { assertWaitable, beginWait } from '../guest/readiness.js';
 import { startOtherwise } from '../host/accelerator-fallback.js';
-import { assertChecks, checkMemory } from '../preflight/checks.js';
+import { assertChecks, type Check, checkMemory } from '../preflight/checks.js';
 import { CachedPoll } from '../run/cached-poll.js';
-import { byName, executePlan, offNames } from '../run/run-plan.js';
+import { foresee, withForeseen } from '../run/dry-run/refusal.js';
+import { byName, dryOutcome, executePlan, offNames } from '../run/run-plan.js';
 import { assertNothingUnfinished, assertWork, loadFleet, observeWithMarks, type WorkOptions, withFleetLock } from './access.js';
 import { refuseMisplaced, refuseOtherStores, refuseStaleDefinitions } from './disks/backing-check.js';
 import { refuseForeignDisks } from './disks/foreign-disks.js';
@@ -33,6 +34,7 @@ export interface PowerOptions extends WorkOptions {
   timeoutMs?: number | undefined;
   /** start: the stage that started members must reach within timeoutMs. */
   wait?: WaitFor | undefined;
+  dryRun?: boolean | undefined;
 }
 
 export function start(ports: Ports, options: PowerOptions): Promise<Outcome> {
@@ -44,55 +46,67 @@ export function stop(ports: Ports, options: PowerOptions): Promise<Outcome> {
   return power(ports, 'stop', options);
 }
 
-function power(ports: Ports, verb: 'start' | 'stop', options: PowerOptions): Promise<Outcome> {
+async function power(ports: Ports, verb: 'start' | 'stop', options: PowerOptions): Promise<Outcome> {
+  assertWork(options);
+  if (options.dryRun === true) return begin(ports, verb, options);
   return withFleetLock(ports, options.fleet, async () => {
-    assertWork(options);
-    const began = ports.clock.monotonic();
-    const record = await loadFleet(ports, options.fleet);
-    const chosen = selectMembers(record.name, record.members, options.members ?? []);
-    // During an unfinished operation, a member's disks may not match each other.
-    if (verb === 'start') await assertNothingUnfinished(ports, record.name, (unfinished) => isDoneFor(unfinished, chosen));
-    const observed = await observeWithMarks(ports, { ...record, members: chosen });
-    assertWaitable(record.spec, options.wait);
-    const planned = planPower(observed, record.id, verb);
-    let plan =
-      verb === 'start' ? await startable(ports, record, observed, planned) : await refuseOtherStores(ports, record, observed, planned);
-    let definitions: ReadonlyMap<string, MemberDefinition> = new Map();
-    if (verb === 'start') {
-      const imageOf = await verifiedBases(ports, { ...record, members: chosen });
-      ({ plan, definitions } = await withChains(ports, record, chosen, plan, imageOf));
-      const demand = {
-        starting: plan.members.filter(({ steps }) => steps.includes('start')).length,
-        memoryMiB: record.spec.memoryMiB,
-        creating: 0,
-        virtualBytes: 0,
-      };
-      assertChecks([await checkMemory(ports, demand)], options.force === true);
-    }
-    const { outcome } = await executePlan(
-      ports,
-      {
-        verb,
-        id: '',
-        record,
-        plan,
-        before: byName(observed),
-        doneAs: () => (verb === 'start' ? 'started' : 'stopped'),
-        began,
-        watch: await beginWait(ports, record, options.wait),
-        context: {
-          journaled: false,
-          definitions,
-          shutdown: shutdownBy(ports, options),
-          assertStaysRunning: staysRunning(ports),
-          beforeStart: withoutStrays(ports, record, offNames(byName(observed))),
-        },
-      },
-      // Waiting for guests costs nothing: all may shut down at once.
-      verb === 'stop' ? { ...options, concurrency: options.concurrency ?? Math.max(1, plan.members.length) } : options,
-    );
+    const outcome = await begin(ports, verb, options);
     return verb === 'start' ? startOtherwise(ports, outcome, options) : outcome;
   });
+}
+
+async function begin(ports: Ports, verb: 'start' | 'stop', options: PowerOptions): Promise<Outcome> {
+  const began = ports.clock.monotonic();
+  const record = await loadFleet(ports, options.fleet);
+  const chosen = selectMembers(record.name, record.members, options.members ?? []);
+  // During an unfinished operation, a member's disks may not match each other.
+  if (verb === 'start') await assertNothingUnfinished(ports, record.name, (unfinished) => isDoneFor(unfinished, chosen));
+  const observed = await observeWithMarks(ports, { ...record, members: chosen });
+  assertWaitable(record.spec, options.wait);
+  const planned = planPower(observed, record.id, verb);
+  let plan =
+    verb === 'start' ? await startable(ports, record, observed, planned) : await refuseOtherStores(ports, record, observed, planned);
+  let definitions: ReadonlyMap<string, MemberDefinition> = new Map();
+  const checks: Check[] = [];
+  if (verb === 'start') {
+    const imageOf = await verifiedBases(ports, { ...record, members: chosen });
+    ({ plan, definitions } = await withChains(ports, record, chosen, plan, imageOf));
+    checks.push(await memoryFor(ports, record, plan));
+  }
+  const before = byName(observed);
+  const change = {
+    verb,
+    id: '',
+    record,
+    plan,
+    before,
+    doneAs: () => (verb === 'start' ? ('started' as const) : ('stopped' as const)),
+    began,
+  };
+  if (options.dryRun === true) return withForeseen(dryOutcome(ports, change), foresee(checks, options.force === true));
+  assertChecks(checks, options.force === true);
+  const { outcome } = await executePlan(
+    ports,
+    {
+      ...change,
+      watch: await beginWait(ports, record, options.wait),
+      context: {
+        journaled: false,
+        definitions,
+        shutdown: shutdownBy(ports, options),
+        assertStaysRunning: staysRunning(ports),
+        beforeStart: withoutStrays(ports, record, offNames(before)),
+      },
+    },
+    // Waiting for guests costs nothing: all may shut down at once.
+    verb === 'stop' ? { ...options, concurrency: options.concurrency ?? Math.max(1, plan.members.length) } : options,
+  );
+  return outcome;
+}
+
+function memoryFor(ports: Ports, { spec }: FleetRecord, plan: Plan): Promise<Check> {
+  const starting = plan.members.filter(({ steps }) => steps.includes('start')).length;
+  return checkMemory(ports, { starting, memoryMiB: spec.memoryMiB, creating: 0, virtualBytes: 0 });
 }
 
 /** The plan without members whose disks and domain do not match. */

@@ -51,12 +51,20 @@ const forbidden: ReadonlyArray<readonly [file: string, imports: string, rule: st
   ['src/services/j.ts', 'vitest', 'no-dev-dependencies'],
   ['src/services/k.ts', './missing.js', 'no-unresolved'],
   ['src/services/cycle/one.ts', './two.js', 'no-cycles'],
+  ['src/dashboard/web/a.ts', '../../services/target.js', 'page-imports'],
+  ['src/dashboard/web/b.ts', 'node:path', 'page-node'],
+  ['src/dashboard/server/a.ts', '../../adapters/target.js', 'dashboard-imports'],
+  ['src/dashboard/server/live/b.ts', '../../../cli/target.js', 'dashboard-imports'],
+  ['src/dashboard/server/c.ts', 'node:fs', 'dashboard-io'],
 ];
 
 /** What each layer may import. */
 const allowed: ReadonlyArray<readonly [file: string, imports: string]> = [
   ['src/cli/commands/good.ts', '../../services/target.js'],
   ['src/services/clone/good.ts', '../../core/target.js'],
+  ['src/dashboard/server/good.ts', '../../services/target.js'],
+  ['src/dashboard/server/good-http.ts', 'node:http'],
+  ['src/dashboard/web/good.ts', '../../core/target.js'],
   ['src/services/clone/good-ports.ts', '../../ports/target.js'],
   ['src/adapters/store/good.ts', '../../ports/target.js'],
   ['src/adapters/process.ts', 'execa'],

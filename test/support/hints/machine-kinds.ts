@@ -59,6 +59,12 @@ export const machineKinds: HintKind[] = [
     why: 'it is a setting of the whole host',
   },
   {
+    kind: 'the address and the page of the dashboard',
+    says: /--tls-cert|ss -ltnp|npm run build|^Both must be PEM files|Choose a higher one with --port|^Give an address of this host with --listen/,
+    tests: ['test/integration/dashboard/server.test.ts'],
+    how: 'reads',
+  },
+  {
     kind: 'limits of watches',
     says: /limits watches/,
     tests: ['test/integration/store/fleet-watch.test.ts'],

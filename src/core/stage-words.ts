@@ -1,4 +1,4 @@
-import type { ProgressEvent } from '../../core/progress.js';
+import type { ProgressEvent } from './progress.js';
 
 type Stage = Extract<ProgressEvent, { kind: 'stage' }>['stage'] | 'import';
 
@@ -29,6 +29,11 @@ const words: Record<Stage, { doing: string; done: string }> = {
   compact: { doing: 'compacting', done: 'compact' },
   relocate: { doing: 'relocating', done: 'relocate' },
 };
+
+/** The words for a stage that arrives as text; the text itself if it is none. */
+export function wordsOf(stage: string): { doing: string; done: string } {
+  return Object.hasOwn(words, stage) ? words[stage as Stage] : { doing: stage, done: stage };
+}
 
 const order = new Map(Object.keys(words).map((stage, position) => [stage, position]));
 
