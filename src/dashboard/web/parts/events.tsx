@@ -1,0 +1,40 @@
+import type { VNode } from 'preact';
+import type { NumberedEvent } from '../store/herd.js';
+import { eventText } from '../text/event-text.js';
+import { clockTime, localTime } from '../text/format.js';
+import { useThrottled } from './hooks.js';
+import { memo } from './memo.js';
+
+const shownEvents = 200;
+
+/** The latest events, the newest first. */
+export function EventList({ events, label }: { events: readonly NumberedEvent[]; label: string }): VNode {
+  const shown = useThrottled(events, 1000).slice(-shownEvents).reverse();
+  if (shown.length === 0) return <p class="note">No events yet.</p>;
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: the list is scrolled with the keyboard
+    <section class="scroll events" aria-label={label} tabIndex={0}>
+      <ol>
+        {shown.map(({ number, event }) => (
+          <EventLine key={number} event={event} />
+        ))}
+      </ol>
+    </section>
+  );
+}
+
+const EventLine = memo(({ event }: Pick<NumberedEvent, 'event'>) => {
+  const { subject, change, about } = eventText(event);
+  return (
+    <li>
+      <time dateTime={event.time} title={localTime(event.time)}>
+        {clockTime(event.time)}
+      </time>
+      <strong>{subject}</strong>
+      <span>
+        {change}
+        {about !== '' && <span class="note"> ({about})</span>}
+      </span>
+    </li>
+  );
+});
