@@ -1,5 +1,5 @@
 import type { MemberFiles } from '../core/domain/template.js';
-import type { HistoryEntry } from '../core/fleet/history.js';
+import type { EndedRun, HistoryEntry } from '../core/fleet/history.js';
 import type { Operation, Unfinished } from '../core/fleet/operation.js';
 import type { FleetRecord } from '../core/fleet/record.js';
 import type { GuestText } from '../core/guest/text.js';
@@ -60,7 +60,9 @@ export interface FleetStore {
   /** Records that a member failed, for display. @param code of the error */
   markFailed(fleet: string, index: number, code: string): Promise<void>;
   endOperation(fleet: string): Promise<void>;
-  /** Ended operations, the oldest first; bounded. */
+  /** Adds a command without an operation to the history, for display. Operations are added when they end. */
+  remember(fleet: string, run: EndedRun): Promise<void>;
+  /** Commands that have changed members, the oldest first; bounded. */
   history(fleet: string): Promise<HistoryEntry[]>;
   /** @throws STATE_DAMAGED */
   unfinished(fleet: string): Promise<Unfinished | undefined>;

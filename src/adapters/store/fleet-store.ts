@@ -1,7 +1,7 @@
 import { lstat, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { MemberFiles } from '../../core/domain/template.js';
-import type { HistoryEntry } from '../../core/fleet/history.js';
+import type { EndedRun, HistoryEntry } from '../../core/fleet/history.js';
 import type { Operation, Unfinished } from '../../core/fleet/operation.js';
 import { type FleetRecord, parseFleetRecord } from '../../core/fleet/record.js';
 import type { LockHolder, LockNote } from '../../core/lock.js';
@@ -199,6 +199,10 @@ export class FleetDirectory implements FleetStore {
 
   markDone(fleet: string, index: number): Promise<void> {
     return this.#journal.markDone(fleet, index);
+  }
+
+  remember(fleet: string, run: EndedRun): Promise<void> {
+    return this.#journal.remember(fleet, run);
   }
 
   history(fleet: string): Promise<HistoryEntry[]> {

@@ -1,7 +1,7 @@
 import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CowherdError } from '../../core/errors.js';
-import { type HistoryEntry, historyEntry, parseHistory } from '../../core/fleet/history.js';
+import { type EndedRun, type HistoryEntry, historyEntry, parseHistory } from '../../core/fleet/history.js';
 import {
   failureLine,
   type Operation,
@@ -60,7 +60,7 @@ export class OperationJournal {
     const layout = fleetLayout(this.#root, fleet);
     const { directory, operation, operationLog } = layout;
     // Before they are removed. It is for display: an error must not leave the operation unfinished.
-    await this.#remember(fleet).catch(() => undefined);
+    await this.#rememberOperation(fleet).catch(() => undefined);
     // Staged files of members that failed before they were moved into place.
     await removeStaged(layout);
     const unlinker = new SafeUnlinker(directory);
@@ -73,18 +73,23 @@ export class OperationJournal {
     return parseHistory((await readIfThere(fleetLayout(this.#root, fleet).history)) ?? '');
   }
 
-  /** Appends what the operation did to the fleet's history. */
-  async #remember(fleet: string): Promise<void> {
+  /** Adds a command that has changed members to the fleet's history. */
+  async remember(fleet: string, run: EndedRun): Promise<void> {
+    if (run.done.size + run.failed.size === 0) return;
     const { history, overlays } = fleetLayout(this.#root, fleet);
-    const ended = await this.unfinished(fleet);
-    if (ended === undefined || ended.done.size + (ended.failed?.size ?? 0) === 0) return;
     const names = await listDirectory(overlays);
     const sizes = await Promise.all(names.map((name) => lstat(join(overlays, name)).then(allocatedBytes, () => 0)));
     const diskBytes = sizes.reduce((sum, bytes) => sum + bytes, 0);
-    const entry = historyEntry(ended.operation, ended.done, ended.failed ?? new Map(), { now: new Date().toISOString(), diskBytes });
-    await appendOwn(history, `${JSON.stringify(entry)}\n`);
+    await appendOwn(history, `${JSON.stringify(historyEntry(run, { now: new Date().toISOString(), diskBytes }))}\n`);
     const text = (await readIfThere(history)) ?? '';
     if (text.length > mostHistoryBytes) await placeText(history, text.slice(text.indexOf('\n', text.length / 2) + 1), 0o644);
+  }
+
+  async #rememberOperation(fleet: string): Promise<void> {
+    const ended = await this.unfinished(fleet);
+    if (ended === undefined) return;
+    const { id, verb, startedAt } = ended.operation;
+    await this.remember(fleet, { id, verb, startedAt, done: ended.done, failed: ended.failed ?? new Map() });
   }
 
   async unfinished(fleet: string): Promise<Unfinished | undefined> {

@@ -1,7 +1,6 @@
 import { z } from 'zod';
-import type { Operation } from './operation.js';
 
-/** history.jsonl: one line per command that changed a fleet by a plan: spawn, reset, rebase, checkpoint and a partial teardown. */
+/** history.jsonl: one line per command that changed members of the fleet. */
 
 const entrySchema = z.object({
   /** When it ended. */
@@ -18,11 +17,21 @@ const entrySchema = z.object({
 });
 export type HistoryEntry = z.infer<typeof entrySchema>;
 
+/** A command that has ended. */
+export interface EndedRun {
+  id: string;
+  verb: string;
+  /** ISO date. */
+  startedAt: string;
+  /** Indexes of the members that it finished. */
+  done: ReadonlySet<number>;
+  /** Error codes of those that failed, by index. */
+  failed: ReadonlyMap<number, string>;
+}
+
 /** @param now ISO date */
 export function historyEntry(
-  { id, verb, startedAt }: Operation,
-  done: ReadonlySet<number>,
-  failed: ReadonlyMap<number, string>,
+  { id, verb, startedAt, done, failed }: EndedRun,
   { now, diskBytes }: { now: string; diskBytes: number },
 ): HistoryEntry {
   const others = [...failed].filter(([index]) => !done.has(index)).map(([index, code]) => [String(index), code]);

@@ -10,6 +10,7 @@ import { baseKey } from '../../core/image/base-chain.js';
 import type { Ports } from '../../ports/index.js';
 import { assertRoom } from '../preflight/disk-space.js';
 import { isAborted } from '../run/member-executor.js';
+import { remember } from '../run/remember.js';
 import {
   assertNothingUnfinished,
   assertWork,
@@ -82,9 +83,12 @@ export function compact(ports: Ports, options: CompactOptions): Promise<CompactO
     );
     const counts: CompactOutcome['counts'] = { compacted: 0, unchanged: 0, skipped: 0, failed: 0, cancelled: 0 };
     for (const { outcome } of members) counts[outcome]++;
+    const seconds = Math.round(ports.clock.monotonic() - began) / 1000;
+    const ended = members.map((member) => ({ ...member, isDone: member.outcome === 'compacted' }));
+    await remember(ports, record.name, { verb: 'compact', seconds, members: ended });
     return {
       fleet: record.name,
-      seconds: Math.round(ports.clock.monotonic() - began) / 1000,
+      seconds,
       interrupted: isAborted(options.signal),
       counts,
       freedBytes: members.reduce((sum, { beforeBytes, afterBytes }) => sum + beforeBytes - afterBytes, 0),

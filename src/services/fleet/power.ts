@@ -18,6 +18,7 @@ import { startOtherwise } from '../host/accelerator-fallback.js';
 import { assertChecks, type Check, checkMemory } from '../preflight/checks.js';
 import { CachedPoll } from '../run/cached-poll.js';
 import { foresee, withForeseen } from '../run/dry-run/refusal.js';
+import { remember } from '../run/remember.js';
 import { byName, dryOutcome, executePlan, offNames } from '../run/run-plan.js';
 import { assertNothingUnfinished, assertWork, loadFleet, observeWithMarks, type WorkOptions, withFleetLock } from './access.js';
 import { refuseMisplaced, refuseOtherStores, refuseStaleDefinitions } from './disks/backing-check.js';
@@ -101,6 +102,9 @@ async function begin(ports: Ports, verb: 'start' | 'stop', options: PowerOptions
     // Waiting for guests costs nothing: all may shut down at once.
     verb === 'stop' ? { ...options, concurrency: options.concurrency ?? Math.max(1, plan.members.length) } : options,
   );
+  const done = new Set(['started', 'stopped']);
+  const members = outcome.members.map((one) => ({ ...one, isDone: done.has(one.became ?? one.outcome) }));
+  await remember(ports, record.name, { verb, seconds: outcome.operation.seconds, members });
   return outcome;
 }
 

@@ -47,6 +47,13 @@ describe('members with UEFI, TPM and further disks', () => {
     await execa('qemu-io', ['-f', 'qcow2', '-c', 'write -P 0 0 8M', disk(fleet, 1, 'data1')]);
     const compacted = await lab.ok('compact', fleet, '1');
     expect(compacted.freedBytes).toBeGreaterThan(7 * 1024 ** 2);
+    // Commands without a journal are in the history, too.
+    const history = (await readFile(lab.path('fleets', fleet, 'history.jsonl'), 'utf8')).trim().split('\n');
+    expect(history.map((line) => JSON.parse(line)).map(({ verb, done }) => `${verb} ${done}`)).toEqual([
+      'spawn 1-2',
+      'stop 1-2',
+      'compact 1',
+    ]);
     await execa('qemu-io', ['-f', 'qcow2', '-c', 'write -P 7 0 1M', disk(fleet, 1, 'data1')]);
 
     // A missing disk is recreated, and existing ones are kept.

@@ -65,6 +65,12 @@ export const machineKinds: HintKind[] = [
     how: 'reads',
   },
   {
+    kind: 'a dashboard that has ended',
+    says: /start it again: cowherd dashboard|^Open the URL that "cowherd dashboard"/,
+    tests: e2e('browser/dashboard'),
+    how: 'followed',
+  },
+  {
     kind: 'limits of watches',
     says: /limits watches/,
     tests: ['test/integration/store/fleet-watch.test.ts'],

@@ -25,12 +25,12 @@ function refusal(source: string): string {
   return 'none';
 }
 
-const nested = (name: string, depth: number): string => `{{#each ${name}}}`.repeat(depth) + 'x' + '{{/each}}'.repeat(depth);
+const nested = (name: string, depth: number): string => `${`{{#each ${name}}}`.repeat(depth)}x${'{{/each}}'.repeat(depth)}`;
 
 describe('an untrusted template', () => {
   it.each([
     ['loops in loops', nested('@root.vars', 9), /blocks run more than 20000 times/],
-    ['loops in loops by the short form', '{{#@root.macs}}'.repeat(9) + 'x' + '{{/@root.macs}}'.repeat(9), /blocks run more/],
+    ['loops in loops by the short form', `${'{{#@root.macs}}'.repeat(9)}x${'{{/@root.macs}}'.repeat(9)}`, /blocks run more/],
     ['much text from few loops', `{{#each vars}}{{#each @root.vars}}${'x'.repeat(10_000)}{{/each}}{{/each}}`, /more than 4 MiB/],
     ['partials of itself', '{{#*inline "a"}}{{> a}}{{> a}}{{/inline}}{{> a}}', /not allowed \(line 1\)/],
     ['a file as a partial', '\n{{> "/etc/passwd"}}', /not allowed \(line 2\)/],

@@ -1,23 +1,19 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { formatIndexes, historyEntry, indexesIn, parseHistory } from '../../../../src/core/fleet/history.js';
-import type { Operation } from '../../../../src/core/fleet/operation.js';
 
 const at = '2026-01-01T10:00:00.000Z';
-const operation: Operation = {
-  ...{ version: 1, id: 'a', verb: 'reset', startedAt: at, targets: [1, 2, 3], wasOn: [], start: 'same' },
-  ...{ wholeFleet: false, keepInstance: false, withBase: false },
-};
 
 describe('the history of a fleet', () => {
   it('is read as it was written', () => {
     const entry = historyEntry(
-      operation,
-      new Set([3, 1, 2, 7]),
-      new Map([
-        [9, 'TOOL_FAILED'],
-        [7, 'NOT_READY'],
-      ]),
+      {
+        ...{ id: 'a', verb: 'reset', startedAt: at, done: new Set([3, 1, 2, 7]) },
+        failed: new Map([
+          [9, 'TOOL_FAILED'],
+          [7, 'NOT_READY'],
+        ]),
+      },
       { now: at, diskBytes: 5 },
     );
     expect(entry).toEqual({ time: at, startedAt: at, id: 'a', verb: 'reset', done: '1-3,7', failed: { 9: 'TOOL_FAILED' }, diskBytes: 5 });
