@@ -8,6 +8,9 @@ import { assertRoom } from '../preflight/disk-space.js';
 /** QEMU's message if it cannot open or map the file of a memory backend. */
 const unmapped = /can't open backing store [^:]*: (.*)|unable to map backing store.*|.*memory-backend-file.*/i;
 
+/** QEMU ended so soon that libvirt could not read why: the next attempt may tell. */
+const unheard = /monitor socket/;
+
 /** Restores clones from the memory of a warm base. Must be closed. */
 export class CloneMemory {
   readonly #ports: Ports;
@@ -45,16 +48,19 @@ export class CloneMemory {
 
   /** Leaves the clone paused. @param xml its domain */
   async restore(name: string, xml: string): Promise<void> {
-    if (!this.#isWhole) {
+    for (let attempt = 1; !this.#isWhole; attempt++) {
       try {
         return await this.#restore(name, withSharedMemory(xml, this.#ram()), false);
       } catch (error) {
         const { message, details = [] } = reportOf(error);
-        const [whole, reason = whole] = unmapped.exec([message, ...details].join('\n')) ?? [];
-        if (reason === undefined) throw error;
-        await this.#giveUpSharing(reason);
+        const told = [message, ...details].join('\n');
+        const [whole, reason = whole] = unmapped.exec(told) ?? [];
+        if (reason !== undefined) await this.#giveUpSharing(reason);
+        // Unless another clone has been told the reason meanwhile.
+        else if (!this.#isWhole && (attempt > 1 || !unheard.test(told))) throw error;
       }
     }
+    await this.#room;
     await this.#restore(name, xml, true);
   }
 

@@ -64,6 +64,12 @@ const notRunning = `libvirtd does not respond. Start it: sudo systemctl start li
 
 const explanations: Array<{ pattern: RegExp; code: ErrorCode; hint: string }> = [
   {
+    // Not that of libvirtd.
+    pattern: /connect to monitor socket/i,
+    code: 'TOOL_FAILED',
+    hint: 'QEMU ended at once. Run the same command again; if it fails again, see the log of the domain in /var/log/libvirt/qemu.',
+  },
+  {
     pattern: /authentication unavailable|authentication failed|no polkit agent|polkit/i,
     code: 'CONNECTION_FAILED',
     hint: 'This user may not use the system daemon. Join the libvirt group (sudo usermod -aG libvirt $USER, then log in again), or use --connect qemu:///session.',

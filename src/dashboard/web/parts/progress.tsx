@@ -6,9 +6,16 @@ export function Progress({ label, done, total }: { label: string; done: number; 
   return <progress aria-label={label} max={Math.max(1, total)} value={Math.min(done, total)} />;
 }
 
+interface OperationProps {
+  fleet: string;
+  operation: FleetView['operation'];
+  /** Takes its place also without a command: otherwise what is below would move away from the pointer when one begins or ends. */
+  isKept?: boolean;
+}
+
 /** The command that runs in a fleet, or was interrupted. */
-export function Operation({ fleet, operation }: { fleet: string; operation: FleetView['operation'] }): VNode | null {
-  if (operation === null) return null;
+export function Operation({ fleet, operation, isKept = false }: OperationProps): VNode | null {
+  if (operation === null) return isKept ? <p class="operation note">No command is running.</p> : null;
   const { verb, done, failed, total, isInterrupted } = operation;
   return (
     <div class={isInterrupted ? 'operation box warn' : 'operation'}>

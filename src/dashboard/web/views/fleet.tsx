@@ -30,7 +30,7 @@ export function FleetPage({ known: { about, jobs, events }, fleet }: { known: He
         <StateCounts counts={countStates(members)} isBrief />
         <Savings savings={fleet.savings} />
       </div>
-      <Operation fleet={name} operation={fleet.operation} />
+      <Operation fleet={name} operation={fleet.operation} isKept />
       <Jobs jobs={jobs.filter(({ request }) => request.fleet === name)} />
       <SelectionBar fleet={fleet} choice={choice} isReadOnly={about.isReadOnly} />
       <h2>Members</h2>

@@ -31,7 +31,7 @@ export function MemberPage({ known: { about, jobs, events }, fleet, member }: { 
         {progress !== null && <span class={`mark ${progress}`}>{progress} in the running command</span>}
         {!about.isReadOnly && <ActionBar fleet={fleet.fleet} members={[index]} />}
       </div>
-      <Operation fleet={fleet.fleet} operation={fleet.operation} />
+      <Operation fleet={fleet.fleet} operation={fleet.operation} isKept />
       <Jobs jobs={jobs.filter(({ request }) => request.fleet === fleet.fleet && request.members.includes(index))} />
       <Problems member={member} />
       <MemberFacts member={member} detail={detail} />
