@@ -9,8 +9,8 @@ interface Ended {
 }
 
 /**
- * Adds a command that has no journal to the fleet's history, in which journaled ones are added when they end. It is for display, so an
- * error does not matter.
+ * Adds a command that has no journal to the fleet's history, in which journaled ones are added when they end; not one that
+ * changed nothing, e.g. because it was refused. It is for display, so an error does not matter.
  * @param seconds how long it took
  */
 export async function remember(
@@ -18,6 +18,7 @@ export async function remember(
   fleet: string,
   { verb, seconds, members }: { verb: string; seconds: number; members: readonly Ended[] },
 ): Promise<void> {
+  if (!members.some(({ isDone }) => isDone)) return;
   const run = {
     id: randomUUID(),
     verb,
