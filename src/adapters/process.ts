@@ -165,23 +165,10 @@ export interface InteractiveProcess {
 }
 
 /** Starts a tool and leaves its standard streams open. */
-export function openTool(command: string, args: readonly string[], options: Pick<RunOptions, 'env' | 'inherit'> = {}): InteractiveProcess {
-  trace?.(`${[command, ...args].join(' ')} (kept open)`);
-  const child = execa(command, args, {
-    env: childEnvironment(options.env),
-    extendEnv: false,
-    cwd: workingDirectory(),
-    reject: false,
-    buffer: false,
-    detached: true,
-    stdio: ['pipe', 'pipe', 'pipe', ...inherited(options.inherit ?? [])],
-  });
-  living.add(child);
-  void child.finally(() => living.delete(child));
+export function openTool(command: string, args: readonly string[], options: OpenOptions = {}): InteractiveProcess {
+  const child = spawnOpen(command, args, options);
   child.stdout.setEncoding('utf8');
   child.stderr.setEncoding('utf8');
-  // EPIPE if the child died first: its exit is reported below.
-  child.stdin.on('error', () => undefined);
   return {
     write: (text) => void child.stdin.write(text),
     onStdout: (listener) => void child.stdout.on('data', listener),
@@ -190,6 +177,26 @@ export function openTool(command: string, args: readonly string[], options: Pick
       void child.then((result) => listener((result as unknown as ExecaError).code === 'ENOENT' ? missingTool(command) : undefined)),
     kill: () => killGroup(child),
   };
+}
+
+type OpenOptions = Pick<RunOptions, 'env' | 'inherit'>;
+
+function spawnOpen(command: string, args: readonly string[], { env, inherit = [] }: OpenOptions) {
+  trace?.(`${[command, ...args].join(' ')} (kept open)`);
+  const child = execa(command, args, {
+    env: childEnvironment(env),
+    extendEnv: false,
+    cwd: workingDirectory(),
+    reject: false,
+    buffer: false,
+    detached: true,
+    stdio: ['pipe', 'pipe', 'pipe', ...inherited(inherit)],
+  });
+  living.add(child);
+  void child.finally(() => living.delete(child));
+  // EPIPE if the child died first: its end is reported.
+  child.stdin.on('error', () => undefined);
+  return child;
 }
 
 /** A child whose streams carry bytes. */
@@ -203,19 +210,9 @@ export interface RawProcess {
 
 /** Starts a tool whose output is shown as it is; its standard error is dropped. */
 export function openRawTool(command: string, args: readonly string[], options: Pick<RunOptions, 'env'> = {}): RawProcess {
-  trace?.(`${[command, ...args].join(' ')} (kept open)`);
-  const child = execa(command, args, {
-    env: childEnvironment(options.env),
-    extendEnv: false,
-    cwd: workingDirectory(),
-    reject: false,
-    buffer: false,
-    detached: true,
-    stdio: ['pipe', 'pipe', 'ignore'],
-  });
-  living.add(child);
-  child.stdin.on('error', () => undefined);
+  const child = spawnOpen(command, args, options);
   child.stdout.on('error', () => undefined);
-  const ended = child.then(() => undefined).finally(() => living.delete(child));
+  child.stderr.resume();
+  const ended = child.then(() => undefined);
   return { input: child.stdin, output: child.stdout, ended, close: () => living.has(child) && killGroup(child) };
 }

@@ -18,7 +18,7 @@ import type { MemberState } from '../core/fleet/observation.js';
  * | WebSocket api/fleets/FLEET/members/N/vnc | binary: the RFB protocol |
  *
  * Errors have the status 400 to 503, and the body {@link Refusal}. A WebSocket that ends for a reason closes with the code
- * 4000 and the reason in words.
+ * 4000 and the reason in words, or 4001 if another user has the console.
  */
 
 export interface Refusal {

@@ -60,7 +60,7 @@ flush_leases() {
   done
 }
 
-# systemd starts networkd again when it was killed, unless its unit was changed. Asking for it takes as much time as ten programs.
+# systemd starts networkd again when it was killed, unless its unit was changed. Asking for it takes as much time as several programs.
 ensure_networkd() {
   pid=
   { read -r pid </sys/fs/cgroup/system.slice/systemd-networkd.service/cgroup.procs; } 2>/dev/null

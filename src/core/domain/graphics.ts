@@ -1,4 +1,4 @@
-import { isIP } from 'node:net';
+import { isLoopback } from '../host/loopback.js';
 import { attribute, element, elements, parseXml, type XmlElement } from './xml-tree.js';
 
 /** Screens and consoles in the XML of a domain. */
@@ -39,8 +39,7 @@ export function vncAddress(xml: string): VncAddress | 'elsewhere' | undefined {
   const port = Number(attribute(graphics, 'port') ?? '');
   if (!Number.isInteger(port) || port < 1 || port > 65_535) return undefined;
   const host = attribute(graphics, 'listen') ?? elements(graphics, 'listen').map((one) => attribute(one, 'address'))[0] ?? '127.0.0.1';
-  const isLoopback = host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
-  return isLoopback ? { kind: 'tcp', host, port } : 'elsewhere';
+  return isLoopback(host) ? { kind: 'tcp', host, port } : 'elsewhere';
 }
 
 function devicesOf(xml: string): XmlElement | undefined {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { formatIndexes } from './selection/selection.js';
 
 /** history.jsonl: one line per command that changed members of the fleet. */
 
@@ -35,7 +36,7 @@ export function historyEntry(
   { now, diskBytes }: { now: string; diskBytes: number },
 ): HistoryEntry {
   const others = [...failed].filter(([index]) => !done.has(index)).map(([index, code]) => [String(index), code]);
-  return { time: now, startedAt, id, verb, done: formatIndexes(done), failed: Object.fromEntries(others), diskBytes };
+  return { time: now, startedAt, id, verb, done: formatIndexes([...done]), failed: Object.fromEntries(others), diskBytes };
 }
 
 /** Skips lines that are damaged, and earlier ones of the same operation: a run that was killed at its end is ended again. */
@@ -56,17 +57,6 @@ function jsonIn(line: string): unknown {
   } catch {
     return undefined;
   }
-}
-
-/** `1-3,7` */
-export function formatIndexes(indexes: Iterable<number>): string {
-  const ranges: Array<[number, number]> = [];
-  for (const index of [...indexes].sort((a, b) => a - b)) {
-    const last = ranges.at(-1);
-    if (last !== undefined && last[1] === index - 1) last[1] = index;
-    else ranges.push([index, index]);
-  }
-  return ranges.map(([from, to]) => (from === to ? `${from}` : `${from}-${to}`)).join(',');
 }
 
 /** The ranges in `1-3,7`. They are not expanded: a damaged text may name millions. */

@@ -2,7 +2,7 @@ import { createServer, type RequestListener, type Server } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { CowherdError } from '../../core/errors.js';
-import { isLoopback } from './access/hosts.js';
+import { isLocal } from './access/hosts.js';
 
 export const defaultPort = 7374;
 export const defaultAddress = '127.0.0.1';
@@ -16,7 +16,7 @@ export interface ListenOptions {
 
 /** @throws BAD_USAGE: whoever reads the traffic on a network could use the session */
 export function assertSafe({ address, tls }: ListenOptions): void {
-  if (tls !== undefined || isLoopback(address)) return;
+  if (tls !== undefined || isLocal(address)) return;
   throw new CowherdError('BAD_USAGE', `Listening on ${address} needs TLS: others could read the traffic, and act as you`, {
     hint: `Add --tls-cert FILE --tls-key FILE. Or leave out --listen, and forward the port: ssh -L ${defaultPort}:127.0.0.1:${defaultPort} HOST`,
   });

@@ -147,7 +147,7 @@ describe('the dashboard', () => {
     );
     expect(console1.text).not.toContain('Escape character');
     const busy = client.socket(`api/fleets/${fleet}/members/1/console`);
-    await vi.waitFor(() => expect(busy.closed).toEqual({ code: 4000, reason: expect.stringContaining('in use by another user') }), patient);
+    await vi.waitFor(() => expect(busy.closed).toEqual({ code: 4001, reason: expect.stringContaining('in use by another user') }), patient);
     const taken = client.socket(`api/fleets/${fleet}/members/1/console?force=1`);
     await vi.waitFor(() => expect(console1.closed?.code).toBe(4000), patient);
     await vi.waitFor(

@@ -4,7 +4,6 @@ import type { ActionPlan, JobView } from '../../../src/dashboard/protocol.js';
 import { parseSafely } from '../../../src/dashboard/web/net/safe-json.js';
 import { endedJobs } from '../../../src/dashboard/web/store/finished-jobs.js';
 import { fleetLink, memberLink, routeOf } from '../../../src/dashboard/web/store/route.js';
-import { eventText } from '../../../src/dashboard/web/text/event-text.js';
 import { failureGroups } from '../../../src/dashboard/web/text/failure-groups.js';
 import { bytes, duration, percent, since } from '../../../src/dashboard/web/text/format.js';
 import { jobResult, jobTitle } from '../../../src/dashboard/web/text/job-text.js';
@@ -87,24 +86,6 @@ describe('texts of the page', () => {
     expect(endedJobs(watched, [done])).toEqual(['Reset 3 members of lab: 3 reset']);
     expect(endedJobs(watched, [done])).toEqual([]);
     expect(endedJobs(new Set(), [done])).toEqual([]);
-  });
-
-  it('describes events', () => {
-    const event = { time: '', fleet: 'lab', member: 'lab-001', what: 'state', from: 'running', to: 'shutOff' } as const;
-    expect(eventText({ ...event, operation: { verb: 'reset', id: null }, reason: 'shutdown' })).toEqual({
-      ...{ subject: 'lab-001', change: 'running → off', about: 'shutdown, during reset' },
-    });
-    expect(
-      eventText({
-        ...event,
-        member: null,
-        what: 'command',
-        from: null,
-        to: 'running',
-        operation: { verb: 'reset', id: 'x' },
-        reason: null,
-      }),
-    ).toEqual({ subject: 'lab', change: 'reset running', about: '' });
   });
 });
 

@@ -1,4 +1,4 @@
-import { formatIndexes } from '../../../core/fleet/history.js';
+import { formatIndexes } from '../../../core/fleet/selection/selection.js';
 import { formatBaseRef } from '../../../core/image/base.js';
 import type { HistoryNode } from '../../../core/image/base-history.js';
 import { formatUtc } from '../../../core/lock.js';

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
+import { isLoopback } from '../../../core/host/loopback.js';
 
 /**
  * Names under which a browser may call this server. A page of another site whose name was made to resolve to this address (DNS
@@ -14,7 +15,7 @@ export class OwnHosts {
   constructor(address: string, scheme: 'http' | 'https', more: readonly string[] = []) {
     this.#scheme = scheme;
     this.#isWildcard = isWildcard(address);
-    const names = this.#isWildcard ? [...more, 'localhost'] : isLoopback(address) ? [address, 'localhost'] : [address];
+    const names = this.#isWildcard ? [...more, 'localhost'] : isLocal(address) ? [address, 'localhost'] : [address];
     this.#names = new Set(names.map((name) => inUrl(name).toLowerCase()));
   }
 
@@ -30,8 +31,9 @@ export class OwnHosts {
   }
 }
 
-export function isLoopback(address: string): boolean {
-  return address === 'localhost' || address === '::1' || (isIP(address) === 4 && address.startsWith('127.'));
+/** Whether an address or name is of this host alone. */
+export function isLocal(address: string): boolean {
+  return address === 'localhost' || isLoopback(address);
 }
 
 export function isWildcard(address: string): boolean {

@@ -7,8 +7,8 @@ const unsent = { most: 1024 * 1024, least: 256 * 1024 };
 const stallMs = 30_000;
 /** How often to ask the browser whether it is still there, in milliseconds. */
 const pingMs = 30_000;
-/** As in the contract with the page. */
-const reasonCode = 4000;
+/** Codes with which a connection is closed. */
+export const closeCodes = { refused: 4000, inUse: 4001 };
 /** Of a close frame, in bytes. */
 const mostReasonBytes = 123;
 
@@ -49,12 +49,12 @@ export function bridge(socket: WebSocket, { input, output }: Ends, { fromBrowser
 }
 
 /** @param reason in words, for the page */
-export function closeWith(socket: WebSocket, reason: string): void {
+export function closeWith(socket: WebSocket, reason: string, code = closeCodes.refused): void {
   let text = reason;
   while (Buffer.byteLength(text) > mostReasonBytes) text = `${text.slice(0, -2)}…`.replace(/…+$/, '…');
   // A paused socket would not see the answer.
   socket.resume();
-  socket.close(reasonCode, text);
+  socket.close(code, text);
 }
 
 function keepAlive(socket: WebSocket): void {

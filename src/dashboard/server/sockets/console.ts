@@ -1,6 +1,6 @@
 import type { WebSocket } from 'ws';
 import type { ConsoleStream } from '../../../ports/dashboard.js';
-import { bridge, closeWith } from './bridge.js';
+import { bridge, closeCodes, closeWith } from './bridge.js';
 
 /** With it, virsh would leave the console. */
 const escapeByte = 0x1d;
@@ -16,16 +16,12 @@ export interface ConsoleOptions {
 /** Shows the console in a page until one of both ends. The page gets the bytes of the guest only. */
 export function serveConsole(socket: WebSocket, stream: ConsoleStream, { isReadOnly }: ConsoleOptions): void {
   const greeting = new Greeting();
-  const end = (reason: string): void => {
-    stream.close();
-    closeWith(socket, reason);
-  };
   socket.once('close', () => stream.close());
   bridge(socket, stream, {
     fromBrowser: (bytes) => (isReadOnly ? Buffer.alloc(0) : withoutEscape(bytes)),
     toBrowser: (bytes) => greeting.strip(bytes),
   });
-  void stream.ended.then(() => end(greeting.reason));
+  void stream.ended.then(() => closeWith(socket, greeting.reason, greeting.isInUse ? closeCodes.inUse : closeCodes.refused));
 }
 
 /** What virsh and its helpers say before the guest does, and at the end. */
@@ -48,10 +44,13 @@ class Greeting {
     return Buffer.from(this.#text, 'latin1');
   }
 
+  get isInUse(): boolean {
+    return /Active console session exists/i.test(this.#text);
+  }
+
   /** Why virsh has ended. After the greeting, the text may be the guest's, so it decides about words only. */
   get reason(): string {
-    if (/Active console session exists/i.test(this.#text))
-      return 'The console is in use by another user. Take it over to disconnect that user';
+    if (this.isInUse) return 'The console is in use by another user. Take it over to disconnect that user';
     if (this.#isOver) return 'The console was closed: the guest was stopped, or another user took it over';
     const [, said = 'it could not be opened'] = /error: ([^\r\n]{1,80})/.exec(this.#text) ?? [];
     return `The console could not be opened: ${said.replace(/[^\x20-\x7e]/g, '?')}`;

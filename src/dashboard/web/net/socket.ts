@@ -1,5 +1,5 @@
-/** The reason with which the server ends a connection. */
-export const refusedCode = 4000;
+/** The code of a connection that ends because another user has the console. */
+export const inUseCode = 4001;
 
 /** The address of a WebSocket, relative to the page. */
 export function socketUrl(path: string): string {

@@ -1,11 +1,11 @@
 import type { VNode } from 'preact';
+import { stateWord } from '../../../core/events/event-text.js';
 import type { MemoryView } from '../../protocol.js';
 import type { Fleet } from '../store/herd.js';
 import type { Observable } from '../store/observable.js';
 import { memberLink } from '../store/route.js';
 import { addressOf } from '../store/rows.js';
 import { bytes } from '../text/format.js';
-import { stateWord } from '../text/words.js';
 import { useValue } from './hooks.js';
 
 interface DetailsProps {

@@ -1,7 +1,8 @@
+import { stateWord } from '../../../core/events/event-text.js';
 import type { MemberView } from '../../protocol.js';
 import { isTroubled, type Shade } from '../store/levels.js';
 import { bytes } from '../text/format.js';
-import { stateLetters, stateWord } from '../text/words.js';
+import { stateLetters } from '../text/words.js';
 import { memo } from './memo.js';
 
 interface CellProps {

@@ -1,8 +1,9 @@
 import type { VNode } from 'preact';
+import { stateWord } from '../../../core/events/event-text.js';
 import type { MemberState } from '../../../core/fleet/observation.js';
 import type { FleetView } from '../../protocol.js';
 import { bytes, percent } from '../text/format.js';
-import { stateLetters, states, stateWord } from '../text/words.js';
+import { stateLetters, states } from '../text/words.js';
 
 /** How many members have each state, as a bar and in words. @param isBrief without the letters of the cells */
 export function StateCounts({ counts, isBrief = false }: { counts: Record<MemberState, number>; isBrief?: boolean }): VNode {

@@ -1,6 +1,6 @@
 import type { VNode } from 'preact';
+import { eventText } from '../../../core/events/event-text.js';
 import type { NumberedEvent } from '../store/herd.js';
-import { eventText } from '../text/event-text.js';
 import { clockTime, localTime } from '../text/format.js';
 import { useThrottled } from './hooks.js';
 import { memo } from './memo.js';
@@ -24,7 +24,8 @@ export function EventList({ events, label }: { events: readonly NumberedEvent[];
 }
 
 const EventLine = memo(({ event }: Pick<NumberedEvent, 'event'>) => {
-  const { subject, change, about } = eventText(event);
+  const { subject, change, reason, during } = eventText(event);
+  const about = [...(reason === null ? [] : [reason]), ...(during === null ? [] : [`during ${during}`])].join(', ');
   return (
     <li>
       <time dateTime={event.time} title={localTime(event.time)}>

@@ -1,7 +1,8 @@
 import type { VNode } from 'preact';
+import { stateWord } from '../../../core/events/event-text.js';
 import type { MemberView, MemoryView } from '../../protocol.js';
 import { isTroubled, levelCounts, type Shade, scaleOf } from '../store/levels.js';
-import { countStates, stateLetters, states, stateWord } from '../text/words.js';
+import { countStates, stateLetters, states } from '../text/words.js';
 
 interface LegendProps {
   members: readonly MemberView[];

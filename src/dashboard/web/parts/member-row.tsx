@@ -1,12 +1,12 @@
 import type { VNode } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
+import { stateWord } from '../../../core/events/event-text.js';
 import type { MemberView } from '../../protocol.js';
 import { isTroubled } from '../store/levels.js';
 import { memberLink } from '../store/route.js';
 import { addressOf, type Item } from '../store/rows.js';
 import { coverage, type Selection } from '../store/selection.js';
 import { bytes, localTime, since } from '../text/format.js';
-import { stateWord } from '../text/words.js';
 import { memo } from './memo.js';
 
 interface RowProps {

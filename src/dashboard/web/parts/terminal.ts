@@ -1,7 +1,7 @@
 import '@xterm/xterm/css/xterm.css';
 import { FitAddon } from '@xterm/addon-fit';
 import { Terminal } from '@xterm/xterm';
-import { closeReason, failedReason, refusedCode } from '../net/socket.js';
+import { closeReason, failedReason, inUseCode } from '../net/socket.js';
 import { allowStyles } from './allowed-styles.js';
 
 /** A serial console in a terminal. What a guest writes is shown, and can do nothing else. */
@@ -71,7 +71,7 @@ function connect(terminal: Terminal, url: string, ended: (end: ConsoleEnd) => vo
   socket.addEventListener('close', (event) =>
     ended({
       reason: isConnected ? closeReason(event) : failedReason(event),
-      isInUse: event.code === refusedCode && / in use /.test(event.reason),
+      isInUse: event.code === inUseCode,
     }),
   );
   const send = (bytes: Uint8Array<ArrayBuffer>): void => {

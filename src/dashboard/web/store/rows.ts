@@ -1,5 +1,5 @@
+import { stateWord } from '../../../core/events/event-text.js';
 import type { MemberView } from '../../protocol.js';
-import { stateWord } from '../text/words.js';
 
 /** Which members the table shows, and in which order. */
 

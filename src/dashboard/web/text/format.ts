@@ -1,21 +1,10 @@
-/** Sizes, times and numbers as on the command line. */
+import prettyBytes from 'pretty-bytes';
 
-const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
+/** Sizes, times and numbers as on the command line. */
 
 /** `340 MiB`, `1.25 GiB`, `1023 B` */
 export function bytes(count: number): string {
-  let value = count;
-  let unit = 0;
-  while (unit < units.length - 1 && Math.abs(rounded(value)) >= 1024) {
-    value /= 1024;
-    unit += 1;
-  }
-  return `${rounded(value)} ${units[unit]}`;
-}
-
-/** To three digits, or to an integer. */
-function rounded(value: number): number {
-  return Math.abs(value) >= 100 ? Math.round(value) : Number(value.toPrecision(3));
+  return prettyBytes(count, { binary: true });
 }
 
 export function plural(count: number, noun: string): string {

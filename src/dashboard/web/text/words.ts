@@ -1,3 +1,4 @@
+import { stateWord } from '../../../core/events/event-text.js';
 import type { MemberState } from '../../../core/fleet/observation.js';
 import type { ActionVerb, FleetView, MemberView } from '../../protocol.js';
 import { plural } from './format.js';
@@ -5,11 +6,6 @@ import { plural } from './format.js';
 /** The words of the page for what the protocol names. */
 
 export const states: readonly MemberState[] = ['running', 'shutOff', 'paused', 'broken', 'missing'];
-
-/** As in the table of `cowherd status`. */
-export function stateWord(state: string): string {
-  return state === 'shutOff' ? 'off' : state;
-}
 
 /** What a cell shows besides its color. */
 export const stateLetters: Record<MemberState, string> = { running: 'R', shutOff: 'O', paused: 'P', broken: '!', missing: '?' };

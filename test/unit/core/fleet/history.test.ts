@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { formatIndexes, historyEntry, indexesIn, parseHistory } from '../../../../src/core/fleet/history.js';
+import { historyEntry, indexesIn, parseHistory } from '../../../../src/core/fleet/history.js';
+import { formatIndexes } from '../../../../src/core/fleet/selection/selection.js';
 
 const at = '2026-01-01T10:00:00.000Z';
 
