@@ -2,12 +2,18 @@ import { z } from 'zod';
 import { type GuestText, guestText } from '../../../core/guest/text.js';
 import { hasStatus } from '../core/api-error.js';
 import { encoded } from '../core/new-server.js';
+import { Secret } from '../core/secret.js';
 import { type Server, serverSchema } from '../core/servers.js';
 import { isUnderWay, type Task } from '../core/settling.js';
 import type { CloudClient } from '../http/client.js';
 
 export interface CallOptions {
   signal?: AbortSignal | undefined;
+}
+
+/** user-data often has keys and passwords. */
+export function secretUserData(userData: string | undefined): Secret[] {
+  return userData === undefined ? [] : [new Secret(encoded(userData)), new Secret(userData)];
 }
 
 const nothing = z.unknown().transform(() => undefined);
@@ -43,7 +49,7 @@ export class ServerActions {
   ): Promise<void> {
     const { userData } = options;
     const body = { imageRef: task.imageId, ...(userData === undefined ? {} : { user_data: encoded(userData) }) };
-    return this.#act(server, 'rebuild', body, task, options);
+    return this.#act(server, 'rebuild', body, task, { ...options, secrets: secretUserData(userData) });
   }
 
   /** @throws ApiError 409 while another task runs; none if it is running */
@@ -90,13 +96,19 @@ export class ServerActions {
     }
   }
 
-  async #act(server: Pick<Server, 'id' | 'name'>, verb: string, body: unknown, task: Task, { signal }: CallOptions): Promise<void> {
+  async #act(
+    server: Pick<Server, 'id' | 'name'>,
+    verb: string,
+    body: unknown,
+    task: Task,
+    { signal, secrets = [] }: CallOptions & { secrets?: Secret[] },
+  ): Promise<void> {
     const { id, name } = server;
     try {
       await this.client.call({
         ...{ service: 'compute', method: 'POST', path: ['servers', id, 'action'], route: `/servers/{id}/action ${verb}` },
         // Doing it twice leads to the same state.
-        ...{ body: { [verb]: body }, repetition: 'safe', signal },
+        ...{ body: { [verb]: body }, repetition: 'safe', signal, secrets },
         ...{ action: `${task.kind} server ${name}`, schema: nothing },
       });
     } catch (error) {

@@ -6,7 +6,7 @@ import { oldestFirst, type Server, serverSchema } from '../core/servers.js';
 import type { CloudClient } from '../http/client.js';
 import { listAll } from '../http/lists.js';
 import { interrupted } from '../http/retrier.js';
-import { type CallOptions, ServerActions } from './server-actions.js';
+import { type CallOptions, ServerActions, secretUserData } from './server-actions.js';
 
 export interface CreatedServer {
   id: string;
@@ -48,7 +48,7 @@ export class Servers extends ServerActions {
     for (let number = 1; ; number++) {
       try {
         const id = await this.#post(server, signal);
-        return number === 1 ? { id, how: 'created' } : await this.#keepOne(server, id, signal);
+        return number === 1 ? { id, how: 'created' } : await this.#keepOne(await this.list([server.uniqueTag], { signal }), id, signal);
       } catch (error) {
         if (!(error instanceof UncertainError)) throw error;
         const found = await this.#lookFor(server, signal);
@@ -70,6 +70,7 @@ export class Servers extends ServerActions {
         signal,
       },
       ...{ action: `create server ${server.name}`, schema: z.object({ server: z.object({ id: z.string().min(1) }) }) },
+      secrets: secretUserData(server.userData),
     });
     return reply.server.id;
   }
@@ -78,14 +79,15 @@ export class Servers extends ServerActions {
     for (const pauseMs of looksAfterMs) {
       await this.clock.sleep(pauseMs, signal);
       if (signal?.aborted === true) throw interrupted();
-      if ((await this.list([server.uniqueTag], { signal })).length > 0) return this.#keepOne(server, undefined, signal);
+      const found = await this.list([server.uniqueTag], { signal });
+      if (found.length > 0) return this.#keepOne(found, undefined, signal);
     }
     return undefined;
   }
 
-  /** An earlier request may have been done after all. All servers with the tag are of these requests: the oldest one stays. */
-  async #keepOne({ uniqueTag }: NewServer, created: string | undefined, signal: AbortSignal | undefined): Promise<CreatedServer> {
-    const [first, ...others] = oldestFirst(await this.list([uniqueTag], { signal }));
+  /** An earlier request may have been done after all. All these servers are of these requests: the oldest one stays. */
+  async #keepOne(servers: readonly Server[], created: string | undefined, signal: AbortSignal | undefined): Promise<CreatedServer> {
+    const [first, ...others] = oldestFirst(servers);
     for (const other of others) await this.delete(other, { signal });
     const id = first?.id ?? created ?? '';
     return { id, how: id === created ? 'created' : 'found' };

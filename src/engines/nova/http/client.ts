@@ -8,7 +8,7 @@ import { computeRoot, imageRoot, networkRoot } from '../core/catalog.js';
 import { negotiateMicroversion, versionDocumentSchema } from '../core/microversion.js';
 import type { Repetition, RetryLimits } from '../core/retry.js';
 import { type Secret, withoutSecrets } from '../core/secret.js';
-import { type CloudSettings, type ServiceType, secretsOf } from '../core/settings.js';
+import type { CloudSettings, ServiceType } from '../core/settings.js';
 import { RequestCounter, type RequestCounts } from './counter.js';
 import { connectionError, unexpectedReply } from './failures.js';
 import { orAborted, type RequestEvent, Retrier, type Sent } from './retrier.js';
@@ -38,6 +38,8 @@ export interface Call<T> {
   /** Sent as it is; opened anew for each attempt. */
   upload?: { open(): Readable; bytes: number };
   contentType?: string;
+  /** Parts of the body that no message may repeat: an error reply may quote a value that it refuses. */
+  secrets?: readonly Secret[];
   repetition: Repetition;
   /** For messages: "create server lab-1". */
   action: string;
@@ -126,7 +128,7 @@ export class CloudClient {
       const second = await this.#attempt(call, url, microversion, token);
       sent = { ...second, isUncertain: sent.isUncertain || second.isUncertain };
     }
-    return this.#evaluate(call, url, sent, token);
+    return this.#evaluate(call, url, sent);
   }
 
   #attempt<T>(call: Call<T>, url: URL, microversion: string | undefined, token: Secret): Promise<Sent> {
@@ -151,18 +153,18 @@ export class CloudClient {
     return this.#retrier.send(`${call.method} ${call.route}`, make, call.repetition);
   }
 
-  #evaluate<T>(call: Call<T>, url: URL, { result, isUncertain }: Sent, token: Secret): T {
+  #evaluate<T>(call: Call<T>, url: URL, { result, isUncertain }: Sent): T {
     const mayBeDone = call.repetition === 'unsafe' && isUncertain;
     if (result instanceof TransportFailure) throw connectionError(call.action, result, url.host, this.settings, mayBeDone);
-    if (result.status < 200 || result.status > 299) throw this.#refusal(call, result, token, mayBeDone);
+    if (result.status < 200 || result.status > 299) throw this.#refusal(call, result, mayBeDone);
     const parsed = call.schema.safeParse(result.body === '' ? undefined : parseJson(result.body));
     if (parsed.success) return parsed.data;
     const findings = parsed.error.issues.slice(0, 5).map(({ path, code }) => `${path.join('.') || 'body'}: ${code}`);
     throw unexpectedReply(call.action, call.service, findings);
   }
 
-  #refusal<T>(call: Call<T>, { status, body, headers }: HttpReply, token: Secret, mayBeDone: boolean): CowherdError {
-    const safe = withoutSecrets(body, [...secretsOf(this.settings), token]);
+  #refusal<T>(call: Call<T>, { status, body, headers }: HttpReply, mayBeDone: boolean): CowherdError {
+    const safe = withoutSecrets(body, [...this.session.secrets, ...(call.secrets ?? [])]);
     const requestId = headers['x-openstack-request-id'] ?? headers['x-compute-request-id'];
     const error = apiError({ action: call.action, service: call.service, status, body: safe, requestId });
     if (!mayBeDone || status < 500) return error;

@@ -21,6 +21,7 @@ interface Login {
 export class Session {
   #login: Promise<Login> | undefined;
   #logins = 0;
+  readonly #tokens: Secret[] = [];
 
   constructor(
     readonly settings: CloudSettings,
@@ -31,6 +32,11 @@ export class Session {
   /** How many tokens were requested. */
   get logins(): number {
     return this.#logins;
+  }
+
+  /** What must be removed from messages of the cloud, also tokens that were replaced. */
+  get secrets(): Secret[] {
+    return [...secretsOf(this.settings), ...this.#tokens];
   }
 
   /** @throws CONNECTION_FAILED, TOOL_TIMEOUT, TOOL_FAILED, INTERRUPTED */
@@ -100,7 +106,7 @@ export class Session {
         hint: `Set auth_url (or OS_AUTH_URL) in ${this.settings.source} to the URL that the dashboard shows under API access, such as https://cloud.example.org:5000/v3.`,
       });
     }
-    const safe = withoutSecrets(body, secretsOf(this.settings));
+    const safe = withoutSecrets(body, this.secrets);
     return apiError({ action, service: 'identity', status, body: safe, requestId: headers['x-openstack-request-id'] });
   }
 
@@ -115,7 +121,9 @@ export class Session {
       });
     }
     const usableUntil = this.clock.monotonic() + usableMs(issued_at, expires_at);
-    return { token: new Secret(token), usableUntil, catalog, isAdmin: roles.some(({ name }) => name === 'admin') };
+    const secret = new Secret(token);
+    this.#tokens.push(secret);
+    return { token: secret, usableUntil, catalog, isAdmin: roles.some(({ name }) => name === 'admin') };
   }
 }
 
