@@ -29,8 +29,10 @@ export async function awaitTasks(servers: Servers, clock: Clock, options: AwaitO
   const ended = new Map<string, Verdict>();
   for (;;) {
     const listed = new Map((await servers.list([tag], { signal })).map((server) => [server.id, server]));
+    const pending = [...watches.keys()].map(async (id) => [id, await complete(servers, id, listed.get(id), signal)] as const);
+    const current = new Map(await Promise.all(pending));
     for (const [id, watch] of watches) {
-      const server = await complete(servers, id, listed.get(id), signal);
+      const server = current.get(id);
       const seen = observe(watch, server ?? 'absent', clock.monotonic(), limits);
       watches.set(id, seen.watch);
       if (seen.verdict.state === 'working') continue;
