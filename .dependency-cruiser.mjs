@@ -4,6 +4,9 @@ const core = '^src/core/';
 const ports = '^src/ports/';
 const services = '^src/services/';
 const adapters = '^src/adapters/';
+/** Other engines than this host, one folder each. */
+const engines = '^src/engines/';
+const engineCore = '^src/engines/([^/]+)/core/';
 /** Parses command lines and shows results. */
 const frontEnd = '^src/(cli(?!/completion/|/(streams|source-positions)[.]ts)|api)/';
 /** Runs in a browser. */
@@ -90,6 +93,41 @@ export default {
     ),
     onlyImports('adapters-imports', 'adapters import adapters, core and ports only.', adapters, adapters, core, ports),
     noPackages('adapters-packages', 'adapters do not know the command line.', { path: adapters }, '@oclif', 'log-update'),
+    onlyImports(
+      'engines-imports',
+      'an engine imports core, ports and itself only.',
+      '^src/engines/([^/]+)/',
+      core,
+      ports,
+      '^src/engines/$1/',
+    ),
+    noPackages('engines-packages', 'engines do not know the command line.', { path: engines }, '@oclif', 'log-update'),
+    onlyImports('engine-core-imports', 'the core of an engine imports core and itself only.', engineCore, core, '^src/engines/$1/core/'),
+    onlyNode(
+      'engine-core-io',
+      'the core of an engine has no I/O, no clock and no environment.',
+      engineCore,
+      'crypto',
+      'net',
+      'path',
+      'url',
+      'util',
+    ),
+    noPackages(
+      'engine-core-packages',
+      'the core of an engine has no I/O, no clock and no environment.',
+      { path: engineCore },
+      'execa',
+      'p-limit',
+      'write-file-atomic',
+    ),
+    {
+      name: 'engines-wiring',
+      comment: 'Only host.ts imports engines: call a service.',
+      severity: 'error',
+      from: { path: '^src/', pathNot: [engines, wiring] },
+      to: { path: engines },
+    },
     {
       name: 'adapters-wiring',
       comment: 'Only host.ts and cli/defaults.ts import adapters: call a service.',

@@ -39,6 +39,18 @@ const forbidden: ReadonlyArray<readonly [file: string, imports: string, rule: st
   ['src/adapters/e.ts', 'node:child_process', 'processes'],
   ['src/adapters/store/f.ts', 'node:child_process', 'processes'],
   ['src/adapters/store/g.ts', 'execa', 'process-packages'],
+  ['src/engines/nova/a.ts', '../../adapters/target.js', 'engines-imports'],
+  ['src/engines/nova/b.ts', '../../services/target.js', 'engines-imports'],
+  ['src/engines/nova/api/c.ts', '../../other/target.js', 'engines-imports'],
+  ['src/engines/nova/d.ts', '@oclif/core', 'engines-packages'],
+  ['src/engines/nova/api/e.ts', 'node:child_process', 'processes'],
+  ['src/engines/nova/core/f.ts', '../target.js', 'engine-core-imports'],
+  ['src/engines/nova/core/g.ts', '../../../ports/target.js', 'engine-core-imports'],
+  ['src/engines/nova/core/h.ts', 'node:fs/promises', 'engine-core-io'],
+  ['src/engines/nova/core/i.ts', 'node:https', 'engine-core-io'],
+  ['src/engines/nova/core/j.ts', 'p-limit', 'engine-core-packages'],
+  ['src/cli/commands/j.ts', '../../engines/nova/target.js', 'engines-wiring'],
+  ['src/services/l.ts', '../engines/nova/target.js', 'engines-wiring'],
   ['src/cli/commands/a.ts', '../../adapters/target.js', 'adapters-wiring'],
   ['src/cli/commands/base/b.ts', '../../../adapters/target.js', 'adapters-wiring'],
   ['src/cli/render/c.ts', '../../adapters/target.js', 'adapters-wiring'],
@@ -70,12 +82,17 @@ const allowed: ReadonlyArray<readonly [file: string, imports: string]> = [
   ['src/adapters/process.ts', 'execa'],
   ['src/adapters/store/good-files.ts', 'node:fs'],
   ['src/core/good.ts', 'node:crypto'],
+  ['src/engines/nova/good.ts', './core/target.js'],
+  ['src/engines/nova/good-ports.ts', '../../ports/target.js'],
+  ['src/engines/nova/api/good.ts', '../target.js'],
+  ['src/engines/nova/api/good-https.ts', 'node:https'],
+  ['src/engines/nova/core/good.ts', '../../../core/target.js'],
   ['src/host.ts', './adapters/target.js'],
   // A cycle is reported at one of its modules.
   ['src/services/cycle/two.ts', './one.js'],
 ];
 
-const layers = ['core', 'ports', 'services', 'adapters', 'cli', 'cli/commands'];
+const layers = ['core', 'ports', 'services', 'adapters', 'cli', 'cli/commands', 'engines/nova', 'engines/nova/core', 'engines/other'];
 
 describe('import rules', () => {
   let copy: string;

@@ -1,6 +1,7 @@
+import { cloudKinds } from './cloud-kinds.js';
 import type { HintKind } from './kind.js';
 import { machineKinds } from './machine-kinds.js';
 import { storeKinds } from './store-kinds.js';
 
 /** In this order: the first kind that matches a hint counts. */
-export const hintKinds: HintKind[] = [...storeKinds, ...machineKinds];
+export const hintKinds: HintKind[] = [...cloudKinds, ...storeKinds, ...machineKinds];
