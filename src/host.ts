@@ -131,7 +131,8 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
   };
 }
 
-function lockPolicy({ verb, lockTimeoutMs, signal, onLockWait }: HostOptions): LockPolicy {
+/** How runs of a command wait for locks. */
+export function lockPolicy({ verb, lockTimeoutMs, signal, onLockWait }: HostOptions): LockPolicy {
   return { verb, waitSignal: signal, waitSeconds: lockTimeoutMs === undefined ? undefined : lockTimeoutMs / 1000, onWait: onLockWait };
 }
 
@@ -142,6 +143,10 @@ function timeoutOfEnvironment(): number | undefined {
 }
 
 export function defaultStore(uri: string): string {
-  if (isSystemUri(uri)) return systemStore;
+  return isSystemUri(uri) ? systemStore : userStore();
+}
+
+/** The store of this user. */
+export function userStore(): string {
   return join(process.env.XDG_DATA_HOME || join(homedir(), '.local', 'share'), 'cowherd');
 }

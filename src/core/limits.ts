@@ -31,6 +31,8 @@ export const limits = {
   /** Lines of a console log. */
   tailLines: { min: 1, max: 10_000 },
   sshKeys: { min: 0, max: 100 },
+  /** Of one placement setting with several values. */
+  placementValues: { min: 1, max: 50 },
 } as const satisfies Record<string, Range>;
 
 /** Maximum lengths of names and texts, in characters. */
@@ -43,6 +45,8 @@ export const maxLength = {
   variableName: 40,
   variable: 10_000,
   path: 4096,
+  /** Of a placement setting. */
+  placement: 255,
   /** Name of a domain that cowherd did not create. */
   domain: 256,
 } as const;

@@ -18,6 +18,8 @@ export interface LockHolder extends Partial<LockNote> {
   kind: 'run' | 'orphan' | 'stranger' | 'unknown';
   /** The name of the process. */
   command?: string | undefined;
+  /** It is this process. */
+  isOwn?: true;
 }
 
 export function formatLockNote({ pid, startTicks, verb, since }: LockNote): string {

@@ -27,6 +27,15 @@ export function baseNameFromFile(fileName: string): string | undefined {
   return name === '' ? undefined : name;
 }
 
+/** The name of an import: the given one, or one from the name of the file. @throws BAD_USAGE */
+export function importName(fileName: string, given: string | undefined): string {
+  const name = given ?? baseNameFromFile(fileName);
+  if (name === undefined) {
+    throw new CowherdError('BAD_USAGE', `Cannot derive a base name from the file name ${fileName}`, { hint: 'Rename the file.' });
+  }
+  return assertName('base', name);
+}
+
 export function memberName(fleet: string, index: number): string {
   return `${fleet}-${String(index).padStart(3, '0')}`;
 }

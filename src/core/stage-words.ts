@@ -5,6 +5,9 @@ type Stage = Extract<ProgressEvent, { kind: 'stage' }>['stage'] | 'import';
 /** Names of stages: while running, and in lists of past or planned steps. In the order in which a member passes them. */
 const words: Record<Stage, { doing: string; done: string }> = {
   import: { doing: 'importing', done: 'import' },
+  delete: { doing: 'deleting', done: 'delete' },
+  create: { doing: 'creating', done: 'create' },
+  rebuild: { doing: 'rebuilding', done: 'rebuild' },
   shutdown: { doing: 'shutting down', done: 'shut down' },
   stop: { doing: 'stopping', done: 'stop' },
   rebase: { doing: 'rebasing', done: 'rebase' },
@@ -51,6 +54,9 @@ export function stageWord(stage: Stage): string {
 
 /** The result for a member that failed at a step. */
 const failures: Partial<Record<Stage, string>> = {
+  create: 'failed to create',
+  rebuild: 'failed to rebuild',
+  delete: 'failed to delete',
   stop: 'failed to stop',
   shutdown: 'failed to shut down',
   overlay: 'failed to create disks',

@@ -21,7 +21,7 @@ export interface FleetStore {
   readonly root: string;
   /** Names of all fleets that have a directory. */
   list(): Promise<string[]>;
-  /** @returns undefined if there is none; @throws STATE_DAMAGED */
+  /** @returns undefined if there is none; @throws STATE_DAMAGED; BAD_USAGE if the fleet is on another platform */
   read(fleet: string): Promise<FleetRecord | undefined>;
   write(record: FleetRecord): Promise<void>;
   /** @throws LOCKED, naming the holder */
@@ -64,7 +64,7 @@ export interface FleetStore {
   remember(fleet: string, run: EndedRun): Promise<void>;
   /** Commands that have changed members, the oldest first; bounded. */
   history(fleet: string): Promise<HistoryEntry[]>;
-  /** @throws STATE_DAMAGED */
+  /** @throws STATE_DAMAGED; BAD_USAGE if the fleet is on another platform */
   unfinished(fleet: string): Promise<Unfinished | undefined>;
 }
 

@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import type { HostEntry, Lease, NetworkDefinition, NetworkSide } from '../core/domain/network.js';
 import type { FleetSecrets, Seed } from '../core/guest/seed.js';
 import type { GuestText } from '../core/guest/text.js';
@@ -130,6 +131,27 @@ export interface SeedStore {
   learnHost(fleet: string, member: string, hostKeys: readonly SshPublicKey[]): Promise<void>;
   /** Removes learned host keys, but not those from a seed. */
   forgetLearnedHost(fleet: string, member: string): Promise<void>;
+}
+
+/** A regular file that the user named, to be read as a whole. */
+export interface NamedFile {
+  /** Absolute. */
+  path: string;
+  bytes: number;
+  /** Bytes on disk: fewer if it has holes. */
+  allocatedBytes: number;
+  /** @returns fewer bytes at the end of the file */
+  read(offset: number, length: number): Promise<Buffer>;
+  /** Its content, from the beginning. */
+  open(): Readable;
+  /** @param doing past participle, for the message @throws BASE_REFUSED if it has changed since it was found */
+  assertUnchanged(doing: string): Promise<void>;
+}
+
+/** Image files that the user named, for engines that upload them. */
+export interface ImageFiles {
+  /** @throws FILE_NOT_FOUND, BASE_REFUSED if it is empty or not a regular file */
+  image(path: string): Promise<NamedFile>;
 }
 
 /** Files of this host that the user named, outside the store. */

@@ -7,7 +7,7 @@ import type { BaseImage, BaseLayer, Seal } from '../../core/image/base.js';
 import { layersOf, resolveBacking } from '../../core/image/base-chain.js';
 import { assertNoUrl } from '../../core/image/content.js';
 import { describeHolder } from '../../core/lock.js';
-import { assertName, baseNameFromFile } from '../../core/names.js';
+import { assertName, importName } from '../../core/names.js';
 import type { ImportProgress } from '../../core/progress.js';
 import type {
   BaseLockOptions,
@@ -148,11 +148,7 @@ export class BaseDirectory implements BaseStore {
     assertNoUrl(request.path);
     const path = resolve(request.path);
     const identity = await identify(path);
-    const name = request.name ?? baseNameFromFile(basename(path));
-    if (name === undefined) {
-      throw new CowherdError('BAD_USAGE', `Cannot derive a base name from the file name ${basename(path)}`, { hint: 'Rename the file.' });
-    }
-    assertName('base', name);
+    const name = importName(basename(path), request.name);
     const { bases } = await this.list();
     const known = bases.find((base) => base.source.fingerprint === identity.fingerprint && base.name === name);
     return { ...identity, path, name, ...(known !== undefined && (await this.#catalog.isIntact(known)) ? { known } : {}) };

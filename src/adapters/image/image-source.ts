@@ -3,7 +3,7 @@ import { open, stat, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import prettyBytes from 'pretty-bytes';
 import { CowherdError, fullDiskHint } from '../../core/errors.js';
-import { assertIsDisk, volumeSignature } from '../../core/image/content.js';
+import { assertIsDisk, bootWarning, volumeSignature } from '../../core/image/content.js';
 import { assertImportable, imageFormat, maxVirtualBytes, parseQcow2Header, qcow2Magic } from '../../core/image/qcow2-header.js';
 import { shellWord } from '../../core/quoting.js';
 import type { ImportRequest, ImportResult } from '../../ports/bases.js';
@@ -98,11 +98,6 @@ function unreadable(path: string, error: unknown): unknown {
     hint: 'It is damaged, or this QEMU does not support its format. Copy it again from its source.',
     cause: error,
   });
-}
-
-function bootWarning(path: string, head: Buffer): string | undefined {
-  if (head.length >= 512 && head.readUInt16LE(510) === 0xaa55) return undefined;
-  return `${path} was imported as a raw disk, but it has no boot sector: is it a disk image?`;
 }
 
 /** @throws BASE_REFUSED */

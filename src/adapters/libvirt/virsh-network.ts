@@ -1,4 +1,3 @@
-import { networkInterfaces } from 'node:os';
 import {
   AddressTaken,
   type HostEntry,
@@ -11,6 +10,7 @@ import {
 import { CowherdError } from '../../core/errors.js';
 import { escapeXml, shellWord } from '../../core/quoting.js';
 import type { NetworkState, Networks } from '../../ports/index.js';
+import { hostAddresses } from '../host/addresses.js';
 import { runTool } from '../process.js';
 import { faultOf, virshError } from './session/virsh-errors.js';
 import { quote, type Reply } from './session/virsh-session.js';
@@ -64,7 +64,7 @@ export class VirshNetworks implements Networks {
   }
 
   hostAddresses(): ReadonlySet<string> {
-    return new Set(Object.values(networkInterfaces()).flatMap((all) => (all ?? []).map(({ address }) => address)));
+    return hostAddresses();
   }
 
   async releaseLeases(bridge: string, leases: readonly Lease[]): Promise<void> {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { MemberFiles } from '../../core/domain/template.js';
 import type { EndedRun, HistoryEntry } from '../../core/fleet/history.js';
 import type { Operation, Unfinished } from '../../core/fleet/operation.js';
-import { type FleetRecord, parseFleetRecord } from '../../core/fleet/record.js';
+import { assertPlace, type FleetRecord, parseFleetRecord } from '../../core/fleet/record.js';
 import type { LockHolder, LockNote } from '../../core/lock.js';
 import { namePattern } from '../../core/names.js';
 import type { SourceKind } from '../../core/spec/spec.js';
@@ -29,9 +29,12 @@ export class FleetDirectory implements FleetStore {
   readonly #agentSockets: AgentSockets;
   readonly #locking: LockPolicy;
   readonly #journal: OperationJournal;
+  readonly #engine: string | undefined;
 
-  constructor(root: string, agentSockets: AgentSockets, locking: LockPolicy = {}) {
+  /** @param engine name of the platform of the fleets; undefined: this host */
+  constructor(root: string, agentSockets: AgentSockets, locking: LockPolicy = {}, engine?: string) {
     this.root = root;
+    this.#engine = engine;
     this.#agentSockets = agentSockets;
     this.#locking = locking;
     this.#journal = new OperationJournal(root);
@@ -54,7 +57,10 @@ export class FleetDirectory implements FleetStore {
 
   async read(fleet: string): Promise<FleetRecord | undefined> {
     const text = await readIfThere(fleetLayout(this.root, fleet).record);
-    return text === undefined ? undefined : parseFleetRecord(fleet, text);
+    if (text === undefined) return undefined;
+    const record = parseFleetRecord(fleet, text);
+    assertPlace(this.#engine, record);
+    return record;
   }
 
   async write(record: FleetRecord): Promise<void> {
@@ -217,7 +223,9 @@ export class FleetDirectory implements FleetStore {
     return this.#journal.end(fleet);
   }
 
-  unfinished(fleet: string): Promise<Unfinished | undefined> {
-    return this.#journal.unfinished(fleet);
+  async unfinished(fleet: string): Promise<Unfinished | undefined> {
+    const unfinished = await this.#journal.unfinished(fleet);
+    if (unfinished?.operation.record !== undefined) assertPlace(this.#engine, unfinished.operation.record);
+    return unfinished;
   }
 }

@@ -41,7 +41,7 @@ async function noteIn(path: string): Promise<LockNote | undefined> {
 
 async function look(path: string): Promise<LockHolder> {
   const note = await noteIn(path);
-  if (note !== undefined && (await isAlive(note))) return { kind: 'run', ...note };
+  if (note !== undefined && (await isAlive(note))) return { kind: 'run', ...note, ...(note.pid === process.pid ? { isOwn: true } : {}) };
   const inode = await lstat(path, { bigint: true }).catch(() => undefined);
   if (inode === undefined) return { kind: 'unknown' };
   const locker = await findLocker(inode);

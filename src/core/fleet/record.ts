@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { CowherdError } from '../errors.js';
 import { choiceSchema } from '../host/cpu.js';
 import { memberName, namePattern } from '../names.js';
-import { type BaseRef, baseRefSchema, domainSpecSchema } from '../spec/spec.js';
+import { type BaseRef, baseRefSchema, domainSpecSchema, placementSchema } from '../spec/spec.js';
 import { type MemberIdentity, memberIdentity, memberUuid } from './identity.js';
 
 export { type BaseRef, baseRefSchema };
@@ -17,6 +17,18 @@ export const fleetRecordSchema = z.strictObject({
   spec: domainSpecSchema,
   /** For virtType auto: what was chosen for all members. Absent in fleets of cowherd 0.1.0. */
   accelerator: choiceSchema.optional(),
+  /** Of fleets on another platform than this host. */
+  placement: z
+    .strictObject({
+      /** Name of the engine. */
+      engine: z.string(),
+      /** Which one of the engine's places, such as the id of a project. */
+      place: z.string().optional(),
+      settings: placementSchema,
+      /** Ids of base images on the platform, by their digest. */
+      images: z.record(z.string(), z.string()),
+    })
+    .optional(),
   createdAt: z.iso.datetime(),
   /** `spawn --boot-once`: the fleet whose members become clones of this fleet's only member. Then this fleet is removed. */
   bootsFor: z.string().regex(namePattern).optional(),
@@ -52,7 +64,7 @@ export function basesOf({ base, members, spec }: Pick<FleetRecord, 'base' | 'mem
 
 /** @throws STATE_DAMAGED, also if it is another fleet's record */
 export function parseFleetRecord(fleet: string, text: string): FleetRecord {
-  const hint = `Run "cowherd status ${fleet} --recover" to rebuild it from the domains.`;
+  const hint = `Run "cowherd status ${fleet} --recover" to rebuild it.`;
   const record = parseState(fleetRecordSchema, fleet, 'fleet.json', text, hint);
   assertRecordOf(fleet, record, 'fleet.json', hint);
   return record;
@@ -84,6 +96,26 @@ export function assertRecordOf(fleet: string, record: FleetRecord, file: string,
       },
     );
   }
+}
+
+/**
+ * A store may contain fleets of this host and of other platforms. A command that took one for the other would find no member.
+ * @param engine name of the platform; undefined: this host
+ * @throws BAD_USAGE if the fleet is on another one
+ */
+export function assertPlace(engine: string | undefined, { name, placement }: Pick<FleetRecord, 'name' | 'placement'>): void {
+  if (placement?.engine === engine) return;
+  throw new CowherdError('BAD_USAGE', `Fleet ${name} is on ${placementName(placement?.engine)}, not on ${placementName(engine)}`, {
+    hint: `${
+      placement === undefined
+        ? 'Connect to this host: --connect qemu:///system'
+        : `Connect to its cloud: --connect ${placement.engine}://CLOUD`
+    }. Or name another store: --store DIR`,
+  });
+}
+
+function placementName(engine: string | undefined): string {
+  return engine === undefined ? 'this host' : `a cloud (${engine})`;
 }
 
 /** @throws STATE_DAMAGED, naming the file and the first finding */

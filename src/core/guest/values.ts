@@ -22,6 +22,15 @@ export function parseUnicastIpv4(value: unknown): Ipv4Address | undefined {
   return first >= 1 && first <= 223 && first !== 127 ? address : undefined;
 }
 
+/**
+ * An address at which a guest may be reached: unicast, neither loopback nor link-local, and not one of this host. A guest can claim any
+ * address, and ssh to one of this host would run commands on this host.
+ */
+export function guestIpv4(value: unknown, ofHost: ReadonlySet<string>): Ipv4Address | undefined {
+  const address = parseUnicastIpv4(value);
+  return address === undefined || address.startsWith('169.254.') || ofHost.has(address) ? undefined : address;
+}
+
 /** Six pairs of hexadecimal digits with colons, in lower case. */
 export function parseMac(value: unknown): MacAddress | undefined {
   return typeof value === 'string' && /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i.test(value) ? (value.toLowerCase() as MacAddress) : undefined;

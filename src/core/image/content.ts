@@ -72,6 +72,12 @@ export function assertIsDisk(path: string, head: Buffer, volume: Buffer, given: 
   refuse(what, 'Name the disk image file itself. If it was downloaded, read it: it may say what went wrong.');
 }
 
+/** For a raw disk that cannot boot by itself. @param head the first 512 bytes of the file */
+export function bootWarning(path: string, head: Buffer): string | undefined {
+  if (head.length >= 512 && head.readUInt16LE(510) === 0xaa55) return undefined;
+  return `${path} was imported as a raw disk, but it has no boot sector: is it a disk image?`;
+}
+
 /** The beginning of a text file; undefined for binary data. */
 function textOf(head: Buffer): string | undefined {
   if (head.length === 0) return undefined;

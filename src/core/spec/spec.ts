@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import { CowherdError } from '../errors.js';
 import { cpuSchema } from '../host/cpu.js';
 import { defaultOverlayFormat } from '../image/overlay-format.js';
 import { formatRange, limits, maxLength } from '../limits.js';
@@ -14,14 +13,11 @@ import {
   network,
   overlay,
   overlayFormat,
-  overlayInput,
   seed,
   sshKeys,
   sshUser,
   variables,
 } from './field-schemas.js';
-import { findingsIn } from './file-findings.js';
-import type { YamlValue } from './yaml-document.js';
 
 /** A reference of a fleet, a domain or an operation to a base image. */
 export const baseRefSchema = z.strictObject({ name: z.string().regex(namePattern), digest: z.string().regex(/^[0-9a-f]{64}$/) });
@@ -128,9 +124,26 @@ export const diskInputSchema = z.strictObject({
   bus: z.enum(diskBuses).default('virtio').describe('How the guest sees it (default virtio).'),
 });
 
+/** Where a platform other than this host places the members, in its own terms: the engine checks them. */
+export const placementSchema = z.record(
+  z.string().regex(/^[a-z][A-Za-z]{0,30}$/, 'is not the name of a setting'),
+  z.union([
+    z.string().min(1).max(maxLength.placement),
+    z.array(z.string().min(1).max(maxLength.placement)).min(1).max(limits.placementValues.max),
+  ]),
+);
+export type Placement = z.infer<typeof placementSchema>;
+
 /** One fleet as written in a fleet file. */
 export const fleetSchema = z.strictObject({
   name: name.describe(`Name of the fleet: ${nameRule}.`),
+  connect: z
+    .string()
+    .min(1)
+    .max(maxLength.path)
+    .optional()
+    .describe('Where the fleet runs: a libvirt URI, or openstack://CLOUD (default: this host). The same for all fleets of a file.'),
+  placement: placementSchema.optional().describe('Settings of a platform other than this host: see docs/engines.md.'),
   base: file.optional().describe('The base image: a file (relative to this file), or the name of one in the store.'),
   fromDomain: z
     .string()
@@ -205,46 +218,3 @@ export const fleetFileSchema = z.union([
     .describe('A lab: several fleets, each with its own role.'),
   fleetSchema,
 ]);
-
-/**
- * Checks a parsed fleet file.
- * @param locate the position of a path of the document in the file
- * @throws BAD_SPEC, one detail line per finding, each with its position in the file
- */
-export function parseFleetFile(document: unknown, where: string, locate?: YamlValue['locate']): FleetInput[] {
-  // Not a zod union, whose messages would cover both shapes at once.
-  const isLab = typeof document === 'object' && document !== null && 'fleets' in document;
-  const schema = isLab ? fleetFileSchema.options[0] : fleetSchema;
-  const findings = findingsIn(where, locate, (path) => knownKeys(path, isLab));
-  const refuse = (details: string[], hint: string): never => {
-    throw new CowherdError('BAD_SPEC', `${where} is not a fleet file`, { details, hint });
-  };
-  const result = schema.safeParse(document);
-  if (!result.success) {
-    const hint = 'A fleet needs at least name, base (or fromDomain) and count. "cowherd schema" prints all keys with their meaning.';
-    return refuse(findings.of(result.error, document), hint);
-  }
-  const fleets = 'fleets' in result.data ? result.data.fleets : [result.data];
-  const seen = new Map<string, number>();
-  for (const [position, fleet] of fleets.entries()) {
-    const path = isLab ? ['fleets', position] : [];
-    if ((fleet.base === undefined) === (fleet.fromDomain === undefined)) {
-      const what = fleet.base === undefined ? 'has neither base nor fromDomain' : 'has both base and fromDomain';
-      refuse([findings.at(path, what)], 'Give it a base image or a domain, one of the two.');
-    }
-    const earlier = seen.get(fleet.name);
-    if (earlier !== undefined) {
-      const what = `${fleet.name} is already the name of fleets[${earlier}]`;
-      refuse([findings.at([...path, 'name'], what)], 'Give each fleet its own name.');
-    }
-    seen.set(fleet.name, position);
-  }
-  return fleets;
-}
-
-function knownKeys(path: readonly PropertyKey[], isLab: boolean): string[] {
-  if (path.at(-2) === 'disks') return Object.keys(diskInputSchema.shape);
-  if (path.at(-1) === 'overlay') return Object.keys(overlayInput.shape);
-  const keys = Object.keys(fleetSchema.shape);
-  return path.length > 0 ? keys : isLab ? ['fleets'] : [...keys, 'fleets'];
-}

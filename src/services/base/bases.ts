@@ -12,6 +12,8 @@ export interface BaseListing {
   name: string;
   ref: string;
   digest: string;
+  /** What the digest is the beginning of. */
+  hash: 'sha256' | 'sha512';
   format: string;
   virtualBytes: number;
   allocatedBytes: number;
@@ -90,6 +92,7 @@ export async function describeBase(
     name,
     ref: formatBaseRef(base),
     digest,
+    hash: 'sha256',
     format,
     virtualBytes,
     allocatedBytes,

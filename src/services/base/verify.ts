@@ -6,12 +6,14 @@ import { shellWord } from '../../core/quoting.js';
 import type { Ports } from '../../ports/index.js';
 import { fileDifferences } from '../clone/plan.js';
 import type { WorkOptions } from '../fleet/access.js';
+import type { BaseListing } from './bases.js';
 
 /** Verifies the full content of base images. */
 
 export interface VerifiedBase {
   name: string;
   digest: string;
+  hash: BaseListing['hash'];
   path: string;
   /** Its backing images, also verified. */
   layers: string[];
@@ -28,7 +30,7 @@ export async function verifyBase(ports: Ports, ref: string, options: WorkOptions
   const checked = base.format === 'qcow2' ? await ports.images.check(base.path) : undefined;
   const warning = [checked, ...(await writableWarnings(ports, base))].filter((part) => part !== undefined).join('; ') || undefined;
   const layers = base.backing.map(formatBaseRef);
-  return { name: base.name, digest: base.digest, path: base.path, layers, ...(warning === undefined ? {} : { warning }) };
+  return { name: base.name, digest: base.digest, hash: 'sha256', path: base.path, layers, ...(warning === undefined ? {} : { warning }) };
 }
 
 /** @throws BASE_CHANGED */

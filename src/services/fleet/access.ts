@@ -35,8 +35,11 @@ export function assertWork({ concurrency, bootConcurrency, timeoutMs }: WorkOpti
   });
 }
 
+/** What finding a fleet needs. Engines without clones have no freezes. */
+export type FleetReads = Pick<Ports, 'fleets'> & { memory: Pick<Ports['memory'], 'readFreeze'> };
+
 /** @throws FLEET_NOT_FOUND, STATE_DAMAGED */
-export async function loadFleet(ports: Pick<Ports, 'fleets' | 'memory'>, fleet: string): Promise<FleetRecord> {
+export async function loadFleet(ports: FleetReads, fleet: string): Promise<FleetRecord> {
   assertName('fleet', fleet);
   const record = await ports.fleets.read(fleet);
   if (record !== undefined) return record;
@@ -44,7 +47,8 @@ export async function loadFleet(ports: Pick<Ports, 'fleets' | 'memory'>, fleet: 
   if (known.includes(fleet)) {
     const unfinished = await ports.fleets.unfinished(fleet);
     const holder = await ports.fleets.holder(fleet);
-    if (holder !== undefined) {
+    // A command that has taken the lock itself would wait for itself.
+    if (holder !== undefined && holder.isOwn !== true) {
       throw new CowherdError('FLEET_NOT_FOUND', `Fleet ${fleet} is still being created: it is locked by ${describeHolder(holder)}`, {
         hint: 'Wait until that is done.',
       });
@@ -61,7 +65,7 @@ export async function loadFleet(ports: Pick<Ports, 'fleets' | 'memory'>, fleet: 
       hint:
         unfinished?.operation.verb === 'spawn' || unfinished?.operation.verb === 'teardown'
           ? `Its ${unfinished.operation.verb} was interrupted: cowherd resume ${fleet}`
-          : `Rebuild it from the domains: cowherd status ${fleet} --recover${unfinished === undefined ? '' : `. Then: cowherd resume ${fleet}`}`,
+          : `Rebuild it: cowherd status ${fleet} --recover${unfinished === undefined ? '' : `. Then: cowherd resume ${fleet}`}`,
     });
   }
   throw new CowherdError('FLEET_NOT_FOUND', `Fleet ${fleet} not found in ${ports.fleets.root}`, {

@@ -2,7 +2,8 @@ import { dirname, isAbsolute, resolve } from 'node:path';
 import { CowherdError } from '../../core/errors.js';
 import { isBaseRef } from '../../core/image/base.js';
 import { isUrl } from '../../core/image/content.js';
-import { type FleetInput, parseFleetFile, sourceKinds } from '../../core/spec/spec.js';
+import { parseFleetFile } from '../../core/spec/fleet-file.js';
+import { type FleetInput, sourceKinds } from '../../core/spec/spec.js';
 import { readYaml } from '../../core/spec/yaml-document.js';
 import type { Ports } from '../../ports/index.js';
 

@@ -10,13 +10,21 @@ export interface Loss {
   members: number;
   /** Number of these that are running. */
   running: number;
-  /** Bytes that the guests wrote to their overlays. */
-  driftBytes: number;
+  /** Bytes that the guests wrote to their overlays; null if the platform does not report it. */
+  driftBytes: number | null;
   checkpoints: number;
 }
 
+/** On this host. */
+export type MeasuredLoss = Loss & { driftBytes: number };
+
 /** What is lost if members lose their disks. @param restored members that return to their checkpoints, which are kept */
-export async function lossOf(ports: Ports, fleet: string, members: readonly string[], restored?: ReadonlySet<string>): Promise<Loss> {
+export async function lossOf(
+  ports: Ports,
+  fleet: string,
+  members: readonly string[],
+  restored?: ReadonlySet<string>,
+): Promise<MeasuredLoss> {
   return lossInRecord(ports, await loadFleet(ports, fleet), members, restored);
 }
 
@@ -25,7 +33,7 @@ export async function lossInRecord(
   record: FleetRecord,
   members: readonly string[],
   restored: ReadonlySet<string> = new Set(),
-): Promise<Loss> {
+): Promise<MeasuredLoss> {
   const chosen = selectMembers(record.name, record.members, members);
   const [observed, checkpoints] = await Promise.all([
     observeWithMarks(ports, { ...record, members: chosen }),

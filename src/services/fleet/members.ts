@@ -4,7 +4,7 @@ import { type DomainState, isOn } from '../../core/fleet/observation.js';
 import type { FleetRecord } from '../../core/fleet/record.js';
 import { selectMembers } from '../../core/fleet/selection/selection.js';
 import type { Ports } from '../../ports/index.js';
-import { loadFleet } from './access.js';
+import { type FleetReads, loadFleet } from './access.js';
 
 /** Finds the member that was named, for verbs that work inside guests. */
 
@@ -17,7 +17,7 @@ export interface FoundMember {
  * One member: `lab-003`, or `lab 3`.
  * @throws BAD_USAGE, FLEET_NOT_FOUND, MEMBER_NOT_FOUND
  */
-export async function findMember(ports: Pick<Ports, 'fleets' | 'memory'>, words: readonly string[]): Promise<FoundMember> {
+export async function findMember(ports: FleetReads, words: readonly string[]): Promise<FoundMember> {
   const [first, second] = words;
   const byName = /^(.+)-\d+$/.exec(first ?? '');
   if (first === undefined || words.length > 2 || (second === undefined && byName === null)) {

@@ -1,16 +1,12 @@
 import { selectMembers } from '../../core/fleet/selection/selection.js';
 import { parseTargets, type Target } from '../../core/fleet/selection/targets.js';
 import type { Ports } from '../../ports/index.js';
-import { loadFleet } from './access.js';
+import { type FleetReads, loadFleet } from './access.js';
 
 /** Resolves the targets of a verb: words, or the fleets of a fleet file. If there are several, all are looked up before the first one is changed, so that a mistyped name changes nothing.
  * @throws BAD_USAGE, FLEET_NOT_FOUND, MEMBER_NOT_FOUND
  */
-export async function findTargets(
-  ports: Pick<Ports, 'fleets' | 'memory' | 'readFile'>,
-  words: readonly string[],
-  file?: string,
-): Promise<Target[]> {
+export async function findTargets(ports: FleetReads & Pick<Ports, 'readFile'>, words: readonly string[], file?: string): Promise<Target[]> {
   const inFile = file === undefined ? undefined : await fleetsInFile(ports, file);
   const targets = parseTargets(words, words.length === 0 ? [] : await ports.fleets.list(), inFile);
   if (targets.length > 1) {
@@ -20,11 +16,6 @@ export async function findTargets(
     }
   }
   return targets;
-}
-
-/** All fleets of the store, including damaged ones. */
-export async function allFleets({ fleets }: Pick<Ports, 'fleets'>): Promise<Target[]> {
-  return (await fleets.list()).map((fleet) => ({ fleet, members: [] }));
 }
 
 /** Only with a file, the YAML parser is loaded. */

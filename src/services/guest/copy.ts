@@ -6,12 +6,12 @@ import { selectMembers } from '../../core/fleet/selection/selection.js';
 import type { Target } from '../../core/fleet/selection/targets.js';
 import { baseName, type CopyPlan, planCopy } from '../../core/guest/copy.js';
 import type { Ports } from '../../ports/index.js';
-import { assertWork, defaultConcurrency, loadFleet, type WorkOptions } from '../fleet/access.js';
-import { offError, runningMembers } from '../fleet/members.js';
+import { assertWork, defaultConcurrency, type WorkOptions } from '../fleet/access.js';
+import { offError } from '../fleet/members.js';
 import { findTargets } from '../fleet/targets.js';
 import { isAborted } from '../run/member-executor.js';
 import { copyByAgent } from './agent-files.js';
-import { Endpoints } from './endpoints.js';
+import { type GuestEndpoints, type GuestPorts, localGuests, type OpenGuests } from './guests.js';
 import type { Transport } from './run.js';
 
 export interface CopyRequest extends WorkOptions {
@@ -60,7 +60,12 @@ export async function copy(ports: Ports, request: CopyRequest): Promise<CopyOutc
 }
 
 /** As {@link copy}, with members of several fleets at the same time. @returns an outcome for each fleet, in their order */
-export async function copyInFleets(ports: Ports, request: CopyRequest): Promise<CopyOutcome[]> {
+export function copyInFleets(ports: Ports, request: CopyRequest): Promise<CopyOutcome[]> {
+  return copyInGuests(ports, localGuests(ports), request);
+}
+
+/** As {@link copyInFleets}, on any engine. */
+export async function copyInGuests(ports: GuestPorts, open: OpenGuests, request: CopyRequest): Promise<CopyOutcome[]> {
   assertWork(request);
   const plan = planCopy(request.source, request.destination, request.file !== undefined);
   const targets = await targetsOf(ports, plan, request);
@@ -70,17 +75,15 @@ export async function copyInFleets(ports: Ports, request: CopyRequest): Promise<
   const isDirect = targets.length === 1 && only?.members.length === 1 && only.members[0] === plan.target;
   const fleets = await Promise.all(
     targets.map(async ({ fleet, members }) => {
-      const record = await loadFleet(ports, fleet);
-      return { record, chosen: selectMembers(record.name, record.members, members) };
+      const guests = await open(fleet);
+      return { ...guests, chosen: selectMembers(guests.record.name, guests.record.members, members) };
     }),
   );
   const total = fleets.reduce((sum, { chosen }) => sum + chosen.length, 0);
   const limit = pLimit(request.concurrency ?? defaultConcurrency);
   let done = 0;
   return Promise.all(
-    fleets.map(async ({ record, chosen }): Promise<CopyOutcome> => {
-      const running = await runningMembers(ports, record);
-      const endpoints = new Endpoints(ports, record);
+    fleets.map(async ({ record, running, endpoints, chosen }): Promise<CopyOutcome> => {
       const members = await Promise.all(
         chosen.map((member) =>
           limit(async (): Promise<MemberCopy> => {
@@ -99,7 +102,7 @@ export async function copyInFleets(ports: Ports, request: CopyRequest): Promise<
 
 interface CopyPlace {
   plan: CopyPlan;
-  endpoints: Endpoints;
+  endpoints: GuestEndpoints;
   member: MemberIdentity;
   /** Copy without a directory of the member's name. */
   isDirect: boolean;
@@ -107,7 +110,11 @@ interface CopyPlace {
 }
 
 /** Never throws: failures are results. */
-async function copyMember(ports: Ports, { plan, endpoints, member, isDirect, isOn }: CopyPlace, request: CopyRequest): Promise<MemberCopy> {
+async function copyMember(
+  ports: GuestPorts,
+  { plan, endpoints, member, isDirect, isOn }: CopyPlace,
+  request: CopyRequest,
+): Promise<MemberCopy> {
   const { index, name } = member;
   const isFetched = plan.direction === 'from';
   const local = !isDirect && isFetched ? join(plan.local, name, baseName(plan.remote)) : plan.local;
@@ -123,7 +130,7 @@ async function copyMember(ports: Ports, { plan, endpoints, member, isDirect, isO
 }
 
 /** @throws BAD_USAGE, FLEET_NOT_FOUND, MEMBER_NOT_FOUND */
-async function targetsOf(ports: Ports, { target }: CopyPlan, { members = [], file }: CopyRequest): Promise<Target[]> {
+async function targetsOf(ports: GuestPorts, { target }: CopyPlan, { members = [], file }: CopyRequest): Promise<Target[]> {
   const targets = await findTargets(ports, target === '' ? [] : [target], file);
   const [only, ...others] = targets;
   if (members.length === 0 || only === undefined) return targets;
@@ -143,8 +150,8 @@ async function assertLocal(ports: Pick<Ports, 'files'>, { direction, local }: Co
 }
 
 async function copyOne(
-  ports: Ports,
-  endpoints: Endpoints,
+  ports: GuestPorts,
+  endpoints: GuestEndpoints,
   member: MemberIdentity,
   { direction, local, remote }: CopyPlan,
   { via = 'auto', recursive = false, timeoutMs = defaultCopyMs, signal }: CopyRequest,
@@ -164,7 +171,7 @@ async function copyOne(
 }
 
 /** ssh if it answers, since it handles large files; otherwise the agent. */
-async function bestWay(ports: Ports, endpoints: Endpoints, member: MemberIdentity): Promise<'agent' | 'ssh'> {
+async function bestWay(ports: GuestPorts, endpoints: GuestEndpoints, member: MemberIdentity): Promise<'agent' | 'ssh'> {
   const where = await endpoints.host(member);
   if (where === undefined) return 'agent';
   return (await ports.remote.answers(where.host, where.port, bannerMs)) ? 'ssh' : 'agent';

@@ -3,7 +3,7 @@ import { CowherdError } from '../../core/errors.js';
 import type { MemberIdentity } from '../../core/fleet/identity.js';
 import type { FleetRecord } from '../../core/fleet/record.js';
 import { parseInterfaces } from '../../core/guest/agent.js';
-import { type Ipv4Address, parseIpv4 } from '../../core/guest/values.js';
+import { guestIpv4, type Ipv4Address, parseIpv4 } from '../../core/guest/values.js';
 import { type NetworkChoice, parseNetwork } from '../../core/spec/flag-values.js';
 import type { Ports, SshEndpoint, SshFiles } from '../../ports/index.js';
 import { CachedPoll } from '../run/cached-poll.js';
@@ -39,7 +39,7 @@ export class Endpoints {
     return (await this.#leases.get()).findLast((lease) => macs.has(lease.mac));
   }
 
-  /** The address that the guest's agent reports for one of the member's own network cards. Other interfaces, such as container bridges, and addresses of this host are ignored: ssh would otherwise run commands on this host.
+  /** The address that the guest's agent reports for one of the member's own network cards. Other interfaces, such as container bridges, are ignored, and so is what {@link guestIpv4} refuses.
    * @throws GUEST_UNREACHABLE
    */
   async agentAddress(member: MemberIdentity): Promise<Ipv4Address | undefined> {
@@ -48,7 +48,7 @@ export class Endpoints {
     );
     const own = new Set<string>(member.macs);
     const ofHost = this.#ports.networks.hostAddresses();
-    return interfaces.find(({ mac, ip }) => own.has(mac) && !ofHost.has(ip))?.ip;
+    return interfaces.find(({ mac, ip }) => own.has(mac) && guestIpv4(ip, ofHost) !== undefined)?.ip;
   }
 
   /** The member's address as seen from this host; undefined if not known yet. */

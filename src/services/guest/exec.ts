@@ -5,11 +5,11 @@ import { selectMembers } from '../../core/fleet/selection/selection.js';
 import type { Target } from '../../core/fleet/selection/targets.js';
 import { type GuestText, guestText } from '../../core/guest/text.js';
 import type { Ports } from '../../ports/index.js';
-import { assertWork, defaultConcurrency, loadFleet, type WorkOptions } from '../fleet/access.js';
-import { offError, runningMembers } from '../fleet/members.js';
+import { assertWork, defaultConcurrency, type WorkOptions } from '../fleet/access.js';
+import { offError } from '../fleet/members.js';
 import { isAborted } from '../run/member-executor.js';
-import { Endpoints } from './endpoints.js';
-import { type GuestRunResult, runInGuest, type Transport } from './run.js';
+import { type GuestEndpoints, localGuests, type OpenGuests } from './guests.js';
+import { type GuestRunPorts, type GuestRunResult, runInGuest, type Transport } from './run.js';
 
 export interface ExecOptions extends WorkOptions {
   fleet: string;
@@ -69,7 +69,12 @@ export interface FleetsExecOptions extends Omit<ExecOptions, 'fleet' | 'members'
 }
 
 /** As {@link exec}, in members of several fleets at the same time. @returns an outcome for each fleet, in their order */
-export async function execInFleets(ports: Ports, options: FleetsExecOptions): Promise<ExecOutcome[]> {
+export function execInFleets(ports: Ports, options: FleetsExecOptions): Promise<ExecOutcome[]> {
+  return execInGuests(ports, localGuests(ports), options);
+}
+
+/** As {@link execInFleets}, on any engine. */
+export async function execInGuests(ports: GuestRunPorts, open: OpenGuests, options: FleetsExecOptions): Promise<ExecOutcome[]> {
   const { command, targets, signal } = options;
   if (command.length === 0 || command[0] === '') {
     throw new CowherdError('BAD_USAGE', 'No command given', { hint: 'Add it after --, for example: cowherd exec lab -- uname -a' });
@@ -77,8 +82,8 @@ export async function execInFleets(ports: Ports, options: FleetsExecOptions): Pr
   assertWork(options);
   const fleets = await Promise.all(
     targets.map(async ({ fleet, members }) => {
-      const record = await loadFleet(ports, fleet);
-      return { record, chosen: selectMembers(record.name, record.members, members) };
+      const guests = await open(fleet);
+      return { ...guests, chosen: selectMembers(guests.record.name, guests.record.members, members) };
     }),
   );
   const total = fleets.reduce((sum, { chosen }) => sum + chosen.length, 0);
@@ -87,9 +92,7 @@ export async function execInFleets(ports: Ports, options: FleetsExecOptions): Pr
   const keepBytes = Math.min(maxBytesPerMember, Math.floor(maxBytesInTotal / Math.max(1, total)));
   let done = 0;
   return Promise.all(
-    fleets.map(async ({ record, chosen }): Promise<ExecOutcome> => {
-      const running = await runningMembers(ports, record);
-      const endpoints = new Endpoints(ports, record);
+    fleets.map(async ({ record, running, endpoints, chosen }): Promise<ExecOutcome> => {
       const members = await Promise.all(
         chosen.map((member) =>
           limit(async (): Promise<MemberExec> => {
@@ -108,14 +111,18 @@ export async function execInFleets(ports: Ports, options: FleetsExecOptions): Pr
 }
 
 interface Place {
-  endpoints: Endpoints;
+  endpoints: GuestEndpoints;
   member: MemberIdentity;
   isOn: boolean;
   keepBytes: number;
 }
 
 /** Never throws: failures are results. */
-async function execInMember(ports: Ports, { endpoints, member, isOn, keepBytes }: Place, options: FleetsExecOptions): Promise<MemberExec> {
+async function execInMember(
+  ports: GuestRunPorts,
+  { endpoints, member, isOn, keepBytes }: Place,
+  options: FleetsExecOptions,
+): Promise<MemberExec> {
   const { index, name } = member;
   const { signal, onOutput, via = 'auto', timeoutMs = defaultExecMs, input } = options;
   try {

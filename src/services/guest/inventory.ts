@@ -3,18 +3,25 @@ import { selectMembers } from '../../core/fleet/selection/selection.js';
 import { parseIpv4 } from '../../core/guest/values.js';
 import { isSshConfigValue } from '../../core/quoting.js';
 import type { Ports, SshFiles } from '../../ports/index.js';
-import { loadFleet } from '../fleet/access.js';
-import { runningMembers } from '../fleet/members.js';
-import { Endpoints, sshPort } from './endpoints.js';
+import { sshPort } from './endpoints.js';
+import { localGuests, type OpenGuests } from './guests.js';
 
 /** Time limit for the addresses of all agents together, in milliseconds. */
 const agentsMs = 2_000;
 
 /** Address and ssh key of each member. */
-export async function inventory(ports: Ports, fleet: string, words: readonly string[] = []): Promise<Inventory> {
-  const record = await loadFleet(ports, fleet);
-  const running = await runningMembers(ports, record);
-  const endpoints = new Endpoints(ports, record);
+export function inventory(ports: Ports, fleet: string, words: readonly string[] = []): Promise<Inventory> {
+  return inventoryOf(ports, localGuests(ports), fleet, words);
+}
+
+/** As {@link inventory}, on any engine. */
+export async function inventoryOf(
+  ports: Pick<Ports, 'remote' | 'clock'>,
+  open: OpenGuests,
+  fleet: string,
+  words: readonly string[] = [],
+): Promise<Inventory> {
+  const { record, running, endpoints } = await open(fleet);
   const enough = new AbortController();
   const isOver = ports.clock.sleep(agentsMs, enough.signal);
   const members = await Promise.all(

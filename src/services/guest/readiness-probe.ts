@@ -7,6 +7,7 @@ import { parseNetwork } from '../../core/spec/flag-values.js';
 import type { Ports } from '../../ports/index.js';
 import type { Endpoints } from './endpoints.js';
 import { cloudInitState } from './run.js';
+import type { Probe, Seen } from './stage-wait.js';
 
 /** Console text to keep for matching partial lines and for quoting the last line. */
 const keptCharacters = 8 * 1024;
@@ -21,14 +22,8 @@ export interface Watch {
   leases: ReadonlyMap<string, string>;
 }
 
-export interface Seen {
-  done: boolean;
-  /** What is missing. */
-  why: string;
-}
-
 /** Checks the readiness of one member. */
-export class ReadinessProbe {
+export class ReadinessProbe implements Probe {
   readonly #ports: Ports;
   readonly #watch: Watch;
   readonly #endpoints: Endpoints;

@@ -1,13 +1,11 @@
 import pLimit from 'p-limit';
-import { formatDuration } from '../../core/duration.js';
-import { CowherdError, reportOf } from '../../core/errors.js';
+import { CowherdError } from '../../core/errors.js';
 import type { MemberIdentity } from '../../core/fleet/identity.js';
-import { type DomainState, isOn, type ObservedMember } from '../../core/fleet/observation.js';
+import { isOn, type ObservedMember } from '../../core/fleet/observation.js';
 import type { StageTime } from '../../core/fleet/operation.js';
 import type { Plan } from '../../core/fleet/plan/member-plan.js';
 import type { FleetRecord } from '../../core/fleet/record.js';
 import type { ReadyStage, WaitFor } from '../../core/guest/stages.js';
-import type { ProgressListener } from '../../core/progress.js';
 import { parseNetwork } from '../../core/spec/flag-values.js';
 import type { DomainSpec } from '../../core/spec/spec.js';
 import type { Ports } from '../../ports/index.js';
@@ -15,6 +13,7 @@ import type { WorkOptions } from '../fleet/access.js';
 import { isAborted, type RunResult } from '../run/member-executor.js';
 import { Endpoints } from './endpoints.js';
 import { ReadinessProbe, type Watch } from './readiness-probe.js';
+import { type Late, waitForStages } from './stage-wait.js';
 
 /**
  * Waits until guests are ready, stage by stage: all members at once with one deadline. A member that is stuck does not affect the others.
@@ -22,17 +21,8 @@ import { ReadinessProbe, type Watch } from './readiness-probe.js';
 
 export const defaultWaitMs = 300_000;
 
-/** Poll interval per member with back-off, in milliseconds. */
-const pause = { first: 250, most: 2_000, growth: 1.15 };
-/** A console log is a local file, so polling is cheap. */
-const consolePauseMs = 200;
 /** Concurrent connection attempts to guests. */
 const probeConcurrency = 32;
-
-export interface Late {
-  stage: ReadyStage;
-  error: CowherdError;
-}
 
 export interface Waiting {
   /** Members that are not ready, by name. */
@@ -104,135 +94,22 @@ export async function waitForReadiness(
   members: readonly MemberIdentity[],
   started: ReadonlySet<string>,
   timeoutMs: number,
-  { signal, onProgress }: WorkOptions,
+  work: WorkOptions,
 ): Promise<Map<string, Late>> {
-  const deadline = ports.clock.monotonic() + timeoutMs;
   const endpoints = new Endpoints(ports, watch.record);
   const probes = pLimit(probeConcurrency);
-  const stuck: Stuck[] = [];
-  const queue = new WaitingList(watch.wait.stages, members, onProgress);
-  await Promise.all(
-    members.map(async (member) => {
-      const probe = new ReadinessProbe(ports, watch, endpoints, probes, member, started.has(member.name));
-      for (const stage of watch.wait.stages) {
-        queue.moveTo(stage, member);
-        const lack = await reach(ports, probe, stage, deadline, signal);
-        if (lack === undefined) continue;
-        stuck.push({ member, probe, stage, ...lack });
-        if (!isAborted(signal)) queue.giveUp();
-        return;
-      }
-      queue.release(member);
-    }),
-  );
-  if (stuck.length === 0 || isAborted(signal)) return new Map();
-  // A member that stopped will never be ready, but no stage detects that.
-  const domains = new Map((await ports.hypervisor.listDomains().catch(() => [])).map((domain) => [domain.name, domain]));
-  const late = await Promise.all(
-    stuck.map(async (one): Promise<[string, Late]> => [one.member.name, await explain(one, domains.get(one.member.name), timeoutMs)]),
-  );
-  return new Map(late);
-}
-
-/** Reports the members that wait for each stage. */
-class WaitingList {
-  readonly #pending: Map<ReadyStage, Set<string>>;
-  readonly #total: number;
-  #done = 0;
-  #failed = 0;
-
-  constructor(
-    wanted: readonly ReadyStage[],
-    members: readonly MemberIdentity[],
-    private readonly onProgress: ProgressListener | undefined,
-  ) {
-    this.#pending = new Map(wanted.map((stage) => [stage, new Set()]));
-    this.#total = members.length;
-    this.#tell();
-  }
-
-  moveTo(stage: ReadyStage, { name }: MemberIdentity): void {
-    this.#remove(name);
-    this.#pending.get(stage)?.add(name);
-    this.#tell();
-  }
-
-  /** The member stays in the list at its stage. */
-  giveUp(): void {
-    this.#failed++;
-    this.#tell();
-  }
-
-  release({ name }: MemberIdentity): void {
-    this.#remove(name);
-    this.#done++;
-    this.#tell();
-  }
-
-  #remove(name: string): void {
-    for (const names of this.#pending.values()) names.delete(name);
-  }
-
-  #tell(): void {
-    const [done, total, failed, pending] = [this.#done, this.#total, this.#failed, this.#pending];
-    this.onProgress?.({ kind: 'stage', stage: 'wait', done, total, failed, pending });
-  }
-}
-
-async function explain(
-  { member: { name }, probe, stage, why, final }: Stuck,
-  domain: DomainState | undefined,
-  timeoutMs: number,
-): Promise<Late> {
-  if (final !== undefined) return { stage, error: final };
-  const line = await probe.lastLine();
-  const fleet = name.replace(/-\d+$/, '');
-  const isOff = domain !== undefined && !isOn(domain);
-  return {
-    stage,
-    error: new CowherdError(
-      'NOT_READY',
-      `${name} did not reach stage ${stage} within ${formatDuration(timeoutMs)}: ${isOff ? `it is stopped (${domain.reason})` : why}`,
-      {
-        details: [line === undefined ? 'its console is empty' : `last line of its console: ${line}`],
-        hint: `Allow more time with --timeout, or see its output: cowherd logs ${name}, cowherd status ${fleet}`,
+  return waitForStages(
+    ports,
+    {
+      stages: watch.wait.stages,
+      members,
+      probeOf: (member) => new ReadinessProbe(ports, watch, endpoints, probes, member, started.has(member.name)),
+      stopped: async () => {
+        const off = (await ports.hypervisor.listDomains()).filter((domain) => !isOn(domain));
+        return new Map(off.map(({ name, reason }) => [name, reason]));
       },
-    ),
-  };
-}
-
-interface Lack {
-  why: string;
-  /** The stage can never be reached. */
-  final?: CowherdError;
-}
-
-interface Stuck extends Lack {
-  member: MemberIdentity;
-  probe: ReadinessProbe;
-  stage: ReadyStage;
-}
-
-/** @returns undefined once the stage is reached */
-async function reach(
-  { clock }: Pick<Ports, 'clock'>,
-  probe: ReadinessProbe,
-  stage: ReadyStage,
-  deadline: number,
-  signal: AbortSignal | undefined,
-): Promise<Lack | undefined> {
-  for (let wait = pause.first; ; wait = Math.min(pause.most, wait * pause.growth)) {
-    let why: string;
-    try {
-      const seen = await probe.look(stage, Math.max(1, deadline - clock.monotonic()), signal);
-      if (seen.done) return undefined;
-      why = seen.why;
-    } catch (error) {
-      if (error instanceof CowherdError && error.code === 'NOT_READY') return { why: error.message, final: error };
-      why = reportOf(error).message;
-    }
-    const left = deadline - clock.monotonic();
-    if (left <= 0 || isAborted(signal)) return { why };
-    await clock.sleep(Math.min(left, stage === 'console' ? consolePauseMs : wait), signal);
-  }
+    },
+    timeoutMs,
+    work,
+  );
 }

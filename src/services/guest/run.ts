@@ -6,7 +6,7 @@ import { AgentRefusal } from '../../core/guest/refusal.js';
 import type { OutputListener } from '../../ports/guest.js';
 import type { Ports, RemoteResult } from '../../ports/index.js';
 import { execByAgent } from './agent-exec.js';
-import type { EndpointPorts, Endpoints } from './endpoints.js';
+import type { GuestEndpoints } from './guests.js';
 
 /** Runs a program in a guest, by its agent or by ssh. */
 
@@ -26,7 +26,7 @@ export interface GuestRunOptions {
   onOutput?: OutputListener | undefined;
 }
 
-export type GuestRunPorts = EndpointPorts & Pick<Ports, 'remote'>;
+export type GuestRunPorts = Pick<Ports, 'agent' | 'clock' | 'remote'>;
 
 export interface GuestRunResult extends RemoteResult {
   via: 'agent' | 'ssh';
@@ -39,7 +39,7 @@ const maxAgentBytes = 64 * 1024;
 /** @throws GUEST_UNREACHABLE, GUEST_REFUSED, TOOL_TIMEOUT, INTERRUPTED */
 export async function runInGuest(
   ports: GuestRunPorts,
-  endpoints: Endpoints,
+  endpoints: GuestEndpoints,
   member: MemberIdentity,
   argv: readonly string[],
   options: GuestRunOptions,
@@ -69,7 +69,7 @@ export async function runInGuest(
 /** Runs the program by ssh, because the input is too large for an agent. @throws GUEST_UNREACHABLE */
 async function runLargeInput(
   ports: GuestRunPorts,
-  endpoints: Endpoints,
+  endpoints: GuestEndpoints,
   member: MemberIdentity,
   argv: readonly string[],
   options: GuestRunOptions,
@@ -83,7 +83,7 @@ async function runLargeInput(
 
 async function runBySsh(
   ports: GuestRunPorts,
-  endpoints: Endpoints,
+  endpoints: GuestEndpoints,
   member: MemberIdentity,
   argv: readonly string[],
   { timeoutMs, keepBytes, signal, input, onOutput }: GuestRunOptions,
@@ -112,7 +112,7 @@ const askCloudInitMs = 120_000;
 /** Whether a member's cloud-init has finished. @throws NOT_READY if it never will */
 export async function cloudInitState(
   ports: GuestRunPorts,
-  endpoints: Endpoints,
+  endpoints: GuestEndpoints,
   member: MemberIdentity,
   { withinMs, signal }: { withinMs: number; signal?: AbortSignal | undefined },
 ): Promise<{ done: boolean; why: string }> {

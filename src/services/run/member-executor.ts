@@ -45,7 +45,15 @@ export interface Performer<M extends MemberIdentity> {
 }
 
 /** Steps that are bound by CPU time. */
-const booting: ReadonlySet<StepName> = new Set<StepName>(['start', 'restore', 'startPaused', 'checkpoint', 'restoreCheckpoint']);
+const booting: ReadonlySet<StepName> = new Set<StepName>([
+  'start',
+  'create',
+  'rebuild',
+  'restore',
+  'startPaused',
+  'checkpoint',
+  'restoreCheckpoint',
+]);
 
 /** Runs the work. After cancellation no new members or steps start, but running steps finish. At most `concurrency` members are in an intermediate state at any time.
  */

@@ -90,7 +90,7 @@ function lateness({ stage, error }: { stage: ReadyStage; error: unknown }): Pick
 }
 
 function begins(step: string): boolean {
-  return step === 'start' || step === 'restore' || step === 'resume';
+  return ['create', 'start', 'restore', 'resume'].includes(step);
 }
 
 /** `started` counts every start, including members that were created or reset before it. */
@@ -109,11 +109,27 @@ function stateBefore(member: ObservedMember | undefined): MemberState {
 
 function stateAfter(steps: readonly string[], before: MemberState): MemberState {
   const last = steps.findLast((step) =>
-    ['start', 'restore', 'resume', 'stop', 'shutdown', 'undefine', 'unlink', 'define', 'restoreCheckpoint'].includes(step),
+    [
+      'create',
+      'rebuild',
+      'delete',
+      'start',
+      'restore',
+      'resume',
+      'stop',
+      'shutdown',
+      'undefine',
+      'unlink',
+      'define',
+      'restoreCheckpoint',
+    ].includes(step),
   );
   if (last === undefined) return before;
   if (last === 'start' || last === 'restore' || last === 'resume' || last === 'restoreCheckpoint') return 'running';
-  if (last === 'undefine' || last === 'unlink') return 'missing';
+  if (last === 'create') return 'running';
+  // A rebuild keeps a stopped member stopped.
+  if (last === 'rebuild') return before === 'shutOff' ? 'shutOff' : 'running';
+  if (last === 'undefine' || last === 'unlink' || last === 'delete') return 'missing';
   if (last === 'define') return before === 'missing' || steps.includes('stop') ? 'shutOff' : before;
   return 'shutOff';
 }

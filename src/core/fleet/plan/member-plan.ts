@@ -18,7 +18,11 @@ export type StepName =
   /** Enlarges its first disk. */
   | 'grow'
   | 'resume'
+  | ServerStepName
   | WarmStepName;
+
+/** Steps of members that another platform runs: each is one task of it. */
+export type ServerStepName = 'create' | 'rebuild' | 'delete';
 
 /** Steps that take and restore a checkpoint. */
 export type WarmStepName = 'checkpoint' | 'forget' | 'verify' | 'startPaused' | 'restoreCheckpoint' | 'fixUp';

@@ -20,8 +20,10 @@ export interface MemberStatus {
   state: MemberState;
   /** libvirt's reason for the state. */
   reason: string;
-  overlayBytes: number;
-  driftBytes: number;
+  /** null if the platform does not report it. */
+  overlayBytes: number | null;
+  /** null if the platform does not report it. */
+  driftBytes: number | null;
   /** Time of the checkpoint for "reset --warm"; null without one. */
   checkpointAt: string | null;
   /** Seconds since QEMU started; null if it is stopped or not visible. */

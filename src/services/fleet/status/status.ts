@@ -126,7 +126,11 @@ async function intended(ports: Ports, fleet: string): Promise<FleetRecord | unde
 }
 
 /** A damaged operation.json must not hide the members: it is reported as an unknown operation. */
-async function readUnfinished(ports: Ports, fleet: string, holder: LockHolder | undefined): Promise<FleetStatus['unfinished']> {
+export async function readUnfinished(
+  ports: Pick<Ports, 'fleets'>,
+  fleet: string,
+  holder: LockHolder | undefined,
+): Promise<FleetStatus['unfinished']> {
   const pid = holder?.kind === 'run' ? (holder.pid ?? null) : null;
   const lockedBy = holder === undefined ? null : describeHolder(holder);
   try {
@@ -156,7 +160,8 @@ export interface FleetSummary {
   members: number;
   base: string;
   counts: Record<MemberState, number> | null;
-  overlayBytes: number;
+  /** null if the platform does not report it. */
+  overlayBytes: number | null;
   unfinished: string | null;
   /** The verb of the run of cowherd that has it locked now. */
   running: string | null;
@@ -170,7 +175,7 @@ export async function listFleets(ports: Ports): Promise<FleetSummary[]> {
   for (const fleet of await ports.fleets.list()) {
     try {
       const { base, counts, members, unfinished, lock } = await status(ports, fleet);
-      const overlayBytes = members.reduce((sum, member) => sum + member.overlayBytes, 0);
+      const overlayBytes = members.reduce((sum, member) => sum + (member.overlayBytes ?? 0), 0);
       summaries.push({
         fleet,
         members: members.length,

@@ -85,7 +85,7 @@ function defaultsFor({ defaults = {}, fromDomain, fromRunning }: SpawnOptions): 
 }
 
 /** User-data, ssh keys and secrets imply a seed. @throws BAD_USAGE if another kind of seed was requested */
-function withImpliedSeed(spec: DomainSpec, { spec: given = {}, seedFiles = {}, secrets }: SpawnOptions): DomainSpec {
+export function withImpliedSeed(spec: DomainSpec, { spec: given = {}, seedFiles = {}, secrets }: SpawnOptions): DomainSpec {
   const needing = [
     ...Object.entries(seedFiles).flatMap(([kind, path]) => (path === undefined ? [] : [kind])),
     ...(given.sshKeys === undefined || given.sshKeys.length === 0 ? [] : ['an ssh key']),
@@ -121,7 +121,7 @@ export async function readNvram(
 }
 
 /** Validates values from the API; flags were validated when they were parsed. @throws BAD_USAGE */
-function assertSpec(spec: DomainSpec): void {
+export function assertSpec(spec: DomainSpec): void {
   const { success, error } = domainSpecSchema.safeParse(spec);
   if (success) return;
   throw new CowherdError('BAD_USAGE', 'Invalid values for the members', {

@@ -1,7 +1,7 @@
 import type { FleetSecrets } from '../../../../core/guest/seed.js';
 import type { WaitFor } from '../../../../core/guest/stages.js';
 import type { AcceleratorChoice } from '../../../../core/host/cpu.js';
-import type { GivenSpec } from '../../../../core/spec/spec.js';
+import type { GivenSpec, Placement } from '../../../../core/spec/spec.js';
 import type { SeedFiles } from '../../../guest/seeds.js';
 import type { WorkOptions } from '../../access.js';
 
@@ -40,6 +40,10 @@ export interface SpawnOptions extends WorkOptions {
   timeoutMs?: number | undefined;
   dryRun?: boolean | undefined;
   force?: boolean | undefined;
+  /** Boot one VM, and create all members as clones of it. */
+  bootOnce?: boolean | undefined;
+  /** Where an engine places the members, in its own terms; it checks them. */
+  placement?: Placement | undefined;
   /** For the VM that `--boot-once` boots: the fleet of its clones. */
   bootsFor?: string | undefined;
   /** Only redefine the members with another accelerator, and start the given ones. */
