@@ -12,7 +12,7 @@ const frontEnd = '^src/(cli(?!/completion/|/(streams|source-positions)[.]ts)|api
 /** Runs in a browser. */
 const page = '^src/dashboard/web/';
 /** The modules that connect adapters to ports, and read the configuration before there is a host. */
-const wiring = '^src/(host|cli/defaults)[.]ts$';
+const wiring = '^src/(host|open-engine|cli/defaults)[.]ts$';
 /** The only module that starts processes. */
 const processes = ['^src/adapters/process[.]ts$'];
 
@@ -95,10 +95,11 @@ export default {
     noPackages('adapters-packages', 'adapters do not know the command line.', { path: adapters }, '@oclif', 'log-update'),
     onlyImports(
       'engines-imports',
-      'an engine imports core, ports and itself only.',
+      'an engine imports core, ports, services and itself only.',
       '^src/engines/([^/]+)/',
       core,
       ports,
+      services,
       '^src/engines/$1/',
     ),
     noPackages('engines-packages', 'engines do not know the command line.', { path: engines }, '@oclif', 'log-update'),
@@ -123,14 +124,14 @@ export default {
     ),
     {
       name: 'engines-wiring',
-      comment: 'Only host.ts imports engines: call a service.',
+      comment: 'Only open-engine.ts imports engines: call an engine through its interface.',
       severity: 'error',
       from: { path: '^src/', pathNot: [engines, wiring] },
       to: { path: engines },
     },
     {
       name: 'adapters-wiring',
-      comment: 'Only host.ts and cli/defaults.ts import adapters: call a service.',
+      comment: 'Only host.ts, open-engine.ts and cli/defaults.ts import adapters: call a service.',
       severity: 'error',
       from: { path: '^src/', pathNot: [adapters, wiring] },
       to: { path: adapters },

@@ -47,6 +47,11 @@ export class Cloud {
     return this.#client.session.isAdmin(signal);
   }
 
+  /** Id of the project; undefined if the Identity API does not say. */
+  projectId(signal?: AbortSignal): Promise<string | undefined> {
+    return this.#client.session.projectId(signal);
+  }
+
   /** Requests so far. */
   get counts(): RequestCounts {
     return this.#client.counts;

@@ -101,6 +101,27 @@ export class Images {
     });
   }
 
+  /**
+   * Sets tags, properties and protection in one step, so that the image has all of them or none.
+   * @throws ApiError 404 if it does not exist
+   */
+  async finish(
+    id: string,
+    { tags, properties }: { tags: readonly string[]; properties: Readonly<Record<string, string>> },
+    { signal }: CallOptions = {},
+  ): Promise<Image> {
+    // "add" also replaces, so that repeating it after a lost reply does no harm.
+    const body = [
+      ...Object.entries(properties).map(([name, value]) => ({ op: 'add', path: `/${pointerOf(name)}`, value })),
+      { op: 'replace', path: '/tags', value: tags },
+      { op: 'replace', path: '/protected', value: true },
+    ];
+    return this.client.call({
+      ...{ service: 'image', method: 'PATCH', path: ['images', id], route: '/images/{id}', body, repetition: 'safe', signal },
+      ...{ contentType: 'application/openstack-images-v2.1-json-patch', action: `seal image ${id}`, schema: imageSchema },
+    });
+  }
+
   /** @returns gone: it did not exist. @throws ApiError 403 if it is protected, 409 if it is in use */
   async delete(id: string, { signal }: CallOptions = {}): Promise<'deleted' | 'gone'> {
     try {
@@ -140,4 +161,9 @@ export class Images {
       if (signal?.aborted === true) throw interrupted();
     }
   }
+}
+
+/** A name in a JSON pointer (RFC 6901). */
+function pointerOf(name: string): string {
+  return name.replaceAll('~', '~0').replaceAll('/', '~1');
 }

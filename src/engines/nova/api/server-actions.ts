@@ -101,9 +101,11 @@ export class ServerActions {
     verb: string,
     body: unknown,
     task: Task,
-    { signal, secrets = [] }: CallOptions & { secrets?: Secret[] },
+    options: CallOptions & { secrets?: Secret[] },
+    isLast = false,
   ): Promise<void> {
     const { id, name } = server;
+    const { signal, secrets = [] } = options;
     try {
       await this.client.call({
         ...{ service: 'compute', method: 'POST', path: ['servers', id, 'action'], route: `/servers/{id}/action ${verb}` },
@@ -112,8 +114,13 @@ export class ServerActions {
         ...{ action: `${task.kind} server ${name}`, schema: nothing },
       });
     } catch (error) {
+      if (!hasStatus(error, 409)) throw error;
+      const found = (await this.get(id, { signal })) ?? 'absent';
       // Perhaps an earlier attempt was accepted, and its reply was lost.
-      if (!hasStatus(error, 409) || !isUnderWay(task, (await this.get(id, { signal })) ?? 'absent')) throw error;
+      if (isUnderWay(task, found)) return;
+      // What was in the way, perhaps that attempt, has ended meanwhile.
+      if (isLast || found === 'absent' || found.taskState !== null) throw error;
+      await this.#act(server, verb, body, task, options, true);
     }
   }
 }

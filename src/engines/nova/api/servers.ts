@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import type { Clock } from '../../../ports/machine.js';
 import { UncertainError } from '../core/api-error.js';
-import { type NewServer, newServerBody } from '../core/new-server.js';
+import { isDeleting } from '../core/members.js';
+import { isMadeAs, type NewServer, newServerBody } from '../core/new-server.js';
 import { oldestFirst, type Server, serverSchema } from '../core/servers.js';
 import type { CloudClient } from '../http/client.js';
 import { listAll } from '../http/lists.js';
@@ -28,15 +29,22 @@ export class Servers extends ServerActions {
   }
 
   /**
-   * Servers of the project that have all these tags, with their details.
+   * Servers of the project that have all these tags, with their details. Without tags: all servers.
    * @param options.pageSize default: that of the cloud, 1,000
+   * @param options.imageId only servers that were created or rebuilt from this image
    */
-  list(tags: readonly string[], { signal, pageSize }: CallOptions & { pageSize?: number } = {}): Promise<Server[]> {
-    const query = new URLSearchParams({ tags: tags.join(','), ...(pageSize === undefined ? {} : { limit: String(pageSize) }) });
-    return listAll(this.client, {
+  async list(
+    tags: readonly string[],
+    { signal, pageSize, imageId }: CallOptions & { pageSize?: number; imageId?: string } = {},
+  ): Promise<Server[]> {
+    const query = new URLSearchParams(tags.length === 0 ? {} : { tags: tags.join(',') });
+    if (imageId !== undefined) query.set('image', imageId);
+    if (pageSize !== undefined) query.set('limit', String(pageSize));
+    const servers = await listAll<Server>(this.client, {
       ...{ service: 'compute', path: ['servers', 'detail'], query, route: '/servers/detail', action: 'list the servers', signal },
       ...{ key: 'servers', item: serverSchema, idOf: ({ id }) => id },
     });
+    return imageId === undefined ? servers : servers.filter((server) => server.imageId === imageId);
   }
 
   /**
@@ -48,7 +56,7 @@ export class Servers extends ServerActions {
     for (let number = 1; ; number++) {
       try {
         const id = await this.#post(server, signal);
-        return number === 1 ? { id, how: 'created' } : await this.#keepOne(await this.list([server.uniqueTag], { signal }), id, signal);
+        return number === 1 ? { id, how: 'created' } : await this.#keepOne(await this.#madeAs(server, signal), id, signal);
       } catch (error) {
         if (!(error instanceof UncertainError)) throw error;
         const found = await this.#lookFor(server, signal);
@@ -79,10 +87,16 @@ export class Servers extends ServerActions {
     for (const pauseMs of looksAfterMs) {
       await this.clock.sleep(pauseMs, signal);
       if (signal?.aborted === true) throw interrupted();
-      const found = await this.list([server.uniqueTag], { signal });
+      const found = await this.#madeAs(server, signal);
       if (found.length > 0) return this.#keepOne(found, undefined, signal);
     }
     return undefined;
+  }
+
+  /** Other users of the project may give the tag to servers of theirs. One that is being deleted is of an earlier command. */
+  async #madeAs(server: NewServer, signal: AbortSignal | undefined): Promise<Server[]> {
+    const found = await this.list([server.uniqueTag], { signal });
+    return found.filter((one) => isMadeAs(server, one) && !isDeleting(one));
   }
 
   /** An earlier request may have been done after all. All these servers are of these requests: the oldest one stays. */

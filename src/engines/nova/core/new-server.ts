@@ -1,4 +1,5 @@
 import { CowherdError } from '../../../core/errors.js';
+import type { Server } from './servers.js';
 
 /** What a server is created with. */
 export interface NewServer {
@@ -39,6 +40,11 @@ export function newServerBody(server: NewServer): unknown {
       metadata: server.metadata,
     },
   };
+}
+
+/** Whether a server has all tags and metadata of a new one: then a request for that one has created it. */
+export function isMadeAs(wanted: Pick<NewServer, 'tags' | 'metadata'>, { tags, metadata }: Pick<Server, 'tags' | 'metadata'>): boolean {
+  return wanted.tags.every((tag) => tags.includes(tag)) && Object.entries(wanted.metadata).every(([key, value]) => metadata[key] === value);
 }
 
 /** user-data as the API takes it. @throws BAD_SPEC if it is too large */

@@ -5,8 +5,8 @@ import type { Server } from './servers.js';
 
 export type Task =
   | { kind: 'create' }
-  /** Ends in the state that the server had before: a stopped one boots briefly, and is stopped again. */
-  | { kind: 'rebuild'; imageId: string; endsIn: 'ACTIVE' | 'SHUTOFF' }
+  /** Ends in the state that the server had before: a stopped one boots briefly, and is stopped again. either: that is not known. */
+  | { kind: 'rebuild'; imageId: string; endsIn: 'ACTIVE' | 'SHUTOFF' | 'either' }
   | { kind: 'start' }
   | { kind: 'stop' }
   | { kind: 'delete' };
@@ -70,8 +70,14 @@ function judge(watch: Watch, answer: Answer, now: number, limits: SettlingLimits
   // Idle in another state. Just after the request, this may be the state from before.
   const isRecent = now - watch.since < limits.graceMs;
   if (isRecent && !(task.kind === 'create' && answer.status === 'ERROR')) return { state: 'working' };
-  if (answer.fault !== undefined && answer.status === 'ERROR') return failed(excerpt(answer.fault));
-  return failed(reasonOf(task, answer));
+  if (isBetween(task, answer) && idleFor < limits.graceMs) return { state: 'working' };
+  const fault = excerpt(answer.fault ?? '');
+  return failed(answer.status === 'ERROR' && fault !== '' ? fault : reasonOf(task, answer));
+}
+
+/** For a moment, a stopped server that was rebuilt runs without a task: then the cloud stops it again. */
+function isBetween(task: Task, { status, imageId }: Exclude<Answer, 'absent'>): boolean {
+  return task.kind === 'rebuild' && task.endsIn === 'SHUTOFF' && status === 'ACTIVE' && imageId === task.imageId;
 }
 
 function failed(reason: string): Verdict {
@@ -87,9 +93,11 @@ function isSettled(task: Task, { status, taskState, imageId }: Exclude<Answer, '
   // A cloud that keeps deleted servers for a time shows them as SOFT_DELETED.
   if (task.kind === 'delete') return status === 'DELETED' || status === 'SOFT_DELETED';
   if (taskState !== null) return false;
-  if (task.kind === 'rebuild') return status === task.endsIn && imageId === task.imageId;
+  if (task.kind === 'rebuild') return imageId === task.imageId && endStates[task.endsIn].includes(status);
   return status === (task.kind === 'stop' ? 'SHUTOFF' : 'ACTIVE');
 }
+
+const endStates = { ACTIVE: ['ACTIVE'], SHUTOFF: ['SHUTOFF'], either: ['ACTIVE', 'SHUTOFF'] };
 
 /** States that end by themselves, and states that cowherd does not know. */
 function isTransient(status: string): boolean {
@@ -103,8 +111,8 @@ const idleStates: ReadonlySet<string> = new Set([
 
 const taskStates: Record<Task['kind'], ReadonlySet<string>> = {
   create: new Set(['scheduling', 'block_device_mapping', 'networking', 'spawning']),
-  // A stopped server is stopped again as part of its rebuild.
-  rebuild: new Set(['rebuilding', 'rebuild_block_device_mapping', 'rebuild_spawning', 'powering-off']),
+  // Not powering-off, with which the rebuild of a stopped server ends: a stop that someone asked for looks the same.
+  rebuild: new Set(['rebuilding', 'rebuild_block_device_mapping', 'rebuild_spawning']),
   start: new Set(['powering-on']),
   stop: new Set(['powering-off']),
   delete: new Set(['deleting', 'soft-deleting']),

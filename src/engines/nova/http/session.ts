@@ -15,6 +15,8 @@ interface Login {
   usableUntil: number;
   catalog: Catalog;
   isAdmin: boolean;
+  /** undefined: the token does not say. */
+  projectId: string | undefined;
 }
 
 /** The token of one user and project. All requests share it; it is renewed before it expires, and when a service refuses it. */
@@ -52,6 +54,11 @@ export class Session {
   /** Whether the user has the role admin in the project. */
   async isAdmin(signal?: AbortSignal): Promise<boolean> {
     return (await this.#current(signal)).isAdmin;
+  }
+
+  /** Id of the project; undefined if the Identity API does not say. @throws like token */
+  async projectId(signal?: AbortSignal): Promise<string | undefined> {
+    return (await this.#current(signal)).projectId;
   }
 
   /** A service refused this token. The next call gets another one; a later token stays. */
@@ -114,7 +121,7 @@ export class Session {
     const token = headers['x-subject-token'];
     const parsed = tokenSchema.safeParse(parseJson(body));
     if (token === undefined || token === '' || !parsed.success) throw unexpectedReply(action, 'identity', []);
-    const { catalog, issued_at, expires_at, roles = [] } = parsed.data.token;
+    const { catalog, issued_at, expires_at, project, roles = [] } = parsed.data.token;
     if (catalog === undefined) {
       throw new CowherdError('BAD_USAGE', `The login to ${this.settings.title} is for no project`, {
         hint: `Set the project (project_name, or OS_PROJECT_NAME) in ${this.settings.source}.`,
@@ -123,7 +130,7 @@ export class Session {
     const usableUntil = this.clock.monotonic() + usableMs(issued_at, expires_at);
     const secret = new Secret(token);
     this.#tokens.push(secret);
-    return { token: secret, usableUntil, catalog, isAdmin: roles.some(({ name }) => name === 'admin') };
+    return { token: secret, usableUntil, catalog, isAdmin: roles.some(({ name }) => name === 'admin'), projectId: project?.id };
   }
 }
 
