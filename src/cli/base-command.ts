@@ -1,47 +1,48 @@
-import { Command, Flags, ux } from '@oclif/core';
+import { type Command, Flags } from '@oclif/core';
+import { assertKeys, assertOptions, assertVerb, optionWords } from '../core/engine/declaration.js';
 import { CowherdError, type ErrorReport, exitCodeOf as exitCodes, reportOf } from '../core/errors.js';
 import type { Target } from '../core/fleet/selection/targets.js';
-import { jsonText } from '../core/quoting.js';
-import { type Host, openHost } from '../host.js';
+import type { FleetInput } from '../core/spec/spec.js';
+import { type Host, type HostOptions, openHost } from '../host.js';
+import { openEngine } from '../open-engine.js';
+import type { Engine } from '../services/engine/engine.js';
+import { thisHost } from '../services/engine/this-host.js';
 import type { WorkOptions } from '../services/fleet/access.js';
-import { findTargets } from '../services/fleet/targets.js';
 import { inTurn, type Share } from '../services/run/in-turn.js';
-import { cancelOnSignals } from './cancellation.js';
-import { readDefaults, virshDefault } from './defaults.js';
+import { type Cancellation, cancelOnSignals } from './cancellation.js';
+import { readNamedFile, virshDefault } from './defaults.js';
 import { lockTimeoutFlag } from './flags/run.js';
-import { hostError, hostFaults, interrupted, leftAtOnce, noDirectory } from './host-faults.js';
-import { renderError, usageText } from './render/errors.js';
-import { withSourcePositions } from './source-positions.js';
+import { interrupted, leftAtOnce } from './host-faults.js';
+import { OutputCommand } from './output-command.js';
+import { findPlace, type Place, type PlaceFlags, readingOnce } from './place.js';
+import { renderError } from './render/errors.js';
 import { outputGone } from './streams.js';
 import { page } from './terminal/layout.js';
-import { noProgress, type Progress, showProgress } from './terminal/progress.js';
-import { nameConnection, repeatFlags, withFlagsIn } from './terminal/repeated-flags.js';
-import { forStream } from './terminal/style.js';
+import { noProgress, showProgress } from './terminal/progress.js';
+import { nameConnection, repeatFlags } from './terminal/repeated-flags.js';
 
-export interface HostFlags {
-  connect?: string | undefined;
-  store?: string | undefined;
+type RunFlags = PlaceFlags & {
   'lock-timeout'?: number | undefined;
-}
+  concurrency?: number | undefined;
+  'boot-concurrency'?: number | undefined;
+};
 
-type ConcurrencyFlags = { concurrency?: number | undefined; 'boot-concurrency'?: number | undefined };
+type Work<Opened, T> = (opened: Opened, options: Required<Pick<WorkOptions, 'signal' | 'onProgress'>> & WorkOptions) => Promise<T>;
 
-/** The base of all commands: host flags, cancellation, progress, and error reports as text or JSON. */
-export abstract class BaseCommand extends Command {
-  /** Output is printed below it. */
-  private progress: Progress = noProgress;
-
+/** The base of all commands: flags of the connection and the store, cancellation and progress. */
+export abstract class BaseCommand extends OutputCommand {
   static override enableJsonFlag = true;
   static override baseFlags = {
     connect: Flags.string({
       char: 'c',
       description:
-        'libvirt connection URI [default: LIBVIRT_DEFAULT_URI, otherwise qemu:///system if you may use it, otherwise qemu:///session]',
+        'libvirt connection URI, or openstack://CLOUD [default: LIBVIRT_DEFAULT_URI, otherwise qemu:///system if you may use it, otherwise qemu:///session]',
       helpGroup: 'GLOBAL',
       helpValue: 'URI',
     }),
     store: Flags.directory({
-      description: 'directory of the store [default: /var/lib/libvirt/images/cowherd; for qemu:///session: ~/.local/share/cowherd]',
+      description:
+        'directory of the store [default: /var/lib/libvirt/images/cowherd; for qemu:///session: ~/.local/share/cowherd; for clouds: openstack/NAME in it]',
       env: 'COWHERD_STORE',
       helpGroup: 'GLOBAL',
       helpValue: 'DIR',
@@ -49,22 +50,94 @@ export abstract class BaseCommand extends Command {
     ...lockTimeoutFlag,
   };
 
+  /** Files that the user named. */
+  protected readonly files = { readFile: readingOnce(readNamedFile) };
+  /** Options that the user gave, without defaults and variables. */
+  private given: string[] = [];
+
+  /** Runs the work on this host; see {@link onEngine}. Refused for other engines. */
+  protected onHost<T>(flags: RunFlags, work: Work<Host, T>, kind?: WorkKind): Promise<T> {
+    const { readFile } = this.files;
+    const open = async (options: HostOptions): Promise<Host> => {
+      const host = await openHost(options);
+      nameConnection(host.hypervisor.uri, virshDefault());
+      return { ...host, readFile };
+    };
+    return this.onOpened(flags, kind, open, work);
+  }
+
   /**
-   * Opens the host, runs the work with cancellation and progress, and always closes the host. SIGINT (Ctrl-C), SIGTERM and SIGHUP
-   * (the terminal was closed) cancel it: current steps are finished, no new ones begin.
+   * Opens the engine of the connection, runs the work with cancellation and progress, and always closes the engine. What the engine
+   * cannot do is refused before. SIGINT (Ctrl-C), SIGTERM and SIGHUP (the terminal was closed) cancel the work: current steps are
+   * finished, no new ones begin.
    */
-  protected async onHost<T>(
-    flags: HostFlags & ConcurrencyFlags,
-    work: (host: Host, options: Required<Pick<WorkOptions, 'signal' | 'onProgress'>> & WorkOptions) => Promise<T>,
-    { isWatch = false, isReader = false }: WorkKind = {},
+  protected onEngine<T>(flags: RunFlags, work: Work<Engine, T>, kind?: WorkKind): Promise<T> {
+    const { readFile } = this.files;
+    const { concurrency } = flags;
+    const open = async (options: HostOptions): Promise<Engine> => {
+      const engine = await openEngine({ ...options, concurrency, readFile });
+      // virsh knows nothing of other platforms.
+      if (engine.about === thisHost) nameConnection(engine.uri, virshDefault());
+      return engine;
+    };
+    return this.onOpened(flags, kind, open, work);
+  }
+
+  /** Fails with NOT_SUPPORTED before anything is opened, if the engine cannot do what was asked. */
+  private async place(flags: RunFlags, fleets: WorkKind['fleets'] = []): Promise<Place> {
+    const place = await findPlace(flags, this.files);
+    for (const { path, reason } of place.ignored) this.logToStderr(`note: ${path} is ignored: ${reason}.`);
+    repeatFlags({ commands: this.config.commandIDs, ...place.repeated });
+    const verb = this.verb();
+    assertVerb(place.engine, verb);
+    assertOptions(place.engine, verb, this.given);
+    for (const fleet of fleets) assertKeys(place.engine, fleet);
+    return place;
+  }
+
+  private async onOpened<Opened extends { close(): Promise<void> }, T>(
+    flags: RunFlags,
+    { isWatch = false, isReader = false, fleets }: WorkKind = {},
+    open: (options: HostOptions) => Promise<Opened>,
+    work: Work<Opened, T>,
   ): Promise<T> {
     const progress = this.jsonEnabled() ? noProgress : showProgress(process.stderr);
     this.progress = progress;
+    const cancellation = this.cancellation(isWatch, isReader);
+    try {
+      const { connect, store } = await this.place(flags, fleets);
+      const opened = await open({
+        connect,
+        store,
+        sessions: flags['boot-concurrency'],
+        verb: this.verb(),
+        lockTimeoutMs: flags['lock-timeout'],
+        signal: cancellation.signal,
+        onLockWait: (text) => progress.listener({ kind: 'note', text }),
+      });
+      try {
+        return await work(opened, {
+          signal: isWatch ? AbortSignal.any([cancellation.signal, outputGone]) : cancellation.signal,
+          onProgress: progress.listener,
+          concurrency: flags.concurrency,
+          bootConcurrency: flags['boot-concurrency'],
+        });
+      } finally {
+        progress.stop();
+        await opened.close();
+      }
+    } finally {
+      cancellation.release();
+    }
+  }
+
+  private cancellation(isWatch: boolean, isReader: boolean): Cancellation {
+    const { progress } = this;
     const leave = (): never => {
       progress.stop();
       process.exit(exitCodes.INTERRUPTED);
     };
-    const cancellation = cancelOnSignals({
+    return cancelOnSignals({
       onFirst: () => {
         if (isReader) {
           this.report(reportOf(interrupted()));
@@ -78,41 +151,20 @@ export abstract class BaseCommand extends Command {
         leave();
       },
     });
-    try {
-      const { settings, ignored } = await readDefaults();
-      for (const { path, reason } of ignored) this.logToStderr(`note: ${path} is ignored: ${reason}.`);
-      const store = flags.store === process.env.COWHERD_STORE ? undefined : flags.store;
-      repeatFlags({ commands: this.config.commandIDs, store, connect: flags.connect });
-      const host = await openHost({
-        connect: flags.connect ?? settings.connect?.value,
-        store: flags.store ?? settings.store?.value,
-        sessions: flags['boot-concurrency'],
-        verb: this.id?.replaceAll(':', ' '),
-        lockTimeoutMs: flags['lock-timeout'],
-        signal: cancellation.signal,
-        onLockWait: (text) => progress.listener({ kind: 'note', text }),
-      });
-      nameConnection(host.hypervisor.uri, virshDefault());
-      try {
-        return await work(host, {
-          signal: isWatch ? AbortSignal.any([cancellation.signal, outputGone]) : cancellation.signal,
-          onProgress: progress.listener,
-          concurrency: flags.concurrency,
-          bootConcurrency: flags['boot-concurrency'],
-        });
-      } finally {
-        progress.stop();
-        await host.close();
-      }
-    } finally {
-      cancellation.release();
-    }
+  }
+
+  /** The command as it is typed, such as `base add`. */
+  private verb(): string {
+    return (this.id ?? '').replaceAll(':', ' ');
   }
 
   /** oclif would read missing arguments from a pipe: in a shell's `while read` loop it would take the loop's input for members. */
   protected override parse: Command['parse'] = async (options, argv) => {
     for (const arg of Object.values(options?.args ?? {})) arg.ignoreStdin = true;
-    return super.parse(options, argv);
+    const parsed = await super.parse(options, argv);
+    const values: Record<string, unknown> = parsed.flags;
+    this.given = parsed.raw.flatMap((token) => (token.type === 'flag' ? optionWords(token.flag, values[token.flag]) : []));
+    return parsed;
   };
 
   /** The words before and after `--`; those after it, including flags, are for the guest. */
@@ -121,11 +173,6 @@ export abstract class BaseCommand extends Command {
     return position < 0
       ? { own: [...this.argv], command: undefined }
       : { own: this.argv.slice(0, position), command: this.argv.slice(position + 1) };
-  }
-
-  /** Fleets and members from the words after a command, or from a fleet file. */
-  protected targets(host: Host, words: readonly string[], file?: string): Promise<Target[]> {
-    return findTargets(host, words, file);
   }
 
   /**
@@ -176,69 +223,6 @@ export abstract class BaseCommand extends Command {
   private logIfAny(text: string | undefined): void {
     if (text !== undefined) this.log(text);
   }
-
-  /** All output passes through here, so that text from guests or other programs cannot control the terminal. */
-  override log(message = ''): void {
-    this.progress.settle();
-    super.log(forStream(message, process.stdout));
-  }
-
-  /** Prints text wrapped to the width of the terminal. */
-  protected tell(message: string): void {
-    this.log(page(message));
-  }
-
-  override logToStderr(message = ''): void {
-    this.progress.settle();
-    super.logToStderr(forStream(message, process.stderr));
-  }
-
-  protected override logJson(document: unknown): void {
-    ux.stdout(jsonText(withFlagsIn(document)));
-  }
-
-  /** Prints text unchanged. */
-  protected logRaw(text: string): void {
-    this.progress.settle();
-    process.stdout.write(text);
-  }
-
-  /** Sets the exit code of the process, unless a higher one is set. */
-  protected exitWith(code: number): void {
-    process.exitCode = Math.max(Number(process.exitCode ?? 0), code);
-  }
-
-  /** oclif's own handling loses the exit code under --json and shows a stack for errors that the user can fix. */
-  override async catch(error: Error & { oclif?: { exit?: number }; exitCode?: number; code?: string; syscall?: string }): Promise<void> {
-    // Errors of the host, not of cowherd, such as a full /tmp.
-    if (!(error instanceof CowherdError) && error.syscall === 'uv_cwd') return this.catch(noDirectory(error));
-    if (!(error instanceof CowherdError) && hostFaults.has(error.code ?? '')) return this.catch(hostError(error));
-    const isOurs = error instanceof CowherdError;
-    const usage = !isOurs && (error.oclif?.exit !== undefined || error.constructor.name.endsWith('ParserError'));
-    if (usage && error.oclif?.exit === 0) throw error;
-    if (error.name === 'AbortError') return this.catch(interrupted());
-    const report: ErrorReport = isOurs
-      ? reportOf(error)
-      : usage
-        ? { code: 'BAD_USAGE', message: usageText(error.message), hint: `See "cowherd ${this.id?.replaceAll(':', ' ') ?? ''} --help".` }
-        : { code: 'BUG', message: error.message };
-    process.exitCode = isOurs ? error.exitCode : usage ? 2 : 1;
-    this.report(report);
-    if (report.code === 'BUG' && !this.jsonEnabled())
-      this.logToStderr(
-        `${withSourcePositions(error.stack ?? '')}\n→ This is a bug in cowherd ${this.config.version}. Please report it with the lines above.`,
-      );
-  }
-
-  private report(report: ErrorReport): void {
-    if (this.jsonEnabled()) {
-      this.logJson({ error: report });
-      return;
-    }
-    // Overwrite the ^C that the terminal shows.
-    if (report.code === 'INTERRUPTED' && process.stderr.isTTY) process.stderr.write('\r');
-    this.logToStderr(renderError(report));
-  }
 }
 
 interface WorkKind {
@@ -246,4 +230,6 @@ interface WorkKind {
   isWatch?: boolean;
   /** Changes nothing: a signal ends it immediately. */
   isReader?: boolean;
+  /** To create, as in a fleet file: keys that the engine cannot do are refused. */
+  fleets?: ReadonlyArray<Partial<FleetInput> & { name: string }>;
 }

@@ -3,6 +3,7 @@ import { findConfig, home } from '../adapters/host/config-files.js';
 import { chooseConnection } from '../adapters/libvirt/connection.js';
 import { type ConfigLayer, configOfEnvironment, type Settings, settle } from '../core/host/settings.js';
 import { defaultStore } from '../host.js';
+import { defaultCloudStore } from '../open-engine.js';
 
 /** Defaults for the command line: environment, then the project's cowherd.yaml, then the user's config.yaml. The library reads none. */
 
@@ -29,10 +30,13 @@ export async function readDefaults(): Promise<Defaults> {
   return { settings: settle(layers), ignored };
 }
 
+export { readNamedFile } from '../adapters/host/named-files.js';
 export { virshDefault } from '../adapters/libvirt/connection.js';
 
 /** The values used if nothing is set. */
 export async function builtInDefaults(connect: string | undefined): Promise<{ connect: string; store: string }> {
+  const ofCloud = connect === undefined ? undefined : await defaultCloudStore(connect);
+  if (connect !== undefined && ofCloud !== undefined) return { connect, store: ofCloud };
   const uri = await chooseConnection(connect, process.getuid?.() === 0);
   return { connect: uri, store: defaultStore(uri) };
 }

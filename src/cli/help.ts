@@ -35,6 +35,7 @@ const groups: Record<string, readonly string[]> = {
   ],
   NETWORK: ['network', 'forward-ssh', 'start-network'],
   LOGIN: ['seed', 'user-data', 'user-data-raw', 'meta-data', 'network-config', 'ssh-key', 'ssh-user', 'secret', 'keep-instance'],
+  CLOUD: ['flavor', 'key', 'az', 'security-group'],
   READINESS: ['wait', 'timeout'],
   RUN: ['concurrency', 'boot-concurrency', 'lock-timeout', 'dry-run', 'force', 'start', 'no-start', 'yes', 'print-diff'],
 };

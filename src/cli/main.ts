@@ -3,6 +3,7 @@ import type { Config } from '@oclif/core';
 import { reportEarly } from './early-errors.js';
 import { separateGuestCommand } from './guest-command.js';
 import { hostError, hostFaults } from './host-faults.js';
+import { withoutLeadingFlags } from './leading-flags.js';
 import { guardStreams } from './streams.js';
 
 /** The entry point of bin/run.js and bin/dev.js. */
@@ -44,8 +45,9 @@ function assumeUser(): void {
 }
 
 /** The command line, with `--` before a command for a guest: oclif looks for --help before the command runs. */
-function wordsOf(words: readonly string[], config: Config): string[] {
+function wordsOf(given: readonly string[], config: Config): string[] {
+  const words = withoutLeadingFlags(given, (id) => config.findCommand(id) !== undefined);
   const [first = '', ...rest] = words;
-  if (first !== 'ssh') return [...words];
+  if (first !== 'ssh') return words;
   return [first, ...separateGuestCommand(rest, Object.values(config.findCommand(first)?.flags ?? {}))];
 }

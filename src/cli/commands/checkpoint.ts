@@ -2,6 +2,7 @@ import { Args, Flags } from '@oclif/core';
 import { exitCodeOfOutcome } from '../../core/fleet/outcome.js';
 import { parseWaitFor } from '../../core/guest/stages.js';
 import { checkpoint } from '../../services/checkpoint/take.js';
+import { findTargets } from '../../services/fleet/targets.js';
 import { BaseCommand } from '../base-command.js';
 import { bootConcurrencyFlag, concurrencyFlags, dryRunFlag, fileFlag, waitFlags } from '../flags/run.js';
 import { renderOutcome } from '../render/outcome.js';
@@ -40,7 +41,7 @@ export default class Checkpoint extends BaseCommand {
     const { argv, flags } = await this.parse(Checkpoint);
     const wait = flags.wait === undefined ? undefined : parseWaitFor(flags.wait);
     return this.onHost(flags, async (host, work) => {
-      const targets = await this.targets(host, argv as string[], flags.file);
+      const targets = await findTargets(host, argv as string[], flags.file);
       return this.eachFleet(
         targets,
         ({ fleet, members }, share) =>

@@ -1,6 +1,7 @@
 import { Args, Flags } from '@oclif/core';
 import { limits } from '../../core/limits.js';
 import { compact, exitCodeOfCompact } from '../../services/fleet/compact.js';
+import { findTargets } from '../../services/fleet/targets.js';
 import { BaseCommand } from '../base-command.js';
 import { fileFlag } from '../flags/run.js';
 import { renderCompact } from '../render/compact.js';
@@ -30,7 +31,7 @@ export default class Compact extends BaseCommand {
   async run() {
     const { argv, flags } = await this.parse(Compact);
     return this.onHost(flags, async (host, work) => {
-      const targets = await this.targets(host, argv as string[], flags.file);
+      const targets = await findTargets(host, argv as string[], flags.file);
       return this.eachFleet(
         targets,
         ({ fleet, members }, share) => compact(host, { ...share(work), fleet, members }),

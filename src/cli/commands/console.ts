@@ -1,5 +1,6 @@
 import { Args } from '@oclif/core';
 import { CowherdError } from '../../core/errors.js';
+import type { Host } from '../../host.js';
 import { openConsole } from '../../services/guest/login.js';
 import { BaseCommand } from '../base-command.js';
 import { isTerminal } from '../terminal/confirm.js';
@@ -15,9 +16,13 @@ export default class Console extends BaseCommand {
 
   async run(): Promise<void> {
     const { argv, flags } = await this.parse(Console);
-    if (!isTerminal()) {
-      throw new CowherdError('BAD_USAGE', 'A console needs a terminal', { hint: 'To read its output instead: cowherd logs FLEET MEMBER' });
-    }
-    await this.onHost(flags, async (host) => this.exitWith(await openConsole(host, argv as string[])), { isWatch: true });
+    const open = async (host: Host): Promise<void> => {
+      if (!isTerminal())
+        throw new CowherdError('BAD_USAGE', 'A console needs a terminal', {
+          hint: 'To read its output instead: cowherd logs FLEET MEMBER',
+        });
+      this.exitWith(await openConsole(host, argv as string[]));
+    };
+    await this.onHost(flags, open, { isWatch: true });
   }
 }

@@ -1,5 +1,5 @@
 import { Args, Flags } from '@oclif/core';
-import { copyInFleets, exitCodeOfCopy } from '../../services/guest/copy.js';
+import { exitCodeOfCopy } from '../../services/guest/copy.js';
 import { transports } from '../../services/guest/run.js';
 import { BaseCommand } from '../base-command.js';
 import { concurrencyFlags, fileFlag, timeoutFlag } from '../flags/run.js';
@@ -40,8 +40,8 @@ export default class Cp extends BaseCommand {
 
   async run() {
     const { args, flags } = await this.parse(Cp);
-    return this.onHost(flags, async (host, work) => {
-      const outcomes = await copyInFleets(host, {
+    return this.onEngine(flags, async (engine, work) => {
+      const outcomes = await engine.copy({
         ...work,
         source: args.source,
         destination: args.destination,

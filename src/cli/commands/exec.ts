@@ -1,6 +1,6 @@
 import { Args, Flags } from '@oclif/core';
 import { CowherdError } from '../../core/errors.js';
-import { type ExecOutcome, execInFleets, exitCodeOfExec } from '../../services/guest/exec.js';
+import { type ExecOutcome, exitCodeOfExec } from '../../services/guest/exec.js';
 import { transports } from '../../services/guest/run.js';
 import { BaseCommand } from '../base-command.js';
 import { concurrencyFlags, fileFlag, timeoutFlag } from '../flags/run.js';
@@ -55,12 +55,12 @@ export default class Exec extends BaseCommand {
     const input = flags.stdin ? await readStdin() : undefined;
     const print = (line: string): void => (flags.raw ? this.logRaw(`${line}\n`) : this.log(line));
     const isLive = !this.jsonEnabled() && !flags.group;
-    return this.onHost(flags, async (host, work) => {
-      const outcomes = await execInFleets(host, {
+    return this.onEngine(flags, async (engine, work) => {
+      const outcomes = await engine.exec({
         ...work,
         // Output lines and a progress bar would overwrite each other.
         ...(isLive ? { ...new ExecView(print, flags.raw), onProgress: undefined } : {}),
-        targets: await this.targets(host, argv as string[], flags.file),
+        targets: await engine.findTargets(argv as string[], flags.file),
         command,
         via: flags.via,
         timeoutMs: flags.timeout,

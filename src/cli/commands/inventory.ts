@@ -1,6 +1,5 @@
 import { Args, Flags } from '@oclif/core';
 import { formatInventories, formatInventory, inventoryFormats } from '../../core/fleet/inventory.js';
-import { inventory } from '../../services/guest/inventory.js';
 import { BaseCommand } from '../base-command.js';
 import { fileFlag } from '../flags/run.js';
 
@@ -27,12 +26,12 @@ export default class Inventory extends BaseCommand {
 
   async run() {
     const { argv, flags } = await this.parse(Inventory);
-    return this.onHost(
+    return this.onEngine(
       flags,
-      async (host) => {
-        const targets = await this.targets(host, argv as string[], flags.file);
+      async (engine) => {
+        const targets = await engine.findTargets(argv as string[], flags.file);
         // In parallel, so that agents that do not answer delay the result only once.
-        const found = await Promise.all(targets.map(({ fleet, members }) => inventory(host, fleet, members)));
+        const found = await Promise.all(targets.map(({ fleet, members }) => engine.inventory(fleet, members)));
         const [only, ...others] = found;
         const isSingle = only !== undefined && others.length === 0;
         this.log(isSingle ? formatInventory(only, flags.format) : formatInventories(found, flags.format));

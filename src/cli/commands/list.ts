@@ -1,5 +1,4 @@
 import { parseStates } from '../../core/fleet/selection/member-filter.js';
-import { listFleets } from '../../services/fleet/status/status.js';
 import { filterFleets } from '../../services/fleet/status/status-filter.js';
 import { BaseCommand } from '../base-command.js';
 import { asksForJson, tableFlags } from '../flags/table.js';
@@ -26,12 +25,12 @@ export default class List extends BaseCommand {
     const { flags } = await this.parse(List);
     const states = flags.state === undefined ? undefined : parseStates(flags.state);
     const isFiltered = flags.problems || states !== undefined;
-    return this.onHost(
+    return this.onEngine(
       flags,
-      async (host) => {
-        const fleets = filterFleets(await listFleets(host), { problems: flags.problems, states });
+      async (engine) => {
+        const fleets = filterFleets(await engine.list(), { problems: flags.problems, states });
         if (flags.output === 'yaml') this.log(await yamlOutput({ fleets }));
-        else if (fleets.length > 0 || !isFiltered) this.log(renderFleets(fleets, host.fleets.root, flags));
+        else if (fleets.length > 0 || !isFiltered) this.log(renderFleets(fleets, engine.root, flags));
         if (fleets.length === 0 && isFiltered) this.logToStderr('No fleets match.');
         return { fleets };
       },

@@ -2,7 +2,8 @@ import { Args, Flags } from '@oclif/core';
 import type { Target } from '../../core/fleet/selection/targets.js';
 import { DisplayStream } from '../../core/guest/text.js';
 import { limits } from '../../core/limits.js';
-import { type LogsOptions, logs } from '../../services/guest/logs.js';
+import type { Engine } from '../../services/engine/engine.js';
+import type { LogsOptions } from '../../services/guest/logs.js';
 import { BaseCommand } from '../base-command.js';
 import { LabelledLines } from '../terminal/labelled.js';
 
@@ -33,23 +34,23 @@ export default class Logs extends BaseCommand {
 
   async run() {
     const { argv, flags } = await this.parse(Logs);
-    return this.onHost(
+    return this.onEngine(
       flags,
-      async (host, { signal }) => {
-        const targets = await this.targets(host, argv as string[], flags.file);
+      async (engine, { signal }) => {
+        const targets = await engine.findTargets(argv as string[], flags.file);
         const { tail, follow, raw } = flags;
-        if (this.jsonEnabled()) return this.document(await readAll(host, { targets, tail, signal }), targets);
+        if (this.jsonEnabled()) return this.document(await readAll(engine, { targets, tail, signal }), targets);
         const one = oneMember(targets);
         if (one) {
           // A terminal would interpret control characters; files and programs get the log unchanged.
           const stream = process.stdout.isTTY && !raw ? new DisplayStream() : undefined;
           const onText: LogsOptions['onText'] = (_name, text) => this.logRaw(stream?.push(text) ?? text);
-          await logs(host, { targets, tail, follow, signal, onText });
+          await engine.logs({ targets, tail, follow, signal, onText });
           this.logRaw(stream?.end() ?? '');
           return undefined;
         }
         const lines = new LabelledLines((line) => (raw ? this.logRaw(`${line}\n`) : this.log(line)), raw);
-        await logs(host, {
+        await engine.logs({
           ...{ targets, tail, follow, signal },
           onChosen: (names) => lines.align(names),
           onText: (name, text) => lines.push(name, text),
@@ -72,14 +73,14 @@ interface MemberLog {
   console: string;
 }
 
-async function readAll(host: Parameters<typeof logs>[0], options: Omit<LogsOptions, 'onText'>): Promise<MemberLog[]> {
+async function readAll(engine: Engine, options: Omit<LogsOptions, 'onText'>): Promise<MemberLog[]> {
   const parts = new Map<string, string[]>();
   const onText: LogsOptions['onText'] = (name, text) => {
     const own = parts.get(name);
     if (own === undefined) parts.set(name, [text]);
     else own.push(text);
   };
-  const results = await logs(host, { ...options, onText });
+  const results = await engine.logs({ ...options, onText });
   return results.map(({ member, truncated }) => ({ member, truncated, console: (parts.get(member) ?? []).join('') }));
 }
 

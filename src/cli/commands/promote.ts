@@ -1,5 +1,4 @@
 import { Args, Flags } from '@oclif/core';
-import { promote } from '../../services/base/promote.js';
 import { BaseCommand } from '../base-command.js';
 import { timeoutFlag } from '../flags/run.js';
 import { renderPromotion } from '../render/bases.js';
@@ -30,9 +29,9 @@ export default class Promote extends BaseCommand {
 
   async run() {
     const { argv, flags } = await this.parse(Promote);
-    return this.onHost(flags, async (host, work) => {
+    return this.onEngine(flags, async (engine, work) => {
       const { as, layered, stop, timeout: timeoutMs } = flags;
-      const result = await promote(host, { ...work, member: argv as string[], as, layered, stop, timeoutMs });
+      const result = await engine.promote({ ...work, member: argv as string[], as, layered, stop, timeoutMs });
       this.log(renderPromotion(result));
       for (const note of result.notes) this.logToStderr(page(`note: ${note}`, process.stderr));
       return result;

@@ -3,7 +3,6 @@ import { exitCodeOfOutcome } from '../../core/fleet/outcome.js';
 import { assertWhole } from '../../core/fleet/selection/targets.js';
 import { parseWaitFor } from '../../core/guest/stages.js';
 import { limits } from '../../core/limits.js';
-import { rebase } from '../../services/fleet/rebase/rebase.js';
 import { BaseCommand } from '../base-command.js';
 import { concurrencyFlags, dryRunFlag, waitFlags } from '../flags/run.js';
 import { renderOutcome } from '../render/outcome.js';
@@ -50,14 +49,14 @@ export default class Rebase extends BaseCommand {
   async run() {
     const { argv, flags } = await this.parse(Rebase);
     const wait = flags.wait === undefined ? undefined : parseWaitFor(flags.wait);
-    return this.onHost(flags, async (host, work) => {
-      const targets = await this.targets(host, argv as string[]);
+    return this.onEngine(flags, async (engine, work) => {
+      const targets = await engine.findTargets(argv as string[]);
       assertWhole('rebase', targets);
       return this.eachFleet(
         targets,
         // Waiting for canaries is part of the work: the next fleet begins when this one is done.
         ({ fleet }) =>
-          rebase(host, {
+          engine.rebase({
             ...work,
             fleet,
             base: flags.base,

@@ -1,10 +1,13 @@
 import { Args, Flags } from '@oclif/core';
-import { assertWhole } from '../../core/fleet/selection/targets.js';
+import { assertWhole, type Target } from '../../core/fleet/selection/targets.js';
 import type { Host } from '../../host.js';
+import type { Engine } from '../../services/engine/engine.js';
 import type { WrittenPage } from '../../services/fleet/status/page.js';
 import { reportAll, reportOne, type StoreReport } from '../../services/fleet/status/report.js';
+import { findTargets } from '../../services/fleet/targets.js';
 import { BaseCommand } from '../base-command.js';
 import { fileFlag } from '../flags/run.js';
+import { estimateCsv, renderEstimate } from '../render/estimate.js';
 import { renderDisk, renderReport, renderStoreReport, reportCsv } from '../render/report.js';
 import { bytes, plural } from '../terminal/format.js';
 
@@ -13,7 +16,7 @@ export default class Report extends BaseCommand {
   static override description = [
     'All sizes are bytes on disk.',
     'Savings are relative to one sparse full copy of the base image per member; the base image itself counts as used by cowherd.',
-    'Drift is the growth of an overlay since it was fresh.',
+    'Drift is the growth of an overlay since it was fresh.\n\nA cloud does not report how much its overlays use: there, all figures are estimates, without drift.',
   ].join(' ');
   static override examples = [
     { description: 'One fleet', command: '<%= config.bin %> <%= command.id %> lab' },
@@ -37,30 +40,36 @@ export default class Report extends BaseCommand {
 
   async run() {
     const { argv, flags } = await this.parse(Report);
-    return this.onHost(
-      flags,
-      async (host) => {
-        const named = argv.length === 0 && flags.file === undefined ? undefined : await this.targets(host, argv as string[], flags.file);
-        assertWhole('report', named ?? []);
-        const only = named?.length === 1 ? named[0]?.fleet : undefined;
-        const result =
-          only === undefined
-            ? await reportAll(
-                host,
-                named?.map(({ fleet }) => fleet),
-              )
-            : await reportOne(host, only);
-        const [first] = result.fleets;
-        const document = only === undefined || first === undefined ? result : { ...first, disk: result.disk };
-        if (result.failed.length > 0) this.exitWith(4);
-        if (flags.html !== undefined) return { ...document, html: await this.write(host, result, flags.html, named === undefined) };
-        if (flags.csv) this.log(reportCsv(result.fleets));
-        else if (only === undefined || first === undefined) this.log(renderStoreReport(result));
-        else this.log(`${renderReport(first)}\n${renderDisk(result.disk)}`);
-        return document;
-      },
-      { isReader: true },
-    );
+    const words = argv as string[];
+    const isWhole = words.length === 0 && flags.file === undefined;
+    const { html } = flags;
+    if (html === undefined) {
+      const show = async (engine: Engine): Promise<object> =>
+        this.show(engine, isWhole ? undefined : namesOf(await engine.findTargets(words, flags.file)), flags.csv);
+      return this.onEngine(flags, show, { isReader: true });
+    }
+    const write = async (host: Host): Promise<object> => {
+      const named = isWhole ? undefined : namesOf(await findTargets(host, words, flags.file));
+      const [only, ...others] = named ?? [];
+      const result = only !== undefined && others.length === 0 ? await reportOne(host, only) : await reportAll(host, named);
+      if (result.failed.length > 0) this.exitWith(4);
+      return { ...documentOf(result, named), html: await this.write(host, result, html, isWhole) };
+    };
+    return this.onHost(flags, write, { isReader: true });
+  }
+
+  private async show(engine: Engine, named: readonly string[] | undefined, isCsv: boolean): Promise<object> {
+    const result = await engine.report(named, { single: named?.length === 1 });
+    if (result.failed.length > 0) this.exitWith(4);
+    if ('estimated' in result) {
+      this.log(isCsv ? estimateCsv(result) : renderEstimate(result));
+      return result;
+    }
+    const [first] = result.fleets;
+    if (isCsv) this.log(reportCsv(result.fleets));
+    else if (named?.length !== 1 || first === undefined) this.log(renderStoreReport(result));
+    else this.log(`${renderReport(first)}\n${renderDisk(result.disk)}`);
+    return documentOf(result, named);
   }
 
   /** Only for a page, its modules are loaded. */
@@ -77,4 +86,16 @@ export default class Report extends BaseCommand {
     );
     return written;
   }
+}
+
+/** @throws BAD_USAGE */
+function namesOf(targets: readonly Target[]): string[] {
+  assertWhole('report', targets);
+  return targets.map(({ fleet }) => fleet);
+}
+
+/** The report of a single named fleet, or the whole one. */
+function documentOf(result: StoreReport, named: readonly string[] | undefined): object {
+  const [first] = result.fleets;
+  return named?.length === 1 && first !== undefined ? { ...first, disk: result.disk } : result;
 }

@@ -1,7 +1,6 @@
 import { Args, Flags } from '@oclif/core';
 import { exitCodeOfOutcome } from '../../core/fleet/outcome.js';
 import { parseWaitFor } from '../../core/guest/stages.js';
-import { reset } from '../../services/fleet/reset/reset.js';
 import { BaseCommand } from '../base-command.js';
 import { concurrencyFlag, concurrencyFlags, dryRunFlag, fileFlag, waitFlags } from '../flags/run.js';
 import { renderOutcome } from '../render/outcome.js';
@@ -55,12 +54,12 @@ export default class Reset extends BaseCommand {
   async run() {
     const { argv, flags } = await this.parse(Reset);
     const wait = flags.wait === undefined ? undefined : parseWaitFor(flags.wait);
-    return this.onHost(flags, async (host, work) => {
-      const targets = await this.targets(host, argv as string[], flags.file);
+    return this.onEngine(flags, async (engine, work) => {
+      const targets = await engine.findTargets(argv as string[], flags.file);
       return this.eachFleet(
         targets,
         ({ fleet, members }, share) =>
-          reset(host, {
+          engine.reset({
             ...share(work),
             fleet,
             members,

@@ -1,7 +1,6 @@
 import { Args, Flags } from '@oclif/core';
 import { exitCodeOfOutcome } from '../../core/fleet/outcome.js';
 import { assertWhole } from '../../core/fleet/selection/targets.js';
-import { resume } from '../../services/fleet/resume.js';
 import { BaseCommand } from '../base-command.js';
 import { concurrencyFlag, concurrencyFlags, fileFlag } from '../flags/run.js';
 import { renderResumed } from '../render/outcome.js';
@@ -24,12 +23,12 @@ export default class Resume extends BaseCommand {
 
   async run() {
     const { argv, flags } = await this.parse(Resume);
-    return this.onHost(flags, async (host, work) => {
-      const targets = await this.targets(host, argv as string[], flags.file);
+    return this.onEngine(flags, async (engine, work) => {
+      const targets = await engine.findTargets(argv as string[], flags.file);
       assertWhole('resume', targets);
       return this.eachFleet(
         targets,
-        ({ fleet }, share) => resume(host, { ...share(work), fleet, force: flags.force }),
+        ({ fleet }, share) => engine.resume({ ...share(work), fleet, force: flags.force }),
         renderResumed,
         exitCodeOfOutcome,
       );

@@ -1,17 +1,20 @@
 import { Args, Flags } from '@oclif/core';
+import { lackOf, optionWords } from '../../core/engine/declaration.js';
 import { CowherdError } from '../../core/errors.js';
 import { exitCodeOfOutcome } from '../../core/fleet/outcome.js';
 import { parseWaitFor } from '../../core/guest/stages.js';
 import { formatRange, limits } from '../../core/limits.js';
 import type { FleetInput } from '../../core/spec/spec.js';
-import { spawnBootOnce } from '../../services/clone/boot-once.js';
+import type { Ports } from '../../ports/index.js';
+import type { Engine } from '../../services/engine/engine.js';
+import type { WorkOptions } from '../../services/fleet/access.js';
 import { readFleetFile } from '../../services/fleet/file.js';
 import { spawnDefaults } from '../../services/fleet/spawn/input/defaults.js';
 import type { SpawnOptions } from '../../services/fleet/spawn/input/options.js';
-import { spawn } from '../../services/fleet/spawn/spawn.js';
 import { readPublicKeys, readSecretValues } from '../../services/guest/seeds.js';
 import { BaseCommand } from '../base-command.js';
 import { readDefaults } from '../defaults.js';
+import { placementFlags, placementOf } from '../flags/placement.js';
 import { concurrencyFlags, dryRunFlag, fileFlag, waitFlags } from '../flags/run.js';
 import { parseVariables, seedFlags, specFlags, specOf } from '../flags/spec.js';
 import { renderOutcome } from '../render/outcome.js';
@@ -62,12 +65,18 @@ export default class Spawn extends BaseCommand {
       command: '<%= config.bin %> <%= command.id %> lab --from-running secure --count 5 --share-tpm',
     },
     { description: 'A lab of several fleets', command: '<%= config.bin %> <%= command.id %> --file lab.yaml' },
+    {
+      description: 'Twelve servers on OpenStack, from an image of the cloud',
+      command:
+        '<%= config.bin %> <%= command.id %> lab --connect openstack://CLOUD --base debian-12 --flavor m1.small --network network=private --count 12 --wait ssh',
+    },
   ];
   static override args = { fleet: Args.string({ description: 'name of the fleet' }) };
   static override flags = {
     base: Flags.string({
       char: 'b',
-      description: 'base image of a new fleet: a file, or the name of an image in the store; with a dot or a slash it is a file (./golden)',
+      description:
+        'base image of a new fleet: a file, or the name of an image in the store or of the cloud; with a dot or a slash it is a file (./golden)',
       helpValue: 'FILE|NAME',
     }),
     'from-domain': Flags.string({
@@ -106,6 +115,7 @@ export default class Spawn extends BaseCommand {
     'trust-chain': Flags.boolean({ description: 'accept an image that has a backing file, and flatten it' }),
     start: Flags.boolean({ description: 'start the members [default: yes]', default: true, allowNo: true }),
     ...seedFlags,
+    ...placementFlags,
     ...waitFlags(),
     ...concurrencyFlags,
     ...dryRunFlag,
@@ -118,12 +128,12 @@ export default class Spawn extends BaseCommand {
     specOf(flags);
     const wait = flags.wait === undefined ? undefined : parseWaitFor(flags.wait);
     const secretWords = parseVariables(flags.secret, '--secret');
-    return this.onHost(flags, async (host, work) => {
-      const inputs = await this.inputs(host, args.fleet, flags.file);
-      const secrets = await readSecretValues(host, secretWords);
-      const sshKeys = await readPublicKeys(host, flags['ssh-key']);
-      const defaults = await spawnDefaults(host, (await readDefaults()).settings);
-      const options = (input: Partial<FleetInput> & { name: string }): SpawnOptions => ({
+    const inputs = await inputsOf(this.files, args.fleet, flags.file);
+    const run = async (engine: Engine, work: WorkOptions): Promise<object> => {
+      const secrets = await readSecretValues(this.files, secretWords);
+      const sshKeys = await readPublicKeys(this.files, flags['ssh-key']);
+      const defaults = possible(engine, await spawnDefaults(this.files, (await readDefaults()).settings));
+      const options = (input: Input): SpawnOptions => ({
         ...work,
         fleet: input.name,
         base: flags.base ?? input.base,
@@ -131,6 +141,8 @@ export default class Spawn extends BaseCommand {
         fromRunning: flags['from-running'],
         keepFrozen: flags['keep-frozen'],
         shareTpm: flags['share-tpm'],
+        bootOnce: flags['boot-once'],
+        placement: placementOf(flags, input.placement),
         count: flags.count ?? input.count,
         format: flags.format ?? input.format,
         trustChain: flags['trust-chain'] || input.trustChain,
@@ -156,31 +168,37 @@ export default class Spawn extends BaseCommand {
       const byName = new Map(inputs.map((input) => [input.name, input]));
       return this.eachFleet(
         [...byName.keys()].map((fleet) => ({ fleet, members: [] })),
-        ({ fleet }, share) => (flags['boot-once'] ? spawnBootOnce : spawn)(host, share(options(byName.get(fleet) ?? { name: fleet }))),
+        ({ fleet }, share) => engine.spawn(share(options(byName.get(fleet) ?? { name: fleet }))),
         renderOutcome,
         exitCodeOfOutcome,
       );
-    });
+    };
+    return this.onEngine(flags, run, { fleets: inputs });
   }
+}
 
-  /** The requested fleets: all of a file, or the named one. */
-  private async inputs(
-    host: Parameters<typeof readFleetFile>[0],
-    fleet: string | undefined,
-    file: string | undefined,
-  ): Promise<Array<Partial<FleetInput> & { name: string }>> {
-    if (file === undefined) {
-      if (fleet !== undefined) return [{ name: fleet }];
-      throw new CowherdError('BAD_USAGE', 'No fleet given', {
-        hint: 'Give a name: cowherd spawn lab --base golden.qcow2 --count 10, or a fleet file: --file lab.yaml',
-      });
-    }
-    const inFile = await readFleetFile(host, file);
-    if (fleet === undefined) return inFile;
-    const chosen = inFile.find((input) => input.name === fleet);
-    if (chosen !== undefined) return [chosen];
-    throw new CowherdError('BAD_USAGE', `${file} has no fleet ${fleet}`, {
-      hint: `Use one of its fleets: ${inFile.map((input) => input.name).join(', ')}.`,
+type Input = Partial<FleetInput> & { name: string };
+
+/** The requested fleets: all of a file, or the named one. */
+async function inputsOf(files: Pick<Ports, 'readFile'>, fleet: string | undefined, file: string | undefined): Promise<Input[]> {
+  if (file === undefined) {
+    if (fleet !== undefined) return [{ name: fleet }];
+    throw new CowherdError('BAD_USAGE', 'No fleet given', {
+      hint: 'Give a name: cowherd spawn lab --base golden.qcow2 --count 10, or a fleet file: --file lab.yaml',
     });
   }
+  const inFile = await readFleetFile(files, file);
+  if (fleet === undefined) return inFile;
+  const chosen = inFile.find((input) => input.name === fleet);
+  if (chosen !== undefined) return [chosen];
+  throw new CowherdError('BAD_USAGE', `${file} has no fleet ${fleet}`, {
+    hint: `Use one of its fleets: ${inFile.map((input) => input.name).join(', ')}.`,
+  });
+}
+
+/** Defaults from configuration files apply to several engines. Those that this one cannot use are omitted. */
+function possible({ about }: Engine, defaults: NonNullable<SpawnOptions['defaults']>): NonNullable<SpawnOptions['defaults']> {
+  const isPossible = ([name, value]: [string, unknown]): boolean =>
+    optionWords(name, value).every((words) => lackOf(about, 'spawn', words) === undefined);
+  return Object.fromEntries(Object.entries(defaults).filter(isPossible));
 }

@@ -1,5 +1,4 @@
 import { Args } from '@oclif/core';
-import { login } from '../../services/guest/login.js';
 import { BaseCommand } from '../base-command.js';
 
 export default class Ssh extends BaseCommand {
@@ -20,6 +19,6 @@ export default class Ssh extends BaseCommand {
   async run(): Promise<void> {
     const { own, command = [] } = this.splitAtHyphens();
     const { argv, flags } = await this.parse(Ssh, own);
-    await this.onHost(flags, async (host) => this.exitWith(await login(host, argv as string[], command)), { isWatch: true });
+    await this.onEngine(flags, async (engine) => this.exitWith(await engine.login(argv as string[], command)), { isWatch: true });
   }
 }

@@ -1,7 +1,6 @@
 import { Args, Flags } from '@oclif/core';
 import { exitCodeOfOutcome } from '../../core/fleet/outcome.js';
 import { parseWaitFor } from '../../core/guest/stages.js';
-import { start } from '../../services/fleet/power.js';
 import { BaseCommand } from '../base-command.js';
 import { concurrencyFlags, dryRunFlag, fileFlag, waitFlags } from '../flags/run.js';
 import { renderOutcome } from '../render/outcome.js';
@@ -32,12 +31,12 @@ export default class Start extends BaseCommand {
   async run() {
     const { argv, flags } = await this.parse(Start);
     const wait = flags.wait === undefined ? undefined : parseWaitFor(flags.wait);
-    return this.onHost(flags, async (host, work) => {
-      const targets = await this.targets(host, argv as string[], flags.file);
+    return this.onEngine(flags, async (engine, work) => {
+      const targets = await engine.findTargets(argv as string[], flags.file);
       return this.eachFleet(
         targets,
         ({ fleet, members }, share) =>
-          start(host, { ...share(work), fleet, members, wait, timeoutMs: flags.timeout, force: flags.force, dryRun: flags['dry-run'] }),
+          engine.start({ ...share(work), fleet, members, wait, timeoutMs: flags.timeout, force: flags.force, dryRun: flags['dry-run'] }),
         renderOutcome,
         exitCodeOfOutcome,
       );

@@ -1,12 +1,10 @@
 import { Args, Flags } from '@oclif/core';
 import { parseStates } from '../../core/fleet/selection/member-filter.js';
 import type { Target } from '../../core/fleet/selection/targets.js';
-import type { Host } from '../../host.js';
-import { Changes } from '../../services/events/changes.js';
-import { recoverFleet } from '../../services/fleet/recover.js';
-import { type FleetStatus, status } from '../../services/fleet/status/status.js';
+import { changesOf } from '../../services/engine/changes-of.js';
+import type { Engine } from '../../services/engine/engine.js';
+import type { FleetStatus } from '../../services/fleet/status/status.js';
 import { filterStatus } from '../../services/fleet/status/status-filter.js';
-import { allFleets } from '../../services/fleet/targets.js';
 import { BaseCommand } from '../base-command.js';
 import { fileFlag } from '../flags/run.js';
 import { asksForJson, tableFlags } from '../flags/table.js';
@@ -62,16 +60,16 @@ export default class Status extends BaseCommand {
     const states = flags.state === undefined ? undefined : parseStates(flags.state);
     const isFiltered = flags.problems || states !== undefined;
     const isAll = argv.length === 0 && flags.file === undefined;
-    return this.onHost(
+    return this.onEngine(
       flags,
-      async (host, { signal }) => {
-        const targets = isAll ? await allFleets(host) : await this.targets(host, argv as string[], flags.file);
+      async (engine, { signal }) => {
+        const targets = isAll ? await allFleets(engine) : await engine.findTargets(argv as string[], flags.file);
         const look = async ({ fleet, members }: Target): Promise<FleetStatus> => {
-          if (flags.recover) await recoverFleet(host, fleet);
-          return filterStatus(await status(host, fleet, flags), { members, problems: flags.problems, states });
+          if (flags.recover) await engine.recover(fleet);
+          return filterStatus(await engine.status(fleet, flags), { members, problems: flags.problems, states });
         };
-        if (flags.watch) return this.watch(host, targets, look, flags, signal);
-        if (targets.length === 0) this.log(renderFleets([], host.fleets.root, flags));
+        if (flags.watch) return this.watch(engine, targets, look, flags, signal);
+        if (targets.length === 0) this.log(renderFleets([], engine.root, flags));
         const found: FleetStatus[] = [];
         const document = await this.eachFleet(targets, look, (result) => {
           found.push(result);
@@ -91,14 +89,14 @@ export default class Status extends BaseCommand {
   }
 
   private async watch(
-    host: Host,
+    engine: Engine,
     targets: readonly Target[],
     look: (target: Target) => Promise<FleetStatus>,
     view: TableView,
     signal: AbortSignal,
   ): Promise<undefined> {
-    const changes = new Changes(
-      host,
+    const changes = await changesOf(
+      engine,
       targets.map(({ fleet }) => fleet),
       signal,
     );
@@ -111,6 +109,10 @@ export default class Status extends BaseCommand {
       await changes.next(watchMs);
     }
   }
+}
+
+async function allFleets(engine: Engine): Promise<Target[]> {
+  return (await engine.fleetNames()).map((fleet) => ({ fleet, members: [] }));
 }
 
 /** Whether the fleet itself has no problem. */

@@ -1,6 +1,5 @@
 import { Args, Flags } from '@oclif/core';
 import { exitCodeOfOutcome } from '../../core/fleet/outcome.js';
-import { stop } from '../../services/fleet/power.js';
 import { BaseCommand } from '../base-command.js';
 import { concurrencyFlag, dryRunFlag, fileFlag, timeoutFlag } from '../flags/run.js';
 import { renderOutcome } from '../render/outcome.js';
@@ -29,12 +28,12 @@ export default class Stop extends BaseCommand {
 
   async run() {
     const { argv, flags } = await this.parse(Stop);
-    return this.onHost(flags, async (host, work) => {
-      const targets = await this.targets(host, argv as string[], flags.file);
+    return this.onEngine(flags, async (engine, work) => {
+      const targets = await engine.findTargets(argv as string[], flags.file);
       return this.eachFleet(
         targets,
         ({ fleet, members }, share) =>
-          stop(host, { ...share(work), fleet, members, force: flags.force, timeoutMs: flags.timeout, dryRun: flags['dry-run'] }),
+          engine.stop({ ...share(work), fleet, members, force: flags.force, timeoutMs: flags.timeout, dryRun: flags['dry-run'] }),
         renderOutcome,
         exitCodeOfOutcome,
       );

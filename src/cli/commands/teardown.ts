@@ -2,9 +2,7 @@ import { Args, Flags } from '@oclif/core';
 import { CowherdError } from '../../core/errors.js';
 import { exitCodeOfOutcome } from '../../core/fleet/outcome.js';
 import type { Target } from '../../core/fleet/selection/targets.js';
-import type { Host } from '../../host.js';
-import { teardown } from '../../services/fleet/teardown/teardown.js';
-import { teardownLoss } from '../../services/fleet/teardown/teardown-loss.js';
+import type { Engine } from '../../services/engine/engine.js';
 import { BaseCommand } from '../base-command.js';
 import { bootConcurrencyFlag, concurrencyFlags, dryRunFlag, fileFlag } from '../flags/run.js';
 import { renderOutcome } from '../render/outcome.js';
@@ -43,22 +41,22 @@ export default class Teardown extends BaseCommand {
 
   async run() {
     const { argv, flags } = await this.parse(Teardown);
-    return this.onHost(flags, async (host, work) => {
-      const targets = await this.targets(host, argv as string[], flags.file);
-      if (!flags.yes && !flags['dry-run']) await this.ask(host, targets, work.signal);
+    return this.onEngine(flags, async (engine, work) => {
+      const targets = await engine.findTargets(argv as string[], flags.file);
+      if (!flags.yes && !flags['dry-run']) await this.ask(engine, targets, work.signal);
       return this.eachFleet(
         targets,
         ({ fleet, members }, share) =>
-          teardown(host, { ...share(work), fleet, members, withBase: flags['with-base'], dryRun: flags['dry-run'] }),
+          engine.teardown({ ...share(work), fleet, members, withBase: flags['with-base'], dryRun: flags['dry-run'] }),
         renderOutcome,
         exitCodeOfOutcome,
       );
     });
   }
 
-  private async ask(host: Host, targets: readonly Target[], signal: AbortSignal): Promise<void> {
+  private async ask(engine: Engine, targets: readonly Target[], signal: AbortSignal): Promise<void> {
     const losses: string[] = [];
-    for (const { fleet, members } of targets) losses.push(`${fleet}: ${renderLoss(await teardownLoss(host, fleet, members))}`);
+    for (const { fleet, members } of targets) losses.push(`${fleet}: ${renderLoss(await engine.teardownLoss(fleet, members))}`);
     const what = targets.map(({ fleet, members }) => (members.length > 0 ? `members ${members.join(',')} of ${fleet}` : fleet)).join(', ');
     if (!isTerminal() || this.jsonEnabled()) {
       throw new CowherdError(

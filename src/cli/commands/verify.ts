@@ -1,5 +1,5 @@
 import { Args, Flags } from '@oclif/core';
-import { exitCodeOfVerification, verifyStore } from '../../services/verify/verify.js';
+import { exitCodeOfVerification } from '../../services/verify/verify.js';
 import { BaseCommand } from '../base-command.js';
 import { renderVerification } from '../render/verify.js';
 
@@ -27,8 +27,8 @@ export default class Verify extends BaseCommand {
 
   async run() {
     const { args, flags } = await this.parse(Verify);
-    return this.onHost(flags, async (host, work) => {
-      const result = await verifyStore(host, { ...work, fleet: args.fleet, fix: flags.fix, deep: flags.deep });
+    return this.onEngine(flags, async (engine, work) => {
+      const result = await engine.verify({ ...work, fleet: args.fleet, fix: flags.fix, deep: flags.deep });
       this.log(renderVerification(result));
       this.exitWith(exitCodeOfVerification(result));
       return result;

@@ -29,6 +29,8 @@ export interface World {
   bases(asked: Asked): string[];
   members(asked: Asked, fleet: string): string[];
   libvirtNames(kind: 'networks' | 'domains'): string[];
+  /** Clouds of clouds.yaml. */
+  clouds(): string[];
 }
 
 /** `text` replaces the whole word under the cursor. */
@@ -151,7 +153,7 @@ function valuesOf(flag: FlagShape | undefined, asked: Asked, world: World, curre
       return stages.filter((stage) => !done.split(',').includes(stage)).map((stage) => `${done}${stage}`);
     }
     case 'connect':
-      return ['qemu:///system', 'qemu:///session'];
+      return ['qemu:///system', 'qemu:///session', ...world.clouds().map((cloud) => `openstack://${cloud}`), 'openstack:///'];
     default:
       return [];
   }

@@ -21,6 +21,8 @@ export function storesOf(asked: Asked): string[] {
   if (store !== undefined) return [resolve(store.replace(/^~(?=\/|$)/, home()))];
   const connect = settings.find((one) => one.connect)?.connect;
   const own = join(process.env.XDG_DATA_HOME || join(home(), '.local', 'share'), 'cowherd');
+  // The directory of a cloud is named after its settings, which are not read here.
+  if (/^openstack:/i.test(connect ?? '')) return list(join(own, 'openstack')).map((name) => join(own, 'openstack', name));
   if (connect !== undefined) return [/\/system(\?.*)?$/.test(connect) ? systemStore : own];
   return process.getuid?.() === 0 ? [systemStore] : [systemStore, own];
 }
@@ -54,6 +56,19 @@ export function libvirtNames(kind: 'networks' | 'domains'): string[] {
       : ['/etc/libvirt/qemu', session];
   const found = places.flatMap((place) => list(place).flatMap((file) => /^([^.].*)\.xml$/.exec(file)?.[1] ?? []));
   return [...new Set(found)].sort();
+}
+
+/** The names of the first clouds.yaml, where the OpenStack clients look for it. */
+export function clouds(): string[] {
+  const config = process.env.XDG_CONFIG_HOME || join(home(), '.config');
+  const places = [process.env.OS_CLIENT_CONFIG_FILE, 'clouds.yaml', join(config, 'openstack/clouds.yaml'), '/etc/openstack/clouds.yaml'];
+  const path = places.find((place) => place !== undefined && place !== '' && existsSync(place));
+  if (path === undefined || lstatSync(path).size > 1024 * 1024) return [];
+  const [, block = ''] = /^clouds:[ \t]*\n((?:(?:[ \t].*)?\n)*)/m.exec(`${readFileSync(path, 'utf8')}\n`) ?? [];
+  const [, indent = ''] = /^([ \t]+)\S/m.exec(block) ?? [];
+  return [...block.matchAll(/^([ \t]+)([\w.-]+):[ \t]*$/gm)].flatMap(([, before, cloud]) =>
+    before === indent && cloud !== undefined ? [cloud] : [],
+  );
 }
 
 function namesIn(asked: Asked, room: 'fleets' | 'bases'): string[] {

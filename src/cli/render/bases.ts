@@ -47,7 +47,7 @@ export function renderBases(bases: readonly BaseListing[], damaged: ReadonlyArra
 export function renderBase(base: BaseListing & { source?: string; generalisation?: HygieneWarning[] }): string {
   const rows: Array<[string, string]> = [
     ['base', base.ref],
-    ['sha256', base.digest],
+    [base.hash, base.digest],
     ['file', base.path],
     ['format', base.format],
     ['on disk', bytes(base.allocatedBytes)],

@@ -1,5 +1,4 @@
 import { Args, Flags } from '@oclif/core';
-import { addBase } from '../../../services/base/bases.js';
 import { BaseCommand } from '../../base-command.js';
 import { renderBase } from '../../render/bases.js';
 import { page } from '../../terminal/layout.js';
@@ -20,9 +19,9 @@ export default class BaseAdd extends BaseCommand {
 
   async run() {
     const { args, flags } = await this.parse(BaseAdd);
-    return this.onHost(flags, async (host, work) => {
+    return this.onEngine(flags, async ({ bases }, work) => {
       const request = { path: args.file, name: flags.name, format: flags.format, trustChain: flags['trust-chain'] };
-      const result = await addBase(host, request, work);
+      const result = await bases.add(request, work);
       this.log(`${renderBase(result)}\n${result.how === 'already there' ? 'Already in the store.' : `Imported (${result.how}).`}`);
       if (result.warning !== undefined) this.logToStderr(page(`note: ${result.warning}`, process.stderr));
       return result;

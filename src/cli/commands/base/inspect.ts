@@ -1,5 +1,4 @@
 import { Args } from '@oclif/core';
-import { inspectBase } from '../../../services/base/bases.js';
 import { BaseCommand } from '../../base-command.js';
 import { renderBase } from '../../render/bases.js';
 
@@ -10,10 +9,10 @@ export default class BaseInspect extends BaseCommand {
 
   async run() {
     const { args, flags } = await this.parse(BaseInspect);
-    return this.onHost(
+    return this.onEngine(
       flags,
-      async (host) => {
-        const base = await inspectBase(host, args.base);
+      async ({ bases }) => {
+        const base = await bases.inspect(args.base);
         this.log(renderBase(base));
         return base;
       },

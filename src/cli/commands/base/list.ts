@@ -1,4 +1,3 @@
-import { listBases } from '../../../services/base/bases.js';
 import { BaseCommand } from '../../base-command.js';
 import { renderBases } from '../../render/bases.js';
 
@@ -8,10 +7,10 @@ export default class BaseList extends BaseCommand {
 
   async run() {
     const { flags } = await this.parse(BaseList);
-    return this.onHost(
+    return this.onEngine(
       flags,
-      async (host) => {
-        const result = await listBases(host);
+      async ({ bases }) => {
+        const result = await bases.list();
         this.log(renderBases(result.bases, result.damaged));
         return result;
       },

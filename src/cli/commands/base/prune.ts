@@ -1,5 +1,4 @@
 import { Flags } from '@oclif/core';
-import { pruneBases } from '../../../services/base/prune.js';
 import { BaseCommand } from '../../base-command.js';
 import { renderPrune } from '../../render/bases.js';
 
@@ -18,8 +17,8 @@ export default class BasePrune extends BaseCommand {
 
   async run() {
     const { flags } = await this.parse(BasePrune);
-    return this.onHost(flags, async (host, options) => {
-      const result = await pruneBases(host, { ...options, remove: flags.yes, keepNewest: flags['keep-newest'] });
+    return this.onEngine(flags, async ({ bases }, options) => {
+      const result = await bases.prune({ ...options, remove: flags.yes, keepNewest: flags['keep-newest'] });
       this.log(renderPrune(result));
       return result;
     });

@@ -1,5 +1,4 @@
 import { Args } from '@oclif/core';
-import { removeBase } from '../../../services/base/bases.js';
 import { BaseCommand } from '../../base-command.js';
 import { bytes } from '../../terminal/format.js';
 
@@ -10,8 +9,8 @@ export default class BaseRemove extends BaseCommand {
 
   async run() {
     const { args, flags } = await this.parse(BaseRemove);
-    return this.onHost(flags, async (host, options) => {
-      const result = await removeBase(host, args.base, undefined, options);
+    return this.onEngine(flags, async ({ bases }, options) => {
+      const result = await bases.remove(args.base, options);
       this.tell(`${result.name}: removed, ${bytes(result.freedBytes)} freed`);
       return result;
     });

@@ -1,5 +1,4 @@
 import { Args } from '@oclif/core';
-import { verifyBase } from '../../../services/base/verify.js';
 import { BaseCommand } from '../../base-command.js';
 import { page } from '../../terminal/layout.js';
 
@@ -12,10 +11,10 @@ export default class BaseVerify extends BaseCommand {
 
   async run() {
     const { args, flags } = await this.parse(BaseVerify);
-    return this.onHost(flags, async (host, work) => {
-      const result = await verifyBase(host, args.base, work);
+    return this.onEngine(flags, async ({ bases }, work) => {
+      const result = await bases.verify(args.base, work);
       const below = result.layers.length === 0 ? '' : `; and below it ${result.layers.join(', ')}`;
-      this.tell(`${result.name}: as imported, sha256 ${result.digest}${below}`);
+      this.tell(`${result.name}: as imported, ${result.hash} ${result.digest}${below}`);
       if (result.warning !== undefined) this.logToStderr(page(`note: ${result.warning}`, process.stderr));
       return result;
     });
