@@ -1,7 +1,7 @@
 /**
  * Preloaded into a run of cowherd (`node --import`), it counts persistent changes of the run and kills it with SIGKILL at one of them.
  * cowherd itself is unchanged. A change is anything that outlives the process: a call that writes to the file system, a child process
- * that does, a command to libvirt.
+ * that does, a command to libvirt, an HTTP request that changes something.
  *
  *   CWT_CHANGES=FILE   append a line for each change, before it happens
  *   CWT_KILL_AT=N      kill at the Nth change (from 1), before it happens
@@ -11,6 +11,8 @@
  */
 import childProcess from 'node:child_process';
 import fs from 'node:fs';
+import http from 'node:http';
+import https from 'node:https';
 import { syncBuiltinESMExports } from 'node:module';
 
 const { CWT_CHANGES, CWT_KILL_AT, CWT_KILL_ON, CWT_KILL_LATE, CWT_SIGNAL } = process.env;
@@ -138,4 +140,23 @@ childProcess.spawn = (file, args = [], options) => {
   }
   return child;
 };
+
+/** Requests that only read, besides GET: a login, a console log. */
+const questions = /^(GET|HEAD|OPTIONS) |\/auth\/tokens$| os-getConsoleOutput$/;
+/** The action in the body tells requests to one URL apart. */
+const actionIn = (path, body) => (path.endsWith('/action') ? ` ${Object.keys(JSON.parse(body))[0]}` : '');
+for (const module of [http, https]) {
+  const { request } = module;
+  module.request = (...args) => {
+    const sent = request(...args);
+    const { end } = sent;
+    sent.end = function (body, ...rest) {
+      const line = `${this.method} ${this.path}${actionIn(this.path, body)}`;
+      // Late: the server has done it, and the run has not read the reply.
+      if (!questions.test(line)) this.once('response', change(line));
+      return end.call(this, body, ...rest);
+    };
+    return sent;
+  };
+}
 syncBuiltinESMExports();

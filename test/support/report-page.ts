@@ -93,7 +93,17 @@ function listingOf(ref: string, fleets: string[], text: string | undefined): Bas
   const [name = ''] = ref.split('@');
   const isFirst = name === 'golden';
   return {
-    ...{ name, ref, digest, format: 'qcow2', virtualBytes: 2048 * MiB, allocatedBytes: 350 * MiB, importedAt: time(0), path: '/store' },
+    ...{
+      name,
+      ref,
+      digest,
+      hash: 'sha256' as const,
+      format: 'qcow2',
+      virtualBytes: 2048 * MiB,
+      allocatedBytes: 350 * MiB,
+      importedAt: time(0),
+      path: '/store',
+    },
     ...{ depth: isFirst ? 1 : 2, layers: isFirst ? [] : [`golden@${digest.slice(0, 12)}`], memory: null, fleets: isFirst ? fleets : [] },
     promotedFrom: null,
     problems: text === undefined ? [] : [text],

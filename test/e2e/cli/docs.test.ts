@@ -2,6 +2,7 @@ import { chmod, copyFile, mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { describe, expect, inject, it } from 'vitest';
+import { StatefulCloud } from '../../fakes/openstack/stateful/stateful-cloud.js';
 import { type Block, commandsOf, pages, readPage, repository, type ShownCommand } from '../../support/docs/pages.js';
 import { exceptions, planned, type World } from '../../support/docs/plan.js';
 import { bin, Lab, virsh } from '../../support/lab.js';
@@ -78,6 +79,15 @@ class Stage {
   }
 }
 
+/** A clouds.yaml with one cloud, from OS_* variables. */
+function cloudsFile(
+  name: string,
+  { OS_AUTH_URL, OS_USERNAME, OS_PASSWORD, OS_PROJECT_NAME, OS_REGION_NAME }: Record<string, string>,
+): string {
+  const auth = { auth_url: OS_AUTH_URL, username: OS_USERNAME, password: OS_PASSWORD, project_name: OS_PROJECT_NAME };
+  return JSON.stringify({ clouds: { [name]: { auth, region_name: OS_REGION_NAME } } });
+}
+
 const blocks = pages.flatMap((page) => readPage(page).blocks);
 const blocksOf = (section: string): Block[] => blocks.filter((block) => block.section === section);
 
@@ -145,6 +155,26 @@ describe.concurrent('the commands of the documentation run', () => {
       await execa('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', 'qcow2', '-b', disk, join(lab.scratch, 'clone.qcow2')]);
       expect(await stage.perform('snapshots')).toBe(5);
     } finally {
+      await lab.close();
+    }
+  });
+
+  it('on OpenStack, against a fake cloud', async () => {
+    const lab = await Lab.open();
+    const cloud = await StatefulCloud.start({ now: () => performance.now(), networks: ['private'] });
+    try {
+      // Its guests have no ssh server.
+      const stage = new Stage(lab, ['web'], {}, [
+        [/ --wait ssh/, ''],
+        [/m1\.small/, 'cow.tiny'],
+        [/^(cowherd .* teardown web)$/, '$1 --yes'],
+      ]);
+      await stage.prepare({ 'clouds.yaml': cloudsFile('lab', cloud.environment) });
+      await copyFile(await lab.golden('debian-12.qcow2', powerButton), join(stage.work, 'debian-12.qcow2'));
+      expect(await stage.perform('cloud')).toBe(3);
+      expect([cloud.servers, cloud.fake.unknown]).toEqual([[], []]);
+    } finally {
+      await cloud.stop();
       await lab.close();
     }
   });

@@ -11,6 +11,8 @@ export interface Received {
   request: unknown;
   /** Bytes of the body. */
   bytes: number;
+  /** The body, if it is not JSON. */
+  raw: Buffer | undefined;
   token: string | undefined;
   headers: IncomingMessage['headers'];
 }
@@ -36,6 +38,9 @@ export interface Fault {
 
 /** Answers requests in place of the recording. undefined: not this one. */
 export type Handler = (request: Received) => Reply | undefined;
+
+/** Readable without a token. */
+const versionDocument = /^\/?(v2\.1|versions)?\/?$/;
 
 /** A cloud on 127.0.0.1 that answers from a recording, and fails when told to. */
 export class FakeCloud {
@@ -84,9 +89,13 @@ export class FakeCloud {
     };
   }
 
-  /** The next requests that match fail. */
-  fail(matches: (request: Received) => boolean, kind: FaultKind, times = 1): void {
-    this.#faults.push({ matches, kind, times });
+  /** The next requests that match fail. @returns takes it back */
+  fail(matches: (request: Received) => boolean, kind: FaultKind, times = 1): () => void {
+    const fault = { matches, kind, times };
+    this.#faults.push(fault);
+    return () => {
+      fault.times = 0;
+    };
   }
 
   /** Answers requests in place of the recording; the last handler is asked first. */
@@ -123,7 +132,7 @@ export class FakeCloud {
 
   #answer(received: Received): Reply {
     const isLogin = received.service === 'identity' && received.method === 'POST';
-    const isOpen = isLogin || received.service === 'identity';
+    const isOpen = received.service === 'identity' || versionDocument.test(received.path);
     if (!isOpen && !this.#tokens.has(received.token ?? '')) {
       return {
         status: 401,
@@ -167,6 +176,7 @@ async function receive(message: IncomingMessage): Promise<Received> {
   return {
     ...{ service: service as ServiceName, method: message.method ?? '', path: rest, bytes: body.length, headers: message.headers },
     request: isJson ? JSON.parse(body.toString('utf8')) : undefined,
+    raw: isJson || body.length === 0 ? undefined : body,
     token: [message.headers['x-auth-token']].flat()[0],
   };
 }

@@ -15,6 +15,11 @@ export class FastClock implements Clock {
     return performance.now() + this.slept;
   }
 
+  /** ms of this clock for which the code has waited. */
+  get waited(): number {
+    return this.slept;
+  }
+
   now(): Date {
     return new Date(Date.parse('2026-01-01T00:00:00Z') + this.monotonic());
   }
@@ -24,6 +29,34 @@ export class FastClock implements Clock {
     this.slept += milliseconds;
     this.pauses.push(milliseconds);
     await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+/** A clock that runs faster than real time, for what happens at the same time. */
+export class QuickClock extends FastClock {
+  readonly #began = performance.now();
+
+  constructor(private readonly speed = 20) {
+    super();
+  }
+
+  override monotonic(): number {
+    return (performance.now() - this.#began) * this.speed;
+  }
+
+  override get waited(): number {
+    return this.monotonic();
+  }
+
+  override async sleep(milliseconds: number, signal?: AbortSignal): Promise<void> {
+    if (signal?.aborted === true) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, milliseconds / this.speed);
+      signal?.addEventListener('abort', () => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
   }
 }
 

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import manifest from '../../../oclif.manifest.json' with { type: 'json' };
 import { type CommandShape, complete } from '../../../src/cli/completion/engine.js';
 import * as world from '../../../src/cli/completion/world.js';
@@ -50,6 +50,21 @@ describe('completion', () => {
     ['nonesuch ', []],
   ])('of "%s"', (line, expected) => {
     expect(candidates(line)).toEqual(expected);
+  });
+
+  it('of the clouds in clouds.yaml and of the fleets on a cloud', async () => {
+    const clouds = join(store, 'clouds.yaml');
+    await writeFile(
+      clouds,
+      '# mine\nclouds:\n  lab:\n    auth:\n      auth_url: https://a/v3\n\n  other-one:\n    region_name: x\nelse:\n  no:\n',
+    );
+    await mkdir(join(store, 'cowherd/openstack/a-1a2b3c4d5e6f/fleets/far'), { recursive: true });
+    vi.stubEnv('OS_CLIENT_CONFIG_FILE', clouds);
+    vi.stubEnv('XDG_DATA_HOME', store);
+    vi.stubEnv('COWHERD_STORE', '');
+    onTestFinished(() => void vi.unstubAllEnvs());
+    expect(candidates('list --connect openstack')).toEqual(['openstack://lab', 'openstack://other-one', 'openstack:///']);
+    expect(candidates('reset --connect openstack://lab ')).toEqual(['far']);
   });
 
   it('lists commands, topics and their subcommands, and no flag twice', () => {

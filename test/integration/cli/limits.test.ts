@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { Config } from '@oclif/core';
 import { describe, expect, it } from 'vitest';
 import { assertWithin, limits } from '../../../src/core/limits.js';
-import { parseFleetFile } from '../../../src/core/spec/spec.js';
+import { parseFleetFile } from '../../../src/core/spec/fleet-file.js';
 import { openHost } from '../../../src/host.js';
 import type { Ports } from '../../../src/ports/index.js';
 import { rebase } from '../../../src/services/fleet/rebase/rebase.js';

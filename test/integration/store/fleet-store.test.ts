@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -5,6 +6,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { AgentSockets } from '../../../src/adapters/libvirt/agent-sockets.js';
 import { FleetDirectory } from '../../../src/adapters/store/fleet-store.js';
 import { OverlayDirectory } from '../../../src/adapters/store/overlay-store.js';
+import type { FleetRecord } from '../../../src/core/fleet/record.js';
+import { defaultDomainSpec } from '../../../src/core/spec/spec.js';
 
 describe('the fleet store', () => {
   let root: string;
@@ -33,6 +36,27 @@ describe('the fleet store', () => {
     overlays = new OverlayDirectory(root);
   });
   afterEach(() => rm(root, { recursive: true, force: true }));
+
+  it.each([
+    ['this host', undefined, 'openstack', /^Fleet cwt-lab is on a cloud \(openstack\), not on this host$/, 'openstack://CLOUD'],
+    ['a cloud', 'openstack', undefined, /^Fleet cwt-lab is on this host, not on a cloud \(openstack\)$/, 'qemu:///system'],
+  ])('of %s refuses fleets of another platform, also one that is being created', async (_what, engine, other, message, hint) => {
+    const place = (name: string | undefined) => ({
+      ...(name === undefined ? {} : { placement: { engine: name, settings: {}, images: {} } }),
+    });
+    const record: FleetRecord = {
+      ...{ version: 1, id: randomUUID(), name: fleet, base: { name: 'golden', digest: 'a'.repeat(64) }, spec: defaultDomainSpec },
+      ...{ createdAt: new Date().toISOString(), freshOverlayBytes: 0, members: [] },
+    };
+    const storeOf = (name: string | undefined): FleetDirectory => new FleetDirectory(root, new AgentSockets(true), {}, name);
+    await storeOf(other).beginOperation(fleet, { ...operation, verb: 'spawn', record: { ...record, ...place(other) } });
+    const refusal = { code: 'BAD_USAGE', message: expect.stringMatching(message), hint: expect.stringContaining(hint) };
+    await expect(storeOf(engine).unfinished(fleet)).rejects.toMatchObject(refusal);
+    expect((await storeOf(other).unfinished(fleet))?.operation.verb).toBe('spawn');
+    await storeOf(other).write({ ...record, ...place(other) });
+    await expect(storeOf(engine).read(fleet)).rejects.toMatchObject(refusal);
+    expect((await storeOf(other).read(fleet))?.name).toBe(fleet);
+  });
 
   it('places overlays atomically, sparse, and private', async () => {
     await overlays.stage(fleet, ['m-1', 'm-2'], image);

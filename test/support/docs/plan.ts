@@ -1,6 +1,6 @@
 /** How the commands of each section of the documentation are tested: the setup in test/e2e/cli/docs.test.ts, or why they are not run. */
 
-export type World = 'small' | 'linux' | 'images' | 'snapshots';
+export type World = 'small' | 'linux' | 'images' | 'snapshots' | 'cloud';
 
 export type Plan =
   /** @param before commands that create the state described in the section */
@@ -68,6 +68,8 @@ export const planned: Record<string, Plan> = {
   'docs/warm-secrets.md#how-to-prepare-the-source-vm': {
     reason: 'the program of the hook is an example; test/e2e/checkpoint/warm.test.ts runs hooks',
   },
+
+  'docs/openstack.md#fleets-on-openstack': { world: 'cloud' },
 
   'examples/debian-12/README.md#debian-12-with-cloud-init': { reason: 'npm run test:nightly runs the script of the example' },
   'examples/first-fleet/README.md#a-first-fleet': example,

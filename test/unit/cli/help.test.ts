@@ -18,7 +18,7 @@ describe('help', async () => {
 
   it('groups the flags of spawn by topic, and does not group short lists', () => {
     expect(headings(helpOf('spawn'))).toEqual(
-      ['', 'BASE IMAGE ', 'GUEST ', 'NETWORK ', 'LOGIN ', 'READINESS ', 'RUN ', 'GLOBAL '].map((group) => `${group}FLAGS`),
+      ['', 'BASE IMAGE ', 'GUEST ', 'NETWORK ', 'LOGIN ', 'CLOUD ', 'READINESS ', 'RUN ', 'GLOBAL '].map((group) => `${group}FLAGS`),
     );
     expect(headings(helpOf('base:add'))).toEqual(['FLAGS', 'GLOBAL FLAGS']);
   });

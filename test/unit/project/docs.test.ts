@@ -3,8 +3,9 @@ import { posix } from 'node:path';
 import { Config } from '@oclif/core';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
+import { withoutLeadingFlags } from '../../../src/cli/leading-flags.js';
 import { parseConfig } from '../../../src/core/host/config-file.js';
-import { parseFleetFile } from '../../../src/core/spec/spec.js';
+import { parseFleetFile } from '../../../src/core/spec/fleet-file.js';
 import { anchorsOf, type Block, commandsOf, cowherdCalls, pages, readPage, repository, textOf } from '../../support/docs/pages.js';
 import { planned } from '../../support/docs/plan.js';
 
@@ -115,14 +116,15 @@ const generatedLines = ({ text }: Block): string[] =>
  * @param words without `cowherd`
  * @param options.isWhole whether required arguments and flags must be present
  */
-function problemsOf(words: readonly string[], { isWhole = true } = {}): string[] {
+function problemsOf(given: readonly string[], { isWhole = true } = {}): string[] {
+  const words = withoutLeadingFlags(given, (id) => config.findCommand(id) !== undefined);
   if (words.every((word) => word.startsWith('-'))) return [];
   const length = [2, 1].find((count) => config.findCommand(words.slice(0, count).join(':')) !== undefined);
   if (length === undefined) return config.topics.some(({ name }) => name === words[0]) ? [] : ['unknown command'];
   const command = config.findCommand(words.slice(0, length).join(':'), { must: true });
   const flags = Object.values(command.flags);
   const problems: string[] = [];
-  const given = new Set<string>();
+  const seen = new Set<string>();
   let positional = 0;
   for (let index = length; index < words.length; index++) {
     const word = words[index] ?? '';
@@ -144,7 +146,7 @@ function problemsOf(words: readonly string[], { isWhole = true } = {}): string[]
       if (name !== '--help') problems.push(`unknown flag ${name}`);
       continue;
     }
-    given.add(flag.name);
+    seen.add(flag.name);
     if (flag.type === 'boolean') continue;
     const value = inline ?? words[++index];
     if (value === undefined && isWhole) problems.push(`${name} has no value`);
@@ -155,6 +157,6 @@ function problemsOf(words: readonly string[], { isWhole = true } = {}): string[]
   const required = Object.values(command.args).filter((arg) => arg.required).length;
   if (positional < required) problems.push('an argument is missing');
   if (command.strict !== false && positional > Object.keys(command.args).length) problems.push('too many arguments');
-  for (const flag of flags) if (flag.required && !given.has(flag.name)) problems.push(`--${flag.name} is missing`);
+  for (const flag of flags) if (flag.required && !seen.has(flag.name)) problems.push(`--${flag.name} is missing`);
   return problems;
 }

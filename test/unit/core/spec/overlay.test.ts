@@ -10,7 +10,8 @@ import {
   parseClusterSize,
 } from '../../../../src/core/image/overlay-format.js';
 import { definitionChanges, formatNotes } from '../../../../src/core/spec/changes.js';
-import { type DomainSpec, defaultDomainSpec, domainSpecSchema, parseFleetFile } from '../../../../src/core/spec/spec.js';
+import { parseFleetFile } from '../../../../src/core/spec/fleet-file.js';
+import { type DomainSpec, defaultDomainSpec, domainSpecSchema } from '../../../../src/core/spec/spec.js';
 import { checkOverlays } from '../../../../src/services/preflight/overlay-check.js';
 
 const KiB = 1024;

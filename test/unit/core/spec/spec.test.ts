@@ -5,7 +5,7 @@ import { parseOperationLog } from '../../../../src/core/fleet/operation.js';
 import { parseMemoryMiB } from '../../../../src/core/spec/field-schemas.js';
 import { fleetFileJsonSchema } from '../../../../src/core/spec/file-schema.js';
 import { parseFlagValues } from '../../../../src/core/spec/flag-values.js';
-import { parseFleetFile } from '../../../../src/core/spec/spec.js';
+import { parseFleetFile } from '../../../../src/core/spec/fleet-file.js';
 
 const details = (document: unknown): string => {
   try {
@@ -32,6 +32,24 @@ describe('a fleet file', () => {
     [{ ...fleet, variables: { 'a b': 1 } }, /^variables\.a b: /],
     [{ ...fleet, sise: 1 }, /sise/],
     [{ fleets: [fleet, { ...fleet }] }, /^fleets\[1\]\.name: lab is already the name of fleets\[0\]/],
+    [
+      {
+        fleets: [
+          { ...fleet, connect: 'a' },
+          { ...fleet, name: 'web', connect: 'b' },
+        ],
+      },
+      /^fleets\[1\]\.connect: b is not the connection of fleets\[0\]/,
+    ],
+    [
+      {
+        fleets: [
+          { ...fleet, connect: 'a' },
+          { ...fleet, name: 'web' },
+        ],
+      },
+      /^fleets\[1\]\.connect: the default connection is not the connection of fleets\[0\]/,
+    ],
     [{ fleets: [] }, /^fleets: /],
     [null, /the document/],
     ['text', /the document/],

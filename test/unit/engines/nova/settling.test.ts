@@ -32,6 +32,10 @@ const done: Record<string, Answer> = {
 };
 const doneOf = (task: Task): Answer => (task.kind === 'rebuild' ? server(task.endsIn) : (done[task.kind] ?? 'absent'));
 
+/** What counts as a change: not the fault, which lists leave out. */
+const stateOf = (answer: Answer | undefined): string =>
+  answer === undefined || answer === 'absent' ? 'absent' : JSON.stringify([answer.status, answer.taskState, answer.imageId]);
+
 /** The verdicts for answers, each with its time in ms. */
 function verdicts(task: Task, answers: ReadonlyArray<readonly [at: number, answer: Answer]>): Verdict[] {
   let watch = watchTask(task, 0);
@@ -73,6 +77,25 @@ describe('a task of the cloud', () => {
     ).toEqual(['working', 'working', 'settled']);
   });
 
+  it('a rebuild of a stopped server that runs for a moment without a task has not failed', () => {
+    const task: Task = { kind: 'rebuild', imageId: image, endsIn: 'SHUTOFF' };
+    const { graceMs } = settlingLimits;
+    expect(
+      states(task, [
+        [1e3, server('REBUILD', 'rebuild_spawning')],
+        [20e3, server('ACTIVE')],
+        [21e3, server('ACTIVE', 'powering-off')],
+        [22e3, server('SHUTOFF')],
+      ]),
+    ).toEqual(['working', 'working', 'working', 'settled']);
+    expect(
+      states(task, [
+        [20e3, server('ACTIVE')],
+        [20e3 + graceMs, server('ACTIVE')],
+      ]),
+    ).toEqual(['working', 'failed']);
+  });
+
   it('a rebuild with another image than the wanted one is not done', () => {
     const task: Task = { kind: 'rebuild', imageId: 'image-2', endsIn: 'ACTIVE' };
     const [early, late] = verdicts(task, [
@@ -86,6 +109,11 @@ describe('a task of the cloud', () => {
   it('fails with the message of the fault', () => {
     const [verdict] = verdicts({ kind: 'create' }, [[0, server('ERROR', null, { fault: 'No valid host was found.\u001b[31m' })]]);
     expect(verdict).toEqual({ state: 'failed', reason: 'No valid host was found.' });
+  });
+
+  it('with an empty fault fails with its state', () => {
+    const [verdict] = verdicts({ kind: 'create' }, [[0, server('ERROR', null, { fault: ' ' })]]);
+    expect(verdict).toEqual({ state: 'failed', reason: 'the server is ERROR, without a task' });
   });
 
   it('an old fault is none while the cloud works on it', () => {
@@ -194,7 +222,7 @@ describe('for any answers of the cloud', () => {
         const answers = timed(list);
         return verdicts(one, answers).every((verdict, at) => {
           if (verdict.state !== 'stuck') return true;
-          const same = answers.slice(0, at + 1).findLastIndex(([, other]) => JSON.stringify(other) !== JSON.stringify(answers[at]?.[1]));
+          const same = answers.slice(0, at + 1).findLastIndex(([, other]) => stateOf(other) !== stateOf(answers[at]?.[1]));
           const begin = answers[same + 1]?.[0] ?? 0;
           return (answers[at]?.[0] ?? 0) - begin >= settlingLimits.stuckMs || same === -1;
         });
@@ -209,6 +237,11 @@ describe('for any answers of the cloud', () => {
         return verdict === undefined || !('reason' in verdict) || (verdict.reason.length > 0 && !/[\p{Cc}\n]/u.test(verdict.reason));
       }),
     );
+  });
+
+  it('a server that is being stopped is not being rebuilt', () => {
+    expect(isUnderWay({ kind: 'rebuild', imageId: image, endsIn: 'either' }, server('ACTIVE', 'powering-off'))).toBe(false);
+    expect(isUnderWay({ kind: 'rebuild', imageId: image, endsIn: 'either' }, server('REBUILD', 'rebuilding'))).toBe(true);
   });
 
   it('a task that is settled is under way, except a rebuild, which may be an older one', () => {
