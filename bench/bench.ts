@@ -38,6 +38,8 @@ export interface Sizes {
   warm: number;
   warmHundred: number;
   clones: number;
+  /** Servers of an OpenStack. */
+  nova: readonly number[];
 }
 
 export type Phases = Record<string, { wall_s: number }>;

@@ -26,6 +26,7 @@ export async function benchBootOnce({ run, cowherd, row, say }: Bench, image: st
   // The VM that boots for the others is removed before its time can be read.
   const total = cpuSeconds(cloned) + boot.guests;
   say(`  once ${line(cloned)}, and one boot`);
+  await run('stop', once, '--force');
   for (let first = 2; first <= members; first += wave) {
     booted.push(await start(first, Math.min(members, first + wave - 1)));
     say(`  boots ${line(booted.at(-1) ?? boot)}`);

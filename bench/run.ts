@@ -16,6 +16,7 @@ import { benchGranularity } from './granularity.js';
 import { benchGuests } from './guests.js';
 import { benchLinear } from './linear.js';
 import { benchMemory } from './memory.js';
+import { benchNova } from './nova.js';
 import { benchOverlays } from './overlays.js';
 import { benchRestore } from './restore.js';
 import { benchStartup } from './startup.js';
@@ -23,7 +24,7 @@ import { benchWarm } from './warm.js';
 
 const phases = [
   ...['startup', 'overlays', 'thousand', 'linear', 'fleet', 'loop', 'xargs', 'guests'],
-  ...['warm', 'warm-debian', 'clones', 'clones-debian', 'boot-once', 'restore', 'memory', 'granularity'],
+  ...['warm', 'warm-debian', 'clones', 'clones-debian', 'boot-once', 'restore', 'memory', 'granularity', 'nova'],
 ];
 const { values } = parseArgs({
   options: {
@@ -54,10 +55,11 @@ const quick: Sizes = {
   warm: 1,
   warmHundred: 0,
   clones: 1,
+  nova: [3],
 };
 const usual: Sizes = {
   ...{ startup: 15, fleet: 100, guests: 8, overlays: 1000, defined: 1000, linear: [125, 250, 500, 1000] },
-  ...{ warm: 20, warmHundred: 100, clones: 50 },
+  ...{ warm: 20, warmHundred: 100, clones: 50, nova: [12, 100] },
 };
 const preset = values.quick ? quick : usual;
 const number = (text: string | undefined, preset: number): number => (text === undefined ? preset : Number(text));
@@ -160,6 +162,7 @@ try {
     taken.bootOnce = await benchBootOnce(bench, values.debian, Number(values['boot-once']));
   if (wants('restore')) taken.restore = await benchRestore(bench);
   if (wants('granularity')) taken.granularity = await benchGranularity(bench, values.debian);
+  if (wants('nova')) taken.nova = await benchNova(bench);
   if (wants('memory')) taken.memory = await benchMemory(bench, values.quick);
 } finally {
   await cleanUp();
