@@ -46,6 +46,8 @@ workers = 1
 discover_hosts_in_cells_interval = 5
 [filter_scheduler]
 enabled_filters = ComputeFilter,ComputeCapabilitiesFilter,ImagePropertiesFilter,ServerGroupAntiAffinityFilter,ServerGroupAffinityFilter
+# Otherwise all servers of requests at the same time are placed on the same one of two equal hosts.
+shuffle_best_same_weighed_hosts = true
 [placement]
 $(login)
 [glance]

@@ -52,7 +52,7 @@ export function observe(
   now: number,
   limits: SettlingLimits = settlingLimits,
 ): { watch: Watch; verdict: Verdict } {
-  const last = answer === 'absent' ? 'absent' : `${answer.status} ${answer.taskState ?? ''} ${answer.imageId ?? ''}`;
+  const last = answer === 'absent' ? 'absent' : JSON.stringify([answer.status, answer.taskState, answer.imageId ?? null]);
   const next = last === watch.last ? watch : { ...watch, last, lastChange: now };
   return { watch: next, verdict: judge(next, answer, now, limits) };
 }
