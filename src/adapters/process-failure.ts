@@ -12,6 +12,11 @@ const packageOf: Record<string, string> = {
   'xdg-open': 'xdg-utils',
   script: 'bsdutils',
   prlimit: 'util-linux',
+  gpgv: 'gpgv',
+  gzip: 'gzip',
+  xz: 'xz-utils',
+  zstd: 'zstd',
+  bzip2: 'bzip2',
 };
 
 /** How a tool ended. */

@@ -1,9 +1,9 @@
-import { accessSync, constants } from 'node:fs';
 import type { Readable, Writable } from 'node:stream';
 import { type ExecaError, execa } from 'execa';
 import type { CowherdError } from '../core/errors.js';
 import { attachedEnvironment, childEnvironment } from './host/environment.js';
 import { KeptOutput } from './host/kept-output.js';
+import { workingDirectory } from './host/working-directory.js';
 import { failureOf, missingTool } from './process-failure.js';
 
 /** Runs all child processes: argument arrays, never a shell; fixed locale; a timeout; bounded output; a debug trace. */
@@ -35,29 +35,13 @@ export interface RunResult {
 }
 
 const maxOutputBytes = 64 * 1024 * 1024;
+/** Of a tool whose output is a stream. */
+const maxMessageBytes = 16 * 1024;
 
 const trace =
   process.env.COWHERD_TRACE === undefined || process.env.COWHERD_TRACE === ''
     ? undefined
     : (line: string): void => void process.stderr.write(`cowherd ${performance.now().toFixed(0)} ms: ${line}\n`);
-
-/**
- * The working directory for children, even if it was deleted: relative paths then fail, as they should. If this user may not enter
- * it, as in root's home after sudo -u, children start elsewhere: their paths are absolute.
- */
-function workingDirectory(): string {
-  const link = '/proc/self/cwd';
-  for (const directoryOf of [() => process.cwd(), () => link]) {
-    try {
-      const directory = directoryOf();
-      accessSync(directory, constants.X_OK);
-      return directory;
-    } catch {
-      // The next one.
-    }
-  }
-  return '/';
-}
 
 /** Running children. execa does not clean up detached ones, so they would outlive this process. */
 const living = new Set<Child>();
@@ -215,4 +199,43 @@ export function openRawTool(command: string, args: readonly string[], options: P
   child.stderr.resume();
   const ended = child.then(() => undefined);
   return { input: child.stdin, output: child.stdout, ended, close: () => living.has(child) && killGroup(child) };
+}
+
+/** A child that reads an open file and whose output is a stream of bytes. It waits while the output is not read. */
+export interface FilterProcess {
+  readonly output: Readable;
+  /** Resolves with its messages; rejects like {@link runTool}. */
+  readonly ended: Promise<string>;
+  close(): void;
+}
+
+/** Starts a tool that reads a file, from the position of its descriptor, and writes to a stream. */
+export function openFilter(
+  command: string,
+  args: readonly string[],
+  { input, timeoutMs, signal }: { input: number; timeoutMs: number; signal?: AbortSignal | undefined },
+): FilterProcess {
+  trace?.([command, ...args].join(' '));
+  const child = execa(command, args, {
+    env: childEnvironment(),
+    extendEnv: false,
+    cwd: workingDirectory(),
+    timeout: timeoutMs,
+    reject: false,
+    buffer: false,
+    detached: true,
+    ...(signal === undefined ? {} : { cancelSignal: signal }),
+    // The types of execa know only its own first three descriptors here.
+    stdio: [input as 0, 'pipe', 'pipe'],
+  });
+  living.add(child);
+  const said = new KeptOutput(child.stderr, maxMessageBytes, () => undefined);
+  const ended = child.then((result) => {
+    living.delete(child);
+    if (result.failed) throw failureOf(command, args, result, said.text, timeoutMs);
+    return said.text;
+  });
+  // It is awaited only after the output.
+  ended.catch(() => undefined);
+  return { output: child.stdout, ended, close: () => living.has(child) && killGroup(child) };
 }

@@ -10,11 +10,13 @@ const ofLibvirt = /^(VIRSH_|LIBVIRT_)/;
 const keptOfLibvirt: ReadonlySet<string> = new Set(['LIBVIRT_AUTH_FILE', 'LIBVIRT_AUTOSTART']);
 /** GLib (used by libvirt and QEMU) would write to standard output or abort; getopt would stop at the first operand. */
 const misleading = /^(G_MESSAGES_DEBUG|G_MESSAGES_PREFIXED|G_DEBUG|G_ENABLE_DIAGNOSTIC|POSIXLY_CORRECT|GETOPT_COMPATIBLE|MKISOFSRC)$/;
+/** Options and file names for compression tools. */
+const ofCompression = /^(GZIP|XZ_OPT|XZ_DEFAULTS|BZIP2?|ZSTD_\w+)$/;
 
 /** For tools on the user's terminal, in the user's language. */
 export function attachedEnvironment(extra: Environment = {}): Environment {
   const inherited = Object.entries(process.env).filter(
-    ([name]) => !misleading.test(name) && (!ofLibvirt.test(name) || keptOfLibvirt.has(name)),
+    ([name]) => !misleading.test(name) && !ofCompression.test(name) && (!ofLibvirt.test(name) || keptOfLibvirt.has(name)),
   );
   return { ...Object.fromEntries(inherited), TMPDIR: temporaryDirectory(), ...extra };
 }

@@ -14,10 +14,15 @@ import {
   shortDigest,
 } from '../../core/image/base.js';
 import { baseKey, type LoneBase, resolveBacking } from '../../core/image/base-chain.js';
+import { givenDefaults } from '../../core/image/image-defaults.js';
+import type { ImageDefaults } from '../../core/image/origin.js';
 import { namePattern } from '../../core/names.js';
 import { listDirectory, sealOf } from '../store/files/files.js';
 import { readOwn } from '../store/files/own-files.js';
 import { baseLayout, storeLayout } from '../store/layout.js';
+
+/** What a record says about an image beyond its content and its file. */
+const originKeys = ['promotedFrom', 'warm', 'pulled', 'contents', 'defaults', 'prepared'] as const;
 
 /** The records of the base images in a store, read only. */
 export class BaseCatalog {
@@ -137,10 +142,11 @@ export class BaseCatalog {
     return existing !== undefined && (await this.isIntact(existing)) ? existing : undefined;
   }
 
-  /** Where an image that is imported again came from. */
-  async originOf(ref: BaseRef): Promise<Pick<BaseRecord, 'promotedFrom' | 'warm'>> {
-    const { promotedFrom, warm } = (await this.getLone(ref).catch(() => undefined)) ?? {};
-    return { ...(promotedFrom === undefined ? {} : { promotedFrom }), ...(warm === undefined ? {} : { warm }) };
+  /** What the record of an image that is imported again keeps: where it came from, and defaults that are not found in it. */
+  async originOf(ref: BaseRef): Promise<{ origin: Pick<BaseRecord, (typeof originKeys)[number]>; given: ImageDefaults }> {
+    const lone = await this.getLone(ref).catch(() => undefined);
+    const known = Object.entries(lone ?? {}).filter(([key]) => (originKeys as readonly string[]).includes(key));
+    return { origin: Object.fromEntries(known), given: lone === undefined ? {} : givenDefaults(lone) };
   }
 }
 

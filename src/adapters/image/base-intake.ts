@@ -27,7 +27,7 @@ async function sweepBase(directory: string): Promise<void> {
   const names = await listDirectory(directory);
   const unlinker = new SafeUnlinker(directory);
   // No other run imports while this one holds the lock.
-  const partials = names.filter((name) => /^\.import-\d+(\.ram)?\.partial$/.test(name) || isTemporary(name));
+  const partials = names.filter((name) => /^\.import-\d+(\.ram|\.unpacked)?\.partial$/.test(name) || isTemporary(name));
   for (const name of partials) await unlinker.unlink(join(directory, name));
   for (const note of names.filter((name) => name.startsWith(unrecordedPrefix))) {
     const image = note.slice(unrecordedPrefix.length);
@@ -68,7 +68,7 @@ export async function withPartial<T>(
   name: string,
   doing: string,
   work: (partial: string) => Promise<T>,
-  kind: '' | '.ram' = '',
+  kind: '' | '.ram' | '.unpacked' = '',
 ): Promise<T> {
   const directory = join(storeLayout(root).bases, name);
   await makeDirectory(directory);

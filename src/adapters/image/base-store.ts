@@ -1,13 +1,11 @@
-import type { BigIntStats } from 'node:fs';
 import { lstat } from 'node:fs/promises';
-import { basename, dirname, relative, resolve } from 'node:path';
-import { CowherdError } from '../../core/errors.js';
+import { dirname, relative } from 'node:path';
 import type { BaseRef } from '../../core/fleet/record.js';
 import type { BaseImage, BaseLayer, Seal } from '../../core/image/base.js';
 import { layersOf, resolveBacking } from '../../core/image/base-chain.js';
-import { assertNoUrl } from '../../core/image/content.js';
+import { givenDefaults } from '../../core/image/image-defaults.js';
 import { describeHolder } from '../../core/lock.js';
-import { assertName, importName } from '../../core/names.js';
+import { assertName } from '../../core/names.js';
 import type { ImportProgress } from '../../core/progress.js';
 import type {
   BaseLockOptions,
@@ -27,11 +25,13 @@ import { openOwn } from '../store/files/own-files.js';
 import { baseLayout, storeLayout } from '../store/layout.js';
 import { FileLock, type LockPolicy } from '../store/lock.js';
 import { BaseCatalog, recordOf } from './base-catalog.js';
+import { contentsOf } from './base-contents.js';
 import { exportImage } from './base-export.js';
+import { type IntakeContext, identifySource, importSource, pulledFrom } from './base-import.js';
 import { publish, sweepBases, unpublish, withPartial } from './base-intake.js';
 import { previewImport } from './base-preview.js';
 import { hashAndCopy, hashFile, makeImage, seal } from './image-files.js';
-import { assertUnchanged, copyInto, identify, inspect } from './image-source.js';
+import { assertUnchanged, identify } from './image-source.js';
 
 /** An import by another run may take that long. */
 const lockWaitSeconds = 600;
@@ -130,73 +130,36 @@ export class BaseDirectory implements BaseStore {
   }
 
   async import(request: ImportRequest): Promise<ImportResult> {
-    const { path, name, stats, fingerprint, known } = await this.#source(request);
-    if (known !== undefined) return { base: known, how: 'already there' };
-    const { format, warning } = await inspect(this.#images, path, stats, request);
-    return this.#bringIn({ path, name, format, stats, fingerprint, request, warning });
+    const source = await identifySource(this.#catalog, request);
+    if (source.known !== undefined) return { base: await this.#remember(source.known, request), how: 'already there' };
+    return importSource(this.#intake, source);
   }
 
   async preview(request: ImportRequest): Promise<ImportPreview> {
-    const { path, name, known } = await this.#source(request);
-    if (known !== undefined) return { base: known, how: 'already there', isDigestKnown: true };
-    const context = { root: this.#root, images: this.#images, known: (ref: BaseRef) => this.#catalog.existing(ref) };
-    return previewImport(context, { path, name, request });
+    const { known, ...source } = await identifySource(this.#catalog, request);
+    return known === undefined ? previewImport(this.#intake, source) : { base: known, how: 'already there', isDigestKnown: true };
   }
 
-  /** @returns also the base image that this file was imported as, if neither has changed since */
-  async #source(request: ImportRequest): Promise<Awaited<ReturnType<typeof identify>> & { path: string; name: string; known?: BaseImage }> {
-    assertNoUrl(request.path);
-    const path = resolve(request.path);
-    const identity = await identify(path);
-    const name = importName(basename(path), request.name);
-    const { bases } = await this.list();
-    const known = bases.find((base) => base.source.fingerprint === identity.fingerprint && base.name === name);
-    return { ...identity, path, name, ...(known !== undefined && (await this.#catalog.isIntact(known)) ? { known } : {}) };
+  get #intake(): IntakeContext {
+    return { root: this.#root, images: this.#images, readers: this.#readers, catalog: this.#catalog };
   }
 
-  #bringIn(source: {
-    path: string;
-    name: string;
-    format: 'qcow2' | 'raw';
-    stats: BigIntStats;
-    fingerprint: string;
-    request: ImportRequest;
-    warning: string | undefined;
-  }): Promise<ImportResult> {
-    const { path, name, format, fingerprint, request, warning } = source;
-    return withPartial(this.#root, name, `import ${request.path}`, async (partial) => {
-      const { how, digest } = await copyInto(this.#images, source, partial);
-      await assertUnchanged(path, fingerprint, 'imported');
-      const { virtualBytes } = await this.#images.info(partial, format);
-      if (virtualBytes === 0)
-        throw new CowherdError('BASE_REFUSED', `${path} is an empty disk`, { hint: 'A base image needs a disk that is not empty.' });
-      const facts = { name, digest, format, virtualBytes, source: { path, fingerprint } };
-      const existing = await this.#catalog.existing(facts);
-      if (existing !== undefined) {
-        // Record this source too, so that the next import need not read it.
-        await writeJson(baseLayout(this.#root, existing, existing.format).record, recordOf(existing, facts.source));
-        return { base: existing, how: 'already there' };
-      }
-      // Also replaces an image that was changed: the overlays there were created on this content.
-      const { base, warning: exposed } = await publish(
-        this.#root,
-        partial,
-        { ...facts, ...(await this.#catalog.originOf(facts)) },
-        this.#readers,
-      );
-      const warnings = [warning, exposed].filter((one) => one !== undefined).join('; ');
-      return { base: { ...base, backing: [] }, how, ...(warnings === '' ? {} : { warning: warnings }) };
-    });
+  /** Records what a repeated download says about an image that is already there. */
+  async #remember(base: BaseImage, request: ImportRequest): Promise<BaseImage> {
+    if (request.download === undefined && request.pulled === undefined) return base;
+    const current = { ...base, ...pulledFrom(request, base.pulled?.unpacked ?? []) };
+    await writeJson(baseLayout(this.#root, base, base.format).record, recordOf(current, base.source));
+    return current;
   }
 
-  async promote({ overlay, base, name, layered, promotedFrom, onProgress, signal }: PromotionRequest): Promise<ImportResult> {
+  async promote({ overlay, base, name, layered, promotedFrom, prepared, onProgress, signal }: PromotionRequest): Promise<ImportResult> {
     assertName('base', name);
     const { stats, fingerprint } = await identify(overlay);
     const parent = layered ? { name: base.name, digest: base.digest } : undefined;
     const isSame = (known: BaseImage): boolean =>
       known.source.fingerprint === fingerprint && known.name === name && known.parent?.digest === parent?.digest;
     const known = (await this.list()).bases.find(isSame);
-    if (known !== undefined && (await this.#catalog.isIntact(known))) return { base: known, how: 'already there' };
+    if (known !== undefined && (await this.#catalog.isIntact(known))) return this.#alreadyThere(known, prepared);
 
     return withPartial(this.#root, name, `promote ${overlay}`, async (partial) => {
       const totalBytes = Number(stats.blocks) * 512 + (layered ? 0 : layersOf(base).reduce((sum, layer) => sum + layer.allocatedBytes, 0));
@@ -216,12 +179,23 @@ export class BaseDirectory implements BaseStore {
       const digest = await hashFile(partial, undefined, signal);
       const facts = { name, digest, format: 'qcow2' as const, virtualBytes, source: { path: overlay, fingerprint } };
       const existing = await this.#catalog.existing(facts);
-      if (existing !== undefined) return { base: existing, how: 'already there' };
-      const origin = { ...(parent === undefined ? {} : { parent }), promotedFrom };
+      if (existing !== undefined) return this.#alreadyThere(existing, prepared);
+      const backing = layered ? layersOf(base) : [];
+      const found = await contentsOf({ path: partial, format: 'qcow2', backing }, givenDefaults(base));
+      const recipe = prepared === undefined ? {} : { prepared };
+      const origin = { ...(parent === undefined ? {} : { parent }), promotedFrom, ...found, ...recipe };
       const { base: lone, warning } = await publish(this.#root, partial, { ...facts, ...origin }, this.#readers);
-      const backing = await resolveBacking(lone, (ref) => this.#catalog.getLone(ref));
-      return { base: { ...lone, backing }, how: layered ? 'layered' : 'flattened', ...(warning === undefined ? {} : { warning }) };
+      const layers = await resolveBacking(lone, (ref) => this.#catalog.getLone(ref));
+      return { base: { ...lone, backing: layers }, how: layered ? 'layered' : 'flattened', ...(warning === undefined ? {} : { warning }) };
     });
+  }
+
+  /** The image is found by the recipe that led to it last. */
+  async #alreadyThere(existing: BaseImage, prepared: PromotionRequest['prepared']): Promise<ImportResult> {
+    if (prepared === undefined) return { base: existing, how: 'already there' };
+    const base = { ...existing, prepared };
+    await writeJson(baseLayout(this.#root, base, base.format).record, recordOf(base, base.source));
+    return { base, how: 'already there' };
   }
 
   export(request: ExportRequest): Promise<number> {

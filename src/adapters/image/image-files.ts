@@ -139,18 +139,29 @@ export async function hashAndCopy(
   return hash.digest('hex');
 }
 
-async function writeNonZero(to: FileHandle, bytes: Buffer, position: number): Promise<void> {
+/** Writes all but whole pieces of zeros, which become holes. @returns how many bytes were written */
+export async function writeNonZero(to: FileHandle, bytes: Buffer, position: number): Promise<number> {
   let start = -1;
+  let written = 0;
   for (let offset = 0; offset < bytes.length; offset += holeBytes) {
     const piece = bytes.subarray(offset, offset + holeBytes);
     const isHole = piece.equals(zeros.subarray(0, piece.length));
     if (!isHole && start < 0) start = offset;
     if (isHole && start >= 0) {
       await writeAll(to, bytes.subarray(start, offset), position + start);
+      written += offset - start;
       start = -1;
     }
   }
-  if (start >= 0) await writeAll(to, bytes.subarray(start), position + start);
+  if (start < 0) return written;
+  await writeAll(to, bytes.subarray(start), position + start);
+  return written + bytes.length - start;
+}
+
+/** The bytes at that place; fewer at the end of the file. */
+export async function readAt(handle: FileHandle, offset: number, length: number): Promise<Buffer> {
+  const { bytesRead, buffer } = await handle.read(Buffer.alloc(length), 0, length, Math.max(0, offset));
+  return buffer.subarray(0, bytesRead);
 }
 
 /** A full disk may write fewer bytes than asked without an error: the rest would be sealed as zeros. */

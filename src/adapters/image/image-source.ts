@@ -42,16 +42,22 @@ function noFile(path: string, stats: BigIntStats): CowherdError {
   return new CowherdError('BASE_REFUSED', `${path} is ${what}`, { hint });
 }
 
-/** All checks that need no copy. @throws BASE_REFUSED */
+/**
+ * All checks that need no copy.
+ * @param name what the user calls it, if the path does not say what it should be
+ * @param isFresh it was just written, and hashed: holes cost nothing any more
+ * @throws BASE_REFUSED
+ */
 export async function inspect(
   images: ImageTool,
   path: string,
   stats: BigIntStats,
   request: ImportRequest,
+  { name = path, isFresh = false }: { name?: string; isFresh?: boolean } = {},
 ): Promise<{ format: 'qcow2' | 'raw'; warning: string | undefined }> {
   const head = await readHead(path);
   if (!head.subarray(0, 4).equals(qcow2Magic)) assertIsDisk(path, head, await readSignature(path), request.format);
-  const format = imageFormat(path, head, request.format);
+  const format = imageFormat(path, head, request.format, name);
   const { size } = stats;
   if (format === 'raw' && size % 512n !== 0n) {
     throw new CowherdError('BASE_REFUSED', `${path} is ${size} bytes long, which is not a multiple of 512`, {
@@ -63,7 +69,7 @@ export async function inspect(
       hint: 'No overlay can be made on a disk of that size.',
     });
   }
-  if (Number(size) - allocatedBytes(stats) > maxHoleBytes) {
+  if (!isFresh && Number(size) - allocatedBytes(stats) > maxHoleBytes) {
     throw new CowherdError('BASE_REFUSED', `${path} is ${size} bytes long, of which ${allocatedBytes(stats)} are on disk`, {
       hint: `Reading so many holes takes too long. Convert it to a file without holes: qemu-img convert -f ${format} -O qcow2 ${shellWord(path)} golden.qcow2`,
     });

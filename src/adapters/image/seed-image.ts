@@ -110,6 +110,6 @@ async function withFirstTool<T>(work: (command: string, args: string[]) => Promi
     }
   }
   throw new CowherdError('TOOL_MISSING', 'No tool that writes ISO images is installed: neither genisoimage nor xorriso', {
-    hint: 'cloud-init seeds need one. On Debian and Ubuntu: sudo apt-get install genisoimage',
+    hint: 'cloud-init seeds need one. On Debian and Ubuntu: sudo apt-get install genisoimage. Without seeds: --seed none',
   });
 }

@@ -3,6 +3,7 @@ import { isAbsolute, normalize } from 'node:path';
 import { z } from 'zod';
 import { CowherdError } from '../../core/errors.js';
 import type { BaseImage } from '../../core/image/base.js';
+import { isForeign } from '../../core/image/formats/detect.js';
 import { OpenElsewhere } from '../../core/image/open-elsewhere.js';
 import type { OverlayFormat } from '../../core/image/overlay-format.js';
 import { shellWord } from '../../core/quoting.js';
@@ -117,13 +118,14 @@ export class QemuImg implements ImageTool {
     await explainLock(path, runTool('qemu-img', args, { timeoutMs: longMs, inherit: this.#inherit() }));
   }
 
-  async convert({ source, target, backing, layout, compress = false, onProgress, signal }: ConvertRequest): Promise<void> {
+  async convert({ source, target, backing, layout, compress = false, maxBytes, onProgress, signal }: ConvertRequest): Promise<void> {
     const onto = backing === undefined ? [] : ['-B', backing.path, '-F', backing.format];
     const how = [...onto, ...(layout === undefined ? [] : layoutOptions(layout)), ...(compress ? ['-c'] : [])];
-    const args = ['-p', '-f', source.format, '-O', target.format, ...how, source.path, target.path];
+    const args = ['convert', '-p', ...sourceArguments(source), '-O', target.format, ...how, sourceName(source), target.path];
+    const limit = maxBytes === undefined ? [] : [`--fsize=${maxBytes}`, '--', 'qemu-img'];
     await explainLock(
       source.path,
-      runTool('qemu-img', ['convert', ...args], {
+      runTool(limit.length === 0 ? 'qemu-img' : 'prlimit', [...limit, ...args], {
         timeoutMs: longMs,
         signal,
         inherit: this.#inherit(),
@@ -146,6 +148,18 @@ export class QemuImg implements ImageTool {
     const { exitCode } = await runTool('qemu-img', args, { timeoutMs: longMs, signal, acceptedExitCodes: [0, 1] });
     return exitCode === 0;
   }
+}
+
+function sourceArguments({ format }: ConvertRequest['source']): string[] {
+  return isForeign(format) ? [] : ['-f', format];
+}
+
+/** A foreign file is opened without the parent that its header may name. The size of a VHD is what its footer says, not its geometry. */
+function sourceName({ path, format }: ConvertRequest['source']): string {
+  if (!isForeign(format)) return path;
+  const file = { driver: 'file', filename: path };
+  const size = format === 'vpc' ? { force_size_calc: 'current_size' } : {};
+  return `json:${JSON.stringify({ driver: format, file, backing: null, ...size })}`;
 }
 
 /** A QEMU before 5.2 does not know the name extended_l2, so it is only used if the feature is wanted. */
