@@ -17,21 +17,35 @@ const maxEntries = 4096;
  * @param options.bytes,options.milliseconds limits, since the image is not trusted
  * @returns undefined if no root was found or it could not be read. Never throws, not even for a damaged image.
  */
-export async function inspectGuestFiles(
-  path: string,
-  format: 'qcow2' | 'raw',
-  { backing = [], ...limits }: { backing?: readonly ImageFile[]; bytes?: number; milliseconds?: number } = {},
-): Promise<GuestFacts | undefined> {
-  const budget = new ReadBudget(limits);
-  let disk: Disk | undefined;
-  try {
-    for (const below of [...backing].reverse()) disk = await openDisk(below.path, below.format, budget, disk);
-    disk = await openDisk(path, format, budget, disk);
+export function inspectGuestFiles(path: string, format: 'qcow2' | 'raw', options: InspectOptions = {}): Promise<GuestFacts | undefined> {
+  return withGuestDisk(path, format, options, async (disk, budget) => {
     for (const range of await fileSystemRanges(disk)) {
       const facts = await factsIn(disk, range);
       if (facts !== undefined || budget.isSpent) return facts;
     }
     return undefined;
+  });
+}
+
+export interface InspectOptions {
+  backing?: readonly ImageFile[];
+  bytes?: number;
+  milliseconds?: number;
+}
+
+/** Opens an image and its backing files for `work`. @returns undefined if that or the work fails, as for a damaged image */
+export async function withGuestDisk<T>(
+  path: string,
+  format: 'qcow2' | 'raw',
+  { backing = [], ...limits }: InspectOptions,
+  work: (disk: Disk, budget: ReadBudget) => Promise<T>,
+): Promise<T | undefined> {
+  const budget = new ReadBudget(limits);
+  let disk: Disk | undefined;
+  try {
+    for (const below of [...backing].reverse()) disk = await openDisk(below.path, below.format, budget, disk);
+    disk = await openDisk(path, format, budget, disk);
+    return await work(disk, budget);
   } catch {
     return undefined;
   } finally {

@@ -7,11 +7,27 @@ export interface ByteRange {
   length: number;
 }
 
+export interface PartitionTable {
+  kind: 'none' | 'mbr' | 'gpt';
+  /** The first sector has code that a BIOS would run. */
+  hasBootCode: boolean;
+  /** A partition is there for a BIOS: one for its boot loader, or one that is marked as bootable. */
+  isForBios: boolean;
+  /** As listed, those outside the disk left out. */
+  partitions: ByteRange[];
+}
+
 const maxPartitions = 128;
 const maxEntryBytes = 1024;
 const sectorBytes = 512;
+const codeBytes = 440;
 const extendedTypes = [0x05, 0x0f, 0x85];
 const protectiveType = 0xee;
+const active = 0x80;
+/** 21686148-6449-6E6F-744E-656564454649, the BIOS boot partition of GRUB. */
+const biosBootType = Buffer.from('Hah!IdontNeedEFI', 'latin1');
+/** The attribute "legacy BIOS bootable" of the UEFI specification. */
+const legacyBootable = 4;
 
 /**
  * Where file systems may be: the partitions as the table lists them, then the whole disk. It comes last, since a disk that was
@@ -19,25 +35,44 @@ const protectiveType = 0xee;
  * @throws UnreadableDisk
  */
 export async function fileSystemRanges(disk: Disk): Promise<ByteRange[]> {
-  const wholeDisk = { offset: 0, length: disk.virtualBytes };
-  if (disk.virtualBytes < 2 * sectorBytes) return [wholeDisk];
-  const entries = await mbrEntries(disk, 0);
-  const partitions = entries.some(({ type }) => type === protectiveType) ? await gptPartitions(disk) : await mbrPartitions(disk, entries);
+  return [...(await readPartitionTable(disk)).partitions, { offset: 0, length: disk.virtualBytes }];
+}
+
+/** @throws UnreadableDisk */
+export async function readPartitionTable(disk: Disk): Promise<PartitionTable> {
+  if (disk.virtualBytes < 2 * sectorBytes) return { kind: 'none', hasBootCode: false, isForBios: false, partitions: [] };
+  const record = await disk.read(0, sectorBytes);
+  const entries = mbrEntries(record);
+  const isGpt = entries.some(({ type }) => type === protectiveType);
+  const found = isGpt ? await gptPartitions(disk) : await mbrPartitions(disk, entries);
   const inside = ({ offset, length }: ByteRange): boolean => offset > 0 && length > 0 && offset + length <= disk.virtualBytes;
-  return [...partitions.filter(inside).slice(0, maxPartitions), wholeDisk];
+  return {
+    kind: isGpt ? 'gpt' : entries.length === 0 ? 'none' : 'mbr',
+    hasBootCode: hasSignature(record) && record.subarray(0, codeBytes).some((byte) => byte !== 0),
+    isForBios: found.some(({ isForBios }) => isForBios) || entries.some(({ status }) => status === active),
+    partitions: found
+      .filter(inside)
+      .slice(0, maxPartitions)
+      .map(({ offset, length }) => ({ offset, length })),
+  };
+}
+
+interface Partition extends ByteRange {
+  isForBios: boolean;
 }
 
 interface MbrEntry extends ByteRange {
   type: number;
+  status: number;
 }
 
-/**
- * The four entries of a master or extended boot record, less the unused ones.
- * @param sector byte offset of the record
- */
-async function mbrEntries(disk: Disk, sector: number): Promise<MbrEntry[]> {
-  const record = await disk.read(sector, sectorBytes);
-  if (record.readUInt16LE(510) !== 0xaa55) return [];
+function hasSignature(record: Buffer): boolean {
+  return record.readUInt16LE(510) === 0xaa55;
+}
+
+/** The four entries of a master or extended boot record, less the unused ones. */
+function mbrEntries(record: Buffer): MbrEntry[] {
+  if (!hasSignature(record)) return [];
   return [446, 462, 478, 494]
     .map((at) => ({
       status: record.readUInt8(at),
@@ -48,16 +83,17 @@ async function mbrEntries(disk: Disk, sector: number): Promise<MbrEntry[]> {
     .filter(({ status, type }) => type !== 0 && (status & 0x7f) === 0);
 }
 
-async function mbrPartitions(disk: Disk, entries: readonly MbrEntry[]): Promise<ByteRange[]> {
-  const partitions: ByteRange[] = entries.filter(({ type }) => !extendedTypes.includes(type));
+async function mbrPartitions(disk: Disk, entries: readonly MbrEntry[]): Promise<Partition[]> {
+  const partition = ({ offset, length, status }: MbrEntry): Partition => ({ offset, length, isForBios: status === active });
+  const partitions = entries.filter(({ type }) => !extendedTypes.includes(type)).map(partition);
   for (const extended of entries.filter(({ type }) => extendedTypes.includes(type))) {
     // A chain of boot records. It may be cyclic, so the count is limited.
     let sector = extended.offset;
     while (partitions.length < maxPartitions && sector > 0 && sector + sectorBytes <= disk.virtualBytes) {
-      const chained = await mbrEntries(disk, sector);
+      const chained = mbrEntries(await disk.read(sector, sectorBytes));
       const logical = chained.find(({ type }) => !extendedTypes.includes(type));
       // A logical partition is relative to its own record, the link to the next record to the start of the extended partition.
-      if (logical !== undefined) partitions.push({ offset: sector + logical.offset, length: logical.length });
+      if (logical !== undefined) partitions.push(partition({ ...logical, offset: sector + logical.offset }));
       const next = chained.find(({ type }) => extendedTypes.includes(type));
       if (next === undefined || logical === undefined) break;
       sector = extended.offset + next.offset;
@@ -67,7 +103,7 @@ async function mbrPartitions(disk: Disk, entries: readonly MbrEntry[]): Promise<
 }
 
 /** From the primary table only. Checksums are not verified, since reading the file systems detects damage. */
-async function gptPartitions(disk: Disk): Promise<ByteRange[]> {
+async function gptPartitions(disk: Disk): Promise<Partition[]> {
   for (const blockBytes of [512, 4096]) {
     if (disk.virtualBytes < 2 * blockBytes) continue;
     const header = await disk.read(blockBytes, sectorBytes);
@@ -78,8 +114,11 @@ async function gptPartitions(disk: Disk): Promise<ByteRange[]> {
     const table = await disk.read(exact(header.readBigUInt64LE(72)) * blockBytes, count * entryBytes);
     return Array.from({ length: count }, (_, index) => table.subarray(index * entryBytes, (index + 1) * entryBytes))
       .filter((entry) => entry.subarray(0, 16).some((byte) => byte !== 0))
-      .map((entry) => ({ first: exact(entry.readBigUInt64LE(32)), last: exact(entry.readBigUInt64LE(40)) }))
-      .map(({ first, last }) => ({ offset: first * blockBytes, length: (last - first + 1) * blockBytes }));
+      .map((entry) => {
+        const [first, last] = [exact(entry.readBigUInt64LE(32)), exact(entry.readBigUInt64LE(40))];
+        const isForBios = entry.subarray(0, 16).equals(biosBootType) || (entry.readUInt8(48) & legacyBootable) !== 0;
+        return { offset: first * blockBytes, length: (last - first + 1) * blockBytes, isForBios };
+      });
   }
   return [];
 }
