@@ -40,6 +40,8 @@ export interface Sizes {
   clones: number;
   /** Servers of an OpenStack. */
   nova: readonly number[];
+  /** Size of the image that is downloaded. */
+  pullMiB: number;
 }
 
 export type Phases = Record<string, { wall_s: number }>;

@@ -18,13 +18,14 @@ import { benchLinear } from './linear.js';
 import { benchMemory } from './memory.js';
 import { benchNova } from './nova.js';
 import { benchOverlays } from './overlays.js';
+import { benchPull } from './pull.js';
 import { benchRestore } from './restore.js';
 import { benchStartup } from './startup.js';
 import { benchWarm } from './warm.js';
 
 const phases = [
   ...['startup', 'overlays', 'thousand', 'linear', 'fleet', 'loop', 'xargs', 'guests'],
-  ...['warm', 'warm-debian', 'clones', 'clones-debian', 'boot-once', 'restore', 'memory', 'granularity', 'nova'],
+  ...['warm', 'warm-debian', 'clones', 'clones-debian', 'boot-once', 'restore', 'memory', 'granularity', 'nova', 'pull'],
 ];
 const { values } = parseArgs({
   options: {
@@ -56,10 +57,11 @@ const quick: Sizes = {
   warmHundred: 0,
   clones: 1,
   nova: [3],
+  pullMiB: 64,
 };
 const usual: Sizes = {
   ...{ startup: 15, fleet: 100, guests: 8, overlays: 1000, defined: 1000, linear: [125, 250, 500, 1000] },
-  ...{ warm: 20, warmHundred: 100, clones: 50, nova: [12, 100] },
+  ...{ warm: 20, warmHundred: 100, clones: 50, nova: [12, 100], pullMiB: 2048 },
 };
 const preset = values.quick ? quick : usual;
 const number = (text: string | undefined, preset: number): number => (text === undefined ? preset : Number(text));
@@ -162,6 +164,7 @@ try {
     taken.bootOnce = await benchBootOnce(bench, values.debian, Number(values['boot-once']));
   if (wants('restore')) taken.restore = await benchRestore(bench);
   if (wants('granularity')) taken.granularity = await benchGranularity(bench, values.debian);
+  if (wants('pull')) taken.pull = await benchPull(bench);
   if (wants('nova')) taken.nova = await benchNova(bench);
   if (wants('memory')) taken.memory = await benchMemory(bench, values.quick);
 } finally {

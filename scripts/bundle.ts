@@ -58,7 +58,7 @@ await build({
   splitting: true,
   format: 'esm',
   platform: 'node',
-  target: 'node20.17',
+  target: 'node20.18',
   // Loaded only by "cowherd help" and in development.
   external: ['@oclif/plugin-help', 'typescript'],
   banner: { js: commonJs },

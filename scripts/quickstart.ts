@@ -1,5 +1,6 @@
 // Shows the main commands on real virtual machines: `npm run quickstart [-- --count N]`. With --linux the guests are small Linux systems
-// that you can log in to; otherwise 512 bytes of code that boot in a tenth of a second.
+// that you can log in to, with --image NAME|URL those of an image that is downloaded; otherwise 512 bytes of code that boot in a tenth of
+// a second.
 import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -11,8 +12,14 @@ import { widthOf, wrap } from '../src/cli/terminal/layout.js';
 import { openHost } from '../src/index.js';
 import { buildGolden } from './golden.js';
 
-const { values } = parseArgs({ options: { count: { type: 'string' }, linux: { type: 'boolean', default: false } } });
-const count = Number(values.count ?? (values.linux ? 8 : 100));
+const { values } = parseArgs({
+  options: { count: { type: 'string' }, linux: { type: 'boolean', default: false }, image: { type: 'string' } },
+});
+if (values.linux && values.image !== undefined) {
+  console.error('--linux and --image exclude each other: --linux builds its image, --image downloads one');
+  process.exit(2);
+}
+const count = Number(values.count ?? (values.image === undefined ? (values.linux ? 8 : 100) : 2));
 if (!Number.isInteger(count) || count < 1 || count > 1000) {
   console.error(`--count ${values.count}: use a number from 1 to 1000`);
   process.exit(2);
@@ -100,7 +107,22 @@ async function linuxGuests(): Promise<void> {
   await cowherd('teardown', fleet, '--with-base', '--yes');
 }
 
-if (values.linux) {
+/** Guests of an image that is downloaded: a name of the catalog, or a URL. */
+async function imageGuests(image: string): Promise<void> {
+  await cowherd('base', 'pull', image, '--as', 'golden');
+  await cowherd('base', 'inspect', 'golden');
+  // What the image needs (memory, seed, firmware) is recorded with it.
+  await cowherd('spawn', fleet, '--base', 'golden', '--count', String(count), '--forward-ssh', '--wait', 'auto', '--timeout', '30m');
+  await cowherd('status', fleet);
+  await cowherd('exec', fleet, '--', 'hostname; uname -sr');
+  await cowherd('exec', fleet, '1', '--', 'echo mine > mark');
+  await cowherd('reset', fleet, '1', '--wait', 'auto', '--timeout', '30m');
+  await cowherd('exec', fleet, '1', '--', 'test -e mark || echo it is clean');
+  await cowherd('report', fleet);
+  await cowherd('teardown', fleet, '--with-base', '--yes');
+}
+
+if (values.linux || values.image !== undefined) {
   // Seeds and ssh need more tools than the smallest guests.
   const setup = fileURLToPath(new URL('setup.sh', import.meta.url));
   const { exitCode } = await execa('bash', [setup, '--guests'], { stdio: 'inherit', reject: false });
@@ -120,7 +142,7 @@ const golden = join(scratch, 'golden.qcow2');
 let isDone = false;
 try {
   say(`Connection ${uri}, store ${store}`);
-  await (values.linux ? linuxGuests() : smallestGuests());
+  await (values.image !== undefined ? imageGuests(values.image) : values.linux ? linuxGuests() : smallestGuests());
   isDone = true;
 } catch (error) {
   if (!(error instanceof Failure)) throw error;

@@ -30,7 +30,7 @@ fi
 # --- Node -----------------------------------------------------------------------------------------------------------------
 needed=$(sed -n 's/^ *"node": "\(.*\)".*/\1/p' package.json)
 have node && have npm || give_up "Node.js and npm are missing. Install Node.js $needed; see docs/install.md."
-# The range in package.json is what the dependencies require: "^20.17.0 || >=22.9.0" and the like.
+# The range in package.json is what the dependencies require: "^20.18.1 || >=22.9.0" and the like.
 node -e '
   const [major, minor] = process.versions.node.split(".").map(Number);
   const fits = (range) => {
@@ -64,7 +64,7 @@ case " $* " in
   *' --tests '*)
     package_of+=(
       [swtpm]=swtpm [swtpm_setup]=swtpm-tools [virt-install]=virtinst [strace]=strace [script]=bsdutils [ansible-inventory]=ansible-core
-      [curl]=curl [xz]=xz-utils [zsh]=zsh [fish]=fish [chromium]=chromium
+      [curl]=curl [xz]=xz-utils [zstd]=zstd [bzip2]=bzip2 [zsh]=zsh [fish]=fish [chromium]=chromium [gpg]=gpg [gpgv]=gpgv [openssl]=openssl [sfdisk]=fdisk
     ) ;;
 esac
 

@@ -4,7 +4,10 @@ import { openBrowser } from './adapters/dashboard/browser.js';
 import { readPageFiles } from './adapters/dashboard/page-files.js';
 import { openConsole, takeScreenshot } from './adapters/dashboard/screens.js';
 import { sessionKeys } from './adapters/dashboard/session-keys.js';
+import { HttpDownloads } from './adapters/download/downloads.js';
+import { inspectContents } from './adapters/guest-files/contents.js';
 import { inspectGuestFiles } from './adapters/guest-files/inspect.js';
+import { readBuiltInCatalog } from './adapters/host/catalog.js';
 import { systemClock } from './adapters/host/clock.js';
 import { localFiles } from './adapters/host/local-files.js';
 import { LocalMachine } from './adapters/host/machine.js';
@@ -15,6 +18,7 @@ import { OpenSsh } from './adapters/host/ssh.js';
 import { readBuiltInTemplate } from './adapters/host/templates.js';
 import { BaseDirectory } from './adapters/image/base-store.js';
 import { diskFiles } from './adapters/image/disk-files.js';
+import { generalizeDisk } from './adapters/image/virt-sysprep.js';
 import { AgentSockets } from './adapters/libvirt/agent-sockets.js';
 import { chooseConnection, isSystemUri } from './adapters/libvirt/connection.js';
 import { Virsh } from './adapters/libvirt/virsh.js';
@@ -96,6 +100,7 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
     files: localFiles,
     images,
     bases: new BaseDirectory(root, images, readers, locking),
+    downloads: new HttpDownloads(root, locking),
     memory: new MemoryDirectory(root, uri, readers),
     fleets,
     overlays: new OverlayDirectory(root),
@@ -123,9 +128,12 @@ export async function openHost(options: HostOptions = {}): Promise<Host> {
     readFile: readNamedFile,
     readBytes: readNamedBytes,
     inspectGuestFiles,
+    inspectContents,
+    generalizeDisk: (overlay, signal) => generalizeDisk(overlay, { signal, inherit: fleets.heldDescriptors() }),
     writeNewFile,
     replaceOwnFile,
     builtInTemplate: readBuiltInTemplate,
+    builtInCatalog: readBuiltInCatalog,
     close,
     [Symbol.asyncDispose]: close,
   };

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { CowherdError, type ErrorReport } from '../core/errors.js';
 import type { MemberOutcome, Outcome } from '../core/fleet/outcome.js';
-import { parseWaitFor, type WaitFor } from '../core/guest/stages.js';
+import { parseWaitRequest, type WaitRequest } from '../core/guest/stages.js';
 import { type Host, type HostOptions, openHost } from '../host.js';
 import { type CheckpointOptions, checkpoint } from '../services/checkpoint/take.js';
 import { type PowerOptions, start, stop } from '../services/fleet/power.js';
@@ -20,7 +20,7 @@ import { inventory } from '../services/guest/inventory.js';
 export interface FleetOptions extends HostOptions, Omit<SpawnOptions, 'fleet' | 'wait' | 'dryRun'> {
   /** Default: a random name, so that suites do not conflict. */
   name?: string | undefined;
-  /** As `--wait`: `agent`, `ssh`, `agent,ssh`, `console=REGEX`, …; default: do not wait. */
+  /** As `--wait`: `auto`, `agent`, `ssh`, `agent,ssh`, `console=REGEX`, …; default: do not wait. */
   wait?: string | undefined;
   /** Keep the fleet when it goes out of scope; requires a name. */
   keep?: boolean | undefined;
@@ -148,8 +148,8 @@ export class Fleet implements AsyncDisposable {
   }
 }
 
-function waitFor(text: string | undefined): WaitFor | undefined {
-  return text === undefined ? undefined : parseWaitFor(text);
+function waitFor(text: string | undefined): WaitRequest | undefined {
+  return text === undefined ? undefined : parseWaitRequest(text);
 }
 
 async function membersOf(host: Host, fleet: string, made: readonly MemberOutcome[]): Promise<FleetMember[]> {

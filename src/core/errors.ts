@@ -31,6 +31,7 @@ export const exitCodeOf = {
   STATE_DAMAGED: 7,
   ACCELERATOR_FAILED: 8,
   CONNECTION_FAILED: 8,
+  DOWNLOAD_FAILED: 8,
   TOOL_FAILED: 8,
   TOOL_MISSING: 8,
   TOOL_TIMEOUT: 8,
@@ -39,6 +40,8 @@ export const exitCodeOf = {
   GUEST_UNREACHABLE: 8,
   GUEST_REFUSED: 8,
   NOT_STOPPED: 8,
+  /** A command that was to prepare a guest failed. */
+  SCRIPT_FAILED: 8,
   OUTPUT_FAILED: 8,
   INTERRUPTED: 130,
 } as const;

@@ -31,9 +31,24 @@ export const limits = {
   /** Lines of a console log. */
   tailLines: { min: 1, max: 10_000 },
   sshKeys: { min: 0, max: 100 },
+  /** Commands that prepare an image. */
+  commands: { min: 0, max: 100 },
   /** Of one placement setting with several values. */
   placementValues: { min: 1, max: 50 },
 } as const satisfies Record<string, Range>;
+
+/** Largest size of what is unpacked from an image file, in bytes: the default, and the largest value of --max-size. */
+export const unpackedBytes = { default: 64 * 1024 ** 3, max: 64 * 1024 ** 4 } as const;
+
+/** Bytes of `512MiB`, `100GiB` or `1TiB`. @throws BAD_USAGE for other text */
+export function parseUnpackedBytes(text: string): number {
+  const [, count = '', unit = ''] = /^(\d{1,7})\s*([mgt])i?b?$/i.exec(text.trim()) ?? [];
+  const bytes = Number(count) * 1024 ** ({ m: 2, g: 3, t: 4 }[unit.toLowerCase()] ?? 0);
+  if (bytes > 0 && bytes <= unpackedBytes.max) return bytes;
+  throw new CowherdError('BAD_USAGE', `${JSON.stringify(text)} is not a size`, {
+    hint: 'Write "512MiB", "100GiB" or "1TiB", at most 64TiB.',
+  });
+}
 
 /** Maximum lengths of names and texts, in characters. */
 export const maxLength = {
@@ -49,6 +64,10 @@ export const maxLength = {
   placement: 255,
   /** Name of a domain that cowherd did not create. */
   domain: 256,
+  /** A command that prepares an image, in bytes. Linux limits an argument to 128 KiB. */
+  command: 32 * 1024,
+  /** A script that prepares an image, in bytes: the limit of the guest agent. */
+  script: 64 * 1024,
 } as const;
 
 /** `1 to 10000` */

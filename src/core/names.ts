@@ -17,7 +17,9 @@ export function assertName(kind: 'fleet' | 'base', name: string): string {
 
 /** The nearest valid base name for a file name; undefined if no character of it is valid. */
 export function baseNameFromFile(fileName: string): string | undefined {
-  const name = fileName
+  // The name of what is in a compressed file: golden.qcow2.xz, golden.tar.gz.
+  const unpacked = fileName.replace(/(\.(?:qcow2?|img|raw|vmdk|vhdx?|vdi|ova|box|tar))\.(?:gz|xz|zst|bz2)$/i, '$1');
+  const name = unpacked
     .replace(/\.[A-Za-z0-9]{1,8}$/, '')
     .toLowerCase()
     .replace(/[^a-z0-9]+/g, '-')

@@ -13,7 +13,8 @@ export type ProgressEvent =
       /** Stage wait: names of the members that have not reached a stage yet. Live. */
       pending?: ReadonlyMap<ReadyStage, ReadonlySet<string>>;
     }
-  | { kind: 'bytes'; what: string; doneBytes: number; totalBytes: number }
+  /** totalBytes is undefined if it is not known in advance. */
+  | { kind: 'bytes'; what: string; doneBytes: number; totalBytes: number | undefined }
   | { kind: 'note'; text: string };
 
 export type ProgressListener = (event: ProgressEvent) => void;
@@ -21,5 +22,8 @@ export type ProgressListener = (event: ProgressEvent) => void;
 /** Progress of a long copy or read. */
 export interface ImportProgress {
   doneBytes: number;
-  totalBytes: number;
+  /** Undefined if it is not known in advance. */
+  totalBytes: number | undefined;
+  /** What is done, if it is not the work that was asked for: `unpacking disk.xz`. */
+  what?: string;
 }

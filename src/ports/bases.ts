@@ -1,5 +1,6 @@
 import type { BaseRef } from '../core/fleet/record.js';
 import type { BaseImage, BaseLayer, BaseRecord, Seal } from '../core/image/base.js';
+import type { ImageDefaults, Prepared, Pulled } from '../core/image/origin.js';
 import type { ImportProgress, ProgressListener } from '../core/progress.js';
 import type { ImageFile } from './images.js';
 
@@ -10,19 +11,29 @@ export interface ImportRequest {
   /** QEMU has just closed it on this host: it cannot be a truncated copy. */
   isFromQemu?: boolean | undefined;
   name?: string | undefined;
+  /** Of an archive with several disks: the name of the one to import. */
+  disk?: string | undefined;
+  /** Largest size of what is unpacked, in bytes. */
+  maxBytes?: number | undefined;
+  /** The path is a complete download in the store, which may be moved instead of copied. */
+  download?: { pulled: Omit<Pulled, 'unpacked'> } | undefined;
+  /** The path is a base image of the store that came from this download. */
+  pulled?: Pulled | undefined;
+  /** Of its catalog entry; they take precedence over what is found in the image. */
+  defaults?: ImageDefaults | undefined;
   onProgress?: ((progress: ImportProgress) => void) | undefined;
   signal?: AbortSignal | undefined;
 }
 
 export interface ImportResult {
   base: BaseImage;
-  how: 'reflinked' | 'copied' | 'flattened' | 'layered' | 'already there';
+  how: 'reflinked' | 'copied' | 'moved' | 'unpacked' | 'converted' | 'flattened' | 'layered' | 'already there';
   warning?: string;
 }
 
 /** The predicted result of an import. */
 export interface ImportPreview extends ImportResult {
-  /** False for an image that would be flattened: its digest is only known after the import. */
+  /** False for an image that would be unpacked, converted or flattened: its digest is only known after the import. */
   isDigestKnown: boolean;
 }
 
@@ -35,6 +46,7 @@ export interface PromotionRequest {
   /** Store only the differences, with that base image as backing file. */
   layered: boolean;
   promotedFrom: NonNullable<BaseRecord['promotedFrom']>;
+  prepared?: Prepared | undefined;
   onProgress?: ((progress: ImportProgress) => void) | undefined;
   signal?: AbortSignal | undefined;
 }

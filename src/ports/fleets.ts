@@ -24,8 +24,11 @@ export interface FleetStore {
   /** @returns undefined if there is none; @throws STATE_DAMAGED; BAD_USAGE if the fleet is on another platform */
   read(fleet: string): Promise<FleetRecord | undefined>;
   write(record: FleetRecord): Promise<void>;
-  /** @throws LOCKED, naming the holder */
-  lock(fleet: string): Promise<FleetLock>;
+  /**
+   * @param options.waitSeconds how long to wait for another run, unless the user has said so; default: not at all
+   * @throws LOCKED, naming the holder
+   */
+  lock(fleet: string, options?: { waitSeconds?: number | undefined }): Promise<FleetLock>;
   /** The run of cowherd that has locked the fleet; undefined if there is none, or another holder. */
   runner(fleet: string): Promise<LockNote | undefined>;
   /** The process that holds the lock on the fleet; undefined if it is not locked. */

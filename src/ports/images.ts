@@ -1,4 +1,5 @@
 import type { BaseImage } from '../core/image/base.js';
+import type { ForeignFormat } from '../core/image/formats/detect.js';
 import type { OverlayFormat } from '../core/image/overlay-format.js';
 
 export interface ImageInfo {
@@ -15,8 +16,14 @@ export interface ImageFile {
   format: 'qcow2' | 'raw';
 }
 
+/** In a format that is only converted from. Its headers must have been checked: opening it may open other files. */
+export interface ForeignFile {
+  path: string;
+  format: ForeignFormat;
+}
+
 export interface ConvertRequest {
-  source: ImageFile;
+  source: ImageFile | ForeignFile;
   /** An existing file is overwritten and keeps its mode. */
   target: ImageFile;
   /** Write an overlay with only the differences from this image; default: one standalone file. */
@@ -24,6 +31,8 @@ export interface ConvertRequest {
   /** Of a qcow2 target; default: that of qemu-img. */
   layout?: OverlayFormat | undefined;
   compress?: boolean | undefined;
+  /** Largest size of the target's file; without it, there is no limit. */
+  maxBytes?: number | undefined;
   onProgress?: ((percent: number) => void) | undefined;
   signal?: AbortSignal | undefined;
 }

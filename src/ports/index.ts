@@ -1,8 +1,10 @@
 import type { FixUpPart } from '../core/guest/reidentify.js';
 import type { GuestFacts } from '../core/image/hygiene.js';
+import type { Contents } from '../core/image/origin.js';
 import type { BaseStore } from './bases.js';
 import type { CheckpointStore, Monitor } from './checkpoint.js';
 import type { DashboardPorts } from './dashboard.js';
+import type { Downloads } from './downloads.js';
 import type { EventSources } from './events.js';
 import type { FleetStore, OverlayStore } from './fleets.js';
 import type { GuestAgent, LocalFiles, Networks, RemoteShell, SeedStore } from './guest.js';
@@ -19,6 +21,7 @@ import type { StoreSurvey } from './survey.js';
 export type * from './bases.js';
 export type * from './checkpoint.js';
 export type * from './dashboard.js';
+export type * from './downloads.js';
 export type * from './events.js';
 export type * from './fleets.js';
 export type * from './guest.js';
@@ -36,6 +39,7 @@ export type BuiltInTemplate =
   | 'meta-data'
   | `guest/${FixUpPart}`
   | 'guest/before-freeze'
+  | 'guest/generalize'
   | 'report/style'
   | 'report/script';
 
@@ -49,6 +53,7 @@ export interface Ports {
   files: LocalFiles;
   images: ImageTool;
   bases: BaseStore;
+  downloads: Downloads;
   memory: MemoryStore;
   fleets: FleetStore;
   overlays: OverlayStore;
@@ -69,6 +74,14 @@ export interface Ports {
   readBytes(path: string): Promise<Buffer>;
   /** Inspects guest files in a disk image without booting it; undefined if it cannot be read. Never throws. */
   inspectGuestFiles(path: string, format: 'qcow2' | 'raw', options?: { backing?: readonly ImageFile[] }): Promise<GuestFacts | undefined>;
+  /** What is in a disk image, without booting it; only what could be found out. Never throws. */
+  inspectContents(path: string, format: 'qcow2' | 'raw', options?: { backing?: readonly ImageFile[] }): Promise<Contents>;
+  /**
+   * Removes what members must not share from the disk of a VM that is shut off, with the system's own tool.
+   * @returns false if this host does not have the tool
+   * @throws TOOL_FAILED, for example for a guest that it does not know; TOOL_TIMEOUT, INTERRUPTED
+   */
+  generalizeDisk(overlay: string, signal?: AbortSignal): Promise<boolean>;
   /** Writes a file that the user named. @throws BAD_USAGE if it exists */
   writeNewFile(path: string, text: string): Promise<void>;
   /**
@@ -78,4 +91,6 @@ export interface Ports {
    */
   replaceOwnFile(path: string, text: string, options: { begins: string; store: string }): Promise<void>;
   builtInTemplate(name: BuiltInTemplate): Promise<string>;
+  /** The built-in catalog of images, JSON. */
+  builtInCatalog(): Promise<string>;
 }

@@ -3,6 +3,7 @@ import type { AcceleratorChoice } from '../core/host/cpu.js';
 import type { Ksm } from '../core/host/ksm.js';
 import type { ProcessMemory } from '../core/host/process-memory.js';
 import type { PathObstacle } from '../core/host/reachability.js';
+import type { Architecture } from '../core/image/catalog.js';
 
 export interface Clock {
   /** Milliseconds, monotonic. */
@@ -38,6 +39,8 @@ export interface QemuProcess {
 
 /** Facts about this host. */
 export interface Machine {
+  /** Of this host; undefined if the catalog has no images for it. */
+  architecture(): Architecture | undefined;
   memory(): Promise<{ totalBytes: number; availableBytes: number }>;
   /** Space on the file system of the path, or of its nearest existing parent. */
   diskSpace(path: string): Promise<DiskSpace>;

@@ -1,8 +1,10 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { serveDirectory } from '../support/download/directory-server.js';
+import { isSameDisk, packImage } from '../support/download/packed-images.js';
 import { domains, Lab, virsh } from '../support/lab.js';
 import { shownKey } from '../support/ssh-keys.js';
 
@@ -24,6 +26,24 @@ describe('Debian 12 guests', () => {
   type Row = Record<string, any>;
   const said = async (fleet: string, command: string, ...flags: string[]): Promise<string[]> =>
     (await lab.ok('exec', fleet, ...flags, '--', command)).members.map((row: Row) => String(row.stdout).trim());
+
+  it('come from an image that is downloaded in any format', async () => {
+    const directory = join(lab.scratch, 'packed');
+    const made = await packImage(image, directory);
+    const server = await serveDirectory(directory);
+    try {
+      for (const { name, unpacked } of made) {
+        const base = await lab.ok('base', 'pull', server.url(name), '--as', 'debian');
+        expect(base.pulled.unpacked, name).toEqual(unpacked);
+        expect(await isSameDisk(image, base), name).toBe(true);
+        expect(base.contents, name).toMatchObject({ os: { id: 'debian', version: '12' }, cloudInit: true });
+        await lab.ok('base', 'remove', base.ref);
+      }
+    } finally {
+      await server.close();
+      await rm(directory, { recursive: true });
+    }
+  });
 
   it('have their own identity from the first boot and after a reset', async () => {
     const fleet = lab.fleet('debian');

@@ -39,8 +39,12 @@ export class Lab {
   }
 
   /** Opens a lab before the tests of the surrounding describe, and closes it after them. @param prepare runs once it is open */
-  static use(prepare: () => Promise<void> = async () => undefined): Lab {
-    const lab = new Lab();
+  static use(prepare?: () => Promise<void>): Lab {
+    return Lab.useAs(new Lab(), prepare);
+  }
+
+  /** As {@link use}, for a lab with more methods. */
+  static useAs<L extends Lab>(lab: L, prepare: () => Promise<void> = async () => undefined): L {
     beforeAll(async () => {
       await lab.create();
       await prepare();

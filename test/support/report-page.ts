@@ -2,6 +2,7 @@ import type { HistoryEntry } from '../../src/core/fleet/history.js';
 import { judgeFleetMemory } from '../../src/core/fleet/memory.js';
 import { reportFleet, totalSavings } from '../../src/core/fleet/savings.js';
 import type { HistoryNode } from '../../src/core/image/base-history.js';
+import { listedContents, listedDefaults } from '../../src/core/image/listed-contents.js';
 import type { BaseListing } from '../../src/services/base/bases.js';
 import type { MemberStatus } from '../../src/services/fleet/status/member-status.js';
 import type { ReportPage } from '../../src/services/fleet/status/page.js';
@@ -106,6 +107,10 @@ function listingOf(ref: string, fleets: string[], text: string | undefined): Bas
     },
     ...{ depth: isFirst ? 1 : 2, layers: isFirst ? [] : [`golden@${digest.slice(0, 12)}`], memory: null, fleets: isFirst ? fleets : [] },
     promotedFrom: null,
+    pulled: null,
+    prepared: null,
+    contents: listedContents(),
+    defaults: listedDefaults(),
     problems: text === undefined ? [] : [text],
   };
 }

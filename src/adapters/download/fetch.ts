@@ -5,8 +5,8 @@ import { type Address, parseAddress, shownUrl } from '../../core/image/download/
 import type { Download, DownloadRequest } from '../../ports/downloads.js';
 import { bootId, type DownloadCache, type PartRecord } from './cache.js';
 import { AttemptFailure } from './failures.js';
-import { assertSuccess, type HttpClient, type Reply } from './http.js';
 import { garbageLimit } from './garbage.js';
+import { assertSuccess, type HttpClient, type Reply } from './http.js';
 import type { DownloadLimits } from './limits.js';
 import { type Digests, PartFile } from './part-file.js';
 import { retried } from './retried.js';

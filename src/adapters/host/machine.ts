@@ -5,6 +5,7 @@ import { dirname, join, resolve } from 'node:path';
 import { type Ksm, readKsm } from '../../core/host/ksm.js';
 import type { ProcessMemory } from '../../core/host/process-memory.js';
 import type { PathObstacle } from '../../core/host/reachability.js';
+import type { Architecture } from '../../core/image/catalog.js';
 import type { DiskSpace, Machine, QemuProcess, ReachTarget } from '../../ports/machine.js';
 import { runTool } from '../process.js';
 import { findQemuProcesses, readProcessMemory } from '../qemu/processes.js';
@@ -19,6 +20,10 @@ export class LocalMachine implements Machine {
     const text = await readFile('/proc/meminfo', 'utf8');
     const kib = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? 0);
     return { totalBytes: kib('MemTotal') * 1024, availableBytes: kib('MemAvailable') * 1024 };
+  }
+
+  architecture(): Architecture | undefined {
+    return ({ x64: 'x86_64', arm64: 'aarch64' } as Partial<Record<NodeJS.Architecture, Architecture>>)[process.arch];
   }
 
   async diskSpace(path: string): Promise<DiskSpace> {

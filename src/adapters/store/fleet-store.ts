@@ -71,11 +71,12 @@ export class FleetDirectory implements FleetStore {
     });
   }
 
-  async lock(fleet: string): Promise<FleetLock> {
+  async lock(fleet: string, { waitSeconds }: { waitSeconds?: number | undefined } = {}): Promise<FleetLock> {
     await makeDirectory(storeLayout(this.root).fleets);
     const { directory, overlays, logs, nvram, seeds, ssh, checkpoints, unmade, lock: path } = fleetLayout(this.root, fleet);
     for (const room of [directory, overlays, logs, nvram, seeds, ssh, checkpoints, unmade]) await assertDirectory(room);
-    const lock = await FileLock.take(path, `Fleet ${fleet}`, requestOf(this.#locking, `Fleet ${fleet}`));
+    const policy = { ...this.#locking, waitSeconds: this.#locking.waitSeconds ?? waitSeconds };
+    const lock = await FileLock.take(path, `Fleet ${fleet}`, requestOf(policy, `Fleet ${fleet}`));
     this.#held.add(lock);
     this.#lockChanges++;
     return {

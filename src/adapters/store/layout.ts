@@ -12,6 +12,7 @@ export const storeLayout = (root: string) => ({
   basesLock: join(root, 'bases', '.lock'),
   accelerator: join(root, 'accelerator.json'),
   probes: join(root, 'probes'),
+  downloads: join(root, 'downloads'),
   fleets: join(root, 'fleets'),
   snapshots: join(root, 'snapshots'),
 });
@@ -66,6 +67,12 @@ export const fleetLayout = (root: string, fleet: string) => {
     /** Outside the fleet's directory, which it must outlive. */
     lock: join(storeLayout(root).fleets, `.${fleet}.lock`),
   };
+};
+
+/** @param key of a download's URL: see adapters/download/cache.ts */
+export const downloadLayout = (root: string, key: string) => {
+  const { downloads } = storeLayout(root);
+  return { part: join(downloads, `${key}.part`), record: join(downloads, `${key}.json`), lock: join(downloads, `.${key}.lock`) };
 };
 
 export type FleetLayout = ReturnType<typeof fleetLayout>;

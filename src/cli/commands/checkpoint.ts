@@ -1,6 +1,6 @@
 import { Args, Flags } from '@oclif/core';
 import { exitCodeOfOutcome } from '../../core/fleet/outcome.js';
-import { parseWaitFor } from '../../core/guest/stages.js';
+import { parseWaitRequest } from '../../core/guest/stages.js';
 import { checkpoint } from '../../services/checkpoint/take.js';
 import { findTargets } from '../../services/fleet/targets.js';
 import { BaseCommand } from '../base-command.js';
@@ -39,7 +39,7 @@ export default class Checkpoint extends BaseCommand {
 
   async run() {
     const { argv, flags } = await this.parse(Checkpoint);
-    const wait = flags.wait === undefined ? undefined : parseWaitFor(flags.wait);
+    const wait = flags.wait === undefined ? undefined : parseWaitRequest(flags.wait);
     return this.onHost(flags, async (host, work) => {
       const targets = await findTargets(host, argv as string[], flags.file);
       return this.eachFleet(

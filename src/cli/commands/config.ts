@@ -7,7 +7,7 @@ export default class Config extends BaseCommand {
   static override summary = 'Show the effective defaults and the source of each.';
   static override description = [
     'Flags take precedence over the environment, then cowherd.yaml in or above the working directory, then ~/.config/cowherd/config.yaml, then the built-in defaults.',
-    'A file may set connect, store, network, seed, sshKeys and template; paths in it are relative to the file.',
+    'A file may set connect, store, network, seed, sshKeys, template and catalog; paths in it are relative to the file.',
     'network, seed, sshKeys and template apply to new fleets only; existing fleets do not change.',
   ].join(' ');
   static override examples = ['<%= config.bin %> <%= command.id %>', '<%= config.bin %> <%= command.id %> --json'];

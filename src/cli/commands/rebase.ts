@@ -1,7 +1,7 @@
 import { Args, Flags } from '@oclif/core';
 import { exitCodeOfOutcome } from '../../core/fleet/outcome.js';
 import { assertWhole } from '../../core/fleet/selection/targets.js';
-import { parseWaitFor } from '../../core/guest/stages.js';
+import { parseWaitRequest } from '../../core/guest/stages.js';
 import { limits } from '../../core/limits.js';
 import { BaseCommand } from '../base-command.js';
 import { concurrencyFlags, dryRunFlag, waitFlags } from '../flags/run.js';
@@ -48,7 +48,7 @@ export default class Rebase extends BaseCommand {
 
   async run() {
     const { argv, flags } = await this.parse(Rebase);
-    const wait = flags.wait === undefined ? undefined : parseWaitFor(flags.wait);
+    const wait = flags.wait === undefined ? undefined : parseWaitRequest(flags.wait);
     return this.onEngine(flags, async (engine, work) => {
       const targets = await engine.findTargets(argv as string[]);
       assertWhole('rebase', targets);

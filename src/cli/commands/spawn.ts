@@ -2,7 +2,7 @@ import { Args, Flags } from '@oclif/core';
 import { lackOf, optionWords } from '../../core/engine/declaration.js';
 import { CowherdError } from '../../core/errors.js';
 import { exitCodeOfOutcome } from '../../core/fleet/outcome.js';
-import { parseWaitFor } from '../../core/guest/stages.js';
+import { parseWaitRequest } from '../../core/guest/stages.js';
 import { formatRange, limits } from '../../core/limits.js';
 import type { FleetInput } from '../../core/spec/spec.js';
 import type { Ports } from '../../ports/index.js';
@@ -14,6 +14,7 @@ import type { SpawnOptions } from '../../services/fleet/spawn/input/options.js';
 import { readPublicKeys, readSecretValues } from '../../services/guest/seeds.js';
 import { BaseCommand } from '../base-command.js';
 import { readDefaults } from '../defaults.js';
+import { catalogFlags, ownCatalogOf } from '../flags/catalog.js';
 import { placementFlags, placementOf } from '../flags/placement.js';
 import { concurrencyFlags, dryRunFlag, fileFlag, waitFlags } from '../flags/run.js';
 import { parseVariables, seedFlags, specFlags, specOf } from '../flags/spec.js';
@@ -79,6 +80,11 @@ export default class Spawn extends BaseCommand {
         'base image of a new fleet: a file, or the name of an image in the store or of the cloud; with a dot or a slash it is a file (./golden)',
       helpValue: 'FILE|NAME',
     }),
+    pull: Flags.boolean({
+      description: 'download the base image if it is not in the store: a name of the catalog, or a URL',
+      dependsOn: ['base'],
+    }),
+    catalog: catalogFlags.catalog,
     'from-domain': Flags.string({
       description: 'domain that is shut off: its XML becomes the template, its disks become base images',
       helpValue: 'DOMAIN',
@@ -97,7 +103,8 @@ export default class Spawn extends BaseCommand {
       relationships: [{ type: 'some', flags: ['from-running', 'boot-once'] }],
     }),
     'boot-once': Flags.boolean({
-      description: 'boot one VM, and create all members as clones of it once it is ready (see --wait [default here: agent])',
+      description:
+        'boot one VM, and create all members as clones of it once it is ready (see --wait [default here: agent, and cloud-init if the image names it])',
       exclusive: ['from-running', 'from-domain', 'file', 'nvram', 'user-data', 'user-data-raw', 'meta-data', 'network-config', 'secret'],
     }),
     count: Flags.integer({
@@ -126,10 +133,11 @@ export default class Spawn extends BaseCommand {
     const { args, flags } = await this.parse(Spawn);
     // Report invalid flags before opening the host.
     specOf(flags);
-    const wait = flags.wait === undefined ? undefined : parseWaitFor(flags.wait);
+    const wait = flags.wait === undefined ? undefined : parseWaitRequest(flags.wait);
     const secretWords = parseVariables(flags.secret, '--secret');
     const inputs = await inputsOf(this.files, args.fleet, flags.file);
     const run = async (engine: Engine, work: WorkOptions): Promise<object> => {
+      const catalog = await ownCatalogOf(flags);
       const secrets = await readSecretValues(this.files, secretWords);
       const sshKeys = await readPublicKeys(this.files, flags['ssh-key']);
       const defaults = possible(engine, await spawnDefaults(this.files, (await readDefaults()).settings));
@@ -137,7 +145,10 @@ export default class Spawn extends BaseCommand {
         ...work,
         fleet: input.name,
         base: flags.base ?? input.base,
+        pull: flags.pull,
+        catalog,
         fromDomain: flags['from-domain'] ?? input.fromDomain,
+        image: flags.base === undefined && flags['from-domain'] === undefined ? input.image : undefined,
         fromRunning: flags['from-running'],
         keepFrozen: flags['keep-frozen'],
         shareTpm: flags['share-tpm'],

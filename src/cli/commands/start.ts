@@ -1,6 +1,6 @@
 import { Args, Flags } from '@oclif/core';
 import { exitCodeOfOutcome } from '../../core/fleet/outcome.js';
-import { parseWaitFor } from '../../core/guest/stages.js';
+import { parseWaitRequest } from '../../core/guest/stages.js';
 import { BaseCommand } from '../base-command.js';
 import { concurrencyFlags, dryRunFlag, fileFlag, waitFlags } from '../flags/run.js';
 import { renderOutcome } from '../render/outcome.js';
@@ -30,7 +30,7 @@ export default class Start extends BaseCommand {
 
   async run() {
     const { argv, flags } = await this.parse(Start);
-    const wait = flags.wait === undefined ? undefined : parseWaitFor(flags.wait);
+    const wait = flags.wait === undefined ? undefined : parseWaitRequest(flags.wait);
     return this.onEngine(flags, async (engine, work) => {
       const targets = await engine.findTargets(argv as string[], flags.file);
       return this.eachFleet(

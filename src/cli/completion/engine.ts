@@ -27,6 +27,8 @@ export interface CommandShape {
 export interface World {
   fleets(asked: Asked): string[];
   bases(asked: Asked): string[];
+  /** Names and aliases of the built-in catalog. */
+  images(): string[];
   members(asked: Asked, fleet: string): string[];
   libvirtNames(kind: 'networks' | 'domains'): string[];
   /** Clouds of clouds.yaml. */
@@ -150,7 +152,8 @@ function valuesOf(flag: FlagShape | undefined, asked: Asked, world: World, curre
       return world.libvirtNames('domains');
     case 'wait': {
       const done = current.slice(0, current.lastIndexOf(',') + 1);
-      return stages.filter((stage) => !done.split(',').includes(stage)).map((stage) => `${done}${stage}`);
+      const left = stages.filter((stage) => !done.split(',').includes(stage)).map((stage) => `${done}${stage}`);
+      return done === '' ? ['auto', ...left] : left;
     }
     case 'connect':
       return ['qemu:///system', 'qemu:///session', ...world.clouds().map((cloud) => `openstack://${cloud}`), 'openstack:///'];
@@ -167,6 +170,8 @@ function argumentsOf(command: CommandShape, words: readonly string[], current: s
   switch (argument.name) {
     case 'base':
       return world.bases(asked);
+    case 'image':
+      return world.images().filter((image) => !words.includes(image));
     case 'domain':
       return world.libvirtNames('domains');
     case 'shell':

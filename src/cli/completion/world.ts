@@ -35,6 +35,12 @@ export function bases(asked: Asked): string[] {
   return namesIn(asked, 'bases');
 }
 
+/** Names and aliases of the built-in catalog. */
+export function images(): string[] {
+  const { images: all } = JSON.parse(readFileSync(new URL('../../../catalog/images.json', import.meta.url), 'utf8'));
+  return all.flatMap(({ name, aliases }: { name: string; aliases: string[] }) => [name, ...aliases]);
+}
+
 export function members(asked: Asked, fleet: string): string[] {
   for (const store of storesOf(asked)) {
     try {

@@ -26,7 +26,7 @@ export const dryRunFlag = {
 export const waitFlags = (value = '[default: 5m]') => ({
   wait: Flags.string({
     description:
-      'stages to wait for, separated by commas: running, address, agent, ssh, cloud-init, and console=REGEX, which must come last [default: running]',
+      'stages to wait for, separated by commas: running, address, agent, ssh, cloud-init, and console=REGEX, which must come last; or auto: the stage that the base image names [default: running]',
     helpValue: 'STAGE',
   }),
   ...timeoutFlag(`how long to wait until all members are ready ${value}`),

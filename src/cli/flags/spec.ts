@@ -10,7 +10,7 @@ import type { DiskSpec, DomainSpec, diskInputSchema, FleetInput, fleetSchema, Gi
 export const specFlags = {
   memory: Flags.string({
     char: 'm',
-    description: 'memory of each guest: 512MiB, 2GiB, or a number of MiB [default: 512MiB]',
+    description: 'memory of each guest: 512MiB, 2GiB, or a number of MiB [default: 512MiB, or more if the image needs more]',
     helpValue: 'SIZE',
   }),
   vcpus: Flags.integer({ description: 'virtual CPUs of each guest [default: 1]', ...limits.vcpus }),
@@ -36,10 +36,14 @@ export const specFlags = {
   template: Flags.string({ description: 'custom domain XML template', helpValue: 'FILE' }),
   var: Flags.string({ description: 'variable for templates, used as {{vars.NAME}}', helpValue: 'NAME=VALUE', multiple: true }),
   seed: Flags.option({
-    description: 'how to identify guests: nocloud (a cloud-init seed), smbios (host name only), or none [default: none]',
+    description:
+      'how to identify guests: nocloud (a cloud-init seed), smbios (host name only), or none [default: that of the image, otherwise none]',
     options: ['none', 'nocloud', 'smbios'] as const,
   })(),
-  firmware: Flags.option({ description: 'firmware of the guests [default: bios]', options: ['bios', 'uefi'] as const })(),
+  firmware: Flags.option({
+    description: 'firmware of the guests [default: that of the image, otherwise bios]',
+    options: ['bios', 'uefi'] as const,
+  })(),
   tpm: Flags.boolean({ description: 'add an emulated TPM 2.0 to each guest; a reset clears it', allowNo: true }),
   'disk-size': Flags.string({
     description: 'size of the first disk, larger than its base image; enlarges the disks of an existing fleet',
@@ -54,7 +58,10 @@ export const specFlags = {
     description: `format of new disks: cluster-size=SIZE,extended-l2=on|off, or one of the two [default: ${formatOverlay(defaultOverlayFormat)}]`,
     helpValue: 'SETTING[,…]',
   }),
-  'ssh-user': Flags.string({ description: 'user name for ssh, cp and exec [default: root]', helpValue: 'NAME' }),
+  'ssh-user': Flags.string({
+    description: 'user name for ssh, cp and exec [default: that of the image, otherwise root]',
+    helpValue: 'NAME',
+  }),
   'forward-ssh': Flags.boolean({
     description: 'with user networking: forward a free port on 127.0.0.1 to port 22 of each member',
     allowNo: true,

@@ -1,10 +1,15 @@
-import { formatBaseRef } from '../../core/image/base.js';
+import { escapeUnsafe } from '../../core/guest/text.js';
+import { formatBaseRef, shortDigest } from '../../core/image/base.js';
 import type { HistoryNode } from '../../core/image/base-history.js';
 import type { HygieneWarning } from '../../core/image/hygiene.js';
+import { formatDefaults } from '../../core/image/image-defaults.js';
+import type { Voucher } from '../../core/image/origin.js';
 import type { BaseListing } from '../../services/base/bases.js';
 import type { BaseHistory } from '../../services/base/history.js';
 import type { Promotion } from '../../services/base/promote.js';
 import type { PruneResult } from '../../services/base/prune.js';
+import type { PullResult } from '../../services/base/pull/pull.js';
+import type { Update } from '../../services/base/pull/update.js';
 import type { Relocation } from '../../services/base/relocate.js';
 import { bytes, countsLine, plural, seconds, table } from '../terminal/format.js';
 import { hang, page, widthOf } from '../terminal/layout.js';
@@ -63,13 +68,57 @@ export function renderBase(base: BaseListing & { source?: string; generalisation
     ...(base.promotedFrom === null
       ? []
       : [['promoted', `from ${base.promotedFrom.member}, on ${base.promotedFrom.base}`] as [string, string]]),
-    ...(base.source === undefined ? [] : [['from', base.source] as [string, string]]),
+    // Only if it is inspected: other results stay short.
+    ...(base.source === undefined ? [] : contentsRows(base)),
+    ...(base.source === undefined || base.pulled !== null ? [] : [['from', base.source] as [string, string]]),
+    ...pulledRows(base.pulled),
+    ...(base.prepared === null
+      ? []
+      : [
+          ['prepared', `recipe ${shortDigest(base.prepared.recipe)}${base.prepared.generalized ? ', generalized' : ''}`] as [
+            string,
+            string,
+          ],
+        ]),
     ['fleets', base.fleets.join(', ') || 'none'],
     ['state', base.problems.length === 0 ? 'as imported' : `CHANGED: ${base.problems.join(', ')}`],
   ];
   const width = widthOf(process.stdout);
-  const told = rows.map(([key, value]) => (width === undefined ? `${key.padEnd(10)}${value}` : hang(key.padEnd(10), value, width)));
+  const indent = Math.max(8, ...rows.map(([key]) => key.length)) + 2;
+  const told = rows.map(([key, value]) => (width === undefined ? `${key.padEnd(indent)}${value}` : hang(key.padEnd(indent), value, width)));
   return [...told, ...warningLines(base.generalisation ?? []).map((line) => page(line))].join('\n');
+}
+
+function pulledRows(pulled: BaseListing['pulled']): Array<[string, string]> {
+  if (pulled === null) return [];
+  const { url, catalog, unpacked, verifiedBy, list, key } = pulled;
+  return [
+    ['pulled', `${catalog === undefined ? '' : `${catalog}, `}${url}`],
+    ...(unpacked.length === 0 ? [] : [['unpacked', unpacked.join(', ')] as [string, string]]),
+    ['verified', `${voucherWords[verifiedBy]}${list === undefined ? '' : ` ${list}`}${key === undefined ? '' : `, key ${key}`}`],
+  ];
+}
+
+const voucherWords: Record<Voucher, string> = {
+  'signed list': 'by a signed list of digests:',
+  list: 'by a list of digests, whose signature was not checked:',
+  'given digest': 'by a given digest',
+  nothing: 'no: nothing vouches for it',
+};
+
+/** Only of what could be found out. @param base its texts are from the image, and printable */
+function contentsRows({ contents: { os, cloudInit, agent, firmware }, defaults }: BaseListing): Array<[string, string]> {
+  const parts = [...(cloudInit === true ? ['cloud-init'] : []), ...(agent === true ? ['guest agent'] : [])];
+  const isKnown = cloudInit !== null || agent !== null;
+  const chosen = formatDefaults(Object.fromEntries(Object.entries(defaults).filter(([, value]) => value !== null)));
+  return [
+    ...(os === null
+      ? []
+      : [['os', escapeUnsafe(os.name ?? [os.id, os.version].filter((word) => word !== null).join(' '))] as [string, string]]),
+    ...(isKnown ? [['contains', parts.join(', ') || 'neither cloud-init nor a guest agent'] as [string, string]] : []),
+    ...(firmware === null ? [] : [['boots with', firmware === 'both' ? 'bios, uefi' : firmware] as [string, string]]),
+    ...(chosen === '' ? [] : [['defaults', chosen] as [string, string]]),
+  ];
 }
 
 function sharingText({ shared, reason }: NonNullable<BaseListing['memory']>): string {
@@ -81,20 +130,43 @@ function warningLines(warnings: readonly HygieneWarning[]): string[] {
   return warnings.flatMap(({ what, hint }) => [`! ${what}`, `  → ${hint}`]);
 }
 
+export function renderPull(result: PullResult): string {
+  const how = result.how === 'already there' ? 'Already in the store; nothing was downloaded.' : `Pulled (${result.how}).`;
+  return `${renderBase(result)}\n${page(`${how} To use it: cowherd spawn NAME --base ${result.name} --count 10`)}`;
+}
+
+export function renderUpdate(update: Update): string {
+  const { isNew, previous, ref, name, outdated } = update;
+  const moves = outdated.map((fleet) => `cowherd rebase ${fleet} --base ${name}`);
+  const old =
+    outdated.length === 0 ? '' : ` ${outdated.join(', ')} ${outdated.length === 1 ? 'is' : 'are'} on an older one: ${moves.join('; ')}`;
+  if (!isNew) return page(`${ref} is the newest.${old}`);
+  return `${renderBase(update)}\n${page(`Pulled (${update.how}); before: ${previous}.${old}`)}`;
+}
+
 export function renderPromotion(promotion: Promotion): string {
   const how = promotion.how === 'already there' ? 'Already in the store.' : `Promoted (${promotion.how}).`;
   return `${renderBase(promotion)}\n${page(`${how} To use it: cowherd spawn NAME --base ${promotion.name} --count 10`)}`;
 }
 
-export function renderPrune({ dryRun, images, freedBytes, kept }: PruneResult): string {
-  if (images.length === 0) return kept === 0 ? 'No base images in the store.' : `Nothing to remove; ${plural(kept, 'base image')} kept.`;
+export function renderPrune({ dryRun, images, freedBytes, kept, downloads }: PruneResult): string {
+  const parts =
+    downloads === undefined || downloads.files === 0
+      ? undefined
+      : `${plural(downloads.files, 'unfinished download')}, ${bytes(downloads.bytes)}`;
+  const sums = [
+    ...(images.length === 0 ? [] : [`${plural(images.length, 'base image')}, ${bytes(freedBytes)}`]),
+    ...(parts === undefined ? [] : [parts]),
+  ];
+  if (sums.length === 0) return kept === 0 ? 'No base images in the store.' : `Nothing to remove; ${plural(kept, 'base image')} kept.`;
   const rows = table<PruneResult['images'][number]>(images, [
     { title: dryRun ? 'WOULD REMOVE' : 'REMOVED', value: (image) => image.ref },
     { title: 'ON DISK', value: (image) => bytes(image.allocatedBytes), align: 'right' },
     { title: 'IMPORTED', value: (image) => minute(image.importedAt) },
   ]);
-  const sum = `${plural(images.length, 'base image')}, ${bytes(freedBytes)}; ${kept} kept.`;
-  return `${rows}\n${page(dryRun ? `${sum} Nothing was removed. To remove them, add --yes.` : sum)}`;
+  const sum = `${sums.join('; ')}; ${kept} kept.`;
+  const text = page(dryRun ? `${sum} Nothing was removed. To remove them, add --yes.` : sum);
+  return images.length === 0 ? text : `${rows}\n${text}`;
 }
 
 /** A tree: images promoted from an image are listed below it. */

@@ -142,7 +142,7 @@ class Lines implements Shown {
 
   work(event: WorkEvent): void {
     const work = follow(this.#all, event);
-    const isSmall = event.kind === 'bytes' && event.totalBytes < 64 * 1024 * 1024;
+    const isSmall = event.kind === 'bytes' && event.totalBytes !== undefined && event.totalBytes < 64 * 1024 * 1024;
     const isDue = performance.now() - this.#spokeAt > quietMs;
     if (!isSmall && (work.isOver || isDue)) this.#tell(work);
   }

@@ -41,7 +41,8 @@ export class Work {
 
   /** From 0 to 1. */
   get share(): number {
-    if (this.#latest.kind === 'bytes') return ratio(this.#latest.doneBytes, this.#latest.totalBytes);
+    if (this.#latest.kind === 'bytes')
+      return this.#latest.totalBytes === undefined ? 0 : ratio(this.#latest.doneBytes, this.#latest.totalBytes);
     const { done, total } = this.#sum();
     return ratio(done, total);
   }
@@ -50,7 +51,7 @@ export class Work {
   text(now: number): string {
     const time = Math.floor(((this.#ended ?? now) - this.#began) / 1000);
     const event = this.#latest;
-    if (event.kind === 'bytes') return `${bytes(event.doneBytes)} of ${bytes(event.totalBytes)}`;
+    if (event.kind === 'bytes') return bytes(event.doneBytes) + (event.totalBytes === undefined ? '' : ` of ${bytes(event.totalBytes)}`);
     const { done, total, failed } = this.#sum();
     const waitsFor = pendingText(event.pending);
     return [
@@ -69,7 +70,10 @@ export class Work {
 
   #end(now: number): void {
     const event = this.#latest;
-    const left = event.kind === 'bytes' ? event.totalBytes - event.doneBytes : event.total - event.done - (event.failed ?? 0);
+    const left =
+      event.kind === 'bytes'
+        ? (event.totalBytes ?? Number.POSITIVE_INFINITY) - event.doneBytes
+        : event.total - event.done - (event.failed ?? 0);
     this.#ended = left > 0 ? undefined : (this.#ended ?? now);
   }
 }

@@ -32,6 +32,15 @@ export const fleetRecordSchema = z.strictObject({
   createdAt: z.iso.datetime(),
   /** `spawn --boot-once`: the fleet whose members become clones of this fleet's only member. Then this fleet is removed. */
   bootsFor: z.string().regex(namePattern).optional(),
+  /** `base prepare`: the only member of this fleet becomes a base image. Then this fleet is removed. */
+  prepares: z
+    .strictObject({
+      /** Name of that base image. */
+      image: z.string().regex(namePattern),
+      /** The preparation failed, and the user wants to look into the VM. */
+      kept: z.boolean(),
+    })
+    .optional(),
   /** Bytes of a fresh overlay on this disk, which do not count as drift. */
   freshOverlayBytes: z.number().int().nonnegative(),
   members: z.array(

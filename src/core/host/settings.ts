@@ -17,6 +17,8 @@ export const configSchema = z.strictObject({
   seed: fleetSchema.shape.seed,
   sshKeys: z.array(text).max(100).optional(),
   template: text.optional(),
+  /** The user's own catalog of images: a path or a URL. */
+  catalog: text.optional(),
 });
 export type Config = z.output<typeof configSchema>;
 export type SettingName = keyof Config;
@@ -31,6 +33,7 @@ const variables: Record<SettingName, string> = {
   seed: 'COWHERD_SEED',
   sshKeys: 'COWHERD_SSH_KEYS',
   template: 'COWHERD_TEMPLATE',
+  catalog: 'COWHERD_CATALOG',
 };
 
 export type SourceKind = 'flag' | 'environment' | 'project file' | 'user file' | 'built-in';
@@ -82,11 +85,12 @@ export function configOfEnvironment(
 /** @returns the config with absolute paths: relative ones are in that directory, and ~ is the home directory */
 export function withPaths(config: Config, directory: string, home: string): Config {
   const expanded = (path: string): string => expand(path, directory, home);
-  const { store, template, sshKeys, ...rest } = config;
+  const { store, template, sshKeys, catalog, ...rest } = config;
   return {
     ...rest,
     ...(store === undefined ? {} : { store: expanded(store) }),
     ...(template === undefined ? {} : { template: expanded(template) }),
+    ...(catalog === undefined ? {} : { catalog: /^https?:\/\//i.test(catalog) ? catalog : expanded(catalog) }),
     ...(sshKeys === undefined ? {} : { sshKeys: sshKeys.map((key) => (isPublicKey(key) ? key : expanded(key))) }),
   };
 }

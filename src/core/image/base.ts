@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { CowherdError } from '../errors.js';
 import { type BaseRef, baseRefSchema } from '../fleet/record.js';
+import { contentsSchema, imageDefaultsSchema, preparedSchema, pulledSchema } from './origin.js';
 
 const sealSchema = z.strictObject({ size: z.number().int().nonnegative(), mtimeNs: z.string(), inode: z.string() });
 
@@ -62,6 +63,11 @@ export const baseRecordSchema = z.strictObject({
   promotedFrom: z.strictObject({ fleet: z.string(), member: z.string(), base: baseRefSchema }).optional(),
   /** For a warm base image: the memory of a running VM with this disk, from which clones resume. */
   warm: warmMemorySchema.optional(),
+  /** If it was downloaded. */
+  pulled: pulledSchema.optional(),
+  contents: contentsSchema.optional(),
+  defaults: imageDefaultsSchema.optional(),
+  prepared: preparedSchema.optional(),
 });
 export type BaseRecord = z.infer<typeof baseRecordSchema>;
 

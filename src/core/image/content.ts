@@ -26,21 +26,38 @@ const tar = (path: string): string =>
     : unpack(`tar -xf ${path}`);
 const noDisk = (): string => 'A base image is the disk of an installed system, in qcow2 or raw format.';
 
-const kinds: readonly Kind[] = [
+/** What an import unpacks. It is refused only where nothing is unpacked. */
+const packed: readonly Kind[] = [
   { what: 'compressed with gzip', magic: Buffer.from('1f8b', 'hex'), hint: uncompress('gunzip -k') },
   { what: 'compressed with xz', magic: Buffer.from('fd377a585a00', 'hex'), hint: uncompress('xz -dk') },
   { what: 'compressed with bzip2', magic: Buffer.from('BZh'), hint: uncompress('bunzip2 -k') },
   { what: 'compressed with zstd', magic: Buffer.from('28b52ffd', 'hex'), hint: uncompress('zstd -d') },
+  { what: 'a tar archive', offset: 257, magic: Buffer.from('ustar'), hint: tar },
+];
+
+const kinds: readonly Kind[] = [
   { what: 'compressed with lz4', magic: Buffer.from('04224d18', 'hex'), hint: uncompress('lz4 -d') },
   { what: 'a zip archive', magic: Buffer.from('504b0304', 'hex'), hint: (path) => unpack(`unzip ${path}`) },
   { what: 'a 7z archive', magic: Buffer.from('377abcaf271c', 'hex'), hint: (path) => unpack(`7z x ${path}`) },
   { what: 'a rar archive', magic: Buffer.from('526172211a07', 'hex'), hint: (path) => unpack(`unrar x ${path}`) },
-  { what: 'a tar archive', offset: 257, magic: Buffer.from('ustar'), hint: tar },
   { what: 'a package or an ar archive', magic: Buffer.from('!<arch>\n'), hint: noDisk },
   { what: 'an RPM package', magic: Buffer.from('edabeedb', 'hex'), hint: noDisk },
   { what: 'a cpio archive', magic: Buffer.from('070701'), hint: noDisk },
   { what: 'a squashfs file system', magic: Buffer.from('hsqs'), hint: noDisk },
 ];
+
+/**
+ * For engines that upload a file as it is. @param head the first bytes of the file
+ * @throws BASE_REFUSED if it has to be unpacked
+ */
+export function assertUnpacked(path: string, head: Buffer): void {
+  const kind = kindOf(packed, head);
+  if (kind !== undefined) throw new CowherdError('BASE_REFUSED', `${path} is ${kind.what}`, { hint: kind.hint(shellWord(path)) });
+}
+
+function kindOf(list: readonly Kind[], head: Buffer): Kind | undefined {
+  return list.find(({ offset = 0, magic }) => head.subarray(offset, offset + magic.length).equals(magic));
+}
 
 /**
  * @param head the first bytes of the file
@@ -53,7 +70,7 @@ export function assertIsDisk(path: string, head: Buffer, volume: Buffer, given: 
     throw new CowherdError('BASE_REFUSED', `${path} is ${what}`, { hint });
   };
   const word = shellWord(path);
-  const kind = kinds.find(({ offset = 0, magic }) => head.subarray(offset, offset + magic.length).equals(magic));
+  const kind = kindOf(kinds, head);
   if (kind !== undefined) refuse(kind.what, kind.hint(word));
   if (given !== 'raw' && volumeWords.includes(volume.toString('latin1'))) {
     refuse(
@@ -63,13 +80,20 @@ export function assertIsDisk(path: string, head: Buffer, volume: Buffer, given: 
   }
   const text = textOf(head);
   if (text === undefined) return;
-  if (/^\s*(<\?xml[^>]*>\s*)?<(!doctype\s+html|html|head|body)\b/i.test(text)) {
+  if (htmlStart.test(text)) {
     refuse('an HTML page', 'The download returned a web page instead of the image: check it, and download the image from its direct link.');
   }
   // A VMware disk may begin with a text description.
   if (text.startsWith('# Disk DescriptorFile') || given === 'raw') return;
   const what = /^\s*<(\?xml|domain|error)\b/i.test(text) ? 'an XML document' : /^\s*[[{]/.test(text) ? 'a JSON document' : 'a text file';
   refuse(what, 'Name the disk image file itself. If it was downloaded, read it: it may say what went wrong.');
+}
+
+const htmlStart = /^\s*(<\?xml[^>]*>\s*)?<(!doctype\s+html|html|head|body)\b/i;
+
+/** @param head the first bytes of a file */
+export function isHtml(head: Buffer): boolean {
+  return htmlStart.test(textOf(head) ?? '');
 }
 
 /** For a raw disk that cannot boot by itself. @param head the first 512 bytes of the file */
@@ -79,7 +103,7 @@ export function bootWarning(path: string, head: Buffer): string | undefined {
 }
 
 /** The beginning of a text file; undefined for binary data. */
-function textOf(head: Buffer): string | undefined {
+export function textOf(head: Buffer): string | undefined {
   if (head.length === 0) return undefined;
   try {
     // The last character may be incomplete.
@@ -96,14 +120,19 @@ export function isUrl(text: string): boolean {
   return /^[a-z][a-z0-9+.-]*:\/\//i.test(text);
 }
 
-/** @throws BAD_USAGE for a URL, with the commands that download and import it */
-export function assertNoUrl(text: string): void {
+/**
+ * @param way `curl` if the image must be downloaded to a file first
+ * @throws BAD_USAGE for a URL, with the command that downloads and imports it
+ */
+export function assertNoUrl(text: string, way: 'pull' | 'curl' = 'pull'): void {
   if (!isUrl(text)) return;
+  throw new CowherdError('BAD_USAGE', `${text} is a URL, and a base image is a file`, { hint: hintForUrl(text, way) });
+}
+
+function hintForUrl(text: string, way: 'pull' | 'curl'): string {
+  if (text.toLowerCase().startsWith('file://')) return `Name the path itself: ${shellWord(decodeURI(text.slice('file://'.length)))}`;
+  if (way === 'pull' && /^https?:/i.test(text)) return `Download it into the store: cowherd base pull ${shellWord(text)}`;
   const [address = ''] = text.split(/[?#]/, 1);
   const name = /[^/]\/([\w.-]*\w)$/.exec(address)?.[1] ?? 'golden.qcow2';
-  throw new CowherdError('BAD_USAGE', `${text} is a URL, and a base image is a file`, {
-    hint: text.toLowerCase().startsWith('file://')
-      ? `Name the path itself: ${shellWord(decodeURI(address.slice('file://'.length)))}`
-      : `Download it, and add it to the store: curl -fL -o ${shellWord(name)} ${shellWord(text)} && cowherd base add ${shellWord(name)}`,
-  });
+  return `Download it, and add it to the store: curl -fL -o ${shellWord(name)} ${shellWord(text)} && cowherd base add ${shellWord(name)}`;
 }

@@ -39,18 +39,15 @@ const otherFormats: Array<{ name: string; offset: number; magic: Buffer }> = [
   { name: 'bochs', offset: 0, magic: Buffer.from('Bochs Virtual HD Image') },
   { name: 'vdi', offset: 0x40, magic: Buffer.from('7f10dabe', 'hex') },
   { name: 'luks', offset: 0, magic: Buffer.from('LUKS\xba\xbe', 'latin1') },
-  { name: 'gzip', offset: 0, magic: Buffer.from('1f8b', 'hex') },
-  { name: 'xz', offset: 0, magic: Buffer.from('fd377a585a00', 'hex') },
-  { name: 'bzip2', offset: 0, magic: Buffer.from('BZh') },
-  { name: 'zstd', offset: 0, magic: Buffer.from('28b52ffd', 'hex') },
 ];
 
 /**
  * The format of an image file: the given one, checked against the first bytes.
  * @param head the file's first {@link headerBytes} bytes
+ * @param name the name that says what it should be, if the path does not
  * @throws BASE_REFUSED
  */
-export function imageFormat(path: string, head: Buffer, given: 'qcow2' | 'raw' | undefined): 'qcow2' | 'raw' {
+export function imageFormat(path: string, head: Buffer, given: 'qcow2' | 'raw' | undefined, name = path): 'qcow2' | 'raw' {
   const isQcow2 = head.subarray(0, 4).equals(qcow2Magic);
   if (isQcow2) {
     if (given === 'raw') {
@@ -62,16 +59,14 @@ export function imageFormat(path: string, head: Buffer, given: 'qcow2' | 'raw' |
   }
   const other = otherFormats.find(({ offset, magic }) => head.subarray(offset, offset + magic.length).equals(magic));
   if (other !== undefined) {
-    const compressed = ['gzip', 'xz', 'bzip2', 'zstd'].includes(other.name);
     throw new CowherdError('BASE_REFUSED', `${path} is ${other.name === 'luks' ? 'encrypted (LUKS)' : `in the format ${other.name}`}`, {
-      hint: compressed
-        ? 'Uncompress it first.'
-        : other.name === 'luks'
+      hint:
+        other.name === 'luks'
           ? 'cowherd supports unencrypted images only: the overlays would need the key of the base image.'
           : `Convert it: qemu-img convert -O qcow2 ${shellWord(path)} golden.qcow2`,
     });
   }
-  if (given === 'qcow2' || (given === undefined && /\.qcow2?$/i.test(path))) {
+  if (given === 'qcow2' || (given === undefined && /\.qcow2?$/i.test(name))) {
     throw new CowherdError('BASE_REFUSED', `${path} is not a qcow2 image: its first bytes are not QFI`, {
       hint: given === undefined ? 'If it is a raw disk, use --format raw.' : 'Leave out --format, or use --format raw.',
     });

@@ -1,6 +1,7 @@
 import { CowherdError } from '../errors.js';
 import { overlayInput } from './field-schemas.js';
 import { findingsIn } from './file-findings.js';
+import { imageSchema } from './image-schema.js';
 import { diskInputSchema, type FleetInput, fleetFileSchema, fleetSchema } from './spec.js';
 import type { YamlValue } from './yaml-document.js';
 
@@ -19,16 +20,18 @@ export function parseFleetFile(document: unknown, where: string, locate?: YamlVa
   };
   const result = schema.safeParse(document);
   if (!result.success) {
-    const hint = 'A fleet needs at least name, base (or fromDomain) and count. "cowherd schema" prints all keys with their meaning.';
+    const hint =
+      'A fleet needs at least name, base (or fromDomain, or image) and count. "cowherd schema" prints all keys with their meaning.';
     return refuse(findings.of(result.error, document), hint);
   }
   const fleets = 'fleets' in result.data ? result.data.fleets : [result.data];
   const seen = new Map<string, number>();
   for (const [position, fleet] of fleets.entries()) {
     const path = isLab ? ['fleets', position] : [];
-    if ((fleet.base === undefined) === (fleet.fromDomain === undefined)) {
-      const what = fleet.base === undefined ? 'has neither base nor fromDomain' : 'has both base and fromDomain';
-      refuse([findings.at(path, what)], 'Give it a base image or a domain, one of the two.');
+    const origins = (['base', 'fromDomain', 'image'] as const).filter((key) => fleet[key] !== undefined);
+    if (origins.length !== 1) {
+      const what = origins.length === 0 ? 'has neither base nor fromDomain nor image' : `has both ${origins.join(' and ')}`;
+      refuse([findings.at(path, what)], 'Give it one of these: a base image, a domain, or how to prepare an image.');
     }
     const earlier = seen.get(fleet.name);
     if (earlier !== undefined) {
@@ -47,6 +50,7 @@ export function parseFleetFile(document: unknown, where: string, locate?: YamlVa
 function knownKeys(path: readonly PropertyKey[], isLab: boolean): string[] {
   if (path.at(-2) === 'disks') return Object.keys(diskInputSchema.shape);
   if (path.at(-1) === 'overlay') return Object.keys(overlayInput.shape);
+  if (path.at(-1) === 'image') return Object.keys(imageSchema.shape);
   const keys = Object.keys(fleetSchema.shape);
   return path.length > 0 ? keys : isLab ? ['fleets'] : [...keys, 'fleets'];
 }

@@ -18,6 +18,7 @@ import {
   sshUser,
   variables,
 } from './field-schemas.js';
+import { imageSchema } from './image-schema.js';
 
 /** A reference of a fleet, a domain or an operation to a base image. */
 export const baseRefSchema = z.strictObject({ name: z.string().regex(namePattern), digest: z.string().regex(/^[0-9a-f]{64}$/) });
@@ -151,6 +152,7 @@ export const fleetSchema = z.strictObject({
     .max(maxLength.domain)
     .optional()
     .describe('In place of base: a domain that is shut off. Its XML becomes the template, its disks the base images.'),
+  image: imageSchema.optional(),
   format: z.enum(['qcow2', 'raw']).optional().describe('Format of the base image file; detected from its first bytes by default.'),
   trustChain: z.boolean().optional().describe('Accept a base image that has a backing file, and flatten it on import.'),
   count: integerWithin(limits.members).describe(`Number of members: ${formatRange(limits.members)}.`),
@@ -172,7 +174,9 @@ export const fleetSchema = z.strictObject({
   variables: variables.optional().describe('Additional variables for the templates, as {{vars.NAME}}.'),
   seed: seed
     .optional()
-    .describe('How a guest gets its identity: nocloud (a cloud-init seed per member), smbios (its host name only) or none (default).'),
+    .describe(
+      'How a guest gets its identity: nocloud (a cloud-init seed per member), smbios (its host name only) or none (default: that of the image, otherwise none).',
+    ),
   userData: file.optional().describe('A Handlebars template of the cloud-init user-data (relative to this file); implies seed nocloud.'),
   userDataRaw: file
     .optional()
@@ -184,7 +188,7 @@ export const fleetSchema = z.strictObject({
   secrets: variables
     .optional()
     .describe('Values for the seed templates, as {{secrets.NAME}}, such as passwords. They appear in no listing, state file or domain.'),
-  sshUser: sshUser.optional().describe('User that ssh, cp and exec log in as (default root).'),
+  sshUser: sshUser.optional().describe('User that ssh, cp and exec log in as (default: that of the image, otherwise root).'),
   sshKeys: sshKeys.optional(),
   forwardSsh: z
     .boolean()
@@ -193,7 +197,7 @@ export const fleetSchema = z.strictObject({
   firmware: domainSpecSchema.shape.firmware
     .removeDefault()
     .optional()
-    .describe('bios (default) or uefi: OVMF as libvirt finds it, with one NVRAM per member.'),
+    .describe('bios or uefi (default: that of the image, otherwise bios): OVMF as libvirt finds it, with one NVRAM per member.'),
   nvram: file
     .optional()
     .describe('The NVRAM of the golden image, if it was installed under UEFI (relative to this file); each member starts with a copy.'),

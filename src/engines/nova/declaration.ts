@@ -55,6 +55,10 @@ export const openStack: EngineDeclaration = {
       instead: 'Check quota, flavor, image and network: cowherd spawn FLEET --base IMAGE --flavor NAME --count N --dry-run',
     },
     'base add': 'an image that is uploaded once and protected',
+    'base prepare': {
+      why: 'the VM that is prepared runs on this host',
+      instead: 'Set up a member of a fleet, and save its disk: cowherd promote MEMBER --as NAME --stop',
+    },
     'base list': 'images of cowherd, and those that its fleets use',
     'base inspect': 'yes',
     'base verify': 'the digest in the image service',
@@ -71,6 +75,18 @@ export const openStack: EngineDeclaration = {
     'base relocate': {
       why: 'images and overlays are in the cloud, without paths on this host',
       instead: 'To rebuild a lost record: cowherd status FLEET --recover',
+    },
+    'base catalog': {
+      why: 'it lists what can be downloaded to the store of this host',
+      instead: 'Download the image from its distribution, then upload it: cowherd base add FILE',
+    },
+    'base pull': {
+      why: 'it downloads to the store of this host',
+      instead: 'Download the image, then upload it: cowherd base add FILE',
+    },
+    'base update': {
+      why: 'it downloads to the store of this host',
+      instead: 'Download the newer image, then upload it: cowherd base add FILE',
     },
     'snapshot take': snapshot,
     'snapshot list': { ...snapshot, instead: 'List the images of the project: openstack image list --private' },

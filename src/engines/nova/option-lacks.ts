@@ -13,9 +13,14 @@ const promoted = 'Promote a member that is set up, and spawn from its image: cow
 const lean: Lack = { why: 'Nova determines the devices of a server', instead: 'Omit it' };
 const warm = 'Nova saves no memory of a server to return to';
 const agent: Lack = { why: 'the guest agent can be reached from its compute host only', instead: 'Use ssh: --via ssh' };
+const toUpload = { why: 'images are uploaded from a file', instead: 'Download the image, then upload it: cowherd base add FILE' };
 const flatten: Lack = {
   why: 'only one file is uploaded',
   instead: 'Flatten the image first: qemu-img convert -O qcow2 IMAGE FLAT.qcow2',
+};
+const unpack: Lack = {
+  why: 'the file is uploaded as it is',
+  instead: 'Unpack it, and convert the disk that is in it first: qemu-img convert -O qcow2 DISK golden.qcow2',
 };
 
 /** Options of spawn that are about images. */
@@ -24,12 +29,20 @@ const ofImages: Record<string, Lack> = {
     why: 'the disks of the domain are on this host',
     instead: 'Upload its disk, and spawn from that image: cowherd base add FILE --name NAME',
   },
+  '--image': {
+    why: 'the VM that is prepared runs on this host',
+    instead: 'Name an image of the cloud as base. To create one from a member: cowherd promote MEMBER --as NAME --stop',
+  },
   'spawn --from-running': { why: noMemory, instead: promoted },
   'spawn --keep-frozen': { why: noMemory, instead: promoted },
   'spawn --share-tpm': { why: noMemory, instead: promoted },
   'spawn --boot-once': { why: noMemory, instead: promoted },
+  'spawn --pull': toUpload,
+  'spawn --catalog': toUpload,
   'spawn --trust-chain': flatten,
   'base add --trust-chain': flatten,
+  'base add --disk': unpack,
+  'base add --max-size': unpack,
 };
 
 /** Options of spawn that are about the virtual hardware. */
@@ -72,6 +85,7 @@ const ofLogin: Record<string, Lack> = {
 };
 
 const ofOthers: Record<string, Lack> = {
+  '--wait auto': { why: 'images of the cloud name no stage', instead: 'Name the stage: --wait ssh' },
   '--wait agent': { why: agent.why, instead: 'Wait for ssh: --wait ssh' },
   '--wait cloud-init': {
     why: agent.why,

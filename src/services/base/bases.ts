@@ -2,6 +2,8 @@ import { CowherdError } from '../../core/errors.js';
 import { type BaseImage, formatBaseRef, type WarmMemory } from '../../core/image/base.js';
 import { baseKey, childrenOf, layersOf } from '../../core/image/base-chain.js';
 import { type HygieneWarning, hygieneWarnings } from '../../core/image/hygiene.js';
+import { type ListedContents, type ListedDefaults, listedContents, listedDefaults } from '../../core/image/listed-contents.js';
+import type { Prepared, Pulled } from '../../core/image/origin.js';
 import type { ImportRequest, ImportResult } from '../../ports/bases.js';
 import type { Ports } from '../../ports/index.js';
 import { memoryDifferences } from '../clone/plan.js';
@@ -27,6 +29,12 @@ export interface BaseListing {
   promotedFrom: { fleet: string; member: string; base: string } | null;
   /** Of a warm base: the memory that clones resume from, its source domain, and whether clones share it or why each copies it. */
   memory: { domain: string; takenAt: string; memoryMiB: number; allocatedBytes: number; shared: boolean; reason: string | null } | null;
+  /** Of a downloaded image: where it came from, and what vouches for it. */
+  pulled: Pulled | null;
+  /** Of an image that was prepared from another one. */
+  prepared: Prepared | null;
+  contents: ListedContents;
+  defaults: ListedDefaults;
   /** Fleets based on it. */
   fleets: string[];
   /** Differences from the record; empty for an unchanged image. */
@@ -75,8 +83,10 @@ export async function hygieneWarningsOf(
 
 export async function inspectBase(ports: Ports, ref: string): Promise<BaseListing & { source: string; generalisation: HygieneWarning[] }> {
   const base = await ports.bases.find(ref);
+  // Only for display: fleets on an image that was imported before this was recorded get no defaults from it.
+  const contents = base.contents ?? (await ports.inspectContents(base.path, base.format, { backing: base.backing }));
   return {
-    ...(await describeBase(ports, base, (await baseUsers(ports)).users)),
+    ...(await describeBase(ports, { ...base, contents }, (await baseUsers(ports)).users)),
     source: base.source.path,
     generalisation: await hygieneWarningsOf(ports, base),
   };
@@ -102,6 +112,10 @@ export async function describeBase(
     layers: backing.map(formatBaseRef),
     promotedFrom: promotedFrom === undefined ? null : { ...promotedFrom, base: formatBaseRef(promotedFrom.base) },
     memory: memoryOf(base),
+    pulled: base.pulled ?? null,
+    prepared: base.prepared ?? null,
+    contents: listedContents(base.contents),
+    defaults: listedDefaults(base.defaults),
     fleets: users.get(baseKey(base)) ?? [],
     problems: [
       ...(await chainDifferences(ports, base)),

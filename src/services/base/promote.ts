@@ -6,6 +6,7 @@ import { baseOf } from '../../core/fleet/record.js';
 import { type BaseImage, formatBaseRef } from '../../core/image/base.js';
 import { layersOf, maxLayers } from '../../core/image/base-chain.js';
 import type { HygieneWarning } from '../../core/image/hygiene.js';
+import type { Prepared } from '../../core/image/origin.js';
 import { assertName } from '../../core/names.js';
 import type { ImportResult } from '../../ports/bases.js';
 import type { Ports } from '../../ports/index.js';
@@ -28,6 +29,8 @@ export interface PromoteOptions extends WorkOptions {
   stop?: boolean | undefined;
   /** Time limit for the guest's shutdown. */
   timeoutMs?: number | undefined;
+  /** For the record of the new image: how its disk was prepared. */
+  prepared?: Prepared | undefined;
 }
 
 export interface Promotion extends BaseListing {
@@ -103,6 +106,7 @@ async function promoteOffline(ports: Ports, options: PromoteOptions): Promise<Pr
       name: options.as,
       layered,
       promotedFrom: { fleet: record.name, member: name, base: { name: base.name, digest: base.digest } },
+      prepared: options.prepared,
       onProgress: (progress) => onProgress?.({ kind: 'bytes', what: `promoting ${name}`, ...progress }),
       signal,
     });

@@ -18,6 +18,8 @@ export interface PruneResult {
   freedBytes: number;
   /** Number of base images kept. */
   kept: number;
+  /** Parts of unfinished downloads, removed or to be removed; absent on platforms without downloads. */
+  downloads?: { files: number; bytes: number };
 }
 
 /** Removes base images that no fleet, unfinished operation, domain or layered image uses. @throws BASE_IN_USE if that cannot be determined for all of them
@@ -38,6 +40,7 @@ export function pruneBases(ports: Ports, { remove, keepNewest = false, ...option
       })),
       freedBytes: unreferenced.reduce((sum, base) => sum + ownBytes(base), 0),
       kept: bases.length - unreferenced.length,
+      downloads: await ports.downloads.leftovers({ remove }),
     };
   };
   // Listing takes no lock: it would wait for long imports.

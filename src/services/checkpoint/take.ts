@@ -5,7 +5,7 @@ import type { Outcome } from '../../core/fleet/outcome.js';
 import type { MarkedMember, Plan } from '../../core/fleet/plan/member-plan.js';
 import type { FleetRecord } from '../../core/fleet/record.js';
 import { selectMembers } from '../../core/fleet/selection/selection.js';
-import type { WaitFor } from '../../core/guest/stages.js';
+import type { WaitFor, WaitRequest } from '../../core/guest/stages.js';
 import { shellWord } from '../../core/quoting.js';
 import { tagOf } from '../../core/snapshot/checkpoint.js';
 import { isNotThere } from '../../core/snapshot/snapshot.js';
@@ -14,7 +14,7 @@ import { assertNothingUnfinished, assertWork, loadFleet, observeWithMarks, type 
 import { refuseMisplaced } from '../fleet/disks/backing-check.js';
 import { refuseForeignDisks } from '../fleet/disks/foreign-disks.js';
 import { verifiedBases } from '../fleet/disks/fresh-disks.js';
-import { assertWaitable, beginWait, defaultWaitMs, waitForReadiness } from '../guest/readiness.js';
+import { beginWait, defaultWaitMs, waitForReadiness, waitOf } from '../guest/readiness.js';
 import { assertRoom } from '../preflight/disk-space.js';
 import { byName, dryOutcome, executePlan, memberOf, newOperation, prepared } from '../run/run-plan.js';
 import { Freezer } from './freezer.js';
@@ -24,7 +24,7 @@ export interface CheckpointOptions extends WorkOptions {
   /** Names, numbers or ranges; default: all members. */
   members?: readonly string[] | undefined;
   /** The readiness stage to wait for before the checkpoint. */
-  wait?: WaitFor | undefined;
+  wait?: WaitRequest | undefined;
   timeoutMs?: number | undefined;
   /** Remove the checkpoints instead and free their space. */
   drop?: boolean | undefined;
@@ -48,7 +48,7 @@ export async function checkpoint(ports: Ports, options: CheckpointOptions): Prom
 async function begin(ports: Ports, options: CheckpointOptions): Promise<Outcome> {
   const began = ports.clock.monotonic();
   const record = await loadFleet(ports, options.fleet);
-  assertWaitable(record.spec, options.wait);
+  const wait = await waitOf(ports, record, options.wait);
   const chosen = selectMembers(record.name, record.members, options.members ?? []);
   const drop = options.drop === true;
   const operation = newOperation(ports, 'checkpoint', {
@@ -62,15 +62,17 @@ async function begin(ports: Ports, options: CheckpointOptions): Promise<Outcome>
     return dryOutcome(ports, { verb: 'checkpoint', id: operation.id, record, plan, before: byName(observed), doneAs: doneAs(drop), began });
   }
   await ports.fleets.beginOperation(record.name, operation);
-  return finishCheckpoint(ports, operation, new Set(), { ...options, isResumed: false });
+  return finishCheckpoint(ports, operation, new Set(), { ...options, wait, isResumed: false });
 }
+
+type FinishOptions = WorkOptions & Pick<CheckpointOptions, 'fleet' | 'timeoutMs'> & { wait?: WaitFor | undefined; isResumed: boolean };
 
 /** Completes a checkpoint whose intent is written. The fleet is locked. */
 export async function finishCheckpoint(
   ports: Ports,
   operation: Operation,
   done: ReadonlySet<number>,
-  options: WorkOptions & Pick<CheckpointOptions, 'fleet' | 'wait' | 'timeoutMs'> & { isResumed: boolean },
+  options: FinishOptions,
 ): Promise<Outcome> {
   const began = ports.clock.monotonic();
   const drop = operation.start === 'none';
@@ -172,7 +174,7 @@ async function withoutLate(
   record: FleetRecord,
   plan: Plan,
   observed: readonly MarkedMember[],
-  { wait, timeoutMs, ...work }: WorkOptions & Pick<CheckpointOptions, 'wait' | 'timeoutMs'>,
+  { wait, timeoutMs, ...work }: WorkOptions & Pick<FinishOptions, 'wait' | 'timeoutMs'>,
 ): Promise<Plan> {
   const watch = await beginWait(ports, record, wait);
   if (watch === undefined || plan.members.length === 0) return plan;

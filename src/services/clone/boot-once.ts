@@ -1,11 +1,11 @@
 import { CowherdError } from '../../core/errors.js';
 import type { Outcome } from '../../core/fleet/outcome.js';
 import { type FleetRecord, growMembers } from '../../core/fleet/record.js';
-import { parseWaitFor, type WaitFor } from '../../core/guest/stages.js';
+import { isAutoWait, type WaitFor, type WaitRequest } from '../../core/guest/stages.js';
 import { assertWithin, limits } from '../../core/limits.js';
 import { assertName } from '../../core/names.js';
 import type { Ports } from '../../ports/index.js';
-import type { WorkOptions } from '../fleet/access.js';
+import { knownRecord, type WorkOptions } from '../fleet/access.js';
 import type { SpawnOptions } from '../fleet/spawn/input/options.js';
 import { isBegun, spawn } from '../fleet/spawn/spawn.js';
 import { teardown } from '../fleet/teardown/teardown.js';
@@ -29,7 +29,8 @@ export async function spawnBootOnce(ports: Ports, options: SpawnOptions): Promis
   if (await isStarted()) return removeBooted(ports, options, await spawn(ports, clones));
   assertBootable(options);
   assertTpmShared(options, await assertOurs(ports, fleet));
-  const wait = options.wait ?? parseWaitFor('agent');
+  // The agent, and cloud-init if the image names it.
+  const wait: WaitRequest = options.wait === undefined || isAutoWait(options.wait) ? { stages: 'auto', withAgent: true } : options.wait;
   const first = await spawn(ports, { ...options, fleet: booted, bootsFor: fleet, count: 1, start: true, wait });
   if (options.dryRun === true) {
     const text = `this is the VM that boots once; ${options.count ?? 0} members of ${fleet} would then be its clones`;
@@ -78,7 +79,8 @@ function cloneOptions(options: SpawnOptions, fromRunning: string): SpawnOptions 
  * What each clone must still reach. The rest was reached before the freeze: asking every guest for cloud-init's state would cost seconds of
  * an emulated CPU, and the text that --wait console=REGEX looks for is in the log of the VM that booted.
  */
-function waitOfClones(wait: WaitFor | undefined): WaitFor | undefined {
+function waitOfClones(wait: WaitRequest | undefined): WaitFor | undefined {
+  if (isAutoWait(wait)) return undefined;
   const own = (wait?.stages ?? []).filter((stage) => stage === 'running' || stage === 'address' || stage === 'ssh');
   return own.length === 0 ? undefined : { stages: own };
 }
@@ -109,16 +111,11 @@ function assertTpmShared({ fleet, spec, shareTpm }: SpawnOptions, booted: FleetR
 /** @returns the VM of an earlier run @throws BAD_USAGE if a fleet of that name is something else */
 async function assertOurs(ports: Ports, fleet: string): Promise<FleetRecord | undefined> {
   const booted = bootFleet(fleet);
-  const record = await recordOf(ports, booted);
+  const record = await knownRecord(ports, booted);
   if (record === undefined || record.bootsFor === fleet) return record;
   throw new CowherdError('BAD_USAGE', `Fleet ${booted} exists, and --boot-once would use that name for the VM that boots`, {
     hint: `Choose another name for the new fleet, or remove that one: cowherd teardown ${booted}`,
   });
-}
-
-/** The record of a fleet, or that of the spawn that was interrupted before it wrote one. */
-async function recordOf(ports: Pick<Ports, 'fleets'>, fleet: string): Promise<FleetRecord | undefined> {
-  return (await ports.fleets.read(fleet)) ?? (await ports.fleets.unfinished(fleet))?.operation.record;
 }
 
 /** Removes the VM that booted for a fleet, if there is one, once all members exist. @param outcome of the fleet's spawn */
@@ -130,7 +127,7 @@ export async function removeBooted(
   const { fleet, dryRun, signal, onProgress } = options;
   const booted = bootFleet(fleet);
   const isDone = outcome.counts.failed === 0 && !outcome.operation.interrupted && dryRun !== true;
-  if (!isDone || (await recordOf(ports, booted))?.bootsFor !== fleet) return outcome;
+  if (!isDone || (await knownRecord(ports, booted))?.bootsFor !== fleet) return outcome;
   await teardown(ports, { fleet: booted, signal, onProgress });
   return outcome;
 }

@@ -13,7 +13,7 @@ import type { DiskSpec } from '../../core/spec/spec.js';
 import type { Freeze, Ports } from '../../ports/index.js';
 import { removeBase } from '../base/bases.js';
 import { importBase } from '../fleet/spawn/input/base-input.js';
-import type { SpawnOptions } from '../fleet/spawn/input/options.js';
+import type { ReadySpawnOptions } from '../fleet/spawn/input/options.js';
 import { assertCloneable, assertUnused, readVariables } from './preflight.js';
 import { dropMemory } from './source-vm.js';
 
@@ -22,7 +22,7 @@ import { dropMemory } from './source-vm.js';
 /** What is in the store once the source VM may resume. */
 export type Taken = NonNullable<Freeze['taken']> & { image: BaseImage };
 
-export type FreezeOptions = SpawnOptions & { count: number };
+export type FreezeOptions = ReadySpawnOptions & { count: number };
 
 /** Registers a step that undoes what was added to the store; they run in reverse order. */
 type OnUndo = (undo: () => Promise<unknown>) => void;

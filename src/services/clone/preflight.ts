@@ -13,7 +13,7 @@ import { shellWord } from '../../core/quoting.js';
 import { type DomainSpec, defaultDomainSpec } from '../../core/spec/spec.js';
 import type { Freeze, Ports } from '../../ports/index.js';
 import { readNvram } from '../fleet/spawn/input/inputs.js';
-import type { SpawnOptions } from '../fleet/spawn/input/options.js';
+import type { ReadySpawnOptions, SpawnOptions } from '../fleet/spawn/input/options.js';
 import { assertWaitable } from '../guest/readiness.js';
 import { readIdentityReport } from '../guest/reidentify.js';
 import { assertChecks, checkMemory } from '../preflight/checks.js';
@@ -63,7 +63,7 @@ export type SourceIdentity = Pick<Freeze, 'addresses' | 'hostKeyTypes' | 'memory
  */
 export async function assertFreezable(
   ports: Ports,
-  options: SpawnOptions & { count: number },
+  options: ReadySpawnOptions & { count: number },
   domain: DomainState,
 ): Promise<SourceIdentity> {
   const { name, state, reason } = domain;
@@ -102,7 +102,7 @@ export async function assertFreezable(
 /** Checks that the spawn would otherwise fail after the freeze. @returns the VM's memory in MiB */
 async function assertFleet(
   ports: Ports,
-  { fleet, count, wait, start, force, shareTpm }: SpawnOptions & { count: number },
+  { fleet, count, wait, start, force, shareTpm }: ReadySpawnOptions & { count: number },
   name: string,
   xml: string,
 ): Promise<number> {
@@ -167,7 +167,7 @@ export function assertCloneable(
   if (decodeEntities(template).includes(`${ports.fleets.root}/`)) {
     refuse(
       'it has a cloud-init seed or another file of a fleet',
-      `Detach it while the domain is running: virsh detach-disk ${shellWord(name)} TARGET --live --config`,
+      `Detach it while the domain is running: virsh detach-disk ${shellWord(name)} TARGET --live --config. Or create its fleet with --seed smbios.`,
     );
   }
 }

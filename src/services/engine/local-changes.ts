@@ -1,12 +1,11 @@
 import type { Ports } from '../../ports/index.js';
+import { spawnWithImage } from '../base/prepare/for-spawn.js';
 import { promote } from '../base/promote.js';
-import { spawnBootOnce } from '../clone/boot-once.js';
 import { start, stop } from '../fleet/power.js';
 import { rebase } from '../fleet/rebase/rebase.js';
 import { recoverFleet } from '../fleet/recover.js';
 import { reset } from '../fleet/reset/reset.js';
 import { resume } from '../fleet/resume.js';
-import { spawn } from '../fleet/spawn/spawn.js';
 import { teardown } from '../fleet/teardown/teardown.js';
 import { teardownLoss } from '../fleet/teardown/teardown-loss.js';
 import { verifyStore } from '../verify/verify.js';
@@ -16,7 +15,7 @@ type Changing = 'spawn' | 'reset' | 'rebase' | 'start' | 'stop' | 'teardown' | '
 
 export function localChanges(ports: Ports): Pick<Engine, Changing> {
   return {
-    spawn: (options) => (options.bootOnce === true ? spawnBootOnce : spawn)(ports, options),
+    spawn: (options) => spawnWithImage(ports, options),
     reset: (options) => reset(ports, options),
     rebase: (options) => rebase(ports, options),
     start: (options) => start(ports, options),

@@ -76,6 +76,11 @@ export async function loadFleet(ports: FleetReads, fleet: string): Promise<Fleet
   });
 }
 
+/** The record of a fleet, or that of the spawn that was interrupted before it wrote one; undefined if there is none. */
+export async function knownRecord({ fleets }: Pick<Ports, 'fleets'>, fleet: string): Promise<FleetRecord | undefined> {
+  return (await fleets.read(fleet)) ?? (await fleets.unfinished(fleet))?.operation.record;
+}
+
 /** Runs work while no other run of cowherd changes this fleet. @throws LOCKED */
 export async function withFleetLock<T>(ports: Pick<Ports, 'fleets'>, fleet: string, work: () => Promise<T>): Promise<T> {
   assertName('fleet', fleet);

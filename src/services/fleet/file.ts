@@ -23,7 +23,8 @@ export async function readFleetFile(ports: Pick<Ports, 'readFile'>, path: string
   const from = dirname(resolve(path));
   return parseFleetFile(yaml.value, path, yaml.locate).map((fleet) => ({
     ...fleet,
-    ...(fleet.base === undefined ? {} : { base: isBaseRef(fleet.base) || isUrl(fleet.base) ? fleet.base : resolvePath(from, fleet.base) }),
+    ...(fleet.base === undefined ? {} : { base: resolveImage(from, fleet.base) }),
+    ...(fleet.image === undefined ? {} : { image: resolveRecipe(from, fleet.image) }),
     ...Object.fromEntries(
       [...sourceKinds, 'nvram' as const].flatMap((kind) => {
         const file = fleet[kind];
@@ -31,6 +32,21 @@ export async function readFleetFile(ports: Pick<Ports, 'readFile'>, path: string
       }),
     ),
   }));
+}
+
+function resolveRecipe(from: string, image: NonNullable<FleetInput['image']>): FleetInput['image'] {
+  const { script, userData } = image;
+  return {
+    ...image,
+    from: resolveImage(from, image.from),
+    ...(script === undefined ? {} : { script: resolvePath(from, script) }),
+    ...(userData === undefined ? {} : { userData: resolvePath(from, userData) }),
+  };
+}
+
+/** A name or a URL stays. */
+function resolveImage(from: string, image: string): string {
+  return isBaseRef(image) || isUrl(image) ? image : resolvePath(from, image);
 }
 
 function resolvePath(from: string, path: string): string {

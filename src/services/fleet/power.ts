@@ -8,12 +8,12 @@ import type { MarkedMember, Plan } from '../../core/fleet/plan/member-plan.js';
 import { planPower, resumable } from '../../core/fleet/plan/plan.js';
 import type { FleetRecord } from '../../core/fleet/record.js';
 import { selectMembers } from '../../core/fleet/selection/selection.js';
-import type { WaitFor } from '../../core/guest/stages.js';
+import type { WaitRequest } from '../../core/guest/stages.js';
 import type { Ports } from '../../ports/index.js';
 import { withChains } from '../base/chains.js';
 import { withoutStrays } from '../checkpoint/strays.js';
 import { refuseDuplicates } from '../clone/plan.js';
-import { assertWaitable, beginWait } from '../guest/readiness.js';
+import { beginWait, waitOf } from '../guest/readiness.js';
 import { startOtherwise } from '../host/accelerator-fallback.js';
 import { assertChecks, type Check, checkMemory } from '../preflight/checks.js';
 import { CachedPoll } from '../run/cached-poll.js';
@@ -34,7 +34,7 @@ export interface PowerOptions extends WorkOptions {
   /** stop: time limit for a guest's shutdown. */
   timeoutMs?: number | undefined;
   /** start: the stage that started members must reach within timeoutMs. */
-  wait?: WaitFor | undefined;
+  wait?: WaitRequest | undefined;
   dryRun?: boolean | undefined;
 }
 
@@ -63,7 +63,7 @@ async function begin(ports: Ports, verb: 'start' | 'stop', options: PowerOptions
   // During an unfinished operation, a member's disks may not match each other.
   if (verb === 'start') await assertNothingUnfinished(ports, record.name, (unfinished) => isDoneFor(unfinished, chosen));
   const observed = await observeWithMarks(ports, { ...record, members: chosen });
-  assertWaitable(record.spec, options.wait);
+  const wait = await waitOf(ports, record, options.wait);
   const planned = planPower(observed, record.id, verb);
   let plan =
     verb === 'start' ? await startable(ports, record, observed, planned) : await refuseOtherStores(ports, record, observed, planned);
@@ -90,7 +90,7 @@ async function begin(ports: Ports, verb: 'start' | 'stop', options: PowerOptions
     ports,
     {
       ...change,
-      watch: await beginWait(ports, record, options.wait),
+      watch: await beginWait(ports, record, wait),
       context: {
         journaled: false,
         definitions,

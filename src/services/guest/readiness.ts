@@ -5,7 +5,8 @@ import { isOn, type ObservedMember } from '../../core/fleet/observation.js';
 import type { StageTime } from '../../core/fleet/operation.js';
 import type { Plan } from '../../core/fleet/plan/member-plan.js';
 import type { FleetRecord } from '../../core/fleet/record.js';
-import type { ReadyStage, WaitFor } from '../../core/guest/stages.js';
+import { isAutoWait, type ReadyStage, resolveWait, type WaitFor, type WaitRequest } from '../../core/guest/stages.js';
+import { formatBaseRef } from '../../core/image/base.js';
 import { parseNetwork } from '../../core/spec/flag-values.js';
 import type { DomainSpec } from '../../core/spec/spec.js';
 import type { Ports } from '../../ports/index.js';
@@ -31,6 +32,18 @@ export interface Waiting {
 }
 
 export const notWaited: Waiting = { late: new Map(), stages: [] };
+
+/** The stages to wait for in a fleet. @throws BAD_USAGE if its members can never reach them, or its base image names none */
+export async function waitOf(
+  ports: Pick<Ports, 'bases'>,
+  { base, spec }: Pick<FleetRecord, 'base' | 'spec'>,
+  wait: WaitRequest | undefined,
+): Promise<WaitFor | undefined> {
+  const stage = isAutoWait(wait) ? (await ports.bases.get(base))?.defaults?.wait : undefined;
+  const resolved = resolveWait(wait, formatBaseRef(base), stage);
+  assertWaitable(spec, resolved);
+  return resolved;
+}
 
 /** @throws BAD_USAGE if members of such a fleet can never reach the stage */
 export function assertWaitable(spec: DomainSpec, wait: WaitFor | undefined): void {

@@ -23,6 +23,7 @@ export function effectiveSettings(
     seed: defaultDomainSpec.seed,
     sshKeys: [],
     template: null,
+    catalog: null,
   };
   return settingNames.map((name): EffectiveSetting => {
     const flag = name === 'connect' || name === 'store' ? given[name] : undefined;

@@ -47,6 +47,7 @@ describe('the config files', () => {
       seed: ['nocloud', 'environment', 'COWHERD_SEED'],
       sshKeys: [[join(project, 'id.pub')], 'project file', projectFile],
       template: [null, 'built-in', null],
+      catalog: [null, 'built-in', null],
       ignored: [],
     });
     const { connect, store } = await shown(['--connect', uri, '--store', '/srv/flag'], { COWHERD_STORE: '/srv/env' });
@@ -83,7 +84,7 @@ describe('the config files', () => {
     const file = join(project, 'cowherd.yaml');
     await writeFile(file, 'netwrok: none\n');
     expect((await run(['list'])).stderr).toBe(
-      `Error: ${file} is not a valid cowherd config file\n  ${file}:1:1: unknown key "netwrok"; did you mean "network"?\n→ It may set connect, store, network, seed, sshKeys, template. Correct the file, or move it away.`,
+      `Error: ${file} is not a valid cowherd config file\n  ${file}:1:1: unknown key "netwrok"; did you mean "network"?\n→ It may set connect, store, network, seed, sshKeys, template, catalog. Correct the file, or move it away.`,
     );
     await writeFile(file, 'name: lab\nbase: g\ncount: 1\n');
     expect((await run(['config'])).stderr).toContain('→ It looks like a fleet file: give it another name, such as lab.yaml');

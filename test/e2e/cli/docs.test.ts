@@ -138,7 +138,7 @@ describe.concurrent('the commands of the documentation run', () => {
       const stage = new Stage(lab, ['lab'], {}, [[/^(cowherd spawn .*)$/, '$1 --memory 16MiB --network none']]);
       await stage.prepare({});
       await copyFile(await lab.golden('tiny.qcow2', powerButton), join(stage.work, 'tiny.qcow2'));
-      expect(await stage.perform('images')).toBe(10);
+      expect(await stage.perform('images')).toBe(13);
     } finally {
       await lab.close();
     }
@@ -183,11 +183,12 @@ describe.concurrent('the commands of the documentation run', () => {
     const lab = await Lab.open();
     const network = await TestNetwork.open(lab.id, 10, 40, { isPersistent: true });
     try {
-      const stage = new Stage(lab, ['lab', 'web', 'burst', 'nightly'], { gold: `${lab.fleet('gold')}-001` }, [
+      const stage = new Stage(lab, ['lab', 'web', 'burst', 'nightly', 'app'], { gold: `${lab.fleet('gold')}-001` }, [
         [/--memory 2GiB/, '--memory 128MiB'],
         [/network=default/, `network=${network.name}`],
         // A boot costs six CPU seconds: run one fleet of three, and as few members as each command allows.
         [/^(cowherd spawn web .*)$/, '$1 --dry-run'],
+        [/^(cowherd base prepare .*)$/, '$1 --memory 128MiB'],
         [/^cowherd exec lab web /, 'cowherd exec lab '],
         [/^cowherd checkpoint lab --wait/, 'cowherd checkpoint lab 1,3 --wait'],
         [/^cowherd reset lab --warm/, 'cowherd reset lab 1,3 --warm'],

@@ -11,7 +11,7 @@ import { fleetScenarios } from '../../support/scenarios/crash-scenarios.js';
 /** A sample of the crash points that `npm run soak` tests completely: daily, one critical point of the verbs that change the most. */
 describe.each([
   ['fleets', fleetScenarios, ['spawn', 'reset', 'checkpoint', 'warmReset', ...inLong(['grow', 'teardown'])]],
-  ['base images', baseScenarios, ['promote', ...inLong(['add', 'remove', 'prune'])]],
+  ['base images', baseScenarios, ['promote', 'pull', ...inLong(['add', 'remove', 'prune'])]],
   ['snapshots', snapshotScenarios, ['take']],
 ] as const)('kill -9 at changes of the verbs: %s', (_what, scenariosOf, names) => {
   let matrix: CrashMatrix;

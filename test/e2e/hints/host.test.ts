@@ -45,7 +45,7 @@ describe('hints about the host', () => {
     const error = json.error ?? json.members.find((member: { error?: object }) => member.error !== undefined).error;
     expect([exitCode, error.code]).toEqual([expect.any(Number), 'TOOL_MISSING']);
     expect(exitCode).not.toBe(0);
-    const [command] = /apt-get install [\w-]+$/.exec(error.hint) ?? [];
+    const [command] = /apt-get install [\w-]+/.exec(error.hint) ?? [];
     expect(command).toBe(`apt-get install ${name}`);
     // It is installed, so that this changes nothing; another version of it could be.
     await execa('bash', ['-c', `${command} --simulate`]);

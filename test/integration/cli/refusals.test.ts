@@ -34,6 +34,7 @@ const values: Record<string, string> = {
   overlay: 'cluster-size=128KiB',
   count: '3',
   timeout: '5m',
+  'max-size': '1GiB',
 };
 
 const commandOf = (verb: string) => config.findCommand(verb.replaceAll(' ', ':'), { must: true });

@@ -81,7 +81,7 @@ describe('the base store', () => {
       const made = await execa('qemu-img', ['create', '-q', '-f', 'qcow2', ...luks, at('secret.qcow2'), '1M'], { reject: attempt > 20 });
       if (made.exitCode === 0) break;
     }
-    await execa('qemu-img', ['create', '-q', '-f', 'vmdk', at('other.vmdk'), '1M']);
+    await execa('qemu-img', ['create', '-q', '-f', 'qed', at('other.qed'), '1M']);
     await image('broken.qcow2');
     const handle = await open(at('broken.qcow2'), 'r+');
     // The refcount table now points outside the file.
@@ -94,7 +94,7 @@ describe('the base store', () => {
     expect(await refusal('chained.qcow2')).toMatch(/BASE_REFUSED: .*backing file/);
     expect(await refusal('external.qcow2')).toMatch(/BASE_REFUSED: .*external file/);
     expect(await refusal('secret.qcow2')).toMatch(/BASE_REFUSED: .*encrypted/);
-    expect(await refusal('other.vmdk')).toMatch(/BASE_REFUSED: .*vmdk/);
+    expect(await refusal('other.qed')).toMatch(/BASE_REFUSED: .*qed/);
     expect(await refusal('broken.qcow2')).toMatch(/BASE_REFUSED|TOOL_FAILED/);
     expect(await refusal('empty.qcow2')).toMatch(/BASE_REFUSED: .*empty/);
     expect(await refusal('short.qcow2')).toMatch(/BASE_REFUSED: .*no readable qcow2 header/);
@@ -162,5 +162,28 @@ describe('the base store', () => {
     // As the hint says, importing it again repairs it.
     expect(await add('a.qcow2')).toMatchObject({ base: { digest: base.digest } });
     expect(await store.list()).toMatchObject({ bases: [{ name: 'a' }, { name: 'b' }], damaged: [] });
+  });
+
+  it('records how a promoted image was prepared, also if the store has its content already', async () => {
+    await buildGolden(at('golden.qcow2'), { filledMiB: 1 });
+    const { base } = await add('golden.qcow2');
+    await execa('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', 'qcow2', '-b', base.path, at('overlay.qcow2')]);
+    const promotedFrom = { fleet: 'web-prepare', member: 'web-prepare-001', base: { name: base.name, digest: base.digest } };
+    const promote = (recipe: string) =>
+      store.promote({
+        ...{ overlay: at('overlay.qcow2'), base, name: 'web', layered: false, promotedFrom },
+        prepared: { recipe: recipe.repeat(64), generalized: true },
+      });
+    const first = await promote('a');
+    expect(first).toMatchObject({ how: 'flattened', base: { prepared: { recipe: 'a'.repeat(64), generalized: true } } });
+    // Without the record of its source file.
+    await utimes(at('overlay.qcow2'), 1, 1);
+    for (const recipe of ['b', 'c']) expect(await promote(recipe)).toMatchObject({ how: 'already there' });
+    expect((await store.find('web')).prepared).toEqual({ recipe: 'c'.repeat(64), generalized: true });
+    // A repair by another import keeps it.
+    await execa('cp', [first.base.path, at('web.qcow2')]);
+    await rm(first.base.path);
+    await add('web.qcow2');
+    expect((await store.find('web')).prepared?.recipe).toBe('c'.repeat(64));
   });
 });

@@ -12,6 +12,8 @@ const changesThisMachine = 'installs software on this machine, from the internet
 const runsTheTests = 'starts the test suite or a part of it';
 const example = { reason: 'test/e2e/cli/examples.test.ts runs the script of the example, whose output this is' };
 
+const needsInternet = { reason: 'downloads from the internet; test/e2e/base/pull.test.ts pulls from a server of its own' };
+
 /** Order of the sections within each setup. */
 export const planned: Record<string, Plan> = {
   'README.md#quickstart': { reason: 'npm run test:debian13 runs the quickstart on a fresh system' },
@@ -23,6 +25,7 @@ export const planned: Record<string, Plan> = {
   'docs/install.md#from-nodesource-as-a-debian-package': { reason: changesThisMachine },
   'docs/install.md#install-cowherd': { reason: changesThisMachine },
 
+  'docs/guide.md#your-first-image': needsInternet,
   'docs/guide.md#the-first-fleet': { world: 'small' },
   'docs/guide.md#disks-firmware-tpm-and-cpu': { world: 'small' },
   'docs/guide.md#several-fleets-in-one-file': { world: 'small' },
@@ -42,8 +45,13 @@ export const planned: Record<string, Plan> = {
   'docs/guide.md#warm-resets': { world: 'linux', before: ['cowherd start lab 1,3 --wait agent'] },
   'docs/guide.md#clones-of-a-running-vm': {
     world: 'linux',
-    before: ['cowherd spawn gold --base debian-12.qcow2 --count 1 --memory 2GiB --network network=default --wait agent'],
+    before: ['cowherd spawn gold --base debian-12.qcow2 --count 1 --memory 2GiB --network network=default --seed smbios --wait agent'],
   },
+
+  'docs/base-images.md#download-an-image-base-pull': needsInternet,
+  'docs/base-images.md#what-cowherd-finds-in-an-image': { world: 'images', before: ['cowherd base add tiny.qcow2'] },
+  'docs/base-images.md#prepare-an-image-base-prepare': { world: 'linux' },
+  'docs/base-images.md#prepare-the-image-of-a-fleet-file': { world: 'linux', before: ['cowherd teardown lab --yes'] },
 
   'docs/base-images.md#create-a-base-image-from-a-member-promote': {
     world: 'images',
@@ -54,6 +62,8 @@ export const planned: Record<string, Plan> = {
   'docs/base-images.md#copy-an-image-to-another-host-export': { world: 'images' },
   'docs/base-images.md#remove-unused-images-prune': { world: 'images' },
   'docs/base-images.md#shrink-overlays-compact': { world: 'images' },
+
+  'docs/base-images.md#the-catalog': { world: 'images' },
 
   'docs/snapshots.md#take': { world: 'snapshots' },
   'docs/snapshots.md#list': { world: 'snapshots' },
@@ -91,5 +101,6 @@ export const exceptions: readonly (readonly [command: RegExp, reason: string])[]
   [/^cowherd spawn local /, 'the example linux-lab runs it: guests on user networking with a forwarded port'],
   [/^mv \/srv\/cowherd /, 'the place is an example; test/e2e/base/relocate.test.ts moves a store'],
   [/^cowherd base relocate --store \/big/, 'the place is an example; test/e2e/base/relocate.test.ts moves a store'],
+  [/^cowherd base pull debian-12/, 'downloads from the internet; test/e2e/base/pull.test.ts pulls from a server of its own'],
   [/^cowherd exec lab -- uptime$/, 'needs a guest with an agent; the guide runs exec in Linux guests'],
 ];

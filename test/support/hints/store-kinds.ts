@@ -182,6 +182,24 @@ export const storeKinds: HintKind[] = [
     how: 'followed',
   },
   {
+    kind: 'an archive or a compressed image',
+    says: /--disk |--max-size|^Unpack it|unpack|Compress it again|^Name one of the files|Download it to examine|truncated or damaged|^cowherd base add … …$|^Repeat the command with …$|^Name one: …$/,
+    tests: [
+      'test/integration/image/hostile-archives.test.ts',
+      'test/integration/image/hostile-sparse.test.ts',
+      'test/integration/image/hostile-compression.test.ts',
+      'test/integration/image/formats.test.ts',
+    ],
+    how: 'followed',
+  },
+  {
+    kind: 'a disk that needs another file',
+    says: /Merge it with its parent|Clone the disk with its snapshots|Export the virtual machine as an OVA|merge its files where they are/,
+    tests: ['test/integration/image/hostile-disks.test.ts'],
+    how: 'told',
+    why: 'the programs that created the disks are not on the test machines',
+  },
+  {
     kind: 'images that are not generalized',
     says: /machine-id|virt-sysprep|guestfish|cloud-init clean|rm -f|rm-rf|ssh-keygen -A|^instance/,
     tests: e2e('guest/identity'),

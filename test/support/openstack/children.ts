@@ -33,7 +33,7 @@ export class Children {
     const script = join(directory, 'child.mjs');
     await build({
       ...{ entryPoints: [fileURLToPath(new URL('./kill-child.ts', import.meta.url))], outfile: script, bundle: true },
-      ...{ format: 'esm', platform: 'node', target: 'node20.17', logLevel: 'warning', banner: { js: commonJs } },
+      ...{ format: 'esm', platform: 'node', target: 'node20.18', logLevel: 'warning', banner: { js: commonJs } },
     });
     return new Children(directory, script);
   }

@@ -1,4 +1,5 @@
 import { readdir, rm } from 'node:fs/promises';
+import { execa } from 'execa';
 import { addBase, removeBase } from '../../../src/services/base/bases.js';
 import { promote } from '../../../src/services/base/promote.js';
 import { stop } from '../../../src/services/fleet/power.js';
@@ -6,6 +7,7 @@ import { spawn } from '../../../src/services/fleet/spawn/spawn.js';
 import { listSnapshots } from '../../../src/services/snapshot/list.js';
 import { dropSnapshot } from '../../../src/services/snapshot/revert.js';
 import { takeSnapshot } from '../../../src/services/snapshot/take.js';
+import { FileServer } from '../download/file-server.js';
 import { ForeignDomain } from '../foreign-domains.js';
 import { virsh } from '../lab.js';
 import type { CrashMatrix, Scenario } from './crash-matrix.js';
@@ -30,7 +32,23 @@ export async function baseScenarios(matrix: CrashMatrix): Promise<Record<string,
     args: ['promote', `${fleet}-001`, '--as', name, ...more],
     view: view(name),
   });
+  const server = await FileServer.start();
+  matrix.onClose(() => server.close());
+  const packed = (await execa('xz', ['-1kc', golden], { encoding: 'buffer' })).stdout;
+  const url = server.serve('/pulled.qcow2.xz', { content: Buffer.from(packed), etag: '"1"' });
   return {
+    pull: {
+      name: 'base pull',
+      setUp: async () => {
+        await absent('pulled');
+        await rm(lab.path('downloads'), { recursive: true, force: true });
+      },
+      args: ['base', 'pull', url, '--as', 'pulled'],
+      view: async () => [
+        await matrix.bases('pulled', 'ground'),
+        (await listed(lab.path('downloads'))).filter((name) => !name.endsWith('.lock')),
+      ],
+    },
     add: { name: 'base add', setUp: () => absent('added'), args: ['base', 'add', golden, '--name', 'added'], view: view('added') },
     promote: promotion('flat'),
     promoteLayered: promotion('layer', '--layered'),

@@ -73,6 +73,7 @@ export class CrashMatrix {
   readonly host: Host;
   /** Of killed runs. */
   readonly #pids = new Set<number | undefined>();
+  readonly #closers: Array<() => Promise<void>> = [];
 
   private constructor(lab: Lab, host: Host) {
     this.lab = lab;
@@ -85,7 +86,13 @@ export class CrashMatrix {
     return new CrashMatrix(lab, await openHost({ connect: uri, store: lab.store }));
   }
 
+  /** For servers that a scenario needs. */
+  onClose(closer: () => Promise<void>): void {
+    this.#closers.push(closer);
+  }
+
   async close(): Promise<void> {
+    for (const closer of this.#closers) await closer();
     await this.host.close();
     await this.lab.close();
   }

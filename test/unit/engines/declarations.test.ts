@@ -58,6 +58,11 @@ describe.each(engines.map((engine) => [engine.title, engine] as const))('the dec
   });
 });
 
+it('refuses to prepare images for a cloud', () => {
+  const { code, hint } = refused(() => assertKeys(openStack, { name: 'lab', image: { from: 'debian-12', run: ['true'] } }));
+  expect([code, hint]).toEqual(['NOT_SUPPORTED', expect.stringContaining('cowherd promote')]);
+});
+
 describe('an engine', () => {
   const engine: EngineDeclaration = {
     ...thisHost,

@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { withoutLeadingFlags } from '../../../src/cli/leading-flags.js';
 import { parseConfig } from '../../../src/core/host/config-file.js';
+import { parseCatalog } from '../../../src/core/image/catalog-file.js';
 import { parseFleetFile } from '../../../src/core/spec/fleet-file.js';
 import { anchorsOf, type Block, commandsOf, cowherdCalls, pages, readPage, repository, textOf } from '../../support/docs/pages.js';
 import { planned } from '../../support/docs/plan.js';
@@ -66,12 +67,14 @@ describe('the pages of the documentation', () => {
     expect(wrong).toEqual([]);
   });
 
-  it('show fleet files and config files that are valid', () => {
+  it('show fleet files, config files and catalogs that are valid', () => {
     const yaml = blocks.filter(({ language }) => language === 'yaml');
     expect(yaml.length).toBeGreaterThan(1);
     for (const block of yaml) {
       const document = parse(block.text);
-      if ('fleets' in document || 'base' in document) expect(parseFleetFile(document, at(block)).length).toBeGreaterThan(0);
+      if ('images' in document) expect(parseCatalog(block.text, at(block)).images.length).toBeGreaterThan(0);
+      else if ('fleets' in document || 'base' in document || 'image' in document)
+        expect(parseFleetFile(document, at(block)).length).toBeGreaterThan(0);
       else expect(parseConfig(block.text, at(block), '/project', '/home/user')).toBeDefined();
     }
   });

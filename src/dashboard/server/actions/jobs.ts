@@ -113,7 +113,11 @@ export class Jobs {
     const progress =
       event.kind === 'stage'
         ? { stage: event.stage, done: event.done + (event.failed ?? 0), total: event.total }
-        : { stage: event.what, done: Math.round((100 * event.doneBytes) / Math.max(1, event.totalBytes)), total: 100 };
+        : {
+            stage: event.what,
+            done: Math.round((100 * event.doneBytes) / Math.max(1, event.totalBytes ?? Number.POSITIVE_INFINITY)),
+            total: 100,
+          };
     this.#notice(job, { progress });
   }
 

@@ -2,6 +2,7 @@ import { CowherdError, reportOf } from '../../../core/errors.js';
 import { excerpt } from '../../../core/guest/text.js';
 import { formatBaseRef } from '../../../core/image/base.js';
 import { type HygieneWarning, hygieneWarnings } from '../../../core/image/hygiene.js';
+import { listedContents, listedDefaults } from '../../../core/image/listed-contents.js';
 import type { BaseListing } from '../../../services/base/bases.js';
 import type { VerifiedBase } from '../../../services/base/verify.js';
 import type { AddedBase, EngineBases } from '../../../services/engine/engine.js';
@@ -70,6 +71,11 @@ export function listingOf(image: Image, users: Pick<ImageUsers, 'fleets' | 'reco
     layers: [],
     promotedFrom: (isOwn ? promotedFrom(image) : undefined) ?? null,
     memory: null,
+    pulled: null,
+    prepared: null,
+    // Nothing is known of the files in it without a download.
+    contents: listedContents(),
+    defaults: listedDefaults(),
     fleets: [...(users.fleets.get(image.id) ?? [])].sort(),
     problems: problemsOf(image, isOwn, users.recorded.get(image.id)),
   };

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
 import { CowherdError } from '../../../core/errors.js';
-import { assertIsDisk, assertNoUrl, bootWarning, volumeSignature } from '../../../core/image/content.js';
+import { assertIsDisk, assertNoUrl, assertUnpacked, bootWarning, volumeSignature } from '../../../core/image/content.js';
 import {
   assertImportable,
   headerBytes,
@@ -39,11 +39,12 @@ const maxHoleBytes = 64 * 1024 ** 3;
  * @throws FILE_NOT_FOUND, BASE_REFUSED, BAD_USAGE
  */
 export async function examineFile({ ports }: Pick<NovaContext, 'ports'>, request: FileRequest): Promise<ExaminedFile> {
-  assertNoUrl(request.path);
+  assertNoUrl(request.path, 'curl');
   const file = await ports.files.image(request.path);
   const { path, bytes } = file;
   const name = importName(basename(path), request.name);
   const head = await file.read(0, headerBytes);
+  assertUnpacked(path, head);
   if (!head.subarray(0, 4).equals(qcow2Magic))
     assertIsDisk(path, head, await file.read(volumeSignature.offset, volumeSignature.length), request.format);
   const format = imageFormat(path, head, request.format);

@@ -39,7 +39,7 @@ async function begin(context: NovaContext, verb: 'start' | 'stop', options: Powe
     {
       ...change,
       steps: { journaled: false },
-      wait: verb === 'start' ? options.wait : undefined,
+      wait: verb === 'start' ? assertNovaWaitable(options.wait) : undefined,
       timeoutMs: options.timeoutMs,
     },
     options,

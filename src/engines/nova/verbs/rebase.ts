@@ -41,6 +41,7 @@ export async function rebase(context: NovaContext, options: RebaseOptions): Prom
 async function begin(context: NovaContext, options: RebaseOptions): Promise<Outcome> {
   const { clock, fleets } = context.ports;
   const began = clock.monotonic();
+  const wait = assertNovaWaitable(options.wait);
   const recorded = await loadNovaFleet(context, options.fleet);
   const { base, id, notes } = await chooseImage(context, options.base, { ...options, isPreview: options.dryRun === true });
   const images = { ...recorded.placement.images, [base.digest]: id };
@@ -54,7 +55,7 @@ async function begin(context: NovaContext, options: RebaseOptions): Promise<Outc
     record,
     rebase: {
       ...{ canaries, batch: options.batch ?? defaultBatch, keepDrift: false },
-      ...(options.wait === undefined ? {} : { wait: formatWaitFor(options.wait) }),
+      ...(wait === undefined ? {} : { wait: formatWaitFor(wait) }),
       ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
     },
   });

@@ -49,7 +49,7 @@ async function begin(context: NovaContext, options: ResetOptions): Promise<Outco
     return dryChange(context, { verb: 'reset', id: operation.id, record, plan, observed, doneAs: () => 'reset', began });
   }
   await fleets.beginOperation(record.name, operation);
-  return finishReset(context, operation, new Set(), { ...options, isResumed: false });
+  return finishReset(context, operation, new Set(), { ...options, wait: assertNovaWaitable(options.wait), isResumed: false });
 }
 
 /** Completes a reset whose intent is written. The fleet is locked. @param done indexes of finished members */

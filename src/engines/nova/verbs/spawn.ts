@@ -69,7 +69,7 @@ async function begin(context: NovaContext, options: SpawnOptions): Promise<Outco
     ...{ verb: 'spawn', id: operation.id, record, plan, observed: found.members, began },
     doneAs: (_name, steps) => (steps.includes('create') ? 'created' : steps.includes('start') ? 'started' : 'unchanged'),
     steps: { journaled: true, newServer: (member) => serverOf(record, member, userDataOf.get(member.name)) },
-    wait: options.wait,
+    wait: assertNovaWaitable(options.wait),
     timeoutMs: options.timeoutMs,
   };
   if (options.dryRun === true)

@@ -2,7 +2,7 @@ import pLimit, { type LimitFunction } from 'p-limit';
 import { CowherdError } from '../../../core/errors.js';
 import type { MemberIdentity } from '../../../core/fleet/identity.js';
 import type { FleetRecord } from '../../../core/fleet/record.js';
-import type { ReadyStage, WaitFor } from '../../../core/guest/stages.js';
+import { isAutoWait, type ReadyStage, type WaitFor, type WaitRequest } from '../../../core/guest/stages.js';
 import { excerpt, excerptLines } from '../../../core/guest/text.js';
 import type { WorkOptions } from '../../../services/fleet/access.js';
 import { type Late, type Probe, type Seen, waitForStages } from '../../../services/guest/stage-wait.js';
@@ -28,10 +28,15 @@ const bannerMs = 3_000;
 /** For reading the consoles of all members that are late, to quote their last lines. */
 const lastLinesMs = 5_000;
 
-/** @throws NOT_SUPPORTED if no member of a cloud can reach a stage in a way that can be seen */
-export function assertNovaWaitable(wait: WaitFor | undefined): void {
+/** @returns the same stages @throws NOT_SUPPORTED if no member of a cloud can reach one of them in a way that can be seen */
+export function assertNovaWaitable(wait: WaitRequest | undefined): WaitFor | undefined {
+  if (isAutoWait(wait)) {
+    throw new CowherdError('NOT_SUPPORTED', '"--wait auto" is not possible on OpenStack: images of the cloud name no stage', {
+      hint: 'Wait for ssh (--wait ssh), or for a line of the console (--wait "console=REGEX").',
+    });
+  }
   const stage = wait?.stages.find((one) => one === 'agent' || one === 'cloud-init');
-  if (stage === undefined) return;
+  if (stage === undefined) return wait;
   const why = stage === 'agent' ? 'passes no commands to guest agents' : 'does not say when cloud-init has finished';
   throw new CowherdError('NOT_SUPPORTED', `"--wait ${stage}" is not possible on OpenStack: the Compute API ${why}`, {
     hint: 'Wait for ssh (--wait ssh), or for a line of the console (--wait "console=REGEX").',

@@ -6,7 +6,7 @@ import type { MarkedMember } from '../../../core/fleet/plan/member-plan.js';
 import { planRebase } from '../../../core/fleet/plan/plan.js';
 import { baseOf, type FleetRecord } from '../../../core/fleet/record.js';
 import { formatIndexes } from '../../../core/fleet/selection/selection.js';
-import { formatWaitFor, type WaitFor } from '../../../core/guest/stages.js';
+import { formatWaitFor, isAutoWait, resolveWait, type WaitRequest } from '../../../core/guest/stages.js';
 import { type BaseImage, formatBaseRef, isBaseRef } from '../../../core/image/base.js';
 import { assertWithin, limits } from '../../../core/limits.js';
 import type { Ports } from '../../../ports/index.js';
@@ -30,6 +30,7 @@ import { recordAsFound } from '../disks/backing-check.js';
 import { refuseForeignDisks } from '../disks/foreign-disks.js';
 import { verifiedBases } from '../disks/fresh-disks.js';
 import { importBase } from '../spawn/input/base-input.js';
+import { findOrPull } from '../spawn/input/find-or-pull.js';
 import { assertNoneEnlarged } from '../spawn/input/root-size.js';
 import { mergePlans, movedTo, moveGroup, movingOf, policyOf, recordOf, settingsOf } from './rebase-group.js';
 
@@ -44,7 +45,7 @@ export interface RebaseOptions extends WorkOptions {
   /** Keep the guests' changes: overlays of stopped members are rebased in place. */
   keepDrift?: boolean | undefined;
   /** The stage that members must reach, the canaries in particular. */
-  wait?: WaitFor | undefined;
+  wait?: WaitRequest | undefined;
   /** Time limit for each group. */
   timeoutMs?: number | undefined;
   dryRun?: boolean | undefined;
@@ -79,8 +80,10 @@ async function begin(ports: Ports, options: RebaseOptions): Promise<Outcome> {
       },
     );
   }
-  assertWaitable(recorded.spec, options.wait);
+  if (!isAutoWait(options.wait)) assertWaitable(recorded.spec, options.wait);
   const target = await targetOf(ports, options);
+  const wait = resolveWait(options.wait, formatBaseRef(target), target.defaults?.wait);
+  assertWaitable(recorded.spec, wait);
   const record = movedTo(recorded, target);
   // Also members whose overlay was moved but whose domain was not redefined yet.
   const observed = (await observeWithMarks(ports, recorded)).filter(
@@ -97,7 +100,7 @@ async function begin(ports: Ports, options: RebaseOptions): Promise<Outcome> {
       canaries,
       batch: options.batch ?? defaultBatch,
       keepDrift: options.keepDrift === true,
-      ...(options.wait === undefined ? {} : { wait: formatWaitFor(options.wait) }),
+      ...(wait === undefined ? {} : { wait: formatWaitFor(wait) }),
       ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
     },
   });
@@ -117,7 +120,7 @@ async function begin(ports: Ports, options: RebaseOptions): Promise<Outcome> {
 
 async function targetOf(ports: Ports, options: RebaseOptions): Promise<BaseImage> {
   const base = isBaseRef(options.base)
-    ? await ports.bases.find(options.base)
+    ? (await findOrPull(ports, options.base, options)).base
     : (await importBase(ports, options.base, { ...options, spec: {} })).base;
   await assertSeals(ports, base);
   return base;

@@ -6,7 +6,7 @@ import type { MarkedMember, Plan } from '../../../core/fleet/plan/member-plan.js
 import { planReset, type ResetPolicy, type StartPolicy } from '../../../core/fleet/plan/plan.js';
 import type { FleetRecord } from '../../../core/fleet/record.js';
 import type { Seed } from '../../../core/guest/seed.js';
-import type { WaitFor } from '../../../core/guest/stages.js';
+import type { WaitFor, WaitRequest } from '../../../core/guest/stages.js';
 import type { Ports } from '../../../ports/index.js';
 import { withChains } from '../../base/chains.js';
 import { withClones } from '../../clone/plan.js';
@@ -25,7 +25,7 @@ import { withoutAdditions } from '../spawn/additions.js';
 import { loadTemplate, renderDefinitions } from '../spawn/input/definitions.js';
 import { withoutEnlarged } from '../spawn/input/root-size.js';
 
-export type FinishOptions = WorkOptions & Pick<ResetOptions, 'fleet' | 'wait' | 'timeoutMs'> & { isResumed: boolean };
+export type FinishOptions = WorkOptions & Pick<ResetOptions, 'fleet' | 'timeoutMs'> & { wait?: WaitFor | undefined; isResumed: boolean };
 
 export interface ResetOptions extends WorkOptions {
   fleet: string;
@@ -36,7 +36,7 @@ export interface ResetOptions extends WorkOptions {
   /** Keep the seeds' instance-id: cloud-init does not repeat its first-boot steps. */
   keepInstance?: boolean | undefined;
   /** The stage that started members must reach. */
-  wait?: WaitFor | undefined;
+  wait?: WaitRequest | undefined;
   timeoutMs?: number | undefined;
   /** Restore the checkpoint of a running guest instead of a fresh disk. */
   warm?: boolean | undefined;

@@ -5,7 +5,7 @@ import type { Outcome } from '../../../core/fleet/outcome.js';
 import { selectMembers } from '../../../core/fleet/selection/selection.js';
 import type { Ports } from '../../../ports/index.js';
 import { verifiedWarmBase } from '../../clone/plan.js';
-import { assertWaitable } from '../../guest/readiness.js';
+import { waitOf } from '../../guest/readiness.js';
 import { startOtherwise } from '../../host/accelerator-fallback.js';
 import { byName, dryOutcome, newOperation } from '../../run/run-plan.js';
 import { assertNothingUnfinished, assertWork, loadFleet, observeWithMarks, withFleetLock } from '../access.js';
@@ -59,7 +59,7 @@ async function beginCold(ports: Ports, options: ResetOptions): Promise<Outcome> 
     start: options.start ?? 'same',
     keepInstance: options.keepInstance === true,
   });
-  assertWaitable(record.spec, options.wait);
+  const wait = await waitOf(ports, record, options.wait);
   const imageOf = await verifiedBases(ports, { ...record, members: chosen });
   await verifiedWarmBase(ports, record);
   if (options.dryRun === true) {
@@ -67,7 +67,7 @@ async function beginCold(ports: Ports, options: ResetOptions): Promise<Outcome> 
     return dryOutcome(ports, { verb: 'reset', id: operation.id, record, plan, before: byName(observed), doneAs: () => 'reset', began });
   }
   await ports.fleets.beginOperation(record.name, operation);
-  return finishColdReset(ports, operation, new Set(), { ...options, isResumed: false });
+  return finishColdReset(ports, operation, new Set(), { ...options, wait, isResumed: false });
 }
 
 /** Completes a reset whose intent is written; also called by "resume". @param done indexes of finished members */

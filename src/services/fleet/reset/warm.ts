@@ -13,14 +13,14 @@ import type { Ports } from '../../../ports/index.js';
 import { PostRestoreFixup } from '../../checkpoint/post-restore.js';
 import { diskPaths, dropStrays, memoryBytesOf } from '../../checkpoint/strays.js';
 import { assertWhole, checkpointStandings, type MemberStanding } from '../../checkpoint/validation.js';
-import { assertWaitable, beginWait } from '../../guest/readiness.js';
+import { beginWait, waitOf } from '../../guest/readiness.js';
 import { isComplete } from '../../run/member-executor.js';
 import { byName, dryOutcome, executePlan, memberOf, newOperation, offNames, prepared } from '../../run/run-plan.js';
-import { loadFleet, observeWithMarks, type WorkOptions } from '../access.js';
+import { loadFleet, observeWithMarks } from '../access.js';
 import { refuseMisplaced, refuseStaleDefinitions } from '../disks/backing-check.js';
 import { refuseForeignDisks } from '../disks/foreign-disks.js';
 import { verifiedBases } from '../disks/fresh-disks.js';
-import { finishColdReset, type ResetOptions } from './cold.js';
+import { type FinishOptions, finishColdReset, type ResetOptions } from './cold.js';
 
 /** Reset to the checkpoint: restores memory and disk without a boot. */
 
@@ -28,8 +28,6 @@ import { finishColdReset, type ResetOptions } from './cold.js';
 const defaultWarmConcurrency = 32;
 /** Checkpoints that are verified at the same time: one is hashed while another is read from disk. */
 const verifyConcurrency = 2;
-
-type WarmOptions = WorkOptions & Pick<ResetOptions, 'fleet' | 'wait' | 'timeoutMs'>;
 
 /** @throws BAD_USAGE */
 export function assertWarmOptions({ start = 'same', keepInstance }: ResetOptions): void {
@@ -43,7 +41,7 @@ export function assertWarmOptions({ start = 'same', keepInstance }: ResetOptions
 export async function beginWarmReset(ports: Ports, options: ResetOptions): Promise<Outcome> {
   const began = ports.clock.monotonic();
   const record = await loadFleet(ports, options.fleet);
-  assertWaitable(record.spec, options.wait);
+  const wait = await waitOf(ports, record, options.wait);
   const chosen = selectMembers(record.name, record.members, options.members ?? []);
   const operation = newOperation(ports, 'reset', {
     targets: chosen.map(({ index }) => index),
@@ -58,7 +56,7 @@ export async function beginWarmReset(ports: Ports, options: ResetOptions): Promi
     return { ...dryOutcome(ports, change), notes: coldNotes(cold) };
   }
   await ports.fleets.beginOperation(record.name, operation);
-  return finishWarmReset(ports, operation, new Set(), { ...options, isResumed: false });
+  return finishWarmReset(ports, operation, new Set(), { ...options, wait, isResumed: false });
 }
 
 /** Completes a warm reset whose intent is written, then cold-resets members whose checkpoint cannot be restored. */
@@ -66,7 +64,7 @@ export async function finishWarmReset(
   ports: Ports,
   operation: Operation,
   done: ReadonlySet<number>,
-  options: WarmOptions & { isResumed: boolean },
+  options: FinishOptions,
 ): Promise<Outcome> {
   const began = ports.clock.monotonic();
   const { record, observed, plan, cold, watch, standings, guests } = await prepared(ports, options.fleet, options.isResumed, async () => {

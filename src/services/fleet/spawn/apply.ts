@@ -16,7 +16,7 @@ import { nvramOf } from '../disks/fresh-disks.js';
 import { planAttempt, type SpawnAttempt } from './attempt.js';
 import { Contention } from './contention.js';
 import type { SpawnContext } from './context.js';
-import type { SpawnOptions } from './input/options.js';
+import type { ReadySpawnOptions } from './input/options.js';
 import { growthNotes } from './input/root-size.js';
 import { lackingDisks } from './plan.js';
 import { prepareSpawn } from './prepare.js';
@@ -26,7 +26,7 @@ import { withReservations } from './reservations.js';
 
 /** Retries with another accelerator or CPU if members did not start with the chosen one: at most three attempts. Retries with other addresses if another run took them.
  */
-export async function applySpawn(ports: Ports, options: SpawnOptions, context: SpawnContext): Promise<Outcome> {
+export async function applySpawn(ports: Ports, options: ReadySpawnOptions, context: SpawnContext): Promise<Outcome> {
   let contention = await Contention.of(ports, options.fleet);
   for (let attempt = context; ; ) {
     try {
@@ -45,7 +45,7 @@ export async function applySpawn(ports: Ports, options: SpawnOptions, context: S
 
 async function attemptSpawn(
   ports: Ports,
-  options: SpawnOptions,
+  options: ReadySpawnOptions,
   context: SpawnContext & { contention: Contention },
 ): Promise<{ outcome: Outcome } | { next: SpawnContext }> {
   const attempt = await planAttempt(ports, options, context, context.contention.from);
@@ -88,7 +88,7 @@ async function attemptSpawn(
 /** Writes the intent and runs the steps: the first change. */
 async function runAttempt(
   ports: Ports,
-  options: SpawnOptions,
+  options: ReadySpawnOptions,
   context: SpawnContext & { contention: Contention },
   attempt: SpawnAttempt,
   cloner: Cloner | undefined,
@@ -139,7 +139,7 @@ async function runAttempt(
 
 function outcomeOf(
   ports: Pick<Ports, 'clock'>,
-  options: SpawnOptions,
+  options: ReadySpawnOptions,
   context: SpawnContext,
   { record, plan, operation, observed }: SpawnAttempt,
   run: RunResult,

@@ -3,6 +3,8 @@ import { CowherdError } from '../../../core/errors.js';
 import type { Outcome } from '../../../core/fleet/outcome.js';
 import type { Plan } from '../../../core/fleet/plan/member-plan.js';
 import { type FleetRecord, growMembers } from '../../../core/fleet/record.js';
+import { resolveWait } from '../../../core/guest/stages.js';
+import { formatBaseRef } from '../../../core/image/base.js';
 import { assertWithin, limits } from '../../../core/limits.js';
 import { assertName } from '../../../core/names.js';
 import { formatNotes } from '../../../core/spec/changes.js';
@@ -22,8 +24,9 @@ import { applySpawn } from './apply.js';
 import { resolveBase } from './input/base-input.js';
 import { loadTemplate, sha256 } from './input/definitions.js';
 import { readSourceDomain, type SourceDomain } from './input/from-domain.js';
+import { imageNotes } from './input/image-defaults.js';
 import { assertCount, composeRecord, readNvram } from './input/inputs.js';
-import type { SpawnOptions } from './input/options.js';
+import type { ReadySpawnOptions, SpawnOptions } from './input/options.js';
 
 /** Creates or updates a fleet: imports the base image, creates missing members, starts stopped ones. Idempotent. */
 export async function spawn(ports: Ports, options: SpawnOptions): Promise<Outcome> {
@@ -52,8 +55,11 @@ export async function spawnLocked(ports: Ports, asked: SpawnOptions): Promise<Ou
   if (recorded?.spec.warm !== undefined) assertAlone(asked);
   if (asked.fromRunning !== undefined) {
     if (recorded !== undefined) await assertWarm(ports, recorded, asked.fromRunning);
-    else if (asked.dryRun === true) return dryClones(ports, { ...asked, count: asked.count ?? 0 }, began);
-    else return spawnFrozen(ports, asked, began);
+    else {
+      // The disk of a VM names no stage; say so before it is frozen.
+      const ready = { ...asked, wait: resolveWait(asked.wait, `of ${asked.fromRunning}`, undefined) };
+      return asked.dryRun === true ? dryClones(ports, { ...ready, count: asked.count ?? 0 }, began) : spawnFrozen(ports, ready, began);
+    }
   }
   const source = await readSourceDomain(ports, asked);
   const options = source === undefined ? asked : withSource(asked, source, recorded);
@@ -70,21 +76,32 @@ export async function spawnLocked(ports: Ports, asked: SpawnOptions): Promise<Ou
     ...(nvram === undefined ? {} : { nvram: nvram.digest }),
   };
   const record = await composeRecord(ports, options, recorded, base, sources);
-  assertWaitable(record.spec, options.wait);
-  return applySpawn(ports, options, {
-    recorded,
-    record,
-    nvram: nvram?.bytes,
-    template,
-    seedSources: seeds.sources,
-    began,
-    importSeconds,
-    notes: [...notes, ...(source?.notes ?? []), ...early, ...formatNotes(recorded?.spec, record.spec)],
-  });
+  const wait = resolveWait(options.wait, formatBaseRef(base), base.defaults?.wait);
+  assertWaitable(record.spec, wait);
+  return applySpawn(
+    ports,
+    { ...options, wait },
+    {
+      recorded,
+      record,
+      nvram: nvram?.bytes,
+      template,
+      seedSources: seeds.sources,
+      began,
+      importSeconds,
+      notes: [
+        ...notes,
+        ...(recorded === undefined ? imageNotes(options, base, record.spec) : []),
+        ...(source?.notes ?? []),
+        ...early,
+        ...formatNotes(recorded?.spec, record.spec),
+      ],
+    },
+  );
 }
 
 /** Creates a fleet from a running VM. */
-async function spawnFrozen(ports: Ports, asked: SpawnOptions, began: number): Promise<Outcome> {
+async function spawnFrozen(ports: Ports, asked: ReadySpawnOptions, began: number): Promise<Outcome> {
   const { fleet, count = 0 } = asked;
   const frozen = await freezeDomain(ports, { ...asked, count });
   const importSeconds = (ports.clock.monotonic() - began) / 1000;
@@ -128,7 +145,7 @@ async function assertNoOtherFreeze(ports: Ports, { fleet, fromRunning }: SpawnOp
 }
 
 /** The plan for clones, without freezing the source VM. */
-async function dryClones(ports: Ports, options: SpawnOptions & { count: number }, began: number): Promise<Outcome> {
+async function dryClones(ports: Ports, options: ReadySpawnOptions & { count: number }, began: number): Promise<Outcome> {
   const { fleet, count, fromRunning = '' } = options;
   assertAlone(options);
   const source = await findSource(ports, fromRunning);

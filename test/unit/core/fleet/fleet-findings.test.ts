@@ -45,7 +45,7 @@ describe('a problem in a fleet file', () => {
       'fleets:\n  - { name: a, base: g, count: 1 }\n  - { name: a, base: g, count: 1 }\n',
       ['lab.yaml:3:13: fleets[1].name: a is already the name of fleets[0]'],
     ],
-    ['no base', 'name: lab\ncount: 1\n', ['lab.yaml:1:1: has neither base nor fromDomain']],
+    ['no base', 'name: lab\ncount: 1\n', ['lab.yaml:1:1: has neither base nor fromDomain nor image']],
     [
       'JSON',
       '{\n  "name": "lab",\n  "base": "g",\n  "count": 1,\n  "bsae": 2\n}\n',

@@ -3,7 +3,7 @@ import { parse } from 'yaml';
 import { formatInventory, type Inventory } from '../../../../src/core/fleet/inventory.js';
 import { execCommand, parseExecStatus, parseInterfaces } from '../../../../src/core/guest/agent.js';
 import { planCopy } from '../../../../src/core/guest/copy.js';
-import { parseWaitFor } from '../../../../src/core/guest/stages.js';
+import { parseWaitFor, parseWaitRequest, resolveWait } from '../../../../src/core/guest/stages.js';
 import { parseIpv4 } from '../../../../src/core/guest/values.js';
 import { commandOf } from '../../../../src/services/guest/exec.js';
 
@@ -24,6 +24,36 @@ describe('what to wait for', () => {
 
   it.each(['', 'ready', 'ssh,redy', 'console=', 'console', 'console=['])('is not %s', (text) => {
     expect(() => parseWaitFor(text)).toThrow(expect.objectContaining({ code: 'BAD_USAGE', hint: expect.any(String) }));
+  });
+});
+
+describe('--wait auto', () => {
+  const auto = parseWaitRequest('auto');
+
+  it('is the stage that the base image names', () => {
+    expect(resolveWait(auto, 'debian@1', 'ssh')).toEqual(parseWaitFor('ssh'));
+    expect(resolveWait(parseWaitRequest('agent'), 'debian@1', 'ssh')).toEqual(parseWaitFor('agent'));
+    expect(resolveWait(undefined, 'debian@1', 'ssh')).toBeUndefined();
+  });
+
+  it('is an error that names the stages if the image names none', () => {
+    expect(() => resolveWait(auto, 'golden@1', undefined)).toThrow(
+      expect.objectContaining({
+        code: 'BAD_USAGE',
+        message: expect.stringContaining('golden@1'),
+        hint: expect.stringContaining('--wait agent'),
+      }),
+    );
+  });
+
+  it('cannot be one of several', () => {
+    expect(() => parseWaitRequest('auto,ssh')).toThrow(expect.objectContaining({ code: 'BAD_USAGE' }));
+  });
+
+  it('is the agent, and cloud-init if the image names it, for a VM that is cloned', () => {
+    for (const stage of [undefined, 'ssh', 'agent'] as const)
+      expect(resolveWait({ stages: 'auto', withAgent: true }, 'golden@1', stage)?.stages).toEqual(['agent']);
+    expect(resolveWait({ stages: 'auto', withAgent: true }, 'golden@1', 'cloud-init')?.stages).toEqual(['agent', 'cloud-init']);
   });
 });
 

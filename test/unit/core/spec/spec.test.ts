@@ -58,6 +58,20 @@ describe('a fleet file', () => {
     expect(details(document)).toMatch(message);
   });
 
+  it('may say how its base image is prepared', () => {
+    const image = { from: 'golden', run: 'true', generalize: true, memory: '1GiB', wait: 'ssh', timeout: '1h' };
+    const prepared = { name: 'lab', count: 3, image };
+    expect(parseFleetFile(prepared, 'f')[0]?.image).toEqual({ ...image, run: ['true'], memory: 1024 });
+    expect(details({ ...prepared, base: 'golden' })).toContain('has both base and image');
+    expect(details({ ...prepared, image: { ...image, script: 'setup.sh' } })).toBe('image: has both run and script');
+    expect(details({ ...prepared, image: { run: 'true' } })).toBe('image.from: is missing');
+    expect(details({ ...prepared, image: { ...image, run: [' '] } })).toMatch(/^image\.run/);
+    expect(details({ ...prepared, image: { ...image, wait: 'tea' } })).toMatch(/^image\.wait: .*stage/);
+    expect(details({ ...prepared, image: { ...image, timeout: 'long' } })).toMatch(/^image\.timeout: .*not a duration/);
+    expect(details({ ...prepared, image: { ...image, as: 'x'.repeat(33) } })).toMatch(/^image\.as: /);
+    expect(details({ ...prepared, image: { ...image, generalise: true } })).toContain('did you mean "generalize"?');
+  });
+
   it('matches the published schema for editors', () => {
     const published = JSON.parse(readFileSync(new URL('../../../../schemas/fleet.schema.json', import.meta.url), 'utf8'));
     expect(published, 'run: npm run schema').toEqual(JSON.parse(JSON.stringify(fleetFileJsonSchema())));

@@ -1,9 +1,11 @@
 import { CowherdError } from '../../../../core/errors.js';
 import type { FleetRecord } from '../../../../core/fleet/record.js';
 import { type BaseImage, formatBaseRef, isBaseRef } from '../../../../core/image/base.js';
+import { isUrl } from '../../../../core/image/content.js';
 import type { Ports } from '../../../../ports/index.js';
 import { hygieneWarningsOf } from '../../../base/bases.js';
 import { assertSeals, verifiedBase } from '../../access.js';
+import { findOrPull } from './find-or-pull.js';
 import type { SpawnOptions } from './options.js';
 
 export async function resolveBase(
@@ -17,9 +19,10 @@ export async function resolveBase(
       throw new CowherdError('BAD_USAGE', `No base image given for fleet ${options.fleet}`, { hint: 'Add --base FILE or --base NAME.' });
     return { base: await verifiedBase(ports, recorded.base), notes: [] };
   }
-  const { base, notes, isDigestKnown } = isBaseRef(asked)
-    ? { base: await ports.bases.find(asked), notes: [], isDigestKnown: true }
-    : await importBase(ports, asked, options);
+  const { base, notes, isDigestKnown } =
+    isBaseRef(asked) || (options.pull === true && isUrl(asked))
+      ? { ...(await findOrPull(ports, asked, options)), isDigestKnown: true }
+      : await importBase(ports, asked, options);
   if (recorded !== undefined && isDigestKnown && recorded.base.digest !== base.digest) {
     throw new CowherdError(
       'BAD_USAGE',

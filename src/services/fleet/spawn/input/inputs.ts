@@ -9,6 +9,7 @@ import type { Ports } from '../../../../ports/index.js';
 import { keptAccelerator } from '../../../host/accelerator.js';
 import { paced } from '../../../run/pace.js';
 import { sha256 } from './definitions.js';
+import { imageSpec } from './image-defaults.js';
 import type { SpawnOptions } from './options.js';
 import { assertRootSize } from './root-size.js';
 
@@ -34,7 +35,7 @@ export async function composeRecord(
   base: BaseImage,
   sources: Partial<Record<SourceKind | 'nvram' | 'warm', string>>,
 ): Promise<FleetRecord> {
-  const inherited: DomainSpec = { ...(recorded?.spec ?? { ...defaultDomainSpec, ...defaultsFor(options) }) };
+  const inherited: DomainSpec = { ...(recorded?.spec ?? { ...defaultDomainSpec, ...imageSpec(options, base), ...defaultsFor(options) }) };
   for (const kind of sourceKinds) delete inherited[kind];
   const given = Object.fromEntries(Object.entries(options.spec ?? {}).filter(([, value]) => value !== undefined));
   const spec = withImpliedSeed({ ...inherited, ...given, ...sources }, options);
@@ -68,6 +69,7 @@ export async function composeRecord(
     spec,
     createdAt: ports.clock.now().toISOString(),
     ...(options.bootsFor === undefined ? {} : { bootsFor: options.bootsFor }),
+    ...(options.prepares === undefined ? {} : { prepares: options.prepares }),
     freshOverlayBytes: 0,
     members: growMembers(options.fleet, id, [], count, spec.nics),
   };

@@ -1,7 +1,8 @@
+import type { FleetRecord } from '../../../../core/fleet/record.js';
 import type { FleetSecrets } from '../../../../core/guest/seed.js';
-import type { WaitFor } from '../../../../core/guest/stages.js';
+import type { WaitFor, WaitRequest } from '../../../../core/guest/stages.js';
 import type { AcceleratorChoice } from '../../../../core/host/cpu.js';
-import type { GivenSpec, Placement } from '../../../../core/spec/spec.js';
+import type { FleetInput, GivenSpec, Placement } from '../../../../core/spec/spec.js';
 import type { SeedFiles } from '../../../guest/seeds.js';
 import type { WorkOptions } from '../../access.js';
 
@@ -9,6 +10,10 @@ export interface SpawnOptions extends WorkOptions {
   fleet: string;
   /** A file, or the name of a base image in the store. Optional for an existing fleet. */
   base?: string | undefined;
+  /** Download the base image if the store does not have it: a name of the catalog, or a URL. */
+  pull?: boolean | undefined;
+  /** A further catalog for that: a path or URL. */
+  catalog?: string | undefined;
   /** Name of a domain that is shut off: its XML becomes the template, its disks the base images. */
   fromDomain?: string | undefined;
   /** Name or UUID of a running domain: it is frozen while its disk is read, and members resume from its memory. */
@@ -35,7 +40,7 @@ export interface SpawnOptions extends WorkOptions {
   secrets?: FleetSecrets['values'] | undefined;
   /** Whether to start stopped members; default true. */
   start?: boolean | undefined;
-  wait?: WaitFor | undefined;
+  wait?: WaitRequest | undefined;
   /** Time limit for all members together. */
   timeoutMs?: number | undefined;
   dryRun?: boolean | undefined;
@@ -46,6 +51,13 @@ export interface SpawnOptions extends WorkOptions {
   placement?: Placement | undefined;
   /** For the VM that `--boot-once` boots: the fleet of its clones. */
   bootsFor?: string | undefined;
+  /** For the VM of `base prepare`: the base image that it becomes. */
+  prepares?: FleetRecord['prepares'];
+  /** In place of `base`: how to prepare the base image. Only for engines, see services/base/prepare/for-spawn.ts. */
+  image?: FleetInput['image'];
   /** Only redefine the members with another accelerator, and start the given ones. */
   redefine?: { accelerator?: AcceleratorChoice | undefined; starting: readonly number[] } | undefined;
 }
+
+/** With the stages to wait for. */
+export type ReadySpawnOptions = Omit<SpawnOptions, 'wait'> & { wait?: WaitFor | undefined };

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { FleetRecord } from '../../../../../src/core/fleet/record.js';
-import { parseWaitFor } from '../../../../../src/core/guest/stages.js';
+import { parseWaitFor, parseWaitRequest } from '../../../../../src/core/guest/stages.js';
 import type { NovaContext } from '../../../../../src/engines/nova/context.js';
 import { assertNovaWaitable, waitForMembers } from '../../../../../src/engines/nova/verbs/wait.js';
 import type { FakeCloud, Received } from '../../../../fakes/openstack/fake-cloud.js';
@@ -160,8 +160,8 @@ it('stops when it is interrupted', async () => {
   expect(await wait('console=never', 24 * 3_600_000, { signal: end.signal })).toEqual({});
 });
 
-it.each(['agent', 'cloud-init'])('refuses to wait for %s', (stage) => {
-  expect(() => assertNovaWaitable(parseWaitFor(stage))).toThrow(
+it.each(['agent', 'cloud-init', 'auto'])('refuses to wait for %s', (stage) => {
+  expect(() => assertNovaWaitable(parseWaitRequest(stage))).toThrow(
     expect.objectContaining({ code: 'NOT_SUPPORTED', hint: expect.stringContaining('--wait ssh') }),
   );
   expect(() => assertNovaWaitable(parseWaitFor('ssh,console=x'))).not.toThrow();

@@ -1,0 +1,173 @@
+import { CowherdError } from '../../../core/errors.js';
+import { type BaseImage, formatBaseRef } from '../../../core/image/base.js';
+import { shownUrl } from '../../../core/image/download/url.js';
+import type { HygieneWarning } from '../../../core/image/hygiene.js';
+import type { Pulled } from '../../../core/image/origin.js';
+import { unpackedBytes } from '../../../core/limits.js';
+import type { ImportProgress } from '../../../core/progress.js';
+import type { ImportResult } from '../../../ports/bases.js';
+import type { Download } from '../../../ports/downloads.js';
+import type { Ports } from '../../../ports/index.js';
+import { chainDifferences } from '../../fleet/access.js';
+import { type BaseListing, describeBase, hygieneWarningsOf } from '../bases.js';
+import { baseUsers } from '../users.js';
+import { type Expected, expectedOf } from './expected.js';
+import type { PullOptions } from './options.js';
+import { findSource, type PullSource } from './source.js';
+
+export interface PullResult extends BaseListing {
+  how: ImportResult['how'];
+  /** Bytes that were downloaded in this run. */
+  downloadedBytes: number;
+  generalisation: HygieneWarning[];
+  notes: string[];
+}
+
+/** Downloads an image, verifies it and imports it as a base image. If it is in the store already, nothing is downloaded. @throws DOWNLOAD_FAILED, BASE_REFUSED, BASE_NOT_FOUND, BAD_USAGE, PREFLIGHT_FAILED */
+export async function pullBase(ports: Ports, options: PullOptions): Promise<PullResult> {
+  const source = await findSource(ports, options);
+  const expected = await expectedOf(ports, source, options);
+  const onNote = (text: string): void => options.onProgress?.({ kind: 'note', text });
+  const { result, downloadedBytes } = await ports.downloads.locked(expected.url, () => obtain(ports, source, expected, options), {
+    signal: options.signal,
+    onNote,
+  });
+  const { base, how, warning } = result;
+  // If it is in the store, what was found out when it was downloaded still applies.
+  const isTold = expected.vouched.verifiedBy !== 'nothing' || base.pulled?.verifiedBy === 'nothing';
+  // The import succeeded: it does not fail because the users of the image cannot be listed.
+  const { users } = await baseUsers(ports).catch(() => ({ users: new Map<string, string[]>() }));
+  return {
+    ...(await describeBase(ports, base, users)),
+    how,
+    downloadedBytes,
+    generalisation: await hygieneWarningsOf(ports, base),
+    notes: [...(isTold ? [expected.told] : []), ...(warning === undefined ? [] : [warning])],
+  };
+}
+
+interface Obtained {
+  result: ImportResult;
+  downloadedBytes: number;
+}
+
+/** Under the lock of the URL: a run that waited for another one finds its image. */
+async function obtain(ports: Ports, source: PullSource, expected: Expected, options: PullOptions): Promise<Obtained> {
+  const { signal, onProgress } = options;
+  const known = await knownImage(ports, source, expected, signal);
+  if (known !== undefined) {
+    // A run that was killed after its import has left it.
+    await ports.downloads.discard(expected.url);
+    return { result: await reuse(ports, { source, expected, known }, options), downloadedBytes: 0 };
+  }
+  const download = await ports.downloads.fetch({
+    url: expected.url,
+    expected,
+    maxBytes: options.maxBytes ?? unpackedBytes.default,
+    onProgress: (progress) => onProgress?.({ kind: 'bytes', what: `downloading ${source.name}`, ...progress }),
+    onNote: (text) => onProgress?.({ kind: 'note', text }),
+    signal,
+  });
+  const pulled = pulledFrom(source, expected, download, ports);
+  try {
+    const result = await importDownload(ports, source, { download, pulled, options });
+    await ports.downloads.discard(expected.url);
+    return { result, downloadedBytes: download.bytes };
+  } catch (error) {
+    throw await afterFailure(ports, expected.url, error);
+  }
+}
+
+function pulledFrom(
+  { catalog, arch }: PullSource,
+  { vouched, url }: Expected,
+  { sha256, sha512, bytes, etag, lastModified }: Download,
+  { clock }: Pick<Ports, 'clock'>,
+): Omit<Pulled, 'unpacked'> {
+  return {
+    url: shownUrl(url),
+    ...(catalog === undefined ? {} : { catalog }),
+    ...(arch === undefined ? {} : { arch }),
+    pulledAt: clock.now().toISOString(),
+    sha256,
+    ...(sha512 === undefined ? {} : { sha512 }),
+    bytes,
+    ...(etag === undefined ? {} : { etag }),
+    ...(lastModified === undefined ? {} : { lastModified }),
+    ...vouched,
+  };
+}
+
+async function importDownload(
+  ports: Ports,
+  { name, defaults }: PullSource,
+  { download, pulled, options }: { download: Download; pulled: Omit<Pulled, 'unpacked'>; options: PullOptions },
+): Promise<ImportResult> {
+  const { signal, onProgress, disk, format, maxBytes } = options;
+  return ports.bases.locked(
+    () =>
+      ports.bases.import({
+        path: download.path,
+        name,
+        format,
+        trustChain: false,
+        disk,
+        maxBytes,
+        defaults,
+        download: { pulled },
+        signal,
+        onProgress: (progress) => onProgress?.({ kind: 'bytes', what: `importing ${name}`, ...progress }),
+      }),
+    { signal, onProgress },
+  );
+}
+
+/** An image that was refused would be refused again, and a full disk needs the space. Otherwise, the next run continues with the download. */
+async function afterFailure({ downloads }: Pick<Ports, 'downloads'>, url: string, error: unknown): Promise<unknown> {
+  if (!(error instanceof CowherdError)) return error;
+  const { code, message, details = [], hint } = error;
+  if (code === 'BASE_REFUSED' || code === 'PREFLIGHT_FAILED') {
+    await downloads.discard(url).catch(() => undefined);
+    return error;
+  }
+  const kept = 'the download is kept: the same command continues with it, and "cowherd base prune --yes" removes it';
+  return new CowherdError(code, message, { details: [...details, kept], ...(hint === undefined ? {} : { hint }), cause: error });
+}
+
+/** The same image under the requested name, with what vouches for it now. */
+async function reuse(
+  ports: Ports,
+  { source: { name }, expected: { vouched }, known }: { source: PullSource; expected: Expected; known: BaseImage },
+  { signal, onProgress }: PullOptions,
+): Promise<ImportResult> {
+  const { path, format, defaults, pulled: was } = known;
+  const isVouched = vouched.verifiedBy === 'nothing' || vouched.verifiedBy === was?.verifiedBy;
+  if (known.name === name && isVouched) return { base: known, how: 'already there' };
+  const pulled = was === undefined || isVouched ? was : { ...was, ...vouched };
+  const onBytes = (progress: ImportProgress): void => onProgress?.({ kind: 'bytes', what: `copying ${formatBaseRef(known)}`, ...progress });
+  const request = { path, format, name, pulled, defaults, trustChain: false, signal, onProgress: onBytes };
+  return ports.bases.locked(() => ports.bases.import(request), { signal, onProgress });
+}
+
+/** A base image that was pulled from there, if the server still has the same file; the one with the requested name, if there is one. */
+async function knownImage(
+  ports: Ports,
+  { name }: PullSource,
+  expected: Expected,
+  signal: AbortSignal | undefined,
+): Promise<BaseImage | undefined> {
+  const url = shownUrl(expected.url);
+  const pulled = (await ports.bases.list()).bases.filter((base) => base.pulled?.url === url);
+  pulled.sort((one, other) => Number(other.name === name) - Number(one.name === name));
+  if (pulled.length === 0) return undefined;
+  const remote =
+    expected.sha256 === undefined && expected.sha512 === undefined ? await ports.downloads.probe(expected.url, signal) : undefined;
+  const isSame = ({ pulled: was }: BaseImage): boolean => {
+    if (was === undefined) return false;
+    if (remote === undefined) return expected.sha256 === undefined ? was.sha512 === expected.sha512 : was.sha256 === expected.sha256;
+    const [now, then] = remote.etag === undefined ? [remote.lastModified, was.lastModified] : [remote.etag, was.etag];
+    return now !== undefined && now === then && (remote.bytes === undefined || remote.bytes === was.bytes);
+  };
+  for (const base of pulled.filter(isSame)) if ((await chainDifferences(ports, base)).length === 0) return base;
+  return undefined;
+}

@@ -1,0 +1,295 @@
+import { createHash } from 'node:crypto';
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { FileServer } from '../../support/download/file-server.js';
+import { isSameDisk, type Packed, packImage } from '../../support/download/packed-images.js';
+import { guest, Lab, until } from '../../support/lab.js';
+import { isLong } from '../../support/long.js';
+import { SmallStore } from '../../support/small-store.js';
+import { complaints, inTerminal } from '../../support/terminal/terminal.js';
+
+const digest = (kind: 'sha256' | 'sha512', content: Buffer): string => createHash(kind).update(content).digest('hex');
+
+/** Files of the store that belong to base images and downloads, without locks. */
+async function filesOf(lab: Lab): Promise<string[]> {
+  const names: string[] = [];
+  for (const room of ['bases', 'downloads']) {
+    const found = await readdir(lab.path(room), { recursive: true, withFileTypes: true }).catch(() => []);
+    names.push(
+      ...found.filter((entry) => entry.isFile() && !entry.name.endsWith('.lock')).map((entry) => join(entry.parentPath, entry.name)),
+    );
+  }
+  return names.sort();
+}
+
+describe('base pull', () => {
+  const lab = Lab.use();
+  let server: FileServer;
+  let content: Buffer;
+  let golden: string;
+
+  beforeAll(async () => {
+    server = await FileServer.start();
+    golden = await lab.golden('golden.qcow2', { filledMiB: 8 });
+    content = await readFile(golden);
+  });
+  afterAll(() => server.close());
+
+  it('downloads an image once, and fleets run on it', async () => {
+    const url = server.serve('/app-1.2.qcow2', content);
+    // A URL is not a file: the hint downloads it.
+    const hint = (await lab.answer('base', 'add', url)).json.error.hint;
+    expect(hint).toBe(`Download it into the store: cowherd base pull ${url}`);
+    const pulled = await lab.ok('base', 'pull', url, '--sha256', digest('sha256', content));
+    expect(pulled).toMatchObject({ name: 'app-1-2', digest: digest('sha256', content), downloadedBytes: content.length });
+    expect(pulled.pulled).toMatchObject({ url, verifiedBy: 'given digest', unpacked: [] });
+    expect(await lab.ok('base', 'pull', url)).toMatchObject({ how: 'already there', downloadedBytes: 0 });
+    const copy = await lab.ok('base', 'pull', url, '--as', 'copy');
+    expect(copy).toMatchObject({ name: 'copy', digest: pulled.digest, downloadedBytes: 0, pulled: { url } });
+    await lab.ok('base', 'remove', 'copy');
+    expect(server.count('/app-1.2.qcow2')).toBe(1);
+    const fleet = await lab.spawned('app', 'app-1-2', 1, '--wait', 'console=^OK');
+    await lab.ok('teardown', fleet, '--with-base', '--yes');
+    expect(await filesOf(lab)).toEqual([]);
+  });
+
+  it('says that nothing vouches for an image, or what does', async () => {
+    const url = server.serve('/plain.qcow2', content);
+    const bare = await lab.cowherd('base', 'pull', url, '--as', 'bare');
+    expect(bare.stderr).toContain('Nothing vouches for this image');
+    expect((await lab.cowherd('base', 'inspect', 'bare')).stdout).toContain('nothing vouches for it');
+    const vouched = await lab.ok('base', 'pull', url, '--as', 'bare', '--sha256', digest('sha256', content));
+    expect(vouched).toMatchObject({ how: 'already there', pulled: { verifiedBy: 'given digest' } });
+    expect((await lab.ok('base', 'pull', url, '--as', 'bare')).notes).toEqual([]);
+    const list = server.serve('/SHA512SUMS', `${'0'.repeat(128)}  other.qcow2\n${digest('sha512', content)}  plain.qcow2\n`);
+    await lab.ok('base', 'remove', 'bare');
+    const listed = await lab.ok('base', 'pull', url, '--as', 'listed', '--checksums', list);
+    expect(listed.pulled).toMatchObject({ verifiedBy: 'list', list, sha512: digest('sha512', content) });
+    await lab.ok('base', 'remove', 'listed');
+  });
+
+  it('refuses a wrong digest, a web page, and a list without the file, and leaves nothing', async () => {
+    const url = server.serve('/wrong.qcow2', content);
+    const page = server.serve('/page.qcow2', { content: Buffer.from('<!DOCTYPE html><html>'), contentType: 'text/html' });
+    const list = server.serve('/SHA256SUMS', `${digest('sha256', content)}  other.qcow2\n`);
+    for (const [words, told] of [
+      [[url, '--sha256', 'f'.repeat(64)], /has the sha256 /],
+      [[page], /web page/],
+      [[url, '--checksums', list], /does not list wrong\.qcow2/],
+    ] as const) {
+      const refused = await lab.answer('base', 'pull', ...words, '--as', 'wrong');
+      expect(refused).toMatchObject({ exitCode: 7, json: { error: { code: 'BASE_REFUSED', message: expect.stringMatching(told) } } });
+    }
+    expect((await lab.answer('base', 'pull', server.url('/none.qcow2'))).json.error).toMatchObject({ code: 'DOWNLOAD_FAILED' });
+    expect((await lab.answer('base', 'pull', 'ftp://example.com/a.qcow2')).json.error).toMatchObject({ code: 'BAD_USAGE' });
+    expect((await lab.answer('base', 'pull', 'no-such-image')).json.error).toMatchObject({ code: 'BASE_NOT_FOUND' });
+    expect(await filesOf(lab)).toEqual([]);
+  });
+
+  it('downloads once if two runs pull the same image', async () => {
+    let release: () => void = () => undefined;
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const url = server.serve('/shared.qcow2', { content, faults: [{ kind: 'hold', after: 100_000, until: held }] });
+    const first = lab.begin('base', 'pull', url, '--json');
+    await until('the download to begin', async () => server.count('/shared.qcow2') === 1);
+    const second = lab.begin('base', 'pull', url, '--json');
+    let told = '';
+    second.stderr?.on('data', (chunk) => {
+      told += String(chunk);
+    });
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    release();
+    const [one, two] = [await first, await second];
+    expect([one.exitCode, two.exitCode], told).toEqual([0, 0]);
+    expect(JSON.parse(String(two.stdout))).toMatchObject({ how: 'already there', downloadedBytes: 0 });
+    expect(server.count('/shared.qcow2')).toBe(1);
+    await lab.ok('base', 'remove', 'shared');
+  });
+
+  it('continues a download after kill -9 and after Ctrl-C', async () => {
+    const url = server.serve('/large.qcow2', {
+      content,
+      etag: '"1"',
+      faults: [
+        { kind: 'stall', after: 3_000_000 },
+        { kind: 'stall', after: 2_000_000 },
+      ],
+    });
+    for (const signal of ['SIGKILL', 'SIGINT'] as const) {
+      const run = lab.begin('base', 'pull', url);
+      const before = server.count('/large.qcow2');
+      await until('a part on disk', async () => server.count('/large.qcow2') > before - 1 && (await partBytes(lab)) >= 2_000_000);
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      run.kill(signal);
+      const { exitCode } = await run;
+      if (signal === 'SIGINT') expect(exitCode).toBe(130);
+    }
+    expect(await lab.ok('base', 'pull', url, '--sha256', digest('sha256', content))).toMatchObject({ digest: digest('sha256', content) });
+    expect(server.requests.filter(({ path }) => path === '/large.qcow2').at(-1)?.range).toMatch(/^bytes=[1-9]\d*-$/);
+    await lab.ok('base', 'remove', 'large');
+    expect(await filesOf(lab)).toEqual([]);
+  });
+
+  it('removes the part of a download with base prune', async () => {
+    const url = server.serve('/part.qcow2', { content, faults: [{ kind: 'stall', after: 3_000_000 }] });
+    const run = lab.begin('base', 'pull', url);
+    await until('a part on disk', async () => (await partBytes(lab)) >= 2_000_000);
+    expect(await lab.ok('base', 'prune')).toMatchObject({ downloads: { files: 0 } });
+    run.kill('SIGKILL');
+    await run;
+    await lab.unlocked();
+    expect(await lab.ok('base', 'prune')).toMatchObject({ downloads: { files: 1 } });
+    await lab.ok('base', 'prune', '--yes');
+    expect(await filesOf(lab)).toEqual([]);
+  });
+
+  it('updates an image under its name, and rebase moves fleets to it', async () => {
+    const path = '/moving.qcow2';
+    const url = server.serve(path, { content, etag: '"old"' });
+    const old = await lab.ok('base', 'pull', url);
+    const fleet = await lab.spawned('moving', 'moving', 1, '--start', '--wait', 'console=^OK');
+    expect(await lab.ok('base', 'update', 'moving')).toMatchObject({ isNew: false, outdated: [] });
+    const newer = await readFile(await lab.golden('newer.qcow2', { filledMiB: 9 }));
+    server.serve(path, { content: newer, etag: '"new"' });
+    const update = await lab.ok('base', 'update', 'moving');
+    expect(update).toMatchObject({ isNew: true, name: 'moving', digest: digest('sha256', newer), previous: old.ref, outdated: [fleet] });
+    const status = await lab.ok('status', fleet);
+    expect(status.newerBase).toBe(update.ref);
+    await lab.ok('rebase', fleet, '--base', 'moving', '--wait', 'console=^OK');
+    expect(await lab.ok('base', 'update', 'moving')).toMatchObject({ isNew: false, outdated: [] });
+    await lab.ok('teardown', fleet, '--yes');
+    await lab.ok('base', 'prune', '--yes');
+    expect((await lab.answer('base', 'update', 'moving')).json.error.code).toBe('BASE_NOT_FOUND');
+  });
+
+  it('finds images of a catalog, and spawn suggests or pulls them', async () => {
+    server.serve('/images/thing-2.qcow2.xz', await packed());
+    const list = server.serve('/images/SHA256SUMS', `${digest('sha256', await packed())}  thing-2.qcow2.xz\n`);
+    const catalog = join(lab.scratch, 'catalog.yaml');
+    const entry = { name: 'thing', title: 'Thing 2', defaults: { memoryMiB: 16 } };
+    const files = { x86_64: { url: server.url('/images/thing-*.qcow2.xz'), list: { url: list, hash: 'sha256' } } };
+    await writeFile(catalog, JSON.stringify({ version: 1, updated: '2026-11-27', images: [{ ...entry, files }] }));
+    const fleet = lab.fleet('thing');
+    const words = ['spawn', fleet, '--base', 'thing', '--count', '1', ...guest, '--catalog', catalog];
+    const missing = await lab.answer(...words);
+    const command = `cowherd base pull thing --catalog ${catalog}`;
+    expect(missing).toMatchObject({
+      exitCode: 5,
+      json: { error: { hint: `The catalog has it. Pull it first: ${command}. Or add --pull to this command.` } },
+    });
+    const dry = await lab.answer(...words, '--pull', '--dry-run');
+    expect(dry).toMatchObject({ exitCode: 5, json: { error: { hint: `A dry run downloads nothing. Pull it first: ${command}` } } });
+    await lab.ok(...command.split(' ').slice(1));
+    await lab.ok('base', 'remove', 'thing');
+    const unknown = (await lab.answer('base', 'pull', 'debain-12')).json.error;
+    expect(unknown.hint).toBe('Did you mean debian-12? To list all images: cowherd base catalog');
+    expect((await lab.ok('base', 'catalog')).images.map((image: { name: string }) => image.name)).toContain('debian-12');
+    const spawned = await lab.ok(...words, '--pull', '--wait', 'console=^OK');
+    expect(spawned.notes.join('\n')).toContain(`pulled from ${server.url('/images/thing-2.qcow2.xz')}`);
+    const [base] = (await lab.ok('base', 'list')).bases;
+    expect(base.pulled).toMatchObject({ catalog: 'thing', verifiedBy: 'list', unpacked: ['xz'] });
+    expect(await lab.ok('base', 'update', 'thing', '--catalog', catalog)).toMatchObject({ isNew: false });
+    await lab.ok('teardown', fleet, '--with-base', '--yes');
+  });
+
+  it('shows its progress in a terminal, and leaves the result', async () => {
+    const url = server.serve('/shown.qcow2', content);
+    const remains = await inTerminal(lab, ['base', 'pull', url], { columns: 80, rows: 24 });
+    expect(remains.exitCode, remains.text).toBe(0);
+    expect(complaints(remains)).toEqual([]);
+    expect(remains.text).toMatch(/base\s+shown@[0-9a-f]{12}/);
+    expect(remains.text).toContain('Nothing vouches for this image');
+    const failed = await inTerminal(lab, ['base', 'pull', server.url('/gone.qcow2')], { columns: 80, rows: 24 });
+    expect(failed.exitCode).toBe(8);
+    expect(complaints(failed)).toEqual([]);
+    await lab.ok('base', 'remove', 'shown');
+  });
+
+  async function packed(): Promise<Buffer> {
+    return Buffer.from((await execa('xz', ['-kc', golden], { encoding: 'buffer' })).stdout);
+  }
+});
+
+describe('base pull on a full disk', () => {
+  it('refuses before or while it downloads and unpacks, and leaves nothing', async () => {
+    const lab = await Lab.open({ isProbed: false });
+    const server = await FileServer.start();
+    const small = await SmallStore.mount(lab, 16 * 1024);
+    try {
+      const golden = await readFile(await lab.golden('golden.qcow2', { filledMiB: 12 }));
+      await small.leave(8 * 1024);
+      const known = server.serve('/known.qcow2', golden);
+      const unknown = server.serve('/unknown.qcow2', { content: golden, always: { kind: 'chunked' } });
+      for (const url of [known, unknown]) {
+        const refused = await lab.answer('base', 'pull', url);
+        expect(refused).toMatchObject({
+          exitCode: 3,
+          json: { error: { code: 'PREFLIGHT_FAILED', hint: expect.stringContaining('cowherd base prune') } },
+        });
+        expect(await filesOf(lab)).toEqual([]);
+      }
+      // Room for the download, but not for what is unpacked from it.
+      await small.leave(14 * 1024);
+      const packed = await execa('xz', ['-0kc', join(lab.scratch, 'golden.qcow2')], { encoding: 'buffer' });
+      const refused = await lab.answer('base', 'pull', server.serve('/packed.qcow2.xz', Buffer.from(packed.stdout)));
+      expect(refused).toMatchObject({ exitCode: 3, json: { error: { code: 'PREFLIGHT_FAILED' } } });
+      expect(await filesOf(lab)).toEqual([]);
+      await small.release();
+      expect((await lab.ok('base', 'pull', known)).digest).toBe(digest('sha256', golden));
+    } finally {
+      await small.unmount();
+      await server.close();
+      await lab.close();
+    }
+  });
+});
+
+describe('base pull of tiny Linux', () => {
+  const lab = Lab.use();
+  let server: FileServer;
+  let made: readonly Packed[];
+  const directory = (): string => join(lab.scratch, 'packed');
+
+  beforeAll(async () => {
+    server = await FileServer.start();
+    made = await packImage(inject('tinyImage'), directory());
+  });
+  afterAll(() => server.close());
+
+  // The others are tested with a smaller disk in test/integration/image/formats.test.ts.
+  it('has the same content from every format', async () => {
+    for (const { name, unpacked } of isLong ? made : made.filter((_, at) => at % 4 === 0)) {
+      const url = server.serve(`/${name}`, await readFile(join(directory(), name)));
+      const base = await lab.ok('base', 'pull', url, '--as', 'tiny');
+      expect(base.pulled.unpacked, name).toEqual(unpacked);
+      expect(await isSameDisk(inject('tinyImage'), base), name).toBe(true);
+      await lab.ok('base', 'remove', base.ref);
+    }
+    expect(await filesOf(lab)).toEqual([]);
+  });
+
+  it('boots guests from a converted image', async () => {
+    const url = server.serve('/box.ova', await readFile(join(directory(), 'box.ova')));
+    await lab.ok('base', 'pull', url, '--as', 'box');
+    const fleet = lab.fleet('box');
+    await lab.ok('spawn', fleet, '--base', 'box', '--count', '1', '--memory', '128MiB', '--network', 'none', '--wait', 'agent');
+    await lab.ok('teardown', fleet, '--with-base', '--yes');
+  });
+});
+
+async function partBytes(lab: Lab): Promise<number> {
+  const names = (await readdir(lab.path('downloads')).catch(() => [])).filter((name) => name.endsWith('.part'));
+  const sizes = await Promise.all(
+    names.map((name) =>
+      stat(lab.path('downloads', name)).then(
+        ({ size }) => size,
+        () => 0,
+      ),
+    ),
+  );
+  return Math.max(0, ...sizes);
+}
