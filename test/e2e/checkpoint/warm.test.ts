@@ -150,10 +150,15 @@ describe('checkpoints', () => {
     const fleet = lab.fleet('uefi');
     const machine = ['--memory', '64MiB', '--network', 'none', '--firmware', 'uefi', '--tpm'];
     await lab.ok('spawn', fleet, '--base', golden, '--count', '2', ...machine);
-    await lab.ok('checkpoint', fleet);
     const variables = lab.path('fleets', fleet, 'nvram', `${fleet}-002.fd`);
-    await virsh('destroy', `${fleet}-002`);
     const secrets = `/var/lib/libvirt/swtpm/${(await virsh('domuuid', `${fleet}-002`)).trim()}/tpm2/tpm2-00.permall`;
+    // The firmware writes to both while it starts.
+    await until('the firmware to be done', async () => {
+      const written = await Promise.all([variables, secrets].map(async (path) => (await stat(path)).mtimeMs));
+      return Date.now() - Math.max(...written) > 3_000;
+    });
+    await lab.ok('checkpoint', fleet);
+    await virsh('destroy', `${fleet}-002`);
     const [before, sealed] = await Promise.all([readFile(variables), readFile(secrets)]);
     // The variables have changed since the checkpoint; without its state the TPM would be a new one with other keys.
     await rm(secrets);
