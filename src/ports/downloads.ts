@@ -76,6 +76,6 @@ export interface Downloads {
   /** Removes what is there of a download. Under {@link locked}. */
   discard(url: string): Promise<void>;
   /** Bytes that unfinished downloads take, without those of other runs; `remove` removes them. */
-  leftovers(options: { remove: boolean; olderThanMs?: number }): Promise<{ files: number; bytes: number }>;
+  leftovers(options: { remove: boolean }): Promise<{ files: number; bytes: number }>;
   checkSignature(check: SignatureCheck): Promise<SignatureResult>;
 }

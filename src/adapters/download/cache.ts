@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
-import { type FileHandle, lstat, open, readFile, statfs, unlink } from 'node:fs/promises';
+import { type FileHandle, lstat, open, readFile, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { CowherdError } from '../../core/errors.js';
@@ -8,8 +8,9 @@ import { shownUrl } from '../../core/image/download/url.js';
 import { describeHolder } from '../../core/lock.js';
 import { isTemporary, writeJson } from '../store/files/atomic-write.js';
 import { makeDirectory } from '../store/files/directories.js';
-import { allocatedBytes, isMissing, listDirectory, storeError } from '../store/files/files.js';
+import { allocatedBytes, listDirectory, storeError } from '../store/files/files.js';
 import { assertDirectory, assertOwn, readIfThere } from '../store/files/own-files.js';
+import { SafeUnlinker } from '../store/files/safe-unlinker.js';
 import { downloadLayout, storeLayout } from '../store/layout.js';
 import { FileLock, type LockPolicy, lockHolder } from '../store/lock.js';
 
@@ -64,7 +65,7 @@ export class DownloadCache {
     const isOurs = (uid: number): boolean => uid === process.getuid?.() || (isRoot && uid === storeOwner);
     try {
       const found = await lstat(part).catch(() => undefined);
-      if (found !== undefined && !isOurs(found.uid)) await unlink(part);
+      if (found !== undefined && !isOurs(found.uid)) await this.#unlink(part);
       const { O_RDWR, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants;
       const handle = await open(part, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o600);
       try {
@@ -108,7 +109,7 @@ export class DownloadCache {
   /** Removes part and record; the lock stays. */
   async remove(url: URL): Promise<void> {
     const { part, record } = this.#files(url);
-    for (const path of [part, record]) await unlinkIfThere(path);
+    for (const path of [part, record]) await this.#unlink(path);
   }
 
   /** Bytes that this user can still write to the store. */
@@ -136,24 +137,20 @@ export class DownloadCache {
       return await work();
     } finally {
       // Every URL has its own; a run that waits for it notices that it is gone.
-      await unlink(path).catch(() => undefined);
+      await this.#unlink(path).catch(() => undefined);
       await lock.release();
     }
   }
 
-  /** Parts that no run holds: their number and size. @param now milliseconds since the epoch */
-  async leftovers(remove: boolean, olderThanMs: number, now: number): Promise<{ files: number; bytes: number }> {
+  /** Parts that no run holds: their number and size. */
+  async leftovers(remove: boolean): Promise<{ files: number; bytes: number }> {
     await assertDirectory(this.directory);
     const names = await listDirectory(this.directory);
     const keys = new Set(names.map((name) => /^\.?([0-9a-f]{16})\.(part|json|lock)$/.exec(name)?.[1]).filter((key) => key !== undefined));
     const sum = { files: 0, bytes: 0 };
-    const isOld = async (path: string): Promise<boolean> => {
-      const { mtimeMs = 0 } = (await lstat(path).catch(() => undefined)) ?? {};
-      return olderThanMs === 0 || mtimeMs <= now - olderThanMs;
-    };
     for (const key of keys) {
       const { part, lock } = downloadLayout(this.#root, key);
-      if (!(await isOld(part)) || (await lockHolder(lock)) !== undefined) continue;
+      if ((await lockHolder(lock)) !== undefined) continue;
       const stats = await lstat(part).catch(() => undefined);
       if (remove && !(await this.#clear(key))) continue;
       if (stats !== undefined) {
@@ -163,7 +160,7 @@ export class DownloadCache {
     }
     // Left by a run that was killed while it wrote a record.
     const temporary = remove ? names.filter(isTemporary).map((name) => join(this.directory, name)) : [];
-    for (const path of temporary) if (await isOld(path)) await unlinkIfThere(path);
+    for (const path of temporary) await this.#unlink(path);
     return sum;
   }
 
@@ -173,7 +170,7 @@ export class DownloadCache {
     try {
       const lock = await FileLock.take(path, 'The download', { verb: this.#locking.verb });
       try {
-        for (const file of [part, record, path]) await unlinkIfThere(file);
+        for (const file of [part, record, path]) await this.#unlink(file);
       } finally {
         await lock.release();
       }
@@ -184,15 +181,13 @@ export class DownloadCache {
     }
   }
 
+  #unlink(path: string): Promise<void> {
+    return new SafeUnlinker(this.directory).unlink(path);
+  }
+
   #files(url: URL): ReturnType<typeof downloadLayout> {
     return downloadLayout(this.#root, createHash('sha256').update(url.href).digest('hex').slice(0, 16));
   }
-}
-
-async function unlinkIfThere(path: string): Promise<void> {
-  await unlink(path).catch((cause: unknown) => {
-    if (!isMissing(cause)) throw storeError(`remove ${path}`, cause);
-  });
 }
 
 /** Of this host, since its last boot. */

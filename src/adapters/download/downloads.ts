@@ -77,8 +77,8 @@ export class HttpDownloads implements Downloads {
     await this.#cache.remove(parseAddress(url).url);
   }
 
-  leftovers({ remove, olderThanMs = 0 }: { remove: boolean; olderThanMs?: number }): Promise<{ files: number; bytes: number }> {
-    return this.#cache.leftovers(remove, olderThanMs, Date.now());
+  leftovers({ remove }: { remove: boolean }): Promise<{ files: number; bytes: number }> {
+    return this.#cache.leftovers(remove);
   }
 
   checkSignature(check: SignatureCheck): Promise<SignatureResult> {

@@ -1,5 +1,6 @@
 import { CowherdError } from '../../../core/errors.js';
-import { type DigestList, digestFor, newestMatch, parseDigestList } from '../../../core/image/download/digest-list.js';
+import { parseDigestList } from '../../../core/image/download/digest-list.js';
+import { listedFile } from '../../../core/image/download/listed-file.js';
 import { fileNameOf, shownUrl } from '../../../core/image/download/url.js';
 import type { Pulled } from '../../../core/image/origin.js';
 import { parseDigest } from '../../../core/image/pull-source.js';
@@ -38,11 +39,10 @@ export async function expectedOf(
   if (source.list === undefined) return { url: source.url, vouched: { verifiedBy: 'nothing' }, told: unvouched };
   const listed = await readList(ports, source.list, signal);
   const list = parseDigestList(listed.text, { hash: source.list.hash });
-  const wanted = fileNameOf(source.url);
-  const match = isPattern ? newestMatch(list, wanted) : { fileName: wanted, digest: digestFor(list, wanted) ?? onlyDigest(list, source) };
+  const match = listedFile(list, source.url, source.list.url);
   const shown = shownUrl(source.list.url);
-  if (match?.digest === undefined) {
-    throw new CowherdError('BASE_REFUSED', `${shown} does not list ${wanted}`, {
+  if (match === undefined) {
+    throw new CowherdError('BASE_REFUSED', `${shown} does not list ${fileNameOf(source.url)}`, {
       hint: 'The image may have been replaced by a newer one: check the directory in a browser. Or give its digest: --sha256 HEX',
     });
   }
@@ -67,13 +67,6 @@ export async function expectedOf(
 
 const unvouched =
   'Nothing vouches for this image: no digest was given and no list of digests is known. Compare its sha256 with one from its publisher, and give it next time with --sha256, or the list with --checksums.';
-
-/** A list beside the image, such as IMAGE.sha256: its one digest is that of the image, even if it names a dated build that the URL leads to. */
-function onlyDigest({ files }: DigestList, { url, list }: PullSource): string | undefined {
-  const [digests, ...others] = [...files.values()];
-  const isBeside = list?.url.startsWith(`${url}.`) === true;
-  return isBeside && others.length === 0 && digests?.length === 1 ? digests[0] : undefined;
-}
 
 type Listed = { url: string; text: string; signature: { verdict: 'good'; key: string } | { verdict: 'unknown'; why: string } };
 

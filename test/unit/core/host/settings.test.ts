@@ -13,8 +13,8 @@ describe('the catalog setting', () => {
   ])('%s in a file is %s', (value, expected) => expect(inFile(value)).toBe(expected));
 
   it('may come from the environment', () => {
-    expect(configOfEnvironment({ COWHERD_CATALOG: 'images.yaml' }, '/work', '/home/user')).toEqual([
-      { source: { kind: 'environment', from: 'COWHERD_CATALOG' }, values: { catalog: '/work/images.yaml' } },
+    expect(configOfEnvironment({ COWHERD_CATALOG: 'images.yaml' }, '/project', '/home/user')).toEqual([
+      { source: { kind: 'environment', from: 'COWHERD_CATALOG' }, values: { catalog: '/project/images.yaml' } },
     ]);
   });
 });
