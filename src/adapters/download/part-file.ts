@@ -1,11 +1,9 @@
 import { createHash, type Hash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import type { ImportProgress } from '../../core/progress.js';
-import { writeNonZero } from '../image/image-files.js';
 import { storeError } from '../store/files/files.js';
+import { WriteBehind } from './write-behind.js';
 
-/** Two of them are kept. */
-const chunkBytes = 1024 ** 2;
 /** Enough to recognize a web page. */
 const headBytes = 1024;
 
@@ -14,33 +12,31 @@ export interface Digests {
   sha512?: string | undefined;
 }
 
-/**
- * The file of a download: appends and hashes. Zeros become holes. While one buffer is written, the next one is filled; writes are in
- * order, so after a kill the file is a correct beginning.
- */
+/** The file of a download: appends and hashes. */
 export class PartFile {
   readonly #handle: FileHandle;
   readonly #path: string;
   readonly #withSha512: boolean;
+  readonly #writes: WriteBehind;
   #hashes: { sha256: Hash; sha512?: Hash };
-  #buffers: [Buffer, Buffer] = [Buffer.allocUnsafe(chunkBytes), Buffer.allocUnsafe(chunkBytes)];
-  /** Bytes in the first buffer. */
+  #buffer: Buffer | undefined;
+  /** Bytes in the buffer. */
   #filled = 0;
   /** Bytes that were passed on to be written. */
-  #written = 0;
-  #writing: Promise<{ error?: unknown }> = Promise.resolve({});
+  #passed = 0;
   #head = Buffer.alloc(0);
 
   constructor(handle: FileHandle, path: string, withSha512: boolean) {
     this.#handle = handle;
     this.#path = path;
     this.#withSha512 = withSha512;
+    this.#writes = new WriteBehind(handle);
     this.#hashes = this.#freshHashes();
   }
 
   /** Received so far, including an earlier run if it was continued. */
   get bytes(): number {
-    return this.#written + this.#filled;
+    return this.#passed + this.#filled;
   }
 
   /** The first kilobyte at most. */
@@ -55,27 +51,26 @@ export class PartFile {
   /** Continues after the present content, which is read for its digest. @throws STORE_FAILED */
   async resume(report: (progress: ImportProgress) => void, signal: AbortSignal | undefined): Promise<void> {
     const totalBytes = await this.size();
-    const [buffer] = this.#buffers;
+    const buffer = await this.#guard('write', this.#take());
     for (;;) {
       signal?.throwIfAborted();
-      const { bytesRead } = await this.#guard('read', this.#handle.read(buffer, 0, chunkBytes, this.#written));
+      const { bytesRead } = await this.#guard('read', this.#handle.read(buffer, 0, buffer.length, this.#passed));
       if (bytesRead === 0) return;
       const bytes = buffer.subarray(0, bytesRead);
       this.#keepHead(bytes);
       this.#update(bytes);
-      this.#written += bytesRead;
-      report({ doneBytes: this.#written, totalBytes, what: 'reading the part that was downloaded earlier' });
+      this.#passed += bytesRead;
+      report({ doneBytes: this.#passed, totalBytes, what: 'reading the part that was downloaded earlier' });
     }
   }
 
   /** Drops all content. @throws STORE_FAILED */
   async restart(): Promise<void> {
-    await this.#writing;
+    await this.#writes.settle();
     await this.#guard('write', this.#handle.truncate(0));
-    this.#writing = Promise.resolve({});
     this.#hashes = this.#freshHashes();
     this.#filled = 0;
-    this.#written = 0;
+    this.#passed = 0;
     this.#head = Buffer.alloc(0);
   }
 
@@ -83,19 +78,21 @@ export class PartFile {
   async append(bytes: Buffer): Promise<void> {
     this.#keepHead(bytes);
     for (let taken = 0; taken < bytes.length; ) {
-      const count = bytes.copy(this.#buffers[0], this.#filled, taken);
+      const buffer = this.#buffer ?? (await this.#guard('write', this.#take()));
+      const count = bytes.copy(buffer, this.#filled, taken);
       taken += count;
       this.#filled += count;
-      if (this.#filled === chunkBytes) await this.#pass();
+      if (this.#filled === buffer.length) this.#pass();
     }
   }
 
   /** Writes everything that was appended, and sets the size of the file. @throws STORE_FAILED */
   async flush(): Promise<void> {
-    await this.#pass();
-    await this.#settle();
+    this.#pass();
+    const { error } = await this.#writes.settle();
+    if (error !== undefined) throw storeError(`write ${this.#path}`, error);
     // It may end with a hole.
-    await this.#guard('write', this.#handle.truncate(this.#written));
+    await this.#guard('write', this.#handle.truncate(this.#passed));
   }
 
   /** Of everything that was appended. After {@link flush}. */
@@ -106,29 +103,23 @@ export class PartFile {
   }
 
   async close(): Promise<void> {
-    await this.#writing;
+    await this.#writes.settle();
     await this.#handle.close();
   }
 
-  /** Passes the first buffer on, when the other one was written. */
-  async #pass(): Promise<void> {
-    await this.#settle();
-    const [full, empty] = this.#buffers;
-    const bytes = full.subarray(0, this.#filled);
-    const position = this.#written;
-    this.#writing = writeNonZero(this.#handle, bytes, position).then(
-      () => ({}),
-      (error: unknown) => ({ error }),
-    );
-    this.#update(bytes);
-    this.#buffers = [empty, full];
-    this.#written += this.#filled;
-    this.#filled = 0;
+  async #take(): Promise<Buffer> {
+    this.#buffer ??= await this.#writes.take();
+    return this.#buffer;
   }
 
-  async #settle(): Promise<void> {
-    const { error } = await this.#writing;
-    if (error !== undefined) throw storeError(`write ${this.#path}`, error);
+  /** Passes the buffer on to be written. */
+  #pass(): void {
+    if (this.#buffer === undefined || this.#filled === 0) return;
+    this.#writes.write(this.#buffer, this.#filled, this.#passed);
+    this.#update(this.#buffer.subarray(0, this.#filled));
+    this.#buffer = undefined;
+    this.#passed += this.#filled;
+    this.#filled = 0;
   }
 
   #update(bytes: Buffer): void {
