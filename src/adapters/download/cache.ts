@@ -30,6 +30,9 @@ const recordSchema = z.strictObject({
 /** Describes the part beside it. */
 export type PartRecord = z.output<typeof recordSchema>;
 
+/** The files of a download: its part, its record, its lock, and a record that is being written. */
+const keyPattern = /^(?:\.|\.cowherd-[0-9a-f]+-)?([0-9a-f]{16})\.(?:part|json|lock)$/;
+
 /** For other programs, which may never release the lock. */
 const strangerWaitSeconds = 5;
 
@@ -134,6 +137,7 @@ export class DownloadCache {
       onWait: (holder) => note?.(`Waiting for the download of ${shownUrl(url)}, locked by ${describeHolder(holder)}.`),
     });
     try {
+      await this.#sweep(this.#key(url));
       return await work();
     } finally {
       // Every URL has its own; a run that waits for it notices that it is gone.
@@ -146,7 +150,7 @@ export class DownloadCache {
   async leftovers(remove: boolean): Promise<{ files: number; bytes: number }> {
     await assertDirectory(this.directory);
     const names = await listDirectory(this.directory);
-    const keys = new Set(names.map((name) => /^\.?([0-9a-f]{16})\.(part|json|lock)$/.exec(name)?.[1]).filter((key) => key !== undefined));
+    const keys = new Set(names.map((name) => keyPattern.exec(name)?.[1]).filter((key) => key !== undefined));
     const sum = { files: 0, bytes: 0 };
     for (const key of keys) {
       const { part, lock } = downloadLayout(this.#root, key);
@@ -158,9 +162,6 @@ export class DownloadCache {
         sum.bytes += allocatedBytes(stats);
       }
     }
-    // Left by a run that was killed while it wrote a record.
-    const temporary = remove ? names.filter(isTemporary).map((name) => join(this.directory, name)) : [];
-    for (const path of temporary) await this.#unlink(path);
     return sum;
   }
 
@@ -170,6 +171,7 @@ export class DownloadCache {
     try {
       const lock = await FileLock.take(path, 'The download', { verb: this.#locking.verb });
       try {
+        await this.#sweep(key);
         for (const file of [part, record, path]) await this.#unlink(file);
       } finally {
         await lock.release();
@@ -181,12 +183,22 @@ export class DownloadCache {
     }
   }
 
+  /** Removes what a run left that was killed while it wrote the record. The caller holds the lock. */
+  async #sweep(key: string): Promise<void> {
+    const isLeft = (name: string): boolean => isTemporary(name) && name.endsWith(`-${key}.json`);
+    for (const name of (await listDirectory(this.directory)).filter(isLeft)) await this.#unlink(join(this.directory, name));
+  }
+
   #unlink(path: string): Promise<void> {
     return new SafeUnlinker(this.directory).unlink(path);
   }
 
   #files(url: URL): ReturnType<typeof downloadLayout> {
-    return downloadLayout(this.#root, createHash('sha256').update(url.href).digest('hex').slice(0, 16));
+    return downloadLayout(this.#root, this.#key(url));
+  }
+
+  #key(url: URL): string {
+    return createHash('sha256').update(url.href).digest('hex').slice(0, 16);
   }
 }
 

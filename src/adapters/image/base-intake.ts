@@ -10,7 +10,7 @@ import { makeDirectory } from '../store/files/directories.js';
 import { allocatedBytes, listDirectory, sealOf, storeError } from '../store/files/files.js';
 import { assertDirectory } from '../store/files/own-files.js';
 import { SafeUnlinker } from '../store/files/safe-unlinker.js';
-import { baseLayout, storeLayout, unrecordedPrefix } from '../store/layout.js';
+import { baseLayout, partialName, storeLayout, unrecordedPrefix } from '../store/layout.js';
 import { seal } from './image-files.js';
 
 /** Adds images to the store and removes them, atomically. The caller holds the lock on base images. */
@@ -27,7 +27,7 @@ async function sweepBase(directory: string): Promise<void> {
   const names = await listDirectory(directory);
   const unlinker = new SafeUnlinker(directory);
   // No other run imports while this one holds the lock.
-  const partials = names.filter((name) => /^\.import-\d+(\.ram|\.unpacked)?\.partial$/.test(name) || isTemporary(name));
+  const partials = names.filter((name) => partialName.test(name) || isTemporary(name));
   for (const name of partials) await unlinker.unlink(join(directory, name));
   for (const note of names.filter((name) => name.startsWith(unrecordedPrefix))) {
     const image = note.slice(unrecordedPrefix.length);

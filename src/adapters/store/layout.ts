@@ -19,6 +19,9 @@ export const storeLayout = (root: string) => ({
 
 export const unrecordedPrefix = '.unrecorded-';
 
+/** An image that is being written. */
+export const partialName = /^\.import-\d+(?:\.ram|\.unpacked)?\.partial$/;
+
 export const baseLayout = (root: string, { name, digest }: BaseRef, format: string) => {
   const directory = join(storeLayout(root).bases, name);
   return {

@@ -5,9 +5,10 @@ import { CowherdError } from '../../core/errors.js';
 import { namePattern } from '../../core/names.js';
 import type { StoreEntry, StoreRoom, StoreSurvey } from '../../ports/index.js';
 import type { Readers } from '../host/readers.js';
+import { temporaryName } from './files/atomic-write.js';
 import { allocatedBytes, isMissing, listDirectory, storeError } from './files/files.js';
 import { SafeUnlinker } from './files/safe-unlinker.js';
-import { copyPrefix, storeLayout, unrecordedPrefix } from './layout.js';
+import { copyPrefix, partialName, storeLayout, unrecordedPrefix } from './layout.js';
 import { restrictShared } from './memory-split.js';
 
 /**
@@ -17,11 +18,11 @@ import { restrictShared } from './memory-split.js';
 type Rule = readonly [RegExp, StoreEntry['role'], 'private'?];
 
 /** Left beside the file by an interrupted atomic write. */
-const temporary: Rule = [/^(?:seeds\/|nvram\/|ssh\/|checkpoints\/)?(\.cowherd-\d+-[^/]*)$/, 'leftover'];
+const temporary: Rule = [new RegExp(`^(?:seeds/|nvram/|ssh/|checkpoints/)?(${temporaryName.source.slice(1, -1)})$`), 'leftover'];
 
 const rules: Record<StoreRoom, readonly Rule[]> = {
   bases: [
-    [/^\.import-(\d+)(?:\.ram)?\.partial$/, 'leftover'],
+    [new RegExp(`^(${partialName.source.slice(1, -1)})$`), 'leftover'],
     [new RegExp(`^\\${unrecordedPrefix}([0-9a-f]{12})\\.(?:qcow2|raw)$`), 'state'],
     temporary,
     [/^([0-9a-f]{12})\.json$/, 'state'],

@@ -3,6 +3,7 @@ import { appendFile, chmod, copyFile, mkdir, readFile, rename, rm, stat, utimes,
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { temporaryOf } from '../../../src/adapters/store/files/atomic-write.js';
 import { ForeignDomain } from '../../support/foreign-domains.js';
 import { run } from '../../support/hints/follow.js';
 import { guest, Lab, until, virsh } from '../../support/lab.js';
@@ -50,11 +51,12 @@ describe('verify', () => {
       inFleet('overlays', '.fresh-0123456789ab.qcow2'),
       inFleet('overlays', '.compact-0123456789ab.qcow2'),
       inFleet('seeds', `${fleet}-002.iso.new`),
-      inFleet('.cowherd-99-fleet.json'),
+      temporaryOf(inFleet('fleet.json')),
       // Left by a run that was killed between removing its intent and its log.
       inFleet('operation.log'),
-      join(base, '..', '.cowherd-99-0123456789ab.json'),
+      temporaryOf(join(base, '..', '0123456789ab.json')),
       join(base, '..', '.import-99.partial'),
+      join(base, '..', '.import-99.unpacked.partial'),
       // An import that was killed before its record was written.
       join(base, '..', '0123456789ab.qcow2'),
     ];
@@ -205,7 +207,7 @@ describe('verify', () => {
     const inDirectory = (name: string): string => lab.path('snapshots', uuid, name);
     await lab.ok('snapshot', 'take', domain.name, '--name', 'a');
     // Left by a killed run: it must not be removed while another run holds the lock.
-    await writeFile(inDirectory('.cowherd-99-snapshots.json'), 'x');
+    await writeFile(inDirectory('.cowherd-0123456789ab-snapshots.json'), 'x');
     expect((await lab.faulty({ KILL_ON: '^virsh define', KILL_AT: '1' }, 'snapshot', 'drop', domain.name, '--yes')).signal).toBe('SIGKILL');
     const journal = await readFile(inDirectory('journal.json'), 'utf8');
     const holder = execa('flock', ['--no-fork', lab.path('snapshots', `.${uuid}.lock`), 'sleep', '60']);
@@ -221,7 +223,7 @@ describe('verify', () => {
       // What is amiss elsewhere counts for more.
       await rm(lab.overlay(fleet, `${fleet}-001`));
       expect((await lab.answer('verify')).exitCode).toBe(4);
-      await stat(inDirectory('.cowherd-99-snapshots.json'));
+      await stat(inDirectory('.cowherd-0123456789ab-snapshots.json'));
     } finally {
       holder.kill();
       await holder.catch(() => undefined);
@@ -233,9 +235,9 @@ describe('verify', () => {
     await lab.ok('snapshot', 'drop', domain.name, '--yes');
     expect(await findings()).toEqual([]);
     await lab.ok('snapshot', 'take', domain.name, '--name', 'a');
-    await writeFile(inDirectory('.cowherd-99-snapshots.json'), 'x');
+    await writeFile(inDirectory('.cowherd-0123456789ab-snapshots.json'), 'x');
     expect(await findings('--fix')).toMatchObject([{ kind: 'leftover', fixed: true }]);
-    await expect(stat(inDirectory('.cowherd-99-snapshots.json'))).rejects.toThrow();
+    await expect(stat(inDirectory('.cowherd-0123456789ab-snapshots.json'))).rejects.toThrow();
     await lab.ok('snapshot', 'drop', domain.name, '--yes');
   });
 

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { HttpDownloads } from '../../../src/adapters/download/downloads.js';
+import { temporaryOf } from '../../../src/adapters/store/files/atomic-write.js';
 import { imageContent, sha256 } from '../../support/download/file-server.js';
 import { until } from '../../support/lab.js';
 import { DownloadLab } from './setup.js';
@@ -147,11 +148,22 @@ describe('two runs', () => {
 });
 
 describe('leftovers', () => {
+  it('of a run that was killed while it wrote its record are removed by the next one', async () => {
+    const url = lab.server.serve('/a.img', content);
+    await lab.fetch(url);
+    const files = await lab.files();
+    const record = files.find((name) => name.endsWith('.json')) ?? '';
+    await writeFile(temporaryOf(join(lab.store, 'downloads', record)), '');
+    await lab.downloads.locked(url, () => lab.fetch(url));
+    expect(await lab.files()).toEqual(files);
+  });
+
   it('are counted and removed, except those that a run holds', async () => {
     const [kept, other] = ['/a.img', '/b.img'].map((path) => lab.server.serve(path, content)) as [string, string];
     await lab.fetch(other);
     await lab.fetch(kept);
-    await writeFile(join(lab.store, 'downloads', '.cowherd-0123-x.json'), '');
+    // Left by a run that was killed while it wrote its first record.
+    await writeFile(temporaryOf(join(lab.store, 'downloads', 'fedcba9876543210.json')), '');
     const count = (options: { remove: boolean }) => lab.downloads.leftovers(options);
     expect(await count({ remove: false })).toMatchObject({ files: 2 });
     await lab.downloads.locked(kept, async () => {

@@ -22,17 +22,22 @@ export async function syncDirectory(path: string): Promise<void> {
   }
 }
 
-const temporaryPrefix = '.cowherd-';
+/** Of what {@link temporaryOf} returns, without the directory. Copies that users make must not be mistaken for it. */
+export const temporaryName = /^\.cowherd-[0-9a-f]+-[^/]+$/;
 
-/** The temporary name of a file until it is complete and renamed; a killed run leaves it behind. Copies that users make must not be mistaken for it. */
+/** Where a file is until it is complete and renamed; a killed run leaves it behind. */
+export function temporaryOf(path: string): string {
+  return join(dirname(path), `.cowherd-${randomBytes(6).toString('hex')}-${basename(path)}`);
+}
+
 export function isTemporary(name: string): boolean {
-  return name.startsWith(temporaryPrefix);
+  return temporaryName.test(name);
 }
 
 /** Replaces a file by a complete and synced one of the same owner. */
 async function replaceFile(path: string, data: string | Buffer, mode: number): Promise<void> {
   await assertNoLink(path);
-  const staged = join(dirname(path), `${temporaryPrefix}${randomBytes(6).toString('hex')}-${basename(path)}`);
+  const staged = temporaryOf(path);
   const replaced = await lstat(path).catch(() => undefined);
   try {
     const handle = await open(staged, 'wx', 0o600);

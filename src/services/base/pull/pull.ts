@@ -142,7 +142,9 @@ async function reuse(
 ): Promise<ImportResult> {
   const { path, format, defaults, pulled: was } = known;
   const isVouched = vouched.verifiedBy === 'nothing' || vouched.verifiedBy === was?.verifiedBy;
-  if (known.name === name && isVouched) return { base: known, how: 'already there' };
+  // Under the lock, which removes what a killed import left.
+  if (known.name === name && isVouched)
+    return ports.bases.locked(async () => ({ base: known, how: 'already there' }), { signal, onProgress });
   const pulled = was === undefined || isVouched ? was : { ...was, ...vouched };
   const onBytes = (progress: ImportProgress): void => onProgress?.({ kind: 'bytes', what: `copying ${formatBaseRef(known)}`, ...progress });
   const request = { path, format, name, pulled, defaults, trustChain: false, signal, onProgress: onBytes };
