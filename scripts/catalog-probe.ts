@@ -1,6 +1,9 @@
 import pLimit from 'p-limit';
 import type { Architecture, CatalogFile, CatalogImage } from '../src/core/image/catalog.js';
 import { architecturesOf } from '../src/core/image/catalogs.js';
+import { type DigestList, type Hash, parseDigestList } from '../src/core/image/download/digest-list.js';
+import { listedFile } from '../src/core/image/download/listed-file.js';
+import { fileNameOf } from '../src/core/image/download/url.js';
 
 /** Compares the addresses of a catalog with the servers: nothing is downloaded except the lists of digests. */
 
@@ -21,7 +24,6 @@ export interface ProbeOptions {
 }
 
 const maxListBytes = 4 * 1024 * 1024;
-const hexDigits = { sha256: 64, sha512: 128 };
 
 export async function checkImages(images: readonly CatalogImage[], options: ProbeOptions = {}): Promise<CheckedFile[]> {
   const limit = pLimit(options.concurrency ?? 8);
@@ -38,7 +40,7 @@ export async function checkImages(images: readonly CatalogImage[], options: Prob
   return Promise.all(
     files.map(async ({ image, architecture }): Promise<CheckedFile> => {
       const file = image.files[architecture] as CatalogFile;
-      const row = { image: image.name, architecture, file: lastPart(file.url) };
+      const row = { image: image.name, architecture, file: fileNameOf(file.url) };
       try {
         const name = await nameIn(file, readList);
         await probe(new URL(name, file.url).href);
@@ -53,31 +55,20 @@ export async function checkImages(images: readonly CatalogImage[], options: Prob
 
 /** @returns the name of the file, which the list contains if there is one */
 async function nameIn({ url, list }: CatalogFile, readList: (url: string) => Promise<string>): Promise<string> {
-  const wanted = lastPart(url);
-  if (list === undefined) return wanted;
+  if (list === undefined) return fileNameOf(url);
   const text = await readList(list.url);
   if (list.signature === 'inline' && !text.includes('-----BEGIN PGP SIGNED MESSAGE-----')) throw new Error(`${list.url} is not signed`);
-  const names = namesIn(text, hexDigits[list.hash]);
-  // A file next to the image may have nothing but the digest, or the name of the image that a "latest" link leads to.
-  if (!wanted.includes('*') && names.length === 1 && list.url.startsWith(`${url}.`)) return wanted;
-  const [begin = '', end] = wanted.split('*');
-  const matches = names.filter((name) =>
-    end === undefined ? name === wanted : name.length >= begin.length + end.length && name.startsWith(begin) && name.endsWith(end),
-  );
-  const newest = matches.sort(new Intl.Collator('en', { numeric: true }).compare).at(-1);
-  if (newest === undefined) throw new Error(`${list.url} has no ${list.hash} of ${wanted}`);
-  return newest;
+  const listed = listedFile(parsed(text, list), url, list.url);
+  if (listed === undefined) throw new Error(`${list.url} has no ${list.hash} of ${fileNameOf(url)}`);
+  return listed.fileName;
 }
 
-/** Names of the files in a list of sha256sum or shasum --tag; an empty one for a line with nothing but a digest. */
-function namesIn(list: string, digits: number): string[] {
-  return list.split('\n').flatMap((line) => {
-    const [, tagged, taggedDigest] = /^SHA\d+ \((.+)\) = ([0-9a-f]+)\s*$/i.exec(line) ?? [];
-    const [, plainDigest, plain] = /^([0-9a-f]+)(?:\s+[*]?(\S+))?\s*$/i.exec(line) ?? [];
-    const digest = taggedDigest ?? plainDigest;
-    if (digest?.length !== digits) return [];
-    return [lastPart(tagged ?? plain ?? '')];
-  });
+function parsed(text: string, { url, hash }: { url: string; hash: Hash }): DigestList {
+  try {
+    return parseDigestList(text, { hash });
+  } catch (error) {
+    throw new Error(`${url}: ${error instanceof Error ? error.message : String(error)}`);
+  }
 }
 
 /** Some servers refuse HEAD, so a byte is requested then. */
@@ -110,8 +101,4 @@ async function ask(url: string, init: RequestInit, timeoutMs: number): Promise<R
     const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
     throw new Error(`${url}: ${cause instanceof Error ? cause.message : String(cause)}`);
   }
-}
-
-function lastPart(url: string): string {
-  return url.slice(url.lastIndexOf('/') + 1);
 }

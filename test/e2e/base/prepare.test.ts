@@ -58,7 +58,7 @@ describe('base prepare', () => {
     const script = join(lab.scratch, 'setup.awk');
     await writeFile(script, '#!/usr/bin/awk -f\nBEGIN { print "by awk" >"/etc/app"; exit 0 }\n');
     // The agent of this image does not start.
-    const mute = await lab.ok(...lab.words('mute', '--run', 'mv /bin/qemu-ga /bin/no-agent'));
+    const mute = await lab.ok(...lab.words('mute', '--seed', 'none', '--run', 'mv /bin/qemu-ga /bin/no-agent'));
     const ssh = ['--memory', '128MiB', '--seed', 'nocloud', '--wait', 'ssh'];
     const { json } = await lab.answer('base', 'prepare', mute.ref, '--as', lab.fleet('script'), ...ssh, '--script', script, '--generalize');
     expect(json).toMatchObject({ name: lab.fleet('script'), generalisation: [] });
@@ -82,8 +82,10 @@ describe('base prepare', () => {
     const { members } = await lab.ok('exec', fleet, '--via', 'ssh', '--', 'cat /etc/app; grep -c . /root/.ssh/authorized_keys');
     expect(members[0].stdout).toBe('by awk\n1\n');
     await lab.ok('teardown', fleet, '--yes');
-    // With the default, which waits for the agent.
-    const late = await refusal('base', 'prepare', mute.ref, '--as', lab.fleet('late'), ...lab.machine, '--run', 'true', '--timeout', '15s');
+    // It would wait for ssh, since the image has no agent.
+    const quick = ['base', 'prepare', mute.ref, '--as', lab.fleet('late'), ...lab.machine, '--run', 'true', '--timeout', '15s'];
+    expect(await refusal(...quick)).toMatchObject({ exitCode: 2, code: 'BAD_USAGE', hint: expect.stringContaining('--network user') });
+    const late = await refusal(...quick, '--wait', 'agent');
     expect(late).toMatchObject({ exitCode: 8, code: 'NOT_READY', hint: expect.stringContaining('--seed nocloud --wait ssh') });
     await lab.expectNothingLeft();
   });

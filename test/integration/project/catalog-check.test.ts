@@ -15,7 +15,7 @@ const sha512 = 'b2'.repeat(64);
 /** Of each path: a text, or the status of a refusal. */
 const pages: Record<string, string | number> = {
   '/SHA256SUMS': `${sha256} *image-1.9.qcow2\n${sha256} *image-1.10.qcow2\n${sha256}  ./old.qcow2\nnot a digest\n`,
-  '/CHECKSUM': `-----BEGIN PGP SIGNED MESSAGE-----\n# image-1.9.qcow2: 5 bytes\nSHA512 (image-1.9.qcow2) = ${sha512}\n`,
+  '/CHECKSUM': `-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n# image-1.9.qcow2: 5 bytes\nSHA512 (image-1.9.qcow2) = ${sha512}\n`,
   '/image-1.9.qcow2': 'image',
   '/image-1.10.qcow2': 'image',
   '/latest.qcow2': 'image',
@@ -73,7 +73,7 @@ describe('npm run catalog:check', () => {
     expect(await check(file('old.qcow2', list('SHA256SUMS')))).toBe('/old.qcow2: 404');
     expect(await check(file('latest.qcow2', list('SHA256SUMS')))).toBe('/SHA256SUMS has no sha256 of latest.qcow2');
     expect(await check(file('image-1.9.qcow2', list('SHA256SUMS', { hash: 'sha512' })))).toBe(
-      '/SHA256SUMS has no sha512 of image-1.9.qcow2',
+      '/SHA256SUMS: The list of digests contains no sha512 digest',
     );
     expect(await check(file('image-1.9.qcow2', list('broken')))).toBe('/broken: 500');
     expect(await check(file('image-1.9.qcow2', list('SHA256SUMS', { signature: 'inline' })))).toBe('/SHA256SUMS is not signed');
