@@ -38,7 +38,7 @@ describe(`Hostile guests (HOSTILE_SEED=${seed})`, () => {
     names = [1, 2, 3].map((index) => `${fleet}-00${index}`);
     const base = ['--base', image, '--memory', '128MiB', '--virt-type', 'qemu', '--wait', 'agent'];
     await lab.ok('spawn', fleet, ...base, '--count', '3', '--network', `bridge=cwt${lab.id}`, '--seed', 'nocloud');
-    await lab.ok('spawn', leased, ...base, '--count', '1', '--network', `network=${network.name}`);
+    await lab.ok('spawn', leased, ...base, '--count', '1', '--seed', 'smbios', '--network', `network=${network.name}`);
   });
   afterAll(() => hostile.close());
 
