@@ -64,7 +64,8 @@ case " $* " in
   *' --tests '*)
     package_of+=(
       [swtpm]=swtpm [swtpm_setup]=swtpm-tools [virt-install]=virtinst [strace]=strace [script]=bsdutils [ansible-inventory]=ansible-core
-      [curl]=curl [xz]=xz-utils [zstd]=zstd [bzip2]=bzip2 [zsh]=zsh [fish]=fish [chromium]=chromium [gpg]=gpg [gpgv]=gpgv [openssl]=openssl [sfdisk]=fdisk
+      [curl]=curl [xz]=xz-utils [zstd]=zstd [bzip2]=bzip2 [zsh]=zsh [fish]=fish [chromium]=chromium [gpg]=gpg [gpg-agent]=gpg-agent [gpgv]=gpgv
+      [openssl]=openssl [sfdisk]=fdisk
     ) ;;
 esac
 
