@@ -98,7 +98,7 @@ describe('the dashboard in a browser', () => {
         },
         { timeout: 90_000, interval: 500 },
       )
-      .toMatch(/\/ # /);
+      .toMatch(/[~/] # /);
     await page.keyboard.type('hostname; echo $((40 + 2))\n');
     await expect.poll(text, { timeout: 90_000 }).toMatch(/\n\s*42\s*\n/);
     expect(await text()).toContain(member(2));
