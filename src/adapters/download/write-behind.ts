@@ -15,7 +15,7 @@ export class WriteBehind {
   readonly #handle: FileHandle;
   /** Buffers that are not in use. */
   readonly #free: Buffer[] = Array.from({ length: bufferCount }, () => Buffer.allocUnsafe(bufferBytes));
-  /** Writes that were not waited for, the oldest first. */
+  /** Unfinished writes, the oldest first: at most one for each buffer. */
   readonly #writes: Promise<void>[] = [];
   #last: Promise<void> = Promise.resolve();
   #sync: Promise<void> | undefined;
@@ -32,7 +32,7 @@ export class WriteBehind {
       if (this.#failure !== undefined) throw this.#failure.error;
       const buffer = this.#free.pop();
       if (buffer !== undefined) return buffer;
-      await this.#writes.shift();
+      await this.#writes[0];
     }
   }
 
@@ -45,7 +45,7 @@ export class WriteBehind {
       () => this.#written(buffer, length),
       (error: unknown) => {
         this.#failure ??= { error };
-        this.#free.push(buffer);
+        this.#release(buffer);
       },
     );
     this.#writes.push(this.#last);
@@ -55,14 +55,18 @@ export class WriteBehind {
   async settle(): Promise<{ error?: unknown }> {
     await this.#last;
     await this.#sync;
-    this.#writes.length = 0;
     const failure = this.#failure;
     this.#failure = undefined;
     return failure ?? {};
   }
 
-  #written(buffer: Buffer, length: number): void {
+  #release(buffer: Buffer): void {
+    this.#writes.shift();
     this.#free.push(buffer);
+  }
+
+  #written(buffer: Buffer, length: number): void {
+    this.#release(buffer);
     this.#unsynced += length;
     if (this.#unsynced < syncBytes || this.#sync !== undefined) return;
     this.#unsynced = 0;
