@@ -14,15 +14,16 @@ describe('a virsh that misbehaves', () => {
     delete process.env.FAKE_VIRSH;
     delete process.env.FAKE_SCRIPT;
   });
-  const open = (behaviour: string): Virsh => {
+  /** @param timeoutMs short only for a virsh that hangs: on a busy machine, the fake alone takes a while to start */
+  const open = (behaviour: string, timeoutMs = 30_000): Virsh => {
     process.env.PATH = `${fakes}:${path}`;
     process.env.FAKE_VIRSH = behaviour;
-    const times = { timeoutMs: 500, lookAfterLossMs: 1, leastHeldMs: 500 };
+    const times = { timeoutMs, lookAfterLossMs: 1, leastHeldMs: timeoutMs };
     return new Virsh({ uri: 'qemu:///system', sessions: 1, ...times, inherit: () => [], inheritance: () => 0 });
   };
 
   it('that hangs is killed, and the error names the call', async () => {
-    const virsh = open('hang');
+    const virsh = open('hang', 500);
     await expect(virsh.start('cwt-x-001')).rejects.toMatchObject({
       code: 'TOOL_TIMEOUT',
       message: expect.stringContaining("start 'cwt-x-001'"),
@@ -31,7 +32,7 @@ describe('a virsh that misbehaves', () => {
   });
 
   it('gets more time to write or read memory', async () => {
-    const virsh = open('hang');
+    const virsh = open('hang', 500);
     const calls = [virsh.saveManaged('x', 15_000_000), virsh.start('x', 15_000_000), virsh.restorePaused('x', '/y', 15_000_000)];
     for (const call of calls) await expect(call).rejects.toMatchObject({ message: expect.stringContaining('within 2 s') });
     await virsh.close();

@@ -83,7 +83,7 @@ describe('creating a server', () => {
   it('after a timeout does not create a second server', async () => {
     fake.fail(isCreate, 'silence');
     existing.push(rawServer('slow', { tags: server.tags }));
-    expect(await (await openFake(fake, { timeoutMs: 150 })).servers.create(server)).toEqual({ id: 'slow', how: 'found' });
+    expect(await (await openFake(fake, { timeoutMs: 1_000 })).servers.create(server)).toEqual({ id: 'slow', how: 'found' });
     expect(fake.count('POST', /servers/)).toBe(1);
   });
 

@@ -34,7 +34,7 @@ describe('a request that changes nothing', () => {
 
   it('is repeated after a timeout, and fails when the limit is reached', async () => {
     fake.fail(isList, 'silence', 1);
-    const cloud = await openFake(fake, { timeoutMs: 150 });
+    const cloud = await openFake(fake, { timeoutMs: 500 });
     expect(await cloud.servers.list(['t'])).toHaveLength(1);
     const before = fake.count('GET', /servers.detail/);
     fake.fail(isList, 'silence', 100);
