@@ -39,6 +39,7 @@ export type BuiltInTemplate =
   | 'meta-data'
   | `guest/${FixUpPart}`
   | 'guest/before-freeze'
+  | 'guest/forget-login'
   | 'guest/generalize'
   | 'report/style'
   | 'report/script';

@@ -1,8 +1,6 @@
-# shellcheck shell=sh disable=SC2154
+# shellcheck shell=sh
 # Run as root in a guest before its last shutdown: removes what VMs with a copy of its disk must not share. POSIX sh: busybox, Debian,
 # Ubuntu, Fedora. Services may still be running, so what is removed comes back only if they write it again while they stop.
-#
-#   own_key   the public key with which cowherd logs in to this guest only; empty: none
 
 export LC_ALL=C PATH="$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -20,17 +18,6 @@ clean_machine_id() {
 
 clean_host_keys() {
   rm -f /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub /etc/ssh/ssh_host_*-cert.pub /etc/dropbear/dropbear_*_host_key
-}
-
-# Other keys were added on purpose. The file keeps its owner and its mode.
-clean_login() {
-  [ -n "$own_key" ] || return
-  for file in /root/.ssh/authorized_keys /home/*/.ssh/authorized_keys; do
-    grep -qF "$own_key" "$file" 2>/dev/null || continue
-    others=$(grep -vF "$own_key" "$file")
-    printf '%s' "${others:+$others
-}" >"$file"
-  done
 }
 
 clean_network() {
@@ -67,7 +54,6 @@ main() {
   clean_cloud_init
   clean_machine_id
   clean_host_keys
-  clean_login
   clean_network
   clean_temporary
   clean_logs

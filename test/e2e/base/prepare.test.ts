@@ -44,13 +44,18 @@ describe('base prepare', () => {
     expect(clean).toMatchObject({ generalized: true, generalisation: [], notes: [expect.stringContaining('base tiny')] });
     expect((await lab.ok('base', 'inspect', lab.fleet('clean'))).generalisation).toEqual([]);
     const fleet = lab.fleet('fresh');
-    await lab.ok('spawn', fleet, '--base', lab.fleet('clean'), '--count', '2', ...lab.machine, '--wait', 'agent');
+    await lab.ok('spawn', fleet, '--base', lab.fleet('clean'), '--count', '2', ...lab.machine, '--seed', 'none', '--wait', 'agent');
     const found = 'find /tmp /etc/ssh /var/lib/dhcp /root/.ash_history -type f 2>/dev/null; cat /var/log/app';
     expect(await lab.said(fleet, found)).toEqual(['', '']);
     const [one, other] = await lab.said(fleet, 'cat /etc/machine-id');
     expect(one).toMatch(/^[0-9a-f]{32}$/);
     expect(other).not.toBe(one);
-    await lab.ok('teardown', fleet, '--yes');
+    // The keys of the VMs in which they were prepared, whose private keys are gone.
+    const others = lab.fleet('others');
+    await lab.ok('spawn', others, '--base', lab.fleet('spoiled'), '--count', '1', ...lab.machine, '--seed', 'none', '--wait', 'agent');
+    const keys = 'wc -c </root/.ssh/authorized_keys';
+    expect([...(await lab.said(fleet, keys)), ...(await lab.said(others, keys))]).toEqual(['0', '0', '0']);
+    for (const used of [fleet, others]) await lab.ok('teardown', used, '--yes');
     await lab.expectNothingLeft();
   });
 
@@ -58,7 +63,7 @@ describe('base prepare', () => {
     const script = join(lab.scratch, 'setup.awk');
     await writeFile(script, '#!/usr/bin/awk -f\nBEGIN { print "by awk" >"/etc/app"; exit 0 }\n');
     // The agent of this image does not start.
-    const mute = await lab.ok(...lab.words('mute', '--seed', 'none', '--run', 'mv /bin/qemu-ga /bin/no-agent'));
+    const mute = await lab.ok(...lab.words('mute', '--run', 'mv /bin/qemu-ga /bin/no-agent'));
     const ssh = ['--memory', '128MiB', '--seed', 'nocloud', '--wait', 'ssh'];
     const { json } = await lab.answer('base', 'prepare', mute.ref, '--as', lab.fleet('script'), ...ssh, '--script', script, '--generalize');
     expect(json).toMatchObject({ name: lab.fleet('script'), generalisation: [] });
@@ -101,6 +106,13 @@ describe('base prepare', () => {
     });
     expect(failed.details).toEqual(['22', '23', '24', '25', '26', '27', '28', '29', '30', 'no']);
     expect(await lab.images('bad')).toEqual([]);
+    await lab.expectNothingLeft();
+  });
+
+  longIt('creates the image if the key of its VM cannot be removed, and says so', async () => {
+    const lock = 'mount --bind /root/.ssh /root/.ssh && mount -o remount,bind,ro /root/.ssh';
+    const { notes } = await lab.ok(...lab.words('locked', '--seed', 'nocloud', '--run', lock));
+    expect(notes.filter((note: string) => note.includes('public key of this VM'))).toEqual([expect.stringMatching(/exit code \d+$/)]);
     await lab.expectNothingLeft();
   });
 

@@ -45,17 +45,45 @@ export async function runSteps(ports: Ports, guest: PreparedGuest, steps: readon
   }
 }
 
-/** Ends as root, also if the commands run as a user that may use sudo. */
 const asRoot = '[ "$(id -u)" != 0 ] || exec sh -c "$1"; exec sudo -n sh -c "$1"';
+/** A user without sudo can still edit the file with its own keys. */
+const asRootIfAllowed = '[ "$(id -u)" = 0 ] || ! sudo -n true 2>/dev/null || exec sudo -n sh -c "$1"; exec sh -c "$1"';
 
-/** The script finds out what is there, so it suits all guests. @throws as {@link runSteps} */
+/**
+ * Removes what members must not share, and the key of this VM. The script finds out what is there, so it suits all guests.
+ * @throws as {@link runSteps}
+ */
 export async function generalizeGuest(ports: Ports, guest: PreparedGuest, options: PrepareOptions): Promise<void> {
   options.onProgress?.({ kind: 'note', text: `Generalizing ${guest.member.name}` });
-  // With a seed, the guest lets this fleet in. No other member of the fleet will exist.
-  const secrets = await ports.seeds.readSecrets(preparingFleet(options.as));
-  const ownKey = secrets === undefined ? '' : (clientKey(secrets).publicKey.split(' ')[1] ?? '');
-  const script = `own_key=${shellQuote(ownKey)}\n${withoutComments(await ports.builtInTemplate('guest/generalize'))}`;
+  // One script, since ssh cannot log in again after the first part.
+  const script = `${await forgetLogin(ports, options)}${withoutComments(await ports.builtInTemplate('guest/generalize'))}`;
   await runStep(ports, guest, { title: 'the script that generalizes the guest', argv: ['sh', '-c', asRoot, 'sh', script] }, options);
+}
+
+/**
+ * Removes the key of this VM, so that the image does not contain it. The commands may already have shut the guest down.
+ * @returns notes for the user @throws INTERRUPTED
+ */
+export async function forgetKey(ports: Ports, guest: PreparedGuest, options: PrepareOptions): Promise<string[]> {
+  const script = await forgetLogin(ports, options);
+  if (script === '') return [];
+  try {
+    const step = { title: 'the script that removes the key of this VM', argv: ['sh', '-c', asRootIfAllowed, 'sh', script] };
+    await runStep(ports, guest, step, options);
+    return [];
+  } catch (error) {
+    if (!(error instanceof CowherdError) || error.code === 'INTERRUPTED') throw error;
+    return [`the image still has the public key of this VM; its private key is deleted: ${error.message}`];
+  }
+}
+
+/** @returns a script; empty without a seed, since the guest has no key then */
+async function forgetLogin(ports: Ports, { as }: PrepareOptions): Promise<string> {
+  // No other member of the fleet will exist.
+  const secrets = await ports.seeds.readSecrets(preparingFleet(as));
+  const ownKey = secrets === undefined ? undefined : clientKey(secrets).publicKey.split(' ')[1];
+  if (ownKey === undefined) return '';
+  return `own_key=${shellQuote(ownKey)}\n${withoutComments(await ports.builtInTemplate('guest/forget-login'))}\n`;
 }
 
 async function runStep(

@@ -13,7 +13,7 @@ import { dryPorts } from '../../run/dry-run/ports.js';
 import { isAborted } from '../../run/member-executor.js';
 import { describeBase, hygieneWarningsOf } from '../bases.js';
 import { promote } from '../promote.js';
-import { generalizeGuest, openGuest, runSteps } from './guest.js';
+import { forgetKey, generalizeGuest, openGuest, runSteps } from './guest.js';
 import { afterFailure, assertFree, clearLeftover, removeMachine } from './leftover.js';
 import { machineOf, notReady } from './machine.js';
 import { defaultPrepareMs, type Preparation, type PrepareOptions } from './options.js';
@@ -94,8 +94,9 @@ async function prepareMachine(ports: Ports, options: PrepareOptions, recipe: Loa
   const guest = await openGuest(ports, machine.fleet, deadline);
   await runSteps(ports, guest, recipe.steps, options);
   if (generalize) await generalizeGuest(ports, guest, options);
+  const notes = generalize ? [] : await forgetKey(ports, guest, options);
   await shutDown(ports, machine.fleet, options);
-  return generalize ? generalizeOffline(ports, machine.fleet, guest.member.name, signal) : [];
+  return generalize ? generalizeOffline(ports, machine.fleet, guest.member.name, signal) : notes;
 }
 
 async function shutDown(ports: Ports, fleet: string, { signal, onProgress, timeoutMs = defaultPrepareMs }: PrepareOptions): Promise<void> {
