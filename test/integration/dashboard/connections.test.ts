@@ -131,8 +131,10 @@ describe('a console', () => {
 
   it('makes the guest wait for a page that does not read, and holds no more than a few megabytes', async () => {
     const client = await signedIn();
-    const { socket } = client.socket('api/fleets/lab/members/1/console');
-    await soon(() => expect(fake.consoles).toHaveLength(1));
+    const page = client.socket('api/fleets/lab/members/1/console');
+    const { socket } = page;
+    await soon(() => expect([page.isOpen, fake.consoles.length]).toEqual([true, 1]));
+    // A socket that is not open yet ignores this.
     socket.pause();
     const { output } = fake.consoles[0] ?? { output: undefined };
     output?.write('Escape character is ^]\r\n');

@@ -40,10 +40,10 @@ describe('the number of requests', () => {
       expect(hundred[verb], verb).toBeLessThanOrEqual(6);
     }
     for (const verb of ['spawn', 'reset', 'stop', 'start', 'rebase', 'teardown'] as const) {
-      // One request per member, and polls for each group of members that are worked on together. A server that is no longer listed is
-      // asked for once.
+      // One request per member, and polls for each group of members that are worked on together, whose number varies a little with the
+      // load of this machine. A server that is no longer listed is asked for once.
       const each = verb === 'teardown' ? 2 : 1;
-      expect(hundred[verb] - fifty[verb], verb).toBeLessThanOrEqual(50 * (each + 0.5));
+      expect(hundred[verb] - fifty[verb], verb).toBeLessThanOrEqual(50 * each + 40);
       expect(hundred[verb], verb).toBeLessThanOrEqual(100 * each + 60);
     }
   }, 120_000);
