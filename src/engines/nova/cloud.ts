@@ -42,11 +42,6 @@ export class Cloud {
     return this.#client.microversion(signal);
   }
 
-  /** Whether the user has the role admin in the project. */
-  isAdmin(signal?: AbortSignal): Promise<boolean> {
-    return this.#client.session.isAdmin(signal);
-  }
-
   /** Id of the project; undefined if the Identity API does not say. */
   projectId(signal?: AbortSignal): Promise<string | undefined> {
     return this.#client.session.projectId(signal);

@@ -5,8 +5,6 @@ import { hasStatus } from '../core/api-error.js';
 import {
   type Flavor,
   flavorSchema,
-  type Hypervisor,
-  hypervisorSchema,
   type Limits,
   limitsSchema,
   type Network,
@@ -79,19 +77,6 @@ export class Checks {
       ...{ service: 'compute', method: 'GET', path: ['limits'], route: '/limits', repetition: 'safe', signal },
       ...{ action: 'read the quota of the project', schema: limitsSchema },
     });
-  }
-
-  /** undefined: only administrators may see them. */
-  async hypervisors({ signal }: CallOptions = {}): Promise<Hypervisor[] | undefined> {
-    try {
-      return await listAll(this.client, {
-        ...{ service: 'compute', path: ['os-hypervisors', 'detail'], route: '/os-hypervisors/detail', action: 'list the hosts', signal },
-        ...{ key: 'hypervisors', item: hypervisorSchema, idOf: ({ id }) => id },
-      });
-    } catch (error) {
-      if (hasStatus(error, 403)) return undefined;
-      throw error;
-    }
   }
 }
 

@@ -59,23 +59,6 @@ export class Images {
     }
   }
 
-  /** The image with this id, or the only one with this name. @throws BASE_NOT_FOUND; BAD_USAGE if several have the name */
-  async find(nameOrId: string, options: CallOptions = {}): Promise<Image> {
-    const byId = /^[0-9a-f-]{32,36}$/i.test(nameOrId) ? await this.get(nameOrId, options) : undefined;
-    if (byId !== undefined) return byId;
-    const [image, ...others] = await this.list({ name: nameOrId }, options);
-    if (image === undefined) {
-      throw new CowherdError('BASE_NOT_FOUND', `There is no image ${nameOrId} in ${this.client.settings.title}`, {
-        hint: '"openstack image list" shows the images that your project can use.',
-      });
-    }
-    if (others.length === 0) return image;
-    throw new CowherdError('BAD_USAGE', `${others.length + 1} images are named ${nameOrId}`, {
-      details: [image, ...others].map(({ id, created }) => `${id}, created ${created}`),
-      hint: 'Use the id of one of them.',
-    });
-  }
-
   /** Creates an image without a file. A lost reply does no harm, since its id is chosen here. @returns its id */
   async create({ id = randomUUID(), name, format, tags, properties, minDiskGiB }: NewImage, { signal }: CallOptions = {}): Promise<string> {
     const extra = minDiskGiB === undefined ? properties : { ...properties, min_disk: minDiskGiB };

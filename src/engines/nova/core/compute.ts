@@ -56,36 +56,6 @@ export const limitsSchema = z
     }),
   );
 
-export interface Hypervisor {
-  id: string;
-  /** Name of the host in the Compute service, as a server shows it to administrators. */
-  host: string;
-  hostName: string;
-  /** Whether servers can be created on it. */
-  isUsable: boolean;
-  kind: string;
-}
-
-export const hypervisorSchema = z
-  .object({
-    // A number before 2.53.
-    id: z.union([z.string(), z.number()]),
-    hypervisor_hostname: z.string(),
-    hypervisor_type: z.string().nullish(),
-    state: z.string().nullish(),
-    status: z.string().nullish(),
-    service: z.object({ host: z.string() }),
-  })
-  .transform(
-    (raw): Hypervisor => ({
-      id: String(raw.id),
-      host: raw.service.host,
-      hostName: raw.hypervisor_hostname,
-      isUsable: raw.state === 'up' && raw.status === 'enabled',
-      kind: raw.hypervisor_type ?? '',
-    }),
-  );
-
 export interface Network {
   id: string;
   name: string;

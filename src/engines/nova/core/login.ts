@@ -24,7 +24,6 @@ export const tokenSchema = z.object({
     expires_at: z.string(),
     project: z.object({ id: z.string(), name: z.string() }).optional(),
     user: z.object({ id: z.string(), name: z.string() }),
-    roles: z.array(z.object({ name: z.string() })).optional(),
     catalog: catalogSchema.optional(),
   }),
 });

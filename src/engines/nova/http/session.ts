@@ -14,7 +14,6 @@ interface Login {
   /** Time of the monotonic clock. */
   usableUntil: number;
   catalog: Catalog;
-  isAdmin: boolean;
   /** undefined: the token does not say. */
   projectId: string | undefined;
 }
@@ -49,11 +48,6 @@ export class Session {
   /** The URL of a service, without a final slash. @throws like token, and NOT_SUPPORTED, BAD_USAGE */
   async endpoint(type: ServiceType, signal?: AbortSignal): Promise<string> {
     return endpointOf((await this.#current(signal)).catalog, type, this.settings);
-  }
-
-  /** Whether the user has the role admin in the project. */
-  async isAdmin(signal?: AbortSignal): Promise<boolean> {
-    return (await this.#current(signal)).isAdmin;
   }
 
   /** Id of the project; undefined if the Identity API does not say. @throws like token */
@@ -121,7 +115,7 @@ export class Session {
     const token = headers['x-subject-token'];
     const parsed = tokenSchema.safeParse(parseJson(body));
     if (token === undefined || token === '' || !parsed.success) throw unexpectedReply(action, 'identity', []);
-    const { catalog, issued_at, expires_at, project, roles = [] } = parsed.data.token;
+    const { catalog, issued_at, expires_at, project } = parsed.data.token;
     if (catalog === undefined) {
       throw new CowherdError('BAD_USAGE', `The login to ${this.settings.title} is for no project`, {
         hint: `Set the project (project_name, or OS_PROJECT_NAME) in ${this.settings.source}.`,
@@ -130,7 +124,7 @@ export class Session {
     const usableUntil = this.clock.monotonic() + usableMs(issued_at, expires_at);
     const secret = new Secret(token);
     this.#tokens.push(secret);
-    return { token: secret, usableUntil, catalog, isAdmin: roles.some(({ name }) => name === 'admin'), projectId: project?.id };
+    return { token: secret, usableUntil, catalog, projectId: project?.id };
   }
 }
 

@@ -22,8 +22,6 @@ export function offersApi(request: Request): Reply | undefined {
       if (name === undefined) return { status: 200, reply: { keypairs: world.keyPairs.map((one) => ({ keypair: keyPair(one) })) } };
       if (!world.keyPairs.includes(name)) return novaRefusal(404, `Keypair ${name} not found for user ${world.userId}`);
       return { status: 200, reply: { keypair: keyPair(name) } };
-    case 'os-hypervisors':
-      return hypervisors(request, name);
     default:
       return undefined;
   }
@@ -58,27 +56,6 @@ function limitsOf({ world }: Request): unknown {
       totalInstancesUsed: flavors.length,
       totalCoresUsed: flavors.reduce((sum, { vcpus }) => sum + vcpus, 0),
       totalRAMUsed: flavors.reduce((sum, { ram }) => sum + ram, 0),
-    },
-  };
-}
-
-function hypervisors(request: Request, name: string | undefined): Reply | undefined {
-  const { world } = request;
-  const isDetailed = name === 'detail';
-  if (name !== undefined && !isDetailed) return undefined;
-  if (!world.isAdmin) {
-    const policy = `os_compute_api:os-hypervisors:${isDetailed ? 'list-detail' : 'list'}`;
-    return novaRefusal(403, `Policy doesn't allow ${policy} to be performed.`);
-  }
-  return {
-    status: 200,
-    reply: {
-      hypervisors: world.hosts.all.map((host, index) => {
-        const brief = { id: isSince(request, 53) ? host.id : index + 1, hypervisor_hostname: host.name, state: 'up', status: 'enabled' };
-        if (!isDetailed) return brief;
-        const service = { id: host.id, host: host.name, disabled_reason: null };
-        return { ...brief, hypervisor_type: 'QEMU', hypervisor_version: 7_002_022, host_ip: `192.0.2.${index + 1}`, service };
-      }),
     },
   };
 }

@@ -134,21 +134,7 @@ describe('an upload', () => {
 });
 
 describe('an image', () => {
-  const list = (...found: Array<Record<string, unknown>>): void =>
-    fake.on(({ path }) => (path.startsWith('/v2/images?') ? { status: 200, reply: { images: found } } : undefined));
   const raw = (id: string, status = 'active'): Record<string, unknown> => ({ id, name: 'golden', status, created_at: '2026' });
-
-  it('is found by name or id, if there is one', async () => {
-    list(raw('a'));
-    expect((await cloud.images.find('golden')).id).toBe('a');
-    const id = '00000000-0000-4000-8000-000000000001';
-    images.set(id, raw(id));
-    expect((await cloud.images.find(id)).id).toBe(id);
-    list(raw('a'), raw('b'));
-    await expect(cloud.images.find('golden')).rejects.toMatchObject({ code: 'BAD_USAGE', details: ['a, created 2026', 'b, created 2026'] });
-    list();
-    await expect(cloud.images.find('golden')).rejects.toMatchObject({ code: 'BASE_NOT_FOUND', hint: expect.any(String) });
-  });
 
   it.each([
     ['killed', 'TOOL_FAILED'],

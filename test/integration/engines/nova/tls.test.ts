@@ -42,7 +42,7 @@ async function open(variables: Record<string, string>): Promise<Cloud> {
 
 it('an unknown CA is refused at once, before the password is sent', async () => {
   const before = logins;
-  await expect((await open({})).isAdmin()).rejects.toMatchObject({
+  await expect((await open({})).projectId()).rejects.toMatchObject({
     ...{ code: 'CONNECTION_FAILED', message: expect.stringContaining('TLS failed'), hint: expect.stringContaining('cacert') },
   });
   expect(logins).toBe(before);
@@ -53,7 +53,7 @@ it.each([
   ['no check', { OS_INSECURE: '1' }],
   ['a certificate of the client', { OS_CACERT: 'cert.pem', OS_CERT: 'cert.pem', OS_KEY: 'key.pem' }],
 ])('is accepted with %s', async (_name, variables) => {
-  await expect((await open(variables)).isAdmin()).rejects.toMatchObject({ message: expect.stringContaining('reached') });
+  await expect((await open(variables)).projectId()).rejects.toMatchObject({ message: expect.stringContaining('reached') });
 });
 
 it('a CA file that is missing or empty is an error', async () => {
@@ -62,5 +62,5 @@ it('a CA file that is missing or empty is an error', async () => {
     hint: expect.stringContaining('cacert'),
   });
   await writeFile(join(directory, 'empty.pem'), '');
-  await expect((await open({ OS_CACERT: 'empty.pem' })).isAdmin()).rejects.toMatchObject({ code: 'CONNECTION_FAILED' });
+  await expect((await open({ OS_CACERT: 'empty.pem' })).projectId()).rejects.toMatchObject({ code: 'CONNECTION_FAILED' });
 });
