@@ -26,7 +26,7 @@ function everyVerb(lab: Lab, fleet: string, golden: string, domain: string): Cel
     [`report ${fleet}`, /^full copies +█+ [\s\S]*^Saved: /m],
     [`checkpoint ${fleet}`, /: 3 checkpointed in /],
     [`reset ${fleet} --warm`, /: 3 restored in /],
-    [`reset ${fleet}`, /: 3 reset, 3 started in .*freed/],
+    [`reset ${fleet} --wait console=OK`, /: 3 reset, 3 started in .*freed/],
     [`inventory ${fleet} --format hosts`, /note: 3 of 3 members have no known address/],
     [`logs ${fleet}-001`, /^OK [0-9a-f]{16}/m],
     [`template render ${fleet} 1`, /<\/domain>/],
