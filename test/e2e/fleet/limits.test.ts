@@ -47,6 +47,6 @@ describe('limits on the command line', () => {
     run.kill('SIGTERM');
     const { exitCode, stderr } = await run;
     expect([exitCode, stderr]).toEqual([130, expect.stringContaining('Interrupted while planning')]);
-    expect(performance.now() - sent).toBeLessThan(5_000);
+    expect(performance.now() - sent).toBeLessThan(20_000);
   });
 });

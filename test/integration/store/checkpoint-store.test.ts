@@ -150,7 +150,7 @@ describe('a snapshot in an image', () => {
       const began = performance.now();
       await store.tags(image);
       await store.held(image, 'theirs');
-      expect(performance.now() - began).toBeLessThan(5_000);
+      expect(performance.now() - began).toBeLessThan(15_000);
     }
   });
 
