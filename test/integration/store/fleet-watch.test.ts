@@ -25,12 +25,12 @@ describe('a watch of the store', () => {
       await new Promise((resolve) => setTimeout(resolve, 50));
       seen.length = 0;
       await act();
-      await vi.waitFor(() => expect(seen).toContain(fleet), { timeout: 5_000 });
+      await vi.waitFor(() => expect(seen).toContain(fleet), { timeout: 20_000 });
       expect(new Set(seen)).toEqual(new Set([fleet]));
     };
     const at = (...parts: string[]): string => join(root, 'fleets', ...parts);
     await mkdir(at('old', 'checkpoints'), { recursive: true });
-    await vi.waitFor(() => expect(seen).toContain('old'), { timeout: 5_000 });
+    await vi.waitFor(() => expect(seen).toContain('old'), { timeout: 20_000 });
     await told('old', () => writeFile(at('old', 'operation.json'), '{}'));
     await told('old', () => writeFile(at('old', 'operation.log'), 'done 1\n', { flag: 'a' }));
     await told('old', () => writeFile(at('old', 'checkpoints', 'old-001.json'), '{}'));
