@@ -51,7 +51,8 @@ export async function identifySource(catalog: BaseCatalog, given: ImportRequest)
   const pulled = request.download?.pulled ?? request.pulled;
   const content = pulled === undefined ? identity : `${pulled.url} ${pulled.sha256}`;
   // Another disk of the same archive is another image.
-  const fingerprint = request.disk === undefined ? content : `${content} ${request.disk}`;
+  const disk = request.disk ?? pulled?.disk;
+  const fingerprint = disk === undefined ? content : `${content} ${disk}`;
   const { bases } = await catalog.list();
   const known = bases.find((base) => base.source.fingerprint === fingerprint && base.name === name);
   const source = { path: pulled?.url ?? subject.origin, fingerprint };

@@ -33,6 +33,8 @@ export const pulledSchema = z.strictObject({
   key: z.string().optional(),
   /** What was unpacked or converted, outermost first: `xz`, `tar`, `vmdk`. */
   unpacked: z.array(z.string()).default([]),
+  /** Of an archive with several disks: the name of the one that was asked for. */
+  disk: z.string().optional(),
 });
 export type Pulled = z.infer<typeof pulledSchema>;
 

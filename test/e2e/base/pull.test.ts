@@ -122,6 +122,24 @@ describe('base pull', () => {
     await lab.ok('teardown', fleet, '--with-base', '--yes');
   });
 
+  it('takes each disk of an archive for another image', async () => {
+    const [one, two] = [await lab.golden('one.qcow2', { filledMiB: 1 }), await lab.golden('two.qcow2', { filledMiB: 2 })];
+    const archive = async (): Promise<Buffer> =>
+      Buffer.from((await execa('tar', ['-C', lab.scratch, '-c', 'one.qcow2', 'two.qcow2'], { encoding: 'buffer' })).stdout);
+    const url = server.serve('/disks.tar', await archive());
+    const pulled = async (as: string, disk: string): Promise<string> =>
+      (await lab.ok('base', 'pull', url, '--as', as, '--disk', disk)).digest;
+    const digests = [digest('sha256', await readFile(one)), digest('sha256', await readFile(two))];
+    expect(digests[0]).not.toBe(digests[1]);
+    expect([await pulled('one', 'one.qcow2'), await pulled('two', 'two.qcow2')]).toEqual(digests);
+    expect([await pulled('one', 'two.qcow2'), await pulled('copy', 'two.qcow2')]).toEqual([digests[1], digests[1]]);
+    // A newer archive, too.
+    await writeFile(two, await readFile(golden));
+    server.serve('/disks.tar', await archive());
+    expect(await lab.ok('base', 'update', 'two')).toMatchObject({ isNew: true, digest: digest('sha256', content) });
+    for (const { ref } of (await lab.ok('base', 'list')).bases) await lab.ok('base', 'remove', ref);
+  });
+
   it('shows its progress in a terminal, and leaves the result', async () => {
     const url = server.serve('/shown.qcow2', content);
     const remains = await inTerminal(lab, ['base', 'pull', url], { columns: 80, rows: 24 });

@@ -54,7 +54,7 @@ interface Obtained {
 /** Under the lock of the URL: a run that waited for another one finds its image. */
 async function obtain(ports: Ports, source: PullSource, expected: Expected, options: PullOptions): Promise<Obtained> {
   const { signal, onProgress } = options;
-  const known = await knownImage(ports, source, expected, signal);
+  const known = await knownImage(ports, source, expected, options);
   if (known !== undefined) {
     // A run that was killed after its import has left it.
     await ports.downloads.discard(expected.url);
@@ -68,7 +68,7 @@ async function obtain(ports: Ports, source: PullSource, expected: Expected, opti
     onNote: (text) => onProgress?.({ kind: 'note', text }),
     signal,
   });
-  const pulled = pulledFrom(source, expected, download, ports);
+  const pulled = pulledFrom(source, expected, download, ports, options);
   try {
     const result = await importDownload(ports, source, { download, pulled, options });
     await ports.downloads.discard(expected.url);
@@ -83,6 +83,7 @@ function pulledFrom(
   { vouched, url }: Expected,
   { sha256, sha512, bytes, etag, lastModified }: Download,
   { clock }: Pick<Ports, 'clock'>,
+  { disk }: Pick<PullOptions, 'disk'>,
 ): Omit<Pulled, 'unpacked'> {
   return {
     url: shownUrl(url),
@@ -95,6 +96,7 @@ function pulledFrom(
     ...(etag === undefined ? {} : { etag }),
     ...(lastModified === undefined ? {} : { lastModified }),
     ...vouched,
+    ...(disk === undefined ? {} : { disk }),
   };
 }
 
@@ -151,15 +153,15 @@ async function reuse(
   return ports.bases.locked(() => ports.bases.import(request), { signal, onProgress });
 }
 
-/** A base image that was pulled from there, if the server still has the same file; the one with the requested name, if there is one. */
+/** A base image that is that disk of what was pulled from there, if the server still has the same file; the one with the requested name, if there is one. */
 async function knownImage(
   ports: Ports,
   { name }: PullSource,
   expected: Expected,
-  signal: AbortSignal | undefined,
+  { disk, signal }: Pick<PullOptions, 'disk' | 'signal'>,
 ): Promise<BaseImage | undefined> {
   const url = shownUrl(expected.url);
-  const pulled = (await ports.bases.list()).bases.filter((base) => base.pulled?.url === url);
+  const pulled = (await ports.bases.list()).bases.filter(({ pulled: was }) => was?.url === url && was.disk === disk);
   pulled.sort((one, other) => Number(other.name === name) - Number(one.name === name));
   if (pulled.length === 0) return undefined;
   const remote =

@@ -48,20 +48,20 @@ export async function updateBase(ports: Ports, options: UpdateOptions): Promise<
 function originOf(
   base: BaseImage,
   { sha256, sha512, catalog }: UpdateOptions,
-): Pick<PullOptions, 'image' | 'checksums' | 'catalog' | 'arch'> {
+): Pick<PullOptions, 'image' | 'checksums' | 'catalog' | 'arch' | 'disk'> {
   const { pulled } = base;
   if (pulled === undefined) {
     throw new CowherdError('BAD_USAGE', `Base image ${formatBaseRef(base)} was not pulled`, {
       hint: `Add the newer file under the same name: cowherd base add FILE --name ${base.name}`,
     });
   }
-  if (pulled.catalog !== undefined) return { image: pulled.catalog, arch: pulled.arch, catalog };
+  if (pulled.catalog !== undefined) return { image: pulled.catalog, arch: pulled.arch, catalog, disk: pulled.disk };
   if (pulled.verifiedBy === 'given digest' && sha256 === undefined && sha512 === undefined) {
     throw new CowherdError('BAD_USAGE', `Base image ${formatBaseRef(base)} was verified by a digest, and a newer file has another one`, {
       hint: `Give the digest of the newer file: cowherd base update ${base.name} --sha256 HEX`,
     });
   }
-  return { image: pulled.url, checksums: pulled.list };
+  return { image: pulled.url, checksums: pulled.list, disk: pulled.disk };
 }
 
 async function namesakes(ports: Ports, name: string): Promise<{ bases: BaseImage[]; users: ReadonlyMap<string, string[]> }> {
