@@ -48,6 +48,11 @@ describe('base pull', () => {
     const vouched = await lab.ok('base', 'pull', url, '--as', 'bare', '--sha256', digest('sha256', content));
     expect(vouched).toMatchObject({ how: 'already there', pulled: { verifiedBy: 'given digest' } });
     expect((await lab.ok('base', 'pull', url, '--as', 'bare')).notes).toEqual([]);
+    // Both digests count, although only one of them is recorded.
+    const both = ['--sha256', digest('sha256', content), '--sha512'];
+    const half = await lab.answer('base', 'pull', url, '--as', 'bare', ...both, '0'.repeat(128));
+    expect(half).toMatchObject({ exitCode: 7, json: { error: { message: expect.stringContaining('has the sha512') } } });
+    expect(await lab.ok('base', 'pull', url, '--as', 'bare', ...both, digest('sha512', content))).toMatchObject({ how: 'already there' });
     const list = server.serve('/SHA512SUMS', `${'0'.repeat(128)}  other.qcow2\n${digest('sha512', content)}  plain.qcow2\n`);
     await lab.ok('base', 'remove', 'bare');
     const listed = await lab.ok('base', 'pull', url, '--as', 'listed', '--checksums', list);

@@ -153,6 +153,8 @@ async function reuse(
   return ports.bases.locked(() => ports.bases.import(request), { signal, onProgress });
 }
 
+const hashes = ['sha256', 'sha512'] as const;
+
 /** A base image that is that disk of what was pulled from there, if the server still has the same file; the one with the requested name, if there is one. */
 async function knownImage(
   ports: Ports,
@@ -168,7 +170,7 @@ async function knownImage(
     expected.sha256 === undefined && expected.sha512 === undefined ? await ports.downloads.probe(expected.url, signal) : undefined;
   const isSame = ({ pulled: was }: BaseImage): boolean => {
     if (was === undefined) return false;
-    if (remote === undefined) return expected.sha256 === undefined ? was.sha512 === expected.sha512 : was.sha256 === expected.sha256;
+    if (remote === undefined) return hashes.every((hash) => expected[hash] === undefined || was[hash] === expected[hash]);
     const [now, then] = remote.etag === undefined ? [remote.lastModified, was.lastModified] : [remote.etag, was.etag];
     return now !== undefined && now === then && (remote.bytes === undefined || remote.bytes === was.bytes);
   };
