@@ -24,6 +24,11 @@ export function nameOfUrl(url: string, given: string | undefined): string {
   return importName(file === '.img' ? '' : file, given);
 }
 
+/** What a list has, by its name: that of an image may contain any number, such as a date. */
+export function hashOfList(url: string): 'sha256' | 'sha512' {
+  return /sha-?512/i.test(fileNameOf(url)) ? 'sha512' : 'sha256';
+}
+
 /** @throws BAD_USAGE */
 export function parseDigest(kind: 'sha256' | 'sha512', text: string | undefined): string | undefined {
   if (text === undefined) return undefined;

@@ -2,7 +2,7 @@ import { CowherdError } from '../../../core/errors.js';
 import type { Architecture, CatalogFile } from '../../../core/image/catalog.js';
 import { findImage } from '../../../core/image/catalogs.js';
 import type { ImageDefaults } from '../../../core/image/origin.js';
-import { nameOfUrl, urlOf } from '../../../core/image/pull-source.js';
+import { hashOfList, nameOfUrl, urlOf } from '../../../core/image/pull-source.js';
 import { assertName } from '../../../core/names.js';
 import type { Ports } from '../../../ports/index.js';
 import { loadCatalog } from '../catalog.js';
@@ -68,5 +68,5 @@ function listOf({ checksums }: PullOptions): DigestListSource | undefined {
   const url = urlOf(checksums);
   if (url === undefined)
     throw new CowherdError('BAD_USAGE', `${checksums} is not a URL`, { hint: 'Write --checksums https://SERVER/SHA256SUMS.' });
-  return { url, hash: /512/.test(url.split('/').at(-1) ?? '') ? 'sha512' : 'sha256', keyrings: [] };
+  return { url, hash: hashOfList(url), keyrings: [] };
 }

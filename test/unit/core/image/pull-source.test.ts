@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { nameOfUrl, parseDigest, urlOf } from '../../../../src/core/image/pull-source.js';
+import { hashOfList, nameOfUrl, parseDigest, urlOf } from '../../../../src/core/image/pull-source.js';
 
 describe('the source of a pull', () => {
   it('is a URL or a name of the catalog', () => {
@@ -23,6 +23,17 @@ describe('the source of a pull', () => {
   it('has no name without a file', () => {
     expect(() => nameOfUrl('https://example.org/', undefined)).toThrow('name');
     expect(nameOfUrl('https://example.org/', 'given')).toBe('given');
+  });
+
+  it.each([
+    ['https://example.org/SHA512SUMS', 'sha512'],
+    ['https://example.org/app.qcow2.sha512', 'sha512'],
+    ['https://example.org/CHECKSUM.SHA-512', 'sha512'],
+    ['https://example.org/SHA256SUMS', 'sha256'],
+    ['https://example.org/app-20240512.qcow2.sha256', 'sha256'],
+    ['https://example.org/sha512/CHECKSUM', 'sha256'],
+  ])('%s has digests of the kind %s', (url, hash) => {
+    expect(hashOfList(url)).toBe(hash);
   });
 
   it('has digests of the right length', () => {
