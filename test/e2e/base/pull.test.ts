@@ -101,7 +101,7 @@ describe('base pull', () => {
     server.serve('/images/thing-2.qcow2.xz', await packed());
     const list = server.serve('/images/SHA256SUMS', `${digest('sha256', await packed())}  thing-2.qcow2.xz\n`);
     const catalog = join(lab.scratch, 'catalog.yaml');
-    const entry = { name: 'thing', title: 'Thing 2', defaults: { memoryMiB: 16 } };
+    const entry = { name: 'thing', title: 'Thing 2', aliases: ['stuff'], defaults: { memoryMiB: 16 } };
     const files = { x86_64: { url: server.url('/images/thing-*.qcow2.xz'), list: { url: list, hash: 'sha256' } } };
     await writeFile(catalog, JSON.stringify({ version: 1, updated: '2026-11-27', images: [{ ...entry, files }] }));
     const fleet = lab.fleet('thing');
@@ -115,6 +115,8 @@ describe('base pull', () => {
     const dry = await lab.answer(...words, '--pull', '--dry-run');
     expect(dry).toMatchObject({ exitCode: 5, json: { error: { hint: `A dry run downloads nothing. Pull it first: ${command}` } } });
     await lab.ok(...command.split(' ').slice(1));
+    const byAlias = words.map((word) => (word === 'thing' ? 'stuff' : word));
+    expect((await lab.ok(...byAlias, '--dry-run')).notes).toContain('stuff is thing in the catalog');
     await lab.ok('base', 'remove', 'thing');
     const unknown = (await lab.answer('base', 'pull', 'debain-12')).json.error;
     expect(unknown.hint).toBe('Did you mean debian-12? To list all images: cowherd base catalog');

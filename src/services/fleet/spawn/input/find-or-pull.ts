@@ -19,8 +19,11 @@ export async function findOrPull(ports: Ports, asked: string, options: Options):
   const missing = isUrl(asked) ? notHere(asked) : await ports.bases.find(asked).catch((error: unknown) => error);
   if (!(missing instanceof Error)) return { base: missing as BaseImage, notes: [] };
   if (!(missing instanceof CowherdError) || missing.code !== 'BASE_NOT_FOUND') throw missing;
-  const isKnown = isUrl(asked) || (await isInCatalog(ports, asked, options));
-  if (!isKnown) throw missing;
+  const name = isUrl(asked) ? asked : await nameInCatalog(ports, asked, options);
+  if (name === undefined) throw missing;
+  // An alias: the image has the name that it stands for.
+  const named = name === asked ? undefined : await ports.bases.find(name).catch(absent);
+  if (named !== undefined) return { base: named, notes: [`${asked} is ${name} in the catalog`] };
   const own = options.catalog === undefined ? '' : ` --catalog ${shellWord(options.catalog)}`;
   const command = `cowherd base pull ${shellWord(asked)}${own}`;
   if (options.pull !== true || options.dryRun === true) {
@@ -42,10 +45,18 @@ function notHere(url: string): CowherdError {
   return new CowherdError('BASE_NOT_FOUND', `${url} is not in the store`);
 }
 
-/** Without --pull, a catalog that cannot be read must not hide that the image is missing. */
-async function isInCatalog(ports: Ports, name: string, { catalog, pull, signal }: Options): Promise<boolean> {
+function absent(error: unknown): undefined {
+  if (error instanceof CowherdError && error.code === 'BASE_NOT_FOUND') return;
+  throw error;
+}
+
+/**
+ * Without --pull, a catalog that cannot be read must not hide that the image is missing.
+ * @param word a name or an alias @returns the name; undefined if the catalog has neither
+ */
+async function nameInCatalog(ports: Ports, word: string, { catalog, pull, signal }: Options): Promise<string | undefined> {
   const empty: Pick<MergedCatalog, 'images' | 'aliases'> = { images: [], aliases: new Map() };
   const loaded = loadCatalog(ports, { catalog, signal });
   const { images, aliases } = await (pull === true ? loaded : loaded.catch(() => empty));
-  return aliases.has(name) || images.some((image) => image.name === name);
+  return aliases.get(word) ?? images.find((image) => image.name === word)?.name;
 }
