@@ -145,7 +145,7 @@ export default class Spawn extends BaseCommand {
         ...work,
         fleet: input.name,
         base: flags.base ?? input.base,
-        pull: flags.pull,
+        pull: flags.base === undefined ? undefined : (flags.pull ?? false),
         catalog,
         fromDomain: flags['from-domain'] ?? input.fromDomain,
         image: flags.base === undefined && flags['from-domain'] === undefined ? input.image : undefined,

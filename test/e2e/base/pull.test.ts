@@ -112,6 +112,16 @@ describe('base pull', () => {
       exitCode: 5,
       json: { error: { hint: `The catalog has it. Pull it first: ${command}. Or add --pull to this command.` } },
     });
+    // These have no --pull.
+    const fleetFile = join(lab.scratch, 'thing.yaml');
+    await writeFile(fleetFile, JSON.stringify({ fleets: [{ name: fleet, image: { from: 'debian-12', run: ['true'] }, count: 1 }] }));
+    for (const other of [
+      ['base', 'prepare', 'debian-12', '--run', 'true', '--as', 'thing', '--dry-run'],
+      ['spawn', '-f', fleetFile, '--dry-run'],
+    ]) {
+      const { hint } = (await lab.answer(...other)).json.error;
+      expect(hint, other.join(' ')).toBe('The catalog has it. Pull it first: cowherd base pull debian-12');
+    }
     const dry = await lab.answer(...words, '--pull', '--dry-run');
     expect(dry).toMatchObject({ exitCode: 5, json: { error: { hint: `A dry run downloads nothing. Pull it first: ${command}` } } });
     await lab.ok(...command.split(' ').slice(1));

@@ -30,7 +30,7 @@ export async function findOrPull(ports: Ports, asked: string, options: Options):
     const hint =
       options.pull === true
         ? `A dry run downloads nothing. Pull it first: ${command}`
-        : `The catalog has it. Pull it first: ${command}. Or add --pull to this command.`;
+        : `The catalog has it. Pull it first: ${command}${options.pull === false ? '. Or add --pull to this command.' : ''}`;
     throw new CowherdError('BASE_NOT_FOUND', missing.message, { details: missing.details, hint });
   }
   const { catalog, signal, onProgress } = options;

@@ -10,7 +10,7 @@ export interface SpawnOptions extends WorkOptions {
   fleet: string;
   /** A file, or the name of a base image in the store. Optional for an existing fleet. */
   base?: string | undefined;
-  /** Download the base image if the store does not have it: a name of the catalog, or a URL. */
+  /** Download the base image if the store does not have it: a name of the catalog, or a URL. False: the hint may suggest --pull. */
   pull?: boolean | undefined;
   /** A further catalog for that: a path or URL. */
   catalog?: string | undefined;
