@@ -4,6 +4,7 @@ import type { Check } from '../../../services/preflight/checks.js';
 import type { CallOptions } from '../api/server-actions.js';
 import type { NovaContext } from '../context.js';
 import type { Quota } from '../core/compute.js';
+import type { NovaMember } from '../core/members.js';
 import type { ChosenImage } from './choose-image.js';
 import type { ComposedPlacement } from './placement.js';
 import type { NovaRecord } from './record.js';
@@ -28,9 +29,14 @@ export function checkFlavor(
     }));
 }
 
-/** Whether the project may have the servers that a plan creates. */
-export async function checkQuota({ cloud }: NovaContext, { spec }: NovaRecord, plan: Plan, options: CallOptions): Promise<Check[]> {
-  const count = plan.members.filter(({ steps }) => steps.includes('create') && !steps.includes('delete')).length;
+/** Whether the project may have further servers for the members without one. Those that are still being created are in use already. */
+export async function checkQuota(
+  { cloud }: NovaContext,
+  { spec }: NovaRecord,
+  members: readonly NovaMember[],
+  options: CallOptions,
+): Promise<Check[]> {
+  const count = members.filter(({ server }) => server === undefined).length;
   if (count === 0) return [];
   const limits = await cloud.checks.limits(options);
   const checks: Array<[what: string, quota: Quota, needed: number]> = [

@@ -59,7 +59,7 @@ async function begin(context: NovaContext, options: SpawnOptions): Promise<Outco
   if (recorded === undefined) assertNoOtherFleet(context, record, found);
   const plan = planSpawn(found.members, { start: options.start !== false });
   const userDataOf = await renderUserData(record, plan, { sources, secrets }, options);
-  const checks = [...checkFlavor(placement, image, plan), ...(await checkQuota(context, record, plan, options))];
+  const checks = [...checkFlavor(placement, image, plan), ...(await checkQuota(context, record, found.members, options))];
   const operation = newOperation(context.ports, 'spawn', {
     targets: record.members.map(({ index }) => index),
     start: options.start === false ? 'none' : 'all',
