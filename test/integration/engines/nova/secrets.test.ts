@@ -69,6 +69,30 @@ it.each<[string, FaultKind]>([
   expect(everything(error)).not.toContain(password);
 });
 
+it.each(['quo"te\\back', "pässwörd'&1", 'a<b>"c', 'tab\there'])(
+  'a password that is written in another way in a reply: %j',
+  async (special) => {
+    const quoted = JSON.stringify({ sent: special });
+    const inAscii = (text: string): string =>
+      text.replace(/[^\0-\x7f]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
+    const inHtml = special.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
+    const texts = [
+      ...[special, quoted].map((message) => JSON.stringify({ badRequest: { message } })),
+      inAscii(JSON.stringify({ badRequest: { message: special } })),
+      ...[special, quoted, inHtml].map((text) => `<html><body>${text}</body></html>`),
+    ];
+    const seen = (text: string): boolean =>
+      [special, special.slice(2), JSON.stringify(special).slice(1, -1)].some((part) => text.includes(part));
+    for (const reply of texts) {
+      fake.fail(({ path }) => path.startsWith('/v2.1/servers'), { status: 400, reply }, 1);
+      const cloud = await openFake(fake, { variables: { OS_PASSWORD: special } });
+      const error = reportOf(await cloud.servers.list(['t']).catch((reason: unknown) => reason));
+      expect(error.message).toContain('***');
+      expect(seen(error.message), error.message).toBe(false);
+    }
+  },
+);
+
 it('user-data is not repeated, although the cloud quotes what it refuses', async () => {
   const userData = '#cloud-config\npassword: very-secret\n';
   const quoted = Buffer.from(userData).toString('base64');
