@@ -5,6 +5,7 @@ import { type DomainSpec, defaultDomainSpec, type SourceKind } from '../../../co
 import { assertSpec, withImpliedSeed } from '../../../services/fleet/spawn/input/inputs.js';
 import type { SpawnOptions } from '../../../services/fleet/spawn/input/options.js';
 import type { NovaContext } from '../context.js';
+import { isDeleting, type NovaMember, neverRan } from '../core/members.js';
 import type { ChosenImage } from './choose-image.js';
 import type { ComposedPlacement } from './placement.js';
 import { engineName, lostSetting, type NovaRecord, settingOf } from './record.js';
@@ -20,11 +21,12 @@ export function composeRecord(
   const { base } = image;
   const { settings } = placement;
   if (recorded !== undefined) {
-    assertNothingLost(recorded, options);
+    // What was lost stays lost until it is given.
+    const lost = isGiven(options) ? undefined : settingOf(recorded, lostSetting);
     return {
       ...recorded,
       spec,
-      placement: { ...recorded.placement, settings },
+      placement: { ...recorded.placement, settings: { ...settings, ...(lost === undefined ? {} : { [lostSetting]: lost }) } },
       members: growMembers(recorded.name, recorded.id, recorded.members, options.count ?? 0, 0),
     };
   }
@@ -47,13 +49,17 @@ export function composeRecord(
   };
 }
 
-/** Further members would differ from the others. @throws STATE_DAMAGED */
-function assertNothingLost(recorded: NovaRecord, { count, seedFiles, spec }: SpawnOptions): void {
-  const isGrowing = count !== undefined && count > recorded.members.length;
-  const isGiven = Object.values(seedFiles ?? {}).some((path) => path !== undefined) || spec?.seed !== undefined;
-  if (!isGrowing || isGiven || settingOf(recorded, lostSetting) === undefined) return;
-  throw new CowherdError('STATE_DAMAGED', `The user-data of fleet ${recorded.name} was lost with its record`, {
-    hint: `Give it again for the new members: cowherd spawn ${recorded.name} --count ${count} --user-data FILE, or --seed nocloud for the built-in one.`,
+function isGiven({ seedFiles, spec }: SpawnOptions): boolean {
+  return Object.values(seedFiles ?? {}).some((path) => path !== undefined) || spec?.seed !== undefined;
+}
+
+/** New servers, of further members or in place of those that are gone, would differ from the others. @throws STATE_DAMAGED */
+export function assertNothingLost(record: NovaRecord, members: readonly NovaMember[], { count }: Pick<SpawnOptions, 'count'>): void {
+  const isCreating = members.some(({ server }) => server === undefined || neverRan(server) || isDeleting(server));
+  if (!isCreating || settingOf(record, lostSetting) === undefined) return;
+  const again = `cowherd spawn ${record.name}${count === undefined ? '' : ` --count ${count}`}`;
+  throw new CowherdError('STATE_DAMAGED', `The user-data of fleet ${record.name} was lost with its record`, {
+    hint: `Give it again for the new servers: ${again} --user-data FILE, or --seed nocloud for the built-in one.`,
   });
 }
 

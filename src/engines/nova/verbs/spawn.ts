@@ -23,7 +23,7 @@ import { observeFleet } from './observe.js';
 import { composePlacement } from './placement.js';
 import { checkFlavor, checkQuota } from './quota.js';
 import { asNova, type NovaRecord, ofThisProject } from './record.js';
-import { composeRecord } from './spawn-record.js';
+import { assertNothingLost, composeRecord } from './spawn-record.js';
 import { assertNovaWaitable } from './wait.js';
 
 /** Creates the servers of a fleet, or what is missing of it. Repeating it changes nothing. */
@@ -57,6 +57,7 @@ async function begin(context: NovaContext, options: SpawnOptions): Promise<Outco
   const secrets = await composeSecrets(context.ports, recorded ?? record, options.secrets, recorded === undefined);
   const found = await observeFleet(context, record, options);
   if (recorded === undefined) assertNoOtherFleet(context, record, found);
+  assertNothingLost(record, found.members, options);
   const plan = planSpawn(found.members, { start: options.start !== false });
   const userDataOf = await renderUserData(record, plan, { sources, secrets }, options);
   const checks = [...checkFlavor(placement, image, plan), ...(await checkQuota(context, record, found.members, options))];

@@ -62,6 +62,21 @@ describe('a rebuilt record', () => {
   });
 });
 
+it('user-data that was lost is asked for whenever a server is created, until it is given', async () => {
+  await lab.spawn(2, { spec: { seed: 'nocloud' } });
+  await recovered();
+  const grow = (count: number | undefined, spec = {}) => lab.spawn(count, { base: undefined, spec });
+  const lost = { code: 'STATE_DAMAGED', hint: expect.stringContaining('--seed nocloud') };
+  await expect(grow(3)).rejects.toMatchObject(lost);
+  expect((await grow(undefined)).counts).toMatchObject({ unchanged: 2 });
+  await expect(grow(3)).rejects.toMatchObject(lost);
+  lab.cloud.removeServer(`${fleet}-002`);
+  await expect(grow(undefined)).rejects.toMatchObject(lost);
+  expect((await grow(3, { seed: 'nocloud' })).counts).toMatchObject({ created: 2 });
+  expect((await grow(4)).counts).toMatchObject({ created: 1 });
+  expect(lab.members.map(({ userData }) => userData === null)).toEqual([false, false, false, false]);
+});
+
 it('a directory that a killed spawn left before its intent: the hint says to run it again', async () => {
   await lab.spawn(1, { spec: { seed: 'nocloud' } });
   for (const server of lab.members) lab.cloud.removeServer(server);
