@@ -78,6 +78,8 @@ export class ServerSteps implements Performer<MemberIdentity> {
     // A killed run has created it, and it is not finished.
     const isBegun = seen !== undefined && seen.status === 'BUILD' && !isDeleting(seen);
     const server = newServer(member);
+    // An earlier server of this name had host keys of its own.
+    if (!isBegun) await this.context.ports.seeds.forgetLearnedHost(this.settings.fleet, member.name);
     const { id } = isBegun ? seen : await this.context.cloud.servers.create(server);
     this.servers.set(member.name, { id, name: server.name });
     await this.#settled({ id, name: server.name }, { kind: 'create' }, member);

@@ -1,0 +1,32 @@
+import { existsSync } from 'node:fs';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import type { SeedDirectory } from '../../../../src/adapters/store/seed-store.js';
+import type { SshPublicKey } from '../../../../src/core/guest/values.js';
+import { fleet, NovaLab } from '../../../support/openstack/nova-lab.js';
+
+/** Which host keys ssh expects of a member. */
+
+let lab: NovaLab;
+let seeds: Pick<SeedDirectory, 'sshFiles' | 'learnHost'>;
+beforeEach(async () => {
+  lab = await NovaLab.open();
+  ({ seeds } = (await lab.context()).ports);
+});
+afterEach(() => lab.close());
+
+it('those that were learned are forgotten when a server is replaced', async () => {
+  const member = `${fleet}-002`;
+  const isKnown = async (): Promise<boolean> => existsSync((await seeds.sshFiles(fleet))(member).knownHostsFile);
+  const learn = (): Promise<void> => seeds.learnHost(fleet, member, ['ssh-ed25519 AAAA' as SshPublicKey]);
+  await lab.spawn(2);
+  await learn();
+  await lab.spawn(3, { base: undefined });
+  expect(await isKnown()).toBe(true);
+  lab.cloud.removeServer(member);
+  await lab.spawn(undefined, { base: undefined });
+  expect(await isKnown()).toBe(false);
+  await learn();
+  await (await lab.engine()).teardown({ fleet, members: ['2'] });
+  await lab.spawn(3, { base: undefined });
+  expect(await isKnown()).toBe(false);
+});
