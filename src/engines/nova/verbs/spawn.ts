@@ -77,7 +77,7 @@ async function begin(context: NovaContext, options: SpawnOptions): Promise<Outco
     return withForeseen(dryChange(context, { ...change, notes: image.notes }), foresee(checks, options.force === true));
   const notes = [...image.notes, ...assertChecks(checks, options.force === true), ...foreignNotes(found)];
   // Before the intent: whatever resumes it needs them.
-  await writeSources(context, record, { sources, secrets, digests });
+  await writeSources(context, record, plan, { sources, secrets, digests });
   await fleets.beginOperation(record.name, operation);
   await fleets.write(record);
   const { outcome, isComplete } = await executeChange(context, { ...change, notes }, options);
@@ -141,6 +141,10 @@ function foreignNotes({ foreign, orphans }: ObservedFleet): string[] {
   ];
 }
 
+function creatingIn(plan: Plan): Set<string> {
+  return new Set(plan.members.filter(({ steps }) => steps.includes('create')).map(({ name }) => name));
+}
+
 /** The user-data of the members that are created. */
 async function renderUserData(
   record: NovaRecord,
@@ -149,7 +153,7 @@ async function renderUserData(
   { signal }: SpawnOptions,
 ): Promise<ReadonlyMap<string, string>> {
   if (record.spec.seed !== 'nocloud') return new Map();
-  const creating = new Set(plan.members.filter(({ steps }) => steps.includes('create')).map(({ name }) => name));
+  const creating = creatingIn(plan);
   const members = record.members.filter(({ name }) => creating.has(name));
   const seeds = await renderSeeds(record, members, sources, secrets, ({ name }) => name, signal);
   return new Map([...seeds].flatMap(([name, { files }]) => (files['user-data'] === undefined ? [] : [[name, files['user-data']]])));
@@ -159,6 +163,7 @@ async function renderUserData(
 async function writeSources(
   { ports }: NovaContext,
   record: NovaRecord,
+  plan: Plan,
   { sources, secrets, digests }: { sources: SeedSources; secrets: FleetSecrets; digests: Partial<Record<string, string>> },
 ): Promise<void> {
   if (record.spec.seed === 'nocloud') {
@@ -167,6 +172,11 @@ async function writeSources(
     const digest = digests[kind];
     if (digest !== undefined) await ports.fleets.writeSource(record.name, kind, digest, sources.userData.text);
     const seeds = await renderSeeds(record, record.members, sources, secrets, ({ name }) => name);
-    await writeSshFiles(ports, record, secrets, seeds, new Set());
+    const { name: fleet, members } = record;
+    const filesOf = await ports.seeds.sshFiles(fleet);
+    const creating = creatingIn(plan);
+    // Existing servers keep the user-data that they were created with: it may have no host key, or be lost.
+    const others = members.filter(({ name }) => !creating.has(name) && !filesOf(name).isPinned).map(({ name }) => name);
+    await writeSshFiles(ports, record, secrets, seeds, new Set(others));
   } else await ports.seeds.writeSshFiles(record.name, undefined, new Map());
 }

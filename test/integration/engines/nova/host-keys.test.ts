@@ -30,3 +30,18 @@ it('those that were learned are forgotten when a server is replaced', async () =
   await lab.spawn(3, { base: undefined });
   expect(await isKnown()).toBe(false);
 });
+
+it('those of the seed are expected only of servers that were created with it', async () => {
+  const pinned = async (): Promise<boolean[]> => {
+    const filesOf = await seeds.sshFiles(fleet);
+    return [1, 2, 3].map((index) => filesOf(`${fleet}-00${index}`).isPinned);
+  };
+  await lab.spawn(1);
+  await lab.spawn(2, { base: undefined, spec: { seed: 'nocloud' } });
+  expect(await pinned()).toEqual([false, true, false]);
+  await lab.spawn(3, { base: undefined });
+  expect(await pinned()).toEqual([false, true, true]);
+  lab.cloud.removeServer(`${fleet}-001`);
+  await lab.spawn(undefined, { base: undefined });
+  expect(await pinned()).toEqual([true, true, true]);
+});
