@@ -32,6 +32,8 @@ export function planSpawn(members: readonly NovaMember[], { start }: { start: bo
     if (server.status === 'BUILD') return { steps: [...surplus, 'create', ...stop], why: 'its server is being created' };
     if (server.status === 'ERROR') return inError(name, server);
     // With a task, too: starting waits for one that starts it, and fails because of another one.
+    const isOff = isStopping(server) || server.status === 'SHUTOFF';
+    if (start && isOff && server.isLocked) return locked(name, server);
     if (start && isStopping(server)) return { steps: [...surplus, 'shutdown', 'start'], why: 'being stopped' };
     if (start && server.status === 'SHUTOFF') return { steps: [...surplus, 'start'], why: 'stopped' };
     if (surplus.length > 0) return { steps: surplus, why: 'created twice' };
@@ -70,15 +72,21 @@ export function planPower(members: readonly NovaMember[], verb: 'start' | 'stop'
   return planOf(members, ({ server, name }) => {
     if (server === undefined || neverRan(server)) return noServer(name);
     if (server.status === 'ERROR') return inError(name, server);
-    if (verb === 'start') {
-      if (isStopping(server)) return { steps: ['shutdown', 'start'], why: 'being stopped' };
-      if (server.status === 'ACTIVE') return undefined;
-      return server.status === 'SHUTOFF' ? { steps: ['start'], why: 'stopped' } : inOtherState(name, server);
-    }
-    if (server.status === 'SHUTOFF' && server.taskState === 'powering-on') return { steps: ['start', 'shutdown'], why: 'being started' };
-    if (server.status === 'SHUTOFF') return undefined;
-    return server.status === 'ACTIVE' ? { steps: ['shutdown'], why: 'running' } : inOtherState(name, server);
+    const decision = verb === 'start' ? toStart(name, server) : toStop(name, server);
+    return server.isLocked && decision !== undefined && 'steps' in decision ? locked(name, server) : decision;
   });
+}
+
+function toStart(name: string, server: Server): Decision {
+  if (isStopping(server)) return { steps: ['shutdown', 'start'], why: 'being stopped' };
+  if (server.status === 'ACTIVE') return undefined;
+  return server.status === 'SHUTOFF' ? { steps: ['start'], why: 'stopped' } : inOtherState(name, server);
+}
+
+function toStop(name: string, server: Server): Decision {
+  if (server.status === 'SHUTOFF' && server.taskState === 'powering-on') return { steps: ['start', 'shutdown'], why: 'being started' };
+  if (server.status === 'SHUTOFF') return undefined;
+  return server.status === 'ACTIVE' ? { steps: ['shutdown'], why: 'running' } : inOtherState(name, server);
 }
 
 /** The step that waits for the opposite task comes first. */

@@ -154,3 +154,12 @@ it('a teardown also passes members without a server, and refuses a locked one', 
   const { members } = observe([server(1, { locked: true })], 2);
   expect(planTeardown(members)).toMatchObject({ members: [{ name: 'lab-002', steps: ['delete'] }], refused: [{ name: 'lab-001' }] });
 });
+
+it('start, stop and spawn refuse a locked member, but only if its server would change', () => {
+  const [on, off] = [one({ locked: true }), one({ locked: true, status: 'SHUTOFF' })];
+  const refused = [{ reason: 'its server is locked', hint: 'Unlock it first: openstack server unlock server-1' }];
+  for (const plan of [planPower(on, 'stop'), planPower(off, 'start'), planSpawn(off, { start: true })])
+    expect(plan).toMatchObject({ members: [], refused });
+  for (const plan of [planPower(on, 'start'), planPower(off, 'stop'), planSpawn(on, { start: true }), planSpawn(off, { start: false })])
+    expect(plan).toMatchObject({ unchanged: ['lab-001'], refused: [] });
+});
