@@ -68,7 +68,12 @@ export function isDeleting({ taskState, status }: Pick<Server, 'taskState' | 'st
   return taskState === 'deleting' || taskState === 'soft-deleting' || status === 'SOFT_DELETED';
 }
 
-/** Whether a server never got a host: it has no disk, and nothing is lost if it is replaced. */
-export function neverRan({ status, hostId, taskState }: Pick<Server, 'status' | 'hostId' | 'taskState'>): boolean {
-  return status === 'ERROR' && hostId === '' && taskState === null;
+/** Whether a server never got a host: it has no disk, and nothing is lost if it is replaced. One that was shelved has no host, either. */
+export function neverRan({
+  status,
+  hostId,
+  taskState,
+  wasLaunched,
+}: Pick<Server, 'status' | 'hostId' | 'taskState' | 'wasLaunched'>): boolean {
+  return status === 'ERROR' && hostId === '' && taskState === null && !wasLaunched;
 }

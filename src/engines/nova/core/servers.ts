@@ -21,6 +21,8 @@ export interface Server {
   zone: string | undefined;
   keyName: string | undefined;
   isLocked: boolean;
+  /** Whether its guest has ever run. */
+  wasLaunched: boolean;
   /** ISO 8601. */
   created: string;
   updated: string;
@@ -62,6 +64,7 @@ const rawServer = z.object({
   'OS-EXT-AZ:availability_zone': z.string().nullish(),
   key_name: z.string().nullish(),
   locked: z.boolean().nullish(),
+  'OS-SRV-USG:launched_at': z.string().nullish(),
   created: z.string(),
   updated: z.string().nullish(),
   fault: z.object({ message: z.string(), code: z.number().optional() }).nullish(),
@@ -83,6 +86,7 @@ export const serverSchema = rawServer.transform(
     zone: raw['OS-EXT-AZ:availability_zone'] || undefined,
     keyName: raw.key_name ?? undefined,
     isLocked: raw.locked ?? false,
+    wasLaunched: (raw['OS-SRV-USG:launched_at'] ?? null) !== null,
     created: raw.created,
     updated: raw.updated ?? raw.created,
     fault: raw.fault?.message,

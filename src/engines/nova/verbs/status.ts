@@ -9,7 +9,7 @@ import { type FleetStatus, type FleetSummary, readUnfinished } from '../../../se
 import type { NovaContext } from '../context.js';
 import { addressOf } from '../core/addresses.js';
 import { managedTag } from '../core/member-tags.js';
-import { type NovaMember, type ObservedFleet, observeServers } from '../core/members.js';
+import { type NovaMember, neverRan, type ObservedFleet, observeServers } from '../core/members.js';
 import type { Server } from '../core/servers.js';
 import { observeFleet } from './observe.js';
 import { intendedFleet, type NovaRecord } from './record.js';
@@ -93,7 +93,7 @@ function problemsOf({ status, fault, taskState, updated }: Server, now: number):
 
 function hintOf(fleet: string, { server }: NovaMember): string | null {
   if (server?.status !== 'ERROR') return null;
-  return server.hostId === '' ? `it found no host: "cowherd spawn ${fleet}" tries again` : `"cowherd reset ${fleet}" gives it a fresh disk`;
+  return neverRan(server) ? `it found no host: "cowherd spawn ${fleet}" tries again` : `"cowherd reset ${fleet}" gives it a fresh disk`;
 }
 
 /** Problems of the fleet's images, by digest. */

@@ -163,3 +163,10 @@ it('start, stop and spawn refuse a locked member, but only if its server would c
   for (const plan of [planPower(on, 'start'), planPower(off, 'stop'), planSpawn(on, { start: true }), planSpawn(off, { start: false })])
     expect(plan).toMatchObject({ unchanged: ['lab-001'], refused: [] });
 });
+
+it('a server that ran and has no host any more, because it was shelved, is not replaced', () => {
+  const lost = { status: 'ERROR', hostId: '' };
+  expect(steps(planSpawn(one(lost), { start: true }))).toEqual([['delete', 'create']]);
+  const shelved = one({ ...lost, 'OS-SRV-USG:launched_at': '2026-01-01T00:00:05.000000' });
+  expect(planSpawn(shelved, { start: true })).toMatchObject({ members: [], refused: [{ name: 'lab-001' }] });
+});
