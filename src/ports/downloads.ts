@@ -49,8 +49,9 @@ export interface SignatureCheck {
 export type SignatureResult =
   /** @param text what was signed */
   | { verdict: 'good'; key: string; text: string }
+  /** It is wrong or missing, although this host has gpgv and keys to check it. */
   | { verdict: 'bad'; why: string }
-  /** gpgv or the key is not on this host. */
+  /** gpgv or all of the keyrings are not on this host. */
   | { verdict: 'unknown'; why: string };
 
 export interface Downloads {

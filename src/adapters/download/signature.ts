@@ -14,9 +14,12 @@ const maxKeyringBytes = 32 * 1024 ** 2;
 const checkMs = 30_000;
 const clearSigned = '-----BEGIN PGP SIGNED MESSAGE-----';
 
+/** If this host has gpgv and one of the keyrings, only a good signature counts: otherwise a server could omit or replace it. */
 export async function checkSignature({ signed, signature, keyrings }: SignatureCheck): Promise<SignatureResult> {
+  const keys = (await Promise.all(keyrings.map(readKeys))).filter((one) => one !== undefined);
+  if (keys.length === 0) return { verdict: 'unknown', why: 'the public keys that may have signed it are not on this host' };
   const unusable = signature === undefined ? whyNotClearSigned(signed) : undefined;
-  if (unusable !== undefined) return { verdict: 'unknown', why: unusable };
+  if (unusable !== undefined) return { verdict: 'bad', why: unusable };
   const directory = await makeScratch();
   try {
     const files = { home: join(directory, 'home'), signed: join(directory, 'signed'), signature: join(directory, 'signature') };
@@ -24,7 +27,7 @@ export async function checkSignature({ signed, signature, keyrings }: SignatureC
     await writeFile(files.signed, signed, { mode: 0o600 });
     if (signature !== undefined) await writeFile(files.signature, signature, { mode: 0o600 });
     const input = signature === undefined ? [files.signed] : [files.signature, files.signed];
-    return await checkWithKeyrings({ directory, home: files.home, input, isInline: signature === undefined }, signed, keyrings);
+    return await checkWithKeyrings({ directory, home: files.home, input, isInline: signature === undefined }, signed, keys);
   } catch (error) {
     if (error instanceof CowherdError && error.code === 'TOOL_MISSING') return { verdict: 'unknown', why: 'gpgv is not installed' };
     throw error;
@@ -47,24 +50,22 @@ interface Check {
   isInline: boolean;
 }
 
-async function checkWithKeyrings(check: Check, signed: Buffer, keyrings: readonly string[]): Promise<SignatureResult> {
-  let unknown: SignatureResult = { verdict: 'unknown', why: 'the public keys that may have signed it are not on this host' };
-  for (const [index, path] of keyrings.entries()) {
-    const keys = await readKeys(path);
-    if (keys === undefined) continue;
+async function checkWithKeyrings(check: Check, signed: Buffer, keyrings: readonly Buffer[]): Promise<SignatureResult> {
+  let why = '';
+  for (const [index, keys] of keyrings.entries()) {
     const keyring = join(check.directory, `keys-${index}.gpg`);
     const output = join(check.directory, `text-${index}`);
     await writeFile(keyring, keys, { mode: 0o600 });
     const status = await runGpgv(check, keyring, output);
-    if (status.verdict === 'bad') return status;
     if (status.verdict === 'good') {
       // Text outside the signed one must not be used.
       const text = check.isInline ? await readFile(output, 'utf8') : signed.toString('utf8');
       return { ...status, text };
     }
-    unknown = status;
+    if (status.verdict === 'bad') return status;
+    why = status.why;
   }
-  return unknown;
+  return { verdict: 'bad', why };
 }
 
 /** @returns undefined if the file is missing or contains no keys */

@@ -78,7 +78,12 @@ describe('what an image must be', () => {
     const signature = lab.server.serve('/wrong.gpg', await gpg(text, '--detach-sign'));
     await expect(expected(listed(`${other}  image-1.qcow2\n`, undefined, { signature, keyrings: [key] }))).rejects.toMatchObject({
       code: 'BASE_REFUSED',
-      message: expect.stringContaining('wrong signature'),
+      message: expect.stringContaining('is not valid: '),
+      details: [`it is checked with the keys in ${key}`],
+    });
+    // A server that is taken over cannot omit the signature, either.
+    await expect(expected(listed(text, undefined, { signature: 'inline', keyrings: [key] }))).rejects.toMatchObject({
+      message: expect.stringMatching(/is not valid: it is not signed$/),
     });
     const clear = (await gpg('nothing\n'.concat(`${sha256}  image-2.qcow2\n`), '--clear-sign')).toString();
     const around = `${other}  image-1.qcow2\n${clear}${other}  image-1.qcow2\n`;

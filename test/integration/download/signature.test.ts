@@ -61,7 +61,7 @@ describe('a signature', () => {
         text: list.toString(),
       });
     }
-    expect(await checkSignature({ signed: Buffer.concat([signed, signed]), keyrings })).toMatchObject({ verdict: 'unknown' });
+    expect(await checkSignature({ signed: Buffer.concat([signed, signed]), keyrings })).toMatchObject({ verdict: 'bad' });
   });
 
   it('is bad if the content was changed', async () => {
@@ -73,23 +73,34 @@ describe('a signature', () => {
     expect(await checkSignature({ signed: Buffer.from(signed), keyrings })).toMatchObject(bad);
   });
 
-  it('is unknown without its key, without a key at all, and without a signature', async () => {
+  it('is unknown without any keyring, and bad if a keyring is there and it cannot be checked with it', async () => {
     const signature = await sign('good', '--detach-sign');
     const other = [await keyring('other')];
-    expect(await checkSignature({ signed: list, signature, keyrings: other })).toMatchObject({
+    expect(await checkSignature({ signed: list, signature, keyrings: other })).toEqual({
+      verdict: 'bad',
       why: expect.stringMatching(/^key [0-9A-F]{16} is not on this host$/),
     });
-    expect(await checkSignature({ signed: list, signature, keyrings: [] })).toMatchObject({ verdict: 'unknown' });
+    for (const keyrings of [[], [at('missing.gpg')]])
+      expect(await checkSignature({ signed: list, signature, keyrings })).toMatchObject({ verdict: 'unknown' });
     for (const nonsense of [Buffer.alloc(0), Buffer.from('<html>'), list]) {
-      expect(await checkSignature({ signed: list, signature: nonsense, keyrings: other })).toMatchObject({ verdict: 'unknown' });
+      expect(await checkSignature({ signed: list, signature: nonsense, keyrings: other })).toMatchObject({ verdict: 'bad' });
     }
-    expect(await checkSignature({ signed: list, keyrings: other })).toEqual({ verdict: 'unknown', why: 'it is not signed' });
+    expect(await checkSignature({ signed: list, keyrings: other })).toEqual({ verdict: 'bad', why: 'it is not signed' });
     // gpgv would unpack it.
     const packed = await sign('good', '--sign');
-    expect(await checkSignature({ signed: packed, keyrings: [await keyring('good')] })).toMatchObject({ verdict: 'unknown' });
+    expect(await checkSignature({ signed: packed, keyrings: [await keyring('good')] })).toMatchObject({ verdict: 'bad' });
   });
 
-  it('is bad if its key is revoked, and unknown if it has expired', async () => {
+  it('is good if a further one is by a key that is not on this host', async () => {
+    const keyrings = [await keyring('good')];
+    const text = list.toString();
+    const also = ['--local-user', 'other'];
+    const good = { verdict: 'good', key: fingerprints.get('good'), text };
+    expect(await checkSignature({ signed: list, signature: await sign('good', ...also, '--detach-sign'), keyrings })).toEqual(good);
+    expect(await checkSignature({ signed: await sign('good', ...also, '--clear-sign'), keyrings })).toEqual(good);
+  });
+
+  it('is bad if its key is revoked or has expired', async () => {
     const signature = await sign('revoked', '--detach-sign');
     const revocation = at(`openpgp-revocs.d/${fingerprints.get('revoked')}.rev`);
     await writeFile(at('revocation'), (await readFile(revocation, 'utf8')).replace(':-----BEGIN', '-----BEGIN'));
@@ -100,7 +111,7 @@ describe('a signature', () => {
     await gpg([...then, '--quick-generate-key', 'old <old@example.org>', 'ed25519', 'sign', '1d']);
     const old = await sign('old', ...then, '--detach-sign');
     const expired = await checkSignature({ signed: list, signature: old, keyrings: [await keyring('old')] });
-    expect(expired).toMatchObject({ verdict: 'unknown', why: expect.stringContaining('has expired') });
+    expect(expired).toMatchObject({ verdict: 'bad', why: expect.stringContaining('has expired') });
   });
 
   it('is unknown if gpgv is not installed', async () => {
@@ -119,6 +130,6 @@ describe('a signature', () => {
     const signed = Buffer.from(
       `-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n${forged}-----BEGIN PGP SIGNATURE-----\n\n-----END PGP SIGNATURE-----\n`,
     );
-    expect(await checkSignature({ signed, keyrings: [await keyring('good')] })).toMatchObject({ verdict: 'unknown' });
+    expect(await checkSignature({ signed, keyrings: [await keyring('good')] })).toMatchObject({ verdict: 'bad' });
   });
 });

@@ -24,7 +24,7 @@ export interface Expected {
 
 /**
  * Digests that the user gave, otherwise those of the distribution's list.
- * @throws BASE_REFUSED if the list has a wrong signature or lacks the file; DOWNLOAD_FAILED, BAD_USAGE
+ * @throws BASE_REFUSED if the signature of the list is not valid, or it lacks the file; DOWNLOAD_FAILED, BAD_USAGE
  */
 export async function expectedOf(
   ports: Pick<Ports, 'downloads'>,
@@ -83,7 +83,8 @@ async function readList(
   const checked = await downloads.checkSignature({ signed: list.bytes, signature: separate, keyrings });
   if (checked.verdict === 'good') return { url: list.url, text: checked.text, signature: checked };
   if (checked.verdict === 'unknown') return { url: list.url, text, signature: checked };
-  throw new CowherdError('BASE_REFUSED', `${shownUrl(url)} has a wrong signature: ${checked.why}`, {
-    hint: 'Do not use images of this server before you know the reason. To use another digest: --sha256 HEX',
+  throw new CowherdError('BASE_REFUSED', `The signature of ${shownUrl(url)} is not valid: ${checked.why}`, {
+    details: keyrings.map((path) => `it is checked with the keys in ${path}`),
+    hint: 'Do not use images of this server before you know the reason. If its publisher has a new key, update the package with the keys. To use a digest that you know: --sha256 HEX',
   });
 }

@@ -144,6 +144,8 @@ describe('the status of gpgv', () => {
     [valid.replace('GOODSIG', 'EXPKEYSIG'), 0, { verdict: 'unknown', why: 'key BBBBBBBBBBBBBBBB has expired' }],
     [valid.replace('GOODSIG', 'REVKEYSIG'), 0, { verdict: 'bad', why: 'key BBBBBBBBBBBBBBBB is revoked' }],
     [`${valid}[GNUPG:] BADSIG CCCCCCCCCCCCCCCC x\n`, 0, { verdict: 'bad' }],
+    [`${valid}[GNUPG:] ERRSIG CCCCCCCCCCCCCCCC 1 8 00 1 9\n`, 2, { verdict: 'good', key }],
+    [`${valid}[GNUPG:] ERRSIG CCCCCCCCCCCCCCCC 1 8 00 1 4\n`, 2, { verdict: 'unknown' }],
     [`${valid}[GNUPG:] ERRSIG CCCCCCCCCCCCCCCC 1 8 00 1 9\n`, 0, { verdict: 'unknown' }],
     ['[GNUPG:] NO_PUBKEY CCCCCCCCCCCCCCCC\n', 2, { why: 'key CCCCCCCCCCCCCCCC is not on this host' }],
     [` x ${valid.replaceAll('[GNUPG:]', 'gpgv:')}`, 0, { verdict: 'unknown' }],
