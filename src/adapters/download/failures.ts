@@ -9,7 +9,7 @@ const retryHint =
 const otherFileHint = 'Check the URL. A newer file may have replaced this one: open its directory in a browser.';
 const authorityHint =
   'If the certificate is from an authority of your own, name the file with its certificate: SSL_CERT_FILE=FILE replaces the authorities of the system, NODE_EXTRA_CA_CERTS=FILE adds to them.';
-const loginHint = 'If the file needs a login, write it into the URL: https://USER:PASSWORD@HOST/FILE';
+const loginHint = 'If the file needs a login, write it into the URL: cowherd base pull https://USER:PASSWORD@HOST/FILE --as NAME';
 const proxyLoginHint = 'Write user and password into the address of the proxy: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT';
 
 export interface FailureFacts {

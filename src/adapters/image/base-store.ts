@@ -3,7 +3,7 @@ import { dirname, relative } from 'node:path';
 import type { BaseRef } from '../../core/fleet/record.js';
 import type { BaseImage, BaseLayer, Seal } from '../../core/image/base.js';
 import { layersOf, resolveBacking } from '../../core/image/base-chain.js';
-import { givenDefaults } from '../../core/image/image-defaults.js';
+import { chooseDefaults, givenDefaults } from '../../core/image/image-defaults.js';
 import { describeHolder } from '../../core/lock.js';
 import { assertName } from '../../core/names.js';
 import type { ImportProgress } from '../../core/progress.js';
@@ -147,7 +147,8 @@ export class BaseDirectory implements BaseStore {
   /** Records what a repeated download says about an image that is already there. */
   async #remember(base: BaseImage, request: ImportRequest): Promise<BaseImage> {
     if (request.download === undefined && request.pulled === undefined) return base;
-    const current = { ...base, ...pulledFrom(request, base.pulled?.unpacked ?? []) };
+    const defaults = request.defaults === undefined ? {} : { defaults: chooseDefaults(base.contents ?? {}, request.defaults) };
+    const current = { ...base, ...pulledFrom(request, base.pulled?.unpacked ?? []), ...defaults };
     await writeJson(baseLayout(this.#root, base, base.format).record, recordOf(current, base.source));
     return current;
   }

@@ -14,6 +14,8 @@ export const pulledSchema = z.strictObject({
   url: z.string(),
   /** The name in the catalog that led to this URL. */
   catalog: z.string().optional(),
+  /** The user's own catalog that it is from: a path or a URL without a password. */
+  catalogFile: z.string().optional(),
   /** Of that name in the catalog. */
   arch: z.enum(['x86_64', 'aarch64']).optional(),
   pulledAt: z.iso.datetime(),

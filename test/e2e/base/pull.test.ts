@@ -90,6 +90,12 @@ describe('base pull', () => {
     expect(update).toMatchObject({ isNew: true, name: 'moving', digest: digest('sha256', newer), previous: old.ref, outdated: [fleet] });
     const status = await lab.ok('status', fleet);
     expect(status.newerBase).toBe(update.ref);
+    // The newer one is withdrawn, and its removal is what the message suggests.
+    server.serve(path, { content, etag: '"old"' });
+    const { stdout: told } = await lab.cowherd('base', 'update', 'moving');
+    expect(told).toContain(`The server offers ${old.ref} again`);
+    expect(told.replace(/\s+/g, ' ')).toContain(`until it is removed: cowherd base remove ${update.ref}`);
+    server.serve(path, { content: newer, etag: '"new"' });
     await lab.ok('rebase', fleet, '--base', 'moving', '--wait', 'console=^OK');
     expect(await lab.ok('base', 'update', 'moving')).toMatchObject({ isNew: false, outdated: [] });
     await lab.ok('teardown', fleet, '--yes');
@@ -135,8 +141,17 @@ describe('base pull', () => {
     expect(spawned.notes.join('\n')).toContain(`pulled from ${server.url('/images/thing-2.qcow2.xz')}`);
     const [base] = (await lab.ok('base', 'list')).bases;
     expect(base.pulled).toMatchObject({ catalog: 'thing', verifiedBy: 'list', unpacked: ['xz'] });
-    expect(await lab.ok('base', 'update', 'thing', '--catalog', catalog)).toMatchObject({ isNew: false });
+    expect([base.pulled.catalogFile, base.defaults.memoryMiB]).toEqual([catalog, 16]);
+    // From the same catalog, with what that says now.
+    const richer = { ...entry, defaults: { memoryMiB: 17 } };
+    await writeFile(catalog, JSON.stringify({ version: 1, updated: '2026-11-27', images: [{ ...richer, files }] }));
+    expect(await lab.ok('base', 'update', 'thing')).toMatchObject({ isNew: false, defaults: { memoryMiB: 17 } });
     await lab.ok('teardown', fleet, '--with-base', '--yes');
+    // A URL says nothing about the image, but the catalog does.
+    await lab.ok('base', 'pull', server.url('/images/thing-2.qcow2.xz'), '--as', 'thing');
+    await lab.ok('base', 'pull', 'thing', '--catalog', catalog);
+    expect(await lab.ok('base', 'inspect', 'thing')).toMatchObject({ pulled: { catalog: 'thing' }, defaults: { memoryMiB: 17 } });
+    await lab.ok('base', 'remove', 'thing');
   });
 
   it('takes each disk of an archive for another image', async () => {

@@ -1,7 +1,9 @@
+import { isDeepStrictEqual } from 'node:util';
 import { CowherdError } from '../../../core/errors.js';
 import { type BaseImage, formatBaseRef } from '../../../core/image/base.js';
 import { shownUrl } from '../../../core/image/download/url.js';
 import type { HygieneWarning } from '../../../core/image/hygiene.js';
+import { chooseDefaults } from '../../../core/image/image-defaults.js';
 import type { Pulled } from '../../../core/image/origin.js';
 import { unpackedBytes } from '../../../core/limits.js';
 import type { ImportProgress } from '../../../core/progress.js';
@@ -79,7 +81,7 @@ async function obtain(ports: Ports, source: PullSource, expected: Expected, opti
 }
 
 function pulledFrom(
-  { catalog, arch }: PullSource,
+  source: PullSource,
   { vouched, url }: Expected,
   { sha256, sha512, bytes, etag, lastModified }: Download,
   { clock }: Pick<Ports, 'clock'>,
@@ -87,8 +89,7 @@ function pulledFrom(
 ): Omit<Pulled, 'unpacked'> {
   return {
     url: shownUrl(url),
-    ...(catalog === undefined ? {} : { catalog }),
-    ...(arch === undefined ? {} : { arch }),
+    ...placeOf(source),
     pulledAt: clock.now().toISOString(),
     sha256,
     ...(sha512 === undefined ? {} : { sha512 }),
@@ -97,6 +98,15 @@ function pulledFrom(
     ...(lastModified === undefined ? {} : { lastModified }),
     ...vouched,
     ...(disk === undefined ? {} : { disk }),
+  };
+}
+
+/** Where `base update` looks for a newer image. */
+function placeOf({ catalog, catalogFile, arch }: PullSource): Pick<Pulled, 'catalog' | 'catalogFile' | 'arch'> {
+  return {
+    ...(catalog === undefined ? {} : { catalog }),
+    ...(catalogFile === undefined ? {} : { catalogFile }),
+    ...(arch === undefined ? {} : { arch }),
   };
 }
 
@@ -136,21 +146,34 @@ async function afterFailure({ downloads }: Pick<Ports, 'downloads'>, url: string
   return new CowherdError(code, message, { details: [...details, kept], ...(hint === undefined ? {} : { hint }), cause: error });
 }
 
-/** The same image under the requested name, with what vouches for it now. */
+/** The same image under the requested name, with what vouches for it now and what the catalog says about it. */
 async function reuse(
   ports: Ports,
-  { source: { name }, expected: { vouched }, known }: { source: PullSource; expected: Expected; known: BaseImage },
+  { source, expected: { vouched }, known }: { source: PullSource; expected: Expected; known: BaseImage },
   { signal, onProgress }: PullOptions,
 ): Promise<ImportResult> {
-  const { path, format, defaults, pulled: was } = known;
+  const { name } = source;
+  const { path, format, pulled: was } = known;
   const isVouched = vouched.verifiedBy === 'nothing' || vouched.verifiedBy === was?.verifiedBy;
+  const defaults = source.defaults === undefined ? known.defaults : chooseDefaults(known.contents ?? {}, source.defaults);
+  const pulled = was === undefined ? undefined : withPlace(isVouched ? was : withVoucher(was, vouched), source);
   // Under the lock, which removes what a killed import left.
-  if (known.name === name && isVouched)
+  if (known.name === name && isDeepStrictEqual(pulled, was) && isDeepStrictEqual(defaults, known.defaults))
     return ports.bases.locked(async () => ({ base: known, how: 'already there' }), { signal, onProgress });
-  const pulled = was === undefined || isVouched ? was : { ...was, ...vouched };
   const onBytes = (progress: ImportProgress): void => onProgress?.({ kind: 'bytes', what: `copying ${formatBaseRef(known)}`, ...progress });
   const request = { path, format, name, pulled, defaults, trustChain: false, signal, onProgress: onBytes };
   return ports.bases.locked(() => ports.bases.import(request), { signal, onProgress });
+}
+
+function withVoucher({ list: _list, key: _key, ...was }: Pulled, vouched: Expected['vouched']): Pulled {
+  return { ...was, ...vouched };
+}
+
+/** A URL does not change what the catalog has said before. */
+function withPlace(was: Pulled, source: PullSource): Pulled {
+  if (source.catalog === undefined) return was;
+  const { catalogFile: _catalogFile, ...kept } = was;
+  return { ...kept, ...placeOf(source) };
 }
 
 const hashes = ['sha256', 'sha512'] as const;

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { CowherdError } from '../../../core/errors.js';
 import type { Architecture, CatalogFile } from '../../../core/image/catalog.js';
 import { findImage } from '../../../core/image/catalogs.js';
@@ -18,6 +19,8 @@ export interface PullSource {
   /** Of the base image. */
   name: string;
   catalog?: string;
+  /** The user's own catalog, if it is from there: a full path or a URL. */
+  catalogFile?: string;
   arch?: Architecture;
   list?: DigestListSource;
   defaults?: ImageDefaults;
@@ -48,6 +51,7 @@ export async function findSource(
     url: file.url,
     name: assertName('base', as ?? entry.name),
     catalog: entry.name,
+    ...(entry.source === 'built-in' ? {} : { catalogFile: /^https?:/i.test(entry.source) ? entry.source : resolve(entry.source) }),
     arch: architecture,
     ...(file.list === undefined ? {} : { list: file.list }),
     defaults,

@@ -55,7 +55,8 @@ function originOf(
       hint: `Add the newer file under the same name: cowherd base add FILE --name ${base.name}`,
     });
   }
-  if (pulled.catalog !== undefined) return { image: pulled.catalog, arch: pulled.arch, catalog, disk: pulled.disk };
+  if (pulled.catalog !== undefined)
+    return { image: pulled.catalog, arch: pulled.arch, catalog: catalog ?? pulled.catalogFile, disk: pulled.disk };
   if (pulled.verifiedBy === 'given digest' && sha256 === undefined && sha512 === undefined) {
     throw new CowherdError('BAD_USAGE', `Base image ${formatBaseRef(base)} was verified by a digest, and a newer file has another one`, {
       hint: `Give the digest of the newer file: cowherd base update ${base.name} --sha256 HEX`,
