@@ -107,7 +107,7 @@ describe('base pull', () => {
     server.serve('/images/thing-2.qcow2.xz', await packed());
     const list = server.serve('/images/SHA256SUMS', `${digest('sha256', await packed())}  thing-2.qcow2.xz\n`);
     const catalog = join(lab.scratch, 'catalog.yaml');
-    const entry = { name: 'thing', title: 'Thing 2', aliases: ['stuff'], defaults: { memoryMiB: 16 } };
+    const entry = { name: 'thing', title: 'Thing 2', aliases: ['stuff', 'stuff-2.0'], defaults: { memoryMiB: 16 } };
     const files = { x86_64: { url: server.url('/images/thing-*.qcow2.xz'), list: { url: list, hash: 'sha256' } } };
     await writeFile(catalog, JSON.stringify({ version: 1, updated: '2026-11-27', images: [{ ...entry, files }] }));
     const fleet = lab.fleet('thing');
@@ -131,9 +131,12 @@ describe('base pull', () => {
     const dry = await lab.answer(...words, '--pull', '--dry-run');
     expect(dry).toMatchObject({ exitCode: 5, json: { error: { hint: `A dry run downloads nothing. Pull it first: ${command}` } } });
     await lab.ok(...command.split(' ').slice(1));
-    const byAlias = words.map((word) => (word === 'thing' ? 'stuff' : word));
-    expect((await lab.ok(...byAlias, '--dry-run')).notes).toContain('stuff is thing in the catalog');
+    const by = (alias: string): string[] => words.map((word) => (word === 'thing' ? alias : word));
+    for (const alias of ['stuff', 'stuff-2.0'])
+      expect((await lab.ok(...by(alias), '--dry-run')).notes).toContain(`${alias} is thing in the catalog`);
     await lab.ok('base', 'remove', 'thing');
+    expect((await lab.answer(...by('stuff-2.0'))).json.error.hint).toContain('Pull it first: cowherd base pull stuff-2.0 --catalog');
+    expect((await lab.answer(...by('stuff-2.1'))).json.error.code).toBe('FILE_NOT_FOUND');
     const unknown = (await lab.answer('base', 'pull', 'debain-12')).json.error;
     expect(unknown.hint).toBe('Did you mean debian-12? To list all images: cowherd base catalog');
     expect((await lab.ok('base', 'catalog')).images.map((image: { name: string }) => image.name)).toContain('debian-12');

@@ -22,7 +22,7 @@ export async function resolveBase(
   const { base, notes, isDigestKnown } =
     isBaseRef(asked) || (options.pull === true && isUrl(asked))
       ? { ...(await findOrPull(ports, asked, options)), isDigestKnown: true }
-      : await importBase(ports, asked, options);
+      : await importBase(ports, asked, options).catch((error: unknown) => byAlias(ports, asked, options, error));
   if (recorded !== undefined && isDigestKnown && recorded.base.digest !== base.digest) {
     throw new CowherdError(
       'BAD_USAGE',
@@ -36,6 +36,17 @@ export async function resolveBase(
   if (recorded !== undefined) return { base: await verifiedBase(ports, recorded.base), notes };
   await assertSeals(ports, base);
   return { base, notes };
+}
+
+/** An alias of the catalog may have a dot, as a file has. @throws the error of the import if it is no alias */
+async function byAlias(
+  ports: Ports,
+  asked: string,
+  options: SpawnOptions,
+  error: unknown,
+): Promise<{ base: BaseImage; notes: string[]; isDigestKnown: boolean }> {
+  if (!(error instanceof CowherdError) || error.code !== 'FILE_NOT_FOUND' || !/^[a-z0-9.-]+$/.test(asked)) throw error;
+  return { ...(await findOrPull(ports, asked, options, error)), isDigestKnown: true };
 }
 
 export async function importBase(

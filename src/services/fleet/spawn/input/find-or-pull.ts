@@ -13,12 +13,32 @@ type Options = Pick<SpawnOptions, 'pull' | 'catalog' | 'dryRun' | 'signal' | 'on
 /**
  * The base image of that name in the store; with `pull`, it is downloaded if it is not there.
  * @param asked a reference to a base image, or a URL
+ * @param missing why it is not found, if that is known
  * @throws BASE_NOT_FOUND, with the command that downloads it if the catalog has it
  */
-export async function findOrPull(ports: Ports, asked: string, options: Options): Promise<{ base: BaseImage; notes: string[] }> {
-  const missing = isUrl(asked) ? notHere(asked) : await ports.bases.find(asked).catch((error: unknown) => error);
-  if (!(missing instanceof Error)) return { base: missing as BaseImage, notes: [] };
-  if (!(missing instanceof CowherdError) || missing.code !== 'BASE_NOT_FOUND') throw missing;
+export async function findOrPull(
+  ports: Ports,
+  asked: string,
+  options: Options,
+  missing?: CowherdError,
+): Promise<{ base: BaseImage; notes: string[] }> {
+  if (missing !== undefined) return pullFromCatalog(ports, asked, options, missing);
+  if (isUrl(asked)) return pullFromCatalog(ports, asked, options, notHere(asked));
+  try {
+    return { base: await ports.bases.find(asked), notes: [] };
+  } catch (error) {
+    if (!(error instanceof CowherdError) || error.code !== 'BASE_NOT_FOUND') throw error;
+    return pullFromCatalog(ports, asked, options, error);
+  }
+}
+
+/** @throws missing, with a hint if the catalog has the image and it is not to be pulled */
+async function pullFromCatalog(
+  ports: Ports,
+  asked: string,
+  options: Options,
+  missing: CowherdError,
+): Promise<{ base: BaseImage; notes: string[] }> {
   const name = isUrl(asked) ? asked : await nameInCatalog(ports, asked, options);
   if (name === undefined) throw missing;
   // An alias: the image has the name that it stands for.
