@@ -29,7 +29,7 @@ export function negotiateMicroversion(offered: { min: string; max: string }): st
   if (max === undefined || max < wanted(oldestMicroversion)) {
     const has = max === undefined ? 'offers no microversions' : `offers Compute microversions up to ${offered.max}`;
     throw new CowherdError('NOT_SUPPORTED', `The cloud ${has}, but ${oldestMicroversion} is needed`, {
-      hint: 'Use a cloud with OpenStack Pike (2017) or later. If compute_endpoint_override is set, check that it ends with /v2.1.',
+      hint: 'Use a cloud with OpenStack Rocky (2018) or later. If compute_endpoint_override is set, check that it ends with /v2.1.',
     });
   }
   if (min !== undefined && min > wanted(latestMicroversion)) {

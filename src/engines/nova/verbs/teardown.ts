@@ -3,6 +3,7 @@ import type { Operation } from '../../../core/fleet/operation.js';
 import type { Outcome } from '../../../core/fleet/outcome.js';
 import { basesOf, type FleetRecord } from '../../../core/fleet/record.js';
 import { selectMembers } from '../../../core/fleet/selection/selection.js';
+import { excerpt } from '../../../core/guest/text.js';
 import { formatBaseRef } from '../../../core/image/base.js';
 import { assertNothingUnfinished, assertWork, type WorkOptions, withFleetLock } from '../../../services/fleet/access.js';
 import type { TeardownOptions } from '../../../services/fleet/teardown/teardown.js';
@@ -16,6 +17,9 @@ import { observeFleet } from './observe.js';
 import { intendedFleet } from './record.js';
 import { removeImage } from './remove-image.js';
 import { observeChosen } from './reset.js';
+
+/** Of servers that are kept: so many are named in a note. */
+const namedOrphans = 10;
 
 /** Deletes servers of the fleet; for a whole fleet also its record. Only servers with the fleet's tag and id are deleted. */
 export async function teardown(context: NovaContext, options: TeardownOptions): Promise<Outcome> {
@@ -103,7 +107,11 @@ async function removeRest(context: NovaContext, record: FleetRecord, operation: 
   const notes: string[] = [];
   if (orphans.length > 0) {
     const again = `cowherd status ${record.name} --recover, then cowherd teardown ${record.name}`;
-    notes.push(`kept ${orphans.length} servers of this fleet that are not in its record; to delete them, too: ${again}`);
+    const names = orphans.slice(0, namedOrphans).map(({ name, id }) => `${excerpt(name)} (${id})`);
+    const more = orphans.length > names.length ? ` and ${orphans.length - names.length} more` : '';
+    notes.push(
+      `kept ${orphans.length} servers of this fleet that are not in its record: ${names.join(', ')}${more}; to delete them, too: ${again}`,
+    );
   }
   if (foreign.length > 0) notes.push(`kept ${foreign.length} servers of another fleet with this name`);
   if (operation.withBase) {
