@@ -87,9 +87,9 @@ export class NovaLab {
     return this.cloud.fake.received.length - before;
   }
 
-  /** Servers that were created by a fleet of this engine: they have its tags. */
+  /** Servers that were created by a fleet of this engine: they have its tags. By name, since they are created at the same time. */
   get members(): CloudServer[] {
-    return this.cloud.servers.filter(({ tags }) => tags.includes('cowherd'));
+    return this.cloud.servers.filter(({ tags }) => tags.includes('cowherd')).sort((a, b) => a.name.localeCompare(b.name));
   }
 
   /** Name and state of each member, by name. */
