@@ -133,6 +133,8 @@ export class StatefulCloud {
   /** Its guest has shut down, or a user has stopped it. */
   haltServer(which: CloudServer | string): void {
     const server = this.#given(which);
+    // One that got no host has nothing that could be switched off.
+    if (server.host === undefined) return;
     this.world.agenda.cancel(server);
     Object.assign(server, { vmState: 'stopped', taskState: null, launched: server.launched ?? this.world.now() });
   }
