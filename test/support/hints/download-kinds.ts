@@ -24,7 +24,7 @@ export const downloadKinds: HintKind[] = [
   },
   {
     kind: 'download an image, or find one in the catalog',
-    says: /cowherd base pull |^The catalog has it\. |A dry run downloads nothing|To list all images: cowherd base catalog/,
+    says: /cowherd base pull |^The catalog has it\. |A dry run downloads nothing|Or add --pull to this command|To list all images: cowherd base catalog/,
     tests: ['test/e2e/base/pull.test.ts'],
     how: 'followed',
   },
