@@ -136,17 +136,16 @@ export function renderPull(result: PullResult): string {
 }
 
 export function renderUpdate(update: Update): string {
-  const { isNew, previous, ref, name, outdated } = update;
-  // The publisher offers an earlier one again. By the name, fleets get the one that was imported last.
-  const isBack = !isNew && previous !== ref;
+  const { isNew, previous, current, ref, name, outdated } = update;
+  const isBack = current !== ref;
   const moves = outdated.map((fleet) => `cowherd rebase ${fleet} --base ${isBack ? ref : name}`);
   const old =
     outdated.length === 0
       ? ''
       : ` ${outdated.join(', ')} ${outdated.length === 1 ? 'is' : 'are'} on ${isBack ? 'another' : 'an older'} one: ${moves.join('; ')}`;
   if (isBack) {
-    const removal = `New fleets use ${previous} until it is removed: cowherd base remove ${previous}`;
-    return page(`The server offers ${ref} again, which is in the store, and not ${previous}.${old} ${removal}`);
+    const removal = `New fleets use ${current} until it is removed: cowherd base remove ${current}`;
+    return page(`The server offers ${ref} again, which is in the store, and not ${current}.${old} ${removal}`);
   }
   if (!isNew) return page(`${ref} is the newest.${old}`);
   return `${renderBase(update)}\n${page(`Pulled (${update.how}); before: ${previous}.${old}`)}`;

@@ -96,6 +96,12 @@ describe('base pull', () => {
     expect(told).toContain(`The server offers ${old.ref} again`);
     expect(told.replace(/\s+/g, ' ')).toContain(`until it is removed: cowherd base remove ${update.ref}`);
     server.serve(path, { content: newer, etag: '"new"' });
+    expect(await lab.ok('base', 'update', old.ref)).toMatchObject({
+      isNew: false,
+      previous: old.ref,
+      ref: update.ref,
+      current: update.ref,
+    });
     await lab.ok('rebase', fleet, '--base', 'moving', '--wait', 'console=^OK');
     expect(await lab.ok('base', 'update', 'moving')).toMatchObject({ isNew: false, outdated: [] });
     await lab.ok('teardown', fleet, '--yes');

@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import { CowherdError } from '../../../core/errors.js';
 import type { Architecture, CatalogFile } from '../../../core/image/catalog.js';
 import { findImage } from '../../../core/image/catalogs.js';
+import { isUrl } from '../../../core/image/content.js';
 import type { ImageDefaults } from '../../../core/image/origin.js';
 import { hashOfList, nameOfUrl, urlOf } from '../../../core/image/pull-source.js';
 import { assertName } from '../../../core/names.js';
@@ -51,7 +52,7 @@ export async function findSource(
     url: file.url,
     name: assertName('base', as ?? entry.name),
     catalog: entry.name,
-    ...(entry.source === 'built-in' ? {} : { catalogFile: /^https?:/i.test(entry.source) ? entry.source : resolve(entry.source) }),
+    ...(entry.source === 'built-in' ? {} : { catalogFile: isUrl(entry.source) ? entry.source : resolve(entry.source) }),
     arch: architecture,
     ...(file.list === undefined ? {} : { list: file.list }),
     defaults,

@@ -22,6 +22,8 @@ export interface Update extends PullResult {
   /** Whether a newer image was found. */
   isNew: boolean;
   previous: string;
+  /** The image that the name stands for now: another one if an earlier image was found again. */
+  current: string;
   /** Fleets with members on an older image of that name. */
   outdated: string[];
 }
@@ -40,6 +42,7 @@ export async function updateBase(ports: Ports, options: UpdateOptions): Promise<
     ...result,
     isNew: result.how !== 'already there',
     previous: formatBaseRef(current),
+    current: formatBaseRef(await ports.bases.find(current.name)),
     outdated: [...new Set(older.flatMap((base) => users.get(baseKey(base)) ?? []))].sort(),
   };
 }

@@ -5,7 +5,7 @@ import { isUrl } from '../../../../core/image/content.js';
 import type { Ports } from '../../../../ports/index.js';
 import { hygieneWarningsOf } from '../../../base/bases.js';
 import { assertSeals, verifiedBase } from '../../access.js';
-import { findOrPull } from './find-or-pull.js';
+import { findOrPull, pullFromCatalog } from './find-or-pull.js';
 import type { SpawnOptions } from './options.js';
 
 export async function resolveBase(
@@ -46,7 +46,7 @@ async function byAlias(
   error: unknown,
 ): Promise<{ base: BaseImage; notes: string[]; isDigestKnown: boolean }> {
   if (!(error instanceof CowherdError) || error.code !== 'FILE_NOT_FOUND' || !/^[a-z0-9.-]+$/.test(asked)) throw error;
-  return { ...(await findOrPull(ports, asked, options, error)), isDigestKnown: true };
+  return { ...(await pullFromCatalog(ports, asked, options, error)), isDigestKnown: true };
 }
 
 export async function importBase(

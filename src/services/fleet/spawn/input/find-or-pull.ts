@@ -13,16 +13,9 @@ type Options = Pick<SpawnOptions, 'pull' | 'catalog' | 'dryRun' | 'signal' | 'on
 /**
  * The base image of that name in the store; with `pull`, it is downloaded if it is not there.
  * @param asked a reference to a base image, or a URL
- * @param missing why it is not found, if that is known
  * @throws BASE_NOT_FOUND, with the command that downloads it if the catalog has it
  */
-export async function findOrPull(
-  ports: Ports,
-  asked: string,
-  options: Options,
-  missing?: CowherdError,
-): Promise<{ base: BaseImage; notes: string[] }> {
-  if (missing !== undefined) return pullFromCatalog(ports, asked, options, missing);
+export async function findOrPull(ports: Ports, asked: string, options: Options): Promise<{ base: BaseImage; notes: string[] }> {
   if (isUrl(asked)) return pullFromCatalog(ports, asked, options, notHere(asked));
   try {
     return { base: await ports.bases.find(asked), notes: [] };
@@ -32,8 +25,11 @@ export async function findOrPull(
   }
 }
 
-/** @throws missing, with a hint if the catalog has the image and it is not to be pulled */
-async function pullFromCatalog(
+/**
+ * @param asked a name or an alias of the catalog, or a URL
+ * @param missing why there is no such image @throws it, with a hint if the catalog has the image and it is not to be pulled
+ */
+export async function pullFromCatalog(
   ports: Ports,
   asked: string,
   options: Options,
